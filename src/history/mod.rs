@@ -1,0 +1,393 @@
+//! What happened: every operation of the workload and every event of the run, in one linear stream
+//! with monotonic times. [`crate::run`] alone writes it; [`crate::check`] and [`crate::report`] read.
+
+mod store;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use store::{HistoryError, Recorder, read};
+
+use crate::cluster::topology::View;
+use crate::plan::Plan;
+use crate::server::Server;
+use crate::suite::OpKind;
+use crate::units::{NodeNo, ShardNo};
+
+/// The version of the formats of `history.jsonl.zst` and `report.json`.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The first line of a history: everything that was fixed before the first event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Header {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u32,
+    /// The harness's version.
+    pub tool_version: String,
+    /// What was to be done.
+    pub plan: Plan,
+    /// The server that ran.
+    pub server: Server,
+    /// The machine.
+    pub host: Host,
+    /// Wall-clock start, RFC 3339 in UTC.
+    pub started_at: String,
+}
+
+/// The machine that a run took place on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Host {
+    /// Operating system and kernel release.
+    pub os: String,
+    /// Processor cores that the harness may use.
+    pub cores: usize,
+    /// `local`, `docker` or `attach`.
+    pub backend: String,
+}
+
+/// A run's history, in memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct History {
+    /// What was fixed before.
+    pub header: Header,
+    /// Operations in the order of their completion.
+    pub ops: Vec<Op>,
+    /// The texts that [`Outcome`]s refer to, each once.
+    pub reasons: Vec<String>,
+    /// Events in the order of their times.
+    pub events: Vec<Event>,
+    /// Whether the stream ended with [`EventKind::End`]; a run that was killed has a history that does not.
+    pub complete: bool,
+}
+
+impl History {
+    /// The text of an outcome that failed or is unknown.
+    pub fn reason(&self, outcome: Outcome) -> Option<&str> {
+        match outcome {
+            Outcome::Ok => None,
+            Outcome::Fail(reason) | Outcome::Info(reason) => self.reasons.get(usize::from(reason)).map(String::as_str),
+        }
+    }
+}
+
+/// One operation of the workload, 48 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Op {
+    /// When it was due by the rate, in nanoseconds from the start of the run.
+    pub due_ns: u64,
+    /// When it was issued.
+    pub invoke_ns: u64,
+    /// When its outcome was known.
+    pub complete_ns: u64,
+    /// The number of the key; its name is [`key_name`].
+    pub key: u32,
+    /// For a write the number written; for a read that was served the number read, 0 where the key
+    /// did not exist, [`FOREIGN`] where the value is none of ours.
+    pub value: u32,
+    /// The client, from 0.
+    pub client: u16,
+    /// The node that answered last; for an outcome without an answer the node that was asked last.
+    /// 0 for none.
+    pub node: u16,
+    /// Read or write.
+    pub kind: OpKind,
+    /// MOVED and ASK redirections that were followed.
+    pub redirects: u8,
+    /// What is known of its effect.
+    pub outcome: Outcome,
+}
+
+/// The value of a read that returned something that the workload never wrote.
+pub const FOREIGN: u32 = u32::MAX;
+
+/// What is known of an operation's effect. Never guessed: what may have happened is `Info`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The server acknowledged it.
+    Ok,
+    /// It certainly did not happen: refused connection, MOVED beyond the limit, CLUSTERDOWN, ...
+    /// The number is a position in [`History::reasons`].
+    Fail(u16),
+    /// It may have happened: a timeout, or an I/O error after the command was handed to a connection.
+    Info(u16),
+}
+
+/// The name of key number `key`; all of them are spread over the slots by their own hash.
+pub fn key_name(key: u32) -> String {
+    format!("key-{key}")
+}
+
+/// Something that happened at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Nanoseconds from the start of the run.
+    pub at_ns: u64,
+    /// What it was.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// Every kind of event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum EventKind {
+    /// The cluster is ready: what every node is.
+    Booted {
+        /// Every node of the cluster.
+        nodes: Vec<NodeInfo>,
+        /// How long formation took, from the first process start, in milliseconds.
+        took_ms: f64,
+    },
+    /// A directive's live value (CONFIG GET), read after boot and after each `command` step.
+    Config {
+        /// Directive and value.
+        values: BTreeMap<String, String>,
+    },
+    /// A phase begins. The harness's own phases are `boot`, `recovery` and `final`; a suite's lie
+    /// between them.
+    Phase {
+        /// Its name.
+        name: String,
+    },
+    /// A step begins.
+    StepBegan {
+        /// Position in the plan's steps, from 0.
+        step: usize,
+    },
+    /// A step ended.
+    StepEnded {
+        /// Position in the plan's steps, from 0.
+        step: usize,
+        /// Why it did not do what it says; None when it did.
+        problem: Option<StepProblem>,
+    },
+    /// A fault is about to be injected at one node. Its time is taken before the signal or rule.
+    FaultInjected {
+        /// Unique in the run, from 1.
+        fault: u32,
+        /// `stop`, `kill`, `pause`.
+        kind: FaultKind,
+        /// The target as written.
+        target: String,
+        /// The node that it was resolved to.
+        node: NodeNo,
+        /// The shard whose slots the node owned or replicated, in the freshest view.
+        shard: Option<ShardNo>,
+        /// Whether the node owned that shard's slots.
+        was_master: bool,
+    },
+    /// What was found when the fault's effect was looked for.
+    FaultProven {
+        /// The fault.
+        fault: u32,
+        /// Whether it is in effect.
+        in_effect: bool,
+        /// What was seen: `process 4711 is gone; 127.1.0.1:6379 refuses connections`.
+        proof: String,
+    },
+    /// A fault is about to be undone: `start`, `resume`.
+    FaultHealed {
+        /// The fault.
+        fault: u32,
+        /// `start` or `resume`, or `heal` when the harness did it at the end.
+        by: String,
+    },
+    /// What was found when the end of a fault was looked for.
+    HealProven {
+        /// The fault.
+        fault: u32,
+        /// Whether it is undone.
+        healed: bool,
+        /// What was seen: `process 4712 answers PING`.
+        proof: String,
+    },
+    /// A node's view of the cluster, recorded whenever it changes.
+    Viewed {
+        /// Who answered.
+        node: NodeNo,
+        /// What it said.
+        view: View,
+    },
+    /// A node that does not answer; recorded when that begins or its reason changes.
+    Silent {
+        /// Who does not answer.
+        node: NodeNo,
+        /// Why: `refused`, `timeout`, the server's own error.
+        reason: String,
+    },
+    /// How far one replica is behind, recorded at each poll where both ends answered.
+    Lag {
+        /// Whose offset is compared.
+        replica: NodeNo,
+        /// With whose.
+        master: NodeNo,
+        /// master_repl_offset of the master less slave_repl_offset of the replica, not below 0.
+        bytes: u64,
+        /// `master_link_status:up`.
+        link_up: bool,
+    },
+    /// A `command` step's answer.
+    Commanded {
+        /// Position in the plan's steps.
+        step: usize,
+        /// Who was asked.
+        node: NodeNo,
+        /// The answer as text.
+        reply: String,
+    },
+    /// An `expect` step's answer.
+    Expected {
+        /// Position in the plan's steps.
+        step: usize,
+        /// Who was asked first.
+        node: NodeNo,
+        /// What was expected, in words.
+        expected: String,
+        /// The answer as text, word for word.
+        reply: String,
+        /// Whether it is as expected.
+        met: bool,
+    },
+    /// An `await` step's end.
+    Awaited {
+        /// Position in the plan's steps.
+        step: usize,
+        /// The condition in words.
+        condition: String,
+        /// Whether it came before the deadline.
+        met: bool,
+        /// How long it took or was waited, in milliseconds.
+        waited_ms: f64,
+        /// The deadline, in milliseconds.
+        within_ms: f64,
+        /// The last state seen, in words.
+        last: String,
+    },
+    /// A GET of a key that another node owns, sent without following: MOVED must name the owner.
+    RedirectProbed {
+        /// Who was asked.
+        node: NodeNo,
+        /// The slot.
+        slot: u16,
+        /// The answer, word for word.
+        reply: String,
+        /// The address named by MOVED, when it is one of ours.
+        moved_to: Option<NodeNo>,
+        /// The owner in the agreed view.
+        owner: NodeNo,
+    },
+    /// A SET sent to a replica, after READONLY: it must be refused.
+    ReplicaWriteProbed {
+        /// Who was asked.
+        node: NodeNo,
+        /// The answer, word for word.
+        reply: String,
+        /// Whether the server accepted the write.
+        accepted: bool,
+    },
+    /// The harness itself was late: its own clock tick came this much after it was due. Times
+    /// measured around it are the harness's, not the servers'.
+    Stalled {
+        /// Milliseconds.
+        by_ms: f64,
+    },
+    /// The steps are over (all done, or ended by a problem); the harness now undoes every fault.
+    StepsEnded,
+    /// Every fault is undone and the cluster is whole again, or is not by the deadline.
+    Recovered {
+        /// Whether it is.
+        recovered: bool,
+        /// How long it took or was waited, in milliseconds.
+        took_ms: f64,
+        /// What was still missing, in words.
+        last: String,
+    },
+    /// A key as it was read back from its master after recovery.
+    FinalRead {
+        /// The key's number.
+        key: u32,
+        /// Who answered (0 is never used: [`FinalValue::Unreadable`] has no node).
+        node: Option<NodeNo>,
+        /// What it held.
+        value: FinalValue,
+    },
+    /// The user or the system asked the run to end.
+    Interrupted {
+        /// `SIGINT`, `SIGTERM`, or the reason in words.
+        by: String,
+    },
+    /// Something of note that no rule judges.
+    Note {
+        /// In words.
+        text: String,
+    },
+    /// The last event of a complete history.
+    End,
+}
+
+/// Why a step did not do what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepProblem {
+    /// The suite asked for the impossible (a fault on a dead node): exit code 2.
+    Suite(String),
+    /// What the suite waited for or expected did not come: the run fails.
+    Unmet(String),
+    /// The harness could not do its part: exit code 70.
+    Harness(String),
+}
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// SIGTERM.
+    Stop,
+    /// SIGKILL.
+    Kill,
+    /// SIGSTOP.
+    Pause,
+}
+
+impl std::fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stop => "stop",
+            Self::Kill => "kill",
+            Self::Pause => "pause",
+        })
+    }
+}
+
+/// A node of the cluster under test, fixed at boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NodeInfo {
+    /// Its number.
+    pub node: NodeNo,
+    /// The shard that it belonged to at boot.
+    pub shard: ShardNo,
+    /// Whether it booted as master.
+    pub boots_as_master: bool,
+    /// Where clients reach it.
+    pub addr: std::net::SocketAddr,
+    /// Its 40 hexadecimal digits.
+    pub id: String,
+}
+
+/// What a key held in the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FinalValue {
+    /// The number of one of the workload's writes.
+    Number(u32),
+    /// Nothing.
+    Missing,
+    /// Something that the workload never wrote.
+    Foreign(String),
+    /// It could not be read, and why.
+    Unreadable(String),
+}

@@ -1,0 +1,26 @@
+//! Chaos and failover verification for Redis Cluster and Valkey.
+//!
+//! One way through the house, left to right:
+//!
+//! ```text
+//! suites/*.yaml --load--> Suite --plan(seed)--> Plan --run(cluster)--> History --check--> Report
+//! ```
+//!
+//! The modules in reading order: [`suite`], [`plan`], [`server`], [`cluster`], [`run`], [`history`],
+//! [`analysis`], [`check`], [`report`]; beside them the words that all share: [`target`], [`slot`],
+//! [`units`], [`spec`].
+
+pub mod analysis;
+pub mod check;
+pub mod cluster;
+pub mod history;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod sandbox;
+pub mod server;
+pub mod slot;
+pub mod spec;
+pub mod suite;
+pub mod target;
+pub mod units;

@@ -1,0 +1,89 @@
+//! What the server's own rules allow: how long detection, election and promotion may take, from
+//! `cluster-node-timeout` and the server version. Pure arithmetic; every number is sourced.
+
+use std::time::Duration;
+
+use crate::server::Version;
+use crate::suite::Milestone;
+
+/// How often the harness looks at the nodes; a time that it observes may be late by this much.
+pub const POLL: Duration = Duration::from_millis(100);
+
+/// What a busy machine may add to any of these times (scheduling of six servers and the harness on
+/// two cores; measured, not a rule of the server's).
+const MACHINE_SLACK: Duration = Duration::from_millis(700);
+
+/// The failover rules of one server version at one node timeout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// The live `cluster-node-timeout`.
+    pub node_timeout: Duration,
+    /// The server's version.
+    pub version: Version,
+    /// How often the workload's clients read the slot table: a client may learn of a promotion this
+    /// much later.
+    pub client_refresh: Duration,
+}
+
+impl Rules {
+    /// The longest that a dead master may stay without the FAIL flag: each observer needs up to
+    /// 1.5 timeouts + 200 ms for PFAIL, a quorum's reports must then arrive by gossip (measured over
+    /// 30 kills: at most 1.8 timeouts; bound 2 timeouts + 300 ms).
+    pub fn fail(&self) -> Duration {
+        self.node_timeout * 2 + Duration::from_millis(300) + POLL + MACHINE_SLACK
+    }
+
+    /// The longest that the best-ranked replica may wait before it asks for votes (source:
+    /// `clusterHandleReplicaFailover`).
+    pub fn election_delay(&self) -> Duration {
+        if self.version.is_valkey_at_least(9, 1) {
+            // The best-ranked replica asks at once.
+            Duration::ZERO
+        } else if self.version.is_valkey_at_least(9, 0) {
+            (self.node_timeout / 30).min(Duration::from_millis(500)) * 2
+        } else {
+            // 500 ms fixed, up to 500 ms random.
+            Duration::from_secs(1)
+        }
+    }
+
+    /// The longest from the fault to the promotion: detection, the election's delay, the cron's
+    /// granularity (200 ms) and one round of votes (50 ms). A lost election is outside of it.
+    pub fn promotion(&self) -> Duration {
+        self.fail() + self.election_delay() + Duration::from_millis(250)
+    }
+
+    /// The longest from the fault to the first write that the new master acknowledges: the client
+    /// has to learn of the promotion and to connect.
+    pub fn first_write(&self) -> Duration {
+        self.promotion() + self.client_refresh + Duration::from_millis(200)
+    }
+
+    /// The bound of a milestone.
+    pub fn milestone(&self, milestone: Milestone) -> Duration {
+        match milestone {
+            Milestone::Fail => self.fail(),
+            Milestone::Promotion => self.promotion(),
+            Milestone::FirstWrite => self.first_write(),
+        }
+    }
+
+    /// How long views may differ after a heal: a restarted master's flag is cleared at the latest
+    /// after 2 timeouts (`clearNodeFailureIfNeeded`), and the state turns ok after a rejoin delay of
+    /// up to 5 s and 2 s after the start.
+    pub fn agreement(&self) -> Duration {
+        self.node_timeout * 2 + self.rejoin() + POLL + MACHINE_SLACK
+    }
+
+    fn rejoin(&self) -> Duration {
+        self.node_timeout.clamp(Duration::from_millis(500), Duration::from_secs(5)) + Duration::from_secs(2)
+    }
+
+    /// The deadline of a wait whose length a suite left to `spec`: time for a promotion that lost
+    /// one election (retried after 2 auth timeouts of max(2 timeouts, 2 s)) and for replicas to
+    /// connect again, doubled. It ends a wait that is hopeless; it judges nothing.
+    pub fn patience(&self) -> Duration {
+        let auth_timeout = (self.node_timeout * 2).max(Duration::from_secs(2));
+        (self.promotion() + auth_timeout * 2 + self.agreement()) * 2
+    }
+}

@@ -1,0 +1,300 @@
+//! Steps: phases, waits, faults, commands and expectations.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use super::invariant::RoleIs;
+use crate::target::{Target, Targets};
+use crate::units::{Bound, ShardNo, Span};
+
+/// One step of a suite, written as a mapping with one key: `- stop: shard-1/master`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Begins a phase of that name; statistics and invariants can refer to it. What runs before the
+    /// first phase belongs to `boot`; what follows the steps to `recovery` and `final`.
+    Phase(String),
+    /// Lets the workload run on undisturbed for this long.
+    Settle(Span),
+    /// Ends the server with SIGTERM, as `systemctl stop` or `docker stop` would.
+    Stop(Targets),
+    /// Ends the server with SIGKILL: a crash.
+    Kill(Targets),
+    /// Starts a stopped or killed server again, with its data and configuration.
+    Start(Targets),
+    /// Freezes the server with SIGSTOP: it keeps its connections and answers nothing.
+    Pause(Targets),
+    /// Lets a frozen server go on (SIGCONT).
+    Resume(Targets),
+    /// Sends one command to each of the targets; an error reply is an error of the suite.
+    Command(Command),
+    /// Waits until something is so; that it is not so by the deadline is a failure.
+    Await(Await),
+    /// Sends one command and compares the answer, at once.
+    Expect(Expect),
+}
+
+/// A command for the server, in one string as redis-cli takes it (`SET key1 data1`; quotes group
+/// words), or as a list of words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct CommandLine(pub Vec<String>);
+
+impl CommandLine {
+    /// Splits one line into words; `'..'` and `".."` group, and there are no escapes.
+    pub fn split(line: &str) -> Result<Self, String> {
+        let mut words = Vec::new();
+        let mut rest = line.trim_start();
+        while let Some(first) = rest.chars().next() {
+            let word = if first == '"' || first == '\'' {
+                let Some((word, after)) = rest[1..].split_once(first) else {
+                    return Err(format!("`{line}` has an opening {first} without its end"));
+                };
+                rest = after;
+                word
+            } else {
+                let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+                rest = after;
+                word
+            };
+            words.push(word.to_owned());
+            rest = rest.trim_start();
+        }
+        if words.is_empty() {
+            return Err("a command needs at least one word".to_owned());
+        }
+        Ok(Self(words))
+    }
+}
+
+impl fmt::Display for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(" "))
+    }
+}
+
+impl<'de> Deserialize<'de> for CommandLine {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LineOrWords;
+        impl<'de> Visitor<'de> for LineOrWords {
+            type Value = CommandLine;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a command such as `GET key1`, or a list of its words")
+            }
+            fn visit_str<E: de::Error>(self, line: &str) -> Result<CommandLine, E> {
+                CommandLine::split(line).map_err(E::custom)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<CommandLine, A::Error> {
+                let mut words: Vec<String> = Vec::new();
+                while let Some(crate::units::Directive(word)) = list.next_element()? {
+                    words.push(word);
+                }
+                if words.is_empty() {
+                    return Err(de::Error::custom("a command needs at least one word"));
+                }
+                Ok(CommandLine(words))
+            }
+        }
+        deserializer.deserialize_any(LineOrWords)
+    }
+}
+
+impl JsonSchema for CommandLine {
+    fn schema_name() -> Cow<'static, str> {
+        "CommandLine".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A command such as `GET key1`, or a list of its words.",
+            "anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1}]
+        })
+    }
+}
+
+/// A command and whom it goes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Command {
+    /// The command.
+    pub send: CommandLine,
+    /// The nodes that get it, one after the other.
+    pub to: Targets,
+}
+
+/// One immediate probe: this command, to this node, must be answered so. Exactly one of `is`,
+/// `starts-with`, `contains`, `moved-to` and `refused` says how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Expect {
+    /// The command.
+    pub send: CommandLine,
+    /// The one node that is asked.
+    pub to: Target,
+    /// Whether MOVED and ASK are followed, as `redis-cli -c` does.
+    #[serde(default)]
+    pub follow: bool,
+    /// Whether READONLY is sent first on the connection, so that a replica serves reads.
+    #[serde(default)]
+    pub readonly: bool,
+    /// The answer, word for word; nil is `(nil)`, an integer its digits, an error its whole text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is: Option<String>,
+    /// What the answer begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_with: Option<String>,
+    /// Lines that must all stand in the answer, each within one line of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contains: Option<Vec<String>>,
+    /// The answer is MOVED and names this node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_to: Option<Target>,
+    /// The answer never came, since the connection was refused (by the node asked or, when
+    /// following, by the one that it named).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+}
+
+/// What an answer is compared with; see [`Expect`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// The very text.
+    Is(&'a str),
+    /// A prefix of it.
+    StartsWith(&'a str),
+    /// Lines of it.
+    Contains(&'a [String]),
+    /// MOVED to that node.
+    MovedTo(&'a Target),
+    /// No connection.
+    Refused,
+}
+
+impl Expect {
+    /// The one matcher that was given, or what is wrong with the ones that were.
+    pub fn answer(&self) -> Result<Answer<'_>, String> {
+        let given: Vec<Answer<'_>> = [
+            self.is.as_deref().map(Answer::Is),
+            self.starts_with.as_deref().map(Answer::StartsWith),
+            self.contains.as_deref().map(Answer::Contains),
+            self.moved_to.as_ref().map(Answer::MovedTo),
+            self.refused.then_some(Answer::Refused),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        match given.as_slice() {
+            [one] => Ok(one.clone()),
+            _ => Err(format!(
+                "expect needs exactly one of `is`, `starts-with`, `contains`, `moved-to`, `refused`; {} are given",
+                given.len()
+            )),
+        }
+    }
+}
+
+/// A condition with a deadline: `{ promoted: shard-1, within: 15s }`. Exactly one condition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Await {
+    /// Another node than the one that was master of the shard when the last fault hit it owns all
+    /// of the shard's slots, and says so itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted: Option<ShardNo>,
+    /// A majority of masters has marked these nodes as failed (the FAIL flag, not `fail?`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Targets>,
+    /// These replicas have their replication link up and lag by 0 bytes behind a master that the
+    /// workload may still be writing to (seen equal in one poll), or, for a master, all of its
+    /// replicas do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_sync: Option<Targets>,
+    /// These nodes report `cluster_state:ok`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_ok: Option<Targets>,
+    /// These nodes report `cluster_state:fail`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_fail: Option<Targets>,
+    /// This node has the role that `is` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Target>,
+    /// The role awaited, with `role`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is: Option<RoleIs>,
+    /// Every node that runs answers, agrees with the others on masters, replicas, slots and epochs,
+    /// and has no peer that runs flagged as failing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converged: Option<Targets>,
+    /// The deadline. `spec` is a generous multiple of what the server's rules allow, so that an
+    /// unlucky election (which is judged by `failover-time`) does not end the run.
+    pub within: Bound,
+}
+
+/// What an [`Await`] waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition<'a> {
+    /// See [`Await::promoted`].
+    Promoted(ShardNo),
+    /// See [`Await::failed`].
+    Failed(&'a Targets),
+    /// See [`Await::in_sync`].
+    InSync(&'a Targets),
+    /// See [`Await::cluster_ok`] and [`Await::cluster_fail`].
+    ClusterState {
+        /// Whom to ask.
+        of: &'a Targets,
+        /// `ok` (true) or `fail`.
+        ok: bool,
+    },
+    /// See [`Await::role`].
+    Role(&'a Target, &'a RoleIs),
+    /// See [`Await::converged`].
+    Converged(&'a Targets),
+}
+
+impl Await {
+    /// The one condition that was given, or what is wrong with the ones that were.
+    pub fn condition(&self) -> Result<Condition<'_>, String> {
+        if self.role.is_some() != self.is.is_some() {
+            return Err(
+                "`role` and `is` go together (hint: `{ role: node-1, is: replica-of node-4, within: 20s }`)".to_owned()
+            );
+        }
+        let given: Vec<Condition<'_>> = [
+            self.promoted.map(Condition::Promoted),
+            self.failed.as_ref().map(Condition::Failed),
+            self.in_sync.as_ref().map(Condition::InSync),
+            self.cluster_ok.as_ref().map(|of| Condition::ClusterState { of, ok: true }),
+            self.cluster_fail.as_ref().map(|of| Condition::ClusterState { of, ok: false }),
+            self.role.as_ref().zip(self.is.as_ref()).map(|(node, is)| Condition::Role(node, is)),
+            self.converged.as_ref().map(Condition::Converged),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        match given.as_slice() {
+            [one] => Ok(one.clone()),
+            _ => Err(format!(
+                "await needs exactly one of `promoted`, `failed`, `in-sync`, `cluster-ok`, `cluster-fail`, `role`, `converged`; {} are given",
+                given.len()
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Condition<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Promoted(shard) => write!(f, "promoted: {shard}"),
+            Self::Failed(nodes) => write!(f, "failed: {nodes}"),
+            Self::InSync(nodes) => write!(f, "in-sync: {nodes}"),
+            Self::ClusterState { of, ok: true } => write!(f, "cluster-ok: {of}"),
+            Self::ClusterState { of, ok: false } => write!(f, "cluster-fail: {of}"),
+            Self::Role(node, is) => write!(f, "role: {node} is {is}"),
+            Self::Converged(nodes) => write!(f, "converged: {nodes}"),
+        }
+    }
+}

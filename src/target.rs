@@ -1,0 +1,317 @@
+//! Targets: the short strings by which a suite names nodes (`node-4`, `shard-1/master`,
+//! `key:testkey/replica`, `slot:5000/master`, `any/master`, `minority`).
+//!
+//! A target says what is meant, not which process that is today: it is resolved against the live
+//! topology at the moment when its fault is injected, and the resolution is recorded.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::slot::{SLOTS, key_slot};
+use crate::units::{NodeNo, ParseError, ShardNo, text_form};
+
+/// One target, as written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// `node-4`: that node, whatever its role is by then.
+    Node(NodeNo),
+    /// `shard-1/master`: whoever plays that role for those slots at that moment.
+    Member(Owner, Member),
+    /// `masters`, `minority`, ...: a set of nodes.
+    Group(Group),
+}
+
+/// Whose master or replica is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// `shard-1`.
+    Shard(ShardNo),
+    /// `key:testkey`: the shard of the slot of that key.
+    Key(String),
+    /// `slot:5000`: the shard of that slot.
+    Slot(u16),
+    /// `any`: a shard drawn from the run's seed when the plan is made, so a plan never holds it.
+    Any,
+}
+
+/// Which member of a shard is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Member {
+    /// The node that owns the slots.
+    Master,
+    /// The replica with the lowest number.
+    Replica,
+    /// Every replica of the shard.
+    Replicas,
+    /// The master and every replica.
+    Every,
+}
+
+/// A set of nodes across shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// Every node.
+    All,
+    /// Every current master.
+    Masters,
+    /// Every current replica.
+    Replicas,
+    /// The most masters that are still no majority: one of three, two of five; those of the
+    /// lowest-numbered shards.
+    Minority,
+    /// Every node that is not in the minority.
+    Majority,
+}
+
+const GROUPS: [(&str, Group); 5] = [
+    ("all", Group::All),
+    ("masters", Group::Masters),
+    ("replicas", Group::Replicas),
+    ("minority", Group::Minority),
+    ("majority", Group::Majority),
+];
+
+const MEMBERS: [(&str, Member); 3] =
+    [("master", Member::Master), ("replica", Member::Replica), ("replicas", Member::Replicas)];
+
+impl Target {
+    /// The shard that the target belongs to by its spelling alone, where `shards` were dealt evenly
+    /// at boot. None for nodes and groups, whose shard depends on the moment, and for `any`.
+    pub fn shard(&self, shards: u16) -> Option<ShardNo> {
+        match self {
+            Self::Member(owner, _) => owner.shard(shards),
+            _ => None,
+        }
+    }
+}
+
+impl Owner {
+    /// The shard of this owner when `shards` masters got even ranges at boot; None for `any`.
+    pub fn shard(&self, shards: u16) -> Option<ShardNo> {
+        match self {
+            Self::Shard(shard) => Some(*shard),
+            Self::Key(key) => Some(crate::slot::boot_shard(key_slot(key.as_bytes()), shards)),
+            Self::Slot(slot) => Some(crate::slot::boot_shard(*slot, shards)),
+            Self::Any => None,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(node) => node.fmt(f),
+            Self::Member(owner, Member::Every) => owner.fmt(f),
+            Self::Member(owner, member) => {
+                let word =
+                    MEMBERS.iter().find(|(_, each)| each == member).expect("every member but `Every` has a word").0;
+                write!(f, "{owner}/{word}")
+            }
+            Self::Group(group) => {
+                f.write_str(GROUPS.iter().find(|(_, each)| each == group).expect("every group has a word").0)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shard(shard) => shard.fmt(f),
+            Self::Key(key) => write!(f, "key:{key}"),
+            Self::Slot(slot) => write!(f, "slot:{slot}"),
+            Self::Any => f.write_str("any"),
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        if text.starts_with("node-") {
+            return text.parse().map(Self::Node);
+        }
+        if let Some((_, group)) = GROUPS.iter().find(|(word, _)| *word == text) {
+            return Ok(Self::Group(*group));
+        }
+        let (owner, member) = match text.rsplit_once('/') {
+            Some((owner, word)) => {
+                let member = MEMBERS.iter().find(|(each, _)| *each == word).map(|(_, member)| *member).ok_or_else(|| {
+                    ParseError::new(format!(
+                        "`{word}` in target `{text}` is not a role (hint: use `{owner}/master`, `{owner}/replica` or `{owner}/replicas`)"
+                    ))
+                })?;
+                (owner, member)
+            }
+            None => (text, Member::Every),
+        };
+        let owner = if owner == "any" && member != Member::Every {
+            Owner::Any
+        } else if owner.starts_with("shard-") {
+            Owner::Shard(owner.parse()?)
+        } else if let Some(key) = owner.strip_prefix("key:").filter(|key| !key.is_empty()) {
+            Owner::Key(key.to_owned())
+        } else if let Some(slot) = owner.strip_prefix("slot:") {
+            let slot = slot.parse().ok().filter(|&slot| slot < SLOTS).ok_or_else(|| {
+                ParseError::new(format!("`{slot}` in target `{text}` is not a slot (hint: slots are 0 to 16383)"))
+            })?;
+            Owner::Slot(slot)
+        } else {
+            return Err(ParseError::new(unknown(text)));
+        };
+        Ok(Self::Member(owner, member))
+    }
+}
+
+fn unknown(text: &str) -> String {
+    let words = [
+        "node-1",
+        "shard-1/master",
+        "shard-1/replica",
+        "any/master",
+        "any/replica",
+        "masters",
+        "replicas",
+        "minority",
+        "majority",
+        "all",
+    ];
+    let nearest = words
+        .iter()
+        .map(|word| (strsim::damerau_levenshtein(word, text), *word))
+        .min()
+        .filter(|(distance, _)| *distance <= 2);
+    match nearest {
+        Some((_, word)) => format!("`{text}` is not a target (did you mean `{word}`?)"),
+        None => format!(
+            "`{text}` is not a target (hint: targets look like `node-4`, `shard-1/master`, `key:testkey/replica`, `slot:5000/master`, `any/master`, `minority`)"
+        ),
+    }
+}
+
+text_form!(
+    Target,
+    "Target",
+    "Nodes by name or role: `node-4`, `shard-1/master`, `shard-1/replica`, `key:testkey/master`, `slot:5000/master`, `any/master`, `masters`, `replicas`, `minority`, `majority`, `all`.",
+    None
+);
+
+/// One target or a list of them; what is listed together is hit at once, in that order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Targets(pub Vec<Target>);
+
+impl fmt::Display for Targets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, target) in self.0.iter().enumerate() {
+            if position > 0 {
+                f.write_str(", ")?;
+            }
+            target.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Target> for Targets {
+    fn from(target: Target) -> Self {
+        Self(vec![target])
+    }
+}
+
+impl Serialize for Targets {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => one.serialize(serializer),
+            many => many.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Targets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Targets;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a target or a list of targets")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Targets, E> {
+                text.parse::<Target>().map(Targets::from).map_err(E::custom)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Targets, A::Error> {
+                let mut targets = Vec::new();
+                while let Some(target) = list.next_element()? {
+                    targets.push(target);
+                }
+                if targets.is_empty() {
+                    return Err(de::Error::custom("the list of targets is empty"));
+                }
+                Ok(Targets(targets))
+            }
+        }
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+impl JsonSchema for Targets {
+    fn schema_name() -> Cow<'static, str> {
+        "Targets".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let target = generator.subschema_for::<Target>();
+        json_schema!({"anyOf": [target, {"type": "array", "items": target, "minItems": 1}]})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_read_and_write_the_same_words() {
+        for text in [
+            "node-4",
+            "shard-1",
+            "shard-1/master",
+            "shard-2/replica",
+            "shard-2/replicas",
+            "key:testkey/master",
+            "key:a/b/replica",
+            "slot:5000/master",
+            "slot:0",
+            "any/master",
+            "any/replica",
+            "minority",
+            "majority",
+            "masters",
+            "replicas",
+            "all",
+        ] {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_target_is_refused_with_a_hint() {
+        for (text, expected) in [
+            ("node-0", "`node-0` is not a node (hint: write `node-1`, counting from 1)"),
+            ("minorty", "`minorty` is not a target (did you mean `minority`?)"),
+            (
+                "shard-1/slave",
+                "`slave` in target `shard-1/slave` is not a role (hint: use `shard-1/master`, `shard-1/replica` or `shard-1/replicas`)",
+            ),
+            ("slot:16384/master", "`16384` in target `slot:16384/master` is not a slot (hint: slots are 0 to 16383)"),
+            ("any", "`any` is not a target (did you mean `all`?)"),
+            ("key:/master", "`key:/master` is not a target"),
+        ] {
+            let message = text.parse::<Target>().unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{text}: {message}");
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Small value types that suites, plans, histories and reports share: each reads and writes the
+//! form that a person types (`15s`, `400/s`, `50%`, `shard-1`).
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Why a typed word of a suite could not be read. The text is a lowercase fragment that names the
+/// offending value and, where one is known, the way to mend it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ParseError(pub String);
+
+impl ParseError {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// Implements serde and JSON Schema for a type that is written as one string and has `Display`
+/// and `FromStr`.
+macro_rules! text_form {
+    ($type:ty, $name:literal, $description:literal, $pattern:expr) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(de::Error::custom)
+            }
+        }
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let pattern: Option<&str> = $pattern;
+                match pattern {
+                    Some(pattern) => {
+                        json_schema!({"type": "string", "description": $description, "pattern": pattern})
+                    }
+                    None => json_schema!({"type": "string", "description": $description}),
+                }
+            }
+        }
+    };
+}
+pub(crate) use text_form;
+
+/// A span of time, written as humantime does: `250ms`, `15s`, `1m 30s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Span(pub Duration);
+
+impl Span {
+    /// A span of whole seconds.
+    pub const fn secs(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    /// A span of milliseconds.
+    pub const fn millis(milliseconds: u64) -> Self {
+        Self(Duration::from_millis(milliseconds))
+    }
+
+    /// The span in nanoseconds, the unit of a history's times.
+    pub fn as_ns(self) -> u64 {
+        u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The span in milliseconds, the unit of a report's figures.
+    pub fn as_ms(self) -> f64 {
+        self.0.as_secs_f64() * 1000.0
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl FromStr for Span {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        humantime::parse_duration(text).map(Self).map_err(|error| {
+            ParseError::new(format!(
+                "`{text}` is not a duration: {error} (hint: write it like `250ms`, `15s` or `1m 30s`)"
+            ))
+        })
+    }
+}
+
+text_form!(Span, "Duration", "A duration such as `250ms`, `15s` or `1m 30s`.", None);
+
+/// Operations per second over all clients of a workload, written `400/s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Operations issued each second.
+    pub per_second: u32,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", self.per_second)
+    }
+}
+
+impl FromStr for Rate {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        text.trim()
+            .strip_suffix("/s")
+            .and_then(|number| number.trim().parse().ok())
+            .filter(|&per_second| per_second > 0)
+            .map(|per_second| Self { per_second })
+            .ok_or_else(|| {
+                ParseError::new(format!("`{text}` is not a rate (hint: write operations per second like `400/s`)"))
+            })
+    }
+}
+
+text_form!(Rate, "Rate", "Operations per second, such as `400/s`.", Some(r"^\s*[0-9]+\s*/s$"));
+
+/// A share of a whole, written `50%` or `99.9%`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Percent(f64);
+
+impl Percent {
+    /// A percentage from 0 to 100; anything outside is cut to the nearer end.
+    pub fn new(percent: f64) -> Self {
+        Self(percent.clamp(0.0, 100.0))
+    }
+
+    /// The share as a number from 0 to 1.
+    pub fn fraction(self) -> f64 {
+        self.0 / 100.0
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
+impl FromStr for Percent {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        text.trim()
+            .strip_suffix('%')
+            .and_then(|number| number.trim().parse::<f64>().ok())
+            .filter(|percent| (0.0..=100.0).contains(percent))
+            .map(Self)
+            .ok_or_else(|| {
+                ParseError::new(format!("`{text}` is not a percentage from 0% to 100% (hint: write it like `50%`)"))
+            })
+    }
+}
+
+text_form!(Percent, "Percent", "A percentage such as `50%`.", Some(r"^\s*[0-9.]+\s*%$"));
+
+macro_rules! numbered {
+    ($type:ident, $prefix:literal, $what:literal, $doc:literal) => {
+        #[doc = $doc]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(pub u16);
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+
+        impl $type {
+            /// The position in a zero-based table.
+            pub fn index(self) -> usize {
+                usize::from(self.0) - 1
+            }
+
+            /// The number that stands at a position of a zero-based table.
+            pub fn from_index(index: usize) -> Self {
+                Self(u16::try_from(index + 1).expect("a cluster has fewer than 65536 nodes"))
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = ParseError;
+
+            fn from_str(text: &str) -> Result<Self, ParseError> {
+                text.strip_prefix($prefix)
+                    .and_then(|number| number.parse().ok())
+                    .filter(|&number| number > 0)
+                    .map(Self)
+                    .ok_or_else(|| {
+                        ParseError::new(format!(
+                            "`{text}` is not a {} (hint: write `{}1`, counting from 1)",
+                            $what, $prefix
+                        ))
+                    })
+            }
+        }
+
+        text_form!($type, $what, $doc, Some(concat!("^", $prefix, "[1-9][0-9]*$")));
+    };
+}
+
+numbered!(
+    NodeNo,
+    "node-",
+    "node",
+    "A node of the cluster under test, numbered from 1 in the order of boot: with 3 masters and 1 replica each, 1-3 boot as masters and 4-6 as their replicas (pairs 1-4, 2-5, 3-6). Written `node-4`."
+);
+numbered!(
+    ShardNo,
+    "shard-",
+    "shard",
+    "A shard: the slots that the master of the same number got at boot. It never changes, its master does. Written `shard-1`."
+);
+
+/// A deadline of a wait or the bound of a time: a fixed duration, or `spec`, which is computed from
+/// the live `cluster-node-timeout` and the server version (see [`crate::spec`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// What the server's rules allow; see [`crate::spec`].
+    Spec,
+    /// A fixed duration.
+    Fixed(Span),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spec => f.write_str("spec"),
+            Self::Fixed(span) => span.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Bound {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        if text == "spec" {
+            return Ok(Self::Spec);
+        }
+        text.parse().map(Self::Fixed).map_err(|_| {
+            ParseError::new(format!("`{text}` is neither a duration nor `spec` (hint: write it like `15s`)"))
+        })
+    }
+}
+
+text_form!(
+    Bound,
+    "Bound",
+    "A duration such as `15s`, or `spec`: computed from cluster-node-timeout and the server version.",
+    None
+);
+
+/// A value of a server directive, kept as the text that was written: `no`, `5000` and `""` reach
+/// the server verbatim, whatever YAML or JSON would make of them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Directive(pub String);
+
+impl fmt::Display for Directive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<&str> for Directive {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for Directive {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Directive;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the text of a server directive")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Directive, E> {
+                Ok(text.into())
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Directive, E> {
+                Ok(Directive(number.to_string()))
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Directive, E> {
+                Ok(Directive(number.to_string()))
+            }
+        }
+        deserializer.deserialize_string(Text)
+    }
+}
+
+impl JsonSchema for Directive {
+    fn schema_name() -> Cow<'static, str> {
+        "Directive".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // An editor reads `no` as a boolean and `5000` as a number; the loader takes the text.
+        json_schema!({"type": ["string", "integer", "number", "boolean"], "description": "The value of a server directive; it reaches the server verbatim."})
+    }
+}
