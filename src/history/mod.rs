@@ -1,13 +1,15 @@
 //! What happened: every operation of the workload and every event of the run, in one linear stream
 //! with monotonic times. [`crate::run`] alone writes it; [`crate::check`] and [`crate::report`] read.
 
+mod journal;
 mod store;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use store::{HistoryError, Recorder, read};
+pub use journal::{Counts, Journal, OnEvent};
+pub use store::{FILE_NAME, HistoryError, Recorder, read};
 
 use crate::cluster::topology::View;
 use crate::plan::Plan;

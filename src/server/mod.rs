@@ -66,6 +66,20 @@ pub struct Server {
     pub version: Version,
     /// The binary. Never canonicalised: Debian's `redis-server` decides by the name it is called by.
     pub path: PathBuf,
+    /// Where its shared libraries are, when they came with it: to be set as LD_LIBRARY_PATH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library_path: Option<PathBuf>,
     /// Where it came from, in words: `cache`, `PATH`, `given path`, ...
     pub origin: String,
+}
+
+/// Directives.
+pub fn harness_options(version: Version, ip: std::net::IpAddr) -> Vec<(&'static str, String)> {
+    let mut options = vec![("cluster-announce-ip", ip.to_string())];
+    if version.is_redis_at_least(7, 0) || version.flavour == Flavour::Valkey {
+        options.push(("bind-source-addr", ip.to_string()));
+        options.push(("repl-diskless-sync-delay", "0".to_owned()));
+        options.push(("enable-debug-command", "yes".to_owned()));
+    }
+    options
 }
