@@ -112,7 +112,7 @@ impl Link {
     pub async fn send(&mut self, command: &Cmd, until: Instant) -> Result<Value, CommandError> {
         match timeout_at(until, self.connection.send_packed_command(command)).await {
             Err(_) => Err(CommandError::TimedOut),
-            Ok(answer) => answer.map_err(|error| command_error(&error)),
+            Ok(answer) => answer.and_then(Value::extract_error).map_err(|error| command_error(&error)),
         }
     }
 

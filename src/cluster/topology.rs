@@ -92,8 +92,8 @@ pub struct NodeLine {
     pub master_id: Option<String>,
     /// `fail?`, `fail` or neither.
     pub health: Health,
-    /// Whether it is still in `handshake` or has `noaddr`.
-    pub unsettled: bool,
+    /// Whether it is still being introduced: its id is a placeholder, and it can't be referred to.
+    pub handshake: bool,
     /// configEpoch.
     pub epoch: u64,
     /// `connected`.
@@ -146,7 +146,7 @@ fn parse_line(line: &str) -> Result<NodeLine, TopologyError> {
         } else {
             Health::Ok
         },
-        unsettled: has("handshake") || has("noaddr"),
+        handshake: has("handshake"),
         epoch: epoch.parse().map_err(|_| error("the epoch of CLUSTER NODES"))?,
         connected: *link == "connected",
         slots: owned,
@@ -166,7 +166,8 @@ impl View {
         info_replication: &str,
         number_of: impl Fn(&NodeLine) -> Option<NodeNo>,
     ) -> Result<Self, TopologyError> {
-        let lines = parse_nodes(nodes)?;
+        let mut lines = parse_nodes(nodes)?;
+        lines.retain(|line| !line.handshake);
         let numbers: BTreeMap<&str, NodeNo> =
             lines.iter().filter_map(|line| Some((line.id.as_str(), number_of(line)?))).collect();
         let mut peers = BTreeMap::new();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::Value;
 use tokio::sync::watch;
@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub silent: BTreeMap<NodeNo, String>,
     /// How far each replica was behind when last compared: bytes, and whether its link was up.
     pub lag: BTreeMap<NodeNo, (u64, bool)>,
+    /// When the last completed look at each node began.
+    asked: BTreeMap<NodeNo, Instant>,
 }
 
 /// The watcher; it stops when this is dropped.
@@ -39,6 +41,7 @@ pub struct Snapshot {
 pub struct Watch {
     state: Arc<Mutex<Snapshot>>,
     changes: watch::Receiver<u64>,
+    nodes: usize,
     _tasks: JoinSet<()>,
 }
 
@@ -59,7 +62,7 @@ impl Watch {
             };
             tasks.spawn(poller.run());
         }
-        Self { state, changes, _tasks: tasks }
+        Self { state, changes, nodes: control.backend().size(), _tasks: tasks }
     }
 
     /// What is known now.
@@ -68,18 +71,23 @@ impl Watch {
     }
 
     /// Waits until `condition` holds of a snapshot, at most `within`. The error is what it last
-    /// said was missing.
+    /// said was missing. Only snapshots count of which every part was asked for after this call: what
+    /// was so before a fault or a heal must not pass for its result.
     pub async fn until<T>(
         &self,
         within: Duration,
         mut condition: impl FnMut(&Snapshot) -> Result<T, String>,
     ) -> Result<T, String> {
         let mut changes = self.changes.clone();
+        let began = Instant::now();
         let deadline = tokio::time::Instant::now() + within;
         loop {
             changes.mark_unchanged();
-            let missing = match condition(&self.snapshot()) {
-                Ok(value) => return Ok(value),
+            let now = self.snapshot();
+            let fresh = now.asked.len() == self.nodes && now.asked.values().all(|&asked| asked >= began);
+            let missing = match condition(&now) {
+                Ok(value) if fresh => return Ok(value),
+                Ok(_) => "not every node has been looked at again".to_owned(),
                 Err(missing) => missing,
             };
             if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
@@ -103,6 +111,7 @@ impl<B: Backend> Poller<B> {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            let asked = Instant::now();
             match self.poll().await {
                 Ok((view, offset)) => {
                     let master = match view.peers.get(&self.node).map(|peer| peer.role) {
@@ -119,6 +128,9 @@ impl<B: Backend> Poller<B> {
                 }
                 Err(reason) => self.note_silence(reason),
             }
+            self.state.lock().expect("no holder panics").asked.insert(self.node, asked);
+            // A poll that changed nothing wakes too: offsets and deadlines move on.
+            self.changed.send_modify(|count| *count += 1);
         }
     }
 
@@ -152,8 +164,6 @@ impl<B: Backend> Poller<B> {
         if !known {
             self.journal.event(EventKind::Viewed { node: self.node, view });
         }
-        // A poll that changed nothing wakes too: offsets and deadlines move on.
-        self.changed.send_modify(|count| *count += 1);
     }
 
     fn note_silence(&self, reason: String) {
@@ -167,7 +177,6 @@ impl<B: Backend> Poller<B> {
         if !known {
             self.journal.event(EventKind::Silent { node: self.node, reason });
         }
-        self.changed.send_modify(|count| *count += 1);
     }
 
     /// The master is asked after the replica, so that a lag is never understated; under load it is
@@ -182,7 +191,6 @@ impl<B: Backend> Poller<B> {
         };
         self.state.lock().expect("no holder panics").lag.insert(self.node, (bytes, link_up));
         self.journal.event(EventKind::Lag { replica: self.node, master, bytes, link_up });
-        self.changed.send_modify(|count| *count += 1);
     }
 }
 
@@ -273,8 +281,12 @@ fn view_is_whole(node: NodeNo, view: &View, nodes: usize, shards: u16) -> Result
     if view.size != shards {
         return wrong(format!("{} masters with slots, not {shards}", view.size));
     }
-    if view.link_up == Some(false) {
-        return wrong("its replication link down".to_owned());
+    match view.peers.get(&node).map(|own| (own.role, own.slots.is_empty())) {
+        Some((Role::Master, false)) => {}
+        Some((Role::Master, true)) => return wrong("that it is a master without slots".to_owned()),
+        Some(_) if view.link_up == Some(true) => {}
+        Some(_) => return wrong("its replication link down".to_owned()),
+        None => return wrong("a cluster without itself".to_owned()),
     }
     match view.peers.iter().find(|(_, peer)| peer.health != Health::Ok) {
         Some((peer, _)) => wrong(format!("{peer} as failing")),

@@ -18,7 +18,9 @@ use crate::cluster::local::Local;
 use crate::cluster::watch::Watch;
 use crate::cluster::{Backend, BackendError, Control};
 use crate::fault::Injector;
-use crate::history::{Event, EventKind, Header, History, HistoryError, Host, Journal, Recorder, SCHEMA_VERSION};
+use crate::history::{
+    Event, EventKind, Header, History, HistoryError, Host, Journal, NodeInfo, Recorder, SCHEMA_VERSION,
+};
 use crate::plan::Plan;
 use crate::server::Server;
 use crate::spec::Rules;
@@ -100,6 +102,8 @@ struct Run<B> {
     watch: Watch,
     injector: Injector<B>,
     stop: Receiver<Option<String>>,
+    /// Every node as it was formed; empty until then.
+    formed: Vec<NodeInfo>,
 }
 
 /// Runs a plan on a server. What went wrong in a step is in the history, not in the error.
@@ -131,6 +135,7 @@ pub async fn run(plan: Plan, server: Server, options: Options) -> Result<History
         control,
         journal: Arc::clone(&journal),
         stop: options.stop,
+        formed: Vec::new(),
     };
     let result = run.through().await;
     backend.tear_down().await;
@@ -152,6 +157,7 @@ impl<B: Backend> Run<B> {
         };
         let took_ms = began.elapsed().as_secs_f64() * 1000.0;
         let addrs: Vec<_> = formed.iter().map(|node| node.addr).collect();
+        self.formed.clone_from(&formed);
         self.journal.event(EventKind::Booted { nodes: formed, took_ms });
         let node_timeout = self.record_config().await;
 

@@ -14,8 +14,8 @@ use crate::fault::resolve;
 use crate::history::{EventKind, FaultKind, StepProblem};
 use crate::slot::boot_slots;
 use crate::spec::Rules;
-use crate::suite::{Answer, Await, Command, Condition, Expect, RoleIs, Step};
-use crate::target::Targets;
+use crate::suite::{Answer, Await, Command, CommandLine, Condition, Expect, RoleIs, Step};
+use crate::target::{Target, Targets};
 use crate::units::{Bound, NodeNo, ShardNo};
 use crate::wire::{CommandError, redirect, text};
 
@@ -104,8 +104,9 @@ impl<B: Backend> Run<B> {
 
     async fn command(&mut self, number: usize, command: &Command, progress: &mut Progress) -> Result<(), StepProblem> {
         progress.masters = self.masters();
+        let words = self.fill_in(&command.send)?;
         for node in self.resolve(&command.to)? {
-            let answer = self.control.ask_apart(node, &command.send.0, false, COMMAND_WITHIN).await;
+            let answer = self.control.ask_apart(node, &words, false, COMMAND_WITHIN).await;
             let reply = answer.as_ref().map_or_else(ToString::to_string, text);
             self.journal.event(EventKind::Commanded { step: number, node, reply: reply.clone() });
             match answer {
@@ -175,7 +176,8 @@ impl<B: Backend> Run<B> {
             Answer::MovedTo(target) => self.resolve(&Targets::from(target.clone()))?.first().copied(),
             _ => None,
         };
-        let (reply, refused) = self.probe(node, expect).await;
+        let words = self.fill_in(&expect.send)?;
+        let (reply, refused) = self.probe(node, &words, expect).await;
         let asked = self.control.backend().addr(node);
         let (met, expected) = match answer {
             Answer::Is(text) => (reply == text, format!("`{text}`")),
@@ -207,11 +209,37 @@ impl<B: Backend> Run<B> {
         )))
     }
 
+    /// Puts a node's id, host or port where a word holds `{id:TARGET}`, `{host:TARGET}` or
+    /// `{port:TARGET}`. Other braces are hash tags and stay.
+    fn fill_in(&self, line: &CommandLine) -> Result<Vec<String>, StepProblem> {
+        line.0.iter().map(|word| self.fill_in_word(word)).collect()
+    }
+
+    fn fill_in_word(&self, word: &str) -> Result<String, StepProblem> {
+        let Some((name, target)) = word.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')?.split_once(':'))
+        else {
+            return Ok(word.to_owned());
+        };
+        if !["id", "host", "port"].contains(&name) {
+            return Ok(word.to_owned());
+        }
+        let target: Target = target.parse().map_err(|error| StepProblem::Suite(format!("`{word}`: {error}")))?;
+        let [node] = self.resolve(&Targets::from(target))?[..] else {
+            return Err(StepProblem::Suite(format!("`{word}` means several nodes")));
+        };
+        let node = &self.formed[node.index()];
+        Ok(match name {
+            "id" => node.id.clone(),
+            "host" => node.addr.ip().to_string(),
+            _ => node.addr.port().to_string(),
+        })
+    }
+
     /// The answer of a probe as text, and whether it is that a connection was refused.
-    async fn probe(&self, mut node: NodeNo, expect: &Expect) -> (String, bool) {
+    async fn probe(&self, mut node: NodeNo, words: &[String], expect: &Expect) -> (String, bool) {
         let mut named_by = String::new();
         for _ in 0..MOST_REDIRECTS {
-            let answer = self.control.ask_apart(node, &expect.send.0, expect.readonly, COMMAND_WITHIN).await;
+            let answer = self.control.ask_apart(node, words, expect.readonly, COMMAND_WITHIN).await;
             let reply = answer.as_ref().map_or_else(ToString::to_string, text);
             if let Err(AskError::Connect(error)) = &answer {
                 let refused = matches!(error, crate::wire::ConnectError::Refused(_));
