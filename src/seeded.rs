@@ -58,7 +58,7 @@ mod tests {
             counts[generator.below(10)] += 1;
             heads += u32::from(generator.chance(0.25));
         }
-        assert!(counts.iter().all(|count| (900..1100).contains(count)), "{counts:?}");
+        assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
         assert!((2300..2700).contains(&heads), "{heads}");
     }
 }

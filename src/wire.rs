@@ -159,7 +159,7 @@ pub fn text(value: &Value) -> String {
         Value::Nil => "(nil)".to_owned(),
         Value::Int(number) => number.to_string(),
         Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        Value::SimpleString(text) => text.clone(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.clone(),
         Value::Okay => "OK".to_owned(),
         Value::Array(values) | Value::Set(values) => values.iter().map(text).collect::<Vec<_>>().join("\n"),
         Value::Map(pairs) => {
@@ -167,7 +167,6 @@ pub fn text(value: &Value) -> String {
         }
         Value::Double(number) => number.to_string(),
         Value::Boolean(truth) => truth.to_string(),
-        Value::VerbatimString { text, .. } => text.clone(),
         other => format!("{other:?}"),
     }
 }

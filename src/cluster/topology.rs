@@ -78,6 +78,7 @@ pub enum Health {
 }
 
 /// One line of CLUSTER NODES with the server's own names, as [`parse_nodes`] reads it.
+#[allow(clippy::struct_excessive_bools, reason = "they are the flags of the line")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeLine {
     /// 40 hexadecimal digits.
@@ -101,6 +102,9 @@ pub struct NodeLine {
     /// Owned slots, without importing and migrating ones.
     pub slots: Vec<(u16, u16)>,
 }
+
+/// What nodes must agree on about one of them: its role, a master's epoch, its slots.
+pub type Essence<'a> = (Role, Option<u64>, &'a [(u16, u16)]);
 
 /// What could not be read in a server's answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -234,7 +238,7 @@ impl View {
 
     /// What two nodes must have in common to agree: who is master with which slots and epoch, and
     /// who replicates whom. Health flags and link states are each node's own.
-    pub fn essence(&self) -> BTreeMap<NodeNo, (Role, Option<u64>, &[(u16, u16)])> {
+    pub fn essence(&self) -> BTreeMap<NodeNo, Essence<'_>> {
         self.peers
             .iter()
             .map(|(&node, peer)| {

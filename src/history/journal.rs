@@ -16,6 +16,9 @@ pub struct Journal {
     counts: Mutex<Counts>,
 }
 
+/// [`Outcome::Fail`] or [`Outcome::Info`], and the text that it refers to.
+pub type Unserved<'a> = (fn(u16) -> Outcome, &'a str);
+
 /// How many operations were completed so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -67,8 +70,8 @@ impl Journal {
         event.at_ns
     }
 
-    /// Records an operation; `outcome` makes the operation's outcome from the number of a text.
-    pub fn op(&self, mut op: Op, unserved: Option<(fn(u16) -> Outcome, &str)>) {
+    /// Records an operation; of one that was not served, the outcome is made of the text.
+    pub fn op(&self, mut op: Op, unserved: Option<Unserved<'_>>) {
         {
             let mut recorder = self.recorder.lock().expect("no holder panics");
             let Some(recorder) = recorder.as_mut() else { return };

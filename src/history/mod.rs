@@ -226,7 +226,7 @@ pub enum EventKind {
         replica: NodeNo,
         /// With whose.
         master: NodeNo,
-        /// master_repl_offset of the master less slave_repl_offset of the replica, not below 0.
+        /// `master_repl_offset` of the master less `slave_repl_offset` of the replica, not below 0.
         bytes: u64,
         /// `master_link_status:up`.
         link_up: bool,

@@ -209,11 +209,9 @@ fn intern(interned: &mut HashMap<String, u16>, reasons: &mut Vec<String>, text: 
         return number;
     }
     // Beyond 65535 different texts the last one stands for the rest.
-    let number = u16::try_from(reasons.len()).unwrap_or(u16::MAX);
-    if reasons.len() <= usize::from(u16::MAX) {
-        reasons.push(text.to_owned());
-        interned.insert(text.to_owned(), number);
-    }
+    let Ok(number) = u16::try_from(reasons.len()) else { return u16::MAX };
+    reasons.push(text.to_owned());
+    interned.insert(text.to_owned(), number);
     number
 }
 

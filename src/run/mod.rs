@@ -240,9 +240,10 @@ async fn mind_the_clock(journal: Arc<Journal>, watcher: Arc<dyn Fn(Notice<'_>) +
 }
 
 fn host() -> Host {
-    let release = nix::sys::utsname::uname()
-        .map(|name| format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()))
-        .unwrap_or_else(|_| std::env::consts::OS.to_owned());
+    let release = nix::sys::utsname::uname().map_or_else(
+        |_| std::env::consts::OS.to_owned(),
+        |name| format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()),
+    );
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Host { os: release, cores, backend: "local".to_owned() }
 }

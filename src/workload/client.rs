@@ -41,7 +41,7 @@ struct Shared {
     from: Option<IpAddr>,
     settings: WorkloadSpec,
     table: Mutex<Table>,
-    links: Mutex<HashMap<(NodeNo, Use), Arc<tokio::sync::Mutex<LinkState>>>>,
+    links: Mutex<HashMap<(NodeNo, Use), SharedLink>>,
     refresh: Notify,
 }
 
@@ -53,6 +53,9 @@ enum Use {
     Replica,
     Refresh,
 }
+
+/// Whoever needs the connection while it is being made waits for its lock.
+type SharedLink = Arc<tokio::sync::Mutex<LinkState>>;
 
 #[derive(Debug, Default)]
 struct LinkState {

@@ -257,12 +257,11 @@ impl Issuer {
     }
 
     fn record(&self, op: Op, result: &Result<Value, Unserved>) {
-        let unserved: Option<(fn(u16) -> Outcome, &str)> = match result {
-            Ok(_) => None,
-            Err(Unserved::Failed(reason)) => Some((Outcome::Fail, reason)),
-            Err(Unserved::Unknown(reason)) => Some((Outcome::Info, reason)),
-        };
-        self.journal.op(op, unserved);
+        match result {
+            Ok(_) => self.journal.op(op, None),
+            Err(Unserved::Failed(reason)) => self.journal.op(op, Some((Outcome::Fail, reason))),
+            Err(Unserved::Unknown(reason)) => self.journal.op(op, Some((Outcome::Info, reason))),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Starting processes that die with the harness, and removing directories that would outlive it.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -65,7 +66,6 @@ impl ScratchDir {
                 Err(error) => return Err(error),
             }
         };
-        use std::os::unix::process::CommandExt;
         let janitor = Command::new("/bin/sh")
             .args(["-c", JANITOR, "slotquake-janitor"])
             .arg(&path)

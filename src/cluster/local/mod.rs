@@ -3,6 +3,7 @@
 mod addresses;
 mod keeper;
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
@@ -224,14 +225,14 @@ fn configuration(plan: &Plan, server: &Server, addr: SocketAddr, dir: &Path) -> 
     );
     for (name, value) in harness_options(server.version, addr.ip()) {
         if !plan.config.contains_key(name) {
-            text += &format!("{name} {value}\n");
+            writeln!(text, "{name} {value}").expect("a string takes any text");
         }
     }
     for (name, value) in &plan.config {
         // An empty value has to be quoted to be a word at all; any other stands as it was written,
         // since many directives take several words.
         let value = if value.0.is_empty() { "\"\"" } else { &value.0 };
-        text += &format!("{name} {value}\n");
+        writeln!(text, "{name} {value}").expect("a string takes any text");
     }
     text
 }
