@@ -8,11 +8,12 @@
 //!
 //! The modules in reading order: [`suite`], [`plan`], [`server`], [`cluster`], [`run`], [`history`],
 //! [`analysis`], [`check`], [`report`]; beside them the words that all share: [`target`], [`slot`],
-//! [`units`], [`spec`].
+//! [`units`], [`spec`]; and [`doctor`], which says what this machine can do.
 
 pub mod analysis;
 pub mod check;
 pub mod cluster;
+pub mod doctor;
 pub mod history;
 pub mod plan;
 pub mod report;
@@ -21,6 +22,7 @@ pub mod sandbox;
 pub mod server;
 pub mod slot;
 pub mod spec;
+mod subprocess;
 pub mod suite;
 pub mod target;
 pub mod units;
