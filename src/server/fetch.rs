@@ -50,7 +50,7 @@ impl SourceError {
             Self::Failed { reason, hint } => {
                 let binary = wanted.flavour.binary();
                 let ways = format!(
-                    "install {wanted} so that `{binary}` is on PATH, or give one with `--server /path/to/{binary}`"
+                    "install such a server so that `{binary}` is on PATH, or give one with `--server /path/to/{binary}`"
                 );
                 let hint = hint.map_or(ways.clone(), |own| format!("{own}; or {ways}"));
                 ServerError::Fetch { wanted, reason, hint }

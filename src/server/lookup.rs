@@ -107,7 +107,7 @@ impl Finder {
             known: catalogue::names(&self.catalogue),
             broken: broken.iter().map(|line| format!("; {line}")).collect(),
             hint: format!(
-                "{nearest}install {wanted} so that `{}` is on PATH, or give its path",
+                "{nearest}install such a server so that `{}` is on PATH, or give its path",
                 wanted.flavour.binary()
             ),
         }
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(
             finder.find("redis:5.0", &|_| ()).unwrap_err().to_string(),
             "no redis:5.0 in the cache or on PATH, and it is not among those that can be fetched: redis:6.2, redis:7.0, \
-             redis:8.2, valkey:8.1, valkey:9.1 (hint: the nearest is `redis:6.2`; install redis:5.0 so that \
+             redis:8.2, valkey:8.1, valkey:9.1 (hint: the nearest is `redis:6.2`; install such a server so that \
              `redis-server` is on PATH, or give its path)"
         );
         assert!(matches!(finder.find("redis:6.2", &|_| ()).unwrap_err(), ServerError::NoCache));

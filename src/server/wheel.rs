@@ -100,11 +100,11 @@ fn download(wheel: &Wheel, into: &Path) -> Result<PathBuf, SourceError> {
             continue;
         }
         if !output.status.success() {
-            return Err(SourceError::failed(format!(
-                "`{} download` says: {}",
-                words.join(" "),
-                last_word(&output.stderr)
-            )));
+            let (error, retried) = last_word(&output.stderr);
+            return Err(SourceError::Failed {
+                reason: format!("`{} download` says: {error}", words.join(" ")),
+                hint: retried.then(|| "see whether this machine reaches its Python package index".to_owned()),
+            });
         }
         return only_wheel(into)
             .ok_or_else(|| SourceError::failed(format!("`{} download` gave no wheel", words.join(" "))));
@@ -118,16 +118,17 @@ fn is_absent(output: &Output) -> bool {
     output.status.code() == Some(127) || String::from_utf8_lossy(&output.stderr).contains("No module named pip")
 }
 
-/// pip's own last word: its last error. When it could not reach the index it warns of each try and
-/// then says no more than that it found nothing, so the warning comes along.
-fn last_word(stderr: &[u8]) -> String {
+/// pip's own last word, its last error; and whether it had to try again before. When it cannot reach
+/// the index it warns of each try and then says no more than that it found nothing, so the last
+/// warning comes along.
+fn last_word(stderr: &[u8]) -> (String, bool) {
     let text = String::from_utf8_lossy(stderr);
     let last = |start: &str| text.lines().map(str::trim).rfind(|line| line.starts_with(start));
     let error = last("ERROR:").map_or_else(|| subprocess::last_line(stderr), str::to_owned);
     match last("WARNING: Retrying") {
-        Some(warning) => format!("{error} ({warning})"),
-        None if error.is_empty() => "nothing".to_owned(),
-        None => error,
+        Some(warning) => (format!("{error} ({warning})"), true),
+        None if error.is_empty() => ("nothing".to_owned(), false),
+        None => (error, false),
     }
 }
 
@@ -179,19 +180,18 @@ mod tests {
 
     #[test]
     fn pip_has_the_last_word() {
-        for (stderr, expected) in [
+        const NOTHING: &str = "ERROR: No matching distribution found for x==1";
+        for (lines, expected, retried) in [
+            (&["WARNING: something old", "ERROR: Could not find x==1", NOTHING][..], NOTHING, false),
             (
-                "WARNING: something old\nERROR: Could not find a version that satisfies the requirement x==1\nERROR: No matching distribution found for x==1\n",
-                "ERROR: No matching distribution found for x==1",
+                &["WARNING: Retrying (total=1)", "WARNING: Retrying (total=0)", NOTHING, ""],
+                "ERROR: No matching distribution found for x==1 (WARNING: Retrying (total=0))",
+                true,
             ),
-            (
-                "WARNING: Retrying (Retry(total=1)) after connection broken\nWARNING: Retrying (Retry(total=0)) after connection broken\nERROR: No matching distribution found for x==1\n\n",
-                "ERROR: No matching distribution found for x==1 (WARNING: Retrying (Retry(total=0)) after connection broken)",
-            ),
-            ("Traceback\nOSError: disk full\n", "OSError: disk full"),
-            ("", "nothing"),
+            (&["Traceback", "OSError: disk full", ""], "OSError: disk full", false),
+            (&[], "nothing", false),
         ] {
-            assert_eq!(last_word(stderr.as_bytes()), expected);
+            assert_eq!(last_word(lines.join("\n").as_bytes()), (expected.to_owned(), retried));
         }
     }
 
