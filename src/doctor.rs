@@ -78,7 +78,7 @@ pub fn examine() -> Vec<Capability> {
 fn server(finder: &Finder, entry: &Entry) -> Capability {
     let name = format!("server {}", entry.name());
     let installed = finder.installed(entry.wanted());
-    let broken: String = installed.broken.iter().map(|line| format!("; {line}")).collect();
+    let broken = appended(&installed.broken);
     if let Some(server) = installed.server {
         let state = if broken.is_empty() { State::Ok } else { State::Limited };
         let detail = format!("{} ({}, {}){broken}", server.version, server.origin, server.path.display());
@@ -91,6 +91,11 @@ fn server(finder: &Finder, entry: &Entry) -> Capability {
         }
         Err(error) => Capability::new(&name, State::Missing, format!("{error}{broken}"), None),
     }
+}
+
+/// Texts to append to a sentence, or nothing.
+fn appended(lines: &[String]) -> String {
+    lines.iter().flat_map(|line| ["; ", line]).collect()
 }
 
 /// Whether each node can have an address of its own.

@@ -42,7 +42,7 @@ fn content(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten();
     let mut names: Vec<String> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !name.ends_with(".lock"))
+        .filter(|name| !(name.starts_with('.') && name.ends_with("lock")))
         .collect();
     names.sort();
     names

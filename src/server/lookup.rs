@@ -105,7 +105,7 @@ impl Finder {
         ServerError::Unknown {
             wanted,
             known: catalogue::names(&self.catalogue),
-            broken: broken.iter().map(|line| format!("; {line}")).collect(),
+            broken: broken.iter().flat_map(|line| ["; ", line]).collect(),
             hint: format!(
                 "{nearest}install such a server so that `{}` is on PATH, or give its path",
                 wanted.flavour.binary()

@@ -140,7 +140,7 @@ fn only_wheel(directory: &Path) -> Option<PathBuf> {
 /// Compares a wheel with the pinned digest.
 fn verify(wheel: &Wheel, file: &Path) -> Result<(), SourceError> {
     let bytes = fs::read(file).map_err(SourceError::cache(file, "cannot read"))?;
-    let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = Sha256::digest(&bytes).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     if found == wheel.sha256 {
         return Ok(());
     }
