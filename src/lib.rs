@@ -8,11 +8,12 @@
 //!
 //! The modules in reading order: [`suite`], [`plan`], [`server`], [`cluster`], [`run`], [`history`],
 //! [`analysis`], [`check`], [`report`]; beside them the words that all share: [`target`], [`slot`],
-//! [`units`], [`spec`].
+//! [`units`], [`spec`]; and [`doctor`], which says what this machine can do.
 
 pub mod analysis;
 pub mod check;
 pub mod cluster;
+pub mod doctor;
 pub mod fault;
 pub mod history;
 pub mod plan;
@@ -23,6 +24,7 @@ pub mod seeded;
 pub mod server;
 pub mod slot;
 pub mod spec;
+mod subprocess;
 pub mod suite;
 pub mod target;
 pub mod units;

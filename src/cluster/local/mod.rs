@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Mutex;
 
 use nix::sys::signal::{Signal, kill};
@@ -156,16 +156,13 @@ impl Backend for Local {
             .open(&log_path)
             .map_err(|source| io(format!("cannot open {}", log_path.display()), source))?;
         let errors = log.try_clone().map_err(|source| io("cannot share the log", source))?;
-        let mut command = Command::new(&self.server.path);
+        let mut command = self.server.command();
         command
             .arg(&self.node(node).config)
             .current_dir(&self.node(node).dir)
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
-        if let Some(libraries) = &self.server.library_path {
-            command.env("LD_LIBRARY_PATH", libraries);
-        }
         let child = keeper::spawn(command).await.map_err(|source| BackendError::Spawn {
             program: self.server.path.display().to_string(),
             node,
@@ -218,9 +215,8 @@ impl Backend for Local {
 
 fn configuration(plan: &Plan, server: &Server, addr: SocketAddr, dir: &Path) -> String {
     let mut text = format!(
-        "port {}\nbind {}\ndaemonize no\ndir \"{}\"\ncluster-enabled yes\ncluster-config-file nodes.conf\n",
+        "port {}\ndaemonize no\ndir \"{}\"\ncluster-enabled yes\ncluster-config-file nodes.conf\n",
         addr.port(),
-        addr.ip(),
         dir.display()
     );
     for (name, value) in harness_options(server.version, addr.ip()) {
