@@ -8,7 +8,7 @@
 //!
 //! The modules in reading order: [`suite`], [`plan`], [`server`], [`cluster`], [`run`], [`history`],
 //! [`analysis`], [`check`], [`report`]; beside them the words that all share: [`target`], [`slot`],
-//! [`units`], [`spec`].
+//! [`units`], [`seeded`], [`spec`].
 
 pub mod analysis;
 pub mod check;
@@ -18,6 +18,7 @@ pub mod plan;
 pub mod report;
 pub mod run;
 pub mod sandbox;
+pub mod seeded;
 pub mod server;
 pub mod slot;
 pub mod spec;
