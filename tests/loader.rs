@@ -79,6 +79,8 @@ fn every_problem_is_shown_at_its_place() {
         ("settings beside their step", "- await: { promoted: shard-1, within: 15s }", "- await:\n    within: 15s"),
         ("a step without value", "- settle: 2s", "- settle"),
         ("a step whose value was forgotten", "- settle: 2s", "- settle:"),
+        ("a directive whose value was forgotten", "cluster-node-timeout: 1000", "save:"),
+        ("settings that were forgotten", "{ may-lose: 0 }", ""),
         ("a number for a duration", "settle: 2s", "settle: 5"),
         ("a number for a rate", "rate: 200/s", "rate: 200"),
         ("a number for a percentage", "reads: 50%", "reads: 0.5"),

@@ -46,7 +46,9 @@ pub(super) fn phases<'a>(suite: &'a Suite, problems: &mut Problems) -> Vec<&'a s
                 if let Some(message) = bounds::bad_phase(name, &phases) {
                     problems.add(format!("steps[{index}].phase"), message);
                 }
-                phases.push(name);
+                if !phases.contains(&name.as_str()) {
+                    phases.push(name);
+                }
             }
             Step::Settle(span) => {
                 settled = settled.saturating_add(span.0);

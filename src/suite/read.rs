@@ -86,9 +86,7 @@ impl Tree {
     fn text(&self, wanted: &str) -> Result<&str, Refusal> {
         match &self.node {
             Node::Text(text) => Ok(text),
-            Node::Empty => Err(self.refuse(format!(
-                "a value is missing: {wanted} belongs here (hint: write `\"\"` if an empty text is meant)"
-            ))),
+            Node::Empty => Err(self.refuse(format!("a value is missing: {wanted} belongs here"))),
             Node::List(_) => Err(self.refuse(format!("a list stands where {wanted} belongs"))),
             Node::Map(_) => Err(self.refuse(format!("a mapping stands where {wanted} belongs"))),
         }
@@ -140,7 +138,8 @@ impl<'de> Deserializer<'de> for &'de Tree {
     );
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
-        let text = self.text(&(&visitor as &dyn de::Expected).to_string())?;
+        let wanted = (&visitor as &dyn de::Expected).to_string();
+        let text = self.text(if wanted == "a string" { "one text" } else { &wanted })?;
         visitor.visit_borrowed_str(text).map_err(|refusal: Refusal| refusal.at(self.place()))
     }
 

@@ -208,7 +208,8 @@ impl<'a> Builder<'a> {
                 }
                 return Ok(Tree { node: tree.node.clone(), place: Some(place) });
             }
-            Event::Scalar(text, ScalarStyle::Plain, anchor, _) if text.is_empty() => (Node::Empty, anchor),
+            // The parser reads nothing as `~`; only the place tells it from a `~` that was typed.
+            Event::Scalar(_, ScalarStyle::Plain, anchor, _) if place.is_empty() => (Node::Empty, anchor),
             Event::Scalar(text, _, anchor, _) => (Node::Text(text.into_owned()), anchor),
             Event::SequenceStart(_, anchor, _) => (Node::List(self.list(depth)?), anchor),
             Event::MappingStart(_, anchor, _) => (Node::Map(self.map(depth)?), anchor),
