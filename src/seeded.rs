@@ -1,7 +1,7 @@
 //! The one source of chance: a small generator that a run's seed determines, on every machine and
 //! in every version alike. For choosing things, not for secrets.
 
-/// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+/// `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seeded {
     state: u64,

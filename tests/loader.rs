@@ -1,6 +1,7 @@
 //! What the loader makes of suite files: values verbatim, overrides, and messages that point at the
 //! offending text.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use slotquake::plan::Plan;
@@ -128,7 +129,7 @@ fn every_problem_is_shown_at_its_place() {
         let message = message(&text);
         assert_ne!(message, "no problem", "{what}");
         assert!(text.is_empty() || message.contains("--> my.yaml:"), "{what} is shown without its place: {message}");
-        shown.push_str(&format!("# {what}\n{message}\n\n"));
+        writeln!(shown, "# {what}\n{message}\n").unwrap();
     }
     insta::assert_snapshot!("diagnostics", shown);
 }
@@ -186,7 +187,7 @@ fn anchors_repeat_values_and_cannot_explode() {
     let mut bomb = "name: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..9 {
         let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
-        bomb.push_str(&format!("k{level}: &a{level} [{aliases}]\n"));
+        writeln!(bomb, "k{level}: &a{level} [{aliases}]").unwrap();
     }
     assert!(message(&bomb).starts_with("the suite holds too many values"));
     let deep = format!("name: {}{}", "[".repeat(100), "]".repeat(100));
@@ -239,7 +240,7 @@ fn an_override_that_fits_nowhere_says_so() {
         "..=x",
     ] {
         let error = source(SOUND).unwrap().set(assignment).unwrap_err();
-        shown.push_str(&format!("# {assignment}\n{error}\n\n"));
+        writeln!(shown, "# {assignment}\n{error}\n").unwrap();
     }
     insta::assert_snapshot!("overrides", shown);
 }

@@ -12,7 +12,7 @@ use slotquake::units::{NodeNo, ShardNo};
 
 /// A suite of these steps and invariants, each a line of YAML.
 fn suite_of(cluster: &str, steps: &[&str], invariants: &[&str]) -> Suite {
-    let lines = |items: &[&str]| items.iter().map(|item| format!("  - {item}\n")).collect::<String>();
+    let lines = |items: &[&str]| format!("  - {}\n", items.join("\n  - "));
     let text = format!(
         "name: t\nabout: A fixture.\ncluster: {cluster}\nsteps:\n{}invariants:\n{}",
         lines(steps),
@@ -415,12 +415,11 @@ proptest! {
         for (index, node) in plan.nodes.iter().enumerate() {
             prop_assert_eq!(node.node, NodeNo::from_index(index));
             prop_assert_eq!(node.replica_of.is_none(), node.slots.is_some());
-            match node.slots {
-                Some((first, last)) => {
-                    prop_assert_eq!(first, next);
-                    next = last + 1;
-                }
-                None => prop_assert_eq!(node.replica_of.unwrap().0, node.shard.0),
+            if let Some((first, last)) = node.slots {
+                prop_assert_eq!(first, next);
+                next = last + 1;
+            } else {
+                prop_assert_eq!(node.replica_of.unwrap().0, node.shard.0);
             }
         }
         prop_assert_eq!(next, SLOTS);

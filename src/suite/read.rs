@@ -224,7 +224,7 @@ impl<'de> Deserializer<'de> for &'de Tree {
         if !variants.contains(&variant.as_str()) {
             return Err(Refusal::new(unknown(variant)).at(place));
         }
-        visitor.visit_enum(Variant { variant, place, value })
+        visitor.visit_enum(Variant { name: variant, place, value })
     }
 
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
@@ -298,7 +298,7 @@ fn value_of<'de, S: DeserializeSeed<'de>>(
 }
 
 struct Variant<'de> {
-    variant: &'de str,
+    name: &'de str,
     place: Option<&'de Place>,
     value: Option<&'de Tree>,
 }
@@ -308,7 +308,7 @@ impl<'de> EnumAccess<'de> for Variant<'de> {
     type Variant = Self;
 
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Refusal> {
-        let variant: StrDeserializer<'de, Refusal> = self.variant.into_deserializer();
+        let variant: StrDeserializer<'de, Refusal> = self.name.into_deserializer();
         Ok((seed.deserialize(variant).map_err(|refusal| refusal.at(self.place))?, self))
     }
 }
@@ -319,15 +319,15 @@ impl<'de> de::VariantAccess<'de> for Variant<'de> {
     fn unit_variant(self) -> Result<(), Refusal> {
         match self.value {
             None => Ok(()),
-            Some(_) => Err(Refusal::new(format!("`{}` takes no settings", self.variant)).at(self.place)),
+            Some(_) => Err(Refusal::new(format!("`{}` takes no settings", self.name)).at(self.place)),
         }
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Refusal> {
         match self.value {
-            Some(value) => value_of(self.variant, self.place, value, seed),
+            Some(value) => value_of(self.name, self.place, value, seed),
             None => {
-                Err(Refusal::new(format!("`{0}` needs a value (hint: write `{0}: ...`)", self.variant)).at(self.place))
+                Err(Refusal::new(format!("`{0}` needs a value (hint: write `{0}: ...`)", self.name)).at(self.place))
             }
         }
     }
@@ -343,7 +343,7 @@ impl<'de> de::VariantAccess<'de> for Variant<'de> {
     ) -> Result<V::Value, Refusal> {
         match self.value {
             Some(value) => value.deserialize_any(visitor),
-            None => Err(Refusal::new(format!("`{}` needs a value", self.variant)).at(self.place)),
+            None => Err(Refusal::new(format!("`{}` needs a value", self.name)).at(self.place)),
         }
     }
 }

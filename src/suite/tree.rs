@@ -140,7 +140,7 @@ pub(super) fn join_path<'a>(segments: impl Iterator<Item = &'a Segment>) -> Stri
         match segment {
             Segment::Key(key) if path.is_empty() => path.push_str(key),
             Segment::Key(key) => path.extend([".", key]),
-            Segment::Index(index) => path.push_str(&format!("[{index}]")),
+            Segment::Index(index) => path.extend(["[", &index.to_string(), "]"]),
         }
     }
     path
