@@ -8,7 +8,7 @@
 //!
 //! The modules in reading order: [`suite`], [`plan`], [`server`], [`cluster`], [`run`], [`history`],
 //! [`analysis`], [`check`], [`report`]; beside them the words that all share: [`target`], [`slot`],
-//! [`units`], [`spec`]; and [`doctor`], which says what this machine can do.
+//! [`units`], [`seeded`], [`spec`]; and [`doctor`], which says what this machine can do.
 
 pub mod analysis;
 pub mod check;

@@ -1,11 +1,18 @@
 //! The plan: a suite with overrides applied and everything resolved, bounded and explicit. Pure: the
 //! same suite, overrides and seed give the same plan.
 
+mod bounds;
+mod invariants;
+mod steps;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::suite::{Invariant, Step, Suite, WorkloadSpec};
+use crate::seeded::Seeded;
+use crate::slot::boot_slots;
+use crate::suite::{Invariant, LoadError, RoleIs, Source, Step, Suite, WorkloadSpec};
+use crate::target::{Group, Member, Owner, Target, Targets};
 use crate::units::{Directive, NodeNo, ShardNo, Span};
 
 /// What a run does, to the last detail that can be known before a cluster exists. `any/...` is drawn
@@ -62,11 +69,60 @@ pub struct PlanError {
     pub message: String,
 }
 
+/// What every node gets where a suite says nothing else.
+const DEFAULT_CONFIG: [(&str, &str); 5] = [
+    ("cluster-node-timeout", "5000"),
+    ("appendonly", "yes"),
+    ("cluster-require-full-coverage", "no"),
+    ("cluster-allow-reads-when-down", "yes"),
+    ("protected-mode", "no"),
+];
+
 impl Plan {
     /// Resolves a suite. Every problem is found, not only the first.
+    ///
+    /// All `any/...` of a plan mean the same shard, so that what was stopped can be awaited and
+    /// started again.
     pub fn new(suite: &Suite, seed: u64) -> Result<Self, Vec<PlanError>> {
-        let _ = (suite, seed);
-        todo!()
+        let mut problems = Problems::default();
+        bounds::suite(suite, &mut problems);
+        bounds::config(&suite.cluster, &mut problems);
+        bounds::workload(&suite.workload, &mut problems);
+        let phases = steps::phases(suite, &mut problems);
+        let shape = bounds::shape(&suite.cluster, &mut problems);
+        if let Some(shape) = &shape {
+            steps::check(suite, shape, &mut problems);
+            invariants::check(suite, &phases, shape, &mut problems);
+        }
+        let Some(shape) = shape.filter(|_| problems.0.is_empty()) else {
+            return Err(problems.0);
+        };
+        let mut config: BTreeMap<String, Directive> =
+            DEFAULT_CONFIG.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect();
+        config.extend(suite.cluster.config.clone());
+        let mut plan = Self {
+            name: suite.name.clone(),
+            about: suite.about.trim().to_owned(),
+            seed,
+            server: suite.cluster.server.clone(),
+            nodes: shape.nodes(),
+            config,
+            workload: suite.workload.clone(),
+            steps: suite.steps.clone(),
+            invariants: suite.invariants.clone(),
+            recover_within: suite.recover_within,
+            max_duration: suite.max_duration,
+        };
+        plan.draw(shape.masters);
+        Ok(plan)
+    }
+
+    /// Resolves a suite that was read from a file. The error shows every problem at its place.
+    pub fn from_source(source: &Source, seed: u64) -> Result<Self, LoadError> {
+        Self::new(&source.suite, seed).map_err(|errors| {
+            let shown: Vec<String> = errors.iter().map(|error| source.explain(&error.at, &error.message)).collect();
+            LoadError(shown.join("\n\n"))
+        })
     }
 
     /// The number of shards.
@@ -78,5 +134,159 @@ impl Plan {
     pub fn node_timeout(&self) -> std::time::Duration {
         let ms = self.config.get("cluster-node-timeout").and_then(|value| value.0.parse().ok()).unwrap_or(15_000);
         std::time::Duration::from_millis(ms)
+    }
+
+    /// Puts the shard that the seed draws in the place of every `any`.
+    fn draw(&mut self, shards: u16) {
+        let drawn = ShardNo::from_index(Seeded::new(self.seed, "any").below(shards.into()) as usize);
+        let resolve = |target: &mut Target| {
+            if let Target::Member(owner @ Owner::Any, _) = target {
+                *owner = Owner::Shard(drawn);
+            }
+        };
+        let resolve_all = |targets: &mut Targets| targets.0.iter_mut().for_each(resolve);
+        for step in &mut self.steps {
+            match step {
+                Step::Phase(_) | Step::Settle(_) => {}
+                Step::Stop(targets)
+                | Step::Kill(targets)
+                | Step::Start(targets)
+                | Step::Pause(targets)
+                | Step::Resume(targets) => resolve_all(targets),
+                Step::Command(command) => resolve_all(&mut command.to),
+                Step::Await(wait) => {
+                    let lists = [
+                        &mut wait.failed,
+                        &mut wait.in_sync,
+                        &mut wait.cluster_ok,
+                        &mut wait.cluster_fail,
+                        &mut wait.converged,
+                    ];
+                    lists.into_iter().flatten().for_each(resolve_all);
+                    wait.role.iter_mut().for_each(resolve);
+                }
+                Step::Expect(expect) => {
+                    resolve(&mut expect.to);
+                    expect.moved_to.iter_mut().for_each(resolve);
+                }
+            }
+        }
+        for invariant in &mut self.invariants {
+            if let Invariant::Role(role) = invariant {
+                resolve(&mut role.node);
+            }
+        }
+    }
+}
+
+/// The problems found so far.
+#[derive(Default)]
+struct Problems(Vec<PlanError>);
+
+impl Problems {
+    fn add(&mut self, at: impl Into<String>, message: impl Into<String>) {
+        self.0.push(PlanError { at: at.into(), message: message.into() });
+    }
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// How many masters, and replicas of each: which nodes and shards there are.
+struct Shape {
+    masters: u16,
+    replicas: u16,
+}
+
+impl Shape {
+    fn node_count(&self) -> u16 {
+        self.masters * (1 + self.replicas)
+    }
+
+    /// The masters come first, then every shard's first replica, then every shard's second.
+    fn nodes(&self) -> Vec<PlannedNode> {
+        let masters = usize::from(self.masters);
+        (0..usize::from(self.node_count()))
+            .map(|index| {
+                let shard = ShardNo::from_index(index % masters);
+                let is_master = index < masters;
+                PlannedNode {
+                    node: NodeNo::from_index(index),
+                    shard,
+                    replica_of: (!is_master).then(|| NodeNo::from_index(index % masters)),
+                    slots: is_master.then(|| boot_slots(shard, self.masters)),
+                }
+            })
+            .collect()
+    }
+
+    /// The nodes that a target may come to mean; a shard's nodes stay with their shard.
+    fn candidates(&self, target: &Target) -> Vec<NodeNo> {
+        match target {
+            Target::Node(node) => vec![*node],
+            Target::Member(owner, _) => {
+                let shard = owner.shard(self.masters);
+                self.nodes()
+                    .into_iter()
+                    .filter(|node| shard.is_none_or(|shard| node.shard == shard))
+                    .map(|node| node.node)
+                    .collect()
+            }
+            Target::Group(_) => self.nodes().into_iter().map(|node| node.node).collect(),
+        }
+    }
+
+    /// Why a target can mean nothing in this cluster.
+    fn refuse(&self, target: &Target) -> Option<String> {
+        match target {
+            Target::Node(node) => self.refuse_node(*node),
+            Target::Group(Group::Replicas) => self.refuse_replica(target),
+            Target::Group(_) => None,
+            Target::Member(owner, member) => {
+                let shard = match owner {
+                    Owner::Shard(shard) => self.refuse_shard(*shard),
+                    _ => None,
+                };
+                shard.or_else(|| match member {
+                    Member::Replica | Member::Replicas => self.refuse_replica(target),
+                    Member::Master | Member::Every => None,
+                })
+            }
+        }
+    }
+
+    /// The same for a place where only one node makes sense.
+    fn refuse_one(&self, target: &Target) -> Option<String> {
+        self.refuse(target).or_else(|| {
+            (!steps::is_one(target)).then(|| {
+                format!("`{target}` may be several nodes (hint: name one, such as `node-1` or `shard-1/master`)")
+            })
+        })
+    }
+
+    fn refuse_role(&self, target: &Target, is: RoleIs) -> Option<String> {
+        match is {
+            RoleIs::ReplicaOf(node) if Target::Node(node) == *target => Some(format!("{node} cannot replicate itself")),
+            RoleIs::ReplicaOf(node) => self.refuse_node(node),
+            RoleIs::Replica if self.replicas == 0 => {
+                Some("there are no replicas: `replicas-per-master` is 0".to_owned())
+            }
+            RoleIs::Master | RoleIs::Replica => None,
+        }
+    }
+
+    fn refuse_replica(&self, target: &Target) -> Option<String> {
+        (self.replicas == 0).then(|| format!("`{target}` is nobody: `replicas-per-master` is 0"))
+    }
+
+    fn refuse_node(&self, node: NodeNo) -> Option<String> {
+        let last = self.node_count();
+        (node.0 > last).then(|| format!("{node} does not exist (the cluster has node-1 to node-{last})"))
+    }
+
+    fn refuse_shard(&self, shard: ShardNo) -> Option<String> {
+        let last = self.masters;
+        (shard.0 > last).then(|| format!("{shard} does not exist (the cluster has shard-1 to shard-{last})"))
     }
 }

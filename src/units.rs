@@ -291,7 +291,7 @@ impl<'de> Deserialize<'de> for Directive {
         impl Visitor<'_> for Text {
             type Value = Directive;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the text of a server directive")
+                f.write_str("one text (`\"\"` for an empty one)")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Directive, E> {
                 Ok(text.into())
@@ -303,7 +303,8 @@ impl<'de> Deserialize<'de> for Directive {
                 Ok(Directive(number.to_string()))
             }
         }
-        deserializer.deserialize_string(Text)
+        // Not `deserialize_string`: JSON would then refuse a number.
+        deserializer.deserialize_any(Text)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, Deserializer};
+use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use std::borrow::Cow;
 
@@ -213,13 +213,25 @@ impl Serialize for MayLose {
 
 impl<'de> Deserialize<'de> for MayLose {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let crate::units::Directive(text) = Deserialize::deserialize(deserializer)?;
-        if text == "measured" {
-            return Ok(Self::Measured);
+        struct NumberOrWord;
+        impl Visitor<'_> for NumberOrWord {
+            type Value = MayLose;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of writes or `measured`")
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<MayLose, E> {
+                Ok(MayLose::AtMost(number))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<MayLose, E> {
+                if text == "measured" {
+                    return Ok(MayLose::Measured);
+                }
+                text.parse()
+                    .map(MayLose::AtMost)
+                    .map_err(|_| E::custom(format!("`{text}` is neither a number of writes nor `measured`")))
+            }
         }
-        text.parse()
-            .map(Self::AtMost)
-            .map_err(|_| de::Error::custom(format!("`{text}` is neither a number of writes nor `measured`")))
+        deserializer.deserialize_any(NumberOrWord)
     }
 }
 

@@ -3,20 +3,24 @@
 //! These types mirror the file word for word and hold nothing computed; [`crate::plan`] resolves
 //! them. `slotquake schema` prints their JSON Schema.
 
+mod diagnostic;
 mod invariant;
 mod load;
+mod read;
 mod step;
+mod tree;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use diagnostic::nearest;
 pub use invariant::{
     AckedWrites, Agreement, AtEnd, Availability, FailoverTime, Invariant, MayLose, Milestone, Moment, OpKind,
     Promotions, ReplicaLag, RoleIs, RoleOf, Served, ShardSet, SlotCoverage,
 };
-pub use load::{LoadError, load, parse, set, shipped, shipped_names};
+pub use load::{LoadError, Source, load, parse, schema, set, shipped, shipped_names};
 pub use step::{Answer, Await, Command, CommandLine, Condition, Expect, Step};
 
 use crate::units::{Directive, Percent, Rate, Span};

@@ -72,7 +72,7 @@ impl Workload {
                     journal: Arc::clone(journal),
                     settings: settings.clone(),
                     own: Mutex::new(own.map(|key| OwnKey::new(key, plan.shards())).collect()),
-                    seeded: Mutex::new(Seeded::new(plan.seed, 1 + u64::from(number))),
+                    seeded: Mutex::new(Seeded::new(plan.seed, &format!("client-{number}"))),
                 })
             })
             .collect();
@@ -185,12 +185,12 @@ impl Issuer {
 
     fn next(&self) -> Due {
         let mut seeded = self.seeded.lock().expect("no holder panics");
-        if seeded.chance(self.settings.reads.fraction()) {
-            let key = seeded.below(self.settings.keys as usize) as u32;
+        if seeded.fraction() < self.settings.reads.fraction() {
+            let key = seeded.below(self.settings.keys.into()) as u32;
             return Due::Read { key, slot: key_slot(key_name(key).as_bytes()) };
         }
         let mut own = self.own.lock().expect("no holder panics");
-        let drawn = seeded.below(own.len());
+        let drawn = seeded.below(own.len() as u64) as usize;
         let shard = own[drawn].shard;
         // Another shard's key would shift load away from the shard that is slow.
         let free = (0..own.len())

@@ -1,0 +1,178 @@
+//! What a cluster and a workload may be, and which directives a suite may set.
+
+use super::{Problems, Shape};
+use crate::suite::{ClusterSpec, Suite, WorkloadSpec, nearest};
+use crate::units::Directive;
+
+/// More than these would not run on one machine, and have no address on 127.k.0.0/24.
+const MASTERS_MAX: u16 = 64;
+const REPLICAS_MAX: u16 = 5;
+const NODES_MAX: u16 = 250;
+const RATE_MAX: u32 = 100_000;
+const CLIENTS_MAX: u16 = 256;
+const KEYS_MAX: u32 = 1_000_000;
+const VALUE_SIZE_MAX: u32 = 1 << 20;
+const NODE_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=120_000;
+
+/// Names that phases must not have, since they mean something else.
+const RESERVED_PHASES: [&str; 5] = ["boot", "recovery", "final", "end", "throughout"];
+
+/// Why a directive is the harness's own to set.
+const OWNED: [(&str, &[&str]); 6] = [
+    (
+        "the harness deals the addresses",
+        &[
+            "port",
+            "bind",
+            "bind-source-addr",
+            "cluster-port",
+            "cluster-announce-ip",
+            "cluster-announce-port",
+            "cluster-announce-bus-port",
+            "cluster-announce-tls-port",
+            "unixsocket",
+            "unixsocketperm",
+        ],
+    ),
+    (
+        "each node has a directory of its own, which the harness reads",
+        &["dir", "logfile", "pidfile", "cluster-config-file", "include"],
+    ),
+    ("the harness starts and ends the processes itself", &["daemonize", "supervised"]),
+    ("the harness forms the cluster itself", &["cluster-enabled", "replicaof", "slaveof"]),
+    ("the harness's connections are plain TCP", &["tls-port", "tls-cluster", "tls-replication"]),
+    (
+        "the harness's clients do not authenticate",
+        &["requirepass", "masterauth", "masteruser", "primaryauth", "primaryuser", "aclfile", "user"],
+    ),
+];
+
+/// The number of nodes, where it is possible at all.
+pub(super) fn shape(cluster: &ClusterSpec, problems: &mut Problems) -> Option<Shape> {
+    let ClusterSpec { masters, replicas_per_master, .. } = *cluster;
+    let found = problems.count();
+    if !(3..=MASTERS_MAX).contains(&masters) {
+        let message = format!("{masters} masters form no cluster that can vote (hint: 3 to {MASTERS_MAX})");
+        problems.add("cluster.masters", message);
+    }
+    if replicas_per_master > REPLICAS_MAX {
+        let message = format!("{replicas_per_master} replicas of each master are too many (hint: 0 to {REPLICAS_MAX})");
+        problems.add("cluster.replicas-per-master", message);
+    }
+    let shape = Shape { masters, replicas: replicas_per_master };
+    if problems.count() == found && shape.node_count() > NODES_MAX {
+        let message = format!("{} nodes are too many for one machine (hint: at most {NODES_MAX})", shape.node_count());
+        problems.add("cluster.masters", message);
+    }
+    (problems.count() == found).then_some(shape)
+}
+
+pub(super) fn config(cluster: &ClusterSpec, problems: &mut Problems) {
+    if cluster.server.trim().is_empty() {
+        problems.add("cluster.server", "no server is named (hint: `redis:6.2`, `valkey:9.1` or the path of a binary)");
+    }
+    for (name, value) in &cluster.config {
+        let at = format!("cluster.config.{name}");
+        if let Some(message) = directive(name, value) {
+            problems.add(at, message);
+        }
+    }
+}
+
+fn directive(name: &str, Directive(value): &Directive) -> Option<String> {
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c)) {
+        return Some(format!(
+            "`{name}` is not the name of a directive (hint: lowercase, such as `cluster-node-timeout`)"
+        ));
+    }
+    if let Some((why, _)) = OWNED.iter().find(|(_, names)| names.contains(&name)) {
+        return Some(format!("`{name}` cannot be set by a suite: {why}"));
+    }
+    if value.contains(['\n', '\r', '\0']) {
+        return Some(format!("the value of `{name}` is more than one line"));
+    }
+    if name == "cluster-node-timeout" && !value.parse().is_ok_and(|ms| NODE_TIMEOUT_MS.contains(&ms)) {
+        let (least, most) = (NODE_TIMEOUT_MS.start(), NODE_TIMEOUT_MS.end());
+        return Some(format!("`{value}` is no node timeout (hint: milliseconds, from {least} to {most})"));
+    }
+    None
+}
+
+pub(super) fn workload(workload: &WorkloadSpec, problems: &mut Problems) {
+    let mut within = |key: &str, value: u64, least: u64, most: u64| {
+        if !(least..=most).contains(&value) {
+            problems.add(format!("workload.{key}"), format!("{value} is out of bounds (hint: {least} to {most})"));
+        }
+    };
+    within("clients", workload.clients.into(), 1, CLIENTS_MAX.into());
+    within("rate", workload.rate.per_second.into(), 1, RATE_MAX.into());
+    within("keys", workload.keys.into(), 1, KEYS_MAX.into());
+    within("value-size", workload.value_size.into(), 1, VALUE_SIZE_MAX.into());
+    if workload.keys < u32::from(workload.clients) {
+        let message = format!(
+            "{} keys are too few: each has one writer, so {} clients need at least as many",
+            workload.keys, workload.clients
+        );
+        problems.add("workload.keys", message);
+    }
+    for (key, span) in [
+        ("timeout", workload.timeout),
+        ("connect-timeout", workload.connect_timeout),
+        ("refresh-every", workload.refresh_every),
+    ] {
+        if span.0.is_zero() {
+            problems.add(format!("workload.{key}"), format!("`{span}` is too short (hint: more than 0s)"));
+        }
+    }
+}
+
+/// Names, phases, the total of what is waited for.
+pub(super) fn suite(suite: &Suite, problems: &mut Problems) {
+    if let Some(message) = bad_name(&suite.name) {
+        problems.add("name", message);
+    }
+    if suite.about.trim().is_empty() {
+        problems.add("about", "nothing is said about the suite (hint: what is done, and what is believed)");
+    }
+    for (key, span) in [("recover-within", suite.recover_within), ("max-duration", suite.max_duration)] {
+        if span.0.is_zero() {
+            problems.add(key, format!("`{span}` is too short (hint: more than 0s)"));
+        }
+    }
+    if suite.steps.is_empty() {
+        problems.add("steps", "a suite needs at least one step (hint: `- settle: 10s` runs the workload alone)");
+    }
+    if suite.invariants.is_empty() {
+        problems
+            .add("invariants", "a suite without invariants proves nothing (hint: `- acked-writes: { may-lose: 0 }`)");
+    }
+}
+
+/// What is wrong with a phase's name, given those before it.
+pub(super) fn bad_phase(name: &str, earlier: &[&str]) -> Option<String> {
+    if RESERVED_PHASES.contains(&name) {
+        return Some(format!("a phase cannot be called `{name}`: the harness uses that word itself"));
+    }
+    if earlier.contains(&name) {
+        return Some(format!("there are two phases `{name}`"));
+    }
+    bad_name(name)
+}
+
+fn bad_name(name: &str) -> Option<String> {
+    let fine = !name.is_empty()
+        && name.len() <= 64
+        && !name.starts_with('-')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    (!fine).then(|| format!("`{name}` is not a name (hint: lowercase letters, digits and dashes, at most 64)"))
+}
+
+/// That a phase of this name does not exist.
+pub(super) fn unknown_phase(name: &str, phases: &[&str]) -> String {
+    let hint = match nearest(name, phases.iter().copied()) {
+        Some(phase) => format!("did you mean `{phase}`?"),
+        None if phases.is_empty() => "hint: begin one with `- phase: NAME`".to_owned(),
+        None => format!("hint: the phases are `{}`", phases.join("`, `")),
+    };
+    format!("there is no phase `{name}` ({hint})")
+}

@@ -1,0 +1,126 @@
+//! Invariants: what they name must exist, and there must be something that they can observe.
+
+use super::{Problems, Shape, bounds};
+use crate::suite::{Availability, Invariant, Moment, OpKind, ShardSet, Step, Suite};
+use crate::units::Percent;
+
+pub(super) fn check(suite: &Suite, phases: &[&str], shape: &Shape, problems: &mut Problems) {
+    let mut looked = Looked { suite, phases, shape, problems };
+    for (index, invariant) in suite.invariants.iter().enumerate() {
+        looked.invariant(&format!("invariants[{index}]"), invariant);
+    }
+}
+
+struct Looked<'a> {
+    suite: &'a Suite,
+    phases: &'a [&'a str],
+    shape: &'a Shape,
+    problems: &'a mut Problems,
+}
+
+impl Looked<'_> {
+    fn invariant(&mut self, at: &str, invariant: &Invariant) {
+        match invariant {
+            Invariant::SlotCoverage(coverage) => self.moment(&format!("{at}.slot-coverage.at"), &coverage.at),
+            Invariant::Agreement(_) => {}
+            Invariant::Role(role) => {
+                let at = format!("{at}.role");
+                self.note(&format!("{at}.node"), self.shape.refuse_one(&role.node));
+                self.note(&format!("{at}.is"), self.shape.refuse_role(&role.node, role.is));
+                self.moment(&format!("{at}.at"), &role.at);
+            }
+            Invariant::ReplicaLag(lag) => {
+                let at = format!("{at}.replica-lag");
+                self.needs_replicas(&at);
+                self.note(&format!("{at}.shard"), lag.shard.and_then(|shard| self.shape.refuse_shard(shard)));
+                self.moment(&format!("{at}.at"), &lag.at);
+            }
+            Invariant::AckedWrites(_) => self.needs(OpKind::Writes, &format!("{at}.acked-writes")),
+            Invariant::Availability(availability) => self.availability(&format!("{at}.availability"), availability),
+            Invariant::FailoverTime(failover) => {
+                let at = format!("{at}.failover-time");
+                self.needs_replicas(&at);
+                self.shards(&format!("{at}.shard"), failover.shard);
+                if failover.shard == ShardSet::Others {
+                    let message = "`others` are the shards that no fault hits, so there is no failover to time (hint: `promotions: { shard: others, exactly: 0 }`)";
+                    self.problems.add(format!("{at}.shard"), message);
+                }
+                let disturbs =
+                    |step: &Step| matches!(step, Step::Stop(_) | Step::Kill(_) | Step::Pause(_) | Step::Command(_));
+                if !self.suite.steps.iter().any(disturbs) {
+                    self.problems.add(at, "no step stops, kills or pauses anything, so there is no failover to time");
+                }
+            }
+            Invariant::Promotions(promotions) => self.shards(&format!("{at}.promotions.shard"), promotions.shard),
+            Invariant::Redirects(when) => self.only_end(&format!("{at}.redirects.at"), &when.at),
+            Invariant::ReplicaReadOnly(when) => {
+                self.needs_replicas(&format!("{at}.replica-read-only"));
+                self.only_end(&format!("{at}.replica-read-only.at"), &when.at);
+            }
+        }
+    }
+
+    fn availability(&mut self, at: &str, availability: &Availability) {
+        self.needs(availability.of, &format!("{at}.of"));
+        self.shards(&format!("{at}.shard"), availability.shard);
+        if let Some(phase) = &availability.during
+            && !self.phases.contains(&phase.as_str())
+        {
+            self.problems.add(format!("{at}.during"), bounds::unknown_phase(phase, self.phases));
+        }
+        let bounded = availability.max_outage.is_some() || availability.min_served.is_some();
+        match (availability.served, bounded) {
+            (None, false) => {
+                self.problems.add(at, "availability needs a bound (hint: `max-outage`, `min-served` or `served`)");
+            }
+            (Some(_), true) => {
+                let message = "`served` says it all: `max-outage` and `min-served` cannot stand beside it";
+                self.problems.add(format!("{at}.served"), message);
+            }
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, at: &str, message: Option<String>) {
+        if let Some(message) = message {
+            self.problems.add(at, message);
+        }
+    }
+
+    fn moment(&mut self, at: &str, moment: &Moment) {
+        if let Moment::Phase(phase) = moment
+            && !self.phases.contains(&phase.as_str())
+        {
+            self.problems.add(at, bounds::unknown_phase(phase, self.phases));
+        }
+    }
+
+    fn only_end(&mut self, at: &str, moment: &Moment) {
+        if *moment != Moment::End {
+            self.problems.add(at, format!("this is looked at when all is healed, not at `{moment}` (hint: `at: end`)"));
+        }
+    }
+
+    fn shards(&mut self, at: &str, shards: ShardSet) {
+        if let ShardSet::One(shard) = shards {
+            self.note(at, self.shape.refuse_shard(shard));
+        }
+    }
+
+    fn needs_replicas(&mut self, at: &str) {
+        if self.shape.replicas == 0 {
+            self.problems.add(at, "there is no replica to observe: `replicas-per-master` is 0");
+        }
+    }
+
+    fn needs(&mut self, kind: OpKind, at: &str) {
+        let reads = self.suite.workload.reads;
+        let absent = match kind {
+            OpKind::Reads => Percent::new(0.0),
+            OpKind::Writes => Percent::new(100.0),
+        };
+        if reads == absent {
+            self.problems.add(at, format!("there are no {kind} to observe: the workload's `reads` are {reads}"));
+        }
+    }
+}
