@@ -43,14 +43,17 @@ pub struct Failover {
 
 /// The failovers of a history in order of time.
 pub fn failovers(history: &History) -> Vec<Failover> {
-    Finder {
-        history,
-        ops: &OpIndex::new(history),
-        views: &Views::new(history),
-        ownership: &Ownership::new(history),
-        end_ns: history_end_ns(history),
-    }
-    .find()
+    failovers_among(history, &OpIndex::new(history), &Views::new(history), &Ownership::new(history))
+}
+
+/// As [`failovers`], where the parts are there already.
+pub(crate) fn failovers_among(
+    history: &History,
+    ops: &OpIndex<'_>,
+    views: &Views<'_>,
+    ownership: &Ownership,
+) -> Vec<Failover> {
+    Finder { history, ops, views, ownership, end_ns: history_end_ns(history) }.find()
 }
 
 /// A fault at a shard's master.
@@ -63,16 +66,16 @@ struct MasterFault {
     healed_ns: Option<u64>,
 }
 
-pub(crate) struct Finder<'a> {
-    pub(crate) history: &'a History,
-    pub(crate) ops: &'a OpIndex<'a>,
-    pub(crate) views: &'a Views<'a>,
-    pub(crate) ownership: &'a Ownership,
-    pub(crate) end_ns: u64,
+struct Finder<'a> {
+    history: &'a History,
+    ops: &'a OpIndex<'a>,
+    views: &'a Views<'a>,
+    ownership: &'a Ownership,
+    end_ns: u64,
 }
 
 impl Finder<'_> {
-    pub(crate) fn find(&self) -> Vec<Failover> {
+    fn find(&self) -> Vec<Failover> {
         let faults = self.master_faults();
         let mut unexplained: Vec<OwnershipChange> = self.ownership.changes().to_vec();
         let mut found: Vec<Failover> =

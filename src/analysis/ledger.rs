@@ -98,8 +98,8 @@ pub fn ledger(history: &History) -> Ledger {
             finals.insert(*key, value);
         }
     }
-    let mut ledger = Ledger::default();
-    ledger.keys_read = finals.values().filter(|value| !matches!(value, FinalValue::Unreadable(_))).count() as u64;
+    let keys_read = finals.values().filter(|value| !matches!(value, FinalValue::Unreadable(_))).count() as u64;
+    let mut ledger = Ledger { keys_read, ..Ledger::default() };
     let mut lost = Vec::new();
     for (key, ops) in &keys {
         ops.account(*key, finals.get(key).copied(), &mut ledger, &mut lost);

@@ -9,6 +9,7 @@ mod phase;
 mod stats;
 mod views;
 
+pub(crate) use failover::failovers_among;
 pub use failover::{Failover, failovers};
 pub use ledger::{Ledger, LostWrite, UnreadKey, ledger};
 pub use outage::{Outage, outages};
