@@ -13,6 +13,7 @@
 pub mod analysis;
 pub mod check;
 pub mod cluster;
+pub mod doctor;
 pub mod history;
 pub mod plan;
 pub mod report;

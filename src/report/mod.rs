@@ -19,7 +19,7 @@ pub use compare_table::render_comparison;
 pub use json::document;
 pub use store::{ReportError, create_folder, folder_name, mark_latest, read, read_all, write};
 pub use summary::{Figures, LongestOutage, Recorded, Standing, Summary};
-pub use table::{Style, render};
+pub use table::{Style, render, wrapped};
 
 use crate::analysis::{Failover, Ledger, OpStats, Outage, PhaseSpan};
 use crate::analysis::{failovers, ledger, outages, phases, stats, steps_window};
@@ -141,11 +141,14 @@ fn all_outages(history: &History, window: crate::analysis::Window) -> Vec<Outage
 /// previous one in nothing else is bulk.
 #[derive(PartialEq)]
 struct Gist<'a> {
-    peers: BTreeMap<NodeNo, (Role, Health, &'a [(u16, u16)])>,
+    peers: Vec<PeerGist<'a>>,
     strangers: &'a [String],
     state_ok: bool,
     link_up: Option<bool>,
 }
+
+/// Number, role, health and slots of a peer.
+type PeerGist<'a> = (NodeNo, Role, Health, &'a [(u16, u16)]);
 
 impl<'a> Gist<'a> {
     fn of(view: &'a View) -> Self {
@@ -153,7 +156,7 @@ impl<'a> Gist<'a> {
             peers: view
                 .peers
                 .iter()
-                .map(|(&node, peer)| (node, (peer.role, peer.health, peer.slots.as_slice())))
+                .map(|(&node, peer)| (node, peer.role, peer.health, peer.slots.as_slice()))
                 .collect(),
             strangers: &view.strangers,
             state_ok: view.state_ok,

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Report;
+use super::compare::compare;
+use super::table::invariant_name;
 use crate::check::{Judgement, Verdict};
 use crate::server::Version;
 use crate::suite::OpKind;
@@ -85,6 +87,25 @@ pub struct LongestOutage {
     pub length_ms: f64,
     /// Whether service came back while it was watched; otherwise the outage was longer than seen.
     pub ended: bool,
+}
+
+impl Recorded {
+    /// Sets the judgement of a report beside the one that its history gets now.
+    pub fn new(recorded: &Report, again: &Report) -> Self {
+        let word = |verdict: Option<Verdict>| verdict.map_or("not there", Verdict::word);
+        let line = |what: &str, before, now| format!("{what}: recorded {}, now {}", word(before), word(now));
+        let mut changed = Vec::new();
+        for pair in compare(std::slice::from_ref(recorded), std::slice::from_ref(again)).pairs {
+            if pair.base_verdict != pair.new_verdict {
+                changed.push(line("verdict", Some(pair.base_verdict), Some(pair.new_verdict)));
+            }
+            for change in pair.invariants.iter().filter(|change| change.base != change.new) {
+                let what = invariant_name(&change.invariant, &change.settings);
+                changed.push(line(&what, change.base, change.new));
+            }
+        }
+        Self { verdict: recorded.verdict, changed }
+    }
 }
 
 impl Standing {
@@ -225,6 +246,25 @@ mod tests {
             report.outages = order.iter().map(|&ended| outage(OpKind::Writes, 0, 500, ended)).collect();
             assert_eq!(Figures::new(&report).write_outage, Some(LongestOutage { length_ms: 500.0, ended: false }));
         }
+    }
+
+    #[test]
+    fn a_history_that_is_judged_otherwise_says_what_changed() {
+        let recorded = fixture::report("role-swap", Verdict::Pass);
+        assert_eq!(Recorded::new(&recorded, &recorded).changed, [""; 0]);
+        let mut again = fixture::report("role-swap", Verdict::Fail);
+        again.invariants.push(fixture::judgement("agreement", "", Verdict::Pass));
+        assert_eq!(
+            Recorded::new(&recorded, &again),
+            Recorded {
+                verdict: Verdict::Pass,
+                changed: vec![
+                    "verdict: recorded pass, now fail".to_owned(),
+                    "acked-writes (may-lose 0): recorded pass, now fail".to_owned(),
+                    "agreement: recorded not there, now pass".to_owned(),
+                ]
+            }
+        );
     }
 
     #[test]

@@ -247,9 +247,10 @@ fn indented(text: &str, indent: &str) -> String {
     text.lines().map(|line| format!("{indent}{line}").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// Breaks a text between words so that its lines fit behind an indent; the first line is where the
-/// caller puts it. Words that are wider than a line are left whole, so that paths can be copied.
-fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String {
+/// Breaks a text between words so that its lines fit behind an indent of that many columns; the first
+/// line stands where the caller puts it. Words that are wider than a line are left whole, so that
+/// paths can be copied.
+pub fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String {
     let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent).max(20));
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
