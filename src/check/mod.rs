@@ -44,6 +44,17 @@ pub enum Verdict {
     Fail,
 }
 
+impl Verdict {
+    /// `pass`, `inconclusive` or `fail`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Inconclusive => "inconclusive",
+            Self::Fail => "fail",
+        }
+    }
+}
+
 /// The judgement of one invariant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
