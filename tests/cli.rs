@@ -164,8 +164,8 @@ fn doctor_says_what_is_there_as_table_and_as_json() {
 /// A report of `role-swap`, as much of it as a comparison needs.
 fn report(verdict: &str, lost: u32) -> Value {
     let ledger = json!({
-        "acknowledged": 4021, "lost": lost, "undecided": 0, "applied-unacknowledged": 0,
-        "refused-but-applied": 0, "foreign": 0, "keys-read": 600, "keys-unread": 0, "examples": [],
+        "acknowledged": 4021, "lost": lost, "undecided": 0, "applied_unacknowledged": 0,
+        "refused_but_applied": 0, "foreign": 0, "keys_read": 600, "keys_unread": 0, "examples": [],
     });
     let plan = json!({
         "name": "role-swap", "about": "Stop a master.", "seed": 7, "server": "redis:6.2", "nodes": [],
@@ -173,13 +173,13 @@ fn report(verdict: &str, lost: u32) -> Value {
         "recover-within": "60s", "max-duration": "10m",
     });
     json!({
-        "schema-version": 1, "tool-version": "0.1.0", "plan": plan,
+        "schema_version": 1, "tool_version": "0.1.0", "plan": plan,
         "server": {
             "asked": "redis:6.2", "version": {"flavour": "redis", "major": 6, "minor": 2, "patch": 14},
             "path": "/cache/redis-server", "origin": "cache",
         },
-        "host": {"os": "Linux 6.1", "cores": 2, "backend": "local"}, "started-at": "2026-11-22T13:05:01Z",
-        "duration-ms": 24512.5, "complete": true, "verdict": verdict,
+        "host": {"os": "Linux 6.1", "cores": 2, "backend": "local"}, "started_at": "2026-11-22T13:05:01Z",
+        "duration_ms": 24512.5, "complete": true, "verdict": verdict,
         "invariants": [{
             "invariant": "acked-writes", "settings": "may-lose 0", "verdict": verdict,
             "expected": "none is lost", "seen": format!("{lost} are lost"), "observations": 4021,
@@ -212,8 +212,8 @@ fn compare_exits_with_1_exactly_when_a_verdict_got_worse() {
         let done = slotquake(folder.path(), &["compare", "base/report.json", "new", "--format", "json"]);
         assert_eq!(done.code, Some(code), "{base} to {new}");
         let document: Value = serde_json::from_str(&done.out).expect("JSON");
-        assert_eq!(document["exit-code"], json!(code));
-        assert_eq!(document.pointer("/comparison/pairs/0/new-verdict"), Some(&json!(new)));
+        assert_eq!(document["exit_code"], json!(code));
+        assert_eq!(document.pointer("/comparison/pairs/0/new_verdict"), Some(&json!(new)));
     }
 }
 
@@ -238,7 +238,7 @@ fn what_is_no_report_is_refused_with_its_name_and_2() {
     write_report(folder.path(), "good", &report("pass", 0));
     let good = fs::read_to_string(folder.path().join("good/report.json")).expect("read");
     let mut newer = report("pass", 0);
-    newer["schema-version"] = json!(2);
+    newer["schema_version"] = json!(2);
     for (name, text) in
         [("garbage", "\u{1}x".to_owned()), ("cut", good[..200].to_owned()), ("newer", newer.to_string())]
     {

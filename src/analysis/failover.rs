@@ -11,7 +11,6 @@ use crate::units::{NodeNo, ShardNo};
 /// One failover of a shard: a fault at its master, or an ownership that changed without one
 /// (CLUSTER FAILOVER).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Failover {
     /// Whose slots changed hands, or did not.
     pub shard: ShardNo,

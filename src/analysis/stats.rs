@@ -13,7 +13,6 @@ use crate::units::ShardNo;
 
 /// A half-open span of a run's time in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Window {
     /// The first moment that belongs to it.
     pub from_ns: u64,
@@ -40,7 +39,6 @@ impl Window {
 
 /// Operations of one kind in one window (by the moment of their issue), over all shards or one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct OpStats {
     /// Issued.
     pub issued: u64,
