@@ -15,7 +15,7 @@ use crate::story::What::{Fail as Refused, Info, Ok as Acked};
 use crate::story::{Story, What, key_of};
 
 /// A key with these writes, 100 ms apart and 10 ms long, that holds `last` in the end.
-fn register(may_lose: serde_json::Value, writes: &[What], last: FinalValue) -> History {
+fn register(may_lose: &serde_json::Value, writes: &[What], last: FinalValue) -> History {
     let key = key_of(1, 0);
     let story = Story::new().phase(500.0, "a").invariant(json!({"acked-writes": {"may-lose": may_lose}}));
     let told = writes.iter().enumerate().fold(story, |story, (n, what)| {
@@ -43,7 +43,7 @@ fn acknowledged_writes_are_accounted_for_by_what_is_read_back() {
         ("or be there", &[Acked, Info], Number(2), 0, 0, 1),
         ("two of unknown outcome, the first came last", &[Acked, Info, Info, Acked], Number(2), 0, 1, 1),
     ] {
-        let ledger = ledger(&register(json!(0), writes, last));
+        let ledger = ledger(&register(&json!(0), writes, last));
         assert_eq!(
             (ledger.lost, ledger.undecided, ledger.applied_unacknowledged),
             (lost, undecided, applied),
@@ -82,25 +82,25 @@ fn acked_writes_judges_what_the_ledger_says() {
     expect(
         "acked-writes",
         vec![
-            ("all there", register(json!(0), &ok3, Number(3)), Pass, "3 writes acknowledged: 0 lost"),
-            ("one lost", register(json!(0), &ok3, Number(2)), Fail, "1 lost"),
-            ("as many lost as may be", register(json!(2), &ok3, Number(1)), Pass, "2 lost"),
-            ("one more than may be", register(json!(1), &ok3, Number(1)), Fail, "2 lost"),
-            ("undecided is not rounded up", register(json!(0), &unknown, Number(2)), Inconclusive, "may be lost"),
-            ("undecided within what may be lost", register(json!(1), &unknown, Number(2)), Pass, "1 undecided"),
-            ("measured counts the lost", register(json!("measured"), &ok3, Number(1)), Pass, "2 lost"),
-            ("a foreign value lost them", register(json!(0), &ok3, Foreign("x".into())), Fail, "3 lost"),
-            ("refused and there", register(json!(9), &[Acked, Refused], Number(2)), Fail, "refused and took effect"),
+            ("all there", register(&json!(0), &ok3, Number(3)), Pass, "3 writes acknowledged: 0 lost"),
+            ("one lost", register(&json!(0), &ok3, Number(2)), Fail, "1 lost"),
+            ("as many lost as may be", register(&json!(2), &ok3, Number(1)), Pass, "2 lost"),
+            ("one more than may be", register(&json!(1), &ok3, Number(1)), Fail, "2 lost"),
+            ("undecided is not rounded up", register(&json!(0), &unknown, Number(2)), Inconclusive, "may be lost"),
+            ("undecided within what may be lost", register(&json!(1), &unknown, Number(2)), Pass, "1 undecided"),
+            ("measured counts the lost", register(&json!("measured"), &ok3, Number(1)), Pass, "2 lost"),
+            ("a foreign value lost them", register(&json!(0), &ok3, Foreign("x".into())), Fail, "3 lost"),
+            ("refused and there", register(&json!(9), &[Acked, Refused], Number(2)), Fail, "refused and took effect"),
             (
                 "refused and there, measured",
-                register(json!("measured"), &[Acked, Refused], Number(2)),
+                register(&json!("measured"), &[Acked, Refused], Number(2)),
                 Fail,
                 "refused and took effect",
             ),
-            ("unreadable", register(json!(0), &ok3, Unreadable("no".into())), Inconclusive, "(no)"),
-            ("unreadable, measured", register(json!("measured"), &ok3, Unreadable("no".into())), Inconclusive, "(no)"),
-            ("nothing acknowledged", register(json!(0), &[Info], Missing), Inconclusive, "no write was acknowledged"),
-            ("nothing written", register(json!("measured"), &[], Missing), Inconclusive, "no write was acknowledged"),
+            ("unreadable", register(&json!(0), &ok3, Unreadable("no".into())), Inconclusive, "(no)"),
+            ("unreadable, measured", register(&json!("measured"), &ok3, Unreadable("no".into())), Inconclusive, "(no)"),
+            ("nothing acknowledged", register(&json!(0), &[Info], Missing), Inconclusive, "no write was acknowledged"),
+            ("nothing written", register(&json!("measured"), &[], Missing), Inconclusive, "no write was acknowledged"),
             (
                 "never read back",
                 Story::new()
@@ -153,7 +153,7 @@ fn examples_tell_of_the_first_lost_writes() {
     let judgement = crate::story::judged(&history, "acked-writes");
     assert_eq!(judgement.evidence.len(), 10);
     assert!(judgement.evidence[0].contains("1 was acknowledged by node-1 at 1.001 s"), "{:?}", judgement.evidence);
-    assert_eq!(judgement.evidence[9], "... and 41 more lost writes");
+    assert_eq!(judgement.evidence[9], "... and 41 more lost");
     assert_eq!((judgement.figures["lost"], judgement.figures["acknowledged"]), (50.0, 50.0));
 }
 
@@ -174,7 +174,8 @@ enum Fate {
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Write(Fate),
-    Read,
+    /// A read from a replica that lags by so many effects.
+    Read(usize),
     /// The server forgets the last so many effects: a failover to a replica that lacked them.
     Forget(usize),
 }
@@ -188,10 +189,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let step = prop_oneof![
         6 => fate.prop_map(Step::Write),
-        2 => Just(Step::Read),
+        2 => (0..3usize).prop_map(Step::Read),
         1 => (1..4usize).prop_map(Step::Forget),
     ];
-    prop::collection::vec(step, 0..11)
+    prop::collection::vec(step, 0..9)
 }
 
 /// Lives through the steps. Returns the history and, for each acknowledged write, whether the server
@@ -236,8 +237,8 @@ fn live(steps: &[Step]) -> (History, Vec<(u32, bool)>) {
                 }
                 pending.retain(|(after, _)| *after > 0);
             }
-            Step::Read => {
-                let value = effects.last().copied().unwrap_or(0);
+            Step::Read(behind) => {
+                let value = effects.iter().rev().nth(behind).copied().unwrap_or(0);
                 story = story.read(key, value, (at, at + 10.0), Acked);
             }
             Step::Forget(count) => effects.truncate(effects.len().saturating_sub(count)),
@@ -263,7 +264,8 @@ fn survivors(history: &History) -> BTreeSet<u32> {
                 match (op.kind, op.outcome) {
                     (OpKind::Writes, Outcome::Ok) => effects.push(op.value),
                     (OpKind::Writes, Outcome::Info(_)) => pending.push(op.value),
-                    (OpKind::Reads, Outcome::Ok) if effects.last().copied().unwrap_or(0) != op.value => return None,
+                    // A replica may answer, so a read proves no more than that its value took effect.
+                    (OpKind::Reads, Outcome::Ok) if pending.contains(&op.value) => return None,
                     _ => {}
                 }
                 Some((effects, pending))
@@ -293,7 +295,7 @@ fn survivors(history: &History) -> BTreeSet<u32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_ledger_claims_what_is_provable_and_nothing_else(steps in steps()) {

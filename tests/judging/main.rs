@@ -1,5 +1,7 @@
 //! Histories in pairs, ok and bad: a check is worth what it has been seen to reject.
 
+#![allow(clippy::float_cmp, reason = "figures are whole milliseconds or exact quotients")]
+
 mod cluster;
 mod events;
 mod harness;
