@@ -8,12 +8,13 @@
 //!
 //! The modules in reading order: [`suite`], [`plan`], [`server`], [`cluster`], [`run`], [`history`],
 //! [`analysis`], [`check`], [`report`]; beside them the words that all share: [`target`], [`slot`],
-//! [`units`], [`spec`].
+//! [`units`], [`spec`]; and what lets an ordinary user cut a network: [`sandbox`], [`network`].
 
 pub mod analysis;
 pub mod check;
 pub mod cluster;
 pub mod history;
+pub mod network;
 pub mod plan;
 pub mod report;
 pub mod run;
