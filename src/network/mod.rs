@@ -83,8 +83,8 @@ pub enum NetworkError {
     /// The rule itself is not possible.
     #[error(transparent)]
     Rule(#[from] RuleError),
-    /// A rule's counters are gone: somebody else changed the table.
-    #[error("the rules of network fault `{0}` are gone from the table")]
+    /// The rule was lifted by [`Network::heal_all`], or somebody else changed the table.
+    #[error("network fault `{0}` is not in force any more")]
     Gone(String),
 }
 
@@ -101,7 +101,15 @@ pub struct Counts {
 #[derive(Debug, Clone)]
 pub struct Network {
     nft: Nft,
-    in_force: Arc<Mutex<BTreeMap<String, Rule>>>,
+    in_force: Arc<Mutex<InForce>>,
+}
+
+/// The rules in force by name, each with its place in the order of all that ever were, so that a
+/// guard knows its own rule from a later one that has its name.
+#[derive(Debug, Default)]
+struct InForce {
+    rules: BTreeMap<String, (u64, Rule)>,
+    imposed: u64,
 }
 
 impl Network {
@@ -116,47 +124,59 @@ impl Network {
     pub fn impose(&self, rule: Rule) -> Result<Imposed, NetworkError> {
         rule.validate()?;
         let mut in_force = self.lock();
-        if in_force.contains_key(&rule.name) {
+        if in_force.rules.contains_key(&rule.name) {
             return Err(NetworkError::Duplicate(rule.name));
         }
         self.nft.apply(&rules::render_addition(&rule))?;
-        in_force.insert(rule.name.clone(), rule.clone());
+        in_force.imposed += 1;
+        let number = in_force.imposed;
+        in_force.rules.insert(rule.name.clone(), (number, rule.clone()));
         drop(in_force);
-        Ok(Imposed { network: self.clone(), rule, lifted: false })
+        Ok(Imposed { network: self.clone(), rule, number })
     }
 
     /// The rules in force, by name.
     pub fn in_force(&self) -> Vec<Rule> {
-        self.lock().values().cloned().collect()
+        self.lock().rules.values().map(|(_, rule)| rule.clone()).collect()
     }
 
     /// Lifts every rule at once. Guards of rules that are lifted so do nothing any more.
     pub fn heal_all(&self) -> Result<(), NetworkError> {
         let mut in_force = self.lock();
         self.nft.apply(&rules::render(&[]))?;
-        in_force.clear();
+        in_force.rules.clear();
         Ok(())
     }
 
-    fn counts(&self, rule: &Rule) -> Result<Counts, NetworkError> {
+    fn counts(&self, rule: &Rule, number: u64) -> Result<Counts, NetworkError> {
+        let gone = || NetworkError::Gone(rule.name.clone());
+        let in_force = self.lock();
+        if !in_force.has(rule, number) {
+            return Err(gone());
+        }
         let counters = self.nft.counters()?;
-        let count = |name: String| counters.get(&name).copied().ok_or_else(|| NetworkError::Gone(rule.name.clone()));
+        let count = |name: String| counters.get(&name).copied().ok_or_else(gone);
         Ok(Counts { seen: count(rule.seen_counter())?, hit: count(rule.hit_counter())? })
     }
 
-    fn remove(&self, rule: &Rule) -> Result<(), NetworkError> {
+    fn remove(&self, rule: &Rule, number: u64) -> Result<(), NetworkError> {
         let mut in_force = self.lock();
-        // After `heal_all` another rule may have the name by now.
-        if in_force.get(&rule.name) == Some(rule) {
+        if in_force.has(rule, number) {
             self.nft.apply(&rules::render_removal(rule))?;
-            in_force.remove(&rule.name);
+            in_force.rules.remove(&rule.name);
         }
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Rule>> {
+    fn lock(&self) -> MutexGuard<'_, InForce> {
         // The map is changed only after nft succeeded, so a panic elsewhere leaves it right.
         self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl InForce {
+    fn has(&self, rule: &Rule, number: u64) -> bool {
+        self.rules.get(&rule.name).is_some_and(|(in_force, _)| *in_force == number)
     }
 }
 
@@ -166,7 +186,7 @@ impl Network {
 pub struct Imposed {
     network: Network,
     rule: Rule,
-    lifted: bool,
+    number: u64,
 }
 
 impl Imposed {
@@ -177,24 +197,23 @@ impl Imposed {
 
     /// What it has counted so far.
     pub fn counts(&self) -> Result<Counts, NetworkError> {
-        self.network.counts(&self.rule)
+        self.network.counts(&self.rule, self.number)
     }
 
-    /// Lifts the rule and returns what it counted. After an error in reading it is lifted all the
-    /// same; after an error in lifting, dropping tries once more.
-    pub fn lift(mut self) -> Result<Counts, NetworkError> {
+    /// Lifts the rule and returns what it counted. When the counters cannot be read, the rule is
+    /// lifted all the same, and so it is, at a second try, after an error in lifting. It is an error
+    /// if [`Network::heal_all`] lifted it before, since its counters are gone.
+    pub fn lift(self) -> Result<Counts, NetworkError> {
         let counts = self.counts();
-        self.network.remove(&self.rule)?;
-        self.lifted = true;
+        self.network.remove(&self.rule, self.number)?;
         counts
     }
 }
 
 impl Drop for Imposed {
     fn drop(&mut self) {
-        if !self.lifted {
-            // Nobody is left to tell; the namespace ends with the harness in any case.
-            let _ = self.network.remove(&self.rule);
-        }
+        // Does nothing for a rule that is lifted. If it fails nobody is left to tell; the namespace
+        // ends with the harness in any case.
+        let _ = self.network.remove(&self.rule, self.number);
     }
 }

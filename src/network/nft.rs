@@ -115,7 +115,10 @@ mod tests {
             {"counter": {"family": "inet", "name": "fault-a.hit", "table": "slotquake", "handle": 3, "packets": 7, "bytes": 420}},
             {"counter": {"family": "ip", "name": "x", "table": "other", "handle": 4, "packets": 1, "bytes": 1}}]}"#;
         let counters = parse_counters(json).unwrap();
-        assert_eq!(counters.into_iter().collect::<Vec<_>>(), [("fault-a.hit".to_owned(), Count { packets: 7, bytes: 420 })]);
+        assert_eq!(
+            counters.into_iter().collect::<Vec<_>>(),
+            [("fault-a.hit".to_owned(), Count { packets: 7, bytes: 420 })]
+        );
         assert!(parse_counters(b"Error: syntax").is_err());
     }
 }

@@ -58,9 +58,11 @@ impl FromStr for Mode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        MODES.iter().find(|(word, _)| *word == text).map(|(_, mode)| *mode).ok_or_else(|| {
-            format!("`{text}` is not a sandbox mode (hint: `auto`, `off` or `require`)")
-        })
+        MODES
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, mode)| *mode)
+            .ok_or_else(|| format!("`{text}` is not a sandbox mode (hint: `auto`, `off` or `require`)"))
     }
 }
 

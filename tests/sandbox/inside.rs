@@ -1,0 +1,193 @@
+//! The roles that this program plays when it is started again, and the cases that run inside.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, raise};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use slotquake::network::Network;
+use slotquake::sandbox::{Entered, Inside, Mode, enter, probe, tie_to_spawner};
+use std::os::fd::AsFd;
+
+mod faults;
+
+/// A case passes by returning.
+type Case = fn(&Inside);
+
+pub const CASES: &[(&str, Case)] = &[
+    ("processes inside have numbers of their own", processes_have_numbers_of_their_own),
+    ("the scratch directory is empty and takes files", the_scratch_directory_takes_files),
+    ("orphans are reaped", orphans_are_reaped),
+    ("a server that is tied to its spawner starts", a_tied_child_starts),
+    ("a sandbox in the sandbox works", a_sandbox_in_the_sandbox_works),
+    ("a cut drops both ways and between the pair only", faults::a_cut_drops_both_ways),
+    ("a cut holds connections up and a heal lets them go on", faults::a_cut_holds_connections_up),
+    ("a one-way cut drops one direction", faults::a_one_way_cut_drops_one_direction),
+    ("a cut of the bus leaves the data port alone", faults::a_bus_cut_leaves_the_data_port),
+    ("clients and replication are cut apart", faults::clients_and_replication_are_cut_apart),
+    ("a refusal resets connections", faults::a_refusal_resets_connections),
+    ("a lossy link loses its share", faults::a_lossy_link_loses_its_share),
+    ("a narrow link lets its rate through", faults::a_narrow_link_lets_its_rate_through),
+    ("TCP gets along with a narrow link", faults::tcp_gets_along_with_a_narrow_link),
+    ("rules come and go independently", faults::rules_come_and_go_independently),
+    ("a guard knows its own rule", faults::a_guard_knows_its_own_rule),
+    ("a panic lifts a rule", faults::a_panic_lifts_a_rule),
+    ("netem is there or named as missing", faults::netem_is_there_or_missing),
+];
+
+/// Plays the role that the words name.
+pub fn play(words: &[String]) -> ExitCode {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["probe"] => {
+            let pid = std::process::id();
+            let possible = probe();
+            assert_eq!(std::process::id(), pid, "a probe leaves the process where it is");
+            return report(possible.map_err(|error| error.to_string()));
+        }
+        ["auto"] => {
+            match enter(Mode::Auto) {
+                Ok(Entered::No { reason, hint }) => println!("{reason} ({hint})"),
+                other => panic!("{other:?}"),
+            }
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    let inside = match enter(Mode::Require) {
+        Ok(Entered::Inside(inside)) => inside,
+        Ok(outside @ Entered::No { .. }) => panic!("required, and yet {outside:?}"),
+        Err(error) => return report(Err(error.to_string())),
+    };
+    match words.as_slice() {
+        ["inside", name] => CASES.iter().find(|(case, _)| case == name).expect("a case of that name").1(&inside),
+        ["exit", code] => return ExitCode::from(code.parse::<u8>().expect("a code")),
+        ["die", signal] => raise(signal.parse().expect("a signal")).expect("it is raised"),
+        ["panic"] => panic!("as asked"),
+        ["listen"] => listen(),
+        ["describe", file] => describe(file),
+        ["count", signal, log] => return count(signal.parse().expect("a signal"), log),
+        ["family", mark] => family(mark),
+        ["no-nft"] => println!("{}", Network::open(&inside).expect_err("there is no nft")),
+        other => panic!("no role {other:?}"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn report(outcome: Result<(), String>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says a line and waits to be ended.
+fn say_and_wait(line: &str) {
+    println!("{line}");
+    std::io::stdout().flush().expect("stdout");
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+fn listen() {
+    let listener = TcpListener::bind((Ipv4Addr::new(127, 5, 0, 1), 6379)).expect("any address of 127/8 can be bound");
+    let address = listener.local_addr().expect("its address");
+    std::net::TcpStream::connect(address).expect("it is reached inside");
+    say_and_wait(&address.to_string());
+}
+
+fn describe(file: &str) {
+    fs::write(file, "x").expect("a file in the current directory");
+    let uid = nix::unistd::geteuid();
+    if uid.is_root() {
+        let given = format!("{file}.given");
+        fs::write(&given, "x").expect("another file");
+        std::os::unix::fs::chown(&given, Some(1234), Some(1234)).expect("root gives it away");
+    }
+    let word = std::env::var("SLOTQUAKE_TEST_WORD").expect("the environment is kept");
+    let cwd = std::env::current_dir().expect("a current directory");
+    let (gid, pid) = (nix::unistd::getegid(), std::process::id());
+    println!("uid={uid} gid={gid} pid={pid} cwd={} word={word}", cwd.display());
+}
+
+/// Counts how often a signal arrives, until half a second without.
+fn count(signal: Signal, log: &str) -> ExitCode {
+    let set = SigSet::from(signal);
+    set.thread_block().expect("it is blocked");
+    let signals = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK).expect("a signalfd");
+    println!("ready");
+    let mut count = 0;
+    loop {
+        let mut ready = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let patience = if count == 0 { PollTimeout::NONE } else { PollTimeout::from(500u16) };
+        if poll(&mut ready, patience).expect("poll") == 0 {
+            break;
+        }
+        while let Ok(Some(_)) = signals.read_signal() {
+            count += 1;
+        }
+    }
+    fs::write(log, count.to_string()).expect("the log");
+    ExitCode::from(7)
+}
+
+fn family(mark: &str) {
+    // A child that outlives its parent's thread only if nobody ends it, and an orphan.
+    Command::new("sleep").arg(mark).process_group(0).spawn().expect("a child");
+    let orphaning = format!("setsid sleep {mark} >&- 2>&- & sleep 0.05");
+    let status = Command::new("sh").args(["-c", &orphaning]).status().expect("a shell");
+    assert!(status.success());
+    let namespace = fs::read_link("/proc/self/ns/net").expect("the namespace");
+    say_and_wait(&namespace.to_string_lossy());
+}
+
+fn processes_have_numbers_of_their_own(_: &Inside) {
+    assert_eq!(std::process::id(), 2);
+    let link = fs::read_link("/proc/self").expect("/proc is that of the PID namespace");
+    assert_eq!(link.to_string_lossy(), "2");
+    assert_eq!(fs::read_to_string("/proc/1/comm").expect("init").trim(), "slotquake-init");
+}
+
+fn the_scratch_directory_takes_files(inside: &Inside) {
+    let scratch = inside.scratch();
+    assert_eq!(fs::read_dir(scratch).expect("it is listed").count(), 0);
+    fs::create_dir(scratch.join("node-1")).expect("a directory");
+    let socket = scratch.join("node-1/socket");
+    std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let output = Command::new("ls").arg(scratch).output().expect("children see it");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "node-1");
+}
+
+fn orphans_are_reaped(_: &Inside) {
+    let status = Command::new("sh").args(["-c", "for i in 1 2 3; do sleep 0.01 & done"]).status().expect("a shell");
+    assert!(status.success());
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let others = || {
+        let pids = fs::read_dir("/proc").expect("/proc").flatten();
+        pids.filter(|entry| entry.file_name().to_string_lossy().parse().is_ok_and(|pid: u32| pid > 2)).count()
+    };
+    while others() > 0 {
+        assert!(Instant::now() < deadline, "{} processes are left", others());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn a_tied_child_starts(_: &Inside) {
+    let mut command = Command::new("true");
+    tie_to_spawner(&mut command);
+    assert!(command.status().expect("it starts").success());
+}
+
+fn a_sandbox_in_the_sandbox_works(_: &Inside) {
+    let exe = std::env::current_exe().expect("this program");
+    let name = "a cut drops both ways and between the pair only";
+    let output = Command::new(exe).args(["role", "inside", name]).output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
