@@ -1,5 +1,5 @@
-//! Whether this machine can delay packets: `tc qdisc ... netem` asks for a module (sch_netem) that
-//! not every kernel has.
+//! Whether this machine can delay packets: `tc qdisc ... netem` asks for a module (`sch_netem`)
+//! that not every kernel has.
 
 use std::process::Command;
 

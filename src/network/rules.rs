@@ -57,7 +57,7 @@ pub enum Effect {
     /// This share of them vanishes, drawn for each packet.
     Lossy(Percent),
     /// What exceeds this many bytes per second, over all pairs of the rule together, vanishes; TCP
-    /// slows down to it.
+    /// slows down to it. One second's worth and 64 KiB pass at first, and after each pause.
     Narrow {
         /// The rate.
         bytes_per_second: u64,

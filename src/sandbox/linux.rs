@@ -363,7 +363,7 @@ fn bring_up_loopback() -> Result<(), Errno> {
     // SAFETY: an ifreq is plain data, for which zeros are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = *from as libc::c_char;
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
     request.ifr_ifru.ifru_mtu = MTU_BYTES;
     // SAFETY: the socket is open, and `request` is an initialised ifreq that lives across the call,
@@ -388,8 +388,8 @@ fn fork_program() -> Result<(Option<Pid>, SignalFd), Errno> {
     Ok((program, signals))
 }
 
-/// Leaves an ordinary user the one capability that the harness needs, CAP_NET_ADMIN over the private
-/// network, and lets child processes (nft, tc) inherit it. Root is left as it is.
+/// Leaves an ordinary user the one capability that the harness needs, `CAP_NET_ADMIN` over the
+/// private network, and lets child processes (nft, tc) inherit it. Root is left as it is.
 fn keep_net_admin() -> Result<(), Errno> {
     /// The kernel's `__user_cap_header_struct`.
     #[repr(C)]

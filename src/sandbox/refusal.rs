@@ -111,7 +111,7 @@ fn cause(step: Step, errno: i32, facts: &Facts) -> (String, String) {
                 .to_owned(),
         );
     }
-    if step == Step::Proc && facts.root {
+    if step == Step::Proc {
         return (
             format!("parts of /proc are masked, as in a container ({what} while {doing})"),
             "start the container with `--security-opt systempaths=unconfined`, or run outside of it".to_owned(),

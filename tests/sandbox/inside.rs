@@ -11,13 +11,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use slotquake::network::Network;
+use slotquake::network::nft::Nft;
 use slotquake::sandbox::{Entered, Inside, Mode, enter, probe, tie_to_spawner};
 use std::os::fd::AsFd;
 
-mod faults;
+pub mod faults;
 
 /// A case passes by returning.
-type Case = fn(&Inside);
+pub type Case = fn(&Inside);
 
 pub const CASES: &[(&str, Case)] = &[
     ("processes inside have numbers of their own", processes_have_numbers_of_their_own),
@@ -25,19 +26,6 @@ pub const CASES: &[(&str, Case)] = &[
     ("orphans are reaped", orphans_are_reaped),
     ("a server that is tied to its spawner starts", a_tied_child_starts),
     ("a sandbox in the sandbox works", a_sandbox_in_the_sandbox_works),
-    ("a cut drops both ways and between the pair only", faults::a_cut_drops_both_ways),
-    ("a cut holds connections up and a heal lets them go on", faults::a_cut_holds_connections_up),
-    ("a one-way cut drops one direction", faults::a_one_way_cut_drops_one_direction),
-    ("a cut of the bus leaves the data port alone", faults::a_bus_cut_leaves_the_data_port),
-    ("clients and replication are cut apart", faults::clients_and_replication_are_cut_apart),
-    ("a refusal resets connections", faults::a_refusal_resets_connections),
-    ("a lossy link loses its share", faults::a_lossy_link_loses_its_share),
-    ("a narrow link lets its rate through", faults::a_narrow_link_lets_its_rate_through),
-    ("TCP gets along with a narrow link", faults::tcp_gets_along_with_a_narrow_link),
-    ("rules come and go independently", faults::rules_come_and_go_independently),
-    ("a guard knows its own rule", faults::a_guard_knows_its_own_rule),
-    ("a panic lifts a rule", faults::a_panic_lifts_a_rule),
-    ("netem is there or named as missing", faults::netem_is_there_or_missing),
 ];
 
 /// Plays the role that the words name.
@@ -50,11 +38,17 @@ pub fn play(words: &[String]) -> ExitCode {
             assert_eq!(std::process::id(), pid, "a probe leaves the process where it is");
             return report(possible.map_err(|error| error.to_string()));
         }
+        ["probe-nft"] => {
+            return report(Nft::find().map(|_| ()).map_err(|error| error.to_string()));
+        }
         ["auto"] => {
             match enter(Mode::Auto) {
                 Ok(Entered::No { reason, hint }) => println!("{reason} ({hint})"),
                 other => panic!("{other:?}"),
             }
+            let blocked = SigSet::thread_get_mask().expect("the mask");
+            assert_eq!(blocked, SigSet::empty(), "signals are as before");
+            assert_eq!(nix::sys::wait::wait(), Err(nix::errno::Errno::ECHILD), "no child is left");
             return ExitCode::SUCCESS;
         }
         _ => {}
@@ -65,7 +59,10 @@ pub fn play(words: &[String]) -> ExitCode {
         Err(error) => return report(Err(error.to_string())),
     };
     match words.as_slice() {
-        ["inside", name] => CASES.iter().find(|(case, _)| case == name).expect("a case of that name").1(&inside),
+        ["inside", name] => {
+            let mut cases = CASES.iter().chain(faults::CASES);
+            cases.find(|(case, _)| case == name).expect("a case of that name").1(&inside);
+        }
         ["exit", code] => return ExitCode::from(code.parse::<u8>().expect("a code")),
         ["die", signal] => raise(signal.parse().expect("a signal")).expect("it is raised"),
         ["panic"] => panic!("as asked"),
@@ -139,13 +136,13 @@ fn count(signal: Signal, log: &str) -> ExitCode {
 }
 
 fn family(mark: &str) {
-    // A child that outlives its parent's thread only if nobody ends it, and an orphan.
-    Command::new("sleep").arg(mark).process_group(0).spawn().expect("a child");
+    let mut child = Command::new("sleep").arg(mark).process_group(0).spawn().expect("a child");
     let orphaning = format!("setsid sleep {mark} >&- 2>&- & sleep 0.05");
     let status = Command::new("sh").args(["-c", &orphaning]).status().expect("a shell");
     assert!(status.success());
     let namespace = fs::read_link("/proc/self/ns/net").expect("the namespace");
-    say_and_wait(&namespace.to_string_lossy());
+    println!("{}", namespace.display());
+    child.wait().expect("it is waited for");
 }
 
 fn processes_have_numbers_of_their_own(_: &Inside) {

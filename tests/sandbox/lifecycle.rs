@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Case;
-use crate::stage::{Process, Running, Stage, eventually, passes, processes_with};
+use crate::stage::{Process, Running, Stage, eventually, passes, processes_with, start};
 
 pub const CASES: &[(&str, Case)] = &[
     ("a listener inside is not seen outside", a_listener_inside_is_not_seen_outside),
@@ -27,6 +27,7 @@ pub const CASES: &[(&str, Case)] = &[
     ("the end of the program ends all", the_end_of_the_program_ends_all),
     ("SIGKILL at ten moments of the start leaves nothing", sigkill_while_it_starts_leaves_nothing),
     ("forbidden namespaces are named", forbidden_namespaces_are_named),
+    ("a masked /proc is named", a_masked_proc_is_named),
     ("root goes without a user namespace where those are forbidden", root_goes_without_a_user_namespace),
     ("a missing nft is named", a_missing_nft_is_named),
 ];
@@ -40,7 +41,7 @@ fn mark() -> String {
 
 /// A program inside with children, an orphan in a session of its own among them.
 fn family(stage: &Stage, mark: &str) -> (Running, String) {
-    let (running, namespace) = stage.start(&mut stage.role(&["family", mark]));
+    let (running, namespace) = start(&mut stage.role(&["family", mark]));
     assert_eq!(processes_with(mark).len(), 5, "outer, init, program, child, orphan");
     (running, namespace)
 }
@@ -60,7 +61,7 @@ fn child_of(parent: Pid, mark: &str) -> Process {
 }
 
 fn a_listener_inside_is_not_seen_outside(stage: &Stage) {
-    let (_running, address) = stage.start(&mut stage.role(&["listen"]));
+    let (_running, address) = start(&mut stage.role(&["listen"]));
     let address: SocketAddr = address.parse().expect("an address");
     let error = TcpStream::connect_timeout(&address, Duration::from_secs(2)).expect_err("nobody listens outside");
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
@@ -96,7 +97,7 @@ fn signals_counted(stage: &Stage, send: impl Fn(Pid, Signal)) {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let log = stage.home().join(format!("signals-{}", signal.as_str()));
         let mut command = stage.role(&["count", signal.as_str(), log.to_str().expect("UTF-8")]);
-        let (mut running, _) = stage.start(command.process_group(0));
+        let (mut running, _) = start(command.process_group(0));
         send(running.pid(), signal);
         assert_eq!(running.0.wait().expect("it ends").code(), Some(7));
         assert_eq!(fs::read_to_string(&log).expect("the log"), "1", "{signal}");
@@ -208,8 +209,16 @@ fn forbidden_namespaces_are_named(stage: &Stage) {
     assert!(complained.contains("no sandbox: user.max_user_namespaces is 0"), "{complained}");
 }
 
+/// As in a container: there the kernel grants no new /proc, and nothing is known before it is tried.
+fn a_masked_proc_is_named(stage: &Stage) {
+    let script = format!("mount -t tmpfs none /proc/sys && exec '{}' role auto", stage.exe().display());
+    let mut command = stage.command("unshare");
+    let said = passes(command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]));
+    assert!(said.contains("parts of /proc are masked") && said.contains("systempaths=unconfined"), "{said}");
+}
+
 fn root_goes_without_a_user_namespace(stage: &Stage) {
-    let output = without_user_namespaces(stage, "", "inside 'a cut drops both ways and between the pair only'");
+    let output = without_user_namespaces(stage, "", "inside 'processes inside have numbers of their own'");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -73,9 +73,9 @@ impl Stage {
         command
     }
 
-    /// Why nothing can be tried here, if so.
-    pub fn possible(&self) -> Result<(), String> {
-        let output = self.role(&["probe"]).output().expect("the probe runs");
+    /// Whether the machine allows sandboxes (`probe`) or has nft (`probe-nft`); if not, why.
+    pub fn possible(&self, probe: &str) -> Result<(), String> {
+        let output = self.role(&[probe]).output().expect("the probe runs");
         if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
     }
 
@@ -83,17 +83,17 @@ impl Stage {
     pub fn passes_inside(&self, case: &str) {
         passes(&mut self.role(&["inside", case]));
     }
+}
 
-    /// Starts a role and waits until it says a line; returns that line too.
-    pub fn start(&self, command: &mut Command) -> (Running, String) {
-        let child = command.stdout(Stdio::piped()).spawn().expect("the role starts");
-        let mut running = Running(child);
-        let stdout = running.0.stdout.take().expect("stdout is piped");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        assert!(!line.is_empty(), "the role said nothing: {:?}", running.0.wait());
-        (running, line.trim().to_owned())
-    }
+/// Starts a role and waits until it says a line; returns that line too.
+pub fn start(command: &mut Command) -> (Running, String) {
+    let child = command.stdout(Stdio::piped()).spawn().expect("the role starts");
+    let mut running = Running(child);
+    let stdout = running.0.stdout.take().expect("stdout is piped");
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).expect("a line");
+    assert!(!line.is_empty(), "the role said nothing: {:?}", running.0.wait());
+    (running, line.trim().to_owned())
 }
 
 /// Asserts that a command succeeds; shows what it said otherwise.

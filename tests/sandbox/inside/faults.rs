@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
+use super::Case;
 use slotquake::network::netem::{Unavailable, detect};
 use slotquake::network::rules::{Effect, Only, Rule};
 use slotquake::network::shape::{Pairs, between};
@@ -14,6 +15,22 @@ use slotquake::units::Percent;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
+
+pub const CASES: &[(&str, Case)] = &[
+    ("a cut drops both ways and between the pair only", a_cut_drops_both_ways),
+    ("a cut holds connections up and a heal lets them go on", a_cut_holds_connections_up),
+    ("a one-way cut drops one direction", a_one_way_cut_drops_one_direction),
+    ("a cut of the bus leaves the data port alone", a_bus_cut_leaves_the_data_port),
+    ("clients and replication are cut apart", clients_and_replication_are_cut_apart),
+    ("a refusal resets connections", a_refusal_resets_connections),
+    ("a lossy link loses its share", a_lossy_link_loses_its_share),
+    ("a narrow link lets its rate through", a_narrow_link_lets_its_rate_through),
+    ("TCP gets along with a narrow link", tcp_gets_along_with_a_narrow_link),
+    ("rules come and go independently", rules_come_and_go_independently),
+    ("a guard knows its own rule", a_guard_knows_its_own_rule),
+    ("a panic lifts a rule", a_panic_lifts_a_rule),
+    ("netem is there or named as missing", netem_is_there_or_missing),
+];
 
 const A: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
 const B: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 2);
@@ -243,7 +260,8 @@ pub fn tcp_gets_along_with_a_narrow_link(inside: &Inside) {
     block_on(async {
         let (mut near, mut far) = connection(A, B, DATA).await;
         let fault = impose(&network, &between(&[A], &[B], true), Only::All, Effect::Narrow { bytes_per_second: rate });
-        let sender = tokio::spawn(async move { while near.write_all(&[0; 65_536]).await.is_ok() {} });
+        let message = vec![0; 65_536];
+        let sender = tokio::spawn(async move { while near.write_all(&message).await.is_ok() {} });
         let (mut arrived_bytes, start, mut buffer) = (0, Instant::now(), vec![0; 65_536]);
         let whole = Duration::from_secs(4);
         while let Some(left) = whole.checked_sub(start.elapsed()) {
@@ -255,7 +273,6 @@ pub fn tcp_gets_along_with_a_narrow_link(inside: &Inside) {
         sender.abort();
         let counts = fault.lift().expect("it is lifted");
         let ratio = arrived_bytes as f64 / (rate as f64 * whole.as_secs_f64());
-        println!("TCP made {ratio:.2} of the rate; {counts:?}");
         // The bucket adds a second's worth and a burst.
         assert!((0.25..1.5).contains(&ratio), "{ratio} of the rate: {counts:?}");
         assert!(counts.hit.packets > 0, "{counts:?}");
