@@ -253,9 +253,7 @@ impl Outer {
                 Ok(signal) => {
                     self.order(signal);
                     if signal == Signal::SIGTSTP {
-                        // Stop like the program, so that the shell sees the job stopped; the next
-                        // line runs when somebody continues this process.
-                        let _ = raise(Signal::SIGSTOP);
+                        stop_like_the_program();
                         self.order(Signal::SIGCONT);
                     }
                 }
@@ -267,6 +265,15 @@ impl Outer {
         // Init may be gone already; then SIGCHLD is on its way.
         let _ = self.orders.write_all(&[signal as u8]);
     }
+}
+
+/// Stops, so that the shell sees the job stopped, and returns when somebody continues this process.
+/// By the signal itself rather than SIGSTOP: where no shell could continue it, it does not stop.
+fn stop_like_the_program() {
+    let set = SigSet::from(Signal::SIGTSTP);
+    let _ = raise(Signal::SIGTSTP);
+    let _ = set.thread_unblock();
+    let _ = set.thread_block();
 }
 
 /// Ends this process as the program ended: by the same signal, or at least with its exit code.

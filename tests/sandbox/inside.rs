@@ -1,8 +1,7 @@
 //! The roles that this program plays when it is started again, and the cases that run inside.
 
 use std::fs;
-use std::io::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -66,7 +65,7 @@ pub fn play(words: &[String]) -> ExitCode {
         ["exit", code] => return ExitCode::from(code.parse::<u8>().expect("a code")),
         ["die", signal] => raise(signal.parse().expect("a signal")).expect("it is raised"),
         ["panic"] => panic!("as asked"),
-        ["listen"] => listen(),
+        ["listen", address] => listen(address),
         ["describe", file] => describe(file),
         ["count", signal, log] => return count(signal.parse().expect("a signal"), log),
         ["family", mark] => family(mark),
@@ -86,18 +85,13 @@ fn report(outcome: Result<(), String>) -> ExitCode {
     }
 }
 
-/// Says a line and waits to be ended.
-fn say_and_wait(line: &str) {
-    println!("{line}");
-    std::io::stdout().flush().expect("stdout");
+fn listen(address: &str) {
+    let listener = TcpListener::bind(address).expect("any address of 127/8 can be bound");
+    let near = std::net::TcpStream::connect(address).expect("it is reached inside");
+    let (_far, peer) = listener.accept().expect("it is this listener that was reached");
+    assert_eq!(near.local_addr().expect("its address"), peer);
+    println!("listens");
     std::thread::sleep(Duration::from_secs(60));
-}
-
-fn listen() {
-    let listener = TcpListener::bind((Ipv4Addr::new(127, 5, 0, 1), 6379)).expect("any address of 127/8 can be bound");
-    let address = listener.local_addr().expect("its address");
-    std::net::TcpStream::connect(address).expect("it is reached inside");
-    say_and_wait(&address.to_string());
 }
 
 fn describe(file: &str) {

@@ -1,7 +1,7 @@
 //! Life and death of a sandbox, seen from outside.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Stdio;
@@ -21,7 +21,9 @@ pub const CASES: &[(&str, Case)] = &[
     ("a signal to the outer process reaches the program once", a_signal_to_the_outer_process_arrives_once),
     ("a signal to the whole group reaches the program once", a_signal_to_the_group_arrives_once),
     ("a job that is stopped and continued stops and goes on inside", a_stopped_job_stops_inside),
+    ("a job without a shell does not stop", a_job_without_a_shell_does_not_stop),
     ("SIGKILL of the outer process ends all", sigkill_of_the_outer_process_ends_all),
+    ("SIGKILL of the outer process ends a stopped init", sigkill_of_the_outer_process_ends_a_stopped_init),
     ("SIGKILL of the program ends all", sigkill_of_the_program_ends_all),
     ("SIGKILL of init ends all", sigkill_of_init_ends_all),
     ("the end of the program ends all", the_end_of_the_program_ends_all),
@@ -61,10 +63,13 @@ fn child_of(parent: Pid, mark: &str) -> Process {
 }
 
 fn a_listener_inside_is_not_seen_outside(stage: &Stage) {
-    let (_running, address) = start(&mut stage.role(&["listen"]));
-    let address: SocketAddr = address.parse().expect("an address");
-    let error = TcpStream::connect_timeout(&address, Duration::from_secs(2)).expect_err("nobody listens outside");
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    let outside = TcpListener::bind((Ipv4Addr::new(127, 5, 0, 1), 0)).expect("a listener");
+    let address = outside.local_addr().expect("its address");
+    let (_running, said) = start(&mut stage.role(&["listen", &address.to_string()]));
+    assert_eq!(said, "listens", "the very address is free inside");
+    let near = TcpStream::connect_timeout(&address, Duration::from_secs(5)).expect("it is reached outside");
+    let (_far, peer) = outside.accept().expect("it is this listener that was reached");
+    assert_eq!(near.local_addr().expect("its address"), peer);
 }
 
 fn everything_else_is_as_outside(stage: &Stage) {
@@ -95,13 +100,12 @@ fn the_exit_status_passes_through(stage: &Stage) {
 
 fn signals_counted(stage: &Stage, send: impl Fn(Pid, Signal)) {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        let log = stage.home().join(format!("signals-{}", signal.as_str()));
+        let log = stage.home().join(mark());
         let mut command = stage.role(&["count", signal.as_str(), log.to_str().expect("UTF-8")]);
         let (mut running, _) = start(command.process_group(0));
         send(running.pid(), signal);
-        assert_eq!(running.0.wait().expect("it ends").code(), Some(7));
+        assert_eq!(running.end().code(), Some(7));
         assert_eq!(fs::read_to_string(&log).expect("the log"), "1", "{signal}");
-        fs::remove_file(&log).expect("the log goes");
     }
 }
 
@@ -115,7 +119,8 @@ fn a_signal_to_the_group_arrives_once(stage: &Stage) {
 
 fn a_stopped_job_stops_inside(stage: &Stage) {
     let mark = mark();
-    let (running, _) = family(stage, &mark);
+    // In a process group of its own, as a shell would start it: the parent could continue it.
+    let (running, _) = start(stage.role(&["family", &mark]).process_group(0));
     let init = child_of(running.pid(), &mark).pid;
     let states = || {
         let processes = processes_with(&mark);
@@ -126,6 +131,16 @@ fn a_stopped_job_stops_inside(stage: &Stage) {
     eventually("outer and program are stopped", || states() == (Some('T'), Some('T')));
     running.signal(Signal::SIGCONT);
     eventually("outer and program go on", || states() == (Some('S'), Some('S')));
+}
+
+fn a_job_without_a_shell_does_not_stop(stage: &Stage) {
+    let mark = mark();
+    let exe = stage.exe();
+    // The leader of a session has nobody who could continue it, so the kernel does not stop it.
+    let (running, namespace) = start(stage.command("setsid").arg(exe).args(["role", "family", &mark]));
+    running.signal(Signal::SIGTSTP);
+    running.signal(Signal::SIGHUP);
+    ended(running, &mark, &namespace, Signal::SIGHUP);
 }
 
 /// The program: init also has adopted the orphan, which is a `sleep`.
@@ -142,7 +157,17 @@ fn sigkill_of_the_outer_process_ends_all(stage: &Stage) {
     let mark = mark();
     let (running, namespace) = family(stage, &mark);
     running.signal(Signal::SIGKILL);
-    gone_but_for(running, &mark, &namespace, Some(Signal::SIGKILL));
+    ended(running, &mark, &namespace, Signal::SIGKILL);
+}
+
+fn sigkill_of_the_outer_process_ends_a_stopped_init(stage: &Stage) {
+    let mark = mark();
+    let (running, namespace) = family(stage, &mark);
+    let init = child_of(running.pid(), &mark).pid;
+    kill(init, Signal::SIGSTOP).expect("it is sent");
+    eventually("init is stopped", || child_of(running.pid(), &mark).state == 'T');
+    running.signal(Signal::SIGKILL);
+    ended(running, &mark, &namespace, Signal::SIGKILL);
 }
 
 fn sigkill_of_the_program_ends_all(stage: &Stage) {
@@ -150,14 +175,14 @@ fn sigkill_of_the_program_ends_all(stage: &Stage) {
     let (running, namespace) = family(stage, &mark);
     let init = child_of(running.pid(), &mark).pid;
     kill(child_of_role(init, &mark).pid, Signal::SIGKILL).expect("it is sent");
-    gone_but_for(running, &mark, &namespace, Some(Signal::SIGKILL));
+    ended(running, &mark, &namespace, Signal::SIGKILL);
 }
 
 fn sigkill_of_init_ends_all(stage: &Stage) {
     let mark = mark();
     let (running, namespace) = family(stage, &mark);
     kill(child_of(running.pid(), &mark).pid, Signal::SIGKILL).expect("it is sent");
-    gone_but_for(running, &mark, &namespace, Some(Signal::SIGKILL));
+    ended(running, &mark, &namespace, Signal::SIGKILL);
 }
 
 fn the_end_of_the_program_ends_all(stage: &Stage) {
@@ -165,12 +190,12 @@ fn the_end_of_the_program_ends_all(stage: &Stage) {
     let (running, namespace) = family(stage, &mark);
     // SIGHUP makes the program end by itself, and leave its children behind.
     running.signal(Signal::SIGHUP);
-    gone_but_for(running, &mark, &namespace, Some(Signal::SIGHUP));
+    ended(running, &mark, &namespace, Signal::SIGHUP);
 }
 
-fn gone_but_for(mut outer: Running, mark: &str, namespace: &str, by: Option<Signal>) {
-    let status = outer.0.wait().expect("the outer process ends");
-    assert_eq!(status.signal(), by.map(|signal| signal as i32), "{status}");
+fn ended(mut outer: Running, mark: &str, namespace: &str, by: Signal) {
+    let status = outer.end();
+    assert_eq!(status.signal(), Some(by as i32), "{status}");
     gone(mark, namespace);
 }
 
@@ -181,7 +206,7 @@ fn sigkill_while_it_starts_leaves_nothing(stage: &Stage) {
         let mut running = Running(child);
         std::thread::sleep(Duration::from_micros(delay_us));
         running.signal(Signal::SIGKILL);
-        running.0.wait().expect("it ends");
+        running.end();
         eventually("every process is gone", || processes_with(&mark).is_empty());
     }
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -112,6 +112,16 @@ impl Running {
         Pid::from_raw(self.0.id().cast_signed())
     }
 
+    /// How it ended; it must end soon.
+    pub fn end(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the process ends", || {
+            status = self.0.try_wait().expect("it is ours");
+            status.is_some()
+        });
+        status.expect("it ended")
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).expect("it can be signalled");
     }
@@ -149,7 +159,7 @@ pub fn processes_with(word: &str) -> Vec<Process> {
 }
 
 /// Waits until a condition holds; the deadline is for broken code alone.
-pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !condition() {
         assert!(Instant::now() < deadline, "not so within 10 s: {what}");
