@@ -95,6 +95,9 @@ pub fn check(history: &History) -> Vec<Judgement> {
             Invariant::Availability(settings) => availability::judge(&case, settings),
             Invariant::FailoverTime(settings) => failover_time::judge(&case, settings),
             Invariant::Promotions(settings) => promotions::judge(&case, settings),
+            Invariant::SplitBrain(_) | Invariant::WriteCutoff(_) | Invariant::Epochs(_) | Invariant::Convergence(_) => {
+                todo!()
+            }
             Invariant::Redirects(_) => redirects::judge(&case),
             Invariant::ReplicaReadOnly(_) => replica_read_only::judge(&case),
         })

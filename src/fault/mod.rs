@@ -57,9 +57,7 @@ impl<B: Backend> Injector<B> {
             let possible = match (kind, &state) {
                 (FaultKind::Kill, ProcessState::Running { .. } | ProcessState::Paused { .. })
                 | (FaultKind::Stop | FaultKind::Pause, ProcessState::Running { .. }) => true,
-                (_, ProcessState::Gone { .. }) | (FaultKind::Stop | FaultKind::Pause, ProcessState::Paused { .. }) => {
-                    false
-                }
+                _ => false,
             };
             if !possible {
                 return Err(StepProblem::Suite(format!(
@@ -107,6 +105,7 @@ impl<B: Backend> Injector<B> {
             FaultKind::Stop => backend.terminate(node).await,
             FaultKind::Kill => backend.kill(node).await,
             FaultKind::Pause => backend.pause(node).await,
+            _ => unreachable!("faults of the network have an injector of their own"),
         }
         .map_err(|error| StepProblem::Harness(error.to_string()))?;
         Ok(fault)
@@ -116,6 +115,7 @@ impl<B: Backend> Injector<B> {
         match kind {
             FaultKind::Stop | FaultKind::Kill => self.prove_gone(node).await,
             FaultKind::Pause => self.prove_frozen(node).await,
+            _ => unreachable!("faults of the network have an injector of their own"),
         }
     }
 

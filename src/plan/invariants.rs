@@ -52,6 +52,9 @@ impl Looked<'_> {
                 }
             }
             Invariant::Promotions(promotions) => self.shards(&format!("{at}.promotions.shard"), promotions.shard),
+            Invariant::SplitBrain(_) | Invariant::WriteCutoff(_) | Invariant::Epochs(_) | Invariant::Convergence(_) => {
+                todo!()
+            }
             Invariant::Redirects(when) => self.only_end(&format!("{at}.redirects.at"), &when.at),
             Invariant::ReplicaReadOnly(when) => {
                 self.needs_replicas(&format!("{at}.replica-read-only"));

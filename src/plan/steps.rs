@@ -26,6 +26,9 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
                     }
                 }
             }
+            Step::Partition(_) | Step::Lossy(_) | Step::Narrow(_) | Step::Refuse(_) | Step::Slow(_) | Step::Heal(_) => {
+                todo!()
+            }
             Step::Command(command) => {
                 targets(&format!("steps[{index}].command.to"), &command.to, shape, problems);
             }

@@ -76,6 +76,9 @@ impl<B: Backend> Run<B> {
             Step::Pause(targets) => self.fault(FaultKind::Pause, targets, progress).await,
             Step::Start(targets) => self.injector.start(targets, &self.watch.snapshot()).await,
             Step::Resume(targets) => self.injector.resume(targets, &self.watch.snapshot()).await,
+            Step::Partition(_) | Step::Lossy(_) | Step::Narrow(_) | Step::Refuse(_) | Step::Slow(_) | Step::Heal(_) => {
+                todo!()
+            }
             Step::Command(command) => self.command(number, command, progress).await,
             Step::Await(wait) => self.wait(number, wait, progress).await,
             Step::Expect(expect) => self.expect(number, expect).await,
