@@ -26,7 +26,6 @@ const ENOUGH_FILES: u64 = 4096;
 
 /// One thing that a run may need of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Capability {
     /// What it is, such as `server redis:6.2` or `docker`.
     pub name: String,

@@ -11,7 +11,6 @@ use crate::units::{NodeNo, ShardNo};
 /// One failover of a shard: a fault at its master, or an ownership that changed without one
 /// (CLUSTER FAILOVER).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Failover {
     /// Whose slots changed hands, or did not.
     pub shard: ShardNo,
@@ -31,8 +30,9 @@ pub struct Failover {
     pub until_ns: u64,
     /// From the fault to the first FAIL flag that a node raised after it, in milliseconds.
     pub fail_ms: Option<f64>,
-    /// ... to the first view of the new master in which it owns the shard's slots. None without a
-    /// fault: there is no moment to count from.
+    /// ... to the first view of the new master in which it owns the shard's slots, or to the first
+    /// write that it acknowledged, where that was seen earlier. None without a fault: there is no
+    /// moment to count from.
     pub promotion_ms: Option<f64>,
     /// ... to the completion of the workload's first write of the shard, issued after `from_ns`,
     /// that another node than the old master acknowledged.
@@ -129,6 +129,11 @@ impl Finder<'_> {
             (None, Some(healed_ns)) => healed_ns.min(close_ns),
             _ => close_ns,
         };
+        // Views are looked at only now and then; a write that the new master acknowledged shows that
+        // it had been promoted by then, and a promotion that FAIL had been agreed on.
+        let first_write_ns = self.first_write_ns(fault.shard, fault.node, fault.at_ns, close_ns);
+        let promotion_ns = change.map(|change| change.at_ns.min(first_write_ns.unwrap_or(u64::MAX)));
+        let fail_ns = self.first_fail_ns(fault, close_ns).map(|at_ns| at_ns.min(promotion_ns.unwrap_or(u64::MAX)));
         Failover {
             shard: fault.shard,
             fault: Some(fault.fault),
@@ -137,9 +142,9 @@ impl Finder<'_> {
             new_master: change.map(|change| change.to),
             from_ns: fault.at_ns,
             until_ns,
-            fail_ms: self.first_fail_ns(fault, close_ns).map(since_ms),
-            promotion_ms: change.map(|change| since_ms(change.at_ns)),
-            first_write_ms: self.first_write_ns(fault.shard, fault.node, fault.at_ns, close_ns).map(since_ms),
+            fail_ms: fail_ns.map(since_ms),
+            promotion_ms: promotion_ns.map(since_ms),
+            first_write_ms: first_write_ns.map(since_ms),
             epoch: change.map(|change| change.epoch),
         }
     }

@@ -21,7 +21,6 @@ use crate::units::{NodeNo, ShardNo};
 /// A read can settle it: if some read returned 5 before 6 was even issued, 5 had taken effect by
 /// then and cannot have come after 6, so 6 is lost.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Ledger {
     /// Writes acknowledged.
     pub acknowledged: u64,
@@ -54,7 +53,6 @@ impl Ledger {
 
 /// An acknowledged write that is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct LostWrite {
     /// Its key's number.
     pub key: u32,
@@ -74,7 +72,6 @@ pub struct LostWrite {
 
 /// A key with acknowledged writes whose last value is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct UnreadKey {
     /// Its number.
     pub key: u32,

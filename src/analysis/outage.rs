@@ -18,7 +18,6 @@ use crate::units::ShardNo;
 /// a second outage would begin with it, though write 2 is answered at 7 s.) Two outages may thus
 /// overlap; each unserved operation belongs to exactly one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Outage {
     /// Reads or writes.
     pub of: OpKind,

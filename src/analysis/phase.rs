@@ -8,7 +8,6 @@ use crate::suite::Step;
 
 /// A phase, from its event to the next phase's or the history's end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct PhaseSpan {
     /// Its name.
     pub name: String,

@@ -13,7 +13,6 @@ use crate::units::ShardNo;
 
 /// A half-open span of a run's time in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Window {
     /// The first moment that belongs to it.
     pub from_ns: u64,
@@ -40,7 +39,6 @@ impl Window {
 
 /// Operations of one kind in one window (by the moment of their issue), over all shards or one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct OpStats {
     /// Issued.
     pub issued: u64,
@@ -152,12 +150,12 @@ fn count<'a>(history: &History, ops: impl Iterator<Item = &'a Op>) -> OpStats {
     let mut late_us = histogram();
     for op in ops {
         stats.issued += 1;
-        late_us.saturating_record(op.invoke_ns.saturating_sub(op.due_ns) / 1000);
+        record(&mut late_us, op.invoke_ns.saturating_sub(op.due_ns));
         match op.outcome {
             Outcome::Ok => {
                 stats.ok += 1;
                 let latency_ns = op.complete_ns.saturating_sub(op.due_ns);
-                latency_us.saturating_record(latency_ns / 1000);
+                record(&mut latency_us, latency_ns);
                 stats.max_ms = stats.max_ms.max(latency_ns as f64 / 1e6);
             }
             Outcome::Fail(reason) => {
@@ -185,4 +183,9 @@ fn count<'a>(history: &History, ops: impl Iterator<Item = &'a Op>) -> OpStats {
 
 fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("3 significant digits are allowed")
+}
+
+fn record(histogram_us: &mut Histogram<u64>, ns: u64) {
+    // `saturating_record` would cut the time at the histogram's first, tiny range.
+    histogram_us.record(ns / 1000).expect("a histogram without bounds grows as it must");
 }

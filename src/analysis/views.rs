@@ -56,11 +56,18 @@ impl<'a> Views<'a> {
 
     /// What is known of one node's view at a moment.
     pub fn of(&self, node: NodeNo, at_ns: u64) -> Seen<'a> {
-        let Some(seen) = self.by_node.get(&node) else { return Seen::Never };
-        match seen.partition_point(|&(since_ns, _)| since_ns <= at_ns) {
-            0 => Seen::Never,
-            count => seen[count - 1].1,
-        }
+        self.last(node, at_ns).map_or(Seen::Never, |(_, seen)| seen)
+    }
+
+    /// Since when that has been known.
+    pub fn since(&self, node: NodeNo, at_ns: u64) -> Option<u64> {
+        self.last(node, at_ns).map(|(since_ns, _)| since_ns)
+    }
+
+    fn last(&self, node: NodeNo, at_ns: u64) -> Option<(u64, Seen<'a>)> {
+        let seen = self.by_node.get(&node)?;
+        let count = seen.partition_point(|&(since_ns, _)| since_ns <= at_ns);
+        seen[..count].last().copied()
     }
 
     /// Every moment at which some node's view changed or it fell silent, in order.

@@ -43,7 +43,7 @@ pub(super) fn judge(case: &Case<'_>, settings: &AckedWrites) -> Judgement {
         finding.evidence(describe(lost));
     }
     if ledger.lost > EXAMPLES as u64 {
-        finding.evidence(format!("... and {} more", count(ledger.lost - EXAMPLES as u64, "lost write")));
+        finding.evidence(format!("... and {} more lost", ledger.lost - EXAMPLES as u64));
     }
     if ledger.foreign > 0 {
         finding.saw(format!("{} held what the workload never wrote", count(ledger.foreign, "key")));

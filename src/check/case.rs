@@ -21,6 +21,9 @@ const MAY_BE_LATE: f64 = 0.01;
 /// From when on an operation counts as issued late.
 const LATE_NS: u64 = 1_000_000_000;
 
+/// How long after its fault was undone a node must have been looked at again.
+const LOOKED_AGAIN_NS: u64 = 1_000_000_000;
+
 pub(super) struct Case<'a> {
     pub(super) history: &'a History,
     pub(super) ops: OpIndex<'a>,
@@ -98,21 +101,13 @@ impl<'a> Case<'a> {
         during.map_or_else(|| self.steps(), |name| self.phase(name))
     }
 
-    /// The moment that `at: end` means: after recovery, when the last probe or final read was made.
-    /// What follows is the harness taking the cluster down.
+    /// The moment that `at: end` means: the last of the history, after recovery. (A run stops looking
+    /// at the nodes before it takes the cluster down.)
     pub(super) fn end_ns(&self) -> Result<u64, String> {
-        let recovered_ns =
-            self.recovered_ns().ok_or("the run never got to its end: it has no result of the recovery".to_owned())?;
-        let last = self.history.events.iter().filter(|event| {
-            matches!(
-                event.kind,
-                EventKind::FinalRead { .. }
-                    | EventKind::RedirectProbed { .. }
-                    | EventKind::ReplicaWriteProbed { .. }
-                    | EventKind::Recovered { .. }
-            )
-        });
-        Ok(last.map(|event| event.at_ns).max().map_or(recovered_ns, |last_ns| last_ns.max(recovered_ns)))
+        match (self.recovered_ns(), self.history.events.last()) {
+            (Some(_), Some(last)) => Ok(last.at_ns),
+            _ => Err("the run never got to its end: it has no result of the recovery".to_owned()),
+        }
     }
 
     /// When the recovery's result was known.
@@ -207,27 +202,52 @@ impl<'a> Case<'a> {
 
     /// A node's view, or what its silence means.
     pub(super) fn view_of(&self, node: NodeNo, at_ns: u64) -> Result<&'a View, Silence> {
-        match self.views.of(node, at_ns) {
-            Seen::View(view) => Ok(view),
-            Seen::Never => Err(Silence::Unknown(format!("{node} was never looked at"))),
-            Seen::Silent(reason) => Err(match self.open_fault(node, at_ns) {
-                Some(fault) => Silence::Unknown(format!("{node} does not answer ({reason}): fault {fault} holds it")),
-                None => Silence::Broken(format!("{node} does not answer ({reason}), and no fault holds it")),
-            }),
+        let reason = match self.views.of(node, at_ns) {
+            Seen::View(view) => return Ok(view),
+            Seen::Never => return Err(Silence::Unknown(format!("{node} was never looked at"))),
+            Seen::Silent(reason) => reason,
+        };
+        if let Some(fault) = self.open_fault(node, at_ns) {
+            return Err(Silence::Unknown(format!("{node} does not answer ({reason}): fault {fault} holds it")));
         }
+        if self.undone_ns(node, at_ns).is_some_and(|undone_ns| at_ns - undone_ns < LOOKED_AGAIN_NS) {
+            return Err(Silence::Unknown(format!("{node} was not looked at since its fault was undone")));
+        }
+        let since_ns = self.views.since(node, at_ns).unwrap_or(at_ns);
+        let asked = Window { from_ns: since_ns.saturating_sub(LOOKED_AGAIN_NS), to_ns: since_ns };
+        if let Some(why) = self.stalled(asked) {
+            return Err(Silence::Unknown(format!("{node} was not heard ({reason}), but {why}")));
+        }
+        Err(Silence::Broken(format!("{node} does not answer ({reason}), and no fault holds it")))
+    }
+
+    /// When the last fault at a node was shown to be undone, if none is in effect.
+    fn undone_ns(&self, at_node: NodeNo, at_ns: u64) -> Option<u64> {
+        let mut hit = BTreeSet::new();
+        let mut undone_ns = None;
+        for event in self.history.events.iter().take_while(|event| event.at_ns <= at_ns) {
+            match event.kind {
+                EventKind::FaultInjected { fault, node, .. } if node == at_node => _ = hit.insert(fault),
+                EventKind::HealProven { fault, healed: true, .. } if hit.contains(&fault) => {
+                    undone_ns = Some(event.at_ns);
+                }
+                _ => {}
+            }
+        }
+        undone_ns
     }
 
     /// A fault at a node that is in effect at a moment: injected, and not shown to be undone.
     pub(super) fn open_fault(&self, at_node: NodeNo, at_ns: u64) -> Option<u32> {
-        let mut open = None;
+        let mut open = BTreeSet::new();
         for event in self.history.events.iter().take_while(|event| event.at_ns <= at_ns) {
             match event.kind {
-                EventKind::FaultInjected { fault, node, .. } if node == at_node => open = Some(fault),
-                EventKind::HealProven { fault, healed: true, .. } if open == Some(fault) => open = None,
+                EventKind::FaultInjected { fault, node, .. } if node == at_node => _ = open.insert(fault),
+                EventKind::HealProven { fault, healed: true, .. } => _ = open.remove(&fault),
                 _ => {}
             }
         }
-        open
+        open.last().copied()
     }
 }
 

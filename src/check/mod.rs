@@ -57,7 +57,6 @@ impl Verdict {
 
 /// The judgement of one invariant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Judgement {
     /// Its kind: `acked-writes`; the harness's own are `faults`, `steps`, `recovery` and `workload`.
     pub invariant: String,

@@ -50,13 +50,14 @@ fn look_at(case: &Case<'_>, settings: &RoleOf, at_ns: u64, finding: &mut Finding
 fn throughout(case: &Case<'_>, settings: &RoleOf, window: Window, finding: &mut Finding) {
     let moments = case.views.moments();
     let inside = moments.into_iter().filter(|&moment| moment > window.from_ns && moment < window.to_ns);
-    let mut first = None;
+    let (mut first, mut looked) = (None, false);
     for moment in std::iter::once(window.from_ns).chain(inside) {
         let Ok(nodes) = resolve(case, &settings.node, moment) else { continue };
         for node in nodes {
             let Ok(view) = case.view_of(node, moment) else { continue };
             let (holds, seen) = holds(view, node, settings.is);
             finding.observed(1);
+            looked = true;
             if !holds {
                 let line = format!("at {}: {seen}", at(moment));
                 first.get_or_insert_with(|| line.clone());
@@ -65,6 +66,7 @@ fn throughout(case: &Case<'_>, settings: &RoleOf, window: Window, finding: &mut 
         }
     }
     match first {
+        None if !looked => {}
         Some(first) => _ = finding.fail(format!("it was not so, first {first}")),
         None => _ = finding.saw("it was so in every view of its own"),
     }

@@ -110,10 +110,11 @@ fn throughout(case: &Case<'_>, window: Window, finding: &mut Finding) {
     let edges: Vec<u64> = std::iter::once(window.from_ns).chain(inside).collect();
     let ends = edges.iter().skip(1).copied().chain([window.to_ns]);
     let mut violated_ns = 0;
-    let mut first = None;
+    let (mut first, mut looked) = (None, false);
     for (&from_ns, to_ns) in edges.iter().zip(ends) {
         let views = case.views.at(from_ns);
         finding.observed(views.len() as u64);
+        looked |= !views.is_empty();
         let bad = views.iter().find_map(|(node, view)| Some(format!("{node} sees {}", shortfall(view)?)));
         if let Some(bad) = bad {
             violated_ns += to_ns - from_ns;
@@ -123,6 +124,7 @@ fn throughout(case: &Case<'_>, window: Window, finding: &mut Finding) {
         }
     }
     match first {
+        None if !looked => {}
         Some(first) => {
             _ = finding.fail(format!("for {} in all slots were missing, first {first}", length_ns(violated_ns)));
         }

@@ -14,6 +14,8 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
     let mut ended = BTreeMap::new();
     let mut answered = BTreeSet::new();
     let mut replies = Vec::new();
+    // In the words of the step's end, or else of its answer.
+    let mut unmet = BTreeMap::new();
     for event in &case.history.events {
         let when = at(event.at_ns);
         match &event.kind {
@@ -21,7 +23,7 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
                 ended.insert(*step, problem.is_none());
                 match problem {
                     None => {}
-                    Some(StepProblem::Unmet(why)) => _ = finding.fail(format!("step {}: {why}", step + 1)),
+                    Some(StepProblem::Unmet(why)) => _ = unmet.insert(*step, why.clone()),
                     Some(StepProblem::Suite(why)) => {
                         finding.undecided(format!("step {}: the suite asked for the impossible: {why}", step + 1));
                     }
@@ -36,7 +38,7 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
                 if *met {
                     replies.push(line);
                 } else {
-                    finding.fail(format!("step {}: {node} answered `{reply}`, not {expected}", step + 1));
+                    unmet.insert(*step, format!("{node} answered `{reply}`, not {expected}"));
                     finding.evidence(line);
                 }
             }
@@ -46,7 +48,7 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
                 if *met {
                     replies.push(format!("at {when}, step {}: {condition} after {waited}", step + 1));
                 } else {
-                    finding.fail(format!("step {}: {condition} did not come within {waited}", step + 1));
+                    unmet.insert(*step, format!("{condition} did not come within {waited}"));
                     finding.evidence(format!("at {when}, step {}: last seen {last}", step + 1));
                 }
             }
@@ -54,6 +56,9 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
             EventKind::Interrupted { by } => _ = finding.undecided(format!("the run was cut short at {when} by {by}")),
             _ => {}
         }
+    }
+    for (step, why) in unmet {
+        finding.fail(format!("step {}: {why}", step + 1));
     }
     for line in replies {
         finding.evidence(line);

@@ -194,3 +194,66 @@ fn stop_on_signals(teller: Teller) -> std::io::Result<Stop> {
     });
     Ok(receiver)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use slotquake::suite::WorkloadSpec;
+    use slotquake::units::Span;
+
+    use super::*;
+
+    fn impossible_job(name: &str) -> Job {
+        let asked = "/nowhere/redis-server".to_owned();
+        Job {
+            plan: Plan {
+                name: name.to_owned(),
+                about: String::new(),
+                seed: 7,
+                server: asked.clone(),
+                nodes: Vec::new(),
+                config: BTreeMap::new(),
+                workload: WorkloadSpec::default(),
+                steps: Vec::new(),
+                invariants: Vec::new(),
+                recover_within: Span::secs(1),
+                max_duration: Span::secs(1),
+            },
+            server: serde_json::from_value(serde_json::json!({
+                "asked": asked,
+                "version": {"flavour": "redis", "major": 6, "minor": 2, "patch": 14},
+                "path": asked,
+                "origin": "given path",
+            }))
+            .expect("a server"),
+        }
+    }
+
+    #[test]
+    fn a_run_that_breaks_keeps_its_folder_and_loses_no_other_run() {
+        let out = tempfile::tempdir().expect("a temporary folder");
+        let settings = Settings { out: out.path().to_owned(), keep: false, side_by_side: 1 };
+        let display = Display::new(false);
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let jobs = vec![impossible_job("a"), impossible_job("b")];
+        let done = runtime.block_on(run_all(jobs, &settings, &display));
+        display.close();
+        assert_eq!(done.len(), 2);
+        for ((summary, exit), suite) in done.iter().zip(["a", "b"]) {
+            assert_eq!((summary.suite.as_str(), *exit), (suite, Exit::Harness));
+            assert!(matches!(summary.standing, Standing::Error(_)), "{summary:?}");
+            assert!(summary.report.as_ref().is_some_and(|folder| folder.is_dir()), "{summary:?}");
+        }
+    }
+
+    #[test]
+    fn a_panic_is_told_in_its_own_words() {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let text =
+            |task: fn()| panic_text(runtime.block_on(runtime.spawn(async move { task() })).expect_err("a panic"));
+        assert_eq!(text(|| panic!("node {} is lost", 4)), "node 4 is lost");
+        assert_eq!(text(|| panic!("lost")), "lost");
+        assert_eq!(text(|| std::panic::panic_any(4)), "without a message");
+    }
+}

@@ -45,8 +45,8 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         Format::Table => screen::print(&report::render_comparison(&comparison, screen::style(false)))?,
         Format::Json => {
             let document = json!({
-                "schema-version": SCHEMA_VERSION,
-                "exit-code": exit.number(),
+                "schema_version": SCHEMA_VERSION,
+                "exit_code": exit.number(),
                 "worse": comparison.worse(),
                 "comparison": comparison,
             });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use slotquake::plan::Plan;
-use slotquake::server::{self, Server};
+use slotquake::server::{self, Server, ServerError};
 use slotquake::suite;
 
 use super::exit::Trouble;
@@ -71,9 +71,17 @@ pub fn servers(plans: &[Plan]) -> Result<BTreeMap<String, Server>, Trouble> {
     let mut found = BTreeMap::new();
     for plan in plans {
         if !found.contains_key(&plan.server) {
-            let server = server::find(&plan.server, &|notice| say(notice)).map_err(Trouble::harness)?;
+            let server = server::find(&plan.server, &|notice| say(notice)).map_err(no_server)?;
             found.insert(plan.server.clone(), server);
         }
     }
     Ok(found)
+}
+
+/// A server that was asked for wrongly is the user's to mend; one that cannot be had is not.
+fn no_server(error: ServerError) -> Trouble {
+    match error {
+        ServerError::Asked { .. } | ServerError::Binary { .. } | ServerError::Unknown { .. } => Trouble::usage(error),
+        ServerError::Fetch { .. } | ServerError::Cache { .. } | ServerError::NoCache => Trouble::harness(error),
+    }
 }

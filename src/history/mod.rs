@@ -22,7 +22,6 @@ pub const SCHEMA_VERSION: u32 = 1;
 
 /// The first line of a history: everything that was fixed before the first event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Header {
     /// [`SCHEMA_VERSION`] of the writer.
     pub schema_version: u32,
@@ -40,7 +39,6 @@ pub struct Header {
 
 /// The machine that a run took place on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Host {
     /// Operating system and kernel release.
     pub os: String,
@@ -366,7 +364,6 @@ impl std::fmt::Display for FaultKind {
 
 /// A node of the cluster under test, fixed at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct NodeInfo {
     /// Its number.
     pub node: NodeNo,

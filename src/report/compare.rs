@@ -12,7 +12,6 @@ use crate::check::Verdict;
 
 /// What was compared, and what was found only on one side.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Comparison {
     /// The runs that both sides have.
     pub pairs: Vec<Pair>,
@@ -25,7 +24,6 @@ pub struct Comparison {
 /// A suite on a server. Several reports of it stand for one: the worst verdict and the worst of each
 /// figure are compared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct RunKey {
     /// The suite's name.
     pub suite: String,
@@ -35,7 +33,6 @@ pub struct RunKey {
 
 /// One suite on both sides.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Pair {
     /// The suite's name.
     pub suite: String,
@@ -59,7 +56,6 @@ pub struct Pair {
 
 /// An invariant on both sides.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct InvariantChange {
     /// Its kind.
     pub invariant: String,
@@ -80,7 +76,6 @@ impl InvariantChange {
 
 /// A figure on both sides; the unit is the last word of its name.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct FigureChange {
     /// `promotion_ms`, `lost`, ...
     pub figure: &'static str,

@@ -1,14 +1,14 @@
 //! A report such as a run of `role-swap` gives, for the tests of this module.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+
+use serde_json::json;
 
 use super::{PhaseReport, Report};
 use crate::analysis::{Failover, Ledger, OpStats, Outage, PhaseSpan, Window};
 use crate::check::{Judgement, Verdict};
-use crate::history::{Event, EventKind, FaultKind, Header, Host, SCHEMA_VERSION};
+use crate::history::{Event, EventKind, Header, Host, SCHEMA_VERSION};
 use crate::plan::{Plan, PlannedNode};
-use crate::server::{Flavour, Server, Version};
 use crate::suite::{OpKind, Step, WorkloadSpec};
 use crate::units::{Directive, NodeNo, ShardNo, Span};
 
@@ -54,24 +54,31 @@ pub fn report(suite: &str, verdict: Verdict) -> Report {
             unserved: 801,
             ended: true,
         }],
-        failovers: vec![Failover {
-            shard: ShardNo(1),
-            fault: Some(1),
-            kind: Some(FaultKind::Stop),
-            old_master: NodeNo(1),
-            new_master: Some(NodeNo(4)),
-            from_ns: 4_000_000_000,
-            fail_ms: Some(6710.0),
-            promotion_ms: Some(7360.0),
-            first_write_ms: Some(7420.0),
-            epoch: Some(8),
-        }],
+        failovers: vec![failover()],
         ledger: Ledger { acknowledged: 4021, keys_read: 600, ..Ledger::default() },
         events: vec![
             Event { at_ns: 1, kind: EventKind::Phase { name: "boot".to_owned() } },
             Event { at_ns: 20_000_000_000, kind: EventKind::End },
         ],
     }
+}
+
+/// node-4 takes over shard-1 from node-1, in the form that a report holds.
+fn failover() -> Failover {
+    serde_json::from_value(json!({
+        "shard": "shard-1",
+        "fault": 1,
+        "kind": "stop",
+        "old_master": "node-1",
+        "new_master": "node-4",
+        "from_ns": 4_000_000_000_u64,
+        "until_ns": 20_000_000_000_u64,
+        "fail_ms": 6710.0,
+        "promotion_ms": 7360.0,
+        "first_write_ms": 7420.0,
+        "epoch": 8,
+    }))
+    .expect("a failover")
 }
 
 fn header(suite: &str) -> Header {
@@ -91,12 +98,13 @@ fn header(suite: &str) -> Header {
             recover_within: Span::secs(60),
             max_duration: Span::secs(600),
         },
-        server: Server {
-            asked: "redis:6.2".to_owned(),
-            version: Version { flavour: Flavour::Redis, major: 6, minor: 2, patch: 14 },
-            path: PathBuf::from("/cache/redis-server"),
-            origin: "cache".to_owned(),
-        },
+        server: serde_json::from_value(json!({
+            "asked": "redis:6.2",
+            "version": {"flavour": "redis", "major": 6, "minor": 2, "patch": 14},
+            "path": "/cache/redis-server",
+            "origin": "cache",
+        }))
+        .expect("a server"),
         host: Host { os: "Linux 6.1".to_owned(), cores: 2, backend: "local".to_owned() },
         started_at: "2026-11-22T13:05:01Z".to_owned(),
     }

@@ -8,7 +8,6 @@ use crate::history::SCHEMA_VERSION;
 use crate::server::Version;
 
 #[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
 struct Document<'a> {
     schema_version: u32,
     exit_code: u8,
@@ -16,7 +15,6 @@ struct Document<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
 struct Run<'a> {
     suite: &'a str,
     server: &'a str,
@@ -74,12 +72,12 @@ mod tests {
         let broken = Summary::without_report("formation", "/a/b", 7, Standing::Error("no cluster".to_owned()), None);
         let document: Value = serde_json::from_str(&document(&[failed, broken], 1)).expect("JSON");
         for (pointer, expected) in [
-            ("/exit-code", json!(1)),
+            ("/exit_code", json!(1)),
             ("/runs/0/verdict", json!("fail")),
             ("/runs/0/message", json!(null)),
             ("/runs/0/report", json!("reports/x")),
-            ("/runs/0/figures/first-write-ms", json!(7420.0)),
-            ("/runs/0/figures/write-outage/length-ms", json!(7490.0)),
+            ("/runs/0/figures/first_write_ms", json!(7420.0)),
+            ("/runs/0/figures/write_outage/length_ms", json!(7490.0)),
             ("/runs/0/invariants/0/invariant", json!("acked-writes")),
             ("/runs/0/invariants/0/verdict", json!("fail")),
             ("/runs/1/server", json!("b")),

@@ -31,9 +31,8 @@ use crate::units::{NodeNo, ShardNo};
 
 /// `report.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Report {
-    /// Suite, plan, seed, server, host, start; holds `schema-version`.
+    /// Suite, plan, seed, server, host, start; holds `schema_version`.
     #[serde(flatten)]
     pub header: Header,
     /// How long the run took, in milliseconds.
@@ -61,7 +60,6 @@ pub struct Report {
 
 /// A phase's statistics.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct PhaseReport {
     /// Name and times.
     #[serde(flatten)]

@@ -151,11 +151,11 @@ fn parse(text: &[u8], origin: &str) -> Result<Report, ReportError> {
             ReportError::Corrupt(origin.clone(), error)
         }
     })?;
-    let Some(version) = value.get("schema-version").and_then(serde_json::Value::as_u64) else {
-        return Err(ReportError::Foreign(origin, "it has no schema-version".to_owned()));
+    let Some(version) = value.get("schema_version").and_then(serde_json::Value::as_u64) else {
+        return Err(ReportError::Foreign(origin, "it has no schema_version".to_owned()));
     };
     if version != u64::from(SCHEMA_VERSION) {
-        let writer = value.get("tool-version").and_then(serde_json::Value::as_str).unwrap_or("another version");
+        let writer = value.get("tool_version").and_then(serde_json::Value::as_str).unwrap_or("another version");
         let hint = if version > u64::from(SCHEMA_VERSION) {
             format!("it was written by slotquake {writer}; update this one")
         } else {
@@ -247,16 +247,16 @@ mod tests {
     #[test]
     fn what_is_no_report_is_refused_with_the_reason() {
         let good = serde_json::to_string_pretty(&fixture::report("role-swap", Verdict::Pass)).expect("JSON");
-        let newer = good.replace("\"schema-version\": 1", "\"schema-version\": 2");
-        let older = good.replace("\"schema-version\": 1", "\"schema-version\": 0");
+        let newer = good.replace("\"schema_version\": 1", "\"schema_version\": 2");
+        let older = good.replace("\"schema_version\": 1", "\"schema_version\": 0");
         let worded = good.replace("\"verdict\": \"pass\"", "\"verdict\": \"maybe\"");
         for (text, expected) in [
             ("", "is truncated: EOF"),
             (&good[..good.len() / 2], "is truncated: EOF"),
             ("\u{0}\u{1}garbage", "is corrupt: expected value at line 1 column 1"),
-            ("{\"a\": 1}", "is not a report of slotquake: it has no schema-version"),
-            ("[1, 2]", "it has no schema-version"),
-            ("{\"schema-version\": 1}", "is not a report of slotquake: missing field"),
+            ("{\"a\": 1}", "is not a report of slotquake: it has no schema_version"),
+            ("[1, 2]", "it has no schema_version"),
+            ("{\"schema_version\": 1}", "is not a report of slotquake: missing field"),
             (&newer, "has schema version 2, this slotquake reads 1 (hint: it was written by slotquake 0.1.0; update"),
             (&older, "has schema version 0, this slotquake reads 1 (hint: it was written by slotquake 0.1.0; run"),
             (&worded, "unknown variant `maybe`"),

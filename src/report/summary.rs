@@ -36,7 +36,6 @@ pub struct Summary {
 
 /// The judgement in `report.json`, beside which that of `slotquake check` stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Recorded {
     /// The verdict of `report.json`.
     pub verdict: Verdict,
@@ -57,7 +56,6 @@ pub enum Standing {
 
 /// The figures of a run. Times are in milliseconds; None says that it was not observed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Figures {
     /// From a fault at a master to the FAIL flag; the slowest of the run's failovers.
     pub fail_ms: Option<f64>,
@@ -81,7 +79,6 @@ pub struct Figures {
 
 /// The longest of several outages.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct LongestOutage {
     /// Its length in milliseconds; 0 where every operation was served.
     pub length_ms: f64,

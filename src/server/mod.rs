@@ -22,7 +22,6 @@ pub use version::{Asked, Flavour, Version, Wanted};
 
 /// A server that was found on this machine and runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Server {
     /// What was asked for: `redis:6.2`, or a path.
     pub asked: String,

@@ -87,17 +87,12 @@ mod tests {
 
     /// CLUSTER NODES as `by` answers it; a line is (node, flags, master or 0, epoch, slots).
     fn answer(by: u16, lines: &[(u16, &str, u16, u64, &str)]) -> String {
-        lines
-            .iter()
-            .map(|&(node, flags, master, epoch, slots)| {
-                let master = if master == 0 { "-".to_owned() } else { id(master) };
-                let myself = if node == by { "myself," } else { "" };
-                format!(
-                    "{} 127.1.0.{node}:6379@16379 {myself}{flags} {master} 0 0 {epoch} connected {slots}\n",
-                    id(node)
-                )
-            })
-            .collect()
+        let line = |&(node, flags, master, epoch, slots): &(u16, &str, u16, u64, &str)| {
+            let master = if master == 0 { "-".to_owned() } else { id(master) };
+            let myself = if node == by { "myself," } else { "" };
+            format!("{} 127.1.0.{node}:6379@16379 {myself}{flags} {master} 0 0 {epoch} connected {slots}", id(node))
+        };
+        lines.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
     fn number(addr: std::net::SocketAddr) -> Option<NodeNo> {
