@@ -570,3 +570,19 @@ fn the_steps_begin_with_the_first_phase_or_else_the_first_step() {
         assert_eq!(steps_window(&history), expected, "{name}");
     }
 }
+
+#[test]
+fn what_the_old_master_acknowledges_is_not_the_first_write_of_its_successor() {
+    let story = || Story::new().phase(500.0, "a").failover_of_node_1();
+    let late = story().write(key_of(1, 0), (2100.0, 6000.0), 1, Acked).write(key_of(1, 1), (4700.0, 4701.0), 4, Acked);
+    for (name, story, expected) in [
+        ("its successor's", late, Some(2701.0)),
+        ("its own, issued after the fault", story().write(key_of(1, 0), (2100.0, 2101.0), 1, Acked), None),
+        ("another's, issued before the fault", story().write(key_of(1, 0), (1999.0, 2500.0), 4, Acked), None),
+        ("a refused one", story().write(key_of(1, 0), (4700.0, 4701.0), 4, Refused), None),
+        ("one of unknown outcome", story().write(key_of(1, 0), (4700.0, 4701.0), 4, Info), None),
+        ("of another shard", story().write(key_of(2, 0), (4700.0, 4701.0), 2, Acked), None),
+    ] {
+        assert_eq!(failovers(&story.ends(9000.0))[0].first_write_ms, expected, "{name}");
+    }
+}
