@@ -212,7 +212,7 @@ mod tests {
         PlannedNode {
             node: NodeNo::from_index(index),
             shard,
-            replica_of: (!is_master).then(|| NodeNo(shard.0)),
+            replica_of: (!is_master).then_some(NodeNo(shard.0)),
             slots: is_master.then(|| boot_slots(shard, 3)),
         }
     }
