@@ -8,11 +8,13 @@
 //!
 //! The modules in reading order: [`suite`], [`plan`], [`server`], [`cluster`], [`run`], [`history`],
 //! [`analysis`], [`check`], [`report`]; beside them the words that all share: [`target`], [`slot`],
-//! [`units`], [`seeded`], [`spec`].
+//! [`units`], [`seeded`], [`spec`]; and [`doctor`], which says what this machine can do.
 
 pub mod analysis;
 pub mod check;
 pub mod cluster;
+pub mod doctor;
+pub mod fault;
 pub mod history;
 pub mod plan;
 pub mod report;
@@ -22,6 +24,9 @@ pub mod seeded;
 pub mod server;
 pub mod slot;
 pub mod spec;
+mod subprocess;
 pub mod suite;
 pub mod target;
 pub mod units;
+pub mod wire;
+pub mod workload;

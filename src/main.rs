@@ -1,1 +1,7 @@
-fn main() {}
+//! The `slotquake` command: parse, call, exit code.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

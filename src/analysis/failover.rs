@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::history::{FaultKind, History};
+use super::{OpIndex, Ownership, OwnershipChange, Views, Window, history_end_ns};
+use crate::cluster::topology::{Health, View};
+use crate::history::{EventKind, FaultKind, History, Outcome};
+use crate::suite::{OpKind, Step};
 use crate::units::{NodeNo, ShardNo};
 
 /// One failover of a shard: a fault at its master, or an ownership that changed without one
 /// (CLUSTER FAILOVER).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Failover {
     /// Whose slots changed hands, or did not.
     pub shard: ShardNo,
@@ -16,17 +18,23 @@ pub struct Failover {
     pub fault: Option<u32>,
     /// Its kind.
     pub kind: Option<FaultKind>,
-    /// The master that the fault hit.
+    /// The master that the fault hit, or the owner before.
     pub old_master: NodeNo,
-    /// Its successor, if there was one before the fault was undone or the steps ended.
+    /// Its successor: the first other node that owned the shard's slots before the next fault at the
+    /// shard's master, a CLUSTER FAILOVER after the fault was undone, or the end of the steps.
     pub new_master: Option<NodeNo>,
     /// When the fault was injected; without a fault, when the change was first seen.
     pub from_ns: u64,
-    /// From the fault to the first FAIL flag seen in any node's view, in milliseconds.
+    /// Until when it was looked for: without a successor until the fault was undone, else until the
+    /// next failover of the shard or the end of the steps.
+    pub until_ns: u64,
+    /// From the fault to the first FAIL flag that a node raised after it, in milliseconds.
     pub fail_ms: Option<f64>,
-    /// ... to the first view of the new master in which it owns the shard's slots.
+    /// ... to the first view of the new master in which it owns the shard's slots, or to the first
+    /// write that it acknowledged, where that was seen earlier. None without a fault: there is no
+    /// moment to count from.
     pub promotion_ms: Option<f64>,
-    /// ... to the completion of the workload's first write of the shard, issued after the fault,
+    /// ... to the completion of the workload's first write of the shard, issued after `from_ns`,
     /// that another node than the old master acknowledged.
     pub first_write_ms: Option<f64>,
     /// configEpoch of the new master.
@@ -35,6 +43,177 @@ pub struct Failover {
 
 /// The failovers of a history in order of time.
 pub fn failovers(history: &History) -> Vec<Failover> {
-    let _ = history;
-    todo!()
+    failovers_among(history, &OpIndex::new(history), &Views::new(history), &Ownership::new(history))
+}
+
+/// As [`failovers`], where the parts are there already.
+pub(crate) fn failovers_among(
+    history: &History,
+    ops: &OpIndex<'_>,
+    views: &Views<'_>,
+    ownership: &Ownership,
+) -> Vec<Failover> {
+    Finder { history, ops, views, ownership, end_ns: history_end_ns(history) }.find()
+}
+
+/// A fault at a shard's master.
+struct MasterFault {
+    fault: u32,
+    kind: FaultKind,
+    shard: ShardNo,
+    node: NodeNo,
+    at_ns: u64,
+    healed_ns: Option<u64>,
+}
+
+struct Finder<'a> {
+    history: &'a History,
+    ops: &'a OpIndex<'a>,
+    views: &'a Views<'a>,
+    ownership: &'a Ownership,
+    end_ns: u64,
+}
+
+impl Finder<'_> {
+    fn find(&self) -> Vec<Failover> {
+        let faults = self.master_faults();
+        let mut unexplained: Vec<OwnershipChange> = self.ownership.changes().to_vec();
+        let mut found: Vec<Failover> =
+            faults.iter().map(|fault| self.after_fault(fault, &faults, &mut unexplained)).collect();
+        found.extend(unexplained.iter().map(|change| self.without_fault(change, &faults)));
+        found.sort_by_key(|failover| failover.from_ns);
+        found
+    }
+
+    fn master_faults(&self) -> Vec<MasterFault> {
+        let healed = |wanted: u32| {
+            self.history.events.iter().find_map(|event| match event.kind {
+                EventKind::FaultHealed { fault, .. } if fault == wanted => Some(event.at_ns),
+                _ => None,
+            })
+        };
+        self.history
+            .events
+            .iter()
+            .filter_map(|event| match event.kind {
+                EventKind::FaultInjected { fault, kind, node, shard: Some(shard), was_master: true, .. } => {
+                    Some(MasterFault { fault, kind, shard, node, at_ns: event.at_ns, healed_ns: healed(fault) })
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn after_fault(
+        &self,
+        fault: &MasterFault,
+        all: &[MasterFault],
+        unexplained: &mut Vec<OwnershipChange>,
+    ) -> Failover {
+        let close_ns = self.close_ns(fault.shard, fault.at_ns, all);
+        let position = unexplained
+            .iter()
+            .position(|change| {
+                let at_stake = change.shard == fault.shard && change.to != fault.node;
+                at_stake && (fault.at_ns..close_ns).contains(&change.at_ns)
+            })
+            .filter(|&position| {
+                // The master of a healed fault may still be replaced by an election that its absence
+                // began, but not by one that was ordered afterwards.
+                let promoted_ns = unexplained[position].at_ns;
+                fault.healed_ns.is_none_or(|healed_ns| !self.ordered_between(healed_ns, promoted_ns))
+            });
+        let change = position.map(|position| unexplained.remove(position));
+        let since_ms = |at_ns: u64| at_ns.saturating_sub(fault.at_ns) as f64 / 1e6;
+        let until_ns = match (&change, fault.healed_ns) {
+            (None, Some(healed_ns)) => healed_ns.min(close_ns),
+            _ => close_ns,
+        };
+        // Views are looked at only now and then; a write that the new master acknowledged shows that
+        // it had been promoted by then, and a promotion that FAIL had been agreed on.
+        let first_write_ns = self.first_write_ns(fault.shard, fault.node, fault.at_ns, close_ns);
+        let promotion_ns = change.map(|change| change.at_ns.min(first_write_ns.unwrap_or(u64::MAX)));
+        let fail_ns = self.first_fail_ns(fault, close_ns).map(|at_ns| at_ns.min(promotion_ns.unwrap_or(u64::MAX)));
+        Failover {
+            shard: fault.shard,
+            fault: Some(fault.fault),
+            kind: Some(fault.kind),
+            old_master: fault.node,
+            new_master: change.map(|change| change.to),
+            from_ns: fault.at_ns,
+            until_ns,
+            fail_ms: fail_ns.map(since_ms),
+            promotion_ms: promotion_ns.map(since_ms),
+            first_write_ms: first_write_ns.map(since_ms),
+            epoch: change.map(|change| change.epoch),
+        }
+    }
+
+    fn without_fault(&self, change: &OwnershipChange, faults: &[MasterFault]) -> Failover {
+        let from_ns = change.at_ns;
+        let next_change =
+            self.ownership.changes().iter().find(|next| next.shard == change.shard && next.at_ns > from_ns);
+        let close_ns =
+            self.close_ns(change.shard, from_ns, faults).min(next_change.map_or(u64::MAX, |next| next.at_ns));
+        let first_write_ns = self.first_write_ns(change.shard, change.from, from_ns, close_ns);
+        Failover {
+            shard: change.shard,
+            fault: None,
+            kind: None,
+            old_master: change.from,
+            new_master: Some(change.to),
+            from_ns,
+            until_ns: close_ns,
+            fail_ms: None,
+            promotion_ms: None,
+            first_write_ms: first_write_ns.map(|at_ns| at_ns.saturating_sub(from_ns) as f64 / 1e6),
+            epoch: Some(change.epoch),
+        }
+    }
+
+    /// The next fault at the shard's master, or the end of the steps, or of the history.
+    fn close_ns(&self, shard: ShardNo, from_ns: u64, faults: &[MasterFault]) -> u64 {
+        let next_fault =
+            faults.iter().filter(|next| next.shard == shard && next.at_ns > from_ns).map(|next| next.at_ns);
+        let steps_ended = self
+            .history
+            .events
+            .iter()
+            .filter(|event| event.kind == EventKind::StepsEnded && event.at_ns > from_ns)
+            .map(|event| event.at_ns);
+        next_fault.chain(steps_ended).min().unwrap_or(self.end_ns)
+    }
+
+    /// Whether a step ordered a CLUSTER FAILOVER between two moments.
+    fn ordered_between(&self, from_ns: u64, to_ns: u64) -> bool {
+        let window = Window { from_ns, to_ns };
+        self.history.events.iter().filter(|event| window.contains(event.at_ns)).any(|event| {
+            let EventKind::StepBegan { step } = event.kind else { return false };
+            let Some(Step::Command(command)) = self.history.header.plan.steps.get(step) else { return false };
+            let [first, second, ..] = command.send.0.as_slice() else { return false };
+            first.eq_ignore_ascii_case("cluster") && second.eq_ignore_ascii_case("failover")
+        })
+    }
+
+    /// The first view after a fault in which a node that had not flagged the old master FAIL does.
+    fn first_fail_ns(&self, fault: &MasterFault, close_ns: u64) -> Option<u64> {
+        let flags = |view: &View| view.peers.get(&fault.node).is_some_and(|peer| peer.health == Health::Fail);
+        let window = Window { from_ns: fault.at_ns, to_ns: close_ns };
+        self.history.events.iter().filter(|event| window.contains(event.at_ns)).find_map(|event| match &event.kind {
+            EventKind::Viewed { node, view } if *node != fault.node && flags(view) => {
+                let before = self.views.of(*node, fault.at_ns.saturating_sub(1)).view();
+                (!before.is_some_and(flags)).then_some(event.at_ns)
+            }
+            _ => None,
+        })
+    }
+
+    fn first_write_ns(&self, shard: ShardNo, old_master: NodeNo, from_ns: u64, to_ns: u64) -> Option<u64> {
+        self.ops
+            .issued(OpKind::Writes, shard, Window { from_ns, to_ns })
+            .iter()
+            .filter(|op| op.outcome == Outcome::Ok && op.node != 0 && op.node != old_master.0)
+            .map(|op| op.complete_ns)
+            .min()
+    }
 }

@@ -4,13 +4,16 @@
 mod failover;
 mod ledger;
 mod outage;
+mod ownership;
 mod phase;
 mod stats;
 mod views;
 
+pub(crate) use failover::failovers_among;
 pub use failover::{Failover, failovers};
-pub use ledger::{Ledger, LostWrite, ledger};
+pub use ledger::{Ledger, LostWrite, UnreadKey, ledger};
 pub use outage::{Outage, outages};
-pub use phase::{PhaseSpan, phases, steps_window};
-pub use stats::{OpStats, Window, op_shard, stats};
-pub use views::Views;
+pub use ownership::{Ownership, OwnershipChange};
+pub use phase::{PhaseSpan, history_end_ns, phases, steps_window};
+pub use stats::{OpIndex, OpStats, Window, op_shard, stats};
+pub use views::{Seen, Views};

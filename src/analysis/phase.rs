@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::Window;
-use crate::history::History;
+use crate::history::{EventKind, History};
+use crate::suite::Step;
 
 /// A phase, from its event to the next phase's or the history's end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct PhaseSpan {
     /// Its name.
     pub name: String,
@@ -15,15 +15,55 @@ pub struct PhaseSpan {
     pub window: Window,
 }
 
-/// The phases of a history in their order, the harness's own included.
-pub fn phases(history: &History) -> Vec<PhaseSpan> {
-    let _ = history;
-    todo!()
+/// The moment just after everything that a history holds.
+pub fn history_end_ns(history: &History) -> u64 {
+    let last_event = history.events.iter().map(|event| event.at_ns).max();
+    let last_op = history.ops.iter().map(|op| op.complete_ns).max();
+    last_event.max(last_op).map_or(0, |last| last.saturating_add(1))
 }
 
-/// The time from the first of the suite's phases (from `Booted` where it names none) to `StepsEnded`:
-/// what invariants without a phase of their own look at. None when the run never got that far.
+/// The phases of a history in their order, the harness's own included. What precedes the first
+/// phase event belongs to `boot`.
+pub fn phases(history: &History) -> Vec<PhaseSpan> {
+    let mut begins: Vec<(&str, u64)> = history
+        .events
+        .iter()
+        .filter_map(|event| match &event.kind {
+            EventKind::Phase { name } => Some((name.as_str(), event.at_ns)),
+            _ => None,
+        })
+        .collect();
+    if begins.first().is_none_or(|&(_, at_ns)| at_ns > 0) {
+        match begins.first_mut() {
+            Some((name, at_ns)) if *name == "boot" => *at_ns = 0,
+            _ => begins.insert(0, ("boot", 0)),
+        }
+    }
+    let ends = begins.iter().skip(1).map(|&(_, at_ns)| at_ns).chain([history_end_ns(history)]);
+    begins
+        .iter()
+        .zip(ends)
+        .map(|(&(name, from_ns), to_ns)| PhaseSpan { name: name.to_owned(), window: Window { from_ns, to_ns } })
+        .collect()
+}
+
+/// The time that invariants without a phase of their own look at: from the first of the suite's
+/// phases to `StepsEnded`. A suite that names no phase begins with its first step, one without steps
+/// with `Booted`; a run that was killed during the steps ends with its history. None when the run
+/// never got that far.
 pub fn steps_window(history: &History) -> Option<Window> {
-    let _ = history;
-    todo!()
+    let first_phase = history.header.plan.steps.iter().find_map(|step| match step {
+        Step::Phase(name) => Some(name),
+        _ => None,
+    });
+    let first = |wanted: &dyn Fn(&EventKind) -> bool| {
+        history.events.iter().find(|event| wanted(&event.kind)).map(|event| event.at_ns)
+    };
+    let from_ns = match first_phase {
+        Some(first_name) => first(&|kind| matches!(kind, EventKind::Phase { name } if name == first_name)),
+        None => first(&|kind| matches!(kind, EventKind::StepBegan { .. }))
+            .or_else(|| first(&|kind| matches!(kind, EventKind::Booted { .. }))),
+    }?;
+    let to_ns = first(&|kind| matches!(kind, EventKind::StepsEnded)).unwrap_or_else(|| history_end_ns(history));
+    (from_ns <= to_ns).then_some(Window { from_ns, to_ns })
 }

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::history::{History, Op};
+use super::Outage;
+use crate::history::{History, Op, Outcome, key_name};
+use crate::slot::{boot_shard, key_slot};
 use crate::suite::OpKind;
 use crate::units::ShardNo;
 
 /// A half-open span of a run's time in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Window {
     /// The first moment that belongs to it.
     pub from_ns: u64,
@@ -18,9 +20,25 @@ pub struct Window {
     pub to_ns: u64,
 }
 
+impl Window {
+    /// Whether a moment belongs to it.
+    pub fn contains(self, at_ns: u64) -> bool {
+        (self.from_ns..self.to_ns).contains(&at_ns)
+    }
+
+    /// Its length in nanoseconds.
+    pub fn length_ns(self) -> u64 {
+        self.to_ns.saturating_sub(self.from_ns)
+    }
+
+    /// How much of it lies within another, in nanoseconds.
+    pub fn overlap_ns(self, other: Self) -> u64 {
+        self.to_ns.min(other.to_ns).saturating_sub(self.from_ns.max(other.from_ns))
+    }
+}
+
 /// Operations of one kind in one window (by the moment of their issue), over all shards or one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct OpStats {
     /// Issued.
     pub issued: u64,
@@ -43,14 +61,131 @@ pub struct OpStats {
     pub reasons: BTreeMap<String, u64>,
 }
 
-/// The shard of an operation: that of its key's slot at boot.
+/// The shard of an operation: that of its key's slot at boot. It hashes the key's name; for many
+/// operations use an [`OpIndex`].
 pub fn op_shard(history: &History, op: &Op) -> ShardNo {
-    let _ = (history, op);
-    todo!()
+    key_shard(op.key, history.header.plan.shards())
+}
+
+fn key_shard(key: u32, shards: u16) -> ShardNo {
+    boot_shard(key_slot(key_name(key).as_bytes()), shards)
+}
+
+/// The shard of every key, each hashed once.
+pub(super) struct KeyShards {
+    shards: u16,
+    by_key: Vec<ShardNo>,
+}
+
+impl KeyShards {
+    pub(super) fn new(history: &History) -> Self {
+        let shards = history.header.plan.shards();
+        // Keys are numbered without gaps, but a history from elsewhere must not make us allocate by
+        // its numbers: what lies beyond the plan's keys is hashed when it is asked for.
+        let by_key = (0..history.header.plan.workload.keys).map(|key| key_shard(key, shards)).collect();
+        Self { shards, by_key }
+    }
+
+    pub(super) fn of(&self, key: u32) -> ShardNo {
+        self.by_key.get(key as usize).copied().unwrap_or_else(|| key_shard(key, self.shards))
+    }
+}
+
+/// The operations of a history by kind and shard, in the order of their issue: built once, asked
+/// often.
+pub struct OpIndex<'a> {
+    history: &'a History,
+    by: BTreeMap<(OpKind, ShardNo), Vec<&'a Op>>,
+}
+
+impl<'a> OpIndex<'a> {
+    /// Sorts the operations of a history.
+    pub fn new(history: &'a History) -> Self {
+        let shards = KeyShards::new(history);
+        let mut by: BTreeMap<_, Vec<&Op>> = BTreeMap::new();
+        for op in &history.ops {
+            by.entry((op.kind, shards.of(op.key))).or_default().push(op);
+        }
+        for ops in by.values_mut() {
+            ops.sort_by_key(|op| (op.invoke_ns, op.complete_ns));
+        }
+        Self { history, by }
+    }
+
+    /// The operations of a kind and shard issued in a window, in the order of their issue.
+    pub fn issued(&self, kind: OpKind, shard: ShardNo, window: Window) -> &[&'a Op] {
+        let ops = self.by.get(&(kind, shard)).map_or(&[][..], Vec::as_slice);
+        let from = ops.partition_point(|op| op.invoke_ns < window.from_ns);
+        let to = ops.partition_point(|op| op.invoke_ns < window.to_ns);
+        &ops[from..to.max(from)]
+    }
+
+    /// As [`stats`].
+    pub fn stats(&self, kind: OpKind, shard: Option<ShardNo>, window: Window) -> OpStats {
+        let shards = self.by.keys().filter(|(of, each)| *of == kind && shard.is_none_or(|shard| shard == *each));
+        count(self.history, shards.flat_map(|&(kind, shard)| self.issued(kind, shard, window)).copied())
+    }
+
+    /// As [`super::outages`].
+    pub fn outages(&self, of: OpKind, shard: ShardNo, window: Window) -> Vec<Outage> {
+        super::outage::among(self.issued(of, shard, window), of, shard, window)
+    }
 }
 
 /// Statistics of the operations of `kind` issued in `window`, of one shard or of all.
 pub fn stats(history: &History, kind: OpKind, shard: Option<ShardNo>, window: Window) -> OpStats {
-    let _ = (history, kind, shard, window);
-    todo!()
+    let shards = shard.map(|shard| (shard, KeyShards::new(history)));
+    let ops = history.ops.iter().filter(|op| {
+        op.kind == kind
+            && window.contains(op.invoke_ns)
+            && shards.as_ref().is_none_or(|(shard, of)| of.of(op.key) == *shard)
+    });
+    count(history, ops)
+}
+
+fn count<'a>(history: &History, ops: impl Iterator<Item = &'a Op>) -> OpStats {
+    let mut stats = OpStats::default();
+    let mut reasons: BTreeMap<u16, u64> = BTreeMap::new();
+    let mut latency_us = histogram();
+    let mut late_us = histogram();
+    for op in ops {
+        stats.issued += 1;
+        record(&mut late_us, op.invoke_ns.saturating_sub(op.due_ns));
+        match op.outcome {
+            Outcome::Ok => {
+                stats.ok += 1;
+                let latency_ns = op.complete_ns.saturating_sub(op.due_ns);
+                record(&mut latency_us, latency_ns);
+                stats.max_ms = stats.max_ms.max(latency_ns as f64 / 1e6);
+            }
+            Outcome::Fail(reason) => {
+                stats.failed += 1;
+                *reasons.entry(reason).or_default() += 1;
+            }
+            Outcome::Info(reason) => {
+                stats.unknown += 1;
+                *reasons.entry(reason).or_default() += 1;
+            }
+        }
+    }
+    let quantile_ms = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+    stats.p50_ms = quantile_ms(&latency_us, 0.5);
+    // A bucket's upper edge may lie above the longest latency, which is known exactly.
+    stats.p99_ms = quantile_ms(&latency_us, 0.99).min(stats.max_ms);
+    stats.p50_ms = stats.p50_ms.min(stats.max_ms);
+    stats.late_p99_ms = quantile_ms(&late_us, 0.99);
+    for (reason, times) in reasons {
+        let text = history.reason(Outcome::Fail(reason)).unwrap_or("(reason missing)");
+        *stats.reasons.entry(text.to_owned()).or_default() += times;
+    }
+    stats
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("3 significant digits are allowed")
+}
+
+fn record(histogram_us: &mut Histogram<u64>, ns: u64) {
+    // `saturating_record` would cut the time at the histogram's first, tiny range.
+    histogram_us.record(ns / 1000).expect("a histogram without bounds grows as it must");
 }

@@ -1,11 +1,35 @@
 //! Judging: pure functions of a history. No check knows that a cluster ever ran, reads a clock or
 //! does I/O, so that a stored history is judged again with the same result.
+//!
+//! One invariant per file. Those of the suite: `slot_coverage`, `agreement`, `role`, `replica_lag`,
+//! `acked_writes`, `availability`, `failover_time`, `promotions`, `redirects`, `replica_read_only`;
+//! the harness's own: `faults`, `steps`, `recovery`, `workload`.
+
+mod acked_writes;
+mod agreement;
+mod availability;
+mod case;
+mod failover_time;
+mod faults;
+mod finding;
+mod promotions;
+mod recovery;
+mod redirects;
+mod replica_lag;
+mod replica_read_only;
+mod resolve;
+mod role;
+mod slot_coverage;
+mod steps;
+mod workload;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::history::History;
+use crate::suite::Invariant;
+use case::Case;
 
 /// What an invariant came to. The order is that of weight: the worst of several wins, and a `Fail`
 /// is never masked.
@@ -20,11 +44,21 @@ pub enum Verdict {
     Fail,
 }
 
+impl Verdict {
+    /// `pass`, `inconclusive` or `fail`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Inconclusive => "inconclusive",
+            Self::Fail => "fail",
+        }
+    }
+}
+
 /// The judgement of one invariant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Judgement {
-    /// Its kind: `acked-writes`; the harness's own are `faults`, `steps` and `recovery`.
+    /// Its kind: `acked-writes`; the harness's own are `faults`, `steps`, `recovery` and `workload`.
     pub invariant: String,
     /// Its settings in one line: `may-lose 0`.
     pub settings: String,
@@ -42,11 +76,32 @@ pub struct Judgement {
     pub figures: BTreeMap<String, f64>,
 }
 
-/// Judges every invariant of the history's plan, and whether faults took effect, steps did what
-/// they say and the cluster recovered.
+/// Judges every invariant of the history's plan in their order, after them whether faults took
+/// effect (`faults`, absent from a run without any), steps did what they say (`steps`), the cluster
+/// recovered (`recovery`) and the workload ran as it should (`workload`).
 pub fn check(history: &History) -> Vec<Judgement> {
-    let _ = history;
-    todo!()
+    let case = Case::new(history);
+    let mut judgements: Vec<Judgement> = history
+        .header
+        .plan
+        .invariants
+        .iter()
+        .map(|invariant| match invariant {
+            Invariant::SlotCoverage(settings) => slot_coverage::judge(&case, settings),
+            Invariant::Agreement(settings) => agreement::judge(&case, settings),
+            Invariant::Role(settings) => role::judge(&case, settings),
+            Invariant::ReplicaLag(settings) => replica_lag::judge(&case, settings),
+            Invariant::AckedWrites(settings) => acked_writes::judge(&case, settings),
+            Invariant::Availability(settings) => availability::judge(&case, settings),
+            Invariant::FailoverTime(settings) => failover_time::judge(&case, settings),
+            Invariant::Promotions(settings) => promotions::judge(&case, settings),
+            Invariant::Redirects(_) => redirects::judge(&case),
+            Invariant::ReplicaReadOnly(_) => replica_read_only::judge(&case),
+        })
+        .collect();
+    judgements.extend(faults::judge(&case));
+    judgements.extend([steps::judge(&case), recovery::judge(&case), workload::judge(&case)]);
+    judgements
 }
 
 /// The verdict of a whole run: the worst of its judgements; inconclusive when there are none.

@@ -78,6 +78,7 @@ pub enum Health {
 }
 
 /// One line of CLUSTER NODES with the server's own names, as [`parse_nodes`] reads it.
+#[allow(clippy::struct_excessive_bools, reason = "they are the flags of the line")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeLine {
     /// 40 hexadecimal digits.
@@ -92,8 +93,8 @@ pub struct NodeLine {
     pub master_id: Option<String>,
     /// `fail?`, `fail` or neither.
     pub health: Health,
-    /// Whether it is still in `handshake` or has `noaddr`.
-    pub unsettled: bool,
+    /// Whether it is still being introduced: its id is a placeholder, and it can't be referred to.
+    pub handshake: bool,
     /// configEpoch.
     pub epoch: u64,
     /// `connected`.
@@ -101,6 +102,9 @@ pub struct NodeLine {
     /// Owned slots, without importing and migrating ones.
     pub slots: Vec<(u16, u16)>,
 }
+
+/// What nodes must agree on about one of them: its role, a master's epoch, its slots.
+pub type Essence<'a> = (Role, Option<u64>, &'a [(u16, u16)]);
 
 /// What could not be read in a server's answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -146,7 +150,7 @@ fn parse_line(line: &str) -> Result<NodeLine, TopologyError> {
         } else {
             Health::Ok
         },
-        unsettled: has("handshake") || has("noaddr"),
+        handshake: has("handshake"),
         epoch: epoch.parse().map_err(|_| error("the epoch of CLUSTER NODES"))?,
         connected: *link == "connected",
         slots: owned,
@@ -166,7 +170,8 @@ impl View {
         info_replication: &str,
         number_of: impl Fn(&NodeLine) -> Option<NodeNo>,
     ) -> Result<Self, TopologyError> {
-        let lines = parse_nodes(nodes)?;
+        let mut lines = parse_nodes(nodes)?;
+        lines.retain(|line| !line.handshake);
         let numbers: BTreeMap<&str, NodeNo> =
             lines.iter().filter_map(|line| Some((line.id.as_str(), number_of(line)?))).collect();
         let mut peers = BTreeMap::new();
@@ -233,7 +238,7 @@ impl View {
 
     /// What two nodes must have in common to agree: who is master with which slots and epoch, and
     /// who replicates whom. Health flags and link states are each node's own.
-    pub fn essence(&self) -> BTreeMap<NodeNo, (Role, Option<u64>, &[(u16, u16)])> {
+    pub fn essence(&self) -> BTreeMap<NodeNo, Essence<'_>> {
         self.peers
             .iter()
             .map(|(&node, peer)| {

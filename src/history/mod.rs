@@ -1,13 +1,15 @@
 //! What happened: every operation of the workload and every event of the run, in one linear stream
 //! with monotonic times. [`crate::run`] alone writes it; [`crate::check`] and [`crate::report`] read.
 
+mod journal;
 mod store;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use store::{HistoryError, Recorder, read};
+pub use journal::{Counts, Journal, OnEvent};
+pub use store::{FILE_NAME, HistoryError, Recorder, read};
 
 use crate::cluster::topology::View;
 use crate::plan::Plan;
@@ -20,7 +22,6 @@ pub const SCHEMA_VERSION: u32 = 1;
 
 /// The first line of a history: everything that was fixed before the first event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Header {
     /// [`SCHEMA_VERSION`] of the writer.
     pub schema_version: u32,
@@ -38,7 +39,6 @@ pub struct Header {
 
 /// The machine that a run took place on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Host {
     /// Operating system and kernel release.
     pub os: String,
@@ -224,7 +224,7 @@ pub enum EventKind {
         replica: NodeNo,
         /// With whose.
         master: NodeNo,
-        /// master_repl_offset of the master less slave_repl_offset of the replica, not below 0.
+        /// `master_repl_offset` of the master less `slave_repl_offset` of the replica, not below 0.
         bytes: u64,
         /// `master_link_status:up`.
         link_up: bool,
@@ -364,7 +364,6 @@ impl std::fmt::Display for FaultKind {
 
 /// A node of the cluster under test, fixed at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct NodeInfo {
     /// Its number.
     pub node: NodeNo,

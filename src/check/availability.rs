@@ -1,0 +1,195 @@
+//! `availability`: how long reads or writes of a shard went unserved, and how many.
+
+use super::case::Case;
+use super::finding::{Finding, at, count, length, length_ns};
+use super::{Judgement, Verdict};
+use crate::analysis::{Outage, Window};
+use crate::history::{Op, Outcome};
+use crate::spec::Rules;
+use crate::suite::{Availability, Served};
+use crate::units::{Bound, Percent, ShardNo};
+
+pub(super) fn judge(case: &Case<'_>, settings: &Availability) -> Judgement {
+    let mut finding = Finding::new();
+    let window = case.window(settings.during.as_deref());
+    match window.clone().and_then(|window| Ok((window, case.shards(settings.shard)?))) {
+        Ok((window, shards)) => {
+            for shard in shards {
+                look_at(case, settings, shard, window, &mut finding);
+            }
+        }
+        Err(why) => _ = finding.undecided(why),
+    }
+    if settings.max_outage.is_none() && settings.min_served.is_none() && settings.served.is_none() {
+        finding.undecided("nothing was demanded: give max-outage, min-served or served");
+    }
+    let expected = expected(case, settings, window.ok());
+    finding.judge("availability", words(settings), expected)
+}
+
+fn words(settings: &Availability) -> String {
+    let mut parts = vec![format!("of {}, shard {}", settings.of, settings.shard)];
+    parts.extend(settings.during.as_ref().map(|phase| format!("during {phase}")));
+    parts.extend(settings.max_outage.map(|bound| format!("max-outage {bound}")));
+    parts.extend(settings.min_served.map(|share| format!("min-served {share}")));
+    parts.extend(settings.served.map(|served| match served {
+        Served::Always => "served always".to_owned(),
+        Served::Never => "served never".to_owned(),
+    }));
+    parts.join(", ")
+}
+
+fn expected(case: &Case<'_>, settings: &Availability, window: Option<Window>) -> String {
+    let of = settings.of;
+    let mut parts = Vec::new();
+    if let Some(bound) = settings.max_outage {
+        let longest_ns = bound_ns(case, bound, window.map_or(0, |window| window.from_ns));
+        parts.push(match longest_ns {
+            0 => format!("every one of the {of} is served"),
+            _ => format!("{of} are unserved for at most {} at a time", length_ns(longest_ns)),
+        });
+    }
+    parts.extend(settings.min_served.map(|share| format!("at least {share} of the {of} are served")));
+    parts.extend(settings.served.map(|served| match served {
+        Served::Always => format!("every one of the {of} is served"),
+        Served::Never => format!("not one of the {of} is served"),
+    }));
+    let when = settings.during.as_ref().map_or("during the steps".to_owned(), |phase| format!("during phase {phase}"));
+    format!("{} {when}, shard by shard ({})", parts.join(", and "), settings.shard)
+}
+
+fn bound_ns(case: &Case<'_>, bound: Bound, at_ns: u64) -> u64 {
+    case.bound_ns(bound, at_ns, Rules::first_write)
+}
+
+fn look_at(case: &Case<'_>, settings: &Availability, shard: ShardNo, window: Window, finding: &mut Finding) {
+    let ops = case.ops.issued(settings.of, shard, window);
+    if ops.is_empty() {
+        finding.undecided(format!("{shard}: none of the {} were issued", settings.of));
+        return;
+    }
+    let served = ops.iter().filter(|op| op.outcome == Outcome::Ok).count();
+    let share = served as f64 * 100.0 / ops.len() as f64;
+    let outages = case.ops.outages(settings.of, shard, window);
+    let longest = outages.iter().max_by_key(|outage| outage.to_ns - outage.from_ns);
+    let longest_ms = longest.map_or(0.0, Outage::length_ms);
+    let slowest_ns = ops.iter().filter(|op| op.outcome == Outcome::Ok).map(|op| op.complete_ns - op.due_ns).max();
+    let outage_text = match longest {
+        Some(outage) => {
+            let end = if outage.ended { "" } else { ", not over by then" };
+            format!("longest outage {} from {}{end}", length(longest_ms), at(outage.from_ns))
+        }
+        None => "no outage".to_owned(),
+    };
+    let text = format!("{shard}: {served} of {} {} served ({share:.1} %), {outage_text}", ops.len(), settings.of);
+    finding.saw(text);
+    finding.worst_figure("longest_outage_ms", longest_ms).least_figure("served_percent", share);
+    finding.add_figure("issued", ops.len() as f64).add_figure("unserved", (ops.len() - served) as f64);
+    if let Some(slowest_ns) = slowest_ns {
+        finding.worst_figure("slowest_ms", slowest_ns as f64 / 1e6);
+    }
+    if settings.served != Some(Served::Never) {
+        describe(case, settings, shard, window, &outages, finding);
+    }
+    if settings.served != Some(Served::Never) {
+        finding.observed(ops.len() as u64);
+    }
+    if let Some(bound) = settings.max_outage {
+        judge_outages(case, bound, &outages, ops.len() - served, finding);
+    }
+    if let Some(least) = settings.min_served {
+        judge_share(least, served, ops.len(), finding);
+    }
+    match settings.served {
+        Some(Served::Always) if served < ops.len() => _ = finding.weigh(Verdict::Fail),
+        Some(Served::Never) => judge_never(shard, ops, window, finding),
+        Some(Served::Always) | None => {}
+    }
+}
+
+/// Evidence: the longest outages, and the reasons of what was not served.
+fn describe(
+    case: &Case<'_>,
+    settings: &Availability,
+    shard: ShardNo,
+    window: Window,
+    outages: &[Outage],
+    finding: &mut Finding,
+) {
+    let mut longest: Vec<&Outage> = outages.iter().collect();
+    longest.sort_by_key(|outage| std::cmp::Reverse(outage.to_ns - outage.from_ns));
+    for outage in longest.iter().take(3) {
+        finding.evidence(format!(
+            "{shard}: {} of {} unserved from {} to {}, {}",
+            length(outage.length_ms()),
+            settings.of,
+            at(outage.from_ns),
+            at(outage.to_ns),
+            count(outage.unserved, "operation")
+        ));
+    }
+    let mut reasons: Vec<(String, u64)> =
+        case.ops.stats(settings.of, Some(shard), window).reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+    for (reason, times) in reasons.iter().take(3) {
+        finding.evidence(format!("{shard}: {times} times `{reason}`"));
+    }
+}
+
+fn judge_outages(case: &Case<'_>, bound: Bound, outages: &[Outage], unserved: usize, finding: &mut Finding) {
+    for outage in outages {
+        let bound_ns = bound_ns(case, bound, outage.from_ns);
+        let length_ns = outage.to_ns - outage.from_ns;
+        if bound_ns == 0 {
+            // `0s` is about being served, not about time.
+            if unserved > 0 {
+                finding.weigh(Verdict::Fail);
+            }
+        } else if length_ns > bound_ns {
+            match case.workload_was_late(Window { from_ns: outage.from_ns, to_ns: outage.to_ns }) {
+                Some(why) => _ = finding.undecided(why),
+                None => _ = finding.weigh(Verdict::Fail),
+            }
+        } else if !outage.ended && !ended_in_time(case, outage, bound_ns) {
+            finding.undecided(format!(
+                "{}: the outage from {} was not over when the time looked at was",
+                outage.shard,
+                at(outage.from_ns)
+            ));
+        }
+    }
+}
+
+/// Whether an outage that was cut off by the end of what was looked at ended within the bound, by
+/// what came after.
+fn ended_in_time(case: &Case<'_>, cut: &Outage, bound_ns: u64) -> bool {
+    let on = case.ops.outages(cut.of, cut.shard, Window { from_ns: cut.from_ns, to_ns: u64::MAX });
+    on.first().is_some_and(|whole| whole.ended && whole.to_ns - whole.from_ns <= bound_ns)
+}
+
+fn judge_share(least: Percent, served: usize, issued: usize, finding: &mut Finding) {
+    // The tolerance is far below one operation: a share that is exactly the least must not fail by
+    // the rounding of a decimal fraction.
+    if (served as f64) + 1e-6 < least.fraction() * issued as f64 {
+        finding.weigh(Verdict::Fail);
+    }
+}
+
+/// An operation that was issued in the window and served only after it says nothing of the window.
+fn judge_never(shard: ShardNo, ops: &[&Op], window: Window, finding: &mut Finding) {
+    let served_inside: Vec<&&Op> =
+        ops.iter().filter(|op| op.outcome == Outcome::Ok && op.complete_ns < window.to_ns).collect();
+    let unserved = ops.iter().filter(|op| op.outcome != Outcome::Ok).count();
+    finding.observed((served_inside.len() + unserved) as u64);
+    if unserved == 0 && served_inside.is_empty() {
+        finding.undecided(format!("{shard}: all were answered after the time looked at"));
+    }
+    for op in &served_inside {
+        finding.weigh(Verdict::Fail).evidence(format!(
+            "{shard}: {} was served by node-{} at {}",
+            crate::history::key_name(op.key),
+            op.node,
+            at(op.complete_ns)
+        ));
+    }
+}

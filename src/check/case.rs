@@ -1,0 +1,260 @@
+//! The case before the checks: a history with everything that several of them derive from it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::finding::{count, length_ns};
+use crate::analysis::{
+    Failover, OpIndex, Ownership, PhaseSpan, Seen, Views, Window, failovers_among, phases, steps_window,
+};
+use crate::cluster::topology::View;
+use crate::history::{EventKind, History};
+use crate::plan::Plan;
+use crate::spec::Rules;
+use crate::suite::ShardSet;
+use crate::units::{Bound, NodeNo, ShardNo};
+
+/// The share of operations that may be issued late before times measured from the workload are the
+/// harness's rather than the cluster's.
+const MAY_BE_LATE: f64 = 0.01;
+
+/// From when on an operation counts as issued late.
+const LATE_NS: u64 = 1_000_000_000;
+
+/// How long after its fault was undone a node must have been looked at again.
+const LOOKED_AGAIN_NS: u64 = 1_000_000_000;
+
+pub(super) struct Case<'a> {
+    pub(super) history: &'a History,
+    pub(super) ops: OpIndex<'a>,
+    pub(super) views: Views<'a>,
+    pub(super) ownership: Ownership,
+    pub(super) failovers: Vec<Failover>,
+    phases: Vec<PhaseSpan>,
+    steps: Option<Window>,
+    /// When `cluster-node-timeout` was read, and what it was.
+    node_timeouts: Vec<(u64, Duration)>,
+    /// When the harness itself stood still.
+    stalls: Vec<Window>,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn new(history: &'a History) -> Self {
+        let ops = OpIndex::new(history);
+        let views = Views::new(history);
+        let ownership = Ownership::new(history);
+        let failovers = failovers_among(history, &ops, &views, &ownership);
+        let mut node_timeouts = Vec::new();
+        let mut stalls = Vec::new();
+        for event in &history.events {
+            match &event.kind {
+                EventKind::Config { values } => {
+                    let live = values.get("cluster-node-timeout").and_then(|value| value.parse().ok());
+                    node_timeouts.extend(live.map(|ms| (event.at_ns, Duration::from_millis(ms))));
+                }
+                EventKind::Stalled { by_ms } => {
+                    let from_ns = event.at_ns.saturating_sub((by_ms.max(0.0) * 1e6) as u64);
+                    stalls.push(Window { from_ns, to_ns: event.at_ns });
+                }
+                _ => {}
+            }
+        }
+        Self {
+            history,
+            ops,
+            views,
+            ownership,
+            failovers,
+            phases: phases(history),
+            steps: steps_window(history),
+            node_timeouts,
+            stalls,
+        }
+    }
+
+    pub(super) fn plan(&self) -> &'a Plan {
+        &self.history.header.plan
+    }
+
+    /// Every node of the plan.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeNo> + 'a {
+        self.plan().nodes.iter().map(|node| node.node)
+    }
+
+    /// The steps' time, or why there is none.
+    pub(super) fn steps(&self) -> Result<Window, String> {
+        self.steps.ok_or_else(|| "the run never got as far as its first phase".to_owned())
+    }
+
+    /// A phase's time, or why there is none.
+    pub(super) fn phase(&self, name: &str) -> Result<Window, String> {
+        let mut named = self.phases.iter().filter(|phase| phase.name == name);
+        match (named.next(), named.next()) {
+            (Some(phase), None) => Ok(phase.window),
+            (Some(_), Some(_)) => Err(format!("more than one phase is named {name}")),
+            (None, _) => Err(format!("the run never got as far as phase {name}")),
+        }
+    }
+
+    /// The time of the phase `during`, or of the steps.
+    pub(super) fn window(&self, during: Option<&str>) -> Result<Window, String> {
+        during.map_or_else(|| self.steps(), |name| self.phase(name))
+    }
+
+    /// The moment that `at: end` means: the last of the history, after recovery. (A run stops looking
+    /// at the nodes before it takes the cluster down.)
+    pub(super) fn end_ns(&self) -> Result<u64, String> {
+        match (self.recovered_ns(), self.history.events.last()) {
+            (Some(_), Some(last)) => Ok(last.at_ns),
+            _ => Err("the run never got to its end: it has no result of the recovery".to_owned()),
+        }
+    }
+
+    /// When the recovery's result was known.
+    pub(super) fn recovered_ns(&self) -> Option<u64> {
+        self.history
+            .events
+            .iter()
+            .find(|event| matches!(event.kind, EventKind::Recovered { .. }))
+            .map(|event| event.at_ns)
+    }
+
+    /// The shards that are meant, or why there are none.
+    pub(super) fn shards(&self, set: ShardSet) -> Result<Vec<ShardNo>, String> {
+        let shards: Vec<ShardNo> = match set {
+            ShardSet::One(shard) => self.ownership.shards().filter(|each| *each == shard).collect(),
+            ShardSet::All => self.ownership.shards().collect(),
+            ShardSet::Others => {
+                let hit = self.shards_hit();
+                self.ownership.shards().filter(|shard| !hit.contains(shard)).collect()
+            }
+        };
+        match set {
+            _ if !shards.is_empty() => Ok(shards),
+            ShardSet::One(shard) => Err(format!("there is no {shard}")),
+            ShardSet::All => Err("the plan has no shards".to_owned()),
+            ShardSet::Others => Err("a node of every shard was hit by a fault: there are no others".to_owned()),
+        }
+    }
+
+    /// The shards of the nodes that faults hit: the one at boot and the one at that moment.
+    fn shards_hit(&self) -> BTreeSet<ShardNo> {
+        let mut hit = BTreeSet::new();
+        for event in &self.history.events {
+            if let EventKind::FaultInjected { node, shard, .. } = event.kind {
+                hit.extend(shard);
+                hit.extend(self.plan().nodes.iter().find(|planned| planned.node == node).map(|planned| planned.shard));
+            }
+        }
+        hit
+    }
+
+    /// What the server's rules allow, with the node timeout that was live at that moment.
+    pub(super) fn rules(&self, at_ns: u64) -> Rules {
+        let live = self.node_timeouts.iter().rev().find(|(read_ns, _)| *read_ns <= at_ns).map(|&(_, timeout)| timeout);
+        Rules {
+            node_timeout: live.unwrap_or_else(|| self.plan().node_timeout()),
+            version: self.history.header.server.version,
+            client_refresh: self.plan().workload.refresh_every.0,
+        }
+    }
+
+    /// A bound in nanoseconds, where `spec` is what the rules of that moment allow.
+    pub(super) fn bound_ns(&self, bound: Bound, at_ns: u64, spec: impl Fn(&Rules) -> Duration) -> u64 {
+        match bound {
+            Bound::Fixed(span) => span.as_ns(),
+            Bound::Spec => u64::try_from(spec(&self.rules(at_ns)).as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Why a time that is over its bound says nothing of the cluster: the harness itself stood still
+    /// for more than a quarter of it.
+    pub(super) fn stalled(&self, window: Window) -> Option<String> {
+        let stalled_ns: u64 = self.stalls.iter().map(|stall| stall.overlap_ns(window)).sum();
+        (stalled_ns.saturating_mul(4) > window.length_ns()).then(|| {
+            format!("the harness itself stood still for {} of {}", length_ns(stalled_ns), length_ns(window.length_ns()))
+        })
+    }
+
+    /// As `stalled`, for a time that is measured by the workload's operations.
+    pub(super) fn workload_was_late(&self, window: Window) -> Option<String> {
+        self.stalled(window).or_else(|| self.issued_late())
+    }
+
+    /// Says so if more operations were issued late than a measurement of times can bear.
+    pub(super) fn issued_late(&self) -> Option<String> {
+        let (late, issued) = self.late_ops();
+        (issued > 0 && late as f64 > issued as f64 * MAY_BE_LATE).then(|| {
+            format!(
+                "{} of {} ({:.1} %) were issued over 1 s late, which more than 1 % may not be",
+                late,
+                count(issued, "operation"),
+                late as f64 * 100.0 / issued as f64
+            )
+        })
+    }
+
+    /// How many operations were issued over a second late, and how many were issued.
+    pub(super) fn late_ops(&self) -> (u64, u64) {
+        let late = self.history.ops.iter().filter(|op| op.invoke_ns.saturating_sub(op.due_ns) > LATE_NS).count();
+        (late as u64, self.history.ops.len() as u64)
+    }
+
+    /// A node's view, or what its silence means.
+    pub(super) fn view_of(&self, node: NodeNo, at_ns: u64) -> Result<&'a View, Silence> {
+        let reason = match self.views.of(node, at_ns) {
+            Seen::View(view) => return Ok(view),
+            Seen::Never => return Err(Silence::Unknown(format!("{node} was never looked at"))),
+            Seen::Silent(reason) => reason,
+        };
+        if let Some(fault) = self.open_fault(node, at_ns) {
+            return Err(Silence::Unknown(format!("{node} does not answer ({reason}): fault {fault} holds it")));
+        }
+        if self.undone_ns(node, at_ns).is_some_and(|undone_ns| at_ns - undone_ns < LOOKED_AGAIN_NS) {
+            return Err(Silence::Unknown(format!("{node} was not looked at since its fault was undone")));
+        }
+        let since_ns = self.views.since(node, at_ns).unwrap_or(at_ns);
+        let asked = Window { from_ns: since_ns.saturating_sub(LOOKED_AGAIN_NS), to_ns: since_ns };
+        if let Some(why) = self.stalled(asked) {
+            return Err(Silence::Unknown(format!("{node} was not heard ({reason}), but {why}")));
+        }
+        Err(Silence::Broken(format!("{node} does not answer ({reason}), and no fault holds it")))
+    }
+
+    /// When the last fault at a node was shown to be undone, if none is in effect.
+    fn undone_ns(&self, at_node: NodeNo, at_ns: u64) -> Option<u64> {
+        let mut hit = BTreeSet::new();
+        let mut undone_ns = None;
+        for event in self.history.events.iter().take_while(|event| event.at_ns <= at_ns) {
+            match event.kind {
+                EventKind::FaultInjected { fault, node, .. } if node == at_node => _ = hit.insert(fault),
+                EventKind::HealProven { fault, healed: true, .. } if hit.contains(&fault) => {
+                    undone_ns = Some(event.at_ns);
+                }
+                _ => {}
+            }
+        }
+        undone_ns
+    }
+
+    /// A fault at a node that is in effect at a moment: injected, and not shown to be undone.
+    pub(super) fn open_fault(&self, at_node: NodeNo, at_ns: u64) -> Option<u32> {
+        let mut open = BTreeSet::new();
+        for event in self.history.events.iter().take_while(|event| event.at_ns <= at_ns) {
+            match event.kind {
+                EventKind::FaultInjected { fault, node, .. } if node == at_node => _ = open.insert(fault),
+                EventKind::HealProven { fault, healed: true, .. } => _ = open.remove(&fault),
+                _ => {}
+            }
+        }
+        open.last().copied()
+    }
+}
+
+/// Why a node's view is missing.
+pub(super) enum Silence {
+    /// Nobody looked, or the harness silenced it: says nothing.
+    Unknown(String),
+    /// It should answer.
+    Broken(String),
+}

@@ -1,0 +1,145 @@
+//! What a check found so far, on its way to a judgement, and the words that all checks share.
+
+use std::collections::BTreeMap;
+
+use super::{Judgement, Verdict};
+
+/// How many lines of evidence a judgement keeps.
+const EVIDENCE_LINES: usize = 10;
+
+/// Collects what a check sees. It begins as a pass that observed nothing, which is inconclusive.
+#[derive(Debug)]
+pub(super) struct Finding {
+    verdict: Verdict,
+    observations: u64,
+    seen: Vec<String>,
+    evidence: Vec<String>,
+    figures: BTreeMap<String, f64>,
+}
+
+impl Finding {
+    pub(super) fn new() -> Self {
+        Self {
+            verdict: Verdict::Pass,
+            observations: 0,
+            seen: Vec::new(),
+            evidence: Vec::new(),
+            figures: BTreeMap::new(),
+        }
+    }
+
+    /// Takes this into account; a worse verdict that is already there stays.
+    pub(super) fn weigh(&mut self, verdict: Verdict) -> &mut Self {
+        self.verdict = self.verdict.max(verdict);
+        self
+    }
+
+    /// Something that was observed, `count` times.
+    pub(super) fn observed(&mut self, count: u64) -> &mut Self {
+        self.observations += count;
+        self
+    }
+
+    /// A sentence of what was seen.
+    pub(super) fn saw(&mut self, text: impl Into<String>) -> &mut Self {
+        self.seen.push(text.into());
+        self
+    }
+
+    /// A line of evidence.
+    pub(super) fn evidence(&mut self, line: impl Into<String>) -> &mut Self {
+        self.evidence.push(line.into());
+        self
+    }
+
+    /// A number for comparisons.
+    pub(super) fn figure(&mut self, name: &str, value: f64) -> &mut Self {
+        self.figures.insert(name.to_owned(), value);
+        self
+    }
+
+    /// A number of which the largest is kept.
+    pub(super) fn worst_figure(&mut self, name: &str, value: f64) -> &mut Self {
+        let worst = self.figures.get(name).map_or(value, |so_far| so_far.max(value));
+        self.figure(name, worst)
+    }
+
+    /// A number of which the smallest is kept.
+    pub(super) fn least_figure(&mut self, name: &str, value: f64) -> &mut Self {
+        let least = self.figures.get(name).map_or(value, |so_far| so_far.min(value));
+        self.figure(name, least)
+    }
+
+    /// A number that is summed up.
+    pub(super) fn add_figure(&mut self, name: &str, value: f64) -> &mut Self {
+        let sum = self.figures.get(name).map_or(value, |so_far| so_far + value);
+        self.figure(name, sum)
+    }
+
+    /// What was seen makes it fail.
+    pub(super) fn fail(&mut self, seen: impl Into<String>) -> &mut Self {
+        self.weigh(Verdict::Fail).saw(seen)
+    }
+
+    /// What was seen, or was not, makes it inconclusive.
+    pub(super) fn undecided(&mut self, seen: impl Into<String>) -> &mut Self {
+        self.weigh(Verdict::Inconclusive).saw(seen)
+    }
+
+    /// The judgement. What observed nothing does not pass.
+    pub(super) fn judge(
+        mut self,
+        invariant: &str,
+        settings: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Judgement {
+        if self.observations == 0 && self.verdict == Verdict::Pass {
+            self.undecided("nothing was observed");
+        }
+        if self.evidence.len() > EVIDENCE_LINES {
+            let more = self.evidence.len() - EVIDENCE_LINES;
+            self.evidence.truncate(EVIDENCE_LINES);
+            self.evidence.push(format!("... and {more} more"));
+        }
+        Judgement {
+            invariant: invariant.to_owned(),
+            settings: settings.into(),
+            verdict: self.verdict,
+            expected: expected.into(),
+            seen: self.seen.join("; "),
+            observations: self.observations,
+            evidence: self.evidence,
+            figures: self.figures,
+        }
+    }
+}
+
+/// A moment of the run in words: `12.345 s`.
+pub(super) fn at(ns: u64) -> String {
+    format!("{:.3} s", ns as f64 / 1e9)
+}
+
+/// A length of time in words: `850 ms`, `7.412 s`.
+pub(super) fn length(ms: f64) -> String {
+    if ms < 1000.0 { format!("{} ms", (ms * 10.0).round() / 10.0) } else { format!("{:.3} s", ms / 1000.0) }
+}
+
+/// A length of nanoseconds in words.
+pub(super) fn length_ns(ns: u64) -> String {
+    length(ns as f64 / 1e6)
+}
+
+/// `1 write`, `2 writes`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Words of a list: `node-1, node-2`.
+pub(super) fn list<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Slots as ranges: `0-99, 5000`.
+pub(super) fn ranges(ranges: &[(u16, u16)]) -> String {
+    list(ranges.iter().map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") }))
+}

@@ -1,0 +1,49 @@
+//! `promotions`: how often a shard's slots passed to another node.
+
+use super::case::Case;
+use super::finding::{Finding, at, count};
+use super::{Judgement, Verdict};
+use crate::history::EventKind;
+use crate::suite::Promotions;
+
+pub(super) fn judge(case: &Case<'_>, settings: &Promotions) -> Judgement {
+    let mut finding = Finding::new();
+    if let Err(why) = look(case, settings, &mut finding) {
+        finding.undecided(why);
+    }
+    let expected = format!("exactly {} of {}", count(settings.exactly.into(), "promotion"), settings.shard);
+    finding.judge("promotions", format!("shard {}, exactly {}", settings.shard, settings.exactly), expected)
+}
+
+fn look(case: &Case<'_>, settings: &Promotions, finding: &mut Finding) -> Result<(), String> {
+    let window = case.steps()?;
+    let shards = case.shards(settings.shard)?;
+    let viewed = case
+        .history
+        .events
+        .iter()
+        .filter(|event| event.at_ns < window.to_ns && matches!(event.kind, EventKind::Viewed { .. }))
+        .count();
+    finding.observed(viewed as u64);
+    let mut total = 0;
+    for shard in shards {
+        let changes = case.ownership.changes().iter();
+        let changes: Vec<_> = changes.filter(|change| change.shard == shard && window.contains(change.at_ns)).collect();
+        total += changes.len();
+        finding.saw(format!("{shard}: {}", count(changes.len() as u64, "promotion")));
+        for change in &changes {
+            finding.evidence(format!(
+                "at {}: {shard} passed from {} to {} with epoch {}",
+                at(change.at_ns),
+                change.from,
+                change.to,
+                change.epoch
+            ));
+        }
+        if viewed > 0 && changes.len() as u64 != u64::from(settings.exactly) {
+            finding.weigh(Verdict::Fail);
+        }
+    }
+    finding.figure("promotions", total as f64);
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! `recovery`: with every fault undone, the cluster became whole again within its bound.
+
+use super::Judgement;
+use super::case::Case;
+use super::finding::{Finding, length};
+use crate::history::EventKind;
+
+pub(super) fn judge(case: &Case<'_>) -> Judgement {
+    let mut finding = Finding::new();
+    let mut interrupted = None;
+    let mut seen = false;
+    for event in &case.history.events {
+        match &event.kind {
+            EventKind::Interrupted { by } => interrupted = Some(by),
+            EventKind::Recovered { recovered, took_ms, last } => {
+                seen = true;
+                finding.observed(1).figure("recovery_ms", *took_ms);
+                let took = length(*took_ms);
+                match (recovered, interrupted) {
+                    (true, _) => _ = finding.saw(format!("whole again after {took}")),
+                    (false, None) => _ = finding.fail(format!("not whole after {took}: {last}")),
+                    (false, Some(by)) => {
+                        finding.undecided(format!("not whole after {took}, but {by} had cut the run short: {last}"));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    if !seen {
+        finding.undecided("the run never got as far as its recovery");
+    }
+    let within = case.plan().recover_within;
+    finding.judge(
+        "recovery",
+        format!("within {within}"),
+        format!("the cluster is whole within {within} of the last heal"),
+    )
+}

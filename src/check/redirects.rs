@@ -1,0 +1,28 @@
+//! `redirects`: a MOVED reply names the node that owns the slot.
+
+use super::case::Case;
+use super::finding::{Finding, at, count};
+use super::{Judgement, Verdict};
+use crate::history::EventKind;
+
+pub(super) fn judge(case: &Case<'_>) -> Judgement {
+    let mut finding = Finding::new();
+    let mut right = 0;
+    let mut asked = 0;
+    for event in &case.history.events {
+        let EventKind::RedirectProbed { node, slot, reply, moved_to, owner } = &event.kind else { continue };
+        asked += 1;
+        finding.observed(1);
+        if *moved_to == Some(*owner) {
+            right += 1;
+            continue;
+        }
+        finding
+            .weigh(Verdict::Fail)
+            .evidence(format!("at {}: {node} answered `{reply}` for slot {slot}, which {owner} owns", at(event.at_ns)));
+    }
+    if asked > 0 {
+        finding.saw(format!("{right} of {} named the owner", count(asked, "redirection")));
+    }
+    finding.judge("redirects", "at end", "every MOVED names the node that owns the slot")
+}

@@ -1,0 +1,34 @@
+//! `replica-read-only`: a write that is sent to a replica is refused.
+
+use super::Judgement;
+use super::case::Case;
+use super::finding::{Finding, at, count};
+use crate::history::EventKind;
+
+pub(super) fn judge(case: &Case<'_>) -> Judgement {
+    let mut finding = Finding::new();
+    let mut refused = 0;
+    for event in &case.history.events {
+        let EventKind::ReplicaWriteProbed { node, reply, accepted } = &event.kind else { continue };
+        let line = format!("at {}: {node} answered `{reply}`", at(event.at_ns));
+        if *accepted {
+            finding.observed(1).fail(format!("{node} accepted a write")).evidence(line);
+        } else if is_refusal(reply) {
+            finding.observed(1).evidence(line);
+            refused += 1;
+        } else {
+            finding.undecided(format!("{node} did not get to refuse it: `{reply}`"));
+        }
+    }
+    if refused > 0 {
+        finding.saw(format!("{} refused", count(refused, "write")));
+    }
+    finding.judge("replica-read-only", "at end", "every write sent to a replica is refused")
+}
+
+/// Whether a replica answered so because it takes no writes: a connection error or LOADING is no
+/// refusal.
+fn is_refusal(reply: &str) -> bool {
+    let reply = reply.to_ascii_uppercase();
+    ["MOVED", "READONLY", "READ ONLY"].iter().any(|word| reply.contains(word))
+}

@@ -1,0 +1,83 @@
+//! `slotquake check`.
+
+use std::path::{Path, PathBuf};
+
+use slotquake::history;
+use slotquake::report::{self, Recorded, Report, ReportError, Summary};
+
+use super::exit::{Exit, Trouble};
+use super::{Format, screen};
+
+/// The file that makes a folder one that can be judged again.
+const HISTORY: &str = "history.jsonl.zst";
+
+/// Judge stored histories again, offline
+///
+/// Reads the history in a report's folder, judges every invariant anew, and says where that differs
+/// from what the report says. Nothing is written.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:  slotquake check reports/latest")]
+pub struct Args {
+    /// The folder of a report, or a folder of such folders
+    #[arg(required = true, value_name = "REPORT_DIR")]
+    folders: Vec<PathBuf>,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Show the invariants that hold, too
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+/// Judges each history and prints the same tables as `run`.
+pub fn main(args: &Args) -> Result<Exit, Trouble> {
+    let mut summaries = Vec::new();
+    let mut exits = Vec::new();
+    for given in &args.folders {
+        for folder in folders_with_history(given)? {
+            let history = history::read(&folder).map_err(Trouble::usage)?;
+            let again = Report::new(&history);
+            let mut summary = Summary::new(&again, &folder);
+            match report::read(&folder) {
+                Ok(recorded) => summary.recorded = Some(Recorded::new(&recorded, &again)),
+                Err(ReportError::Unfinished(_)) => {
+                    let folder = folder.display();
+                    screen::say(&format!(
+                        "{folder} holds no report.json to compare with; judged from its history alone"
+                    ));
+                }
+                Err(error) => screen::say(&format!("judged without the record: {error}")),
+            }
+            exits.push(Exit::of(&again));
+            summaries.push(summary);
+        }
+    }
+    let exit = Exit::worst(exits);
+    match args.format {
+        Format::Table => screen::print(&report::render(&summaries, screen::style(args.verbose)))?,
+        Format::Json => screen::print(&report::document(&summaries, exit.number()))?,
+    }
+    Ok(exit)
+}
+
+/// The folder itself, that of a file in it, or those right below it (links such as `latest` left
+/// out), in the order of their names.
+fn folders_with_history(given: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    let folder = if given.is_file() { given.parent().unwrap_or(given) } else { given };
+    if folder.join(HISTORY).exists() {
+        return Ok(vec![folder.to_owned()]);
+    }
+    let trouble = |error: std::io::Error| Trouble::usage(format!("{}: {error}", folder.display()));
+    let mut below = Vec::new();
+    for entry in folder.read_dir().map_err(trouble)? {
+        let path = entry.map_err(trouble)?.path();
+        if path.join(HISTORY).exists() && !path.is_symlink() {
+            below.push(path);
+        }
+    }
+    if below.is_empty() {
+        return Err(Trouble::usage(format!("{} holds no history ({HISTORY}) to judge", given.display())));
+    }
+    below.sort();
+    Ok(below)
+}

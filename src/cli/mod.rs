@@ -1,0 +1,104 @@
+//! The command line: one file per subcommand. This is the only place that prints: results go to
+//! stdout, everything else to stderr.
+
+mod batch;
+mod check;
+mod compare;
+mod completions;
+mod doctor;
+mod exit;
+mod list;
+mod narrate;
+mod plan;
+mod prepare;
+mod progress;
+mod run;
+mod schema;
+mod screen;
+
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use exit::{Exit, Trouble};
+
+/// Chaos and failover verification for Redis Cluster and Valkey.
+///
+/// Brings up a real cluster, drives a workload, injects the faults of a suite, judges its
+/// invariants and writes a report.
+#[derive(Debug, Parser)]
+#[command(
+    name = "slotquake",
+    version,
+    arg_required_else_help = true,
+    after_help = "Start with:  slotquake run role-swap",
+    after_long_help = "\
+Exit codes:
+  0    every invariant holds
+  1    an invariant failed, or `compare` found a verdict that got worse
+  2    wrong usage, or a suite that cannot be run
+  3    inconclusive: too little was observed to say, or everything was skipped
+  70   the harness itself broke
+  130  interrupted
+Of several runs the first of 1, 70, 2, 130, 3, 0 wins: a failure is never masked.
+
+Start with:  slotquake run role-swap"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(list::Args),
+    Run(run::Args),
+    Plan(plan::Args),
+    Check(check::Args),
+    Compare(compare::Args),
+    Schema(schema::Args),
+    Doctor(doctor::Args),
+    Completions(completions::Args),
+}
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Table,
+    /// One JSON document.
+    Json,
+}
+
+/// Parses the arguments, does what they ask for, and says how it went.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // Help that nobody reads to its end is no error.
+            let _ = answer.print();
+            return if answer.use_stderr() { Exit::Usage.code() } else { Exit::Pass.code() };
+        }
+    };
+    // A panic is a bug of ours. Its message is out by now; what remains is the exit code.
+    let done = catch_unwind(|| dispatch(&cli.command)).unwrap_or(Ok(Exit::Harness));
+    done.unwrap_or_else(|trouble| {
+        screen::say(&format!("slotquake: {}", trouble.message));
+        trouble.exit
+    })
+    .code()
+}
+
+fn dispatch(command: &Command) -> Result<Exit, Trouble> {
+    match command {
+        Command::List(args) => list::main(args),
+        Command::Run(args) => run::main(args),
+        Command::Plan(args) => plan::main(args),
+        Command::Check(args) => check::main(args),
+        Command::Compare(args) => compare::main(args),
+        Command::Schema(args) => schema::main(args),
+        Command::Doctor(args) => doctor::main(args),
+        Command::Completions(args) => completions::main(args),
+    }
+}

@@ -1,0 +1,178 @@
+//! Progress on stderr: a line for each run that redraws itself on a terminal, plain lines elsewhere.
+//! A thread of its own draws, so that a slow terminal never holds up a run.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use slotquake::plan::Plan;
+use slotquake::run::Notice;
+
+use super::narrate::{Narrator, seconds};
+use super::screen::say;
+
+/// Where there is no terminal, how often a run says how far it is.
+const PLAIN_EVERY_NS: u64 = 10_000_000_000;
+
+/// The display; [`Display::close`] it before results are printed.
+pub struct Display {
+    messages: Sender<Message>,
+    thread: JoinHandle<()>,
+    terminal: bool,
+    verbose: bool,
+}
+
+/// A way to tell the display something from wherever runs are.
+#[derive(Clone)]
+pub struct Teller(Sender<Message>);
+
+enum Message {
+    /// A line to stay.
+    Line(String),
+    /// A run begins.
+    Begin(usize, String),
+    /// What a run's own line says now.
+    Now(usize, String),
+    /// A run is over.
+    End(usize),
+    /// Everything is.
+    Close,
+}
+
+impl Teller {
+    /// Shows a line that stays.
+    pub fn line(&self, text: impl Into<String>) {
+        self.send(Message::Line(text.into()));
+    }
+
+    /// Takes the run's own line away.
+    pub fn end(&self, run: usize) {
+        self.send(Message::End(run));
+    }
+
+    fn send(&self, message: Message) {
+        // After the display is closed there is nobody to tell, and nothing that matters.
+        let _ = self.0.send(message);
+    }
+}
+
+impl Display {
+    /// Starts the display.
+    pub fn new(verbose: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let (messages, inbox) = channel();
+        let thread = std::thread::spawn(move || if terminal { draw_bars(&inbox) } else { draw_lines(&inbox) });
+        Self { messages, thread, terminal, verbose }
+    }
+
+    /// A way to tell it something.
+    pub fn teller(&self) -> Teller {
+        Teller(self.messages.clone())
+    }
+
+    /// Begins to show run number `run`; what comes back is to be shown everything that happens.
+    pub fn watch(&self, run: usize, label: &str, plan: &Plan) -> Arc<dyn Fn(Notice<'_>) + Send + Sync> {
+        let teller = self.teller();
+        teller.send(Message::Begin(run, label.to_owned()));
+        let watched = Mutex::new(Watched {
+            run,
+            label: label.to_owned(),
+            narrator: Narrator::new(plan, self.verbose),
+            plain_every_ns: (!self.terminal).then_some(PLAIN_EVERY_NS),
+            last_plain_ns: 0,
+            teller,
+        });
+        // A panic while telling must not end the run that is told of.
+        Arc::new(move |notice| watched.lock().unwrap_or_else(PoisonError::into_inner).notice(notice))
+    }
+
+    /// Shows what is left to show, clears the runs' own lines and ends.
+    pub fn close(self) {
+        let _ = self.messages.send(Message::Close);
+        let _ = self.thread.join();
+    }
+}
+
+struct Watched {
+    run: usize,
+    label: String,
+    narrator: Narrator,
+    plain_every_ns: Option<u64>,
+    last_plain_ns: u64,
+    teller: Teller,
+}
+
+impl Watched {
+    fn notice(&mut self, notice: Notice<'_>) {
+        match notice {
+            Notice::Event(event) => {
+                for line in self.narrator.tell(event) {
+                    self.line(event.at_ns, &line);
+                }
+            }
+            Notice::Progress { at_ns, completed, acknowledged } => {
+                let text = format!("{}, {completed} operations, {acknowledged} acknowledged", self.narrator.phase());
+                match self.plain_every_ns {
+                    None => self.teller.send(Message::Now(self.run, text)),
+                    Some(every_ns) if at_ns >= self.last_plain_ns + every_ns => {
+                        self.last_plain_ns = at_ns;
+                        self.line(at_ns, &text);
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+
+    fn line(&self, at_ns: u64, text: &str) {
+        self.teller.line(format!("[{}] {} {text}", self.label, seconds(at_ns as f64 / 1e6)));
+    }
+}
+
+fn draw_lines(inbox: &Receiver<Message>) {
+    while let Ok(message) = inbox.recv() {
+        match message {
+            Message::Line(text) => say(&text),
+            Message::Close => return,
+            Message::Begin(..) | Message::Now(..) | Message::End(_) => {}
+        }
+    }
+}
+
+fn draw_bars(inbox: &Receiver<Message>) {
+    let bars = MultiProgress::new();
+    let mut by_run: BTreeMap<usize, ProgressBar> = BTreeMap::new();
+    let look = ProgressStyle::with_template("{spinner} {prefix}  {elapsed}  {wide_msg}").expect("a valid template");
+    while let Ok(message) = inbox.recv() {
+        match message {
+            // The bars draw to a terminal, which may be gone by now.
+            Message::Line(text) => drop(bars.println(text)),
+            Message::Begin(run, label) => {
+                let bar = bars.add(ProgressBar::new_spinner().with_style(look.clone()));
+                bar.set_prefix(label);
+                bar.set_message("boot");
+                bar.enable_steady_tick(Duration::from_millis(200));
+                by_run.insert(run, bar);
+            }
+            Message::Now(run, text) => {
+                if let Some(bar) = by_run.get(&run) {
+                    bar.set_message(text);
+                }
+            }
+            Message::End(run) => {
+                if let Some(bar) = by_run.remove(&run) {
+                    bar.finish_and_clear();
+                    bars.remove(&bar);
+                }
+            }
+            Message::Close => break,
+        }
+    }
+    for bar in by_run.values() {
+        bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,39 @@
+//! Writing to stdout and stderr.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use slotquake::report::Style;
+
+use super::exit::Trouble;
+
+/// Prints a result. A reader who has seen enough (`| head`) is no trouble; a full disk is.
+pub fn print(text: &str) -> Result<(), Trouble> {
+    let mut out = io::stdout().lock();
+    let written =
+        out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Trouble::harness(format!("cannot print the result: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells people something on stderr. There is nobody to tell if that fails.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// How tables are drawn on this stdout: as wide as the terminal, coloured unless `NO_COLOR` is set;
+/// in a pipe plain, and as wide as they get.
+pub fn style(verbose: bool) -> Style {
+    let terminal = io::stdout().is_terminal();
+    let width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+    Style { width: width.filter(|_| terminal), colour: terminal && colour_wanted(), verbose }
+}
+
+/// Whether colours are wanted where there is a terminal (no-color.org).
+fn colour_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|value| value != "dumb")
+}

@@ -1,0 +1,116 @@
+//! The harness's own connections to the nodes, apart from the workload's.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Value;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::cluster::Backend;
+use crate::units::NodeNo;
+use crate::wire::{CommandError, ConnectError, Link, command};
+
+/// One lasting connection per node, made anew when it breaks.
+pub struct Control<B> {
+    backend: Arc<B>,
+    links: Vec<Mutex<Option<Link>>>,
+}
+
+impl<B> std::fmt::Debug for Control<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").field("nodes", &self.links.len()).finish_non_exhaustive()
+    }
+}
+
+/// Why a node gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// It could not be connected to.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The command had no value for an answer.
+    #[error("{0}")]
+    Command(CommandError),
+}
+
+impl<B: Backend> Control<B> {
+    /// Connections are made when they are first needed.
+    pub fn new(backend: Arc<B>) -> Self {
+        let links = (0..backend.size()).map(|_| Mutex::new(None)).collect();
+        Self { backend, links }
+    }
+
+    /// The backend that runs the nodes.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// Every node.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeNo> + use<B> {
+        (0..self.links.len()).map(NodeNo::from_index)
+    }
+
+    /// The node that listens at an address.
+    pub fn node_at(&self, addr: SocketAddr) -> Option<NodeNo> {
+        self.nodes().find(|&node| self.backend.addr(node) == addr)
+    }
+
+    /// Sends one command to a node and awaits its answer.
+    pub async fn ask<W: AsRef<str>>(&self, node: NodeNo, words: &[W], within: Duration) -> Result<Value, AskError> {
+        let until = Instant::now() + within;
+        let mut link = self.link(node, within).await?;
+        let answer = link.send(&command(words), until).await;
+        self.settle(node, answer).await
+    }
+
+    /// Sends several commands to a node in one go.
+    pub async fn ask_all(&self, node: NodeNo, commands: &[&[&str]], within: Duration) -> Result<Vec<Value>, AskError> {
+        let until = Instant::now() + within;
+        let mut link = self.link(node, within).await?;
+        let mut pipeline = redis::pipe();
+        for words in commands {
+            pipeline.add_command(command(words));
+        }
+        let answers = link.send_all(&pipeline, commands.len(), until).await;
+        self.settle(node, answers).await
+    }
+
+    /// Sends a command over a connection of its own, after READONLY where that is asked for.
+    pub async fn ask_apart<W: AsRef<str>>(
+        &self,
+        node: NodeNo,
+        words: &[W],
+        readonly: bool,
+        within: Duration,
+    ) -> Result<Value, AskError> {
+        let until = Instant::now() + within;
+        let mut link = Link::connect(self.backend.addr(node), None, within).await?;
+        if readonly {
+            link.send(&command(&["READONLY"]), until).await.map_err(AskError::Command)?;
+        }
+        link.send(&command(words), until).await.map_err(AskError::Command)
+    }
+
+    async fn link(&self, node: NodeNo, within: Duration) -> Result<Link, ConnectError> {
+        let mut slot = self.links[node.index()].lock().await;
+        match &*slot {
+            Some(link) if !link.is_ended() => Ok(link.clone()),
+            _ => {
+                *slot = None;
+                let link = Link::connect(self.backend.addr(node), None, within).await?;
+                Ok(slot.insert(link).clone())
+            }
+        }
+    }
+
+    /// A connection on which an answer is missing is given up: the next command must not queue
+    /// behind it.
+    async fn settle<T>(&self, node: NodeNo, answer: Result<T, CommandError>) -> Result<T, AskError> {
+        if matches!(answer, Err(CommandError::TimedOut | CommandError::Broken(_))) {
+            *self.links[node.index()].lock().await = None;
+        }
+        answer.map_err(AskError::Command)
+    }
+}

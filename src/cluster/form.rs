@@ -1,0 +1,177 @@
+//! Forming a cluster from empty nodes: slots, epochs, introductions, replicas.
+//!
+//! By hand rather than by `redis-cli --cluster create`, for the pairs that the plan names (redis-cli
+//! deals replicas by its own anti-affinity) and for servers that come without redis-cli.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::control::AskError;
+use super::watch::Watch;
+use super::{Backend, BackendError, Control, ProcessState};
+use crate::history::NodeInfo;
+use crate::plan::Plan;
+use crate::units::NodeNo;
+use crate::wire::text;
+
+/// How long a server may take to answer PING after its start.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long formation may take from then on. Measured: 2 to 5 s; several clusters may share two cores.
+const FORM_WITHIN: Duration = Duration::from_secs(60);
+
+const COMMAND_WITHIN: Duration = Duration::from_secs(5);
+
+/// With more nodes than this, only the first introduces the others, and gossip does the rest.
+const FULL_MESH: usize = 12;
+
+/// Why no cluster could be formed.
+#[derive(Debug, thiserror::Error)]
+pub enum FormError {
+    /// A server could not be started.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A server refused its configuration; the text is its own.
+    #[error("{node} refuses its configuration:\n{text}")]
+    Config {
+        /// Who.
+        node: NodeNo,
+        /// What the server said.
+        text: String,
+    },
+    /// A server ended or never answered.
+    #[error("{node} {what}\nthe end of its log:\n{log}")]
+    Node {
+        /// Who.
+        node: NodeNo,
+        /// What happened.
+        what: String,
+        /// The last lines of its log.
+        log: String,
+    },
+}
+
+/// Starts every node of the plan and forms the cluster; returns when every node finds it whole.
+pub async fn form<B: Backend>(
+    plan: &Plan,
+    control: &Arc<Control<B>>,
+    watch: &Watch,
+) -> Result<Vec<NodeInfo>, FormError> {
+    for node in control.nodes() {
+        control.backend().start(node).await?;
+    }
+    for node in control.nodes() {
+        answers(control, node).await?;
+    }
+    assign(plan, control).await?;
+    introduce(control).await?;
+    let nodes = plan.nodes.len();
+    let known = watch.until(FORM_WITHIN, |snapshot| {
+        for node in control.nodes() {
+            let known = snapshot.views.get(&node).map_or(0, |view| view.peers.len());
+            if known != nodes {
+                return Err((node, format!("knows {known} of {nodes} nodes")).1);
+            }
+        }
+        Ok(())
+    });
+    if let Err(missing) = known.await {
+        return Err(not_whole(control, NodeNo(1), &missing).await);
+    }
+    let mut infos = Vec::new();
+    for planned in &plan.nodes {
+        let id = ask(control, planned.node, &["CLUSTER", "MYID"]).await?;
+        infos.push(NodeInfo {
+            node: planned.node,
+            shard: planned.shard,
+            boots_as_master: planned.replica_of.is_none(),
+            addr: control.backend().addr(planned.node),
+            id,
+        });
+    }
+    for planned in &plan.nodes {
+        if let Some(master) = planned.replica_of {
+            ask(control, planned.node, &["CLUSTER", "REPLICATE", &infos[master.index()].id]).await?;
+        }
+    }
+    let shards = plan.shards();
+    match watch.until(FORM_WITHIN, |snapshot| snapshot.whole(nodes, shards)).await {
+        Ok(()) => Ok(infos),
+        Err(missing) => {
+            let node = missing.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(NodeNo(1));
+            Err(not_whole(control, node, &missing).await)
+        }
+    }
+}
+
+/// Waits until a server that was started answers PING.
+pub async fn answers<B: Backend>(control: &Control<B>, node: NodeNo) -> Result<(), FormError> {
+    let since = Instant::now();
+    loop {
+        let reason = match control.ask(node, &["PING"], Duration::from_secs(1)).await {
+            Ok(_) => return Ok(()),
+            Err(error) => error.to_string(),
+        };
+        if let ProcessState::Gone { how } = control.backend().state(node).await {
+            let log = control.backend().log_tail(node, 12).await;
+            if let Some((_, complaint)) = log.split_once("FATAL CONFIG FILE ERROR") {
+                return Err(FormError::Config { node, text: format!("FATAL CONFIG FILE ERROR{complaint}") });
+            }
+            return Err(FormError::Node { node, what: format!("ended at its start ({how})"), log });
+        }
+        if since.elapsed() > ANSWER_WITHIN {
+            let log = control.backend().log_tail(node, 12).await;
+            let what = format!("does not answer PING within {ANSWER_WITHIN:?}: {reason}");
+            return Err(FormError::Node { node, what, log });
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn assign<B: Backend>(plan: &Plan, control: &Control<B>) -> Result<(), FormError> {
+    for planned in &plan.nodes {
+        // Different epochs from the start; else the nodes would resolve collisions one by one.
+        ask(control, planned.node, &["CLUSTER", "SET-CONFIG-EPOCH", &planned.node.0.to_string()]).await?;
+        if let Some((first, last)) = planned.slots {
+            // ADDSLOTSRANGE is not in 6.2.
+            let slots: Vec<String> = (first..=last).map(|slot| slot.to_string()).collect();
+            let words: Vec<&str> =
+                ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
+            ask(control, planned.node, &words).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn introduce<B: Backend>(control: &Control<B>) -> Result<(), FormError> {
+    let introducers = if control.backend().size() <= FULL_MESH { control.backend().size() } else { 1 };
+    for from in control.nodes().take(introducers) {
+        for to in control.nodes().filter(|&to| to != from) {
+            let addr = control.backend().addr(to);
+            ask(control, from, &["CLUSTER", "MEET", &addr.ip().to_string(), &addr.port().to_string()]).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn ask<B: Backend>(control: &Control<B>, node: NodeNo, words: &[&str]) -> Result<String, FormError> {
+    match control.ask(node, words, COMMAND_WITHIN).await {
+        Ok(value) => Ok(text(&value)),
+        Err(error) => {
+            let what = format!("answered {} {} with: {}", words[0], words.get(1).unwrap_or(&""), reason(&error));
+            Err(FormError::Node { node, what, log: control.backend().log_tail(node, 12).await })
+        }
+    }
+}
+
+fn reason(error: &AskError) -> String {
+    error.to_string()
+}
+
+async fn not_whole<B: Backend>(control: &Control<B>, node: NodeNo, missing: &str) -> FormError {
+    FormError::Node {
+        node,
+        what: format!("is not ready: no cluster within {FORM_WITHIN:?}; last state: {missing}"),
+        log: control.backend().log_tail(node, 12).await,
+    }
+}

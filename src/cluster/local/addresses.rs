@@ -1,0 +1,102 @@
+//! Addresses for a local cluster: 127.k.0.n with the standard ports where the system answers on all
+//! of 127.0.0.0/8 (Linux), free ports of 127.0.0.1 elsewhere.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+
+use crate::cluster::BackendError;
+
+/// The distance from a node's port to that of its cluster bus.
+pub const BUS_OFFSET: u16 = 10_000;
+
+/// 6379 comes first: in a report, addresses then look as everybody knows them. The others serve where
+/// something listens on port 6379 of every address (a container's published port does).
+const PORTS: [u16; 4] = [6379, 7379, 8379, 9379];
+
+/// The most nodes that one cluster may have here; 127.k.0.251 upward is the reservation's.
+pub const MAX_NODES: usize = 250;
+
+/// Addresses that are a cluster's own as long as this lives.
+#[derive(Debug)]
+pub struct Reservation {
+    /// One per node.
+    pub nodes: Vec<SocketAddr>,
+    /// Whoever holds this port holds the whole of 127.k.0.0/24; the system frees it with the process.
+    _lock: Option<TcpListener>,
+}
+
+/// Finds and reserves addresses for `nodes` nodes.
+pub fn reserve(nodes: usize) -> Result<Reservation, BackendError> {
+    if TcpListener::bind((Ipv4Addr::new(127, 1, 0, 1), 0)).is_err() {
+        return free_ports(nodes);
+    }
+    let mut reason = String::new();
+    for port in PORTS {
+        for k in 1..=250 {
+            let address = |n: usize| SocketAddr::from((Ipv4Addr::new(127, k, 0, n as u8), port));
+            let Ok(lock) = TcpListener::bind(address(MAX_NODES + 1)) else { continue };
+            let addresses: Vec<SocketAddr> = (1..=nodes).map(address).collect();
+            match addresses.iter().find_map(|&addr| in_use(addr).err()) {
+                None => return Ok(Reservation { nodes: addresses, _lock: Some(lock) }),
+                Some(error) => reason = error,
+            }
+        }
+    }
+    Err(BackendError::NoAddresses { nodes, reason })
+}
+
+fn in_use(addr: SocketAddr) -> Result<(), String> {
+    for port in [addr.port(), addr.port() + BUS_OFFSET] {
+        let addr = SocketAddr::new(addr.ip(), port);
+        TcpListener::bind(addr).map_err(|error| format!("{addr}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn free_ports(nodes: usize) -> Result<Reservation, BackendError> {
+    let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let mut held = Vec::new();
+    let mut addresses = Vec::new();
+    // From 20000 upward the bus ports stay below 65536 and mostly clear of ephemeral ports.
+    let mut candidates = (0..15_000).map(|step| 20_000 + (std::process::id() as u16 % 5_000) + step);
+    while addresses.len() < nodes {
+        let port = candidates
+            .next()
+            .filter(|&port| port < 55_000)
+            .ok_or_else(|| BackendError::NoAddresses { nodes, reason: "every port from 20000 is taken".to_owned() })?;
+        let pair = (TcpListener::bind((localhost, port)), TcpListener::bind((localhost, port + BUS_OFFSET)));
+        if let (Ok(data), Ok(bus)) = pair {
+            held.push((data, bus));
+            addresses.push(SocketAddr::new(localhost, port));
+        }
+    }
+    Ok(Reservation { nodes: addresses, _lock: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_reservations_never_share_an_address() {
+        let (one, other) = (reserve(6).unwrap(), reserve(6).unwrap());
+        assert_eq!(one.nodes.len(), 6);
+        assert!(one.nodes.iter().all(|addr| !other.nodes.contains(addr)), "{one:?} {other:?}");
+    }
+
+    #[test]
+    fn an_address_that_is_taken_is_passed_over() {
+        let first = reserve(2).unwrap();
+        let taken = first.nodes[1];
+        drop(first);
+        let _listener = TcpListener::bind(taken).unwrap();
+        assert!(!reserve(2).unwrap().nodes.contains(&taken));
+    }
+
+    #[test]
+    fn without_loopback_addresses_ports_differ() {
+        let reservation = free_ports(6).unwrap();
+        let mut ports: Vec<u16> = reservation.nodes.iter().map(SocketAddr::port).collect();
+        ports.dedup();
+        assert_eq!(ports.len(), 6);
+    }
+}

@@ -1,0 +1,139 @@
+//! Starting processes that die with the harness, and removing directories that would outlive it.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
+
+use crate::sandbox::tie_to_spawner;
+
+type Job = (Command, tokio::sync::oneshot::Sender<io::Result<Child>>);
+
+/// Spawns a process that dies when the harness does, however it ends.
+///
+/// `PR_SET_PDEATHSIG` fires when the thread that forked ends, so all servers are forked by one
+/// thread that lives as long as the harness's process.
+pub async fn spawn(mut command: Command) -> io::Result<Child> {
+    static KEEPER: OnceLock<Sender<Job>> = OnceLock::new();
+    tie_to_spawner(&mut command);
+    let keeper = KEEPER.get_or_init(|| {
+        let (jobs, received) = channel::<Job>();
+        std::thread::Builder::new()
+            .name("slotquake-keeper".to_owned())
+            .spawn(move || {
+                for (mut command, reply) in received {
+                    // The receiver is gone only if its run was dropped; its child must not stay.
+                    if let Err(Ok(mut orphan)) = reply.send(command.spawn()) {
+                        let _ = orphan.kill();
+                        let _ = orphan.wait();
+                    }
+                }
+            })
+            .expect("the system can start a thread");
+        jobs
+    });
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    keeper.send((command, reply)).map_err(|_| io::Error::other("the keeper thread is gone"))?;
+    answer.await.map_err(|_| io::Error::other("the keeper thread is gone"))?
+}
+
+/// A directory for a run's data that is removed when this is dropped, and also when the harness is
+/// killed: a shell waits for the end of a pipe that only the harness holds.
+#[derive(Debug)]
+pub struct ScratchDir {
+    path: PathBuf,
+    janitor: Option<Child>,
+}
+
+const JANITOR: &str = "trap '' INT TERM HUP; cat >/dev/null; \
+    for attempt in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- \"$1\" 2>/dev/null && break; sleep 0.2; done";
+
+const PREFIX: &str = "slotquake-run-";
+
+impl ScratchDir {
+    /// Makes the directory, after removing those whose owner is dead.
+    pub fn create() -> io::Result<Self> {
+        let parent = std::env::temp_dir();
+        sweep(&parent);
+        let mut attempt = 0;
+        let path = loop {
+            let path = parent.join(format!("{PREFIX}{}-{attempt}", std::process::id()));
+            match std::fs::create_dir(&path) {
+                Ok(()) => break path,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
+                Err(error) => return Err(error),
+            }
+        };
+        let janitor = Command::new("/bin/sh")
+            .args(["-c", JANITOR, "slotquake-janitor"])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .current_dir("/")
+            .process_group(0)
+            .spawn()?;
+        Ok(Self { path, janitor: Some(janitor) })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        if let Some(mut janitor) = self.janitor.take() {
+            drop(janitor.stdin.take());
+            let _ = janitor.wait();
+        }
+    }
+}
+
+/// Removes directories of harnesses that died together with their janitors.
+fn sweep(parent: &Path) {
+    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(owner) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
+        let owner = owner.split('-').next().and_then(|pid| pid.parse::<i32>().ok());
+        let dead = owner
+            .is_some_and(|pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(nix::Error::ESRCH));
+        if dead {
+            // Another user's directory refuses, which is right.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scratch_directory_goes_with_its_owner() {
+        let scratch = ScratchDir::create().unwrap();
+        let path = scratch.path().to_owned();
+        std::fs::write(path.join("dump.rdb"), "data").unwrap();
+        drop(scratch);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn directories_of_dead_owners_are_swept_and_others_stay() {
+        let parent = ScratchDir::create().unwrap();
+        let mut gone = Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        let dead = parent.path().join(format!("{PREFIX}{}-0", gone.id()));
+        let alive = parent.path().join(format!("{PREFIX}{}-7", std::process::id()));
+        let foreign = parent.path().join("someone-elses");
+        for each in [&dead, &alive, &foreign] {
+            std::fs::create_dir(each).unwrap();
+        }
+        sweep(parent.path());
+        assert_eq!((dead.exists(), alive.exists(), foreign.exists()), (false, true, true));
+    }
+}

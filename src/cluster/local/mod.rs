@@ -1,0 +1,266 @@
+//! The local backend: each node is a process of this machine with an address of its own.
+
+mod addresses;
+mod keeper;
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Mutex;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+pub use addresses::MAX_NODES;
+use addresses::Reservation;
+use keeper::ScratchDir;
+
+use super::{Backend, BackendError, ProcessState};
+use crate::plan::Plan;
+use crate::server::{Server, harness_options};
+use crate::units::NodeNo;
+
+/// A cluster of processes.
+#[derive(Debug)]
+pub struct Local {
+    server: Server,
+    reservation: Reservation,
+    nodes: Vec<Node>,
+    logs: PathBuf,
+    scratch: Mutex<Option<ScratchDir>>,
+}
+
+#[derive(Debug)]
+struct Node {
+    config: PathBuf,
+    dir: PathBuf,
+    process: Mutex<Process>,
+}
+
+#[derive(Debug)]
+enum Process {
+    Never,
+    Child(Child),
+    Ended(ExitStatus),
+}
+
+impl Process {
+    /// Takes note of an end that has come meanwhile, and says whether there is a process.
+    fn is_alive(&mut self) -> bool {
+        if let Self::Child(child) = self
+            && let Ok(Some(status)) = child.try_wait()
+        {
+            *self = Self::Ended(status);
+        }
+        matches!(self, Self::Child(_))
+    }
+
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Child(child) => Some(child.id()),
+            _ => None,
+        }
+    }
+}
+
+impl Local {
+    /// Reserves addresses and writes a directory and a configuration for each node of the plan; logs
+    /// go to `folder/logs`, data to a scratch directory, or to `folder/data` with `keep`.
+    pub fn prepare(plan: &Plan, server: &Server, folder: &Path, keep: bool) -> Result<Self, BackendError> {
+        let reservation = addresses::reserve(plan.nodes.len())?;
+        let logs = folder.join("logs");
+        make_dir(&logs)?;
+        let scratch = if keep {
+            None
+        } else {
+            Some(ScratchDir::create().map_err(|source| io("cannot make a directory for data", source))?)
+        };
+        let data = scratch.as_ref().map_or_else(|| folder.join("data"), |scratch| scratch.path().to_owned());
+        let data = std::path::absolute(&data).map_err(|source| io("cannot name the data directory", source))?;
+        let mut nodes = Vec::new();
+        for planned in &plan.nodes {
+            let dir = data.join(planned.node.to_string());
+            make_dir(&dir)?;
+            let config = dir.join("node.conf");
+            let addr = reservation.nodes[planned.node.index()];
+            let text = configuration(plan, server, addr, &dir);
+            File::create(&config)
+                .and_then(|mut file| file.write_all(text.as_bytes()))
+                .map_err(|source| io(format!("cannot write {}", config.display()), source))?;
+            nodes.push(Node { config, dir, process: Mutex::new(Process::Never) });
+        }
+        Ok(Self { server: server.clone(), reservation, nodes, logs, scratch: Mutex::new(scratch) })
+    }
+
+    fn node(&self, node: NodeNo) -> &Node {
+        &self.nodes[node.index()]
+    }
+
+    fn log_path(&self, node: NodeNo) -> PathBuf {
+        self.logs.join(format!("{node}.log"))
+    }
+
+    fn signal(&self, node: NodeNo, signal: Signal) -> Result<(), BackendError> {
+        let mut process = self.node(node).process.lock().expect("no holder panics");
+        if !process.is_alive() {
+            return Err(BackendError::NotRunning(node));
+        }
+        let pid = process.pid().expect("a living process has an id");
+        kill(Pid::from_raw(pid.cast_signed()), signal).map_err(|source| BackendError::Signal { node, source })
+    }
+
+    fn kill_all(&self) {
+        for node in &self.nodes {
+            if let Process::Child(child) = &mut *node.process.lock().expect("no holder panics") {
+                let _ = child.kill();
+            }
+        }
+        for node in &self.nodes {
+            let mut process = node.process.lock().expect("no holder panics");
+            if let Process::Child(child) = &mut *process
+                && let Ok(status) = child.wait()
+            {
+                *process = Process::Ended(status);
+            }
+        }
+    }
+}
+
+/// A run that panics or is dropped half-way leaves no server behind either.
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.kill_all();
+    }
+}
+
+impl Backend for Local {
+    fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
+    fn addr(&self, node: NodeNo) -> SocketAddr {
+        self.reservation.nodes[node.index()]
+    }
+
+    async fn start(&self, node: NodeNo) -> Result<(), BackendError> {
+        if self.node(node).process.lock().expect("no holder panics").is_alive() {
+            return Err(BackendError::AlreadyRunning(node));
+        }
+        let log_path = self.log_path(node);
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&log_path)
+            .map_err(|source| io(format!("cannot open {}", log_path.display()), source))?;
+        let errors = log.try_clone().map_err(|source| io("cannot share the log", source))?;
+        let mut command = self.server.command();
+        command
+            .arg(&self.node(node).config)
+            .current_dir(&self.node(node).dir)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors);
+        let child = keeper::spawn(command).await.map_err(|source| BackendError::Spawn {
+            program: self.server.path.display().to_string(),
+            node,
+            source,
+        })?;
+        *self.node(node).process.lock().expect("no holder panics") = Process::Child(child);
+        Ok(())
+    }
+
+    async fn terminate(&self, node: NodeNo) -> Result<(), BackendError> {
+        self.signal(node, Signal::SIGTERM)
+    }
+
+    async fn kill(&self, node: NodeNo) -> Result<(), BackendError> {
+        self.signal(node, Signal::SIGKILL)
+    }
+
+    async fn pause(&self, node: NodeNo) -> Result<(), BackendError> {
+        self.signal(node, Signal::SIGSTOP)
+    }
+
+    async fn resume(&self, node: NodeNo) -> Result<(), BackendError> {
+        self.signal(node, Signal::SIGCONT)
+    }
+
+    async fn state(&self, node: NodeNo) -> ProcessState {
+        let pid = {
+            let mut process = self.node(node).process.lock().expect("no holder panics");
+            process.is_alive();
+            match &*process {
+                Process::Never => return ProcessState::Gone { how: "never started".to_owned() },
+                Process::Ended(status) => return ProcessState::Gone { how: status.to_string() },
+                Process::Child(child) => child.id(),
+            }
+        };
+        if is_stopped(pid).await { ProcessState::Paused { pid } } else { ProcessState::Running { pid } }
+    }
+
+    async fn log_tail(&self, node: NodeNo, lines: usize) -> String {
+        tail(&self.log_path(node), lines).unwrap_or_default()
+    }
+
+    async fn tear_down(&self) {
+        self.kill_all();
+        // Its end waits for a shell that removes files; that must not hold up the runtime's thread.
+        let scratch = self.scratch.lock().expect("no holder panics").take();
+        let _ = tokio::task::spawn_blocking(move || drop(scratch)).await;
+    }
+}
+
+fn configuration(plan: &Plan, server: &Server, addr: SocketAddr, dir: &Path) -> String {
+    let mut text = format!(
+        "port {}\ndaemonize no\ndir \"{}\"\ncluster-enabled yes\ncluster-config-file nodes.conf\n",
+        addr.port(),
+        dir.display()
+    );
+    for (name, value) in harness_options(server.version, addr.ip()) {
+        if !plan.config.contains_key(name) {
+            writeln!(text, "{name} {value}").expect("a string takes any text");
+        }
+    }
+    for (name, value) in &plan.config {
+        // An empty value has to be quoted to be a word at all; any other stands as it was written,
+        // since many directives take several words.
+        let value = if value.0.is_empty() { "\"\"" } else { &value.0 };
+        writeln!(text, "{name} {value}").expect("a string takes any text");
+    }
+    text
+}
+
+async fn is_stopped(pid: u32) -> bool {
+    let stat = if cfg!(target_os = "linux") {
+        let text = tokio::fs::read_to_string(format!("/proc/{pid}/stat")).await.unwrap_or_default();
+        // The state follows the name in parentheses, which may itself hold spaces and parentheses.
+        text.rsplit_once(") ").map(|(_, rest)| rest.to_owned()).unwrap_or_default()
+    } else {
+        let output = tokio::process::Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().await;
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    stat.starts_with('T')
+}
+
+fn tail(path: &Path, lines: usize) -> std::io::Result<String> {
+    const ENOUGH: u64 = 16 * 1024;
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(ENOUGH)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    Ok(all[all.len().saturating_sub(lines)..].join("\n"))
+}
+
+fn make_dir(path: &Path) -> Result<(), BackendError> {
+    std::fs::create_dir_all(path).map_err(|source| io(format!("cannot make {}", path.display()), source))
+}
+
+fn io(what: impl Into<String>, source: std::io::Error) -> BackendError {
+    BackendError::Io { what: what.into(), source }
+}

@@ -1,0 +1,295 @@
+//! Watching the cluster: every node is asked for its view at each [`POLL`], changes are recorded,
+//! and whoever waits for a condition is woken.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use redis::Value;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::control::AskError;
+use super::topology::{Health, Role, View, parse_info};
+use super::{Backend, Control};
+use crate::history::{EventKind, Journal};
+use crate::slot::{SLOTS, boot_slots};
+use crate::spec::POLL;
+use crate::units::{NodeNo, ShardNo};
+use crate::wire::text;
+
+/// A node that takes longer than this to answer is silent.
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+
+/// What is known of every node at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The views of the nodes that answered when last asked.
+    pub views: BTreeMap<NodeNo, View>,
+    /// The last views of the others, as far as they ever answered.
+    pub stale: BTreeMap<NodeNo, View>,
+    /// Why the others did not answer.
+    pub silent: BTreeMap<NodeNo, String>,
+    /// How far each replica was behind when last compared: bytes, and whether its link was up.
+    pub lag: BTreeMap<NodeNo, (u64, bool)>,
+    /// When the last completed look at each node began.
+    asked: BTreeMap<NodeNo, Instant>,
+}
+
+/// The watcher; it stops when this is dropped.
+#[derive(Debug)]
+pub struct Watch {
+    state: Arc<Mutex<Snapshot>>,
+    changes: watch::Receiver<u64>,
+    nodes: usize,
+    _tasks: JoinSet<()>,
+}
+
+impl Watch {
+    /// Begins to watch.
+    pub fn begin<B: Backend>(control: &Arc<Control<B>>, journal: &Arc<Journal>) -> Self {
+        let state = Arc::new(Mutex::new(Snapshot::default()));
+        let (changed, changes) = watch::channel(0);
+        let changed = Arc::new(changed);
+        let mut tasks = JoinSet::new();
+        for node in control.nodes() {
+            let poller = Poller {
+                node,
+                control: Arc::clone(control),
+                journal: Arc::clone(journal),
+                state: Arc::clone(&state),
+                changed: Arc::clone(&changed),
+            };
+            tasks.spawn(poller.run());
+        }
+        Self { state, changes, nodes: control.backend().size(), _tasks: tasks }
+    }
+
+    /// What is known now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.state.lock().expect("no holder panics").clone()
+    }
+
+    /// Waits until `condition` holds of a snapshot, at most `within`. The error is what it last
+    /// said was missing. Only snapshots count of which every part was asked for after this call: what
+    /// was so before a fault or a heal must not pass for its result.
+    pub async fn until<T>(
+        &self,
+        within: Duration,
+        mut condition: impl FnMut(&Snapshot) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let mut changes = self.changes.clone();
+        let began = Instant::now();
+        let deadline = tokio::time::Instant::now() + within;
+        loop {
+            changes.mark_unchanged();
+            let now = self.snapshot();
+            let fresh = now.asked.len() == self.nodes && now.asked.values().all(|&asked| asked >= began);
+            let missing = match condition(&now) {
+                Ok(value) if fresh => return Ok(value),
+                Ok(_) => "not every node has been looked at again".to_owned(),
+                Err(missing) => missing,
+            };
+            if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+                return Err(missing);
+            }
+        }
+    }
+}
+
+struct Poller<B> {
+    node: NodeNo,
+    control: Arc<Control<B>>,
+    journal: Arc<Journal>,
+    state: Arc<Mutex<Snapshot>>,
+    changed: Arc<watch::Sender<u64>>,
+}
+
+impl<B: Backend> Poller<B> {
+    async fn run(self) {
+        let mut ticks = tokio::time::interval(POLL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let asked = Instant::now();
+            match self.poll().await {
+                Ok((view, offset)) => {
+                    let master = match view.peers.get(&self.node).map(|peer| peer.role) {
+                        Some(Role::ReplicaOf(master)) => Some(master),
+                        _ => None,
+                    };
+                    let link_up = view.link_up.unwrap_or(false);
+                    self.note(view);
+                    match (master, offset) {
+                        (Some(master), Some(offset)) => self.compare(master, offset, link_up).await,
+                        // A lag from the time when it was a replica would speak for it still.
+                        _ => drop(self.state.lock().expect("no holder panics").lag.remove(&self.node)),
+                    }
+                }
+                Err(reason) => self.note_silence(reason),
+            }
+            self.state.lock().expect("no holder panics").asked.insert(self.node, asked);
+            // A poll that changed nothing wakes too: offsets and deadlines move on.
+            self.changed.send_modify(|count| *count += 1);
+        }
+    }
+
+    async fn poll(&self) -> Result<(View, Option<u64>), String> {
+        let commands: [&[&str]; 3] = [&["CLUSTER", "NODES"], &["CLUSTER", "INFO"], &["INFO", "replication"]];
+        let answers = self.control.ask_all(self.node, &commands, ANSWER_WITHIN).await.map_err(|error| match error {
+            AskError::Connect(error) => error.to_string(),
+            AskError::Command(error) => error.to_string(),
+        })?;
+        let [nodes, info, replication] = answers.as_slice() else {
+            return Err(format!("{} answers to 3 commands", answers.len()));
+        };
+        let (nodes, info, replication) = (text(nodes), text(info), text(replication));
+        let view = View::from_answers(&nodes, &info, &replication, |line| {
+            if line.myself { Some(self.node) } else { line.addr.and_then(|addr| self.control.node_at(addr)) }
+        })
+        .map_err(|error| error.to_string())?;
+        let offset = parse_info(&replication).get("slave_repl_offset").and_then(|offset| offset.parse().ok());
+        Ok((view, offset))
+    }
+
+    fn note(&self, view: View) {
+        let mut state = self.state.lock().expect("no holder panics");
+        let known = state.views.get(&self.node) == Some(&view);
+        if !known {
+            state.silent.remove(&self.node);
+            state.stale.remove(&self.node);
+            state.views.insert(self.node, view.clone());
+        }
+        drop(state);
+        if !known {
+            self.journal.event(EventKind::Viewed { node: self.node, view });
+        }
+    }
+
+    fn note_silence(&self, reason: String) {
+        let mut state = self.state.lock().expect("no holder panics");
+        if let Some(view) = state.views.remove(&self.node) {
+            state.stale.insert(self.node, view);
+        }
+        state.lag.remove(&self.node);
+        let known = state.silent.insert(self.node, reason.clone()).as_ref() == Some(&reason);
+        drop(state);
+        if !known {
+            self.journal.event(EventKind::Silent { node: self.node, reason });
+        }
+    }
+
+    /// The master is asked after the replica, so that a lag is never understated; under load it is
+    /// overstated by what the master took in between.
+    async fn compare(&self, master: NodeNo, offset: u64, link_up: bool) {
+        let Ok(answer) = self.control.ask(master, &["INFO", "replication"], ANSWER_WITHIN).await else {
+            self.state.lock().expect("no holder panics").lag.remove(&self.node);
+            return;
+        };
+        let Some(bytes) = master_offset(&answer).map(|master_offset| master_offset.saturating_sub(offset)) else {
+            return;
+        };
+        self.state.lock().expect("no holder panics").lag.insert(self.node, (bytes, link_up));
+        self.journal.event(EventKind::Lag { replica: self.node, master, bytes, link_up });
+    }
+}
+
+fn master_offset(answer: &Value) -> Option<u64> {
+    let answer = text(answer);
+    parse_info(&answer).get("master_repl_offset")?.parse().ok()
+}
+
+impl Snapshot {
+    /// The owner of a slot: of all claims in the views of the nodes that answer (or, where none does,
+    /// in the last ones), that with the highest configEpoch.
+    pub fn owner(&self, slot: u16) -> Option<NodeNo> {
+        let views = if self.views.is_empty() { &self.stale } else { &self.views };
+        views
+            .values()
+            .filter_map(|view| {
+                let owner = view.owner(slot)?;
+                Some((view.peers[&owner].epoch, owner))
+            })
+            .max()
+            .map(|(_, owner)| owner)
+    }
+
+    /// The node that owns the first of the slots which a shard got at boot.
+    pub fn master(&self, shard: ShardNo, shards: u16) -> Option<NodeNo> {
+        self.owner(boot_slots(shard, shards).0)
+    }
+
+    /// The replicas of a node, by the freshest view: its own, or else that of any node that answers.
+    pub fn replicas(&self, master: NodeNo) -> Vec<NodeNo> {
+        let view = self.views.get(&master).or_else(|| self.views.values().next()).or_else(|| self.stale.get(&master));
+        view.map(|view| view.replicas_of(master).collect()).unwrap_or_default()
+    }
+
+    /// The shard that a node belongs to, as master or replica.
+    pub fn shard_of(&self, node: NodeNo, shards: u16) -> Option<ShardNo> {
+        (0..usize::from(shards)).map(ShardNo::from_index).find(|&shard| {
+            self.master(shard, shards).is_some_and(|master| master == node || self.replicas(master).contains(&node))
+        })
+    }
+
+    /// Whether every node answers, agrees with the others and finds nothing wrong; the error says
+    /// what is missing.
+    pub fn whole(&self, nodes: usize, shards: u16) -> Result<(), String> {
+        for node in (0..nodes).map(NodeNo::from_index) {
+            let Some(view) = self.views.get(&node) else {
+                let reason = self.silent.get(&node).map_or("was not asked yet", String::as_str);
+                return Err(format!("{node} does not answer: {reason}"));
+            };
+            view_is_whole(node, view, nodes, shards)?;
+        }
+        self.agreed()
+    }
+
+    /// Whether all nodes that answer share one view of masters, replicas, slots and epochs, and
+    /// flag none of themselves.
+    pub fn agreed(&self) -> Result<(), String> {
+        let mut views = self.views.iter();
+        let Some((first, view)) = views.next() else { return Err("no node answers".to_owned()) };
+        let essence = view.essence();
+        for (node, other) in views {
+            if other.essence() != essence {
+                return Err(format!("{first} and {node} see different masters, replicas, slots or epochs"));
+            }
+        }
+        for (node, view) in &self.views {
+            let flagged =
+                view.peers.iter().find(|(peer, state)| self.views.contains_key(peer) && state.health != Health::Ok);
+            if let Some((peer, _)) = flagged {
+                return Err(format!("{node} holds {peer} for failing, which answers"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn view_is_whole(node: NodeNo, view: &View, nodes: usize, shards: u16) -> Result<(), String> {
+    let wrong = |what: String| Err(format!("{node} reports {what}"));
+    if !view.state_ok {
+        return wrong("cluster_state:fail".to_owned());
+    }
+    if (view.slots_assigned, view.slots_ok) != (SLOTS, SLOTS) {
+        return wrong(format!("{} slots assigned and {} ok of {SLOTS}", view.slots_assigned, view.slots_ok));
+    }
+    if usize::from(view.known_nodes) != nodes || view.peers.len() != nodes {
+        return wrong(format!("{} known nodes of {nodes}", view.known_nodes));
+    }
+    if view.size != shards {
+        return wrong(format!("{} masters with slots, not {shards}", view.size));
+    }
+    match view.peers.get(&node).map(|own| (own.role, own.slots.is_empty())) {
+        Some((Role::Master, false)) => {}
+        Some((Role::Master, true)) => return wrong("that it is a master without slots".to_owned()),
+        Some(_) if view.link_up == Some(true) => {}
+        Some(_) => return wrong("its replication link down".to_owned()),
+        None => return wrong("a cluster without itself".to_owned()),
+    }
+    match view.peers.iter().find(|(_, peer)| peer.health != Health::Ok) {
+        Some((peer, _)) => wrong(format!("{peer} as failing")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,91 @@
+//! What `--format json` prints: one document with every run.
+
+use serde::Serialize;
+
+use super::summary::{Figures, Recorded, Standing, Summary};
+use crate::check::Judgement;
+use crate::history::SCHEMA_VERSION;
+use crate::server::Version;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema_version: u32,
+    exit_code: u8,
+    runs: Vec<Run<'a>>,
+}
+
+#[derive(Serialize)]
+struct Run<'a> {
+    suite: &'a str,
+    server: &'a str,
+    version: Option<Version>,
+    seed: u64,
+    /// `pass`, `inconclusive`, `fail`, `error` or `skipped`.
+    verdict: &'static str,
+    /// Why there is no report, for `error` and `skipped`.
+    message: Option<&'a str>,
+    figures: Option<&'a Figures>,
+    invariants: &'a [Judgement],
+    /// The report's folder.
+    report: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recorded: Option<&'a Recorded>,
+}
+
+/// The runs and the exit code that they come to, as one JSON document.
+pub fn document(runs: &[Summary], exit_code: u8) -> String {
+    let runs = runs
+        .iter()
+        .map(|run| Run {
+            suite: &run.suite,
+            server: &run.server,
+            version: run.version,
+            seed: run.seed,
+            verdict: run.standing.word(),
+            message: match &run.standing {
+                Standing::Judged(_) => None,
+                Standing::Error(message) | Standing::Skipped(message) => Some(message),
+            },
+            figures: run.figures.as_ref(),
+            invariants: &run.invariants,
+            report: run.report.as_ref().map(|path| path.display().to_string()),
+            recorded: run.recorded.as_ref(),
+        })
+        .collect();
+    let document = Document { schema_version: SCHEMA_VERSION, exit_code, runs };
+    serde_json::to_string_pretty(&document).expect("a document of texts and finite numbers")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use super::super::fixture;
+    use super::*;
+    use crate::check::Verdict;
+
+    #[test]
+    fn every_run_is_in_the_document_with_verdict_invariants_and_path() {
+        let failed = Summary::new(&fixture::report("role-swap", Verdict::Fail), Path::new("reports/x"));
+        let broken = Summary::without_report("formation", "/a/b", 7, Standing::Error("no cluster".to_owned()), None);
+        let document: Value = serde_json::from_str(&document(&[failed, broken], 1)).expect("JSON");
+        for (pointer, expected) in [
+            ("/exit_code", json!(1)),
+            ("/runs/0/verdict", json!("fail")),
+            ("/runs/0/message", json!(null)),
+            ("/runs/0/report", json!("reports/x")),
+            ("/runs/0/figures/first_write_ms", json!(7420.0)),
+            ("/runs/0/figures/write_outage/length_ms", json!(7490.0)),
+            ("/runs/0/invariants/0/invariant", json!("acked-writes")),
+            ("/runs/0/invariants/0/verdict", json!("fail")),
+            ("/runs/1/server", json!("b")),
+            ("/runs/1/verdict", json!("error")),
+            ("/runs/1/message", json!("no cluster")),
+            ("/runs/1/figures", json!(null)),
+        ] {
+            assert_eq!(document.pointer(pointer), Some(&expected), "{pointer}");
+        }
+    }
+}

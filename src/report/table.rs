@@ -1,0 +1,387 @@
+//! Tables for people: one row a run, then what failed and why.
+
+use std::fmt::Write;
+
+use tabled::builder::Builder;
+use tabled::settings::formatting::AlignmentStrategy;
+use tabled::settings::object::{Columns, Rows};
+use tabled::settings::peaker::Priority;
+use tabled::settings::style::HorizontalLine;
+use tabled::settings::{Alignment, Color, Padding, Style as Frame, Width};
+
+use super::summary::{Figures, LongestOutage, Standing, Summary};
+use crate::check::{Judgement, Verdict};
+
+/// How tables are drawn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Style {
+    /// The columns of the terminal; None, as in a pipe, for as wide as it gets.
+    pub width: Option<usize>,
+    /// Whether verdicts are coloured.
+    pub colour: bool,
+    /// Whether invariants that hold are listed too. Of a single run they always are.
+    pub verbose: bool,
+}
+
+impl Style {
+    fn paint(self, text: &str, colour: &Color) -> String {
+        if self.colour { colour.colorize(text) } else { text.to_owned() }
+    }
+}
+
+/// The table of runs, in the order given, then each invariant that failed or is inconclusive with
+/// what was expected, what was seen and the evidence, then where the reports are.
+pub fn render(runs: &[Summary], style: Style) -> String {
+    let mut text = overview(runs, style);
+    for run in runs {
+        text.push_str(&details(run, style, style.verbose || runs.len() == 1));
+    }
+    text.push('\n');
+    text.push_str(&reports(runs));
+    text
+}
+
+const HEADINGS: [&str; 10] = [
+    "suite",
+    "server",
+    "verdict",
+    "to\nFAIL",
+    "to pro-\nmotion",
+    "to first\nwrite",
+    "read\noutage",
+    "write\noutage",
+    "acked\nwrites",
+    "lost",
+];
+
+/// The column of [`HEADINGS`] that holds the verdict; figures stand right of it.
+const VERDICT: usize = 2;
+
+fn overview(runs: &[Summary], style: Style) -> String {
+    let mut builder = Builder::default();
+    builder.push_record(HEADINGS);
+    for run in runs {
+        let mut row = vec![run.suite.clone(), run.server.clone(), run.standing.word().to_owned()];
+        row.extend(run.figures.as_ref().map_or_else(|| vec!["-".to_owned(); 7], figure_cells));
+        builder.push_record(row);
+    }
+    let colours = runs.iter().map(|run| standing_colour(&run.standing));
+    draw(builder, VERDICT, colours, style)
+}
+
+/// Draws a table whose first row is its head: columns right of `word_column` are figures, and
+/// `word_column` itself gets the colours, one a row.
+pub(super) fn draw(builder: Builder, word_column: usize, colours: impl Iterator<Item = Color>, style: Style) -> String {
+    let mut table = builder.build();
+    table.with(Frame::empty().horizontals([(1, HorizontalLine::new('-'))])).with(Padding::new(0, 2, 0, 0));
+    table.modify(Columns::last(), Padding::zero()).with(AlignmentStrategy::PerLine);
+    table.modify(Columns::new(word_column + 1..), Alignment::right());
+    table.modify(Rows::first(), Alignment::bottom());
+    if let Some(width) = style.width {
+        table.with(Width::wrap(width).priority(Priority::max(true)).keep_words(true));
+    }
+    if style.colour {
+        for (row, colour) in colours.enumerate() {
+            table.modify((row + 1, word_column), colour);
+        }
+    }
+    let mut text = String::new();
+    for line in table.to_string().lines() {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+pub(super) fn verdict_colour(verdict: Verdict) -> Color {
+    match verdict {
+        Verdict::Pass => Color::FG_GREEN,
+        Verdict::Inconclusive => Color::FG_YELLOW,
+        Verdict::Fail => Color::FG_RED,
+    }
+}
+
+fn standing_colour(standing: &Standing) -> Color {
+    match standing {
+        Standing::Judged(verdict) => verdict_colour(*verdict),
+        Standing::Error(_) => Color::FG_RED,
+        Standing::Skipped(_) => Color::FG_YELLOW,
+    }
+}
+
+fn figure_cells(figures: &Figures) -> Vec<String> {
+    let time = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), time_text);
+    vec![
+        time(figures.fail_ms),
+        time(figures.promotion_ms),
+        time(figures.first_write_ms),
+        outage_text(figures.read_outage),
+        outage_text(figures.write_outage),
+        figures.acknowledged.to_string(),
+        lost_text(figures),
+    ]
+}
+
+/// A time in at most seven characters: `0`, `812 ms`, `7.36 s`, `123 s`.
+pub(super) fn time_text(ms: f64) -> String {
+    if ms == 0.0 {
+        "0".to_owned()
+    } else if ms < 0.95 {
+        "<1 ms".to_owned()
+    } else if ms < 999.5 {
+        format!("{ms:.0} ms")
+    } else if ms < 99_995.0 {
+        format!("{:.2} s", ms / 1000.0)
+    } else {
+        format!("{:.0} s", ms / 1000.0)
+    }
+}
+
+/// An outage that did not end while it was watched was longer than it was seen to be.
+pub(super) fn outage_text(outage: Option<LongestOutage>) -> String {
+    match outage {
+        None => "-".to_owned(),
+        Some(LongestOutage { length_ms, ended: true }) => time_text(length_ms),
+        Some(LongestOutage { length_ms, ended: false }) => format!(">{}", time_text(length_ms)),
+    }
+}
+
+/// `3`, `3 (+2?)` where two more are undecided, `>=3` where keys could not be read back.
+pub(super) fn lost_text(figures: &Figures) -> String {
+    let at_least = if figures.keys_unread > 0 { ">=" } else { "" };
+    match figures.undecided {
+        0 => format!("{at_least}{}", figures.lost),
+        undecided => format!("{at_least}{} (+{undecided}?)", figures.lost),
+    }
+}
+
+fn details(run: &Summary, style: Style, with_passing: bool) -> String {
+    let mut text = String::new();
+    match &run.standing {
+        Standing::Judged(_) => {}
+        Standing::Error(message) => {
+            let word = style.paint("ERROR", &Color::FG_RED);
+            let _ = writeln!(text, "\n{word}  {}\n{}", run.label(), indented(message, "  "));
+        }
+        Standing::Skipped(reason) => {
+            let word = style.paint("SKIPPED", &Color::FG_YELLOW);
+            let _ = writeln!(text, "\n{word}  {}: {reason}", run.label());
+        }
+    }
+    if let Some(recorded) = run.recorded.as_ref().filter(|recorded| !recorded.changed.is_empty()) {
+        let _ = writeln!(text, "\njudged otherwise than in report.json  {}", run.label());
+        for change in &recorded.changed {
+            let _ = writeln!(text, "  {}", wrapped(change, 2, style.width));
+        }
+    }
+    let (passing, others): (Vec<_>, Vec<_>) =
+        run.invariants.iter().partition(|judgement| judgement.verdict == Verdict::Pass);
+    if with_passing && !passing.is_empty() {
+        text.push('\n');
+        for judgement in passing {
+            let word = style.paint("pass", &Color::FG_GREEN);
+            let line = format!("{}: {}", invariant_text(judgement), judgement.seen);
+            let _ = writeln!(text, "{word}  {}", wrapped(&line, 6, style.width));
+        }
+    }
+    for judgement in others {
+        let word = style.paint(&judgement.verdict.word().to_uppercase(), &verdict_colour(judgement.verdict));
+        let _ = writeln!(text, "\n{word}  {}: {}", run.label(), invariant_text(judgement));
+        let _ = writeln!(text, "  expected  {}", wrapped(&judgement.expected, 12, style.width));
+        let _ = writeln!(text, "  seen      {}", wrapped(&judgement.seen, 12, style.width));
+        for (index, line) in judgement.evidence.iter().enumerate() {
+            let head = if index == 0 { "evidence" } else { "" };
+            let _ = writeln!(text, "  {head:8}  {}", wrapped(line, 12, style.width));
+        }
+        let _ =
+            writeln!(text, "  rests on  {} {}", judgement.observations, plural(judgement.observations, "observation"));
+    }
+    text
+}
+
+/// `acked-writes (may-lose 0)`.
+pub(super) fn invariant_text(judgement: &Judgement) -> String {
+    invariant_name(&judgement.invariant, &judgement.settings)
+}
+
+pub(super) fn invariant_name(invariant: &str, settings: &str) -> String {
+    if settings.is_empty() { invariant.to_owned() } else { format!("{invariant} ({settings})") }
+}
+
+fn reports(runs: &[Summary]) -> String {
+    let mut text = String::new();
+    if let [only] = runs {
+        if let Some(report) = &only.report {
+            let _ = writeln!(text, "report  {}", report.display());
+        }
+        let _ = writeln!(text, "seed    {}", only.seed);
+        return text;
+    }
+    let longest = runs.iter().map(|run| run.label().len()).max().unwrap_or(0);
+    for run in runs {
+        if let Some(report) = &run.report {
+            let _ = writeln!(text, "{:longest$}  seed {}  {}", run.label(), run.seed, report.display());
+        }
+    }
+    let _ = writeln!(text, "\n{}", tally(runs));
+    text
+}
+
+/// `12 runs: 10 pass, 1 fail, 1 error`.
+fn tally(runs: &[Summary]) -> String {
+    let words = ["pass", "inconclusive", "fail", "error", "skipped"];
+    let counts: Vec<String> = words
+        .iter()
+        .map(|word| (runs.iter().filter(|run| run.standing.word() == *word).count(), word))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    format!("{} {}: {}", runs.len(), plural(runs.len() as u64, "run"), counts.join(", "))
+}
+
+pub(super) fn plural(count: u64, word: &str) -> String {
+    if count == 1 { word.to_owned() } else { format!("{word}s") }
+}
+
+fn indented(text: &str, indent: &str) -> String {
+    text.lines().map(|line| format!("{indent}{line}").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// Breaks a text between words so that its lines fit behind an indent of that many columns; the first
+/// line stands where the caller puts it. Words that are wider than a line are left whole, so that
+/// paths can be copied.
+pub fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String {
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent).max(20));
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        lines.push(String::new());
+        for word in line.split(' ') {
+            let last = lines.last_mut().expect("a line was pushed");
+            if last.is_empty() {
+                last.push_str(word);
+            } else if last.chars().count() + 1 + word.chars().count() <= room {
+                last.push(' ');
+                last.push_str(word);
+            } else {
+                lines.push(word.to_owned());
+            }
+        }
+    }
+    lines.join(&format!("\n{}", " ".repeat(indent)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::fixture;
+    use super::*;
+
+    fn summary(suite: &str, verdict: Verdict) -> Summary {
+        Summary::new(&fixture::report(suite, verdict), Path::new("reports/x"))
+    }
+
+    #[test]
+    fn a_single_run_shows_its_figures_and_what_holds() {
+        let shown = render(&[summary("role-swap", Verdict::Pass)], Style::default());
+        assert_eq!(
+            shown,
+            "                                   to  to pro-  to first    read   write   acked
+suite      server     verdict    FAIL   motion     write  outage  outage  writes  lost
+--------------------------------------------------------------------------------------
+role-swap  redis:6.2  pass     6.71 s   7.36 s    7.42 s       0  7.49 s    4021     0
+
+pass  acked-writes (may-lose 0): 12 of 4021 acknowledged writes are lost
+
+report  reports/x
+seed    7
+"
+        );
+    }
+
+    #[test]
+    fn what_failed_is_shown_with_expectation_and_evidence() {
+        let runs = [summary("role-swap", Verdict::Fail), summary("shard-loss", Verdict::Pass)];
+        let shown = render(&runs, Style { width: Some(60), ..Style::default() });
+        let expected = "
+FAIL  role-swap redis:6.2: acked-writes (may-lose 0)
+  expected  no acknowledged write is lost
+  seen      12 of 4021 acknowledged writes are lost
+  evidence  key-17 = 44, acknowledged at 7.412 s by node-1;
+            43 was read back
+            ... and 11 more
+  rests on  4021 observations
+
+role-swap redis:6.2   seed 7  reports/x
+shard-loss redis:6.2  seed 7  reports/x
+
+2 runs: 1 pass, 1 fail
+";
+        assert!(shown.ends_with(expected), "{shown}");
+    }
+
+    #[test]
+    fn a_hundred_columns_hold_every_shipped_suite() {
+        for suite in ["shard-loss-together", "full-coverage-outage"] {
+            for verdict in [Verdict::Pass, Verdict::Inconclusive] {
+                let mut run = summary(suite, verdict);
+                run.server = "valkey:9.1".to_owned();
+                let table = overview(&[run], Style { width: Some(100), ..Style::default() });
+                assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+                assert!(table.contains("4021"), "{table}");
+            }
+        }
+    }
+
+    #[test]
+    fn runs_without_a_report_say_why() {
+        let error = Standing::Error("no cluster within 30s\nnode-3: Bad directive".to_owned());
+        let skipped = Standing::Skipped("interrupted before it began".to_owned());
+        let runs = [error, skipped].map(|standing| {
+            Summary::without_report("formation", "redis:6.2", 7, standing, Some(Path::new("reports/y")))
+        });
+        let shown = render(&runs, Style::default());
+        for expected in [
+            "\nformation  redis:6.2  error       -        -",
+            "\nformation  redis:6.2  skipped     -        -",
+            "\nERROR  formation redis:6.2\n  no cluster within 30s\n  node-3: Bad directive\n",
+            "\nSKIPPED  formation redis:6.2: interrupted before it began\n",
+            "2 runs: 1 error, 1 skipped\n",
+        ] {
+            assert!(shown.contains(expected), "{expected:?} in:\n{shown}");
+        }
+    }
+
+    #[test]
+    fn only_a_terminal_gets_colours() {
+        let runs = [summary("role-swap", Verdict::Fail)];
+        assert!(!render(&runs, Style::default()).contains('\u{1b}'));
+        let coloured = render(&runs, Style { colour: true, ..Style::default() });
+        assert!(coloured.contains("\u{1b}[31mfail\u{1b}[39m"), "{coloured:?}");
+        assert!(coloured.contains("\u{1b}[31mFAIL\u{1b}[39m"), "{coloured:?}");
+    }
+
+    #[test]
+    fn figures_read_as_written() {
+        for (ms, expected) in [
+            (0.0, "0"),
+            (0.2, "<1 ms"),
+            (1.0, "1 ms"),
+            (999.4, "999 ms"),
+            (999.6, "1.00 s"),
+            (7364.0, "7.36 s"),
+            (99_994.0, "99.99 s"),
+            (99_996.0, "100 s"),
+        ] {
+            assert_eq!(time_text(ms), expected);
+        }
+        for (lost, undecided, keys_unread, expected) in
+            [(0, 0, 0, "0"), (3, 2, 0, "3 (+2?)"), (3, 0, 1, ">=3"), (0, 1, 4, ">=0 (+1?)")]
+        {
+            assert_eq!(lost_text(&Figures { lost, undecided, keys_unread, ..Figures::default() }), expected);
+        }
+        for (ended, expected) in [(true, "2.00 s"), (false, ">2.00 s")] {
+            assert_eq!(outage_text(Some(LongestOutage { length_ms: 2000.0, ended })), expected);
+        }
+    }
+}

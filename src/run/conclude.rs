@@ -1,0 +1,170 @@
+//! The end of a run: undo every fault, wait for the cluster to be whole, probe it, read every key
+//! back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{HURRY, Run};
+use crate::cluster::Backend;
+use crate::cluster::watch::Snapshot;
+use crate::history::{EventKind, FinalValue, StepProblem, key_name};
+use crate::slot::{boot_shard, key_slot};
+use crate::spec::POLL;
+use crate::units::{NodeNo, ShardNo};
+use crate::wire::{redirect, text};
+use crate::workload::{Workload, decode};
+
+/// How long replicas may take to catch up once the workload has ended.
+const QUIESCE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long reading back keys that cannot be read at once is tried, all together.
+const READ_BACK_WITHIN: Duration = Duration::from_secs(10);
+
+/// Keys that are read back with one round trip.
+const BATCH: usize = 200;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+impl<B: Backend> Run<B> {
+    pub(super) async fn conclude(&mut self, workload: &mut Workload, interrupted: bool) {
+        self.journal.event(EventKind::Phase { name: "recovery".to_owned() });
+        let began = Instant::now();
+        let healed = self.injector.heal_all().await;
+        let within = if interrupted { HURRY.min(self.plan.recover_within.0) } else { self.plan.recover_within.0 };
+        let (nodes, shards) = (self.plan.nodes.len(), self.plan.shards());
+        let whole = self.watch.until(within, |now| now.whole(nodes, shards)).await;
+        let last = match (&whole, healed) {
+            (Err(missing), _) => missing.clone(),
+            (Ok(()), Err(StepProblem::Harness(text) | StepProblem::Suite(text) | StepProblem::Unmet(text))) => text,
+            (Ok(()), Ok(())) => String::new(),
+        };
+        self.journal.event(EventKind::Recovered {
+            recovered: whole.is_ok(),
+            took_ms: began.elapsed().as_secs_f64() * 1000.0,
+            last,
+        });
+        workload.end().await;
+
+        self.journal.event(EventKind::Phase { name: "final".to_owned() });
+        // What is still behind afterwards is for `replica-lag` to judge.
+        let _ = self.watch.until(QUIESCE_WITHIN, caught_up).await;
+        self.probe_redirects().await;
+        self.probe_replicas().await;
+        self.read_back().await;
+        // One more look at every node, at what is now a resting cluster.
+        tokio::time::sleep(POLL * 3).await;
+    }
+
+    /// Asks every node for a key of every shard that it does not own, without following.
+    async fn probe_redirects(&self) {
+        let (now, shards) = (self.watch.snapshot(), self.plan.shards());
+        for (shard, key) in self.sample_keys() {
+            let Some(owner) = now.master(shard, shards) else { continue };
+            for node in now.views.keys().copied().filter(|&node| node != owner) {
+                let name = key_name(key);
+                let answer = self.control.ask_apart(node, &["GET", &name], false, ANSWER_WITHIN).await;
+                let reply = answer.as_ref().map_or_else(ToString::to_string, text);
+                let moved_to = redirect(&reply, self.control.backend().addr(node))
+                    .filter(|redirect| !redirect.ask && answer.is_err())
+                    .and_then(|redirect| self.control.node_at(redirect.addr));
+                let slot = key_slot(name.as_bytes());
+                self.journal.event(EventKind::RedirectProbed { node, slot, reply, moved_to, owner });
+            }
+        }
+    }
+
+    /// Sends every replica a write of its own shard. The key is none of the workload's, and has the
+    /// slot of one that is.
+    async fn probe_replicas(&self) {
+        let (now, shards) = (self.watch.snapshot(), self.plan.shards());
+        for (shard, key) in self.sample_keys() {
+            let Some(owner) = now.master(shard, shards) else { continue };
+            for node in now.replicas(owner) {
+                let name = format!("{{{}}}:probe", key_name(key));
+                let answer = self.control.ask_apart(node, &["SET", &name, "probe"], true, ANSWER_WITHIN).await;
+                let accepted = answer.is_ok();
+                let reply = answer.as_ref().map_or_else(ToString::to_string, text);
+                self.journal.event(EventKind::ReplicaWriteProbed { node, reply, accepted });
+            }
+        }
+    }
+
+    /// The first of the workload's keys in each shard.
+    fn sample_keys(&self) -> BTreeMap<ShardNo, u32> {
+        let shards = self.plan.shards();
+        let mut sample = BTreeMap::new();
+        for key in 0..self.plan.workload.keys {
+            sample.entry(boot_shard(key_slot(key_name(key).as_bytes()), shards)).or_insert(key);
+        }
+        sample
+    }
+
+    async fn read_back(&self) {
+        let deadline = Instant::now() + READ_BACK_WITHIN;
+        let now = self.watch.snapshot();
+        let mut by_owner: BTreeMap<Option<NodeNo>, Vec<u32>> = BTreeMap::new();
+        for key in 0..self.plan.workload.keys {
+            by_owner.entry(now.owner(key_slot(key_name(key).as_bytes()))).or_default().push(key);
+        }
+        for (owner, keys) in by_owner {
+            for batch in keys.chunks(BATCH) {
+                let values = match owner {
+                    Some(owner) => self.read_batch(owner, batch).await,
+                    None => None,
+                };
+                for (position, &key) in batch.iter().enumerate() {
+                    let (node, value) = match &values {
+                        Some(values) => (owner, values[position].clone()),
+                        None => self.read_alone(key, deadline).await,
+                    };
+                    self.journal.event(EventKind::FinalRead { key, node, value });
+                }
+            }
+        }
+    }
+
+    async fn read_batch(&self, owner: NodeNo, keys: &[u32]) -> Option<Vec<FinalValue>> {
+        let names: Vec<String> = keys.iter().map(|&key| key_name(key)).collect();
+        let commands: Vec<[&str; 2]> = names.iter().map(|name| ["GET", name.as_str()]).collect();
+        let commands: Vec<&[&str]> = commands.iter().map(|command| &command[..]).collect();
+        let values = self.control.ask_all(owner, &commands, ANSWER_WITHIN).await.ok()?;
+        Some(values.iter().map(final_value).collect())
+    }
+
+    /// Asks whoever owns the slot by now, again and again.
+    async fn read_alone(&self, key: u32, deadline: Instant) -> (Option<NodeNo>, FinalValue) {
+        let name = key_name(key);
+        loop {
+            let reason = match self.watch.snapshot().owner(key_slot(name.as_bytes())) {
+                None => "no node is known to own its slot".to_owned(),
+                Some(owner) => match self.control.ask(owner, &["GET", &name], ANSWER_WITHIN).await {
+                    Ok(value) => return (Some(owner), final_value(&value)),
+                    Err(error) => error.to_string(),
+                },
+            };
+            if Instant::now() > deadline {
+                return (None, FinalValue::Unreadable(reason));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+fn caught_up(now: &Snapshot) -> Result<(), String> {
+    match now.lag.iter().find(|(_, lag)| **lag != (0, true)) {
+        Some((replica, (bytes, _))) => Err(format!("{replica} is {bytes} bytes behind")),
+        None => Ok(()),
+    }
+}
+
+fn final_value(value: &redis::Value) -> FinalValue {
+    match value {
+        redis::Value::Nil => FinalValue::Missing,
+        value => match decode(value) {
+            Some(number) => FinalValue::Number(number),
+            None => FinalValue::Foreign(text(value).chars().take(80).collect()),
+        },
+    }
+}

@@ -1,0 +1,351 @@
+//! The steps of a plan, one after the other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Run, interruption};
+use crate::cluster::Backend;
+use crate::cluster::control::AskError;
+use crate::cluster::topology::{Health, Role};
+use crate::cluster::watch::Snapshot;
+use crate::fault::resolve;
+use crate::history::{EventKind, FaultKind, StepProblem};
+use crate::slot::boot_slots;
+use crate::spec::Rules;
+use crate::suite::{Answer, Await, Command, CommandLine, Condition, Expect, RoleIs, Step};
+use crate::target::{Target, Targets};
+use crate::units::{Bound, NodeNo, ShardNo};
+use crate::wire::{CommandError, redirect, text};
+
+const COMMAND_WITHIN: Duration = Duration::from_secs(5);
+
+/// As many redirections as `redis-cli -c` would need at most, and then some.
+const MOST_REDIRECTS: usize = 5;
+
+/// What steps need to know of the steps before them.
+struct Progress {
+    rules: Rules,
+    /// Who was master of each shard just before it was last touched by a fault or a command.
+    masters: BTreeMap<ShardNo, NodeNo>,
+}
+
+impl<B: Backend> Run<B> {
+    /// Goes through the steps until one has a problem, the time is up, or somebody wants the run to
+    /// end, which is returned as true.
+    pub(super) async fn steps(&mut self, rules: Rules) -> bool {
+        let steps = self.plan.steps.clone();
+        let deadline = Instant::now() + self.plan.max_duration.0;
+        let mut stop = self.stop.clone();
+        let mut progress = Progress { rules, masters: self.masters() };
+        for (number, step) in steps.iter().enumerate() {
+            self.journal.event(EventKind::StepBegan { step: number });
+            let problem = tokio::select! {
+                problem = self.step(number, step, &mut progress) => problem.err(),
+                () = tokio::time::sleep_until(deadline) => Some(StepProblem::Suite(format!(
+                    "the steps took longer than max-duration, {} (hint: raise max-duration)", self.plan.max_duration
+                ))),
+                by = interruption(&mut stop) => {
+                    self.journal.event(EventKind::Interrupted { by });
+                    return true;
+                }
+            };
+            let ended =
+                problem.is_some() && !matches!((step, &problem), (Step::Expect(_), Some(StepProblem::Unmet(_))));
+            self.journal.event(EventKind::StepEnded { step: number, problem });
+            if ended {
+                return false;
+            }
+        }
+        false
+    }
+
+    async fn step(&mut self, number: usize, step: &Step, progress: &mut Progress) -> Result<(), StepProblem> {
+        match step {
+            Step::Phase(name) => {
+                self.journal.event(EventKind::Phase { name: name.clone() });
+                Ok(())
+            }
+            Step::Settle(span) => {
+                tokio::time::sleep(span.0).await;
+                Ok(())
+            }
+            Step::Stop(targets) => self.fault(FaultKind::Stop, targets, progress).await,
+            Step::Kill(targets) => self.fault(FaultKind::Kill, targets, progress).await,
+            Step::Pause(targets) => self.fault(FaultKind::Pause, targets, progress).await,
+            Step::Start(targets) => self.injector.start(targets, &self.watch.snapshot()).await,
+            Step::Resume(targets) => self.injector.resume(targets, &self.watch.snapshot()).await,
+            Step::Command(command) => self.command(number, command, progress).await,
+            Step::Await(wait) => self.wait(number, wait, progress).await,
+            Step::Expect(expect) => self.expect(number, expect).await,
+        }
+    }
+
+    async fn fault(&mut self, kind: FaultKind, targets: &Targets, progress: &mut Progress) -> Result<(), StepProblem> {
+        progress.masters = self.masters();
+        self.injector.inject(kind, targets, &self.watch.snapshot()).await
+    }
+
+    fn masters(&self) -> BTreeMap<ShardNo, NodeNo> {
+        let (now, shards) = (self.watch.snapshot(), self.plan.shards());
+        let shards_all = (0..usize::from(shards)).map(ShardNo::from_index);
+        shards_all.filter_map(|shard| Some((shard, now.master(shard, shards)?))).collect()
+    }
+
+    fn resolve(&self, targets: &Targets) -> Result<Vec<NodeNo>, StepProblem> {
+        let now = self.watch.snapshot();
+        let mut nodes = Vec::new();
+        for target in &targets.0 {
+            nodes.extend(resolve(target, &now, self.plan.nodes.len(), self.plan.shards()).map_err(StepProblem::Suite)?);
+        }
+        Ok(nodes)
+    }
+
+    async fn command(&mut self, number: usize, command: &Command, progress: &mut Progress) -> Result<(), StepProblem> {
+        progress.masters = self.masters();
+        let words = self.fill_in(&command.send)?;
+        for node in self.resolve(&command.to)? {
+            let answer = self.control.ask_apart(node, &words, false, COMMAND_WITHIN).await;
+            let reply = answer.as_ref().map_or_else(ToString::to_string, text);
+            self.journal.event(EventKind::Commanded { step: number, node, reply: reply.clone() });
+            match answer {
+                Ok(_) => {}
+                Err(AskError::Command(CommandError::Reply(_))) => {
+                    return Err(StepProblem::Suite(format!("{node} answered `{}` with: {reply}", command.send)));
+                }
+                Err(_) => return Err(StepProblem::Harness(format!("`{}` to {node}: {reply}", command.send))),
+            }
+        }
+        if let Some(node_timeout) = self.record_config().await {
+            progress.rules.node_timeout = node_timeout;
+        }
+        Ok(())
+    }
+
+    async fn wait(&mut self, number: usize, wait: &Await, progress: &Progress) -> Result<(), StepProblem> {
+        let condition = wait.condition().map_err(StepProblem::Suite)?;
+        let within = match wait.within {
+            Bound::Fixed(span) => span.0,
+            Bound::Spec => progress.rules.patience(),
+        };
+        let nodes = match &condition {
+            Condition::Failed(targets)
+            | Condition::InSync(targets)
+            | Condition::ClusterState { of: targets, .. }
+            | Condition::Converged(targets) => self.resolve(targets)?,
+            Condition::Role(target, _) => self.resolve(&Targets::from((*target).clone()))?,
+            Condition::Promoted(_) => Vec::new(),
+        };
+        let shards = self.plan.shards();
+        let began = Instant::now();
+        let result = self
+            .watch
+            .until(within, |now| match &condition {
+                Condition::Promoted(shard) => promoted(now, *shard, shards, progress.masters.get(shard).copied()),
+                Condition::Failed(_) => all(&nodes, |node| failed(now, node, shards)),
+                Condition::InSync(_) => all(&nodes, |node| in_sync(now, node, shards)),
+                Condition::ClusterState { ok, .. } => all(&nodes, |node| cluster_state(now, node, *ok)),
+                Condition::Role(_, is) => all(&nodes, |node| role(now, node, **is)),
+                Condition::Converged(_) => all(&nodes, |node| answers(now, node)).and_then(|()| now.agreed()),
+            })
+            .await;
+        let condition = condition.to_string();
+        let last = result.as_ref().err().cloned().unwrap_or_default();
+        let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
+        self.journal.event(EventKind::Awaited {
+            step: number,
+            condition: condition.clone(),
+            met: result.is_ok(),
+            waited_ms: ms(began.elapsed()),
+            within_ms: ms(within),
+            last: last.clone(),
+        });
+        result.map_err(|_| {
+            let within = humantime::format_duration(Duration::from_millis(within.as_millis() as u64));
+            StepProblem::Unmet(format!("`{condition}` did not come within {within}: {last}"))
+        })
+    }
+
+    async fn expect(&mut self, number: usize, expect: &Expect) -> Result<(), StepProblem> {
+        let answer = expect.answer().map_err(StepProblem::Suite)?;
+        let [node] = self.resolve(&Targets::from(expect.to.clone()))?[..] else {
+            return Err(StepProblem::Suite(format!("expect asks one node, and `{}` means several", expect.to)));
+        };
+        let moved_to = match answer {
+            Answer::MovedTo(target) => self.resolve(&Targets::from(target.clone()))?.first().copied(),
+            _ => None,
+        };
+        let words = self.fill_in(&expect.send)?;
+        let (reply, refused) = self.probe(node, &words, expect).await;
+        let asked = self.control.backend().addr(node);
+        let (met, expected) = match answer {
+            Answer::Is(text) => (reply == text, format!("`{text}`")),
+            Answer::StartsWith(prefix) => (reply.starts_with(prefix), format!("an answer that starts with `{prefix}`")),
+            Answer::Contains(parts) => (
+                parts.iter().all(|part| reply.lines().any(|line| line.contains(part.as_str()))),
+                format!("an answer with the lines `{}`", parts.join("`, `")),
+            ),
+            Answer::MovedTo(target) => {
+                let named = redirect(&reply, asked).filter(|redirect| !redirect.ask);
+                let named = named.and_then(|redirect| self.control.node_at(redirect.addr));
+                (named.is_some() && named == moved_to, format!("MOVED to {target}"))
+            }
+            Answer::Refused => (refused, "a refused connection".to_owned()),
+        };
+        self.journal.event(EventKind::Expected {
+            step: number,
+            node,
+            expected: expected.clone(),
+            reply: reply.clone(),
+            met,
+        });
+        if met {
+            return Ok(());
+        }
+        Err(StepProblem::Unmet(format!(
+            "{node} was asked `{}`, which should give {expected}, and gave: {reply}",
+            expect.send
+        )))
+    }
+
+    /// Puts a node's id, host or port where a word holds `{id:TARGET}`, `{host:TARGET}` or
+    /// `{port:TARGET}`. Other braces are hash tags and stay.
+    fn fill_in(&self, line: &CommandLine) -> Result<Vec<String>, StepProblem> {
+        line.0.iter().map(|word| self.fill_in_word(word)).collect()
+    }
+
+    fn fill_in_word(&self, word: &str) -> Result<String, StepProblem> {
+        let Some((name, target)) = word.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')?.split_once(':'))
+        else {
+            return Ok(word.to_owned());
+        };
+        if !["id", "host", "port"].contains(&name) {
+            return Ok(word.to_owned());
+        }
+        let target: Target = target.parse().map_err(|error| StepProblem::Suite(format!("`{word}`: {error}")))?;
+        let [node] = self.resolve(&Targets::from(target))?[..] else {
+            return Err(StepProblem::Suite(format!("`{word}` means several nodes")));
+        };
+        let node = &self.formed[node.index()];
+        Ok(match name {
+            "id" => node.id.clone(),
+            "host" => node.addr.ip().to_string(),
+            _ => node.addr.port().to_string(),
+        })
+    }
+
+    /// The answer of a probe as text, and whether it is that a connection was refused.
+    async fn probe(&self, mut node: NodeNo, words: &[String], expect: &Expect) -> (String, bool) {
+        let mut named_by = String::new();
+        for _ in 0..MOST_REDIRECTS {
+            let answer = self.control.ask_apart(node, words, expect.readonly, COMMAND_WITHIN).await;
+            let reply = answer.as_ref().map_or_else(ToString::to_string, text);
+            if let Err(AskError::Connect(error)) = &answer {
+                let refused = matches!(error, crate::wire::ConnectError::Refused(_));
+                return (format!("{reply}{named_by}"), refused);
+            }
+            let asked = self.control.backend().addr(node);
+            match redirect(&reply, asked).filter(|_| expect.follow && answer.is_err()) {
+                None => return (reply, false),
+                Some(redirect) => match self.control.node_at(redirect.addr) {
+                    None => return (reply, false),
+                    Some(next) => {
+                        named_by = format!(", named by {node}: {reply}");
+                        node = next;
+                    }
+                },
+            }
+        }
+        (format!("more than {MOST_REDIRECTS} redirections{named_by}"), false)
+    }
+}
+
+fn all(nodes: &[NodeNo], mut holds: impl FnMut(NodeNo) -> Result<(), String>) -> Result<(), String> {
+    nodes.iter().try_for_each(|&node| holds(node))
+}
+
+fn answers(now: &Snapshot, node: NodeNo) -> Result<(), String> {
+    if now.views.contains_key(&node) {
+        return Ok(());
+    }
+    Err(format!("{node} does not answer: {}", now.silent.get(&node).map_or("not asked yet", String::as_str)))
+}
+
+fn promoted(now: &Snapshot, shard: ShardNo, shards: u16, before: Option<NodeNo>) -> Result<(), String> {
+    let master = now.master(shard, shards).ok_or_else(|| format!("no node is known to own {shard}"))?;
+    if Some(master) == before {
+        return Err(format!("{shard} still belongs to {master}"));
+    }
+    let (first, last) = boot_slots(shard, shards);
+    let own = now.views.get(&master).ok_or_else(|| format!("{master} is said to own {shard} and does not answer"))?;
+    if (first..=last).all(|slot| own.owner(slot) == Some(master)) {
+        return Ok(());
+    }
+    Err(format!("{master} is said to own {shard} and does not say so of all its slots"))
+}
+
+fn failed(now: &Snapshot, node: NodeNo, shards: u16) -> Result<(), String> {
+    let flags = now
+        .views
+        .values()
+        .zip(now.views.keys())
+        .filter(|(view, by)| view.peers.get(by).is_some_and(|peer| peer.role == Role::Master && !peer.slots.is_empty()))
+        .filter(|(view, _)| view.peers.get(&node).is_some_and(|peer| peer.health == Health::Fail))
+        .count();
+    let majority = usize::from(shards) / 2 + 1;
+    if flags >= majority {
+        return Ok(());
+    }
+    Err(format!("{flags} masters have marked {node} as failed, and {majority} are a majority"))
+}
+
+fn in_sync(now: &Snapshot, node: NodeNo, shards: u16) -> Result<(), String> {
+    answers(now, node)?;
+    let synced = |replica: NodeNo| match now.lag.get(&replica) {
+        None => Err(format!("{replica} has not been compared with its master")),
+        Some((_, false)) => Err(format!("the replication link of {replica} is down")),
+        Some((0, true)) => Ok(()),
+        Some((bytes, true)) => Err(format!("{replica} is {bytes} bytes behind")),
+    };
+    let owns = (0..usize::from(shards)).map(ShardNo::from_index).any(|shard| now.master(shard, shards) == Some(node));
+    match now.views[&node].peers.get(&node).map(|peer| peer.role) {
+        Some(Role::Master) if !owns => {
+            Err(format!("{node} holds itself for a master, and owns no slots in the newest view"))
+        }
+        Some(Role::Master) => match now.replicas(node).as_slice() {
+            [] => Err(format!("{node} is a master without replicas")),
+            replicas => all(replicas, synced),
+        },
+        Some(_) => synced(node),
+        None => Err(format!("{node} does not list itself")),
+    }
+}
+
+fn cluster_state(now: &Snapshot, node: NodeNo, ok: bool) -> Result<(), String> {
+    answers(now, node)?;
+    if now.views[&node].state_ok == ok {
+        return Ok(());
+    }
+    Err(format!("{node} reports cluster_state:{}", if ok { "fail" } else { "ok" }))
+}
+
+fn role(now: &Snapshot, node: NodeNo, is: RoleIs) -> Result<(), String> {
+    answers(now, node)?;
+    let Some(own) = now.views[&node].peers.get(&node) else { return Err(format!("{node} does not list itself")) };
+    let holds = match (is, own.role) {
+        (RoleIs::Master, Role::Master) => !own.slots.is_empty(),
+        (RoleIs::Replica, Role::ReplicaOf(_) | Role::ReplicaOfUnknown) => true,
+        (RoleIs::ReplicaOf(wanted), Role::ReplicaOf(master)) => wanted == master,
+        _ => false,
+    };
+    if holds {
+        return Ok(());
+    }
+    Err(match own.role {
+        Role::Master if own.slots.is_empty() => format!("{node} is a master without slots"),
+        Role::Master => format!("{node} is a master"),
+        Role::ReplicaOf(master) => format!("{node} is a replica of {master}"),
+        Role::ReplicaOfUnknown => format!("{node} is a replica of an unknown node"),
+    })
+}

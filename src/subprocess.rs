@@ -1,0 +1,134 @@
+//! Other programs' output, with a deadline: `pip`, `apt-get`, `--version`, the doctor's probes.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+/// How often a program's end is looked for.
+const POLL: Duration = Duration::from_millis(5);
+
+/// Runs a command to its end and returns its output; it reads nothing. After the deadline it is
+/// killed with everything that it started, and the error is of kind `TimedOut`.
+pub fn output(command: &mut Command, deadline: Duration) -> io::Result<Output> {
+    output_of(command, "", deadline)
+}
+
+/// As [`output`], with a short text for its standard input.
+pub fn output_of(command: &mut Command, input: &str, deadline: Duration) -> io::Result<Output> {
+    let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    crate::sandbox::tie_to_spawner(command);
+    let started = Instant::now();
+    let mut child = spawn_when_free(command)?;
+    if let Some(mut pipe) = child.stdin.take() {
+        // A program that ends without reading has its own say in its exit status.
+        let _ = pipe.write_all(input.as_bytes());
+    }
+    let stdout = child.stdout.take().map(read_in_background);
+    let stderr = child.stderr.take().map(read_in_background);
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if started.elapsed() > deadline {
+            // The child leads its own process group, so that its helpers end with it.
+            let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
+            child.wait()?;
+            let program = command.get_program().to_string_lossy().into_owned();
+            let text = format!("{program} did not end within {}", humantime::format_duration(deadline));
+            return Err(io::Error::new(ErrorKind::TimedOut, text));
+        }
+        thread::sleep(POLL);
+    };
+    let collect =
+        |reader: Option<thread::JoinHandle<Vec<u8>>>| reader.and_then(|it| it.join().ok()).unwrap_or_default();
+    Ok(Output { status, stdout: collect(stdout), stderr: collect(stderr) })
+}
+
+/// Starts a command. A binary that was written a moment ago can be busy: another thread that is
+/// between fork and exec still holds it open for writing.
+fn spawn_when_free(command: &mut Command) -> io::Result<std::process::Child> {
+    let started = Instant::now();
+    loop {
+        match command.spawn() {
+            Err(error)
+                if error.kind() == ErrorKind::ExecutableFileBusy && started.elapsed() < Duration::from_secs(2) =>
+            {
+                thread::sleep(POLL);
+            }
+            result => return result,
+        }
+    }
+}
+
+fn read_in_background(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is still worth showing.
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+/// The last line that is not blank, trimmed.
+pub fn last_line(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned()
+}
+
+/// Where a program is: in the directories of PATH, then in those for administration, which a user's
+/// PATH often lacks.
+pub fn locate(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|directory| directory.join(program))
+        .find(|candidate| is_executable(candidate))
+}
+
+/// Whether this is a file (or a link to one) that someone may execute.
+pub fn is_executable(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn output_and_status_are_those_of_the_program() {
+        let output = output_of(&mut shell("cat; echo trouble >&2; exit 3"), "hello", Duration::from_secs(10)).unwrap();
+        assert_eq!(
+            (output.stdout.as_slice(), last_line(&output.stderr).as_str(), output.status.code()),
+            (&b"hello"[..], "trouble", Some(3))
+        );
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_ended_with_its_children() {
+        let started = Instant::now();
+        let error = output(&mut shell("sleep 60 & sleep 60"), Duration::from_millis(200)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert_eq!(error.to_string(), "sh did not end within 200ms");
+        assert!(started.elapsed() < Duration::from_secs(30), "took {:?}", started.elapsed());
+    }
+
+    #[test]
+    fn the_last_line_skips_blank_ones() {
+        for (text, expected) in [("", ""), ("a\nb\n", "b"), ("a\n  b  \n\n  \n", "b")] {
+            assert_eq!(last_line(text.as_bytes()), expected, "{text:?}");
+        }
+    }
+}

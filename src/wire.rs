@@ -1,0 +1,223 @@
+//! One connection to one node, and a command's answer as text.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, Value};
+use tokio::net::TcpSocket;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+/// No handshake. Static, since the connection's driver would borrow it for as long as it runs.
+static INFO: LazyLock<RedisConnectionInfo> = LazyLock::new(|| RedisConnectionInfo::default().set_skip_set_lib_name());
+
+/// A connection, which many commands may use at once. Dropping the last clone closes it.
+#[derive(Clone, Debug)]
+pub struct Link {
+    connection: MultiplexedConnection,
+    open: Arc<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    ended: Arc<AtomicBool>,
+    driver: AbortHandle,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Why a node could not be connected to. The command was never sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The port is closed.
+    #[error("connection refused by {0}")]
+    Refused(SocketAddr),
+    /// Nobody answered in time.
+    #[error("no connection to {0} within {1:?}")]
+    TimedOut(SocketAddr, Duration),
+    /// Anything else that the system said.
+    #[error("cannot connect to {0}: {1}")]
+    Other(SocketAddr, String),
+}
+
+/// Why a command has no value for an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandError {
+    /// The server's error reply, word for word.
+    Reply(String),
+    /// The connection broke after the command was handed to it; whether it was executed is unknown.
+    Broken(String),
+    /// No answer in time; whether it was executed is unknown.
+    TimedOut,
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reply(text) => f.write_str(text),
+            Self::Broken(reason) => write!(f, "connection lost: {reason}"),
+            Self::TimedOut => f.write_str("no answer in time"),
+        }
+    }
+}
+
+impl Link {
+    /// Connects, from a given local address where there is one. No handshake: a frozen node's
+    /// kernel still accepts, so that it is the first command that will not be answered.
+    pub async fn connect(addr: SocketAddr, from: Option<IpAddr>, within: Duration) -> Result<Self, ConnectError> {
+        let other = |error: &dyn fmt::Display| ConnectError::Other(addr, error.to_string());
+        let connecting = async {
+            let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+            let socket = socket.map_err(|error| other(&error))?;
+            if let Some(from) = from {
+                socket.bind(SocketAddr::new(from, 0)).map_err(|error| other(&error))?;
+            }
+            let stream = socket.connect(addr).await.map_err(|error| match error.kind() {
+                std::io::ErrorKind::ConnectionRefused => ConnectError::Refused(addr),
+                _ => other(&error),
+            })?;
+            stream.set_nodelay(true).map_err(|error| other(&error))?;
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(None)
+                .set_response_timeout(None)
+                .set_pipeline_buffer_size(10_000);
+            MultiplexedConnection::new_with_config(&INFO, stream, config).await.map_err(|error| other(&error))
+        };
+        let (connection, driver) =
+            tokio::time::timeout(within, connecting).await.map_err(|_| ConnectError::TimedOut(addr, within))??;
+        let ended = Arc::new(AtomicBool::new(false));
+        let ended_too = Arc::clone(&ended);
+        let driver = tokio::spawn(async move {
+            driver.await;
+            ended_too.store(true, Ordering::Release);
+        })
+        .abort_handle();
+        Ok(Self { connection, open: Arc::new(Open { ended, driver }) })
+    }
+
+    /// Whether the other side has closed or reset it; a command would certainly not be sent.
+    pub fn is_ended(&self) -> bool {
+        self.open.ended.load(Ordering::Acquire)
+    }
+
+    /// Sends a command and awaits its answer.
+    pub async fn send(&mut self, command: &Cmd, until: Instant) -> Result<Value, CommandError> {
+        match timeout_at(until, self.connection.send_packed_command(command)).await {
+            Err(_) => Err(CommandError::TimedOut),
+            Ok(answer) => answer.and_then(Value::extract_error).map_err(|error| command_error(&error)),
+        }
+    }
+
+    /// Sends commands in one go and awaits all of their answers; an error reply fails them all.
+    pub async fn send_all(
+        &mut self,
+        commands: &redis::Pipeline,
+        count: usize,
+        until: Instant,
+    ) -> Result<Vec<Value>, CommandError> {
+        match timeout_at(until, self.connection.send_packed_commands(commands, 0, count)).await {
+            Err(_) => Err(CommandError::TimedOut),
+            Ok(Err(error)) => Err(command_error(&error)),
+            Ok(Ok(values)) => {
+                values.into_iter().map(|value| value.extract_error().map_err(|error| command_error(&error))).collect()
+            }
+        }
+    }
+}
+
+fn command_error(error: &RedisError) -> CommandError {
+    match error.code() {
+        Some(code) => CommandError::Reply(match error.detail() {
+            Some(detail) => format!("{code} {detail}"),
+            None => code.to_owned(),
+        }),
+        None => CommandError::Broken(error.to_string()),
+    }
+}
+
+/// A command of these words.
+pub fn command<W: AsRef<str>>(words: &[W]) -> Cmd {
+    let mut command = Cmd::new();
+    for word in words {
+        command.arg(word.as_ref());
+    }
+    command
+}
+
+/// An answer as `redis-cli` prints it to a pipe: text as it is, integers as digits, `(nil)` for
+/// nothing, one line per element.
+pub fn text(value: &Value) -> String {
+    match value {
+        Value::Nil => "(nil)".to_owned(),
+        Value::Int(number) => number.to_string(),
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.clone(),
+        Value::Okay => "OK".to_owned(),
+        Value::Array(values) | Value::Set(values) => values.iter().map(text).collect::<Vec<_>>().join("\n"),
+        Value::Map(pairs) => {
+            pairs.iter().map(|(key, value)| format!("{}\n{}", text(key), text(value))).collect::<Vec<_>>().join("\n")
+        }
+        Value::Double(number) => number.to_string(),
+        Value::Boolean(truth) => truth.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// A redirection as an error reply names it: `MOVED 9189 127.1.0.2:6379`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Redirect {
+    /// ASK instead of MOVED: for this one command only.
+    pub ask: bool,
+    /// The slot.
+    pub slot: u16,
+    /// Where it is said to be.
+    pub addr: SocketAddr,
+}
+
+/// Reads a redirection from an error reply, if it is one. `asked` stands in where the server leaves
+/// the host out, which means "the one that you asked" (cluster specification).
+pub fn redirect(reply: &str, asked: SocketAddr) -> Option<Redirect> {
+    let mut words = reply.split_ascii_whitespace();
+    let ask = match words.next()? {
+        "MOVED" => false,
+        "ASK" => true,
+        _ => return None,
+    };
+    let slot = words.next()?.parse().ok()?;
+    let endpoint = words.next()?;
+    let addr = match endpoint.strip_prefix(':') {
+        Some(port) => SocketAddr::new(asked.ip(), port.parse().ok()?),
+        None => endpoint.parse().ok()?,
+    };
+    Some(Redirect { ask, slot, addr })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirections_are_read_from_error_replies() {
+        let asked: SocketAddr = "127.1.0.9:6379".parse().unwrap();
+        for (reply, expected) in [
+            ("MOVED 9189 127.1.0.2:6379", Some((false, 9189, "127.1.0.2:6379"))),
+            ("ASK 1 127.1.0.3:7000", Some((true, 1, "127.1.0.3:7000"))),
+            ("MOVED 1 :7000", Some((false, 1, "127.1.0.9:7000"))),
+            ("CLUSTERDOWN Hash slot not served", None),
+            ("MOVED x 127.1.0.2:6379", None),
+            ("MOVED 1", None),
+            ("", None),
+        ] {
+            let expected = expected.map(|(ask, slot, addr)| Redirect { ask, slot, addr: addr.parse().unwrap() });
+            assert_eq!(redirect(reply, asked), expected, "{reply}");
+        }
+    }
+}

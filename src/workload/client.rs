@@ -1,0 +1,302 @@
+//! A thin cluster client that hides nothing: it says which node answered, after how many
+//! redirections, and whether a command that got no answer may have been executed. It never repeats
+//! a command of unknown outcome.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redis::{Cmd, Value};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::table::Table;
+use crate::suite::{ReadFrom, WorkloadSpec};
+use crate::units::NodeNo;
+use crate::wire::{CommandError, Link, command, redirect, text};
+
+/// After a failed attempt to connect, a node is not tried again for this long: operations meanwhile
+/// are rejected at once, as a client does that rejects commands while disconnected.
+const RECONNECT_AFTER: Duration = Duration::from_millis(100);
+
+/// Refreshes that are asked for by errors come no closer together than this.
+const REFRESH_PAUSE: Duration = Duration::from_millis(100);
+
+/// A refresh does not wait longer than this for nodes that do not answer.
+const REFRESH_WITHIN: Duration = Duration::from_millis(500);
+
+/// A client with connections and a slot table of its own.
+#[derive(Debug)]
+pub struct Client {
+    shared: Arc<Shared>,
+    refresher: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Shared {
+    addrs: Vec<SocketAddr>,
+    from: Option<IpAddr>,
+    settings: WorkloadSpec,
+    table: Mutex<Table>,
+    links: Mutex<HashMap<(NodeNo, Use), SharedLink>>,
+    refresh: Notify,
+}
+
+/// What a connection is for; READONLY is a property of a connection, and a refresh must not queue
+/// behind commands to a frozen node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Use {
+    Master,
+    Replica,
+    Refresh,
+}
+
+/// Whoever needs the connection while it is being made waits for its lock.
+type SharedLink = Arc<tokio::sync::Mutex<LinkState>>;
+
+#[derive(Debug, Default)]
+struct LinkState {
+    link: Option<Link>,
+    failed: Option<(Instant, String)>,
+}
+
+/// What became of one command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// The answer, or why there is none.
+    pub result: Result<Value, Unserved>,
+    /// The node that answered, or was asked last.
+    pub node: Option<NodeNo>,
+    /// MOVED and ASK redirections that were followed.
+    pub redirects: u8,
+}
+
+/// Why a command was not served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unserved {
+    /// It was certainly not executed.
+    Failed(String),
+    /// It may have been.
+    Unknown(String),
+}
+
+impl Client {
+    /// A client of the nodes at these addresses, which connects from `from` where that is given. Its
+    /// table is empty until [`Client::refresh`].
+    pub fn new(addrs: Vec<SocketAddr>, from: Option<IpAddr>, settings: WorkloadSpec) -> Self {
+        let shared = Arc::new(Shared {
+            addrs,
+            from,
+            settings,
+            table: Mutex::new(Table::empty()),
+            links: Mutex::default(),
+            refresh: Notify::new(),
+        });
+        let refresher = tokio::spawn(Arc::clone(&shared).refresh_regularly()).abort_handle();
+        Self { shared, refresher }
+    }
+
+    /// Reads the slot table from every node that answers; false when none does.
+    pub async fn refresh(&self) -> bool {
+        self.shared.refresh_once().await
+    }
+
+    /// Sends a write to the master of the slot.
+    pub async fn write(&self, slot: u16, command: &Cmd) -> Reply {
+        let candidates: Vec<(NodeNo, Use)> =
+            self.shared.owner(slot).into_iter().map(|master| (master, Use::Master)).collect();
+        self.shared.execute(slot, command, &candidates).await
+    }
+
+    /// Sends a read to whom the settings prefer.
+    pub async fn read(&self, slot: u16, command: &Cmd) -> Reply {
+        let mut candidates = Vec::new();
+        if let Some(master) = self.shared.owner(slot) {
+            if self.shared.settings.read_from == ReadFrom::ReplicaPreferred {
+                let table = self.shared.table.lock().expect("no holder panics");
+                candidates.extend(table.replicas(master).iter().map(|&replica| (replica, Use::Replica)));
+            }
+            candidates.push((master, Use::Master));
+        }
+        self.shared.execute(slot, command, &candidates).await
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.refresher.abort();
+    }
+}
+
+impl Shared {
+    fn owner(&self, slot: u16) -> Option<NodeNo> {
+        self.table.lock().expect("no holder panics").owner(slot)
+    }
+
+    fn number_of(&self, addr: SocketAddr) -> Option<NodeNo> {
+        self.addrs.iter().position(|&each| each == addr).map(NodeNo::from_index)
+    }
+
+    /// Tries the candidates until one can be connected to, then follows redirections.
+    async fn execute(&self, slot: u16, wanted: &Cmd, candidates: &[(NodeNo, Use)]) -> Reply {
+        let until = Instant::now() + self.settings.timeout.0;
+        let mut redirects = 0;
+        let mut reached = self.first_link(candidates, until).await;
+        let mut asking = false;
+        loop {
+            let (node, role, mut link) = match reached {
+                Ok(reached) => reached,
+                Err((node, reason)) => {
+                    self.suspect();
+                    return Reply { result: Err(Unserved::Failed(reason)), node, redirects };
+                }
+            };
+            let answer = if asking { ask_and(&mut link, wanted, until).await } else { link.send(wanted, until).await };
+            let reply = |result| Reply { result, node: Some(node), redirects };
+            let refusal = match answer {
+                Ok(value) => return reply(Ok(value)),
+                Err(CommandError::Reply(refusal)) => refusal,
+                Err(CommandError::TimedOut) => {
+                    self.suspect();
+                    return reply(Err(Unserved::Unknown(format!("no answer within {}", self.settings.timeout))));
+                }
+                Err(CommandError::Broken(reason)) => {
+                    self.suspect();
+                    return reply(Err(Unserved::Unknown(format!("connection lost: {reason}"))));
+                }
+            };
+            self.suspect();
+            let Some(redirect) = redirect(&refusal, self.addrs[node.index()]) else {
+                // Any error reply to a single-key command means that it was not executed.
+                return reply(Err(Unserved::Failed(refusal)));
+            };
+            if redirects == self.settings.max_redirects {
+                return reply(Err(Unserved::Failed(format!("more than {redirects} redirections"))));
+            }
+            let Some(next) = self.number_of(redirect.addr) else {
+                return reply(Err(Unserved::Failed(format!(
+                    "redirected to {}, which is no node of ours",
+                    redirect.addr
+                ))));
+            };
+            redirects += 1;
+            asking = redirect.ask;
+            if !asking {
+                self.table.lock().expect("no holder panics").moved(slot, next);
+            }
+            // A replica that does not hold the slot names its owner; the owner needs no READONLY.
+            let role = if role == Use::Replica { Use::Master } else { role };
+            reached = self.link(next, role, until).await.map(|link| (next, role, link)).map_err(|reason| {
+                let named = if redirect.ask { "ASK" } else { "MOVED" };
+                (Some(next), format!("{reason} (named by {named})"))
+            });
+        }
+    }
+
+    async fn first_link(
+        &self,
+        candidates: &[(NodeNo, Use)],
+        until: Instant,
+    ) -> Result<(NodeNo, Use, Link), (Option<NodeNo>, String)> {
+        let mut last = (None, "no owner of the slot is known".to_owned());
+        for &(node, role) in candidates {
+            match self.link(node, role, until).await {
+                Ok(link) => return Ok((node, role, link)),
+                Err(reason) => last = (Some(node), reason),
+            }
+        }
+        Err(last)
+    }
+
+    /// An open connection to a node. Whoever comes while it is being made waits for the same
+    /// attempt, and shares its failure.
+    async fn link(&self, node: NodeNo, role: Use, until: Instant) -> Result<Link, String> {
+        let slot = {
+            let mut links = self.links.lock().expect("no holder panics");
+            Arc::clone(links.entry((node, role)).or_default())
+        };
+        let mut state = slot.lock().await;
+        if let Some(link) = &state.link
+            && !link.is_ended()
+        {
+            return Ok(link.clone());
+        }
+        state.link = None;
+        if let Some((at, reason)) = &state.failed
+            && at.elapsed() < RECONNECT_AFTER
+        {
+            return Err(reason.clone());
+        }
+        match self.connect(node, role, until).await {
+            Ok(link) => {
+                state.failed = None;
+                Ok(state.link.insert(link).clone())
+            }
+            Err(reason) => {
+                state.failed = Some((Instant::now(), reason.clone()));
+                Err(reason)
+            }
+        }
+    }
+
+    async fn connect(&self, node: NodeNo, role: Use, until: Instant) -> Result<Link, String> {
+        let within = self.settings.connect_timeout.0.min(until.saturating_duration_since(Instant::now()));
+        let deadline = Instant::now() + within;
+        let mut link =
+            Link::connect(self.addrs[node.index()], self.from, within).await.map_err(|error| error.to_string())?;
+        if role == Use::Replica {
+            let answer = link.send(&command(&["READONLY"]), deadline).await;
+            answer.map_err(|error| format!("{node} did not accept READONLY: {error}"))?;
+        }
+        Ok(link)
+    }
+
+    /// Something was not as the table says.
+    fn suspect(&self) {
+        if self.settings.adaptive_refresh {
+            self.refresh.notify_one();
+        }
+    }
+
+    async fn refresh_regularly(self: Arc<Self>) {
+        loop {
+            // The pause keeps a storm of errors from becoming a storm of refreshes.
+            tokio::time::sleep(REFRESH_PAUSE).await;
+            let period = self.settings.refresh_every.0.saturating_sub(REFRESH_PAUSE);
+            let _ = tokio::time::timeout(period, self.refresh.notified()).await;
+            self.refresh_once().await;
+        }
+    }
+
+    async fn refresh_once(&self) -> bool {
+        let until = Instant::now() + REFRESH_WITHIN;
+        let ask = |node: NodeNo| async move {
+            let mut link = tokio::time::timeout_at(until, self.link(node, Use::Refresh, until)).await.ok()?.ok()?;
+            let answer = link.send(&command(&["CLUSTER", "NODES"]), until).await;
+            if !matches!(answer, Ok(_) | Err(CommandError::Reply(_))) {
+                self.links.lock().expect("no holder panics").remove(&(node, Use::Refresh));
+            }
+            Some((node, text(&answer.ok()?)))
+        };
+        let answers = join_all((0..self.addrs.len()).map(NodeNo::from_index).map(ask)).await;
+        let answers = answers.iter().flatten().map(|(node, text)| (*node, text.as_str()));
+        match Table::from_answers(answers, |addr| self.number_of(addr)) {
+            Some(table) => {
+                *self.table.lock().expect("no holder panics") = table;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// ASK holds for the one command that follows ASKING on the same connection.
+async fn ask_and(link: &mut Link, wanted: &Cmd, until: Instant) -> Result<Value, CommandError> {
+    let mut pipeline = redis::pipe();
+    pipeline.add_command(command(&["ASKING"])).add_command(wanted.clone());
+    let mut answers = link.send_all(&pipeline, 2, until).await?;
+    answers.pop().ok_or_else(|| CommandError::Broken("no answer behind ASKING".to_owned()))
+}

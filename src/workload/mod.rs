@@ -1,0 +1,316 @@
+//! The workload: single-key reads and writes at a steady rate, each recorded with what is known of
+//! its effect.
+//!
+//! The load is open: an operation is issued when it is due, whether or not earlier ones were
+//! answered, so an outage shows as operations that were not served and not as operations that were
+//! never tried. Every key has one writer with one write of it under way; where an operation is due
+//! and the client has no free key in that shard, it is recorded as failed rather than left out.
+
+mod client;
+mod table;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub use client::{Client, Reply, Unserved};
+use redis::Value;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::history::{FOREIGN, Journal, Op, Outcome, key_name};
+use crate::plan::Plan;
+use crate::seeded::Seeded;
+use crate::slot::{boot_shard, key_slot};
+use crate::suite::{OpKind, WorkloadSpec};
+use crate::wire::command;
+
+/// How many of the first writes of a client are under way at once.
+const LOAD_CONCURRENCY: usize = 32;
+
+/// How long the first write of every key may take, repeated until acknowledged.
+const LOAD_WITHIN: Duration = Duration::from_secs(30);
+
+/// The workload of one run.
+#[derive(Debug)]
+pub struct Workload {
+    clients: Vec<Arc<Issuer>>,
+    issuing: JoinSet<()>,
+}
+
+/// A key as one client writes it.
+#[derive(Debug)]
+struct OwnKey {
+    key: u32,
+    slot: u16,
+    shard: usize,
+    last: u32,
+    busy: bool,
+}
+
+#[derive(Debug)]
+struct Issuer {
+    number: u16,
+    client: Client,
+    journal: Arc<Journal>,
+    settings: WorkloadSpec,
+    own: Mutex<Vec<OwnKey>>,
+    seeded: Mutex<Seeded>,
+}
+
+impl Workload {
+    /// Clients of the nodes at these addresses, which do nothing yet.
+    pub fn new(plan: &Plan, addrs: &[SocketAddr], journal: &Arc<Journal>) -> Self {
+        let settings = &plan.workload;
+        let clients = (0..settings.clients)
+            .map(|number| {
+                let own = (0..settings.keys).filter(|key| key % u32::from(settings.clients) == u32::from(number));
+                Arc::new(Issuer {
+                    number,
+                    client: Client::new(addrs.to_vec(), None, settings.clone()),
+                    journal: Arc::clone(journal),
+                    settings: settings.clone(),
+                    own: Mutex::new(own.map(|key| OwnKey::new(key, plan.shards())).collect()),
+                    seeded: Mutex::new(Seeded::new(plan.seed, &format!("client-{number}"))),
+                })
+            })
+            .collect();
+        Self { clients, issuing: JoinSet::new() }
+    }
+
+    /// Writes every key once, so that reads have something to find. The error says which write was
+    /// not acknowledged in the end.
+    pub async fn load(&self) -> Result<(), String> {
+        let mut loading = JoinSet::new();
+        for issuer in &self.clients {
+            if !issuer.client.refresh().await {
+                return Err("no node answers CLUSTER NODES".to_owned());
+            }
+            loading.spawn(Arc::clone(issuer).load());
+        }
+        while let Some(loaded) = loading.join_next().await {
+            loaded.map_err(|error| error.to_string())??;
+        }
+        Ok(())
+    }
+
+    /// Begins to issue operations.
+    pub fn begin(&mut self) {
+        let interval =
+            Duration::from_secs_f64(self.clients.len() as f64 / f64::from(self.clients[0].settings.rate.per_second));
+        let start = Instant::now();
+        for (position, issuer) in self.clients.iter().enumerate() {
+            let first = start + interval.mul_f64(position as f64 / self.clients.len() as f64);
+            self.issuing.spawn(Arc::clone(issuer).issue(first, interval));
+        }
+    }
+
+    /// Stops issuing, and waits until the outcome of every operation under way is known, at most the
+    /// workload's own timeout.
+    pub async fn end(&mut self) {
+        self.issuing.abort_all();
+        while self.issuing.join_next().await.is_some() {}
+        let patience = self.clients[0].settings.timeout.0 + Duration::from_secs(1);
+        let deadline = Instant::now() + patience;
+        for issuer in &self.clients {
+            // The tasks of single operations hold the issuer; when they are gone, all is recorded.
+            while Arc::strong_count(issuer) > 1 && Instant::now() < deadline {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+}
+
+impl OwnKey {
+    fn new(key: u32, shards: u16) -> Self {
+        let slot = key_slot(key_name(key).as_bytes());
+        Self { key, slot, shard: boot_shard(slot, shards).index(), last: 0, busy: false }
+    }
+}
+
+/// What is to be done next.
+enum Due {
+    Read { key: u32, slot: u16 },
+    Write { position: usize, key: u32, slot: u16, value: u32 },
+    NoFreeKey { key: u32 },
+}
+
+impl Issuer {
+    async fn load(self: Arc<Self>) -> Result<(), String> {
+        let deadline = Instant::now() + LOAD_WITHIN;
+        let count = self.own.lock().expect("no holder panics").len();
+        let permits = Arc::new(Semaphore::new(LOAD_CONCURRENCY));
+        let mut writes: JoinSet<Result<(), String>> = JoinSet::new();
+        for position in 0..count {
+            let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
+            let issuer = Arc::clone(&self);
+            writes.spawn(async move {
+                let _permit = permit;
+                loop {
+                    let (key, slot, value) = issuer.take(position);
+                    let due_ns = issuer.journal.now_ns();
+                    let Err(reason) = issuer.write(due_ns, position, (key, slot, value)).await else { return Ok(()) };
+                    if Instant::now() > deadline {
+                        return Err(format!("the first write of {} is not acknowledged: {reason}", key_name(key)));
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            });
+        }
+        while let Some(written) = writes.join_next().await {
+            written.map_err(|error| error.to_string())??;
+        }
+        Ok(())
+    }
+
+    async fn issue(self: Arc<Self>, first: Instant, interval: Duration) {
+        for number in 0u32.. {
+            let due = first + interval * number;
+            tokio::time::sleep_until(due).await;
+            let due_ns = self.journal.at_ns(due.into_std());
+            let next = self.next();
+            let issuer = Arc::clone(&self);
+            tokio::spawn(async move {
+                match next {
+                    Due::Read { key, slot } => issuer.read(due_ns, key, slot).await,
+                    Due::Write { position, key, slot, value } => {
+                        let _ = issuer.write(due_ns, position, (key, slot, value)).await;
+                    }
+                    Due::NoFreeKey { key } => issuer.skip(due_ns, key),
+                }
+            });
+        }
+    }
+
+    fn next(&self) -> Due {
+        let mut seeded = self.seeded.lock().expect("no holder panics");
+        if seeded.fraction() < self.settings.reads.fraction() {
+            let key = seeded.below(self.settings.keys.into()) as u32;
+            return Due::Read { key, slot: key_slot(key_name(key).as_bytes()) };
+        }
+        let mut own = self.own.lock().expect("no holder panics");
+        let drawn = seeded.below(own.len() as u64) as usize;
+        let shard = own[drawn].shard;
+        // Another shard's key would shift load away from the shard that is slow.
+        let free = (0..own.len())
+            .map(|step| (drawn + step) % own.len())
+            .find(|&position| own[position].shard == shard && !own[position].busy);
+        match free {
+            None => Due::NoFreeKey { key: own[drawn].key },
+            Some(position) => {
+                let (key, slot, value) = own[position].take();
+                Due::Write { position, key, slot, value }
+            }
+        }
+    }
+
+    fn take(&self, position: usize) -> (u32, u16, u32) {
+        self.own.lock().expect("no holder panics")[position].take()
+    }
+
+    async fn write(&self, due_ns: u64, position: usize, (key, slot, value): (u32, u16, u32)) -> Result<(), String> {
+        let invoke_ns = self.journal.now_ns();
+        let set = command(&["SET", &key_name(key), &encode(value, self.settings.value_size)]);
+        let reply = self.client.write(slot, &set).await;
+        let op = self.op(OpKind::Writes, (due_ns, invoke_ns), key, value, &reply);
+        self.record(op, &reply.result);
+        self.own.lock().expect("no holder panics")[position].busy = false;
+        match reply.result {
+            Ok(_) => Ok(()),
+            Err(Unserved::Failed(reason) | Unserved::Unknown(reason)) => Err(reason),
+        }
+    }
+
+    async fn read(&self, due_ns: u64, key: u32, slot: u16) {
+        let invoke_ns = self.journal.now_ns();
+        let reply = self.client.read(slot, &command(&["GET", &key_name(key)])).await;
+        let value = match &reply.result {
+            Ok(Value::Nil) | Err(_) => 0,
+            Ok(value) => decode(value).unwrap_or(FOREIGN),
+        };
+        let op = self.op(OpKind::Reads, (due_ns, invoke_ns), key, value, &reply);
+        self.record(op, &reply.result);
+    }
+
+    fn skip(&self, due_ns: u64, key: u32) {
+        let reason = "every key that the client may write in this shard has a write under way".to_owned();
+        let reply = Reply { result: Err(Unserved::Failed(reason)), node: None, redirects: 0 };
+        let now_ns = self.journal.now_ns();
+        let op = self.op(OpKind::Writes, (due_ns, now_ns), key, 0, &reply);
+        self.record(op, &reply.result);
+    }
+
+    fn op(&self, kind: OpKind, (due_ns, invoke_ns): (u64, u64), key: u32, value: u32, reply: &Reply) -> Op {
+        Op {
+            due_ns,
+            invoke_ns,
+            complete_ns: self.journal.now_ns(),
+            key,
+            value,
+            client: self.number,
+            node: reply.node.map_or(0, |node| node.0),
+            kind,
+            redirects: reply.redirects,
+            outcome: Outcome::Ok,
+        }
+    }
+
+    fn record(&self, op: Op, result: &Result<Value, Unserved>) {
+        match result {
+            Ok(_) => self.journal.op(op, None),
+            Err(Unserved::Failed(reason)) => self.journal.op(op, Some((Outcome::Fail, reason))),
+            Err(Unserved::Unknown(reason)) => self.journal.op(op, Some((Outcome::Info, reason))),
+        }
+    }
+}
+
+impl OwnKey {
+    fn take(&mut self) -> (u32, u16, u32) {
+        self.busy = true;
+        self.last += 1;
+        (self.key, self.slot, self.last)
+    }
+}
+
+/// A number as a value of `size` bytes: the number, a space, filling.
+fn encode(number: u32, size: u32) -> String {
+    let mut value = number.to_string();
+    if value.len() < size as usize {
+        value.push(' ');
+        value.extend(std::iter::repeat_n('.', size as usize - value.len()));
+    }
+    value
+}
+
+/// The number of a value that [`encode`] made; None for any other.
+pub fn decode(value: &Value) -> Option<u32> {
+    let Value::BulkString(bytes) = value else { return None };
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (number, filling) = text.split_once(' ').unwrap_or((text, ""));
+    let ours = filling.bytes().all(|byte| byte == b'.');
+    number.parse().ok().filter(|&number| ours && number > 0 && number < FOREIGN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_has_its_size_and_its_number() {
+        for (number, size, expected) in [(7, 4, "7 .."), (7, 2, "7 "), (7, 1, "7"), (123, 0, "123"), (42, 6, "42 ...")]
+        {
+            let value = encode(number, size);
+            assert_eq!(value, expected);
+            assert_eq!(decode(&Value::BulkString(value.into_bytes())), Some(number));
+        }
+    }
+
+    #[test]
+    fn a_value_of_somebody_else_has_no_number() {
+        for text in ["", "hello", "7x", "7 x", "0", "-1", "4294967295", "7  .."] {
+            assert_eq!(decode(&Value::BulkString(text.as_bytes().to_vec())), None, "{text:?}");
+        }
+        assert_eq!(decode(&Value::Int(7)), None);
+    }
+}

@@ -1,0 +1,132 @@
+//! A client's slot table.
+
+use std::collections::BTreeMap;
+
+use crate::cluster::topology::{Health, Role, parse_nodes};
+use crate::slot::SLOTS;
+use crate::units::NodeNo;
+
+/// Which node owns each slot, and who replicates whom, as one client knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    owners: Vec<Option<NodeNo>>,
+    replicas: BTreeMap<NodeNo, Vec<NodeNo>>,
+}
+
+impl Table {
+    /// A table that knows no owner.
+    pub fn empty() -> Self {
+        Self { owners: vec![None; usize::from(SLOTS)], replicas: BTreeMap::new() }
+    }
+
+    /// The owner of a slot.
+    pub fn owner(&self, slot: u16) -> Option<NodeNo> {
+        self.owners[usize::from(slot)]
+    }
+
+    /// The replicas of a node that are not held for dead.
+    pub fn replicas(&self, master: NodeNo) -> &[NodeNo] {
+        self.replicas.get(&master).map_or(&[], Vec::as_slice)
+    }
+
+    /// Takes note of a MOVED.
+    pub fn moved(&mut self, slot: u16, owner: NodeNo) {
+        self.owners[usize::from(slot)] = Some(owner);
+    }
+
+    /// Builds a table from the CLUSTER NODES answers of several nodes: where they differ about a
+    /// slot, the claim with the highest configEpoch counts, as it does among the nodes themselves.
+    pub fn from_answers<'a>(
+        answers: impl IntoIterator<Item = (NodeNo, &'a str)>,
+        number_of: impl Fn(std::net::SocketAddr) -> Option<NodeNo>,
+    ) -> Option<Self> {
+        let mut table = Self::empty();
+        let mut epochs = vec![0; usize::from(SLOTS)];
+        let mut roles: BTreeMap<NodeNo, (u64, Role, Health)> = BTreeMap::new();
+        let mut read_any = false;
+        for (answered_by, text) in answers {
+            let Ok(lines) = parse_nodes(text) else { continue };
+            read_any = true;
+            let number = |line: &crate::cluster::topology::NodeLine| {
+                if line.myself { Some(answered_by) } else { line.addr.and_then(&number_of) }
+            };
+            let ids: BTreeMap<&str, NodeNo> =
+                lines.iter().filter_map(|line| Some((line.id.as_str(), number(line)?))).collect();
+            for line in &lines {
+                let Some(&node) = ids.get(line.id.as_str()) else { continue };
+                let master = line.master_id.as_deref().and_then(|id| ids.get(id));
+                let role = master.map_or(Role::Master, |&master| Role::ReplicaOf(master));
+                let newest = roles.entry(node).or_insert((line.epoch, role, line.health));
+                if line.epoch > newest.0 || (line.epoch == newest.0 && line.health > newest.2) {
+                    *newest = (line.epoch, role, line.health);
+                }
+                for slot in line.slots.iter().flat_map(|&(first, last)| first..=last).map(usize::from) {
+                    if table.owners[slot].is_none() || line.epoch > epochs[slot] {
+                        table.owners[slot] = Some(node);
+                        epochs[slot] = line.epoch;
+                    }
+                }
+            }
+        }
+        for (node, (_, role, health)) in roles {
+            if let (Role::ReplicaOf(master), true) = (role, health != Health::Fail) {
+                table.replicas.entry(master).or_default().push(node);
+            }
+        }
+        read_any.then_some(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(node: u16) -> String {
+        format!("{node:040x}")
+    }
+
+    /// CLUSTER NODES as `by` answers it; a line is (node, flags, master or 0, epoch, slots).
+    fn answer(by: u16, lines: &[(u16, &str, u16, u64, &str)]) -> String {
+        let line = |&(node, flags, master, epoch, slots): &(u16, &str, u16, u64, &str)| {
+            let master = if master == 0 { "-".to_owned() } else { id(master) };
+            let myself = if node == by { "myself," } else { "" };
+            format!("{} 127.1.0.{node}:6379@16379 {myself}{flags} {master} 0 0 {epoch} connected {slots}", id(node))
+        };
+        lines.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    fn number(addr: std::net::SocketAddr) -> Option<NodeNo> {
+        match addr.ip() {
+            std::net::IpAddr::V4(ip) => Some(NodeNo(u16::from(ip.octets()[3]))),
+            std::net::IpAddr::V6(_) => None,
+        }
+    }
+
+    #[test]
+    fn the_claim_with_the_highest_epoch_counts() {
+        let stale = answer(1, &[(1, "master", 0, 1, "0-5460"), (4, "slave", 1, 1, "")]);
+        let fresh = answer(4, &[(1, "master,fail", 0, 1, ""), (4, "master", 0, 7, "0-5460")]);
+        for answers in [[(NodeNo(1), &*stale), (NodeNo(4), &*fresh)], [(NodeNo(4), &*fresh), (NodeNo(1), &*stale)]] {
+            let table = Table::from_answers(answers, number).unwrap();
+            assert_eq!(table.owner(100), Some(NodeNo(4)));
+            assert_eq!(table.replicas(NodeNo(1)), []);
+        }
+        let alone = Table::from_answers([(NodeNo(1), &*stale)], number).unwrap();
+        assert_eq!((alone.owner(100), alone.replicas(NodeNo(1))), (Some(NodeNo(1)), &[NodeNo(4)][..]));
+        assert_eq!(alone.owner(6000), None);
+    }
+
+    #[test]
+    fn a_replica_that_anybody_holds_for_dead_is_left_out() {
+        let one = answer(1, &[(1, "master", 0, 1, "0-16383"), (4, "slave", 1, 1, "")]);
+        let other = answer(2, &[(1, "master", 0, 1, "0-16383"), (4, "slave,fail", 1, 1, "")]);
+        let table = Table::from_answers([(NodeNo(1), &*one), (NodeNo(2), &*other)], number).unwrap();
+        assert_eq!(table.replicas(NodeNo(1)), []);
+    }
+
+    #[test]
+    fn answers_that_cannot_be_read_give_no_table() {
+        assert_eq!(Table::from_answers([(NodeNo(1), "ERR unknown")], number), None);
+        assert_eq!(Table::from_answers([], number), None);
+    }
+}

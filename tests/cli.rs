@@ -1,0 +1,290 @@
+//! The binary as a user meets it: usage errors, help, exit codes, and that stdout carries only
+//! results. No cluster boots here.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const SUBCOMMANDS: [&str; 8] = ["list", "run", "plan", "check", "compare", "schema", "doctor", "completions"];
+
+struct Done {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn slotquake(folder: &Path, args: &[&str]) -> Done {
+    let output = Command::new(env!("CARGO_BIN_EXE_slotquake"))
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs");
+    Done {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).expect("text on stdout"),
+        err: String::from_utf8(output.stderr).expect("text on stderr"),
+    }
+}
+
+fn empty() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
+    let folder = empty();
+    for (args, expected) in [
+        (&[][..], "Usage: slotquake"),
+        (&["frobnicate"], "unrecognized subcommand 'frobnicate'"),
+        (&["run"], "<SUITE>"),
+        (&["run", "--all", "formation"], "cannot be used with"),
+        (&["run", "formation", "--jobs", "0"], "0 is not in 1.."),
+        (&["run", "formation", "--repeat", "0"], "0 is not in 1.."),
+        (&["run", "formation", "--seed", "dice"], "invalid digit"),
+        (&["run", "formation", "--format", "xml"], "[possible values: table, json]"),
+        (&["compare", "one"], "<NEW>"),
+        (&["check"], "<REPORT_DIR>"),
+        (&["completions", "tcsh"], "possible values: bash"),
+    ] {
+        let done = slotquake(folder.path(), args);
+        assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{args:?}");
+        assert!(done.err.contains(expected), "{args:?} says {expected:?}: {}", done.err);
+    }
+}
+
+#[test]
+fn every_subcommand_has_help_with_an_example() {
+    let folder = empty();
+    let general = slotquake(folder.path(), &["--help"]);
+    assert_eq!(general.code, Some(0));
+    assert!(general.out.contains("130  interrupted"), "{}", general.out);
+    for subcommand in SUBCOMMANDS {
+        assert!(general.out.contains(&format!("\n  {subcommand} ")), "{subcommand} in {}", general.out);
+        let help = slotquake(folder.path(), &[subcommand, "--help"]);
+        assert_eq!((help.code, help.err.as_str()), (Some(0), ""), "{subcommand}");
+        assert!(help.out.contains(&format!("slotquake {subcommand}")) && help.out.contains("Example"), "{}", help.out);
+    }
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    let done = slotquake(empty().path(), &["--version"]);
+    assert_eq!((done.code, done.out), (Some(0), format!("slotquake {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn list_names_every_shipped_suite_and_what_it_does() {
+    let done = slotquake(empty().path(), &["list"]);
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    for name in slotquake::suite::shipped_names() {
+        let line = done.out.lines().find(|line| line.split(' ').next() == Some(name));
+        assert!(line.is_some_and(|line| line.len() > name.len() + 10), "{name} in {}", done.out);
+    }
+}
+
+#[test]
+fn the_schema_is_json_and_knows_the_parts_of_a_suite() {
+    let done = slotquake(empty().path(), &["schema"]);
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    let schema: Value = serde_json::from_str(&done.out).expect("JSON");
+    for part in ["name", "cluster", "workload", "steps", "invariants"] {
+        assert!(schema.pointer(&format!("/properties/{part}")).is_some(), "{part}");
+    }
+}
+
+#[test]
+fn every_shell_gets_a_completion_script() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let done = slotquake(empty().path(), &["completions", shell]);
+        assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{shell}");
+        assert!(done.out.contains("slotquake") && done.out.contains("compare"), "{shell}");
+    }
+}
+
+#[test]
+fn a_plan_is_json_and_the_same_for_the_same_seed() {
+    let folder = empty();
+    let args = ["plan", "role-swap", "--seed", "7", "--set", "cluster.config.cluster-node-timeout=1000"];
+    let first = slotquake(folder.path(), &args);
+    assert_eq!((first.code, first.err.as_str()), (Some(0), ""));
+    let plan: Value = serde_json::from_str(&first.out).expect("JSON");
+    assert_eq!(plan["seed"], json!(7));
+    assert_eq!(plan["config"]["cluster-node-timeout"], json!("1000"));
+    assert_eq!(slotquake(folder.path(), &args).out, first.out);
+    let other = slotquake(folder.path(), &["plan", "role-swap", "--server", "valkey:9.1"]);
+    let plan: Value = serde_json::from_str(&other.out).expect("JSON");
+    assert_eq!(plan["server"], json!("valkey:9.1"));
+}
+
+#[test]
+fn a_suite_that_cannot_be_planned_exits_with_2_before_anything_starts() {
+    let folder = empty();
+    fs::write(folder.path().join("bad.yaml"), "name: bad\nabout: x\nsteps: [{stpo: node-1}]\ninvariants: []\n")
+        .expect("written");
+    for (args, expected) in [
+        (&["run", "role-swop"][..], "role-swap"),
+        (&["plan", "role-swop"], "role-swap"),
+        (&["run", "./gone.yaml"], "gone.yaml"),
+        (&["run", "./bad.yaml"], "stpo"),
+        (&["run", "role-swap", "./bad.yaml"], "stpo"),
+        (&["run", "role-swap", "--set", "workload.ratte=1/s"], "rate"),
+        (&["plan", "role-swap", "--set", "cluster.masters=2"], "masters"),
+    ] {
+        let done = slotquake(folder.path(), args);
+        assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{args:?}: {}", done.err);
+        assert!(done.err.contains(expected), "{args:?} says {expected:?}: {}", done.err);
+        assert!(!folder.path().join("reports").exists(), "{args:?} made no reports");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_ends_everything_before_a_cluster_boots() {
+    let folder = empty();
+    let done = slotquake(folder.path(), &["run", "formation", "--server", "./no-such-server"]);
+    assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{}", done.err);
+    assert!(done.err.contains("no-such-server"), "{}", done.err);
+    assert!(!folder.path().join("reports").exists());
+}
+
+#[test]
+fn doctor_says_what_is_there_as_table_and_as_json() {
+    let folder = empty();
+    let done = slotquake(folder.path(), &["doctor"]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(done.out.contains("redis:6.2"), "{}", done.out);
+    let done = slotquake(folder.path(), &["doctor", "--format", "json"]);
+    let capabilities: Value = serde_json::from_str(&done.out).expect("JSON");
+    assert!(capabilities.as_array().is_some_and(|all| all.iter().all(|one| one["state"].is_string())), "{}", done.out);
+}
+
+/// A report of `role-swap`, as much of it as a comparison needs.
+fn report(verdict: &str, lost: u32) -> Value {
+    let ledger = json!({
+        "acknowledged": 4021, "lost": lost, "undecided": 0, "applied_unacknowledged": 0,
+        "refused_but_applied": 0, "foreign": 0, "keys_read": 600, "keys_unread": 0, "examples": [],
+    });
+    let plan = json!({
+        "name": "role-swap", "about": "Stop a master.", "seed": 7, "server": "redis:6.2", "nodes": [],
+        "config": {"cluster-node-timeout": "5000"}, "workload": {}, "steps": [], "invariants": [],
+        "recover-within": "60s", "max-duration": "10m",
+    });
+    json!({
+        "schema_version": 1, "tool_version": "0.1.0", "plan": plan,
+        "server": {
+            "asked": "redis:6.2", "version": {"flavour": "redis", "major": 6, "minor": 2, "patch": 14},
+            "path": "/cache/redis-server", "origin": "cache",
+        },
+        "host": {"os": "Linux 6.1", "cores": 2, "backend": "local"}, "started_at": "2026-11-22T13:05:01Z",
+        "duration_ms": 24512.5, "complete": true, "verdict": verdict,
+        "invariants": [{
+            "invariant": "acked-writes", "settings": "may-lose 0", "verdict": verdict,
+            "expected": "none is lost", "seen": format!("{lost} are lost"), "observations": 4021,
+            "evidence": [], "figures": {"lost": lost},
+        }],
+        "phases": [], "steps": null, "outages": [], "failovers": [], "ledger": ledger, "events": [],
+    })
+}
+
+fn write_report(folder: &Path, name: &str, report: &Value) {
+    fs::create_dir_all(folder.join(name)).expect("a folder");
+    fs::write(folder.join(name).join("report.json"), report.to_string()).expect("written");
+}
+
+#[test]
+fn compare_exits_with_1_exactly_when_a_verdict_got_worse() {
+    let folder = empty();
+    for (base, new, code) in [
+        ("pass", "pass", 0),
+        ("pass", "inconclusive", 1),
+        ("pass", "fail", 1),
+        ("fail", "fail", 0),
+        ("fail", "pass", 0),
+    ] {
+        write_report(folder.path(), "base", &report(base, 0));
+        write_report(folder.path(), "new", &report(new, 12));
+        let done = slotquake(folder.path(), &["compare", "base", "new"]);
+        assert_eq!((done.code, done.err.as_str()), (Some(code), ""), "{base} to {new}");
+        assert!(done.out.contains("+12"), "{}", done.out);
+        let done = slotquake(folder.path(), &["compare", "base/report.json", "new", "--format", "json"]);
+        assert_eq!(done.code, Some(code), "{base} to {new}");
+        let document: Value = serde_json::from_str(&done.out).expect("JSON");
+        assert_eq!(document["exit_code"], json!(code));
+        assert_eq!(document.pointer("/comparison/pairs/0/new_verdict"), Some(&json!(new)));
+    }
+}
+
+#[test]
+fn compare_does_not_call_it_success_when_a_suite_is_gone() {
+    let folder = empty();
+    let mut other = report("pass", 0);
+    other["plan"]["name"] = json!("formation");
+    write_report(folder.path(), "base/one", &report("pass", 0));
+    write_report(folder.path(), "base/two", &other);
+    write_report(folder.path(), "new/one", &report("pass", 0));
+    let done = slotquake(folder.path(), &["compare", "base", "new"]);
+    assert_eq!(done.code, Some(3), "{}", done.out);
+    assert!(done.out.contains("only in base  formation redis:6.2"), "{}", done.out);
+    // Of a folder, a single report asks only for its own suite.
+    assert_eq!(slotquake(folder.path(), &["compare", "base", "new/one"]).code, Some(0));
+}
+
+#[test]
+fn what_is_no_report_is_refused_with_its_name_and_2() {
+    let folder = empty();
+    write_report(folder.path(), "good", &report("pass", 0));
+    let good = fs::read_to_string(folder.path().join("good/report.json")).expect("read");
+    let mut newer = report("pass", 0);
+    newer["schema_version"] = json!(2);
+    for (name, text) in
+        [("garbage", "\u{1}x".to_owned()), ("cut", good[..200].to_owned()), ("newer", newer.to_string())]
+    {
+        fs::create_dir(folder.path().join(name)).expect("a folder");
+        fs::write(folder.path().join(name).join("report.json"), text).expect("written");
+    }
+    fs::create_dir(folder.path().join("empty")).expect("a folder");
+    for (name, expected) in [
+        ("garbage", "is corrupt"),
+        ("cut", "is truncated"),
+        ("newer", "has schema version 2, this slotquake reads 1"),
+        ("empty", "holds no report.json"),
+        ("gone", "no such file or folder"),
+    ] {
+        for args in [["compare", "good", name], ["compare", name, "good"]] {
+            let done = slotquake(folder.path(), &args);
+            assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{args:?}");
+            assert!(done.err.contains(name) && done.err.contains(expected), "{args:?}: {}", done.err);
+            assert_eq!(done.err.lines().count(), 1, "{args:?} gives one message: {}", done.err);
+        }
+    }
+}
+
+#[test]
+fn check_needs_a_history_that_can_be_read() {
+    let folder = empty();
+    write_report(folder.path(), "without", &report("pass", 0));
+    write_report(folder.path(), "garbage", &report("pass", 0));
+    fs::write(folder.path().join("garbage/history.jsonl.zst"), "no zstd stream").expect("written");
+    for (name, expected) in [("without", "holds no history"), ("gone", "gone"), ("garbage", "history.jsonl.zst")] {
+        let done = slotquake(folder.path(), &["check", name]);
+        assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{name}: {}", done.err);
+        assert!(done.err.contains(expected), "{name}: {}", done.err);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_trouble() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_slotquake"))
+        .args(["completions", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
