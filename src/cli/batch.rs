@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::exit::Exit;
+use super::ground::Ground;
 use super::progress::{Display, Teller};
 
 /// One run to be done.
@@ -33,10 +34,12 @@ pub struct Settings {
     pub keep: bool,
     /// How many runs go at a time.
     pub side_by_side: usize,
+    /// Where they take place.
+    pub ground: Ground,
 }
 
 /// What a run came to.
-type Done = (Summary, Exit);
+pub type Done = (Summary, Exit);
 
 /// Becomes the name of the signal that ends everything.
 type Stop = watch::Receiver<Option<String>>;
@@ -79,6 +82,8 @@ pub async fn run_all(jobs: Vec<Job>, settings: &Settings, display: &Display) -> 
         let options = Options {
             folder: folder.clone(),
             keep: settings.keep,
+            scratch: settings.ground.scratch.clone(),
+            network: settings.ground.network(),
             stop: stop.clone(),
             watcher: display.watch(number, &label, &job.plan),
         };
@@ -199,10 +204,24 @@ fn stop_on_signals(teller: Teller) -> std::io::Result<Stop> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use slotquake::plan::PlannedNode;
+    use slotquake::sandbox::Mode;
+    use slotquake::slot::boot_slots;
     use slotquake::suite::WorkloadSpec;
-    use slotquake::units::Span;
+    use slotquake::units::{NodeNo, ShardNo, Span};
 
     use super::*;
+
+    fn planned_node(index: usize) -> PlannedNode {
+        let shard = ShardNo::from_index(index % 3);
+        let is_master = index < 3;
+        PlannedNode {
+            node: NodeNo::from_index(index),
+            shard,
+            replica_of: (!is_master).then_some(NodeNo(shard.0)),
+            slots: is_master.then(|| boot_slots(shard, 3)),
+        }
+    }
 
     fn impossible_job(name: &str) -> Job {
         let asked = "/nowhere/redis-server".to_owned();
@@ -212,7 +231,7 @@ mod tests {
                 about: String::new(),
                 seed: 7,
                 server: asked.clone(),
-                nodes: Vec::new(),
+                nodes: (0..6).map(planned_node).collect(),
                 config: BTreeMap::new(),
                 workload: WorkloadSpec::default(),
                 steps: Vec::new(),
@@ -233,7 +252,8 @@ mod tests {
     #[test]
     fn a_run_that_breaks_keeps_its_folder_and_loses_no_other_run() {
         let out = tempfile::tempdir().expect("a temporary folder");
-        let settings = Settings { out: out.path().to_owned(), keep: false, side_by_side: 1 };
+        let ground = Ground::take(Mode::Off, &[]).expect("no sandbox is entered");
+        let settings = Settings { out: out.path().to_owned(), keep: false, side_by_side: 1, ground };
         let display = Display::new(false);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let jobs = vec![impossible_job("a"), impossible_job("b")];

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use slotquake::history;
-use slotquake::report::{self, Recorded, Report, Summary};
+use slotquake::report::{self, Recorded, Report, ReportError, Summary};
 
 use super::exit::{Exit, Trouble};
 use super::{Format, screen};
@@ -40,7 +40,13 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
             let mut summary = Summary::new(&again, &folder);
             match report::read(&folder) {
                 Ok(recorded) => summary.recorded = Some(Recorded::new(&recorded, &again)),
-                Err(error) => screen::say(&format!("no record to compare with: {error}")),
+                Err(ReportError::Unfinished(_)) => {
+                    let folder = folder.display();
+                    screen::say(&format!(
+                        "{folder} holds no report.json to compare with; judged from its history alone"
+                    ));
+                }
+                Err(error) => screen::say(&format!("judged without the record: {error}")),
             }
             exits.push(Exit::of(&again));
             summaries.push(summary);

@@ -21,6 +21,7 @@ use crate::fault::Injector;
 use crate::history::{
     Event, EventKind, Header, History, HistoryError, Host, Journal, NodeInfo, Recorder, SCHEMA_VERSION,
 };
+use crate::network::Network;
 use crate::plan::Plan;
 use crate::server::Server;
 use crate::spec::Rules;
@@ -33,6 +34,12 @@ pub struct Options {
     pub folder: PathBuf,
     /// Whether data directories are kept, under `folder/data`.
     pub keep: bool,
+    /// Where data directories go that are not kept: [`Inside::scratch`](crate::sandbox::Inside::scratch),
+    /// or None, outside of the sandbox, for the system's temporary directory.
+    pub scratch: Option<PathBuf>,
+    /// The network whose links can be cut; None outside of the sandbox, where a plan with network
+    /// faults ([`Plan::needs_network_faults`]) is not to be run.
+    pub network: Option<Network>,
     /// Becomes `Some("SIGINT")` and the like when the run is to end; it then heals, reads back,
     /// tears down and returns what it has.
     pub stop: Receiver<Option<String>>,
@@ -108,7 +115,7 @@ struct Run<B> {
 
 /// Runs a plan on a server. What went wrong in a step is in the history, not in the error.
 pub async fn run(plan: Plan, server: Server, options: Options) -> Result<History, RunError> {
-    let backend = Arc::new(Local::prepare(&plan, &server, &options.folder, options.keep)?);
+    let backend = Arc::new(Local::prepare(&plan, &server, &options.folder, options.keep, options.scratch.as_deref())?);
     let header = Header {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
