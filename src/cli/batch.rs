@@ -79,6 +79,8 @@ pub async fn run_all(jobs: Vec<Job>, settings: &Settings, display: &Display) -> 
         let options = Options {
             folder: folder.clone(),
             keep: settings.keep,
+            scratch: None,
+            network: None,
             stop: stop.clone(),
             watcher: display.watch(number, &label, &job.plan),
         };
