@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
@@ -15,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use serde_json::{Value, json};
@@ -396,7 +396,8 @@ fn sigkill_at_any_moment_to_anyone_leaves_nothing() {
     }
     let queue = Mutex::new(cases.into_iter());
     std::thread::scope(|scope| {
-        for _ in 0..4 {
+        // Nobody judges these runs, so they need no place of their own.
+        for _ in 0..8 {
             scope.spawn(|| {
                 let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 while let Some((stage, out, moment, victim)) = next() {
@@ -410,7 +411,6 @@ fn sigkill_at_any_moment_to_anyone_leaves_nothing() {
 
 fn killed(stage: &Stage, out: &str, (line, after_ms): (Option<&str>, u64), victim: Victim) {
     let what = format!("as {}, {victim:?} {after_ms} ms after {line:?}", stage.user());
-    let place = Places::take(1);
     let mut running = stage.begin(&["cut"], &["--sandbox", "require", "--out", out]);
     if let Some(line) = line {
         running.until_it_says(line);
@@ -425,30 +425,63 @@ fn killed(stage: &Stage, out: &str, (line, after_ms): (Option<&str>, u64), victi
     sleep(Duration::from_millis(after_ms));
     let reports = stage.path(out);
     let family = processes(running.pid(), &reports);
+    let namespaces = Namespaces::of(&family);
     if line.is_some_and(|line| line != "phase boot") {
         let servers = family.iter().filter(|(_, command)| command.contains("redis-server")).count();
         assert!(servers >= 3, "{what}: the servers are not found, so their end would not be seen: {family:?}");
+        assert!(namespaces.0.len() >= 2 * 5, "{what}: init, program and servers are in namespaces of their own");
     }
-    let namespaces: BTreeSet<PathBuf> = family.iter().flat_map(|&(pid, _)| namespaces_of(pid)).collect();
-    let here: BTreeSet<PathBuf> = namespaces_of(std::process::id()).into_iter().collect();
-    for victim in victims {
-        kill(victim, Signal::SIGKILL).unwrap_or_else(|error| panic!("{what}: {victim}: {error}"));
+    for (number, victim) in victims.into_iter().enumerate() {
+        match kill(victim, Signal::SIGKILL) {
+            // The first took it along.
+            Err(Errno::ESRCH) if number > 0 => {}
+            result => result.unwrap_or_else(|error| panic!("{what}: {victim}: {error}")),
+        }
     }
     let ended = running.end();
-    drop(place);
     assert_eq!(ended.status.signal(), Some(Signal::SIGKILL as i32), "{what}: {}", ended.whole());
     stage.nothing_left(ended.pid, &reports);
-    let own: BTreeSet<PathBuf> = namespaces.difference(&here).cloned().collect();
-    for process in fs::read_dir("/proc").expect("/proc").flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let inhabited: Vec<_> = namespaces_of(pid).into_iter().filter(|name| own.contains(name)).collect();
-        assert!(inhabited.is_empty(), "{what}: process {pid} is in {inhabited:?}");
-    }
+    namespaces.assert_empty(&what);
 }
 
-/// The network and PID namespace of a process; what cannot be read is none of ours.
-fn namespaces_of(pid: u32) -> Vec<PathBuf> {
-    ["net", "pid"].iter().filter_map(|name| fs::read_link(format!("/proc/{pid}/ns/{name}")).ok()).collect()
+/// The namespaces of a sandbox. They are held open, lest the kernel give their numbers to the next.
+struct Namespaces(Vec<(PathBuf, fs::File)>);
+
+impl Namespaces {
+    const NAMES: [&str; 2] = ["net", "pid"];
+
+    /// Those of these processes that are not this process's own.
+    fn of(family: &[(u32, String)]) -> Self {
+        let here: Vec<PathBuf> = Self::links("self").collect();
+        let file = |pid: u32, name| format!("/proc/{pid}/ns/{name}");
+        let held = family.iter().flat_map(|&(pid, _)| Self::NAMES.map(|name| file(pid, name)));
+        // One that cannot be opened belongs to a process that is dead by now.
+        let held = held.filter_map(|file| fs::File::open(&file).ok());
+        let named = held.filter_map(|held| {
+            let link = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held))).ok()?;
+            (!here.contains(&link)).then_some((link, held))
+        });
+        Self(named.collect())
+    }
+
+    fn links(process: &str) -> impl Iterator<Item = PathBuf> {
+        Self::NAMES.into_iter().filter_map(move |name| fs::read_link(format!("/proc/{process}/ns/{name}")).ok())
+    }
+
+    /// Fails unless nobody is in them soon.
+    fn assert_empty(&self, what: &str) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let inhabitants = || -> Vec<String> {
+            let processes = fs::read_dir("/proc").expect("/proc").flatten();
+            let numbers = processes.filter_map(|entry| entry.file_name().into_string().ok());
+            let lives_there = |link: &PathBuf| self.0.iter().any(|(own, _)| own == link);
+            numbers.filter(|number| Self::links(number).any(|link| lives_there(&link))).collect()
+        };
+        while !inhabitants().is_empty() {
+            assert!(Instant::now() < deadline, "{what}: processes {:?} are left in its namespaces", inhabitants());
+            sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 /// Process 1 of the sandbox of a harness.
