@@ -8,15 +8,21 @@ use crate::history::{History, Op, Outcome};
 use crate::suite::OpKind;
 use crate::units::ShardNo;
 
+/// How long an operation may wait for its answer, while none that was issued after it is answered
+/// either, before that is an outage even if it is served in the end: a frozen server leaves
+/// everything hanging, and may serve it all when it wakes.
+const HANG_NS: u64 = 1_000_000_000;
+
 /// From the issue of the first operation that was not served to the first completion of an operation
-/// issued after it that was.
+/// issued after it that was. An operation that hung for over a second is not served meanwhile: its
+/// outage lasts until it, or one issued after it, is served.
 ///
 /// An operation that was issued before the outage and is answered during it ends nothing: the server
 /// may have executed it before. (Worked example: write 1 issued at 0 s is refused, write 2 issued at
 /// 1 s hangs until 7 s and is then served, write 3 issued at 4 s is served at 4.01 s. The outage ends
 /// with write 3, at 4.01 s. Were there a write 4 issued at 5 s and refused, and nothing after it,
 /// a second outage would begin with it, though write 2 is answered at 7 s.) Two outages may thus
-/// overlap; each unserved operation belongs to exactly one.
+/// overlap; each operation belongs to at most one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
     /// Reads or writes.
@@ -27,7 +33,7 @@ pub struct Outage {
     pub from_ns: u64,
     /// When it ends: at the latest with the window that was looked at.
     pub to_ns: u64,
-    /// How many operations were not served.
+    /// How many operations were not served, or hung.
     pub unserved: u64,
     /// Whether an operation was served again within the window.
     pub ended: bool,
@@ -54,27 +60,35 @@ pub fn outages(history: &History, of: OpKind, shard: ShardNo, window: Window) ->
 
 /// The outages among operations in the order of their issue.
 pub(super) fn among(ops: &[&Op], of: OpKind, shard: ShardNo, window: Window) -> Vec<Outage> {
-    let mut outages: Vec<Outage> = Vec::new();
-    // From the last operation to the first: the earliest service among the operations issued later.
-    let mut served_again_ns = None;
+    let mut held_up: Vec<(&Op, u64)> = Vec::new();
+    // From the last operation to the first: the earliest service of one issued later.
+    let mut served_again_ns = u64::MAX;
     for op in ops.iter().rev() {
         if op.outcome == Outcome::Ok {
-            served_again_ns = Some(served_again_ns.map_or(op.complete_ns, |so_far: u64| so_far.min(op.complete_ns)));
-            continue;
+            served_again_ns = served_again_ns.min(op.complete_ns);
         }
-        let ended_ns = served_again_ns.filter(|&at_ns| at_ns < window.to_ns);
-        let to_ns = ended_ns.unwrap_or(window.to_ns);
-        match outages.last_mut() {
-            Some(outage) if outage.to_ns == to_ns && outage.ended == ended_ns.is_some() => {
-                outage.from_ns = op.invoke_ns;
-                outage.unserved += 1;
-            }
-            _ => {
-                let from_ns = op.invoke_ns;
-                outages.push(Outage { of, shard, from_ns, to_ns, unserved: 1, ended: ended_ns.is_some() });
-            }
+        if op.outcome != Outcome::Ok || served_again_ns.saturating_sub(op.invoke_ns) > HANG_NS {
+            held_up.push((op, served_again_ns));
         }
     }
-    outages.reverse();
+    let mut outages: Vec<Outage> = Vec::new();
+    for &(op, served_again_ns) in held_up.iter().rev() {
+        let (from_ns, to_ns) = (op.invoke_ns, served_again_ns.min(window.to_ns));
+        let ended = served_again_ns < window.to_ns;
+        match outages.last_mut() {
+            Some(outage) if outage.ended == ended && belongs(op, to_ns, outage) => outage.unserved += 1,
+            _ => outages.push(Outage { of, shard, from_ns, to_ns, unserved: 1, ended }),
+        }
+    }
     outages
+}
+
+/// Whether an operation that was held up until `to_ns` belongs to the outage before it. A server that
+/// wakes answers what hung one by one: that is one outage, not as many as there are answers.
+fn belongs(op: &Op, to_ns: u64, outage: &Outage) -> bool {
+    let one_by_one = op.outcome == Outcome::Ok
+        && op.invoke_ns < outage.to_ns
+        && to_ns - outage.to_ns <= HANG_NS
+        && to_ns - op.invoke_ns <= outage.to_ns - outage.from_ns;
+    outage.to_ns == to_ns || one_by_one
 }

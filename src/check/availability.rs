@@ -1,7 +1,7 @@
 //! `availability`: how long reads or writes of a shard went unserved, and how many.
 
 use super::case::Case;
-use super::finding::{Finding, at, length, length_ns};
+use super::finding::{Finding, at, count, length, length_ns};
 use super::{Judgement, Verdict};
 use crate::analysis::{Outage, Window};
 use crate::history::{Op, Outcome};
@@ -95,7 +95,7 @@ fn look_at(case: &Case<'_>, settings: &Availability, shard: ShardNo, window: Win
         finding.observed(ops.len() as u64);
     }
     if let Some(bound) = settings.max_outage {
-        judge_outages(case, bound, &outages, finding);
+        judge_outages(case, bound, &outages, ops.len() - served, finding);
     }
     if let Some(least) = settings.min_served {
         match case.cut_in(window) {
@@ -125,12 +125,12 @@ fn describe(
     longest.sort_by_key(|outage| std::cmp::Reverse(outage.to_ns - outage.from_ns));
     for outage in longest.iter().take(3) {
         finding.evidence(format!(
-            "{shard}: {} of {} unserved from {} to {}, {} in a row",
+            "{shard}: {} of {} unserved from {} to {}, {}",
             length(outage.length_ms()),
             settings.of,
             at(outage.from_ns),
             at(outage.to_ns),
-            outage.unserved
+            count(outage.unserved, "operation")
         ));
     }
     let mut reasons: Vec<(String, u64)> =
@@ -141,13 +141,15 @@ fn describe(
     }
 }
 
-fn judge_outages(case: &Case<'_>, bound: Bound, outages: &[Outage], finding: &mut Finding) {
+fn judge_outages(case: &Case<'_>, bound: Bound, outages: &[Outage], unserved: usize, finding: &mut Finding) {
     for outage in outages {
         let bound_ns = bound_ns(case, bound, outage.from_ns);
         let length_ns = outage.to_ns - outage.from_ns;
         if bound_ns == 0 {
             // `0s` is about being served, not about time.
-            finding.weigh(Verdict::Fail);
+            if unserved > 0 {
+                finding.weigh(Verdict::Fail);
+            }
         } else if length_ns > bound_ns {
             match case.workload_was_late(Window { from_ns: outage.from_ns, to_ns: outage.to_ns }) {
                 Some(why) => _ = finding.undecided(why),

@@ -199,10 +199,23 @@ fn stop_on_signals(teller: Teller) -> std::io::Result<Stop> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use slotquake::plan::PlannedNode;
+    use slotquake::slot::boot_slots;
     use slotquake::suite::WorkloadSpec;
-    use slotquake::units::Span;
+    use slotquake::units::{NodeNo, ShardNo, Span};
 
     use super::*;
+
+    fn planned_node(index: usize) -> PlannedNode {
+        let shard = ShardNo::from_index(index % 3);
+        let is_master = index < 3;
+        PlannedNode {
+            node: NodeNo::from_index(index),
+            shard,
+            replica_of: (!is_master).then_some(NodeNo(shard.0)),
+            slots: is_master.then(|| boot_slots(shard, 3)),
+        }
+    }
 
     fn impossible_job(name: &str) -> Job {
         let asked = "/nowhere/redis-server".to_owned();
@@ -212,7 +225,7 @@ mod tests {
                 about: String::new(),
                 seed: 7,
                 server: asked.clone(),
-                nodes: Vec::new(),
+                nodes: (0..6).map(planned_node).collect(),
                 config: BTreeMap::new(),
                 workload: WorkloadSpec::default(),
                 steps: Vec::new(),

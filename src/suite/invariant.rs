@@ -258,7 +258,8 @@ pub struct Availability {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub during: Option<String>,
     /// The longest outage: from the issue of the first operation that was not served to the
-    /// completion of the next that was. `0s` means that every single one was served.
+    /// completion of the next that was; while everything hangs for over a second, nothing is served,
+    /// even if it is in the end. `0s` means that every single one was served, however late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_outage: Option<Bound>,
     /// The least share of operations that was served.

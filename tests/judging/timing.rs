@@ -53,12 +53,12 @@ fn an_outage_lasts_from_the_first_unserved_to_the_next_served_after_it() {
         (
             "one issued before it and answered during it ends nothing",
             vec![(1000.0, 3000.0, Acked), (1010.0, 1011.0, Refused), (5000.0, 5001.0, Acked)],
-            vec![(1010.0, 5001.0, 1, true)],
+            vec![(1000.0, 3000.0, 1, true), (1010.0, 5001.0, 1, true)],
         ),
         (
             "a slow one in it does not prolong it",
             vec![(1010.0, 1011.0, Refused), (2000.0, 8000.0, Acked), (4000.0, 4001.0, Acked)],
-            vec![(1010.0, 4001.0, 1, true)],
+            vec![(1010.0, 4001.0, 2, true)],
         ),
         (
             "a service that was overtaken by the next outage does not shorten that",
@@ -68,7 +68,18 @@ fn an_outage_lasts_from_the_first_unserved_to_the_next_served_after_it() {
                 (3000.0, 3001.0, Refused),
                 (8000.0, 8001.0, Acked),
             ],
-            vec![(1010.0, 4000.0, 1, true), (3000.0, 8001.0, 1, true)],
+            vec![(1010.0, 4000.0, 2, true), (3000.0, 8001.0, 1, true)],
+        ),
+        (
+            "all hang, and are served at once in the end",
+            vec![(1000.0, 1001.0, Acked), (2000.0, 4500.0, Acked), (3000.0, 4501.0, Acked), (4000.0, 4502.0, Acked)],
+            vec![(2000.0, 4500.0, 2, true)],
+        ),
+        ("hanging for exactly a second", vec![(2000.0, 3000.0, Acked)], vec![]),
+        (
+            "one hangs, and those after it are served",
+            vec![(2000.0, 7000.0, Acked), (2010.0, 2011.0, Acked), (3500.0, 3501.0, Acked)],
+            vec![],
         ),
         ("never over", vec![(1010.0, 1011.0, Refused), (2000.0, 7000.0, Info)], vec![(1010.0, 10_000.0, 2, false)]),
         (
@@ -112,6 +123,12 @@ fn availability_bounds_the_longest_outage() {
     let reads = json!({"of": "reads", "shard": "shard-1", "max-outage": "0s"});
     // The outage from 7.9 s on is not over when the steps end at 8 s.
     let cut = |max: &str| gap(&writes(max), 7900.0, 8000.0);
+    // Issued from 2 s to 4.4 s, and all answered at 4.5 s.
+    let frozen = |max: &str| {
+        let story = Story::new().invariant(json!({ "availability": writes(max) })).phase(500.0, "a");
+        let served = story.writes(1, 600.0, 2000.0, 1, Acked).writes(1, 4500.0, 8000.0, 4, Acked);
+        (0..25).fold(served, |story, n| story.write(key_of(1, 10 + n), (2000.0 + 100.0 * n as f64, 4500.0), 1, Acked))
+    };
     let mut never_began = gap(&writes("0s"), 2000.0, 3000.0).ends(8000.0);
     never_began.events.retain(|event| event.kind != EventKind::Phase { name: "a".to_owned() });
     let late = (0..40).fold(gap(&writes("500ms"), 2000.0, 3000.0), |story, n| {
@@ -201,6 +218,9 @@ fn availability_bounds_the_longest_outage() {
                 Pass,
                 "1.001 s",
             ),
+            ("hanging is no service", frozen("2s").ends(8000.0), Fail, "longest outage 2.500 s from 2.000 s"),
+            ("hanging within the bound", frozen("2500ms").ends(8000.0), Pass, "2.500 s"),
+            ("hanging, and served in the end", frozen("0s").ends(8000.0), Pass, "2.500 s"),
             ("the workload ran late", late.ends(8000.0), Inconclusive, "over 1 s late"),
             ("the run never began", never_began, Inconclusive, "never got as far"),
         ],
@@ -548,5 +568,21 @@ fn the_steps_begin_with_the_first_phase_or_else_the_first_step() {
     ] {
         let expected = expected.map(|(from, to)| Window { from_ns: ns(from), to_ns: ns(to) });
         assert_eq!(steps_window(&history), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_the_old_master_acknowledges_is_not_the_first_write_of_its_successor() {
+    let story = || Story::new().phase(500.0, "a").failover_of_node_1();
+    let late = story().write(key_of(1, 0), (2100.0, 6000.0), 1, Acked).write(key_of(1, 1), (4700.0, 4701.0), 4, Acked);
+    for (name, story, expected) in [
+        ("its successor's", late, Some(2701.0)),
+        ("its own, issued after the fault", story().write(key_of(1, 0), (2100.0, 2101.0), 1, Acked), None),
+        ("another's, issued before the fault", story().write(key_of(1, 0), (1999.0, 2500.0), 4, Acked), None),
+        ("a refused one", story().write(key_of(1, 0), (4700.0, 4701.0), 4, Refused), None),
+        ("one of unknown outcome", story().write(key_of(1, 0), (4700.0, 4701.0), 4, Info), None),
+        ("of another shard", story().write(key_of(2, 0), (4700.0, 4701.0), 2, Acked), None),
+    ] {
+        assert_eq!(failovers(&story.ends(9000.0))[0].first_write_ms, expected, "{name}");
     }
 }
