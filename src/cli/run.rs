@@ -49,7 +49,7 @@ pub struct Args {
     /// Run everything so many times; each repetition has the same plan and seed
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     repeat: u16,
-    /// How many runs go side by side; without it, two for each core, as runs mostly wait
+    /// How many runs go side by side; without it, four for each core, as runs mostly wait
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Where reports go
@@ -90,7 +90,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         .map(|plan| Job { plan: plan.clone(), server: servers[&plan.server].clone() })
         .collect();
     let cores = available_parallelism().map_or(1, usize::from);
-    let side_by_side = args.jobs.map_or(cores * 2, usize::from).min(jobs.len());
+    let side_by_side = args.jobs.map_or(cores * 4, usize::from).min(jobs.len());
     screen::say(&format!("seed {seed}; {} to run, {side_by_side} at a time", jobs.len()));
     tell_skipped(&skipped);
 

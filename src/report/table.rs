@@ -175,6 +175,17 @@ pub(super) fn lost_text(figures: &Figures) -> String {
     }
 }
 
+/// Invariants whose evidence is worth reading though they hold: what the nodes answered, which
+/// acknowledged writes were lost, what a cut-off master did.
+const TELLING: [&str; 4] = ["steps", "acked-writes", "split-brain", "write-cutoff"];
+
+fn first_line(text: &str) -> String {
+    match text.split_once('\n') {
+        Some((first, _)) => format!("{} ...", first.trim_end()),
+        None => text.to_owned(),
+    }
+}
+
 fn details(run: &Summary, style: Style, with_passing: bool) -> String {
     let mut text = String::new();
     match &run.standing {
@@ -198,6 +209,9 @@ fn details(run: &Summary, style: Style, with_passing: bool) -> String {
             let word = style.paint("pass", &Color::FG_GREEN);
             let line = format!("{}: {}", invariant_text(judgement), judgement.seen);
             let _ = writeln!(text, "{word}  {}", wrapped(&line, 6, style.width));
+            for line in judgement.evidence.iter().filter(|_| TELLING.contains(&judgement.invariant.as_str())) {
+                let _ = writeln!(text, "      {}", wrapped(&first_line(line), 6, style.width));
+            }
         }
     }
     for judgement in others {

@@ -366,11 +366,15 @@ fn identity(map: &str) -> String {
 
 /// Process 1 of the PID namespace. Returns only in the program.
 fn init_main(stay: bool, mut orders: File, mut news: File) -> Setup<()> {
+    let name = nix::sys::prctl::get_name();
     match prepare(&mut orders) {
         Ok(()) if !stay => tell(&mut news, News::Ready),
         Ok(()) => match fork_program() {
             // In the program, which has no part in the pipes.
-            Ok((None, _)) => return keep_net_admin().map_err(|errno| (Step::Process, errno)),
+            Ok((None, _)) => {
+                let _ = name.and_then(|name| nix::sys::prctl::set_name(&name));
+                return keep_net_admin().map_err(|errno| (Step::Process, errno));
+            }
             Ok((Some(program), signals)) => {
                 tell(&mut news, News::Ready);
                 let end = Init { program, orders, signals, heard: [None; PASSED_ON.len()] }.main();
