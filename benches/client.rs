@@ -41,7 +41,7 @@ async fn run() {
     let plan = Plan::new(&suite, 1).expect("the suite plans");
     let server = slotquake::server::find(&plan.server, &|notice| eprintln!("{notice}")).expect("a server");
     let folder = tempfile::tempdir().expect("a folder");
-    let backend = Arc::new(Local::prepare(&plan, &server, folder.path(), false, None).expect("a cluster"));
+    let backend = Arc::new(Local::prepare(&plan, &server, folder.path(), false, None, None).expect("a cluster"));
     let header = Header {
         schema_version: SCHEMA_VERSION,
         tool_version: String::new(),

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use slotquake::check::{Judgement, Verdict, check};
 use slotquake::history::{Event, EventKind, History};
 use slotquake::plan::Plan;
-use slotquake::run::{Notice, Options, run};
+use slotquake::run::{Notice, Options, Place, run};
 use slotquake::server::Server;
 use slotquake::suite;
 
@@ -178,8 +178,7 @@ fn ran(plan: Plan, meddler: &(dyn Fn(&Server, &Event) + Sync)) -> History {
     let options = Options {
         folder: folder.path().to_owned(),
         keep: false,
-        scratch: None,
-        network: None,
+        place: Place::Local { scratch: None, network: None },
         stop,
         watcher: Arc::new(move |notice| {
             if let Notice::Event(event) = notice {

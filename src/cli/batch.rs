@@ -82,8 +82,7 @@ pub async fn run_all(jobs: Vec<Job>, settings: &Settings, display: &Display) -> 
         let options = Options {
             folder: folder.clone(),
             keep: settings.keep,
-            scratch: settings.ground.scratch.clone(),
-            network: settings.ground.network(),
+            place: settings.ground.place.clone(),
             stop: stop.clone(),
             watcher: display.watch(number, &label, &job.plan),
         };

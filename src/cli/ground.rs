@@ -1,32 +1,33 @@
-//! Where runs take place, in the sandbox or outside, and what can be done there.
+//! Where runs take place: in the sandbox, outside of it, or in containers; and what can be done there.
 
-use std::path::PathBuf;
-
+use slotquake::cluster::docker::Engine;
 use slotquake::network::{Network, netem};
 use slotquake::plan::Plan;
+use slotquake::run::Place;
 use slotquake::sandbox::{Entered, Mode, enter};
 
 use super::exit::Trouble;
 
-/// Where runs take place.
+/// Where runs take place. A plan needs capabilities, a place has them or says why not.
 pub struct Ground {
-    /// Where data directories go; None for the system's temporary directory.
-    pub scratch: Option<PathBuf>,
-    /// The network whose links can be cut, or why there is none, with a hint.
-    network: Result<Network, String>,
+    /// What runs the nodes.
+    pub place: Place,
+    /// Whether links can be cut, or why not, with a hint.
+    links: Result<(), String>,
     /// Whether packets can be delayed, or why not, with a hint.
     delays: Result<(), String>,
 }
 
 impl Ground {
-    /// Enters the sandbox as `mode` says, and tries what the plans need. Inside, it returns in another
-    /// process; call it while there is one thread.
+    /// Processes of this machine: enters the sandbox as `mode` says, and tries what the plans need.
+    /// Inside, it returns in another process; call it while there is one thread.
     pub fn take(mode: Mode, plans: &[Plan]) -> Result<Self, Trouble> {
         let inside = match enter(mode).map_err(Trouble::harness)? {
             Entered::Inside(inside) => inside,
             Entered::No { reason, hint } => {
                 let why = format!("no sandbox: {reason} (hint: {hint})");
-                return Ok(Self { scratch: None, network: Err(why.clone()), delays: Err(why) });
+                let place = Place::Local { scratch: None, network: None };
+                return Ok(Self { place, links: Err(why.clone()), delays: Err(why) });
             }
         };
         // nft and tc are not run for plans that do not need them: nobody would miss them.
@@ -43,19 +44,28 @@ impl Ground {
             Err(error) if mode == Mode::Require && asked(Plan::needs_network_faults) => {
                 Err(Trouble::harness(format!("no network faults: {error}")))
             }
-            _ => Ok(Self { scratch: Some(inside.scratch().to_owned()), network, delays }),
+            _ => {
+                let links = network.as_ref().map(|_| ()).map_err(Clone::clone);
+                let place = Place::Local { scratch: Some(inside.scratch().to_owned()), network: network.ok() };
+                Ok(Self { place, links, delays })
+            }
         }
+    }
+
+    /// Containers of an engine.
+    pub async fn containers(engine: Engine, plans: &[Plan]) -> Self {
+        let links = match plans.iter().any(Plan::needs_network_faults) {
+            true => engine.network_obstacle().await.map_or(Ok(()), Err),
+            false => Err("no suite asked for it".to_owned()),
+        };
+        let delays = Err("packets cannot be delayed in containers yet (hint: use --backend local)".to_owned());
+        Self { place: Place::Docker(engine), links, delays }
     }
 
     /// Why a plan cannot be run here, with a hint.
     pub fn obstacle(&self, plan: &Plan) -> Option<&str> {
-        let network = self.network.as_ref().err().filter(|_| plan.needs_network_faults());
+        let links = self.links.as_ref().err().filter(|_| plan.needs_network_faults());
         let delays = self.delays.as_ref().err().filter(|_| plan.needs_netem());
-        network.or(delays).map(String::as_str)
-    }
-
-    /// The network whose links can be cut, if there is one.
-    pub fn network(&self) -> Option<Network> {
-        self.network.as_ref().ok().cloned()
+        links.or(delays).map(String::as_str)
     }
 }

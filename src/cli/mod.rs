@@ -7,6 +7,7 @@ mod compare;
 mod completions;
 mod doctor;
 mod exit;
+mod gc;
 mod ground;
 mod list;
 mod narrate;
@@ -60,6 +61,7 @@ enum Command {
     Compare(compare::Args),
     Schema(schema::Args),
     Doctor(doctor::Args),
+    Gc(gc::Args),
     Completions(completions::Args),
 }
 
@@ -100,6 +102,7 @@ fn dispatch(command: &Command) -> Result<Exit, Trouble> {
         Command::Compare(args) => compare::main(args),
         Command::Schema(args) => schema::main(args),
         Command::Doctor(args) => doctor::main(args),
+        Command::Gc(args) => gc::main(args),
         Command::Completions(args) => completions::main(args),
     }
 }

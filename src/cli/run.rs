@@ -4,18 +4,23 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
+use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use slotquake::cluster::docker::{DockerError, Engine};
 use slotquake::plan::Plan;
 use slotquake::report::{self, Standing, Summary};
+use slotquake::run::Place;
 use slotquake::sandbox::Mode;
+use slotquake::server::Server;
 use slotquake::suite;
+use tokio::runtime::Runtime;
 
 use super::batch::{self, Done, Job, Settings};
 use super::exit::{Exit, Trouble};
 use super::ground::Ground;
 use super::prepare::{self, Overrides};
 use super::progress::Display;
-use super::{Format, screen};
+use super::{Format, gc, screen};
 
 /// Run suites against real clusters, judge them, report them
 ///
@@ -26,6 +31,9 @@ use super::{Format, screen};
 /// Runs take place in a sandbox, private namespaces in which links between nodes can be cut and which
 /// no process outlives; it needs no root. Suites that this machine cannot run are skipped, and the
 /// reason is said; `slotquake doctor` tells beforehand.
+///
+/// With `--backend docker` the nodes are containers of the official images, on a network of their own;
+/// everything is removed when a run ends, and what killed runs left is removed first (see `slotquake gc`).
 ///
 /// A first Ctrl-C heals, reports and tears down; a second one ends everything at once.
 #[derive(Debug, clap::Args)]
@@ -60,9 +68,19 @@ pub struct Args {
     format: Format,
     /// Whether to run in the sandbox: where possible, not at all, or fail unless it and what the suites
     /// need of nft are there. Without it, suites with network faults are skipped
-    #[arg(long, value_name = "MODE", default_value_t = Mode::Auto,
+    #[arg(long, value_name = "MODE", conflicts_with_all = ["image", "netfault_image"], default_value_t = Mode::Auto,
         value_parser = PossibleValuesParser::new(["auto", "off", "require"]).try_map(|word| word.parse::<Mode>()))]
     sandbox: Mode,
+    /// What runs the nodes
+    #[arg(long, value_enum, default_value_t = Backend::Local)]
+    backend: Backend,
+    /// Run every server from this image instead of `redis:6.2`, `valkey/valkey:9.1` and so on
+    #[arg(long, value_name = "IMAGE", conflicts_with = "servers")]
+    image: Option<String>,
+    /// The image with nft that cuts links between containers; docker/netfault.Dockerfile builds the default,
+    /// slotquake-netfault:1
+    #[arg(long, value_name = "IMAGE")]
+    netfault_image: Option<String>,
     /// Keep the servers' data directories, in the report's folder
     #[arg(long)]
     keep: bool,
@@ -71,19 +89,44 @@ pub struct Args {
     verbose: bool,
 }
 
+/// What runs the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    /// Processes of this machine, in the sandbox where possible.
+    Local,
+    /// Containers of Docker, or what DOCKER_HOST names.
+    Docker,
+}
+
 /// Runs, judges, reports.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let seed = args.overrides.seed();
     let suites =
         if args.all { suite::shipped_names().into_iter().map(str::to_owned).collect() } else { args.suites.clone() };
     let plans = prepare::plans(&suites, &args.servers, &args.overrides, seed)?;
-    let servers = prepare::servers(&plans)?;
-    std::fs::create_dir_all(&args.out).map_err(|error| {
-        Trouble::harness(format!("cannot make the reports' folder {}: {error}", args.out.display()))
-    })?;
-
-    // From here on this may be another process; everything that needs the machine's network is done.
-    let ground = Ground::take(args.sandbox, &plans)?;
+    if args.backend == Backend::Local && (args.image.is_some() || args.netfault_image.is_some()) {
+        return Err(Trouble::usage("--image and --netfault-image are for --backend docker"));
+    }
+    let make_folder = || {
+        std::fs::create_dir_all(&args.out).map_err(|error| {
+            Trouble::harness(format!("cannot make the reports' folder {}: {error}", args.out.display()))
+        })
+    };
+    let (servers, ground, runtime) = match args.backend {
+        Backend::Local => {
+            let servers = prepare::servers(&plans)?;
+            make_folder()?;
+            // From here on this may be another process; everything that needs the machine's network is done.
+            let ground = Ground::take(args.sandbox, &plans)?;
+            (servers, ground, runtime()?)
+        }
+        Backend::Docker => {
+            let runtime = runtime()?;
+            let (servers, ground) = runtime.block_on(containers(args, &plans)).map_err(|error| gc::trouble(&error))?;
+            make_folder()?;
+            (servers, ground, runtime)
+        }
+    };
     let (skipped, plans): (Vec<Summary>, Vec<Plan>) = part(plans, &ground);
     let jobs: Vec<Job> = (0..args.repeat)
         .flat_map(|_| &plans)
@@ -95,7 +138,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     tell_skipped(&skipped);
 
     let settings = Settings { out: args.out.clone(), keep: args.keep, side_by_side, ground };
-    let runs = if jobs.is_empty() { Vec::new() } else { run_all(jobs, &settings, args.verbose)? };
+    let runs = if jobs.is_empty() { Vec::new() } else { run_all(jobs, &settings, runtime, args.verbose) };
     let (mut summaries, exits): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
     // What was skipped says nothing for or against the rest; without a rest, nothing was found out.
     let exit = Exit::worst(exits);
@@ -108,15 +151,39 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     Ok(exit)
 }
 
-fn run_all(jobs: Vec<Job>, settings: &Settings, verbose: bool) -> Result<Vec<Done>, Trouble> {
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Trouble::harness(format!("cannot start the asynchronous runtime: {error}")))?;
+/// Reaches the engine, tidies up there, and finds what the plans need.
+async fn containers(args: &Args, plans: &[Plan]) -> Result<(BTreeMap<String, Server>, Ground), DockerError> {
+    let engine = Engine::connect(args.image.clone(), args.netfault_image.clone()).await?;
+    let collected = engine.collect_dead().await?;
+    if !collected.is_empty() {
+        screen::say(&format!("removed what dead runs left: {collected}"));
+    }
+    let mut servers = BTreeMap::new();
+    for plan in plans {
+        if !servers.contains_key(&plan.server) {
+            let server = engine.server(&plan.server, &|notice| screen::say(notice)).await?;
+            servers.insert(plan.server.clone(), server);
+        }
+    }
+    Ok((servers, Ground::containers(engine, plans).await))
+}
+
+/// The runtime of everything asynchronous. It has threads: not before the sandbox is entered.
+pub fn runtime() -> Result<Runtime, Trouble> {
+    Runtime::new().map_err(|error| Trouble::harness(format!("cannot start the asynchronous runtime: {error}")))
+}
+
+fn run_all(jobs: Vec<Job>, settings: &Settings, runtime: Runtime, verbose: bool) -> Vec<Done> {
     let display = Display::new(verbose);
     let runs = runtime.block_on(batch::run_all(jobs, settings, &display));
     display.close();
+    if let Place::Docker(engine) = &settings.ground.place {
+        // Of a run that panicked something may be left; of the others nothing is.
+        let _ = runtime.block_on(engine.collect_own());
+    }
     // What still hangs there is of a run that panicked; its servers die with its threads.
     runtime.shutdown_background();
-    Ok(runs)
+    runs
 }
 
 /// Parts what cannot be run here, as rows that say why, from what can.

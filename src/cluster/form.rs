@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
+
 use super::control::AskError;
 use super::watch::Watch;
 use super::{Backend, BackendError, Control, ProcessState};
@@ -57,9 +59,7 @@ pub async fn form<B: Backend>(
     control: &Arc<Control<B>>,
     watch: &Watch,
 ) -> Result<Vec<NodeInfo>, FormError> {
-    for node in control.nodes() {
-        control.backend().start(node).await?;
-    }
+    try_join_all(control.nodes().map(|node| control.backend().start(node))).await?;
     for node in control.nodes() {
         answers(control, node).await?;
     }

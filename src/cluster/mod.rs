@@ -1,22 +1,31 @@
 //! The cluster under test: how its nodes are started and ended ([`Backend`]), formed into a cluster
 //! ([`form`]), asked ([`Control`]) and watched ([`watch`]).
 
+mod config;
 pub mod control;
+pub mod docker;
 pub mod form;
 pub mod local;
 pub mod topology;
 pub mod watch;
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
+use crate::network::knock::{Heard, Knock};
+use crate::network::rules::Rule;
+use crate::network::{Counts, NetworkError};
 use crate::units::{ClientNo, NodeNo};
 pub use control::Control;
 
-/// What runs the nodes: processes of this machine, and later containers.
+/// What runs the nodes: processes of this machine ([`local`]) or containers ([`docker`]).
 ///
 /// Each call returns when the system has done its part; that it took effect is proven elsewhere
 /// ([`crate::fault`]), by looking from outside.
 pub trait Backend: Send + Sync + 'static {
+    /// How it is called on the command line and in reports.
+    const NAME: &'static str;
+
     /// How many nodes there are; they are numbered from 1.
     fn size(&self) -> usize;
 
@@ -47,6 +56,22 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The last lines of a node's log.
     fn log_tail(&self, node: NodeNo, lines: usize) -> impl Future<Output = String> + Send;
+
+    /// Puts a rule of a network fault in force. Who is cut short here has to [`lift`](Self::lift) it.
+    fn impose(&self, rule: Rule) -> impl Future<Output = Result<(), NetworkError>> + Send;
+
+    /// What the rule of that name has counted since it was imposed.
+    fn counts(&self, name: &str) -> impl Future<Output = Result<Counts, NetworkError>> + Send;
+
+    /// Lifts the rule of that name; nothing is done if there is none.
+    fn lift(&self, name: &str) -> impl Future<Output = Result<(), NetworkError>> + Send;
+
+    /// Tries connections from nodes' and clients' own places, all at once.
+    fn knock(&self, knocks: &[Knock], within: Duration) -> impl Future<Output = Vec<Heard>> + Send;
+
+    /// Sends so many bytes over a link, to be echoed, as far as it takes them; to be dropped when enough was
+    /// seen.
+    fn fill(&self, knock: Knock, bytes: u64) -> impl Future<Output = ()> + Send;
 
     /// Ends every server and removes everything that the backend made.
     fn tear_down(&self) -> impl Future<Output = ()> + Send;
@@ -117,6 +142,9 @@ pub enum BackendError {
         /// What the system said.
         source: nix::Error,
     },
+    /// The container engine could not do its part.
+    #[error(transparent)]
+    Docker(#[from] docker::DockerError),
     /// No addresses are free for the cluster.
     #[error("no free addresses for {nodes} nodes: {reason} (hint: end what listens there, or another slotquake)")]
     NoAddresses {

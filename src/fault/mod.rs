@@ -1,7 +1,6 @@
 //! Faults: which nodes a target means now, how a fault is injected, and the proof that it is in
 //! effect. What could not be proven is recorded as such.
 
-mod knock;
 mod network;
 mod process;
 mod resolve;

@@ -6,18 +6,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::knock::{Heard, Knock, knock_all, push, round_trip, sample};
 use super::sides::{Party, Split, Whole};
 use super::{FaultIds, NetworkFault};
 use crate::cluster::watch::{Snapshot, Watch};
 use crate::cluster::{Backend, Control, ProcessState};
 use crate::history::{EventKind, FaultKind, Hit, Journal, StepProblem};
+use crate::network::knock::{Heard, Knock, sample};
 use crate::network::rules::{BUS_PORT, DATA_PORT, Effect, Rule};
 use crate::network::shape::Pairs;
-use crate::network::{Counts, Imposed, Network, NetworkError};
+use crate::network::{Counts, NetworkError};
 use crate::suite::Only;
 use crate::units::{NodeNo, Span};
 
@@ -42,13 +41,12 @@ const MOST_KNOCKS: usize = 24;
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// Imposes faults of the network and lifts them; remembers which are in force. Dropping it lifts all.
+/// Imposes faults of the network and lifts them; remembers which are in force.
 #[derive(Debug)]
 pub struct NetworkInjector<B> {
     control: Arc<Control<B>>,
     journal: Arc<Journal>,
     ids: Arc<FaultIds>,
-    network: Option<Network>,
     shards: u16,
     clients: u16,
     in_force: Vec<InForce>,
@@ -64,8 +62,8 @@ struct InForce {
     pairs: Pairs<Ipv4Addr>,
     /// Links of the cluster bus that it hits.
     bus_links: Pairs<NodeNo>,
-    /// None before it is imposed, while nft is at it, and after it was lifted.
-    guard: Option<Imposed>,
+    /// The name of its rule.
+    rule: String,
     is_healing: bool,
 }
 
@@ -76,17 +74,13 @@ impl<B: Backend> NetworkInjector<B> {
         control: Arc<Control<B>>,
         journal: Arc<Journal>,
         ids: Arc<FaultIds>,
-        network: Option<Network>,
         (shards, clients): (u16, u16),
     ) -> Self {
-        Self { control, journal, ids, network, shards, clients, in_force: Vec::new() }
+        Self { control, journal, ids, shards, clients, in_force: Vec::new() }
     }
 
     /// Imposes a fault on those whom it means now, and proves it.
     pub async fn inject(&mut self, wanted: &NetworkFault<'_>, now: &Snapshot) -> Result<(), StepProblem> {
-        let network = self.network.clone().ok_or_else(|| {
-            StepProblem::Harness("there is no network whose links could be cut: the run is outside of the sandbox".to_owned())
-        })?;
         let nodes = self.control.backend().size();
         let split = wanted
             .split(&Whole { now, nodes, shards: self.shards, clients: self.clients })
@@ -113,7 +107,7 @@ impl<B: Backend> NetworkInjector<B> {
             only: wanted.only,
             pairs: rule.pairs.clone(),
             bus_links: bus_links.collect(),
-            guard: None,
+            rule: rule.name.clone(),
             is_healing: false,
         });
         self.journal.event(EventKind::NetworkFaultInjected {
@@ -127,9 +121,7 @@ impl<B: Backend> NetworkInjector<B> {
             pairs: rule.pairs.len(),
             hits: split.hits.iter().map(|&node| self.hit(node, now)).collect(),
         });
-        let imposed = blocking(move || network.impose(rule)).await?.map_err(|error| harness(&error))?;
-        let guard = &mut self.in_force.last_mut().expect("it was put there").guard;
-        *guard = Some(imposed);
+        self.control.backend().impose(rule).await.map_err(|error| harness(&error))?;
 
         let (in_effect, proof) = self.prove(wanted).await?;
         self.journal.event(EventKind::FaultProven { fault, in_effect, proof: proof.clone() });
@@ -169,9 +161,7 @@ impl<B: Backend> NetworkInjector<B> {
                 self.journal.event(EventKind::FaultHealed { fault: fault.fault, by: "heal".to_owned() });
                 fault.is_healing = true;
             }
-            if let Some(guard) = fault.guard.take()
-                && let Err(error) = blocking(move || guard.lift()).await?
-            {
+            if let Err(error) = self.control.backend().lift(&fault.rule).await {
                 problems.push(error.to_string());
             }
         }
@@ -268,7 +258,7 @@ impl<B: Backend> NetworkInjector<B> {
     }
 
     async fn prove_cut(&mut self, knocks: &[Knock], expected: &Heard) -> Result<(bool, String), StepProblem> {
-        let heard = knock_all(knocks, SILENCE).await;
+        let heard = self.control.backend().knock(knocks, SILENCE).await;
         let deadline = Instant::now() + CUT_PROVEN_WITHIN;
         let counts = loop {
             let counts = self.counts().await?;
@@ -296,7 +286,7 @@ impl<B: Backend> NetworkInjector<B> {
             if in_effect || Instant::now() > deadline {
                 return Ok((in_effect, format!("{} of {} packets lost", hit.packets, seen.packets)));
             }
-            knock_all(knocks, POLL).await;
+            self.control.backend().knock(knocks, POLL).await;
         }
     }
 
@@ -323,7 +313,9 @@ impl<B: Backend> NetworkInjector<B> {
                 && let Some(&knock) = knocks.first()
             {
                 // A second's worth and 64 KiB are in the bucket, and it is filled up meanwhile.
-                filling = Some(tokio::spawn(async move { push(&knock, bytes_per_second * 4 + 1_000_000).await }));
+                let control = Arc::clone(&self.control);
+                let bytes = bytes_per_second * 4 + 1_000_000;
+                filling = Some(tokio::spawn(async move { control.backend().fill(knock, bytes).await }));
             }
             tokio::time::sleep(POLL).await;
         };
@@ -334,16 +326,9 @@ impl<B: Backend> NetworkInjector<B> {
     }
 
     /// What the newest fault has counted.
-    async fn counts(&mut self) -> Result<Counts, StepProblem> {
-        let fault = self.in_force.last_mut().expect("it was just imposed");
-        let guard = fault.guard.take().ok_or_else(|| StepProblem::Harness(format!("`{}` is not imposed", fault.name)))?;
-        let (guard, counts) = blocking(move || {
-            let counts = guard.counts();
-            (guard, counts)
-        })
-        .await?;
-        self.in_force.last_mut().expect("it was just imposed").guard = Some(guard);
-        counts.map_err(|error| harness(&error))
+    async fn counts(&self) -> Result<Counts, StepProblem> {
+        let fault = self.in_force.last().expect("it was just imposed");
+        self.control.backend().counts(&fault.rule).await.map_err(|error| harness(&error))
     }
 
     /// Whether connections can be made across a fault that was lifted, where no other one hits them.
@@ -360,7 +345,7 @@ impl<B: Backend> NetworkInjector<B> {
         }
         let deadline = Instant::now() + OPEN_WITHIN;
         loop {
-            let heard = knock_all(&knocks, SILENCE).await;
+            let heard = self.control.backend().knock(&knocks, SILENCE).await;
             let mut shut = None;
             for (knock, heard) in knocks.iter().zip(heard) {
                 // Behind an open link a server that is not running refuses.
@@ -413,9 +398,4 @@ fn connected(links: &Pairs<NodeNo>, now: &Snapshot) -> Result<(), String> {
 
 fn harness(error: &NetworkError) -> StepProblem {
     StepProblem::Harness(error.to_string())
-}
-
-/// nft takes some milliseconds, which must not hold up the runtime's threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StepProblem> {
-    spawn_blocking(work).await.map_err(|error| StepProblem::Harness(format!("the network's thread: {error}")))
 }

@@ -5,7 +5,8 @@
 //! - [`rules`]: plain settings, rendered as an nft ruleset (pure; containers use it too);
 //! - [`nft`]: runs the program and reads its counters;
 //! - [`Network`]: the rules in force in the sandbox; [`Imposed`]: one of them, lifted when dropped;
-//! - [`netem`]: whether packets can be delayed here.
+//! - [`netem`]: whether packets can be delayed here;
+//! - [`knock`]: connections that are tried across a link.
 //!
 //! How a run uses it:
 //!
@@ -37,6 +38,7 @@
 //! has none: [`Imposed::lift`] returns the last. Nothing ever has to be cleaned up after a crash:
 //! the rules are in the sandbox's network namespace and end with it.
 
+pub mod knock;
 pub mod netem;
 pub mod nft;
 pub mod rules;
@@ -55,6 +57,9 @@ use crate::sandbox::Inside;
 /// Why a network fault could not be imposed, read or lifted.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
+    /// There is nothing to impose it on.
+    #[error("there is no network whose links could be cut: the run is outside of the sandbox")]
+    NoNetwork,
     /// There is no nft program.
     #[error("nft is not installed (hint: `apt-get install nftables`, or your system's package of that name)")]
     NoNft,
@@ -83,6 +88,9 @@ pub enum NetworkError {
     /// The rule itself is not possible.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// A container in whose network it was to be could not do its part.
+    #[error("{0}")]
+    Container(String),
     /// The rule was lifted by [`Network::heal_all`], or somebody else changed the table.
     #[error("network fault `{0}` is not in force any more")]
     Gone(String),
@@ -95,6 +103,20 @@ pub struct Counts {
     pub seen: Count,
     /// Of these, the ones that it dropped or refused.
     pub hit: Count,
+}
+
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { seen: self.seen + other.seen, hit: self.hit + other.hit }
+    }
+}
+
+impl From<crate::cluster::docker::DockerError> for NetworkError {
+    fn from(error: crate::cluster::docker::DockerError) -> Self {
+        Self::Container(error.to_string())
+    }
 }
 
 /// The network of the sandbox. Clones are handles of the same.

@@ -8,7 +8,8 @@
 //! A packet is taken where it arrives, after it was sent: the sender's kernel notices nothing, as
 //! with a broken wire (dropped on the `output` hook, it would tell the sending socket). So a pair is
 //! enforced by the host of its second address. Where all addresses share one network namespace, as
-//! in the sandbox, that is one ruleset; with a namespace for each host, give the same ruleset to each.
+//! in the sandbox, that is one ruleset; with a namespace for each host, give each host its own pairs, and
+//! let those whose second address has no namespace of ours be enforced at the first ([`Hook::Output`]).
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -50,6 +51,17 @@ pub enum Effect {
     },
 }
 
+/// Where packets are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hook {
+    /// Where they arrive.
+    #[default]
+    Input,
+    /// Where they leave. The sending socket is told; TCP takes that for congestion and sends again.
+    Output,
+}
+
 /// One network fault.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -64,6 +76,9 @@ pub struct Rule {
     pub only: Only,
     /// What happens to it.
     pub effect: Effect,
+    /// Where.
+    #[serde(default)]
+    pub hook: Hook,
 }
 
 /// A rule that cannot be.
@@ -106,7 +121,7 @@ impl Rule {
             }
         };
         let pairs = pairs.iter().copied().filter(wanted).collect();
-        let rule = Self { name: name.into(), pairs, only, effect };
+        let rule = Self { name: name.into(), pairs, only, effect, hook: Hook::Input };
         rule.validate()?;
         Ok(rule)
     }
@@ -197,7 +212,11 @@ fn body(text: &mut String, rule: &Rule) {
     for line in effect(rule.effect, &hit) {
         writeln!(text, "    {line}").expect("a string takes text");
     }
-    writeln!(text, "  }}\n  chain fault-{name} {{\n    type filter hook input priority 0; policy accept;")
+    let hook = match rule.hook {
+        Hook::Input => "input",
+        Hook::Output => "output",
+    };
+    writeln!(text, "  }}\n  chain fault-{name} {{\n    type filter hook {hook} priority 0; policy accept;")
         .expect("a string takes text");
     for port in ports {
         writeln!(text, "    ip saddr . ip daddr @fault-{name}.pairs {port}goto fault-{name}.effect")

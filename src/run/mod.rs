@@ -13,6 +13,7 @@ use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::cluster::docker::{Docker, Engine};
 use crate::cluster::form::{FormError, form};
 use crate::cluster::local::Local;
 use crate::cluster::watch::Watch;
@@ -34,17 +35,30 @@ pub struct Options {
     pub folder: PathBuf,
     /// Whether data directories are kept, under `folder/data`.
     pub keep: bool,
-    /// Where data directories go that are not kept: [`Inside::scratch`](crate::sandbox::Inside::scratch),
-    /// or None, outside of the sandbox, for the system's temporary directory.
-    pub scratch: Option<PathBuf>,
-    /// The network whose links can be cut; None outside of the sandbox, where a plan with network
-    /// faults ([`Plan::needs_network_faults`]) is not to be run.
-    pub network: Option<Network>,
+    /// What runs the nodes.
+    pub place: Place,
     /// Becomes `Some("SIGINT")` and the like when the run is to end; it then heals, reads back,
     /// tears down and returns what it has.
     pub stop: Receiver<Option<String>>,
     /// Is shown everything as it happens. It must return at once.
     pub watcher: Arc<dyn Fn(Notice<'_>) + Send + Sync>,
+}
+
+/// What runs the nodes of a run, and with what.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// Processes of this machine.
+    Local {
+        /// Where data directories go that are not kept:
+        /// [`Inside::scratch`](crate::sandbox::Inside::scratch), or None, outside of the sandbox, for the
+        /// system's temporary directory.
+        scratch: Option<PathBuf>,
+        /// The network whose links can be cut; None outside of the sandbox, where a plan with network
+        /// faults ([`Plan::needs_network_faults`]) is not to be run.
+        network: Option<Network>,
+    },
+    /// Containers of an engine. The server is one that [`Engine::server`] found.
+    Docker(Engine),
 }
 
 /// What a watcher is shown.
@@ -116,13 +130,27 @@ struct Run<B> {
 
 /// Runs a plan on a server. What went wrong in a step is in the history, not in the error.
 pub async fn run(plan: Plan, server: Server, options: Options) -> Result<History, RunError> {
-    let backend = Arc::new(Local::prepare(&plan, &server, &options.folder, options.keep, options.scratch.as_deref())?);
+    let (folder, keep) = (options.folder.clone(), options.keep);
+    match options.place.clone() {
+        Place::Local { scratch, network } => {
+            let backend = Local::prepare(&plan, &server, &folder, keep, scratch.as_deref(), network)?;
+            run_on(backend, plan, server, options).await
+        }
+        Place::Docker(engine) => {
+            let backend = Docker::prepare(&engine, &plan, &server, &folder, keep).await?;
+            run_on(backend, plan, server, options).await
+        }
+    }
+}
+
+async fn run_on<B: Backend>(backend: B, plan: Plan, server: Server, options: Options) -> Result<History, RunError> {
+    let backend = Arc::new(backend);
     let header = Header {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         plan: plan.clone(),
         server: server.clone(),
-        host: host(),
+        host: host(B::NAME),
         started_at: humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string(),
     };
     let watcher = Arc::clone(&options.watcher);
@@ -143,7 +171,6 @@ pub async fn run(plan: Plan, server: Server, options: Options) -> Result<History
             Arc::clone(&control),
             Arc::clone(&journal),
             ids,
-            options.network,
             (shards, clients),
         ),
         plan,
@@ -254,11 +281,11 @@ async fn mind_the_clock(journal: Arc<Journal>, watcher: Arc<dyn Fn(Notice<'_>) +
     }
 }
 
-fn host() -> Host {
+fn host(backend: &str) -> Host {
     let release = nix::sys::utsname::uname().map_or_else(
         |_| std::env::consts::OS.to_owned(),
         |name| format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()),
     );
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Host { os: release, cores, backend: "local".to_owned() }
+    Host { os: release, cores, backend: backend.to_owned() }
 }

@@ -3,13 +3,14 @@
 mod addresses;
 mod keeper;
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,9 +19,13 @@ pub use addresses::MAX_NODES;
 use addresses::Reservation;
 use keeper::ScratchDir;
 
+use super::config::configuration;
 use super::{Backend, BackendError, ProcessState};
+use crate::network::knock::{self, Heard, Knock};
+use crate::network::rules::Rule;
+use crate::network::{Counts, Imposed, Network, NetworkError};
 use crate::plan::Plan;
-use crate::server::{Server, harness_options};
+use crate::server::Server;
 use crate::units::{ClientNo, NodeNo};
 
 /// A cluster of processes.
@@ -31,6 +36,14 @@ pub struct Local {
     nodes: Vec<Node>,
     logs: PathBuf,
     scratch: Mutex<Option<ScratchDir>>,
+    links: Links,
+}
+
+/// The network whose links can be cut, and the rules of this cluster in force there, by name.
+#[derive(Debug, Clone)]
+struct Links {
+    network: Option<Network>,
+    imposed: Arc<Mutex<BTreeMap<String, Imposed>>>,
 }
 
 #[derive(Debug)]
@@ -70,12 +83,14 @@ impl Local {
     /// Reserves addresses and writes a directory and a configuration for each node of the plan; logs
     /// go to `folder/logs`; data to `folder/data` with `keep`, otherwise to a directory of this run in
     /// `scratch`, a file system that ends with the harness, or, without one, among the temporary ones.
+    /// Network faults are imposed on `network`, if there is one.
     pub fn prepare(
         plan: &Plan,
         server: &Server,
         folder: &Path,
         keep: bool,
         scratch: Option<&Path>,
+        network: Option<Network>,
     ) -> Result<Self, BackendError> {
         let reservation = addresses::reserve(plan.nodes.len())?;
         let logs = folder.join("logs");
@@ -96,7 +111,8 @@ impl Local {
                 .map_err(|source| io(format!("cannot write {}", config.display()), source))?;
             nodes.push(Node { config, dir, process: Mutex::new(Process::Never) });
         }
-        Ok(Self { server: server.clone(), reservation, nodes, logs, scratch: Mutex::new(scratch) })
+        let links = Links { network, imposed: Arc::default() };
+        Ok(Self { server: server.clone(), reservation, nodes, logs, scratch: Mutex::new(scratch), links })
     }
 
     fn node(&self, node: NodeNo) -> &Node {
@@ -133,6 +149,22 @@ impl Local {
     }
 }
 
+impl Links {
+    /// nft takes some milliseconds, which must not hold up the runtime's threads. Whoever stops waiting has it
+    /// done all the same.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Network, &mut BTreeMap<String, Imposed>) -> Result<T, NetworkError> + Send + 'static,
+    ) -> Result<T, NetworkError> {
+        let Self { network, imposed } = self.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let network = network.ok_or(NetworkError::NoNetwork)?;
+            work(&network, &mut imposed.lock().expect("no holder panics"))
+        });
+        done.await.expect("it does not panic")
+    }
+}
+
 /// A run that panics or is dropped half-way leaves no server behind either.
 impl Drop for Local {
     fn drop(&mut self) {
@@ -141,6 +173,8 @@ impl Drop for Local {
 }
 
 impl Backend for Local {
+    const NAME: &'static str = "local";
+
     fn size(&self) -> usize {
         self.nodes.len()
     }
@@ -213,32 +247,40 @@ impl Backend for Local {
         tail(&self.log_path(node), lines).unwrap_or_default()
     }
 
+    async fn impose(&self, rule: Rule) -> Result<(), NetworkError> {
+        self.links.with(move |network, imposed| {
+            let imposition = network.impose(rule)?;
+            imposed.insert(imposition.rule().name.clone(), imposition);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn counts(&self, name: &str) -> Result<Counts, NetworkError> {
+        let name = name.to_owned();
+        self.links.with(move |_, imposed| imposed.get(&name).ok_or(NetworkError::Gone(name))?.counts()).await
+    }
+
+    async fn lift(&self, name: &str) -> Result<(), NetworkError> {
+        let name = name.to_owned();
+        self.links.with(move |_, imposed| imposed.remove(&name).map_or(Ok(()), |rule| rule.lift().map(drop))).await
+    }
+
+    async fn knock(&self, knocks: &[Knock], within: Duration) -> Vec<Heard> {
+        knock::knock_all(knocks, within).await
+    }
+
+    async fn fill(&self, knock: Knock, bytes: u64) {
+        // Its end shows in the counters, or does not.
+        let _ = knock::push(&knock, bytes).await;
+    }
+
     async fn tear_down(&self) {
         self.kill_all();
         // Its end waits for a shell that removes files; that must not hold up the runtime's thread.
         let scratch = self.scratch.lock().expect("no holder panics").take();
         let _ = tokio::task::spawn_blocking(move || drop(scratch)).await;
     }
-}
-
-fn configuration(plan: &Plan, server: &Server, addr: SocketAddr, dir: &Path) -> String {
-    let mut text = format!(
-        "port {}\ndaemonize no\ndir \"{}\"\ncluster-enabled yes\ncluster-config-file nodes.conf\n",
-        addr.port(),
-        dir.display()
-    );
-    for (name, value) in harness_options(server.version, addr.ip()) {
-        if !plan.config.contains_key(name) {
-            writeln!(text, "{name} {value}").expect("a string takes any text");
-        }
-    }
-    for (name, value) in &plan.config {
-        // An empty value has to be quoted to be a word at all; any other stands as it was written,
-        // since many directives take several words.
-        let value = if value.0.is_empty() { "\"\"" } else { &value.0 };
-        writeln!(text, "{name} {value}").expect("a string takes any text");
-    }
-    text
 }
 
 async fn is_stopped(pid: u32) -> bool {

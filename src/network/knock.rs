@@ -14,7 +14,7 @@ use crate::units::NodeNo;
 
 /// A connection to be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Knock {
+pub struct Knock {
     /// Where it comes from.
     pub from: Ipv4Addr,
     /// Where it goes to.
@@ -31,7 +31,7 @@ impl std::fmt::Display for Knock {
 
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Heard {
+pub enum Heard {
     /// It was made. On one machine the kernel does that, whatever the server is doing.
     Open,
     /// It was refused: by a rule, or since nobody listens.
@@ -54,7 +54,7 @@ impl std::fmt::Display for Heard {
 }
 
 /// Tries connections, all at once.
-pub(super) async fn knock_all(knocks: &[Knock], within: Duration) -> Vec<Heard> {
+pub async fn knock_all(knocks: &[Knock], within: Duration) -> Vec<Heard> {
     join_all(knocks.iter().map(|knock| async move {
         match timeout(within, open(knock)).await {
             Ok(Ok(_)) => Heard::Open,
@@ -67,7 +67,7 @@ pub(super) async fn knock_all(knocks: &[Knock], within: Duration) -> Vec<Heard> 
 }
 
 /// How long PING takes on an open connection, at most `within`.
-pub(super) async fn round_trip(knock: &Knock, within: Duration) -> Result<Duration, String> {
+pub async fn round_trip(knock: &Knock, within: Duration) -> Result<Duration, String> {
     let measured = timeout(within, async {
         let mut stream = open(knock).await?;
         let asked = Instant::now();
@@ -84,7 +84,7 @@ pub(super) async fn round_trip(knock: &Knock, within: Duration) -> Result<Durati
 
 /// Sends so many bytes over a link, to be echoed, as far as it takes them. Ends with the connection,
 /// or is dropped when enough was seen.
-pub(super) async fn push(knock: &Knock, bytes: u64) -> std::io::Result<()> {
+pub async fn push(knock: &Knock, bytes: u64) -> std::io::Result<()> {
     const CHUNK: usize = 16 * 1024;
     let (mut read, mut write) = open(knock).await?.into_split();
     let reading = async {
@@ -116,7 +116,7 @@ async fn open(knock: &Knock) -> std::io::Result<TcpStream> {
 }
 
 /// At most so many of a list, evenly chosen.
-pub(super) fn sample<T: Copy>(all: &[T], most: usize) -> Vec<T> {
+pub fn sample<T: Copy>(all: &[T], most: usize) -> Vec<T> {
     let step = all.len().div_ceil(most).max(1);
     all.iter().copied().step_by(step).collect()
 }

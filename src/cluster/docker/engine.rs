@@ -1,0 +1,255 @@
+//! The container engine: reaching it, what it can do, its images.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use testcontainers::bollard::Docker as Client;
+use testcontainers::bollard::errors::Error;
+use testcontainers::bollard::models::{ContainerCreateBody, HostConfig};
+use testcontainers::bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, LogsOptions, RemoveContainerOptions, StartContainerOptions,
+    WaitContainerOptions,
+};
+use testcontainers::core::client::{ClientError, docker_client_instance};
+use tokio::time::timeout;
+
+use super::collect::{self, Collected};
+use super::owner::Owner;
+use super::sidecar::NETFAULT_IMAGE;
+use super::{DockerError, api, new_run};
+use crate::server::{Asked, Flavour, Server, Version};
+
+/// An engine that answers at all does so by then.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Prints the server's program and what it says of its version.
+const VERSION_SCRIPT: &str = "for program in valkey-server redis-server; do \
+    if command -v $program >/dev/null; then echo $program; exec $program --version; fi; done; exit 127";
+
+/// An engine that answers. Clones are handles of the same.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(super) client: Client,
+    /// What it calls itself.
+    pub about: String,
+    /// Runs every server from this image, whatever the suite asks for.
+    pub image: Option<String>,
+    /// The image of sidecars.
+    pub netfault_image: String,
+}
+
+impl Engine {
+    /// Reaches the engine that `DOCKER_HOST` or testcontainers' own settings name, or the usual one.
+    pub async fn connect(image: Option<String>, netfault_image: Option<String>) -> Result<Self, DockerError> {
+        let client = docker_client_instance().await.map_err(|error| unreachable(&error))?;
+        let answer = timeout(ANSWERS_WITHIN, client.version()).await;
+        let version = match answer {
+            Err(_) => return Err(DockerError::Absent { reason: format!("no answer within {ANSWERS_WITHIN:?}") }),
+            Ok(Err(error)) => return Err(unreachable(&ClientError::Init(error))),
+            Ok(Ok(version)) => version,
+        };
+        let api_version = version.api_version.unwrap_or_default();
+        if number(&api_version) < number("1.41") {
+            return Err(DockerError::TooOld { api_version });
+        }
+        let info = client.info().await.map_err(api("asking the engine about itself"))?;
+        let rootless = info.security_options.iter().flatten().any(|option| option.contains("rootless"));
+        if rootless || !cfg!(target_os = "linux") {
+            let reason = if rootless { "it is rootless" } else { "it runs in a virtual machine" };
+            return Err(DockerError::Unreachable { reason: reason.to_owned() });
+        }
+        let about = format!("engine {} (API {api_version})", version.version.unwrap_or_default());
+        let netfault_image = netfault_image.unwrap_or_else(|| NETFAULT_IMAGE.to_owned());
+        Ok(Self { client, about, image, netfault_image })
+    }
+
+    /// Removes what dead owners left.
+    pub async fn collect_dead(&self) -> Result<Collected, DockerError> {
+        collect::dead(&self.client).await.map_err(api("looking for what dead owners left"))
+    }
+
+    /// Removes what this process left.
+    pub async fn collect_own(&self) -> Result<Collected, DockerError> {
+        collect::own(&self.client).await.map_err(api("looking for what this process left"))
+    }
+
+    /// The server in the image for what a suite asks for; the image is pulled if it is not here. `notice` is
+    /// told, a line each, of what takes time.
+    pub async fn server(&self, asked: &str, notice: &dyn Fn(&str)) -> Result<Server, DockerError> {
+        let image = self.image_of(asked)?;
+        self.have(&image, notice).await?;
+        let (program, version) = self.version_of(&image).await?;
+        if let (None, Ok(Asked::Version(wanted))) = (&self.image, asked.parse())
+            && !wanted.accepts(version)
+        {
+            return Err(DockerError::Image { image, reason: format!("it holds {version}, and {wanted} was asked for") });
+        }
+        Ok(Server {
+            asked: self.image.clone().unwrap_or_else(|| asked.to_owned()),
+            version,
+            path: PathBuf::from(program),
+            origin: format!("image {image}"),
+            library_path: None,
+        })
+    }
+
+    /// The image that a suite's server is started from: official names, unless one was given.
+    pub(super) fn image_of(&self, asked: &str) -> Result<String, DockerError> {
+        match &self.image {
+            Some(image) => Ok(image.clone()),
+            None => official_image(asked),
+        }
+    }
+
+    /// Why no network faults can be imposed, with a hint.
+    pub async fn network_obstacle(&self) -> Option<String> {
+        match self.client.inspect_image(&self.netfault_image).await {
+            Ok(_) => None,
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Some(format!(
+                "no image `{}` for network faults in containers (hint: `docker build -t {NETFAULT_IMAGE} -f \
+                 docker/netfault.Dockerfile docker`, or name another with --netfault-image)",
+                self.netfault_image
+            )),
+            Err(error) => Some(format!("image `{}`: {error}", self.netfault_image)),
+        }
+    }
+
+    async fn have(&self, image: &str, notice: &dyn Fn(&str)) -> Result<(), DockerError> {
+        match self.client.inspect_image(image).await {
+            Ok(_) => return Ok(()),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
+            Err(error) => return Err(api(format!("looking for image {image}"))(error)),
+        }
+        notice(&format!("pulling image {image}"));
+        let options = CreateImageOptionsBuilder::default().from_image(image).build();
+        let mut pulling = Box::pin(self.client.create_image(Some(options), None, None));
+        while let Some(progress) = pulling.next().await {
+            progress.map_err(|error| DockerError::NoImage { image: image.to_owned(), reason: error.to_string() })?;
+        }
+        Ok(())
+    }
+
+    /// Asks the server in an image for its version, in a container of its own.
+    async fn version_of(&self, image: &str) -> Result<(String, Version), DockerError> {
+        let run = new_run();
+        let name = format!("slotquake-{run}-version");
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            entrypoint: Some(vec!["sh".to_owned(), "-c".to_owned(), VERSION_SCRIPT.to_owned()]),
+            cmd: Some(Vec::new()),
+            labels: Some(Owner::this_process().labels(&run)),
+            host_config: Some(HostConfig { network_mode: Some("none".to_owned()), ..Default::default() }),
+            ..Default::default()
+        };
+        let printed = self.printed(&name, body).await;
+        let force = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        // What stays is removed by the next run.
+        let _ = self.client.remove_container(&name, Some(force)).await;
+        let printed = printed.map_err(api(format!("asking image {image} for its version")))?;
+        let (program, banner) = printed.split_once('\n').unwrap_or((&printed, ""));
+        match Version::from_banner(banner) {
+            Some(version) => Ok((program.trim().to_owned(), version)),
+            None => Err(DockerError::Image {
+                image: image.to_owned(),
+                reason: format!("it holds neither a Redis nor a Valkey server; asked, it says `{}`", printed.trim()),
+            }),
+        }
+    }
+
+    async fn printed(&self, name: &str, body: ContainerCreateBody) -> Result<String, Error> {
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        self.client.create_container(Some(options), body).await?;
+        self.client.start_container(name, None::<StartContainerOptions>).await?;
+        let mut ends = Box::pin(self.client.wait_container(name, None::<WaitContainerOptions>));
+        // Its status is an error here; what it printed says more.
+        while ends.next().await.is_some() {}
+        self.logs(name, "all").await
+    }
+
+    /// What a container printed: its last lines, or `all`.
+    pub(super) async fn logs(&self, container: &str, tail: &str) -> Result<String, Error> {
+        let options = LogsOptions { stdout: true, stderr: true, tail: tail.to_owned(), ..Default::default() };
+        let mut output = Box::pin(self.client.logs(container, Some(options)));
+        let mut bytes = Vec::new();
+        while let Some(part) = output.next().await {
+            bytes.extend_from_slice(&part?.into_bytes());
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// Where a flavour's images are.
+fn official_image(asked: &str) -> Result<String, DockerError> {
+    match asked.parse() {
+        Ok(Asked::Version(wanted)) => Ok(match wanted.flavour {
+            Flavour::Redis => wanted.to_string(),
+            Flavour::Valkey => format!("valkey/{wanted}"),
+        }),
+        Ok(Asked::Path(_)) => Err(DockerError::Asked {
+            asked: asked.to_owned(),
+            reason: "a binary of this machine is not in any image".to_owned(),
+        }),
+        Err(error) => Err(DockerError::Asked { asked: asked.to_owned(), reason: error.to_string() }),
+    }
+}
+
+fn number(version: &str) -> (u32, u32) {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+/// No engine, or one that does not let us in.
+fn unreachable(error: &ClientError) -> DockerError {
+    let reason = chain(error);
+    if reason.contains("ermission denied") {
+        return DockerError::NotPermitted { reason };
+    }
+    DockerError::Absent { reason }
+}
+
+/// An error with all that caused it: the outermost alone often says nothing.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
+}
+
+/// Labels as the engine takes them.
+pub(super) type Labels = HashMap<String, String>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_come_from_the_official_images() {
+        for (asked, expected) in [
+            ("redis:6.2", Ok("redis:6.2")),
+            ("redis:7.2.4", Ok("redis:7.2.4")),
+            ("valkey:9.1", Ok("valkey/valkey:9.1")),
+            ("/usr/bin/redis-server", Err("not in any image")),
+            ("radis:6.2", Err("names no server")),
+        ] {
+            match (official_image(asked), expected) {
+                (Ok(image), Ok(expected)) => assert_eq!(image, expected),
+                (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+                (found, _) => panic!("{asked}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn versions_of_the_interface_compare_by_number() {
+        assert!(number("1.9") < number("1.41"));
+        assert!(number("2.0") > number("1.41"));
+    }
+}

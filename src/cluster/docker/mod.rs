@@ -1,0 +1,718 @@
+//! The docker backend: each node is a container with an address of its own on a network of the cluster.
+//!
+//! A node's address belongs to an anchor, a container that only sleeps, and the server's container joins the
+//! anchor's network, as in a pod of Kubernetes. So the address survives when the server is stopped, a dead
+//! server's port refuses connections as it does on one machine (rather than the whole address falling silent),
+//! and rules of a network fault, which are in the anchor's namespace, stay in force over a restart without a
+//! moment in between.
+
+mod collect;
+mod engine;
+mod owner;
+mod sidecar;
+mod subnet;
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::{join_all, try_join_all};
+use testcontainers::bollard::Docker as Client;
+use testcontainers::bollard::errors::Error;
+use testcontainers::bollard::models::{
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, Ipam, IpamConfig, NetworkCreateRequest,
+    NetworkingConfig, VolumeCreateRequest,
+};
+use testcontainers::bollard::query_parameters::{
+    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, InspectContainerOptions, KillContainerOptions,
+    ListNetworksOptions, StartContainerOptions,
+};
+use testcontainers::core::Mount;
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{CopyTargetOptions, GenericImage, ImageExt};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Mutex;
+
+pub use collect::Collected;
+pub use engine::Engine;
+pub use owner::{Owner, RUN_LABEL, TOOL, TOOL_LABEL};
+pub use sidecar::NETFAULT_IMAGE;
+
+use engine::Labels;
+use sidecar::Sidecar;
+use subnet::Subnet;
+
+use super::config::configuration;
+use super::{Backend, BackendError, ProcessState};
+use crate::network::knock::{self, Heard, Knock};
+use crate::network::rules::{self, DATA_PORT, Hook, Rule};
+use crate::network::{Counts, NetworkError, nft};
+use crate::plan::Plan;
+use crate::server::Server;
+use crate::units::{ClientNo, NodeNo};
+
+const DATA: &str = "/data";
+const CONFIG: &str = "/etc/slotquake/node.conf";
+
+/// How long what fills a narrow link goes on by itself.
+const FILL_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long a run that panics may take to be cleaned up after.
+const CLEANUP_WITHIN: Duration = Duration::from_secs(30);
+
+/// Why the engine could not do its part.
+#[derive(Debug, thiserror::Error)]
+pub enum DockerError {
+    /// No engine answers.
+    #[error("no container engine answers: {reason} (hint: install Docker and start it, or set DOCKER_HOST)")]
+    Absent {
+        /// What was tried.
+        reason: String,
+    },
+    /// It answers others only.
+    #[error(
+        "the container engine lets this user do nothing: {reason} (hint: `sudo usermod -aG docker $USER` and log in again)"
+    )]
+    NotPermitted {
+        /// What it said.
+        reason: String,
+    },
+    /// It lacks what is needed.
+    #[error("the container engine speaks API {api_version}, and 1.41 is needed (hint: Docker 20.10 or newer)")]
+    TooOld {
+        /// What it speaks.
+        api_version: String,
+    },
+    /// Containers' addresses lead nowhere from here.
+    #[error("containers of this engine cannot be reached by their addresses: {reason} (hint: use Docker on Linux as a system service)")]
+    Unreachable {
+        /// Why.
+        reason: String,
+    },
+    /// What was asked for is in no image.
+    #[error("`{asked}` cannot run in a container: {reason} (hint: `--server redis:6.2`, or any --image)")]
+    Asked {
+        /// As typed.
+        asked: String,
+        /// Why.
+        reason: String,
+    },
+    /// It is not here, and no registry gave it.
+    #[error(
+        "image `{image}` is not here, and pulling it failed: {reason} (hint: `docker load` it, name another with --image, \
+         or, in slotquake's source, build a small one with `ci/images`)"
+    )]
+    NoImage {
+        /// Its name.
+        image: String,
+        /// What the engine said.
+        reason: String,
+    },
+    /// It is not what was asked for.
+    #[error("image `{image}`: {reason}")]
+    Image {
+        /// Its name.
+        image: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No addresses for a network.
+    #[error("no subnet is free for the cluster's network, of 10.213.0.0/23 and the {tried} that follow: {reason} (hint: `slotquake gc`, `docker network prune`)")]
+    Subnets {
+        /// How many were tried.
+        tried: usize,
+        /// What the engine said last.
+        reason: String,
+    },
+    /// More nodes or clients than a network has addresses.
+    #[error("{count} {what} are more than the {most} that fit into a network of containers")]
+    TooMany {
+        /// Nodes or clients.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many fit.
+        most: usize,
+    },
+    /// A sidecar could not do its part.
+    #[error("sidecar {name}: {reason}")]
+    Sidecar {
+        /// Its container.
+        name: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// Anything else.
+    #[error("{what}: {reason}")]
+    Api {
+        /// What was tried.
+        what: String,
+        /// What the engine said.
+        reason: String,
+    },
+}
+
+fn api(what: impl Into<String>) -> impl FnOnce(Error) -> DockerError {
+    let what = what.into();
+    move |error| DockerError::Api { what, reason: error.to_string() }
+}
+
+/// A name for a run that no other has.
+fn new_run() -> String {
+    // The hasher's keys are the random numbers that std has.
+    format!("{:08x}", RandomState::new().hash_one("run") as u32)
+}
+
+/// A cluster of containers.
+#[derive(Debug)]
+pub struct Docker {
+    engine: Engine,
+    run: Guard,
+    labels: Labels,
+    image: (String, String),
+    subnet: Subnet,
+    nodes: Vec<Node>,
+    clients: usize,
+    logs: PathBuf,
+    /// Where data is kept, if it is.
+    data: Option<PathBuf>,
+    faults: Mutex<Faults>,
+}
+
+#[derive(Debug)]
+struct Node {
+    addr: SocketAddr,
+    anchor: String,
+    server: String,
+    volume: String,
+    program: String,
+    config: String,
+    /// Whether the server's container is there.
+    created: AtomicBool,
+    sidecar: Option<Sidecar>,
+}
+
+/// Network faults by name: the rules of each node.
+#[derive(Debug, Default)]
+struct Faults {
+    imposed: u64,
+    in_force: BTreeMap<String, Vec<(usize, Rule)>>,
+}
+
+/// Removes everything of a run when it is dropped while armed: after a panic, or an error half-way.
+#[derive(Debug)]
+struct Guard {
+    run: String,
+    client: Client,
+    armed: AtomicBool,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.armed.load(Ordering::Relaxed) {
+            return;
+        }
+        let (run, client) = (self.run.clone(), self.client.clone());
+        // On a thread with a runtime of its own: this may be the end of the one that we are in.
+        let cleaning = std::thread::spawn(move || {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+            // What cannot be removed is left to the next run.
+            let _ = runtime.block_on(async { tokio::time::timeout(CLEANUP_WITHIN, collect::run(&client, &run)).await });
+        });
+        let _ = cleaning.join();
+    }
+}
+
+impl Docker {
+    /// Makes the network, and for each node of the plan a volume and a container that holds its address; logs go
+    /// to `folder/logs`, and with `keep` the data of each node to an archive in `folder/data`.
+    pub async fn prepare(
+        engine: &Engine,
+        plan: &Plan,
+        server: &Server,
+        folder: &Path,
+        keep: bool,
+    ) -> Result<Self, BackendError> {
+        let clients = usize::from(plan.workload.clients);
+        for (what, count, most) in
+            [("nodes", plan.nodes.len(), subnet::MAX_NODES), ("clients", clients, subnet::MAX_CLIENTS)]
+        {
+            if count > most {
+                return Err(DockerError::TooMany { what, count, most }.into());
+            }
+        }
+        let run = new_run();
+        let logs = folder.join("logs");
+        std::fs::create_dir_all(&logs)
+            .map_err(|source| BackendError::Io { what: format!("cannot make {}", logs.display()), source })?;
+        let labels = Owner::this_process().labels(&run);
+        let guard = Guard { run: run.clone(), client: engine.client.clone(), armed: AtomicBool::new(true) };
+        let subnet = make_network(engine, &run, &labels).await?;
+        let nodes = plan.nodes.iter().map(|planned| {
+            let addr = SocketAddr::from((subnet.node(planned.node.index()), DATA_PORT));
+            let name = format!("slotquake-{run}-{}", planned.node);
+            Node {
+                addr,
+                anchor: format!("{name}-net"),
+                volume: format!("{name}-data"),
+                server: name,
+                program: server.path.display().to_string(),
+                config: configuration(plan, server, addr, Path::new(DATA)),
+                created: AtomicBool::new(false),
+                sidecar: None,
+            }
+        });
+        let image = engine.image.clone().map_or_else(|| engine.image_of(&server.asked), Ok)?;
+        let mut docker = Self {
+            engine: engine.clone(),
+            run: guard,
+            labels,
+            image: name_and_tag(&image),
+            subnet,
+            nodes: nodes.collect(),
+            clients: 0,
+            logs,
+            data: keep.then(|| folder.join("data")),
+            faults: Mutex::default(),
+        };
+        try_join_all(docker.nodes.iter().map(|node| docker.anchor(node))).await?;
+        if plan.needs_network_faults() {
+            docker.prepare_faults(clients).await?;
+        }
+        Ok(docker)
+    }
+
+    /// Takes a node's address.
+    async fn anchor(&self, node: &Node) -> Result<(), DockerError> {
+        let client = &self.engine.client;
+        let volume = VolumeCreateRequest {
+            name: Some(node.volume.clone()),
+            labels: Some(self.labels.clone()),
+            ..Default::default()
+        };
+        client.create_volume(volume).await.map_err(api(format!("making volume {}", node.volume)))?;
+        let address = EndpointIpamConfig { ipv4_address: Some(node.addr.ip().to_string()), ..Default::default() };
+        let endpoint = EndpointSettings { ipam_config: Some(address), ..Default::default() };
+        let network = self.network();
+        let body = ContainerCreateBody {
+            image: Some(format!("{}:{}", self.image.0, self.image.1)),
+            hostname: Some(node.server.clone()),
+            entrypoint: Some(vec!["sleep".to_owned()]),
+            cmd: Some(vec![u32::MAX.to_string()]),
+            labels: Some(self.labels.clone()),
+            host_config: Some(HostConfig { network_mode: Some(network.clone()), ..Default::default() }),
+            networking_config: Some(NetworkingConfig { endpoints_config: Some([(network, endpoint)].into()) }),
+            ..Default::default()
+        };
+        let what = || format!("starting container {}", node.anchor);
+        let options = CreateContainerOptionsBuilder::new().name(&node.anchor).build();
+        client.create_container(Some(options), body).await.map_err(api(what()))?;
+        client.start_container(&node.anchor, None::<StartContainerOptions>).await.map_err(api(what()))
+    }
+
+    fn network(&self) -> String {
+        format!("slotquake-{}", self.run.run)
+    }
+
+    /// Starts the sidecars, and gives each client an address of its own on the host's end of the network. Those
+    /// addresses go with the network.
+    async fn prepare_faults(&mut self, clients: usize) -> Result<(), DockerError> {
+        let (client, image) = (&self.engine.client, &self.engine.netfault_image);
+        let start = |name: String, network: String| {
+            let labels = self.labels.clone();
+            async move { Sidecar::start(client, image, &name, &network, labels).await }
+        };
+        let mut script = String::from("set -e");
+        for index in 0..clients {
+            script.push_str(&format!("\nip addr add {}/32 dev {}", self.subnet.client(index), bridge(&self.run.run)));
+        }
+        let host = async {
+            let host = start(format!("slotquake-{}-clients", self.run.run), "host".to_owned()).await?;
+            host.run(&script).await.map(drop)
+        };
+        let sidecars = try_join_all(
+            self.nodes.iter().map(|node| start(format!("{}-faults", node.server), format!("container:{}", node.anchor))),
+        );
+        let ((), sidecars) = futures_util::future::try_join(host, sidecars).await?;
+        for (node, sidecar) in self.nodes.iter_mut().zip(sidecars) {
+            node.sidecar = Some(sidecar);
+        }
+        self.clients = clients;
+        Ok(())
+    }
+
+    fn node(&self, node: NodeNo) -> &Node {
+        &self.nodes[node.index()]
+    }
+
+    fn node_at(&self, address: Ipv4Addr) -> Option<usize> {
+        self.nodes.iter().position(|node| node.addr.ip() == IpAddr::V4(address))
+    }
+
+    /// Makes the server's container and starts it.
+    async fn create(&self, node: &Node) -> Result<(), DockerError> {
+        let network = format!("container:{}", node.anchor);
+        // Only the owner of its directory can tell it to be there: an official image's start script goes on as
+        // another user.
+        let config = CopyTargetOptions::new(CONFIG).with_mode(0o644);
+        let request = GenericImage::new(self.image.0.clone(), self.image.1.clone())
+            .with_container_name(&node.server)
+            .with_labels(self.labels.clone())
+            .with_mount(Mount::volume_mount(&node.volume, DATA))
+            .with_copy_to(config, node.config.clone().into_bytes())
+            .with_cmd([node.program.as_str(), CONFIG])
+            // `with_network` would also make, and leave behind, a network of that name.
+            .with_host_config_modifier(move |host| {
+                host.network_mode = Some(network.clone());
+                host.publish_all_ports = Some(false);
+                host.port_bindings = None;
+            });
+        let container = request.start().await.map_err(|error| DockerError::Api {
+            what: format!("starting container {}", node.server),
+            reason: error.to_string(),
+        })?;
+        // It goes with everything else of the run; its own way to remove itself needs a runtime and blocks it.
+        std::mem::forget(container);
+        Ok(())
+    }
+
+    /// Does something with the server's container.
+    async fn act(&self, node: NodeNo, done: impl Future<Output = Result<(), Error>>) -> Result<(), BackendError> {
+        match done.await {
+            Ok(()) => Ok(()),
+            Err(Error::DockerResponseServerError { status_code: 404 | 409, message }) if message.contains("not running") => {
+                Err(BackendError::NotRunning(node))
+            }
+            Err(error) => Err(api(format!("{node}, container {}", self.node(node).server))(error).into()),
+        }
+    }
+
+    async fn signal(&self, node: NodeNo, signal: &str) -> Result<(), BackendError> {
+        if !self.node(node).created.load(Ordering::Relaxed) {
+            return Err(BackendError::NotRunning(node));
+        }
+        let options = KillContainerOptions { signal: signal.to_owned() };
+        self.act(node, self.engine.client.kill_container(&self.node(node).server, Some(options))).await
+    }
+
+    /// The parts of a rule by the node that enforces each: what comes to it, and what goes from it to clients,
+    /// for whom nobody else enforces anything.
+    fn placed(&self, rule: &Rule, number: u64) -> Vec<(usize, Rule)> {
+        let mut placed = Vec::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let comes = rule.pairs.iter().copied().filter(|(_, to)| node.addr.ip() == IpAddr::V4(*to)).collect();
+            let leaves = rule
+                .pairs
+                .iter()
+                .copied()
+                .filter(|(from, to)| node.addr.ip() == IpAddr::V4(*from) && self.node_at(*to).is_none())
+                .collect();
+            for (pairs, hook, name) in
+                [(comes, Hook::Input, format!("f{number}")), (leaves, Hook::Output, format!("f{number}-out"))]
+            {
+                let part = Rule { name, pairs, hook, ..rule.clone() };
+                if !part.pairs.is_empty() {
+                    placed.push((index, part));
+                }
+            }
+        }
+        placed
+    }
+
+    fn sidecar(&self, index: usize) -> Result<&Sidecar, NetworkError> {
+        self.nodes[index].sidecar.as_ref().ok_or_else(|| NetworkError::Container("there are no sidecars".to_owned()))
+    }
+
+    /// What a sidecar saw; without one, nothing was heard.
+    async fn knock_from(&self, index: usize, knocks: &[Knock], within: Duration) -> Vec<Heard> {
+        let to: Vec<_> = knocks.iter().map(|knock| knock.to).collect();
+        let heard = match self.sidecar(index) {
+            Ok(sidecar) => sidecar.knock(&to, within).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        heard.unwrap_or_else(|error| vec![Heard::Other(error); knocks.len()])
+    }
+
+    /// Writes what a node's containers hold and the report keeps.
+    async fn save(&self, number: NodeNo, node: &Node) {
+        if !node.created.load(Ordering::Relaxed) {
+            return;
+        }
+        let log = self.engine.logs(&node.server, "all").await.unwrap_or_else(|error| format!("no log: {error}\n"));
+        // The report is worth having without them; whoever misses a log sees that it is not there.
+        let _ = tokio::fs::write(self.logs.join(format!("{number}.log")), log).await;
+        let Some(data) = &self.data else { return };
+        let options = DownloadFromContainerOptionsBuilder::default().path(DATA).build();
+        let mut archive = Box::pin(self.engine.client.download_from_container(&node.server, Some(options)));
+        let _ = tokio::fs::create_dir_all(data).await;
+        if let Ok(mut file) = tokio::fs::File::create(data.join(format!("{number}.tar"))).await {
+            while let Some(Ok(part)) = archive.next().await {
+                if file.write_all(&part).await.is_err() {
+                    break;
+                }
+            }
+            let _ = file.flush().await;
+        }
+    }
+}
+
+impl Backend for Docker {
+    const NAME: &'static str = "docker";
+
+    fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
+    fn addr(&self, node: NodeNo) -> SocketAddr {
+        self.node(node).addr
+    }
+
+    fn client_ip(&self, client: ClientNo) -> Option<IpAddr> {
+        let index = usize::from(client.0).checked_sub(1)?;
+        (index < self.clients).then(|| self.subnet.client(index).into())
+    }
+
+    async fn start(&self, node: NodeNo) -> Result<(), BackendError> {
+        if matches!(self.state(node).await, ProcessState::Running { .. } | ProcessState::Paused { .. }) {
+            return Err(BackendError::AlreadyRunning(node));
+        }
+        let (own, client) = (self.node(node), &self.engine.client);
+        if own.created.swap(true, Ordering::Relaxed) {
+            return self.act(node, client.start_container(&own.server, None::<StartContainerOptions>)).await;
+        }
+        Ok(self.create(own).await?)
+    }
+
+    async fn terminate(&self, node: NodeNo) -> Result<(), BackendError> {
+        self.signal(node, "SIGTERM").await
+    }
+
+    async fn kill(&self, node: NodeNo) -> Result<(), BackendError> {
+        self.signal(node, "SIGKILL").await
+    }
+
+    async fn pause(&self, node: NodeNo) -> Result<(), BackendError> {
+        self.act(node, self.engine.client.pause_container(&self.node(node).server)).await
+    }
+
+    async fn resume(&self, node: NodeNo) -> Result<(), BackendError> {
+        self.act(node, self.engine.client.unpause_container(&self.node(node).server)).await
+    }
+
+    async fn state(&self, node: NodeNo) -> ProcessState {
+        let own = self.node(node);
+        if !own.created.load(Ordering::Relaxed) {
+            return ProcessState::Gone { how: "never started".to_owned() };
+        }
+        let inspected = self.engine.client.inspect_container(&own.server, None::<InspectContainerOptions>).await;
+        let state = match inspected {
+            Ok(container) => container.state.unwrap_or_default(),
+            Err(error) => return ProcessState::Gone { how: error.to_string() },
+        };
+        let pid = state.pid.unwrap_or_default() as u32;
+        match (state.paused, state.running) {
+            (Some(true), _) => ProcessState::Paused { pid },
+            (_, Some(true)) => ProcessState::Running { pid },
+            _ => {
+                let memory = if state.oom_killed == Some(true) { ", out of memory" } else { "" };
+                let error = state.error.filter(|error| !error.is_empty()).map_or_else(String::new, |text| format!(", {text}"));
+                ProcessState::Gone { how: format!("exit code {}{memory}{error}", state.exit_code.unwrap_or_default()) }
+            }
+        }
+    }
+
+    async fn log_tail(&self, node: NodeNo, lines: usize) -> String {
+        self.engine.logs(&self.node(node).server, &lines.to_string()).await.unwrap_or_default().trim_end().to_owned()
+    }
+
+    async fn impose(&self, rule: Rule) -> Result<(), NetworkError> {
+        rule.validate()?;
+        let mut faults = self.faults.lock().await;
+        if faults.in_force.contains_key(&rule.name) {
+            return Err(NetworkError::Duplicate(rule.name));
+        }
+        faults.imposed += 1;
+        let placed = self.placed(&rule, faults.imposed);
+        // It is noted before it is done: whoever is cut short here has it lifted later.
+        faults.in_force.insert(rule.name, placed.clone());
+        try_join_all(placed.iter().map(|(index, part)| async move {
+            Ok(self.sidecar(*index)?.nft(&rules::render_addition(part)).await?)
+        }))
+        .await
+        .map(drop)
+    }
+
+    async fn counts(&self, name: &str) -> Result<Counts, NetworkError> {
+        let faults = self.faults.lock().await;
+        let placed = faults.in_force.get(name).ok_or_else(|| NetworkError::Gone(name.to_owned()))?;
+        let counted = try_join_all(placed.iter().map(|(index, part)| async move {
+            let printed = self.sidecar(*index)?.run("nft -j list counters").await?;
+            let counters =
+                nft::parse_counters(printed.as_bytes()).map_err(|error| NetworkError::Counters(error.to_string()))?;
+            let count = |counter: String| {
+                counters.get(&counter).copied().ok_or_else(|| NetworkError::Gone(part.name.clone()))
+            };
+            Ok::<_, NetworkError>(Counts { seen: count(part.seen_counter())?, hit: count(part.hit_counter())? })
+        }))
+        .await?;
+        Ok(counted.into_iter().fold(Counts::default(), |sum, counts| sum + counts))
+    }
+
+    async fn lift(&self, name: &str) -> Result<(), NetworkError> {
+        let mut faults = self.faults.lock().await;
+        let Some(placed) = faults.in_force.remove(name) else { return Ok(()) };
+        let faults = &*faults;
+        try_join_all(placed.iter().map(|(index, part)| async move {
+            let sidecar = self.sidecar(*index)?;
+            if sidecar.nft(&rules::render_removal(part)).await.is_ok() {
+                return Ok(());
+            }
+            // It was imposed in part only, or this was done in part: what remains is put there as a whole.
+            let remaining = faults.in_force.values().flatten().filter(|(at, _)| at == index);
+            let remaining: Vec<Rule> = remaining.map(|(_, rule)| rule.clone()).collect();
+            Ok(sidecar.nft(&rules::render(&remaining)).await?)
+        }))
+        .await
+        .map(drop)
+    }
+
+    async fn knock(&self, knocks: &[Knock], within: Duration) -> Vec<Heard> {
+        let mut from: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
+        for (position, knock) in knocks.iter().enumerate() {
+            from.entry(self.node_at(knock.from)).or_default().push(position);
+        }
+        let heard = join_all(from.iter().map(|(index, positions)| async move {
+            let own: Vec<Knock> = positions.iter().map(|&position| knocks[position]).collect();
+            match index {
+                Some(index) => self.knock_from(*index, &own, within).await,
+                None => knock::knock_all(&own, within).await,
+            }
+        }))
+        .await;
+        let by_position: HashMap<usize, Heard> =
+            from.into_values().flatten().zip(heard.into_iter().flatten()).collect();
+        (0..knocks.len()).map(|position| by_position[&position].clone()).collect()
+    }
+
+    async fn fill(&self, knock: Knock, bytes: u64) {
+        let Some(index) = self.node_at(knock.from) else {
+            let _ = knock::push(&knock, bytes).await;
+            return;
+        };
+        let (ip, port, within) = (knock.to.ip(), knock.to.port(), FILL_WITHIN.as_secs());
+        let script = format!(
+            "timeout {within} bash -c 'exec 3<>/dev/tcp/{ip}/{port}; cat <&3 >/dev/null & \
+             {{ printf \"*2\\r\\n\\$4\\r\\nECHO\\r\\n\\${bytes}\\r\\n\"; head -c {bytes} /dev/zero; printf \"\\r\\n\"; }} >&3; \
+             sleep {within}' >/dev/null 2>&1 &"
+        );
+        if let Ok(sidecar) = self.sidecar(index) {
+            let _ = sidecar.run(&script).await;
+            tokio::time::sleep(FILL_WITHIN).await;
+        }
+    }
+
+    async fn tear_down(&self) {
+        join_all(self.nodes.iter().enumerate().map(|(index, node)| self.save(NodeNo::from_index(index), node))).await;
+        if let Ok(collected) = collect::run(&self.engine.client, &self.run.run).await
+            && collected.failed.is_empty()
+        {
+            self.run.armed.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The interface of a run's network on the host. The kernel takes 15 characters.
+fn bridge(run: &str) -> String {
+    format!("sq-{run}")
+}
+
+/// Makes the cluster's network, on a subnet that neither the engine nor this system uses.
+async fn make_network(engine: &Engine, run: &str, labels: &Labels) -> Result<Subnet, DockerError> {
+    let name = format!("slotquake-{run}");
+    let known = engine.client.list_networks(None::<ListNetworksOptions>).await.map_err(api("listing networks"))?;
+    let known = known.into_iter().filter_map(|network| network.ipam?.config).flatten().filter_map(|config| config.subnet);
+    let routes = subnet::routes(&std::fs::read_to_string("/proc/net/route").unwrap_or_default());
+    let taken: Vec<String> = known.chain(routes).collect();
+    let (mut tried, mut reason) = (0, "every one of them is in use".to_owned());
+    // Harnesses that start at once begin at different places.
+    let first = RandomState::new().hash_one("subnet") as u16 % subnet::CHOICES;
+    for number in 0..subnet::CHOICES {
+        let subnet = Subnet::choice((first + number) % subnet::CHOICES);
+        if taken.iter().any(|other| subnet.overlaps(other)) {
+            continue;
+        }
+        tried += 1;
+        let config = IpamConfig {
+            subnet: Some(subnet.to_string()),
+            gateway: Some(subnet.gateway().to_string()),
+            ..Default::default()
+        };
+        let request = NetworkCreateRequest {
+            name: name.clone(),
+            driver: Some("bridge".to_owned()),
+            ipam: Some(Ipam { config: Some(vec![config]), ..Default::default() }),
+            options: Some([("com.docker.network.bridge.name".to_owned(), bridge(run))].into()),
+            labels: Some(labels.clone()),
+            ..Default::default()
+        };
+        match engine.client.create_network(request).await {
+            Ok(_) => return Ok(subnet),
+            // Somebody took it just now, or uses it where we cannot see.
+            Err(Error::DockerResponseServerError { message, .. }) if is_clash(&message) => reason = message,
+            Err(error) => return Err(api(format!("making network {name}"))(error)),
+        }
+    }
+    Err(DockerError::Subnets { tried, reason })
+}
+
+fn is_clash(message: &str) -> bool {
+    ["overlap", "conflict", "not available", "already in use"].iter().any(|word| message.contains(word))
+}
+
+/// testcontainers takes an image in two parts. A digest is the tag's place too: `name@sha256` and `...`.
+fn name_and_tag(image: &str) -> (String, String) {
+    let after_host = image.rfind('/').map_or(0, |slash| slash + 1);
+    match image[after_host..].rfind(':') {
+        Some(colon) => (image[..after_host + colon].to_owned(), image[after_host + colon + 1..].to_owned()),
+        None => (image.to_owned(), "latest".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_has_a_name_and_a_tag() {
+        for (image, name, tag) in [
+            ("redis:6.2", "redis", "6.2"),
+            ("valkey/valkey:9.1", "valkey/valkey", "9.1"),
+            ("host:5000/own/redis", "host:5000/own/redis", "latest"),
+            ("host:5000/own/redis:7", "host:5000/own/redis", "7"),
+            ("redis@sha256:abc", "redis@sha256", "abc"),
+        ] {
+            assert_eq!(name_and_tag(image), (name.to_owned(), tag.to_owned()));
+        }
+    }
+
+    #[test]
+    fn the_host_s_end_of_a_network_has_a_name_that_the_kernel_takes() {
+        assert!(bridge(&new_run()).len() <= 15);
+        assert_ne!(new_run(), new_run());
+    }
+
+    #[test]
+    fn a_subnet_that_is_taken_is_known_by_the_engine_s_words() {
+        for (message, expected) in [
+            ("Pool overlaps with other one on this address space", true),
+            ("conflicts with network 1234 (br-1): networks have overlapping IPv4", true),
+            ("no such driver", false),
+        ] {
+            assert_eq!(is_clash(message), expected, "{message}");
+        }
+    }
+}

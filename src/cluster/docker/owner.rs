@@ -1,0 +1,153 @@
+//! Who made what an engine holds: labels on everything, and whether who made it still lives.
+
+use std::collections::HashMap;
+
+/// On everything that slotquake makes; its value is [`TOOL`].
+pub const TOOL_LABEL: &str = "slotquake.tool";
+/// The value of [`TOOL_LABEL`].
+pub const TOOL: &str = "slotquake";
+/// The run, one cluster's life.
+pub const RUN_LABEL: &str = "slotquake.run";
+/// The process id of the harness.
+pub const PID_LABEL: &str = "slotquake.owner.pid";
+/// When that process started, as the system tells it.
+pub const STARTED_LABEL: &str = "slotquake.owner.started";
+/// On which system: process ids mean something only there.
+pub const SYSTEM_LABEL: &str = "slotquake.owner.system";
+
+/// A process that owns what carries its labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Its process id.
+    pub pid: u32,
+    /// When it started; with the id it names one process for ever.
+    pub started: String,
+    /// The boot of the system, and the namespace in which the process id counts.
+    pub system: String,
+}
+
+/// What is known of an owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Its process runs.
+    Alive,
+    /// Its process does not run any more.
+    Dead,
+    /// Its process would be on another system, or the labels cannot be read.
+    Unknown,
+}
+
+impl Owner {
+    /// This process.
+    pub fn this_process() -> Self {
+        let pid = std::process::id();
+        Self { pid, started: started(pid).unwrap_or_default(), system: system() }
+    }
+
+    /// The labels of one of its runs.
+    pub fn labels(&self, run: &str) -> HashMap<String, String> {
+        [
+            (TOOL_LABEL, TOOL.to_owned()),
+            (RUN_LABEL, run.to_owned()),
+            (PID_LABEL, self.pid.to_string()),
+            (STARTED_LABEL, self.started.clone()),
+            (SYSTEM_LABEL, self.system.clone()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// Reads it from labels; None unless they are all there.
+    pub fn from_labels(labels: &HashMap<String, String>) -> Option<Self> {
+        if labels.get(TOOL_LABEL)? != TOOL {
+            return None;
+        }
+        Some(Self {
+            pid: labels.get(PID_LABEL)?.parse().ok()?,
+            started: labels.get(STARTED_LABEL)?.clone(),
+            system: labels.get(SYSTEM_LABEL)?.clone(),
+        })
+    }
+
+    /// Whether it lives, as seen from this process. `started` says when the process of an id started.
+    pub fn standing(&self, here: &str, started: impl Fn(u32) -> Option<String>) -> Standing {
+        if self.system != here || self.started.is_empty() {
+            return Standing::Unknown;
+        }
+        // The system gives the ids of dead processes to others.
+        if started(self.pid).as_ref() == Some(&self.started) { Standing::Alive } else { Standing::Dead }
+    }
+}
+
+/// The standing of whoever made what carries these labels.
+pub fn standing(labels: &HashMap<String, String>) -> Standing {
+    Owner::from_labels(labels).map_or(Standing::Unknown, |owner| owner.standing(&system(), started))
+}
+
+/// When a process started; None if there is none. A zombie is none: it holds nothing any more.
+fn started(pid: u32) -> Option<String> {
+    if cfg!(target_os = "linux") {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The fields follow the name in parentheses, which may itself hold spaces and parentheses.
+        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+        return (*fields.first()? != "Z").then(|| fields.get(19).map(|ticks| (*ticks).to_owned()))?;
+    }
+    let output = std::process::Command::new("ps").args(["-o", "lstart=", "-p", &pid.to_string()]).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+/// One boot of one system, and the namespace of process ids within it.
+fn system() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    format!("{} {}", boot.trim(), namespace.display()).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_is_read_from_its_own_labels() {
+        let owner = Owner::this_process();
+        let labels = owner.labels("a1");
+        assert_eq!(Owner::from_labels(&labels), Some(owner));
+        for missing in [TOOL_LABEL, PID_LABEL, STARTED_LABEL, SYSTEM_LABEL] {
+            let mut labels = labels.clone();
+            labels.remove(missing);
+            assert_eq!(standing(&labels), Standing::Unknown, "{missing}");
+        }
+        let foreign = labels.into_iter().chain([(TOOL_LABEL.to_owned(), "another".to_owned())]).collect();
+        assert_eq!(standing(&foreign), Standing::Unknown);
+    }
+
+    #[test]
+    fn a_process_is_its_id_and_its_start() {
+        let here = "boot pid:[1]";
+        let owner = Owner { pid: 7, started: "100".to_owned(), system: here.to_owned() };
+        for (there, now, expected) in [
+            (here, Some("100"), Standing::Alive),
+            (here, Some("101"), Standing::Dead),
+            (here, None, Standing::Dead),
+            ("boot pid:[2]", None, Standing::Unknown),
+            ("", None, Standing::Unknown),
+        ] {
+            assert_eq!(owner.standing(there, |_| now.map(str::to_owned)), expected, "{there:?} {now:?}");
+        }
+        let nameless = Owner { started: String::new(), ..owner };
+        assert_eq!(nameless.standing(here, |_| None), Standing::Unknown);
+    }
+
+    #[test]
+    fn this_process_lives_and_one_that_ended_does_not() {
+        let labels = Owner::this_process().labels("a1");
+        assert_eq!(standing(&labels), Standing::Alive);
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let owner = Owner { pid: child.id(), started: started(child.id()).unwrap(), ..Owner::this_process() };
+        assert_eq!(standing(&owner.labels("a1")), Standing::Alive);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(standing(&owner.labels("a1")), Standing::Dead);
+    }
+}

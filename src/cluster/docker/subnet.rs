@@ -1,0 +1,116 @@
+//! Addresses for a cluster of containers: a subnet that nothing else uses, nodes in its lower half,
+//! clients in its upper. Pure, but for the list of the host's own routes.
+
+use std::net::Ipv4Addr;
+
+/// How many subnets are tried.
+pub const CHOICES: u16 = 256;
+
+/// The most nodes that fit.
+pub const MAX_NODES: usize = 250;
+
+/// The most clients that fit.
+pub const MAX_CLIENTS: usize = 254;
+
+/// One network of 510 addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subnet {
+    base: u32,
+}
+
+const PREFIX: u32 = 23;
+
+impl Subnet {
+    /// One of the [`CHOICES`]: 10.213.0.0/23 and on. Private addresses that few networks use.
+    pub fn choice(number: u16) -> Self {
+        let base = u32::from(Ipv4Addr::new(10, 213, 0, 0)) + (u32::from(number % CHOICES) << (32 - PREFIX));
+        Self { base }
+    }
+
+    /// The host's own address.
+    pub fn gateway(self) -> Ipv4Addr {
+        (self.base + 1).into()
+    }
+
+    /// Of a node by its place, from 0.
+    pub fn node(self, index: usize) -> Ipv4Addr {
+        (self.base + 2 + index as u32).into()
+    }
+
+    /// Of a client by its place, from 0.
+    pub fn client(self, index: usize) -> Ipv4Addr {
+        (self.base + 257 + index as u32).into()
+    }
+
+    /// Whether it has an address in common with another, such as `172.17.0.0/16`. What is no subnet of
+    /// IPv4 is none of ours.
+    pub fn overlaps(self, other: &str) -> bool {
+        let Some((address, prefix)) = other.split_once('/') else { return false };
+        let (Ok(address), Ok(prefix)) = (address.parse::<Ipv4Addr>(), prefix.parse::<u32>()) else { return false };
+        let prefix = prefix.min(PREFIX);
+        let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+        u32::from(address) & mask == self.base & mask
+    }
+}
+
+impl std::fmt::Display for Subnet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{PREFIX}", Ipv4Addr::from(self.base))
+    }
+}
+
+/// Subnets that this system has routes to, but for its default route, from the text of
+/// `/proc/net/route`.
+pub fn routes(table: &str) -> Vec<String> {
+    let hexadecimal = |word: Option<&&str>| u32::from_str_radix(word?, 16).ok().map(u32::swap_bytes);
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (to, mask) = (hexadecimal(words.get(1))?, hexadecimal(words.get(7))?);
+            (mask != 0).then(|| format!("{}/{}", Ipv4Addr::from(to), mask.count_ones()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_and_clients_have_addresses_of_their_own() {
+        let subnet = Subnet::choice(3);
+        assert_eq!(subnet.to_string(), "10.213.6.0/23");
+        assert_eq!(subnet.gateway(), Ipv4Addr::new(10, 213, 6, 1));
+        for (index, node, client) in [(0, [10, 213, 6, 2], [10, 213, 7, 1]), (249, [10, 213, 6, 251], [10, 213, 7, 250])] {
+            assert_eq!((subnet.node(index), subnet.client(index)), (node.into(), client.into()));
+        }
+        assert_eq!(Subnet::choice(255).to_string(), "10.214.254.0/23");
+    }
+
+    #[test]
+    fn subnets_overlap_where_one_holds_the_other() {
+        let subnet = Subnet::choice(3);
+        for (other, expected) in [
+            ("10.213.6.0/23", true),
+            ("10.213.7.128/25", true),
+            ("10.0.0.0/8", true),
+            ("0.0.0.0/0", true),
+            ("10.213.8.0/23", false),
+            ("172.17.0.0/16", false),
+            ("fe80::/10", false),
+            ("nonsense", false),
+        ] {
+            assert_eq!(subnet.overlaps(other), expected, "{other}");
+        }
+    }
+
+    #[test]
+    fn routes_are_read() {
+        let table = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+            eth0\t00000000\t0100A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+            docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
+        assert_eq!(routes(table), ["172.17.0.0/16"]);
+    }
+}
