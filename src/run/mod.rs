@@ -167,12 +167,7 @@ async fn run_on<B: Backend>(backend: B, plan: Plan, server: Server, options: Opt
     let run = Run {
         watch: Watch::begin(&control, &journal),
         processes: ProcessInjector::new(Arc::clone(&control), Arc::clone(&journal), Arc::clone(&ids), shards),
-        links: NetworkInjector::new(
-            Arc::clone(&control),
-            Arc::clone(&journal),
-            ids,
-            (shards, clients),
-        ),
+        links: NetworkInjector::new(Arc::clone(&control), Arc::clone(&journal), ids, (shards, clients)),
         plan,
         server,
         control,

@@ -9,8 +9,8 @@ use testcontainers::bollard::Docker as Client;
 use testcontainers::bollard::errors::Error;
 use testcontainers::bollard::models::{ContainerCreateBody, HostConfig};
 use testcontainers::bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, LogsOptions, RemoveContainerOptions, StartContainerOptions,
-    WaitContainerOptions,
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, LogsOptions, RemoveContainerOptions,
+    StartContainerOptions, WaitContainerOptions,
 };
 use testcontainers::core::client::{ClientError, docker_client_instance};
 use tokio::time::timeout;
@@ -84,7 +84,10 @@ impl Engine {
         if let (None, Ok(Asked::Version(wanted))) = (&self.image, asked.parse())
             && !wanted.accepts(version)
         {
-            return Err(DockerError::Image { image, reason: format!("it holds {version}, and {wanted} was asked for") });
+            return Err(DockerError::Image {
+                image,
+                reason: format!("it holds {version}, and {wanted} was asked for"),
+            });
         }
         Ok(Server {
             asked: self.image.clone().unwrap_or_else(|| asked.to_owned()),

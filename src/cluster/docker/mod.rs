@@ -88,7 +88,9 @@ pub enum DockerError {
         api_version: String,
     },
     /// Containers' addresses lead nowhere from here.
-    #[error("containers of this engine cannot be reached by their addresses: {reason} (hint: use Docker on Linux as a system service)")]
+    #[error(
+        "containers of this engine cannot be reached by their addresses: {reason} (hint: use Docker on Linux as a system service)"
+    )]
     Unreachable {
         /// Why.
         reason: String,
@@ -121,7 +123,9 @@ pub enum DockerError {
         reason: String,
     },
     /// No addresses for a network.
-    #[error("no subnet is free for the cluster's network, of 10.213.0.0/23 and the {tried} that follow: {reason} (hint: `slotquake gc`, `docker network prune`)")]
+    #[error(
+        "no subnet is free for the cluster's network, of 10.213.0.0/23 and the {tried} that follow: {reason} (hint: `slotquake gc`, `docker network prune`)"
+    )]
     Subnets {
         /// How many were tried.
         tried: usize,
@@ -335,7 +339,9 @@ impl Docker {
             host.run(&script).await.map(drop)
         };
         let sidecars = try_join_all(
-            self.nodes.iter().map(|node| start(format!("{}-faults", node.server), format!("container:{}", node.anchor))),
+            self.nodes
+                .iter()
+                .map(|node| start(format!("{}-faults", node.server), format!("container:{}", node.anchor))),
         );
         let ((), sidecars) = futures_util::future::try_join(host, sidecars).await?;
         for (node, sidecar) in self.nodes.iter_mut().zip(sidecars) {
@@ -384,7 +390,9 @@ impl Docker {
     async fn act(&self, node: NodeNo, done: impl Future<Output = Result<(), Error>>) -> Result<(), BackendError> {
         match done.await {
             Ok(()) => Ok(()),
-            Err(Error::DockerResponseServerError { status_code: 404 | 409, message }) if message.contains("not running") => {
+            Err(Error::DockerResponseServerError { status_code: 404 | 409, message })
+                if message.contains("not running") =>
+            {
                 Err(BackendError::NotRunning(node))
             }
             Err(error) => Err(api(format!("{node}, container {}", self.node(node).server))(error).into()),
@@ -519,7 +527,8 @@ impl Backend for Docker {
             (_, Some(true)) => ProcessState::Running { pid },
             _ => {
                 let memory = if state.oom_killed == Some(true) { ", out of memory" } else { "" };
-                let error = state.error.filter(|error| !error.is_empty()).map_or_else(String::new, |text| format!(", {text}"));
+                let error =
+                    state.error.filter(|error| !error.is_empty()).map_or_else(String::new, |text| format!(", {text}"));
                 ProcessState::Gone { how: format!("exit code {}{memory}{error}", state.exit_code.unwrap_or_default()) }
             }
         }
@@ -539,9 +548,11 @@ impl Backend for Docker {
         let placed = self.placed(&rule, faults.imposed);
         // It is noted before it is done: whoever is cut short here has it lifted later.
         faults.in_force.insert(rule.name, placed.clone());
-        try_join_all(placed.iter().map(|(index, part)| async move {
-            Ok(self.sidecar(*index)?.nft(&rules::render_addition(part)).await?)
-        }))
+        try_join_all(
+            placed.iter().map(|(index, part)| async move {
+                Ok(self.sidecar(*index)?.nft(&rules::render_addition(part)).await?)
+            }),
+        )
         .await
         .map(drop)
     }
@@ -553,9 +564,8 @@ impl Backend for Docker {
             let printed = self.sidecar(*index)?.run("nft -j list counters").await?;
             let counters =
                 nft::parse_counters(printed.as_bytes()).map_err(|error| NetworkError::Counters(error.to_string()))?;
-            let count = |counter: String| {
-                counters.get(&counter).copied().ok_or_else(|| NetworkError::Gone(part.name.clone()))
-            };
+            let count =
+                |counter: String| counters.get(&counter).copied().ok_or_else(|| NetworkError::Gone(part.name.clone()));
             Ok::<_, NetworkError>(Counts { seen: count(part.seen_counter())?, hit: count(part.hit_counter())? })
         }))
         .await?;
@@ -634,7 +644,8 @@ fn bridge(run: &str) -> String {
 async fn make_network(engine: &Engine, run: &str, labels: &Labels) -> Result<Subnet, DockerError> {
     let name = format!("slotquake-{run}");
     let known = engine.client.list_networks(None::<ListNetworksOptions>).await.map_err(api("listing networks"))?;
-    let known = known.into_iter().filter_map(|network| network.ipam?.config).flatten().filter_map(|config| config.subnet);
+    let known =
+        known.into_iter().filter_map(|network| network.ipam?.config).flatten().filter_map(|config| config.subnet);
     let routes = subnet::routes(&std::fs::read_to_string("/proc/net/route").unwrap_or_default());
     let taken: Vec<String> = known.chain(routes).collect();
     let (mut tried, mut reason) = (0, "every one of them is in use".to_owned());

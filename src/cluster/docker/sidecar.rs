@@ -83,7 +83,8 @@ impl Sidecar {
         let what = || format!("sidecar {name} from image {image}");
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         docker.create_container(Some(options), body).await.map_err(api(what()))?;
-        let streams = AttachContainerOptions { stream: true, stdin: true, stdout: true, stderr: true, ..Default::default() };
+        let streams =
+            AttachContainerOptions { stream: true, stdin: true, stdout: true, stderr: true, ..Default::default() };
         let AttachContainerResults { output, input } =
             docker.attach_container(name, Some(streams)).await.map_err(api(what()))?;
         docker.start_container(name, None::<StartContainerOptions>).await.map_err(api(what()))?;
@@ -122,7 +123,8 @@ impl Shell {
     /// Lines of an earlier script, whose caller went away, are passed over: each is marked by number.
     async fn run(&mut self, script: &str) -> Result<(i64, String), String> {
         self.scripts += 1;
-        let (begins, ends) = (format!("slotquake-begins-{}", self.scripts), format!("slotquake-ends-{} ", self.scripts));
+        let (begins, ends) =
+            (format!("slotquake-begins-{}", self.scripts), format!("slotquake-ends-{} ", self.scripts));
         // Output that lacks its last newline must not swallow the mark.
         let text = format!("echo {begins}; (\n{script}\n) 2>&1; status=$?; echo; echo \"{ends}$status\"\n");
         self.input.write_all(text.as_bytes()).await.map_err(|error| error.to_string())?;
@@ -195,7 +197,8 @@ mod tests {
 
     #[test]
     fn what_connections_came_to_is_read_by_number() {
-        let printed = "knock 2 124 \nknock 0 0 \nknock 1 1 bash: connect: Connection refused\nknock 3 1 bash: No route\n";
+        let printed =
+            "knock 2 124 \nknock 0 0 \nknock 1 1 bash: connect: Connection refused\nknock 3 1 bash: No route\n";
         let expected =
             [Heard::Open, Heard::Refused, Heard::Silence, Heard::Other("status 1: bash: No route".to_owned())];
         assert_eq!(read_knocks(printed, 4).unwrap(), expected);

@@ -83,7 +83,9 @@ mod tests {
         let subnet = Subnet::choice(3);
         assert_eq!(subnet.to_string(), "10.213.6.0/23");
         assert_eq!(subnet.gateway(), Ipv4Addr::new(10, 213, 6, 1));
-        for (index, node, client) in [(0, [10, 213, 6, 2], [10, 213, 7, 1]), (249, [10, 213, 6, 251], [10, 213, 7, 250])] {
+        for (index, node, client) in
+            [(0, [10, 213, 6, 2], [10, 213, 7, 1]), (249, [10, 213, 6, 251], [10, 213, 7, 250])]
+        {
             assert_eq!((subnet.node(index), subnet.client(index)), (node.into(), client.into()));
         }
         assert_eq!(Subnet::choice(255).to_string(), "10.214.254.0/23");

@@ -248,12 +248,13 @@ impl Backend for Local {
     }
 
     async fn impose(&self, rule: Rule) -> Result<(), NetworkError> {
-        self.links.with(move |network, imposed| {
-            let imposition = network.impose(rule)?;
-            imposed.insert(imposition.rule().name.clone(), imposition);
-            Ok(())
-        })
-        .await
+        self.links
+            .with(move |network, imposed| {
+                let imposition = network.impose(rule)?;
+                imposed.insert(imposition.rule().name.clone(), imposition);
+                Ok(())
+            })
+            .await
     }
 
     async fn counts(&self, name: &str) -> Result<Counts, NetworkError> {
