@@ -32,13 +32,15 @@ impl Ground {
         };
         // nft and tc are not run for plans that do not need them: nobody would miss them.
         let asked = |needs: fn(&Plan) -> bool| plans.iter().any(needs);
-        let network = match asked(Plan::needs_network_faults) {
-            true => Network::open(&inside).map_err(|error| error.to_string()),
-            false => Err("no suite asked for it".to_owned()),
+        let network = if asked(Plan::needs_network_faults) {
+            Network::open(&inside).map_err(|error| error.to_string())
+        } else {
+            Err("no suite asked for it".to_owned())
         };
-        let delays = match asked(Plan::needs_netem) {
-            true => netem::detect(&inside).map_err(|error| error.to_string()),
-            false => Err("no suite asked for it".to_owned()),
+        let delays = if asked(Plan::needs_netem) {
+            netem::detect(&inside).map_err(|error| error.to_string())
+        } else {
+            Err("no suite asked for it".to_owned())
         };
         match &network {
             Err(error) if mode == Mode::Require && asked(Plan::needs_network_faults) => {
@@ -54,9 +56,10 @@ impl Ground {
 
     /// Containers of an engine.
     pub async fn containers(engine: Engine, plans: &[Plan]) -> Self {
-        let links = match plans.iter().any(Plan::needs_network_faults) {
-            true => engine.network_obstacle().await.map_or(Ok(()), Err),
-            false => Err("no suite asked for it".to_owned()),
+        let links = if plans.iter().any(Plan::needs_network_faults) {
+            engine.network_obstacle().await.map_or(Ok(()), Err)
+        } else {
+            Err("no suite asked for it".to_owned())
         };
         let delays = Err("packets cannot be delayed in containers yet (hint: use --backend local)".to_owned());
         Self { place: Place::Docker(engine), links, delays }

@@ -94,7 +94,7 @@ pub struct Args {
 enum Backend {
     /// Processes of this machine, in the sandbox where possible.
     Local,
-    /// Containers of Docker, or what DOCKER_HOST names.
+    /// Containers of Docker, or what `DOCKER_HOST` names.
     Docker,
 }
 

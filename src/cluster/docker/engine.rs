@@ -16,9 +16,10 @@ use testcontainers::core::client::{ClientError, docker_client_instance};
 use tokio::time::timeout;
 
 use super::collect::{self, Collected};
+use super::error::{DockerError, api};
+use super::new_run;
 use super::owner::Owner;
 use super::sidecar::NETFAULT_IMAGE;
-use super::{DockerError, api, new_run};
 use crate::server::{Asked, Flavour, Server, Version};
 
 /// An engine that answers at all does so by then.

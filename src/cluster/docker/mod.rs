@@ -8,11 +8,13 @@
 
 mod collect;
 mod engine;
+mod error;
 mod owner;
 mod sidecar;
 mod subnet;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -24,12 +26,11 @@ use futures_util::future::{join_all, try_join_all};
 use testcontainers::bollard::Docker as Client;
 use testcontainers::bollard::errors::Error;
 use testcontainers::bollard::models::{
-    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, Ipam, IpamConfig, NetworkCreateRequest,
-    NetworkingConfig, VolumeCreateRequest,
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig, VolumeCreateRequest,
 };
 use testcontainers::bollard::query_parameters::{
     CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, InspectContainerOptions, KillContainerOptions,
-    ListNetworksOptions, StartContainerOptions,
+    StartContainerOptions,
 };
 use testcontainers::core::Mount;
 use testcontainers::runners::AsyncRunner;
@@ -39,12 +40,14 @@ use tokio::sync::Mutex;
 
 pub use collect::Collected;
 pub use engine::Engine;
+pub use error::DockerError;
 pub use owner::{Owner, RUN_LABEL, TOOL, TOOL_LABEL};
 pub use sidecar::NETFAULT_IMAGE;
 
 use engine::Labels;
+use error::api;
 use sidecar::Sidecar;
-use subnet::Subnet;
+use subnet::{Subnet, bridge, make_network};
 
 use super::config::configuration;
 use super::{Backend, BackendError, ProcessState};
@@ -63,107 +66,6 @@ const FILL_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long a run that panics may take to be cleaned up after.
 const CLEANUP_WITHIN: Duration = Duration::from_secs(30);
-
-/// Why the engine could not do its part.
-#[derive(Debug, thiserror::Error)]
-pub enum DockerError {
-    /// No engine answers.
-    #[error("no container engine answers: {reason} (hint: install Docker and start it, or set DOCKER_HOST)")]
-    Absent {
-        /// What was tried.
-        reason: String,
-    },
-    /// It answers others only.
-    #[error(
-        "the container engine lets this user do nothing: {reason} (hint: `sudo usermod -aG docker $USER` and log in again)"
-    )]
-    NotPermitted {
-        /// What it said.
-        reason: String,
-    },
-    /// It lacks what is needed.
-    #[error("the container engine speaks API {api_version}, and 1.41 is needed (hint: Docker 20.10 or newer)")]
-    TooOld {
-        /// What it speaks.
-        api_version: String,
-    },
-    /// Containers' addresses lead nowhere from here.
-    #[error(
-        "containers of this engine cannot be reached by their addresses: {reason} (hint: use Docker on Linux as a system service)"
-    )]
-    Unreachable {
-        /// Why.
-        reason: String,
-    },
-    /// What was asked for is in no image.
-    #[error("`{asked}` cannot run in a container: {reason} (hint: `--server redis:6.2`, or any --image)")]
-    Asked {
-        /// As typed.
-        asked: String,
-        /// Why.
-        reason: String,
-    },
-    /// It is not here, and no registry gave it.
-    #[error(
-        "image `{image}` is not here, and pulling it failed: {reason} (hint: `docker load` it, name another with --image, \
-         or, in slotquake's source, build a small one with `ci/images`)"
-    )]
-    NoImage {
-        /// Its name.
-        image: String,
-        /// What the engine said.
-        reason: String,
-    },
-    /// It is not what was asked for.
-    #[error("image `{image}`: {reason}")]
-    Image {
-        /// Its name.
-        image: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// No addresses for a network.
-    #[error(
-        "no subnet is free for the cluster's network, of 10.213.0.0/23 and the {tried} that follow: {reason} (hint: `slotquake gc`, `docker network prune`)"
-    )]
-    Subnets {
-        /// How many were tried.
-        tried: usize,
-        /// What the engine said last.
-        reason: String,
-    },
-    /// More nodes or clients than a network has addresses.
-    #[error("{count} {what} are more than the {most} that fit into a network of containers")]
-    TooMany {
-        /// Nodes or clients.
-        what: &'static str,
-        /// How many there are.
-        count: usize,
-        /// How many fit.
-        most: usize,
-    },
-    /// A sidecar could not do its part.
-    #[error("sidecar {name}: {reason}")]
-    Sidecar {
-        /// Its container.
-        name: String,
-        /// What went wrong.
-        reason: String,
-    },
-    /// Anything else.
-    #[error("{what}: {reason}")]
-    Api {
-        /// What was tried.
-        what: String,
-        /// What the engine said.
-        reason: String,
-    },
-}
-
-fn api(what: impl Into<String>) -> impl FnOnce(Error) -> DockerError {
-    let what = what.into();
-    move |error| DockerError::Api { what, reason: error.to_string() }
-}
 
 /// A name for a run that no other has.
 fn new_run() -> String {
@@ -332,7 +234,8 @@ impl Docker {
         };
         let mut script = String::from("set -e");
         for index in 0..clients {
-            script.push_str(&format!("\nip addr add {}/32 dev {}", self.subnet.client(index), bridge(&self.run.run)));
+            write!(script, "\nip addr add {}/32 dev {}", self.subnet.client(index), bridge(&self.run.run))
+                .expect("a string takes text");
         }
         let host = async {
             let host = start(format!("slotquake-{}-clients", self.run.run), "host".to_owned()).await?;
@@ -610,7 +513,7 @@ impl Backend for Docker {
 
     async fn fill(&self, knock: Knock, bytes: u64) {
         let Some(index) = self.node_at(knock.from) else {
-            let _ = knock::push(&knock, bytes).await;
+            let _ = Box::pin(knock::push(&knock, bytes)).await;
             return;
         };
         let (ip, port, within) = (knock.to.ip(), knock.to.port(), FILL_WITHIN.as_secs());
@@ -633,55 +536,6 @@ impl Backend for Docker {
             self.run.armed.store(false, Ordering::Relaxed);
         }
     }
-}
-
-/// The interface of a run's network on the host. The kernel takes 15 characters.
-fn bridge(run: &str) -> String {
-    format!("sq-{run}")
-}
-
-/// Makes the cluster's network, on a subnet that neither the engine nor this system uses.
-async fn make_network(engine: &Engine, run: &str, labels: &Labels) -> Result<Subnet, DockerError> {
-    let name = format!("slotquake-{run}");
-    let known = engine.client.list_networks(None::<ListNetworksOptions>).await.map_err(api("listing networks"))?;
-    let known =
-        known.into_iter().filter_map(|network| network.ipam?.config).flatten().filter_map(|config| config.subnet);
-    let routes = subnet::routes(&std::fs::read_to_string("/proc/net/route").unwrap_or_default());
-    let taken: Vec<String> = known.chain(routes).collect();
-    let (mut tried, mut reason) = (0, "every one of them is in use".to_owned());
-    // Harnesses that start at once begin at different places.
-    let first = RandomState::new().hash_one("subnet") as u16 % subnet::CHOICES;
-    for number in 0..subnet::CHOICES {
-        let subnet = Subnet::choice((first + number) % subnet::CHOICES);
-        if taken.iter().any(|other| subnet.overlaps(other)) {
-            continue;
-        }
-        tried += 1;
-        let config = IpamConfig {
-            subnet: Some(subnet.to_string()),
-            gateway: Some(subnet.gateway().to_string()),
-            ..Default::default()
-        };
-        let request = NetworkCreateRequest {
-            name: name.clone(),
-            driver: Some("bridge".to_owned()),
-            ipam: Some(Ipam { config: Some(vec![config]), ..Default::default() }),
-            options: Some([("com.docker.network.bridge.name".to_owned(), bridge(run))].into()),
-            labels: Some(labels.clone()),
-            ..Default::default()
-        };
-        match engine.client.create_network(request).await {
-            Ok(_) => return Ok(subnet),
-            // Somebody took it just now, or uses it where we cannot see.
-            Err(Error::DockerResponseServerError { message, .. }) if is_clash(&message) => reason = message,
-            Err(error) => return Err(api(format!("making network {name}"))(error)),
-        }
-    }
-    Err(DockerError::Subnets { tried, reason })
-}
-
-fn is_clash(message: &str) -> bool {
-    ["overlap", "conflict", "not available", "already in use"].iter().any(|word| message.contains(word))
 }
 
 /// testcontainers takes an image in two parts. A digest is the tag's place too: `name@sha256` and `...`.
@@ -707,23 +561,6 @@ mod tests {
             ("redis@sha256:abc", "redis@sha256", "abc"),
         ] {
             assert_eq!(name_and_tag(image), (name.to_owned(), tag.to_owned()));
-        }
-    }
-
-    #[test]
-    fn the_host_s_end_of_a_network_has_a_name_that_the_kernel_takes() {
-        assert!(bridge(&new_run()).len() <= 15);
-        assert_ne!(new_run(), new_run());
-    }
-
-    #[test]
-    fn a_subnet_that_is_taken_is_known_by_the_engine_s_words() {
-        for (message, expected) in [
-            ("Pool overlaps with other one on this address space", true),
-            ("conflicts with network 1234 (br-1): networks have overlapping IPv4", true),
-            ("no such driver", false),
-        ] {
-            assert_eq!(is_clash(message), expected, "{message}");
         }
     }
 }

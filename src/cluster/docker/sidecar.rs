@@ -1,4 +1,4 @@
-//! A shell with NET_ADMIN in another container's network (or the host's): it applies rules, reads their
+//! A shell with `NET_ADMIN` in another container's network (or the host's): it applies rules, reads their
 //! counters and tries connections there. It reads its commands from our connection, so it ends, and is
 //! removed by the engine, when the harness ends, however that comes.
 
@@ -19,7 +19,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::{DockerError, api};
+use super::error::{DockerError, api};
 use crate::network::knock::Heard;
 
 /// The image that `docker/netfault.Dockerfile` builds.

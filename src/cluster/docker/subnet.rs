@@ -1,7 +1,15 @@
 //! Addresses for a cluster of containers: a subnet that nothing else uses, nodes in its lower half,
-//! clients in its upper. Pure, but for the list of the host's own routes.
+//! clients in its upper.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
+
+use testcontainers::bollard::errors::Error;
+use testcontainers::bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
+use testcontainers::bollard::query_parameters::ListNetworksOptions;
+
+use super::engine::{Engine, Labels};
+use super::error::{DockerError, api};
 
 /// How many subnets are tried.
 pub const CHOICES: u16 = 256;
@@ -74,6 +82,55 @@ pub fn routes(table: &str) -> Vec<String> {
         .collect()
 }
 
+/// The interface of a run's network on the host. The kernel takes 15 characters.
+pub(super) fn bridge(run: &str) -> String {
+    format!("sq-{run}")
+}
+
+/// Makes the cluster's network, on a subnet that neither the engine nor this system uses.
+pub(super) async fn make_network(engine: &Engine, run: &str, labels: &Labels) -> Result<Subnet, DockerError> {
+    let name = format!("slotquake-{run}");
+    let known = engine.client.list_networks(None::<ListNetworksOptions>).await.map_err(api("listing networks"))?;
+    let known =
+        known.into_iter().filter_map(|network| network.ipam?.config).flatten().filter_map(|config| config.subnet);
+    let routes = routes(&std::fs::read_to_string("/proc/net/route").unwrap_or_default());
+    let taken: Vec<String> = known.chain(routes).collect();
+    let (mut tried, mut reason) = (0, "every one of them is in use".to_owned());
+    // Harnesses that start at once begin at different places.
+    let first = RandomState::new().hash_one("subnet") as u16 % CHOICES;
+    for number in 0..CHOICES {
+        let subnet = Subnet::choice((first + number) % CHOICES);
+        if taken.iter().any(|other| subnet.overlaps(other)) {
+            continue;
+        }
+        tried += 1;
+        let config = IpamConfig {
+            subnet: Some(subnet.to_string()),
+            gateway: Some(subnet.gateway().to_string()),
+            ..Default::default()
+        };
+        let request = NetworkCreateRequest {
+            name: name.clone(),
+            driver: Some("bridge".to_owned()),
+            ipam: Some(Ipam { config: Some(vec![config]), ..Default::default() }),
+            options: Some([("com.docker.network.bridge.name".to_owned(), bridge(run))].into()),
+            labels: Some(labels.clone()),
+            ..Default::default()
+        };
+        match engine.client.create_network(request).await {
+            Ok(_) => return Ok(subnet),
+            // Somebody took it just now, or uses it where we cannot see.
+            Err(Error::DockerResponseServerError { message, .. }) if is_clash(&message) => reason = message,
+            Err(error) => return Err(api(format!("making network {name}"))(error)),
+        }
+    }
+    Err(DockerError::Subnets { tried, reason })
+}
+
+fn is_clash(message: &str) -> bool {
+    ["overlap", "conflict", "not available", "already in use"].iter().any(|word| message.contains(word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,5 +171,22 @@ mod tests {
             eth0\t00000000\t0100A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
             docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
         assert_eq!(routes(table), ["172.17.0.0/16"]);
+    }
+
+    #[test]
+    fn the_host_s_end_of_a_network_has_a_name_that_the_kernel_takes() {
+        assert!(bridge(&super::super::new_run()).len() <= 15);
+        assert_ne!(super::super::new_run(), super::super::new_run());
+    }
+
+    #[test]
+    fn a_subnet_that_is_taken_is_known_by_the_engine_s_words() {
+        for (message, expected) in [
+            ("Pool overlaps with other one on this address space", true),
+            ("conflicts with network 1234 (br-1): networks have overlapping IPv4", true),
+            ("no such driver", false),
+        ] {
+            assert_eq!(is_clash(message), expected, "{message}");
+        }
     }
 }
