@@ -8,7 +8,7 @@ use crate::analysis::{
     Failover, OpIndex, Ownership, PhaseSpan, Seen, Views, Window, failovers_among, phases, steps_window,
 };
 use crate::cluster::topology::View;
-use crate::history::{EventKind, History};
+use crate::history::{EventKind, History, StepProblem};
 use crate::plan::Plan;
 use crate::spec::Rules;
 use crate::suite::ShardSet;
@@ -36,6 +36,8 @@ pub(super) struct Case<'a> {
     node_timeouts: Vec<(u64, Duration)>,
     /// When the harness itself stood still.
     stalls: Vec<Window>,
+    /// When and by what the steps were ended before their time.
+    cut: Option<(u64, String)>,
 }
 
 impl<'a> Case<'a> {
@@ -69,6 +71,7 @@ impl<'a> Case<'a> {
             steps: steps_window(history),
             node_timeouts,
             stalls,
+            cut: cut(history),
         }
     }
 
@@ -96,6 +99,21 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// The last moment of a phase, or why there is none. What a phase was to bring may come at its
+    /// very end, so one that was cut short says nothing.
+    pub(super) fn phase_end_ns(&self, name: &str) -> Result<u64, String> {
+        let window = self.phase(name)?;
+        match self.cut_in(window) {
+            Some(why) => Err(format!("phase {name} was not ended: {why}")),
+            None => Ok(window.to_ns.saturating_sub(1)),
+        }
+    }
+
+    /// What ended the steps before their time, if it did so in that time.
+    pub(super) fn cut_in(&self, window: Window) -> Option<&str> {
+        self.cut.as_ref().filter(|(at_ns, _)| window.contains(*at_ns)).map(|(_, why)| why.as_str())
+    }
+
     /// The time of the phase `during`, or of the steps.
     pub(super) fn window(&self, during: Option<&str>) -> Result<Window, String> {
         during.map_or_else(|| self.steps(), |name| self.phase(name))
@@ -104,9 +122,23 @@ impl<'a> Case<'a> {
     /// The moment that `at: end` means: the last of the history, after recovery. (A run stops looking
     /// at the nodes before it takes the cluster down.)
     pub(super) fn end_ns(&self) -> Result<u64, String> {
-        match (self.recovered_ns(), self.history.events.last()) {
-            (Some(_), Some(last)) => Ok(last.at_ns),
+        let recovered = self.history.events.iter().find_map(|event| match event.kind {
+            EventKind::Recovered { recovered, .. } => Some(recovered),
+            _ => None,
+        });
+        match (recovered, &self.cut, self.history.events.last()) {
+            // The wait for recovery was cut short as well.
+            (Some(false), Some((_, why)), _) => Err(format!("the cluster was not whole when the run ended: {why}")),
+            (Some(_), _, Some(last)) => Ok(last.at_ns),
             _ => Err("the run never got to its end: it has no result of the recovery".to_owned()),
+        }
+    }
+
+    /// The same, for what the steps bring about.
+    pub(super) fn end_of_steps_ns(&self) -> Result<u64, String> {
+        match &self.cut {
+            Some((_, why)) => Err(format!("the steps that lead there were not all done: {why}")),
+            None => self.end_ns(),
         }
     }
 
@@ -249,6 +281,24 @@ impl<'a> Case<'a> {
         }
         open.last().copied()
     }
+}
+
+/// When and by what the steps were ended before their time: a signal, a suite's or the harness's
+/// error, the harness's death. That something waited for did not come is no such thing.
+fn cut(history: &History) -> Option<(u64, String)> {
+    for event in &history.events {
+        let why = match &event.kind {
+            EventKind::StepsEnded => return None,
+            EventKind::Interrupted { by } => format!("{by} had cut the run short"),
+            EventKind::StepEnded { step, problem: Some(StepProblem::Suite(why) | StepProblem::Harness(why)) } => {
+                format!("step {} could not be done: {why}", step + 1)
+            }
+            _ => continue,
+        };
+        return Some((event.at_ns, why));
+    }
+    let died_ns = history.events.last().map_or(0, |event| event.at_ns);
+    Some((died_ns, "the harness died before the run was over".to_owned()))
 }
 
 /// Why a node's view is missing.

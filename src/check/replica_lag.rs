@@ -48,10 +48,7 @@ fn look(case: &Case<'_>, settings: &ReplicaLag, finding: &mut Finding) -> Result
             let window = case.steps()?;
             (window, window.to_ns.saturating_sub(1))
         }
-        Moment::Phase(name) => {
-            let window = case.phase(name)?;
-            (window, window.to_ns.saturating_sub(1))
-        }
+        Moment::Phase(name) => (case.phase(name)?, case.phase_end_ns(name)?),
     };
     let samples = samples(case, window);
     let expected = expected_replicas(case, settings, at_ns, finding);

@@ -77,7 +77,8 @@ impl<B: Backend> Control<B> {
         self.settle(node, answers).await
     }
 
-    /// Sends a command over a connection of its own, after READONLY where that is asked for.
+    /// Sends a command over a connection of its own, after READONLY where that is asked for. A server
+    /// that refuses READONLY gets the command all the same: its answer to that is what is wanted.
     pub async fn ask_apart<W: AsRef<str>>(
         &self,
         node: NodeNo,
@@ -88,7 +89,10 @@ impl<B: Backend> Control<B> {
         let until = Instant::now() + within;
         let mut link = Link::connect(self.backend.addr(node), None, within).await?;
         if readonly {
-            link.send(&command(&["READONLY"]), until).await.map_err(AskError::Command)?;
+            match link.send(&command(&["READONLY"]), until).await {
+                Ok(_) | Err(CommandError::Reply(_)) => {}
+                Err(error) => return Err(AskError::Command(error)),
+            }
         }
         link.send(&command(words), until).await.map_err(AskError::Command)
     }

@@ -1,0 +1,73 @@
+//! Every shipped suite passes on real servers, is judged again with the same result, and leaves
+//! nothing behind.
+
+mod support;
+
+use support::{Places, QUICK, assert_nothing_left, fetched, slotquake, verdicts};
+
+const EXERCISE: [&str; 1] = ["redis:6.2"];
+const OLD_AND_NEW: [&str; 3] = ["redis:6.2", "redis:7.0", "valkey:9.1"];
+
+/// One test for each suite, and the list of their names.
+macro_rules! suites {
+    ($($test:ident: $name:literal on $servers:expr;)*) => {
+        $(#[test] fn $test() { passes($name, &$servers); })*
+        const TESTED: &[&str] = &[$($name),*];
+    };
+}
+
+suites! {
+    formation: "formation" on EXERCISE;
+    full_coverage_outage: "full-coverage-outage" on EXERCISE;
+    manual_failover: "manual-failover" on EXERCISE;
+    master_crash: "master-crash" on EXERCISE;
+    master_failover: "master-failover" on EXERCISE;
+    master_freeze: "master-freeze" on OLD_AND_NEW;
+    orphan_replica: "orphan-replica" on EXERCISE;
+    replica_loss: "replica-loss" on EXERCISE;
+    role_swap: "role-swap" on OLD_AND_NEW;
+    rolling_restart: "rolling-restart" on EXERCISE;
+    shard_loss: "shard-loss" on OLD_AND_NEW;
+    shard_loss_together: "shard-loss-together" on EXERCISE;
+}
+
+#[test]
+fn no_shipped_suite_is_left_out() {
+    let mut tested = TESTED.to_vec();
+    let mut shipped = slotquake::suite::shipped_names();
+    tested.sort_unstable();
+    shipped.sort_unstable();
+    assert_eq!(tested, shipped);
+}
+
+fn passes(suite: &str, servers: &[&str]) {
+    for server in servers {
+        fetched(server);
+    }
+    let reports = tempfile::tempdir().expect("a temporary directory");
+    let out = reports.path().to_str().expect("a plain path");
+    let place = Places::take(servers.len());
+    let ran = slotquake(
+        &[&["run", suite, "--server", &servers.join(","), "--out", out, "--format", "json"], &QUICK[..]].concat(),
+    );
+    drop(place);
+    assert_eq!(ran.code(), Some(0), "{suite}: {}", ran.whole());
+    assert_nothing_left(ran.pid, reports.path());
+    let document = ran.json();
+    let runs = document["runs"].as_array().expect("runs");
+    assert_eq!(runs.len(), servers.len(), "{}", ran.whole());
+    for run in runs {
+        assert_eq!(run["verdict"], "pass", "{}", ran.whole());
+        let folder = run["report"].as_str().expect("a run that was judged has a report");
+        let checked = slotquake(&["check", folder, "--format", "json"]);
+        assert_eq!(checked.code(), Some(0), "{suite}, judged again: {}", checked.whole());
+        let again = checked.json();
+        assert_eq!(
+            again["runs"][0]["invariants"], run["invariants"],
+            "{suite}: the stored history is judged otherwise"
+        );
+        assert!(verdicts(run).len() > 4, "{suite}: {:?}", verdicts(run));
+        assert_eq!(again["runs"][0]["recorded"]["verdict"], "pass", "{}", checked.whole());
+        assert_eq!(again["runs"][0]["recorded"]["changed"], serde_json::json!([]), "{}", checked.whole());
+    }
+}

@@ -1,0 +1,248 @@
+//! What the tests on real clusters share: the built binary, what it leaves behind, and how many
+//! clusters run at once.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread::{JoinHandle, available_parallelism, sleep};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use slotquake::server::Server;
+
+/// How long a run may take before a test gives it up. It judges nothing.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// What every run here sets: suites are written for 5000, which takes five times as long.
+pub const QUICK: [&str; 2] = ["--set", "cluster.config.cluster-node-timeout=1000"];
+
+/// Places for clusters: two per core, as `slotquake run` itself does by default.
+pub struct Places(usize);
+
+static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+impl Places {
+    /// Waits for as many places, or for all there are.
+    pub fn take(wanted: usize) -> Self {
+        let all = available_parallelism().map_or(1, usize::from) * 2;
+        let wanted = wanted.min(all);
+        let (taken, freed) = &TAKEN;
+        let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while *taken + wanted > all {
+            taken = freed.wait(taken).unwrap_or_else(PoisonError::into_inner);
+        }
+        *taken += wanted;
+        Self(wanted)
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        *TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
+        TAKEN.1.notify_all();
+    }
+}
+
+/// The server, fetched if need be, by one test at a time. Panics with the tool's own words.
+pub fn fetched(asked: &str) -> Server {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    slotquake::server::find(asked, &|notice| eprintln!("{notice}")).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What a command of ours said and came to.
+pub struct Ended {
+    /// The harness's process id: servers and scratch directories carry it.
+    pub pid: u32,
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// Everything, for the message of a failed assertion.
+    pub fn whole(&self) -> String {
+        format!("{}\n--- stdout\n{}\n--- stderr\n{}", self.status, self.stdout, self.stderr)
+    }
+
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// The document of `--format json`.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON: {error}; {}", self.whole()))
+    }
+}
+
+/// A command of ours under way.
+pub struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    said: Vec<String>,
+    stdout: Option<JoinHandle<String>>,
+}
+
+/// Runs the built binary to its end.
+pub fn slotquake<A: AsRef<str>>(args: &[A]) -> Ended {
+    begin(args).end()
+}
+
+/// Starts the built binary.
+pub fn begin<A: AsRef<str>>(args: &[A]) -> Running {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_slotquake"))
+        .args(args.iter().map(AsRef::as_ref))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the built binary starts");
+    let (teller, lines) = channel();
+    let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+    std::thread::spawn(move || {
+        for line in stderr.lines().map_while(Result::ok) {
+            if teller.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let mut out = child.stdout.take().expect("it is piped");
+    let stdout = std::thread::spawn(move || {
+        let mut text = String::new();
+        // Cut-off output is what it is; the test looks at what there is.
+        let _ = out.read_to_string(&mut text);
+        text
+    });
+    Running { child, lines, said: Vec::new(), stdout: Some(stdout) }
+}
+
+impl Running {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it says a line with `wanted` in it.
+    pub fn until_it_says(&mut self, wanted: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.said.push(line.clone());
+                    if line.contains(wanted) {
+                        return line;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("it has not said `{wanted}` for {PATIENCE:?}:\n{}", self.said.join("\n"))
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("it ended without saying `{wanted}`:\n{}", self.said.join("\n"))
+                }
+            }
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid().cast_signed()), signal).expect("the harness runs");
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Ended {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                break status;
+            }
+            self.said.extend(self.lines.try_iter());
+            assert!(Instant::now() < deadline, "it has not ended for {PATIENCE:?}:\n{}", self.said.join("\n"));
+            sleep(Duration::from_millis(20));
+        };
+        let stdout = self.stdout.take().expect("it is taken once").join().expect("reading does not panic");
+        let pid = self.pid();
+        let mut said = std::mem::take(&mut self.said);
+        // The reader ends with the stream, which ends with the last process that holds it.
+        while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(5)) {
+            said.push(line);
+        }
+        Ended { pid, status, stdout, stderr: said.join("\n") }
+    }
+}
+
+/// A test that fails must not leave its harness running.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The name with which the scratch directories of a harness begin.
+fn scratch_mark(pid: u32) -> String {
+    format!("slotquake-run-{pid}-")
+}
+
+/// What a harness left: processes (servers run in its scratch directory or, with `--keep`, in the
+/// report's folder) and directories.
+pub fn left_behind(pid: u32, reports: &Path) -> Vec<String> {
+    let mark = scratch_mark(pid);
+    let reports = reports.to_string_lossy().into_owned();
+    let ours = |text: &str| text.contains(&mark) || text.contains(&reports);
+    let mut left = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let cwd = fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+        let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        if process != pid && (ours(&cwd.to_string_lossy()) || command.contains(&mark)) {
+            left.push(format!("process {process} in {}: {command}", cwd.display()));
+        }
+    }
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&mark) {
+            left.push(entry.path().display().to_string());
+        }
+    }
+    left
+}
+
+/// How many processes of a harness run, its janitor included.
+pub fn processes_of(pid: u32, reports: &Path) -> usize {
+    left_behind(pid, reports).iter().filter(|what| what.starts_with("process ")).count()
+}
+
+/// Fails unless everything of a harness that has ended is gone soon.
+pub fn assert_nothing_left(pid: u32, reports: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let left = left_behind(pid, reports);
+        if left.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the harness {pid} left behind:\n{}", left.join("\n"));
+        sleep(Duration::from_millis(50));
+    }
+}
+
+/// The only report's folder below a folder of reports.
+pub fn only_folder(reports: &Path) -> PathBuf {
+    let entries = fs::read_dir(reports).expect("the reports' folder exists").flatten().map(|entry| entry.path());
+    let folders: Vec<PathBuf> = entries.filter(|path| path.is_dir() && !path.is_symlink()).collect();
+    let [folder] = folders.as_slice() else { panic!("not one folder: {folders:?}") };
+    folder.clone()
+}
+
+/// Each invariant's name, settings and verdict, of one run in a document of `--format json`.
+pub fn verdicts(run: &Value) -> Vec<String> {
+    let judgements = run["invariants"].as_array().expect("a run has invariants");
+    let word = |judgement: &Value, key: &str| judgement[key].as_str().expect("a text").to_owned();
+    judgements
+        .iter()
+        .map(|each| format!("{} ({}): {}", word(each, "invariant"), word(each, "settings"), word(each, "verdict")))
+        .collect()
+}
