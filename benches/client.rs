@@ -92,7 +92,7 @@ impl Contender {
         let within = Duration::from_secs(5);
         match self {
             Self::Bare => {
-                let link = Link::connect(backend.addr(owner), None, within).await.expect("a connection");
+                let link = Link::connect(backend.addr(owner), within).await.expect("a connection");
                 measure(concurrency, |number| {
                     let mut link = link.clone();
                     async move {

@@ -87,3 +87,11 @@ impl Rules {
         (self.promotion() + auth_timeout * 2 + self.agreement()) * 2
     }
 }
+
+/// How long bus links may take to be connected again after the network is whole: a link whose peer
+/// left a PING unanswered for half a timeout is closed and made anew, its TCP may be waiting to send
+/// again, and views are gathered by polling. Measured: well under one timeout; the rest is slack. It
+/// ends a wait; it judges nothing.
+pub fn bus_links_back(node_timeout: Duration) -> Duration {
+    node_timeout * 3 + Duration::from_secs(5)
+}

@@ -17,7 +17,7 @@ use crate::cluster::form::{FormError, form};
 use crate::cluster::local::Local;
 use crate::cluster::watch::Watch;
 use crate::cluster::{Backend, BackendError, Control};
-use crate::fault::Injector;
+use crate::fault::{FaultIds, NetworkInjector, ProcessInjector};
 use crate::history::{
     Event, EventKind, Header, History, HistoryError, Host, Journal, NodeInfo, Recorder, SCHEMA_VERSION,
 };
@@ -107,7 +107,8 @@ struct Run<B> {
     control: Arc<Control<B>>,
     journal: Arc<Journal>,
     watch: Watch,
-    injector: Injector<B>,
+    processes: ProcessInjector<B>,
+    links: NetworkInjector<B>,
     stop: Receiver<Option<String>>,
     /// Every node as it was formed; empty until then.
     formed: Vec<NodeInfo>,
@@ -133,10 +134,18 @@ pub async fn run(plan: Plan, server: Server, options: Options) -> Result<History
     background.spawn(mind_the_clock(Arc::clone(&journal), options.watcher));
     let control = Arc::new(Control::new(Arc::clone(&backend)));
     journal.event(EventKind::Phase { name: "boot".to_owned() });
-    let shards = plan.shards();
+    let (shards, clients) = (plan.shards(), plan.workload.clients);
+    let ids = Arc::new(FaultIds::default());
     let run = Run {
         watch: Watch::begin(&control, &journal),
-        injector: Injector::new(Arc::clone(&control), Arc::clone(&journal), shards),
+        processes: ProcessInjector::new(Arc::clone(&control), Arc::clone(&journal), Arc::clone(&ids), shards),
+        links: NetworkInjector::new(
+            Arc::clone(&control),
+            Arc::clone(&journal),
+            ids,
+            options.network,
+            (shards, clients),
+        ),
         plan,
         server,
         control,
@@ -163,12 +172,11 @@ impl<B: Backend> Run<B> {
             }
         };
         let took_ms = began.elapsed().as_secs_f64() * 1000.0;
-        let addrs: Vec<_> = formed.iter().map(|node| node.addr).collect();
         self.formed.clone_from(&formed);
         self.journal.event(EventKind::Booted { nodes: formed, took_ms });
         let node_timeout = self.record_config().await;
 
-        let mut workload = Workload::new(&self.plan, &addrs, &self.journal);
+        let mut workload = Workload::new(&self.plan, self.control.backend(), &self.journal);
         tokio::select! {
             loaded = workload.load() => loaded.map_err(RunError::Boot)?,
             by = interruption(&mut stop) => {

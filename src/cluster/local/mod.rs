@@ -6,7 +6,7 @@ mod keeper;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Mutex;
@@ -21,7 +21,7 @@ use keeper::ScratchDir;
 use super::{Backend, BackendError, ProcessState};
 use crate::plan::Plan;
 use crate::server::{Server, harness_options};
-use crate::units::NodeNo;
+use crate::units::{ClientNo, NodeNo};
 
 /// A cluster of processes.
 #[derive(Debug)]
@@ -147,6 +147,10 @@ impl Backend for Local {
 
     fn addr(&self, node: NodeNo) -> SocketAddr {
         self.reservation.nodes[node.index()]
+    }
+
+    fn client_ip(&self, client: ClientNo) -> Option<IpAddr> {
+        self.reservation.client(client)
     }
 
     async fn start(&self, node: NodeNo) -> Result<(), BackendError> {
