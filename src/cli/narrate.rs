@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use slotquake::cluster::topology::{Health, Peer, Role, View};
-use slotquake::history::{Event, EventKind, FaultKind, StepProblem};
+use slotquake::history::{Event, EventKind, StepProblem};
 use slotquake::plan::Plan;
 use slotquake::slot::boot_slots;
 use slotquake::suite::Step;
@@ -21,7 +21,15 @@ pub struct Narrator {
     /// What each node last said of itself, whether or not it answers now.
     selves: BTreeMap<NodeNo, Peer>,
     failed: BTreeSet<NodeNo>,
-    faults: BTreeMap<u32, (FaultKind, NodeNo)>,
+    faults: BTreeMap<u32, Told>,
+}
+
+/// A fault that was told.
+struct Told {
+    /// The fault itself, as in `... is NOT in effect`.
+    name: String,
+    /// What is healed: a node, or a fault of the network.
+    object: String,
 }
 
 impl Narrator {
@@ -98,6 +106,7 @@ impl Narrator {
                 Some(format!("the harness itself was late by {}", seconds(*by_ms)))
             }
             EventKind::FaultInjected { .. }
+            | EventKind::NetworkFaultInjected { .. }
             | EventKind::FaultProven { .. }
             | EventKind::FaultHealed { .. }
             | EventKind::HealProven { .. } => self.fault(kind),
@@ -117,11 +126,17 @@ impl Narrator {
     fn fault(&mut self, kind: &EventKind) -> Option<String> {
         match kind {
             EventKind::FaultInjected { fault, kind, target, node, shard, was_master } => {
-                self.faults.insert(*fault, (*kind, *node));
+                self.faults.insert(*fault, Told { name: format!("{kind} of {node}"), object: node.to_string() });
                 let role = if *was_master { "master" } else { "replica" };
                 let place = shard.map(|shard| format!(" ({role} of {shard})")).unwrap_or_default();
                 let written = if *target == node.to_string() { String::new() } else { format!(" as {target}") };
                 Some(format!("{kind} {node}{written}{place}"))
+            }
+            EventKind::NetworkFaultInjected { fault, name, kind, target, hits, .. } => {
+                self.faults.insert(*fault, Told { name: name.clone(), object: name.clone() });
+                let hits: Vec<String> = hits.iter().map(|hit| hit.node.to_string()).collect();
+                let hits = if hits.is_empty() { String::new() } else { format!(", hits {}", hits.join(", ")) };
+                Some(format!("{kind} {target} ({name}){hits}"))
             }
             EventKind::FaultProven { fault, in_effect, proof } if !in_effect => {
                 Some(format!("{} is NOT in effect: {proof}", self.fault_name(*fault)))
@@ -130,9 +145,8 @@ impl Narrator {
                 self.verbose.then(|| proof.clone())
             }
             EventKind::FaultHealed { fault, by } => {
-                let node =
-                    self.faults.get(fault).map_or_else(|| format!("fault {fault}"), |(_, node)| node.to_string());
-                Some(format!("{by} {node}"))
+                let object = self.faults.get(fault).map_or_else(|| format!("fault {fault}"), |told| told.object.clone());
+                Some(format!("{by} {object}"))
             }
             EventKind::HealProven { fault, proof, .. } => {
                 Some(format!("{} is NOT undone: {proof}", self.fault_name(*fault)))
@@ -142,7 +156,7 @@ impl Narrator {
     }
 
     fn fault_name(&self, fault: u32) -> String {
-        self.faults.get(&fault).map_or_else(|| format!("fault {fault}"), |(kind, node)| format!("{kind} of {node}"))
+        self.faults.get(&fault).map_or_else(|| format!("fault {fault}"), |told| told.name.clone())
     }
 
     fn viewed(&mut self, node: NodeNo, view: &View) -> Vec<String> {
@@ -219,8 +233,9 @@ fn first_line(reply: &str) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
+    use slotquake::history::{FaultKind, Hit};
     use slotquake::plan::{Plan, PlannedNode};
-    use slotquake::suite::WorkloadSpec;
+    use slotquake::suite::{Only, WorkloadSpec};
     use slotquake::units::Span;
 
     use super::*;
@@ -321,6 +336,36 @@ mod tests {
                 "node-1 is flagged FAIL by nobody any more",
                 "node-1 is now a replica of node-4",
                 "not recovered after 60.0s: node-1 lags",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_cut_is_told_with_whom_it_hits() {
+        let cut = |hits| EventKind::NetworkFaultInjected {
+            fault: 1,
+            name: "partition-1".to_owned(),
+            kind: FaultKind::Partition,
+            target: "between [node-1] and [others]".to_owned(),
+            sides: Vec::new(),
+            only: Only::All,
+            one_way: false,
+            pairs: 2,
+            hits,
+        };
+        let lines = told(vec![
+            cut([1, 4].map(|node| Hit { node: NodeNo(node), shard: None, was_master: true }).into()),
+            EventKind::FaultProven { fault: 1, in_effect: false, proof: "no packet was hit".to_owned() },
+            EventKind::FaultHealed { fault: 1, by: "heal".to_owned() },
+            cut(Vec::new()),
+        ]);
+        assert_eq!(
+            lines,
+            [
+                "partition between [node-1] and [others] (partition-1), hits node-1, node-4",
+                "partition-1 is NOT in effect: no packet was hit",
+                "heal partition-1",
+                "partition between [node-1] and [others] (partition-1)",
             ]
         );
     }
