@@ -199,7 +199,11 @@ fn isolation() -> [Capability; 3] {
     let tc = subprocess::locate("tc").ok_or_else(|| netem::Unavailable::NoTc.to_string());
     let tried: Option<Tried> = tried;
     let (nft_tried, netem_tried) = tried.map(|tried| (tried.nft, tried.netem)).unzip();
-    [namespaces, judge_tool("nft", "loads rules", nft, nft_tried), judge_tool("netem", "delays packets", tc, netem_tried)]
+    [
+        namespaces,
+        judge_tool("nft", "loads rules", nft, nft_tried),
+        judge_tool("netem", "delays packets", tc, netem_tried),
+    ]
 }
 
 const NAMESPACES: &str = "namespaces";

@@ -145,7 +145,8 @@ impl Narrator {
                 self.verbose.then(|| proof.clone())
             }
             EventKind::FaultHealed { fault, by } => {
-                let object = self.faults.get(fault).map_or_else(|| format!("fault {fault}"), |told| told.object.clone());
+                let object =
+                    self.faults.get(fault).map_or_else(|| format!("fault {fault}"), |told| told.object.clone());
                 Some(format!("{by} {object}"))
             }
             EventKind::HealProven { fault, proof, .. } => {
