@@ -345,6 +345,22 @@ fn what_cannot_be_observed_is_refused() {
 }
 
 #[test]
+fn a_plan_says_what_the_machine_must_be_able_to_do() {
+    for (step, network, netem) in [
+        ("kill: node-1", false, false),
+        ("partition: { shape: ring }", true, false),
+        ("partition: { between: [clients, node-1], only: clients }", true, false),
+        ("lossy: { between: [node-1, node-2], percent: 0.01% }", true, false),
+        ("narrow: { between: [node-1, node-2], rate: 1kB/s }", true, false),
+        ("refuse: { between: [node-1, node-2] }", true, false),
+        ("slow: { between: [node-1, node-2], latency: 5ms }", true, true),
+    ] {
+        let plan = Plan::new(&suite_of("{}", &[step], &["redirects: {}"]), 1).unwrap();
+        assert_eq!((plan.needs_network_faults(), plan.needs_netem()), (network, netem), "{step}");
+    }
+}
+
+#[test]
 fn a_workload_without_writes_cannot_lose_any() {
     let mut suite = suite_of(
         "{}",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use slotquake::cluster::topology::{Health, Peer, Role, View};
-use slotquake::history::{Event, EventKind, StepProblem};
+use slotquake::history::{Event, EventKind, FaultKind, StepProblem};
 use slotquake::plan::Plan;
 use slotquake::slot::boot_slots;
 use slotquake::suite::Step;
@@ -21,15 +21,10 @@ pub struct Narrator {
     /// What each node last said of itself, whether or not it answers now.
     selves: BTreeMap<NodeNo, Peer>,
     failed: BTreeSet<NodeNo>,
-    faults: BTreeMap<u32, Told>,
-}
-
-/// A fault that was told.
-struct Told {
-    /// The fault itself, as in `... is NOT in effect`.
-    name: String,
-    /// What is healed: a node, or a fault of the network.
-    object: String,
+    /// What each fault is, and what is healed when it is undone.
+    faults: BTreeMap<u32, (FaultKind, String)>,
+    /// How often each master sent all its data.
+    full_syncs: BTreeMap<NodeNo, u64>,
 }
 
 impl Narrator {
@@ -45,6 +40,7 @@ impl Narrator {
             selves: BTreeMap::new(),
             failed: BTreeSet::new(),
             faults: BTreeMap::new(),
+            full_syncs: BTreeMap::new(),
         }
     }
 
@@ -105,6 +101,7 @@ impl Narrator {
             EventKind::Stalled { by_ms } if self.verbose => {
                 Some(format!("the harness itself was late by {}", seconds(*by_ms)))
             }
+            EventKind::Synced { master, full, partial, .. } => self.synced(*master, *full, *partial),
             EventKind::FaultInjected { .. }
             | EventKind::NetworkFaultInjected { .. }
             | EventKind::FaultProven { .. }
@@ -126,17 +123,16 @@ impl Narrator {
     fn fault(&mut self, kind: &EventKind) -> Option<String> {
         match kind {
             EventKind::FaultInjected { fault, kind, target, node, shard, was_master } => {
-                self.faults.insert(*fault, Told { name: format!("{kind} of {node}"), object: node.to_string() });
+                self.faults.insert(*fault, (*kind, node.to_string()));
                 let role = if *was_master { "master" } else { "replica" };
                 let place = shard.map(|shard| format!(" ({role} of {shard})")).unwrap_or_default();
                 let written = if *target == node.to_string() { String::new() } else { format!(" as {target}") };
                 Some(format!("{kind} {node}{written}{place}"))
             }
-            EventKind::NetworkFaultInjected { fault, name, kind, target, hits, .. } => {
-                self.faults.insert(*fault, Told { name: name.clone(), object: name.clone() });
-                let hits: Vec<String> = hits.iter().map(|hit| hit.node.to_string()).collect();
-                let hits = if hits.is_empty() { String::new() } else { format!(", hits {}", hits.join(", ")) };
-                Some(format!("{kind} {target} ({name}){hits}"))
+            EventKind::NetworkFaultInjected { fault, kind, name, target, hits, .. } => {
+                self.faults.insert(*fault, (*kind, name.clone()));
+                let nodes: Vec<String> = hits.iter().map(|hit| hit.node.to_string()).collect();
+                Some(format!("{kind} {name}: {target}; it hits {}", nodes.join(", ")))
             }
             EventKind::FaultProven { fault, in_effect, proof } if !in_effect => {
                 Some(format!("{} is NOT in effect: {proof}", self.fault_name(*fault)))
@@ -145,9 +141,8 @@ impl Narrator {
                 self.verbose.then(|| proof.clone())
             }
             EventKind::FaultHealed { fault, by } => {
-                let object =
-                    self.faults.get(fault).map_or_else(|| format!("fault {fault}"), |told| told.object.clone());
-                Some(format!("{by} {object}"))
+                let what = self.faults.get(fault).map_or_else(|| format!("fault {fault}"), |(_, what)| what.clone());
+                Some(format!("{by} {what}"))
             }
             EventKind::HealProven { fault, proof, .. } => {
                 Some(format!("{} is NOT undone: {proof}", self.fault_name(*fault)))
@@ -157,7 +152,23 @@ impl Narrator {
     }
 
     fn fault_name(&self, fault: u32) -> String {
-        self.faults.get(&fault).map_or_else(|| format!("fault {fault}"), |told| told.name.clone())
+        self.faults.get(&fault).map_or_else(
+            || format!("fault {fault}"),
+            |(kind, what)| {
+                let of = if kind.is_of_the_network() { "" } else { "of " };
+                format!("{kind} {of}{what}")
+            },
+        )
+    }
+
+    /// A partial resynchronisation is the rule; that everything had to be sent again is news.
+    fn synced(&mut self, master: NodeNo, full: u64, partial: u64) -> Option<String> {
+        let before = self.full_syncs.insert(master, full).unwrap_or_default();
+        if self.booted && full > before {
+            Some(format!("{master} sends a replica all its data ({full} so far)"))
+        } else {
+            (self.booted && self.verbose).then(|| format!("{master} counts {full} full and {partial} partial syncs"))
+        }
     }
 
     fn viewed(&mut self, node: NodeNo, view: &View) -> Vec<String> {
@@ -234,9 +245,9 @@ fn first_line(reply: &str) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use slotquake::history::{FaultKind, Hit};
+    use slotquake::history::Hit;
     use slotquake::plan::{Plan, PlannedNode};
-    use slotquake::suite::{Only, WorkloadSpec};
+    use slotquake::suite::WorkloadSpec;
     use slotquake::units::Span;
 
     use super::*;
@@ -342,31 +353,37 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_is_told_with_whom_it_hits() {
-        let cut = |hits| EventKind::NetworkFaultInjected {
+    fn network_faults_are_told_by_their_names() {
+        let injected = EventKind::NetworkFaultInjected {
             fault: 1,
-            name: "partition-1".to_owned(),
+            name: "cut".to_owned(),
             kind: FaultKind::Partition,
-            target: "between [node-1] and [others]".to_owned(),
+            target: "node-1 | others".to_owned(),
             sides: Vec::new(),
-            only: Only::All,
+            only: slotquake::suite::Only::All,
             one_way: false,
-            pairs: 2,
-            hits,
+            pairs: 10,
+            hits: vec![Hit { node: NodeNo(1), shard: Some(ShardNo(1)), was_master: true }],
         };
+        let synced = |full| EventKind::Synced { master: NodeNo(4), full, partial: 0, refused: 0 };
         let lines = told(vec![
-            cut([1, 4].map(|node| Hit { node: NodeNo(node), shard: None, was_master: true }).into()),
+            synced(1),
+            EventKind::Booted { nodes: Vec::new(), took_ms: 2040.0 },
+            injected,
             EventKind::FaultProven { fault: 1, in_effect: false, proof: "no packet was hit".to_owned() },
             EventKind::FaultHealed { fault: 1, by: "heal".to_owned() },
-            cut(Vec::new()),
+            EventKind::HealProven { fault: 1, healed: false, proof: "the probe timed out".to_owned() },
+            synced(1),
+            synced(2),
         ]);
         assert_eq!(
-            lines,
+            lines[1..],
             [
-                "partition between [node-1] and [others] (partition-1), hits node-1, node-4",
-                "partition-1 is NOT in effect: no packet was hit",
-                "heal partition-1",
-                "partition between [node-1] and [others] (partition-1)",
+                "partition cut: node-1 | others; it hits node-1",
+                "partition cut is NOT in effect: no packet was hit",
+                "heal cut",
+                "partition cut is NOT undone: the probe timed out",
+                "node-4 sends a replica all its data (2 so far)",
             ]
         );
     }
