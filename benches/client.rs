@@ -41,7 +41,7 @@ async fn run() {
     let plan = Plan::new(&suite, 1).expect("the suite plans");
     let server = slotquake::server::find(&plan.server, &|notice| eprintln!("{notice}")).expect("a server");
     let folder = tempfile::tempdir().expect("a folder");
-    let backend = Arc::new(Local::prepare(&plan, &server, folder.path(), false).expect("a cluster"));
+    let backend = Arc::new(Local::prepare(&plan, &server, folder.path(), false, None).expect("a cluster"));
     let header = Header {
         schema_version: SCHEMA_VERSION,
         tool_version: String::new(),
@@ -92,7 +92,7 @@ impl Contender {
         let within = Duration::from_secs(5);
         match self {
             Self::Bare => {
-                let link = Link::connect(backend.addr(owner), None, within).await.expect("a connection");
+                let link = Link::connect(backend.addr(owner), within).await.expect("a connection");
                 measure(concurrency, |number| {
                     let mut link = link.clone();
                     async move {

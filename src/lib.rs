@@ -8,7 +8,8 @@
 //!
 //! The modules in reading order: [`suite`], [`plan`], [`server`], [`cluster`], [`run`], [`history`],
 //! [`analysis`], [`check`], [`report`]; beside them the words that all share: [`target`], [`slot`],
-//! [`units`], [`seeded`], [`spec`]; and [`doctor`], which says what this machine can do.
+//! [`units`], [`seeded`], [`spec`]; what lets an ordinary user cut a network: [`sandbox`], [`network`];
+//! and [`doctor`], which says what this machine can do.
 
 pub mod analysis;
 pub mod check;
@@ -16,6 +17,7 @@ pub mod cluster;
 pub mod doctor;
 pub mod fault;
 pub mod history;
+pub mod network;
 pub mod plan;
 pub mod report;
 pub mod run;

@@ -3,6 +3,8 @@
 
 mod bounds;
 mod invariants;
+mod network;
+mod sides;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -11,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::seeded::Seeded;
 use crate::slot::boot_slots;
-use crate::suite::{Invariant, LoadError, RoleIs, Source, Step, Suite, WorkloadSpec};
+use crate::suite::{
+    Invariant, LoadError, Lossy, Narrow, Partition, Refuse, RoleIs, Slow, Source, Step, Suite, WorkloadSpec,
+};
 use crate::target::{Group, Member, Owner, Target, Targets};
 use crate::units::{Directive, NodeNo, ShardNo, Span};
 
@@ -92,6 +96,8 @@ impl Plan {
         let shape = bounds::shape(&suite.cluster, &mut problems);
         if let Some(shape) = &shape {
             steps::check(suite, shape, &mut problems);
+            network::check(suite, shape, &mut problems);
+            bounds::wait(&suite.workload, shape, &mut problems);
             invariants::check(suite, &phases, shape, &mut problems);
         }
         let Some(shape) = shape.filter(|_| problems.0.is_empty()) else {
@@ -125,6 +131,16 @@ impl Plan {
         })
     }
 
+    /// Whether a step needs rules on the network, which only the sandbox allows.
+    pub fn needs_network_faults(&self) -> bool {
+        self.steps.iter().any(Step::needs_network_faults)
+    }
+
+    /// Whether a step needs packets to be delayed, for which the kernel must have netem.
+    pub fn needs_netem(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Slow(_)))
+    }
+
     /// The number of shards.
     pub fn shards(&self) -> u16 {
         self.nodes.iter().filter(|node| node.replica_of.is_none()).count() as u16
@@ -147,12 +163,17 @@ impl Plan {
         let resolve_all = |targets: &mut Targets| targets.0.iter_mut().for_each(resolve);
         for step in &mut self.steps {
             match step {
-                Step::Phase(_) | Step::Settle(_) => {}
+                Step::Phase(_) | Step::Settle(_) | Step::Heal(_) => {}
                 Step::Stop(targets)
                 | Step::Kill(targets)
                 | Step::Start(targets)
                 | Step::Pause(targets)
                 | Step::Resume(targets) => resolve_all(targets),
+                Step::Partition(Partition { between, .. }) => between.iter_mut().flatten().for_each(resolve_all),
+                Step::Lossy(Lossy { between, .. })
+                | Step::Narrow(Narrow { between, .. })
+                | Step::Refuse(Refuse { between, .. })
+                | Step::Slow(Slow { between, .. }) => between.iter_mut().for_each(resolve_all),
                 Step::Command(command) => resolve_all(&mut command.to),
                 Step::Await(wait) => {
                     let lists = [
@@ -233,6 +254,7 @@ impl Shape {
                     .map(|node| node.node)
                     .collect()
             }
+            Target::Clients(_) | Target::Others => Vec::new(),
             Target::Group(_) => self.nodes().into_iter().map(|node| node.node).collect(),
         }
     }
@@ -243,6 +265,9 @@ impl Shape {
             Target::Node(node) => self.refuse_node(*node),
             Target::Group(Group::Replicas) => self.refuse_replica(target),
             Target::Group(_) => None,
+            Target::Clients(_) | Target::Others => {
+                Some(format!("`{target}` has a meaning only on a side of a network fault"))
+            }
             Target::Member(owner, member) => {
                 let shard = match owner {
                     Owner::Shard(shard) => self.refuse_shard(*shard),

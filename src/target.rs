@@ -13,7 +13,7 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::slot::{SLOTS, key_slot};
-use crate::units::{NodeNo, ParseError, ShardNo, text_form};
+use crate::units::{ClientNo, NodeNo, ParseError, ShardNo, text_form};
 
 /// One target, as written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,6 +24,31 @@ pub enum Target {
     Member(Owner, Member),
     /// `masters`, `minority`, ...: a set of nodes.
     Group(Group),
+    /// `clients`, `half-clients`, `client-1`: clients of the workload, for the sides of a network fault.
+    Clients(Clients),
+    /// `others`: every node and client that is not on the other side of a network fault.
+    Others,
+}
+
+/// Some of the workload's clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Clients {
+    /// `clients`: every one.
+    All,
+    /// `half-clients`: the lower-numbered half, rounded down.
+    Half,
+    /// `client-1`.
+    One(ClientNo),
+}
+
+impl fmt::Display for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("clients"),
+            Self::Half => f.write_str("half-clients"),
+            Self::One(client) => client.fmt(f),
+        }
+    }
 }
 
 /// Whose master or replica is meant.
@@ -106,6 +131,8 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node(node) => node.fmt(f),
+            Self::Clients(clients) => clients.fmt(f),
+            Self::Others => f.write_str("others"),
             Self::Member(owner, Member::Every) => owner.fmt(f),
             Self::Member(owner, member) => {
                 let word =
@@ -136,6 +163,15 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         if text.starts_with("node-") {
             return text.parse().map(Self::Node);
+        }
+        if text.starts_with("client-") {
+            return text.parse().map(|client| Self::Clients(Clients::One(client)));
+        }
+        match text {
+            "clients" => return Ok(Self::Clients(Clients::All)),
+            "half-clients" => return Ok(Self::Clients(Clients::Half)),
+            "others" => return Ok(Self::Others),
+            _ => {}
         }
         if let Some((_, group)) = GROUPS.iter().find(|(word, _)| *word == text) {
             return Ok(Self::Group(*group));
@@ -181,6 +217,10 @@ fn unknown(text: &str) -> String {
         "minority",
         "majority",
         "all",
+        "others",
+        "clients",
+        "half-clients",
+        "client-1",
     ];
     let nearest = words
         .iter()
@@ -198,7 +238,7 @@ fn unknown(text: &str) -> String {
 text_form!(
     Target,
     "Target",
-    "Nodes by name or role: `node-4`, `shard-1/master`, `shard-1/replica`, `key:testkey/master`, `slot:5000/master`, `any/master`, `masters`, `replicas`, `minority`, `majority`, `all`.",
+    "Nodes by name or role: `node-4`, `shard-1/master`, `shard-1/replica`, `key:testkey/master`, `slot:5000/master`, `any/master`, `masters`, `replicas`, `minority`, `majority`, `all`. On a side of a network fault also `clients`, `half-clients`, `client-1`, and `others`: everybody who is not on the other side.",
     None
 );
 

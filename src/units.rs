@@ -131,6 +131,44 @@ impl FromStr for Rate {
 
 text_form!(Rate, "Rate", "Operations per second, such as `400/s`.", Some(r"^\s*[0-9]+\s*/s$"));
 
+/// Bytes per second, written `20kB/s`, `500B/s` or `1MB/s`; k is 1000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteRate {
+    /// Bytes each second.
+    pub bytes_per_second: u64,
+}
+
+const BYTE_UNITS: [(&str, u64); 3] = [("MB/s", 1_000_000), ("kB/s", 1000), ("B/s", 1)];
+
+impl fmt::Display for ByteRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, size) = BYTE_UNITS
+            .into_iter()
+            .find(|(_, size)| self.bytes_per_second.is_multiple_of(*size))
+            .expect("every number is a multiple of 1");
+        write!(f, "{}{unit}", self.bytes_per_second / size)
+    }
+}
+
+impl FromStr for ByteRate {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        BYTE_UNITS
+            .iter()
+            .find_map(|(unit, size)| {
+                let number: u64 = text.trim().strip_suffix(unit)?.trim().parse().ok()?;
+                number.checked_mul(*size).filter(|&bytes| bytes > 0)
+            })
+            .map(|bytes_per_second| Self { bytes_per_second })
+            .ok_or_else(|| {
+                ParseError::new(format!("`{text}` is not a rate of bytes (hint: write it like `20kB/s` or `1MB/s`)"))
+            })
+    }
+}
+
+text_form!(ByteRate, "ByteRate", "Bytes per second, such as `20kB/s` or `1MB/s`.", Some(r"^\s*[0-9]+\s*(B|kB|MB)/s$"));
+
 /// A share of a whole, written `50%` or `99.9%`.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Percent(f64);
@@ -227,6 +265,8 @@ numbered!(
     "shard",
     "A shard: the slots that the master of the same number got at boot. It never changes, its master does. Written `shard-1`."
 );
+
+numbered!(ClientNo, "client-", "client", "A client of the workload, numbered from 1. Written `client-1`.");
 
 /// A deadline of a wait or the bound of a time: a fixed duration, or `spec`, which is computed from
 /// the live `cluster-node-timeout` and the server version (see [`crate::spec`]).

@@ -15,6 +15,16 @@ use tokio::time::{Instant, timeout_at};
 /// No handshake. Static, since the connection's driver would borrow it for as long as it runs.
 static INFO: LazyLock<RedisConnectionInfo> = LazyLock::new(|| RedisConnectionInfo::default().set_skip_set_lib_name());
 
+/// How a connection is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Caller {
+    /// The local address; None where the system is to choose.
+    pub from: Option<IpAddr>,
+    /// After so long without the other side's TCP acknowledging what was sent, the connection is given
+    /// up (`TCP_USER_TIMEOUT`); None for the system's own patience, which is a quarter of an hour.
+    pub unacknowledged_for: Option<Duration>,
+}
+
 /// A connection, which many commands may use at once. Dropping the last clone closes it.
 #[derive(Clone, Debug)]
 pub struct Link {
@@ -70,14 +80,22 @@ impl fmt::Display for CommandError {
 }
 
 impl Link {
-    /// Connects, from a given local address where there is one. No handshake: a frozen node's
-    /// kernel still accepts, so that it is the first command that will not be answered.
-    pub async fn connect(addr: SocketAddr, from: Option<IpAddr>, within: Duration) -> Result<Self, ConnectError> {
+    /// Connects from whatever address the system chooses. No handshake: a frozen node's kernel still
+    /// accepts, so that it is the first command that will not be answered.
+    pub async fn connect(addr: SocketAddr, within: Duration) -> Result<Self, ConnectError> {
+        Self::connect_as(addr, &Caller::default(), within).await
+    }
+
+    /// Connects as a caller of a kind.
+    pub async fn connect_as(addr: SocketAddr, caller: &Caller, within: Duration) -> Result<Self, ConnectError> {
         let other = |error: &dyn fmt::Display| ConnectError::Other(addr, error.to_string());
         let connecting = async {
             let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
             let socket = socket.map_err(|error| other(&error))?;
-            if let Some(from) = from {
+            if let Some(patience) = caller.unacknowledged_for {
+                give_up_after(&socket, patience).map_err(|error| other(&error))?;
+            }
+            if let Some(from) = caller.from {
                 socket.bind(SocketAddr::new(from, 0)).map_err(|error| other(&error))?;
             }
             let stream = socket.connect(addr).await.map_err(|error| match error.kind() {
@@ -131,6 +149,18 @@ impl Link {
             }
         }
     }
+}
+
+/// Linux alone can do it; elsewhere no link is cut either.
+#[cfg(target_os = "linux")]
+fn give_up_after(socket: &TcpSocket, patience: Duration) -> nix::Result<()> {
+    let patience_ms = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX).max(1);
+    nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::TcpUserTimeout, &patience_ms)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_up_after(_socket: &TcpSocket, _patience: Duration) -> nix::Result<()> {
+    Ok(())
 }
 
 fn command_error(error: &RedisError) -> CommandError {

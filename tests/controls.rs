@@ -178,6 +178,8 @@ fn ran(plan: Plan, meddler: &(dyn Fn(&Server, &Event) + Sync)) -> History {
     let options = Options {
         folder: folder.path().to_owned(),
         keep: false,
+        scratch: None,
+        network: None,
         stop,
         watcher: Arc::new(move |notice| {
             if let Notice::Event(event) = notice {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::finding::{count, length_ns};
 use crate::analysis::{
-    Failover, OpIndex, Ownership, PhaseSpan, Seen, Views, Window, failovers_among, phases, steps_window,
+    Disturbance, Failover, OpIndex, Ownership, PhaseSpan, Reigns, Seen, Views, Window, disturbances, failovers_among,
+    phases, steps_window,
 };
 use crate::cluster::topology::View;
 use crate::history::{EventKind, History, StepProblem};
@@ -29,7 +30,10 @@ pub(super) struct Case<'a> {
     pub(super) ops: OpIndex<'a>,
     pub(super) views: Views<'a>,
     pub(super) ownership: Ownership,
+    pub(super) reigns: Reigns,
     pub(super) failovers: Vec<Failover>,
+    /// Every fault, in the order of their injection.
+    pub(super) disturbances: Vec<Disturbance>,
     phases: Vec<PhaseSpan>,
     steps: Option<Window>,
     /// When `cluster-node-timeout` was read, and what it was.
@@ -63,10 +67,12 @@ impl<'a> Case<'a> {
         }
         Self {
             history,
+            reigns: Reigns::new(&ownership, &ops),
             ops,
             views,
             ownership,
             failovers,
+            disturbances: disturbances(history),
             phases: phases(history),
             steps: steps_window(history),
             node_timeouts,
@@ -172,11 +178,10 @@ impl<'a> Case<'a> {
     /// The shards of the nodes that faults hit: the one at boot and the one at that moment.
     fn shards_hit(&self) -> BTreeSet<ShardNo> {
         let mut hit = BTreeSet::new();
-        for event in &self.history.events {
-            if let EventKind::FaultInjected { node, shard, .. } = event.kind {
-                hit.extend(shard);
-                hit.extend(self.plan().nodes.iter().find(|planned| planned.node == node).map(|planned| planned.shard));
-            }
+        for each in self.disturbances.iter().flat_map(|disturbance| &disturbance.hits) {
+            hit.extend(each.shard);
+            let planned = self.plan().nodes.iter().find(|planned| planned.node == each.node);
+            hit.extend(planned.map(|planned| planned.shard));
         }
         hit
     }
@@ -253,33 +258,27 @@ impl<'a> Case<'a> {
         Err(Silence::Broken(format!("{node} does not answer ({reason}), and no fault holds it")))
     }
 
-    /// When the last fault at a node was shown to be undone, if none is in effect.
-    fn undone_ns(&self, at_node: NodeNo, at_ns: u64) -> Option<u64> {
-        let mut hit = BTreeSet::new();
-        let mut undone_ns = None;
-        for event in self.history.events.iter().take_while(|event| event.at_ns <= at_ns) {
-            match event.kind {
-                EventKind::FaultInjected { fault, node, .. } if node == at_node => _ = hit.insert(fault),
-                EventKind::HealProven { fault, healed: true, .. } if hit.contains(&fault) => {
-                    undone_ns = Some(event.at_ns);
-                }
-                _ => {}
-            }
-        }
-        undone_ns
+    /// When the last fault of a node's process was shown to be undone.
+    fn undone_ns(&self, node: NodeNo, at_ns: u64) -> Option<u64> {
+        self.holding(node).filter_map(|each| each.undone_ns).filter(|&undone_ns| undone_ns <= at_ns).max()
     }
 
-    /// A fault at a node that is in effect at a moment: injected, and not shown to be undone.
-    pub(super) fn open_fault(&self, at_node: NodeNo, at_ns: u64) -> Option<u32> {
-        let mut open = BTreeSet::new();
-        for event in self.history.events.iter().take_while(|event| event.at_ns <= at_ns) {
-            match event.kind {
-                EventKind::FaultInjected { fault, node, .. } if node == at_node => _ = open.insert(fault),
-                EventKind::HealProven { fault, healed: true, .. } => _ = open.remove(&fault),
-                _ => {}
-            }
-        }
-        open.last().copied()
+    /// A fault that keeps a node's process from answering at a moment: injected, and not shown to be
+    /// undone. A fault of the network does not: the harness itself reaches every node all the while.
+    pub(super) fn open_fault(&self, node: NodeNo, at_ns: u64) -> Option<u32> {
+        let open = self.holding(node).filter(|each| each.is_open(at_ns));
+        open.map(|each| each.fault).last()
+    }
+
+    fn holding(&self, node: NodeNo) -> impl Iterator<Item = &Disturbance> {
+        self.disturbances.iter().filter(move |each| !each.kind.is_of_the_network() && each.hit(node).is_some())
+    }
+
+    /// Whether a fault keeps a node from being elected at a moment: it holds its process, or cuts it
+    /// off from the majority.
+    pub(super) fn cannot_be_elected(&self, node: NodeNo, at_ns: u64) -> bool {
+        let mut faults = self.disturbances.iter().filter(|each| each.may_end_a_reign() && each.hit(node).is_some());
+        faults.any(|each| each.is_open(at_ns))
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) fn resolve(case: &Case<'_>, target: &Target, at_ns: u64) -> Result<Ve
                 Member::Every => std::iter::once(owner).chain(replicas_of(owner)).collect(),
             }
         }
+        Target::Clients(_) | Target::Others => Vec::new(),
         Target::Group(Group::All) => case.nodes().collect(),
         Target::Group(Group::Masters) => masters,
         Target::Group(Group::Replicas) => masters.iter().flat_map(|&owner| replicas_of(owner)).collect(),

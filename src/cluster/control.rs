@@ -87,7 +87,7 @@ impl<B: Backend> Control<B> {
         within: Duration,
     ) -> Result<Value, AskError> {
         let until = Instant::now() + within;
-        let mut link = Link::connect(self.backend.addr(node), None, within).await?;
+        let mut link = Link::connect(self.backend.addr(node), within).await?;
         if readonly {
             match link.send(&command(&["READONLY"]), until).await {
                 Ok(_) | Err(CommandError::Reply(_)) => {}
@@ -103,7 +103,7 @@ impl<B: Backend> Control<B> {
             Some(link) if !link.is_ended() => Ok(link.clone()),
             _ => {
                 *slot = None;
-                let link = Link::connect(self.backend.addr(node), None, within).await?;
+                let link = Link::connect(self.backend.addr(node), within).await?;
                 Ok(slot.insert(link).clone())
             }
         }

@@ -7,9 +7,9 @@ pub mod local;
 pub mod topology;
 pub mod watch;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use crate::units::NodeNo;
+use crate::units::{ClientNo, NodeNo};
 pub use control::Control;
 
 /// What runs the nodes: processes of this machine, and later containers.
@@ -22,6 +22,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Where clients reach a node. It stays the same for the whole run.
     fn addr(&self, node: NodeNo) -> SocketAddr;
+
+    /// Where the connections of a client come from, so that a network fault can tell clients apart;
+    /// None where the system chooses.
+    fn client_ip(&self, client: ClientNo) -> Option<IpAddr>;
 
     /// Starts a node's server. It is not ready when this returns.
     fn start(&self, node: NodeNo) -> impl Future<Output = Result<(), BackendError>> + Send;

@@ -18,6 +18,9 @@ use crate::spec::POLL;
 use crate::units::{NodeNo, ShardNo};
 use crate::wire::text;
 
+/// A master's counts of full synchronisations, partial ones, and partial ones that it refused.
+type Syncs = (u64, u64, u64);
+
 /// A node that takes longer than this to answer is silent.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 
@@ -59,6 +62,7 @@ impl Watch {
                 journal: Arc::clone(journal),
                 state: Arc::clone(&state),
                 changed: Arc::clone(&changed),
+                synced: None,
             };
             tasks.spawn(poller.run());
         }
@@ -103,21 +107,27 @@ struct Poller<B> {
     journal: Arc<Journal>,
     state: Arc<Mutex<Snapshot>>,
     changed: Arc<watch::Sender<u64>>,
+    /// What it counted when that was last recorded.
+    synced: Option<Syncs>,
 }
 
 impl<B: Backend> Poller<B> {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut ticks = tokio::time::interval(POLL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let asked = Instant::now();
             match self.poll().await {
-                Ok((view, offset)) => {
-                    let master = match view.peers.get(&self.node).map(|peer| peer.role) {
+                Ok((view, offset, syncs)) => {
+                    let role = view.peers.get(&self.node).map(|peer| peer.role);
+                    let master = match role {
                         Some(Role::ReplicaOf(master)) => Some(master),
                         _ => None,
                     };
+                    if role == Some(Role::Master) {
+                        self.note_syncs(syncs);
+                    }
                     let link_up = view.link_up.unwrap_or(false);
                     self.note(view);
                     match (master, offset) {
@@ -134,22 +144,31 @@ impl<B: Backend> Poller<B> {
         }
     }
 
-    async fn poll(&self) -> Result<(View, Option<u64>), String> {
-        let commands: [&[&str]; 3] = [&["CLUSTER", "NODES"], &["CLUSTER", "INFO"], &["INFO", "replication"]];
+    async fn poll(&self) -> Result<(View, Option<u64>, Option<Syncs>), String> {
+        let commands: [&[&str]; 4] =
+            [&["CLUSTER", "NODES"], &["CLUSTER", "INFO"], &["INFO", "replication"], &["INFO", "stats"]];
         let answers = self.control.ask_all(self.node, &commands, ANSWER_WITHIN).await.map_err(|error| match error {
             AskError::Connect(error) => error.to_string(),
             AskError::Command(error) => error.to_string(),
         })?;
-        let [nodes, info, replication] = answers.as_slice() else {
-            return Err(format!("{} answers to 3 commands", answers.len()));
+        let [nodes, info, replication, stats] = answers.as_slice() else {
+            return Err(format!("{} answers to 4 commands", answers.len()));
         };
-        let (nodes, info, replication) = (text(nodes), text(info), text(replication));
+        let (nodes, info, replication, stats) = (text(nodes), text(info), text(replication), text(stats));
         let view = View::from_answers(&nodes, &info, &replication, |line| {
             if line.myself { Some(self.node) } else { line.addr.and_then(|addr| self.control.node_at(addr)) }
         })
         .map_err(|error| error.to_string())?;
         let offset = parse_info(&replication).get("slave_repl_offset").and_then(|offset| offset.parse().ok());
-        Ok((view, offset))
+        Ok((view, offset, syncs(&stats)))
+    }
+
+    /// A first look is recorded too: what comes later is counted from there.
+    fn note_syncs(&mut self, syncs: Option<Syncs>) {
+        if let Some((full, partial, refused)) = syncs.filter(|_| syncs != self.synced) {
+            self.synced = syncs;
+            self.journal.event(EventKind::Synced { master: self.node, full, partial, refused });
+        }
     }
 
     fn note(&self, view: View) {
@@ -192,6 +211,12 @@ impl<B: Backend> Poller<B> {
         self.state.lock().expect("no holder panics").lag.insert(self.node, (bytes, link_up));
         self.journal.event(EventKind::Lag { replica: self.node, master, bytes, link_up });
     }
+}
+
+fn syncs(stats: &str) -> Option<Syncs> {
+    let stats = parse_info(stats);
+    let number = |name: &str| stats.get(name)?.parse().ok();
+    Some((number("sync_full")?, number("sync_partial_ok")?, number("sync_partial_err")?))
 }
 
 fn master_offset(answer: &Value) -> Option<u64> {

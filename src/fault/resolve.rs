@@ -20,6 +20,9 @@ pub fn resolve(target: &Target, now: &Snapshot, nodes: usize, shards: u16) -> Re
                 Member::Every => std::iter::once(master).chain(now.replicas(master)).collect(),
             }
         }
+        Target::Clients(_) | Target::Others => {
+            return Err(format!("`{target}` has a meaning only on a side of a network fault"));
+        }
         Target::Group(group) => group_members(*group, now, nodes, shards)?,
     };
     if found.is_empty() { Err(format!("`{target}` means no node at this moment")) } else { Ok(found) }

@@ -15,7 +15,7 @@ use crate::cluster::topology::View;
 use crate::plan::Plan;
 use crate::server::Server;
 use crate::suite::OpKind;
-use crate::units::{NodeNo, ShardNo};
+use crate::units::{ClientNo, NodeNo, ShardNo};
 
 /// The version of the formats of `history.jsonl.zst` and `report.json`.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -179,6 +179,28 @@ pub enum EventKind {
         /// Whether the node owned that shard's slots.
         was_master: bool,
     },
+    /// A network fault is about to be imposed.
+    NetworkFaultInjected {
+        /// Unique in the run, from 1, among all faults.
+        fault: u32,
+        /// Its name.
+        name: String,
+        /// `partition`, `lossy`, `narrow`, `refuse`, `slow`.
+        kind: FaultKind,
+        /// The step in words.
+        target: String,
+        /// Who stands on which side; for a shape, whom each node does not see is in `pairs`.
+        sides: Vec<Side>,
+        /// Which traffic.
+        only: crate::suite::Only,
+        /// Whether only packets from the first side to the second are hit.
+        one_way: bool,
+        /// How many directed pairs of addresses are hit.
+        pairs: usize,
+        /// The nodes that it cuts off or hinders: those of the sides without a majority of masters, or
+        /// all of both where no side has one, or for a fault that cuts nothing off.
+        hits: Vec<Hit>,
+    },
     /// What was found when the fault's effect was looked for.
     FaultProven {
         /// The fault.
@@ -228,6 +250,17 @@ pub enum EventKind {
         bytes: u64,
         /// `master_link_status:up`.
         link_up: bool,
+    },
+    /// A master's count of synchronisations with its replicas, recorded whenever it changes.
+    Synced {
+        /// The master.
+        master: NodeNo,
+        /// `sync_full` of INFO stats.
+        full: u64,
+        /// `sync_partial_ok`.
+        partial: u64,
+        /// `sync_partial_err`: a partial resynchronisation was asked for and refused.
+        refused: u64,
     },
     /// A `command` step's answer.
     Commanded {
@@ -350,6 +383,56 @@ pub enum FaultKind {
     Kill,
     /// SIGSTOP.
     Pause,
+    /// Packets vanish.
+    Partition,
+    /// A share of the packets vanishes.
+    Lossy,
+    /// The rate is limited.
+    Narrow,
+    /// Connections are reset.
+    Refuse,
+    /// Packets are delayed.
+    Slow,
+}
+
+impl FaultKind {
+    /// Whether it is a fault of the network, not of a server's process.
+    pub fn is_of_the_network(self) -> bool {
+        !matches!(self, Self::Stop | Self::Kill | Self::Pause)
+    }
+}
+
+/// One side of a network fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Side {
+    /// Its nodes.
+    pub nodes: Vec<NodeNo>,
+    /// Its clients; [`Op::client`] counts from 0, these from 1.
+    pub clients: Vec<ClientNo>,
+}
+
+/// A node that a fault hits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hit {
+    /// The node.
+    pub node: NodeNo,
+    /// The shard whose slots it owned or replicated, in the freshest view.
+    pub shard: Option<ShardNo>,
+    /// Whether it owned that shard's slots.
+    pub was_master: bool,
+}
+
+impl EventKind {
+    /// The fault that this event injects, its kind, and the nodes that it hits.
+    pub fn injected(&self) -> Option<(u32, FaultKind, Vec<Hit>)> {
+        match self {
+            Self::FaultInjected { fault, kind, node, shard, was_master, .. } => {
+                Some((*fault, *kind, vec![Hit { node: *node, shard: *shard, was_master: *was_master }]))
+            }
+            Self::NetworkFaultInjected { fault, kind, hits, .. } => Some((*fault, *kind, hits.clone())),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Display for FaultKind {
@@ -358,6 +441,11 @@ impl std::fmt::Display for FaultKind {
             Self::Stop => "stop",
             Self::Kill => "kill",
             Self::Pause => "pause",
+            Self::Partition => "partition",
+            Self::Lossy => "lossy",
+            Self::Narrow => "narrow",
+            Self::Refuse => "refuse",
+            Self::Slow => "slow",
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::cluster::Backend;
 use crate::cluster::watch::Snapshot;
 use crate::history::{EventKind, FinalValue, StepProblem, key_name};
 use crate::slot::{boot_shard, key_slot};
-use crate::spec::POLL;
+use crate::spec::{POLL, bus_links_back};
 use crate::units::{NodeNo, ShardNo};
 use crate::wire::{redirect, text};
 use crate::workload::{Workload, decode};
@@ -31,7 +31,10 @@ impl<B: Backend> Run<B> {
     pub(super) async fn conclude(&mut self, workload: &mut Workload, interrupted: bool) {
         self.journal.event(EventKind::Phase { name: "recovery".to_owned() });
         let began = Instant::now();
-        let healed = self.injector.heal_all().await;
+        let links_within = bus_links_back(self.plan.node_timeout());
+        let (links, processes) =
+            tokio::join!(self.links.heal_all(&self.watch, links_within), self.processes.heal_all());
+        let healed = links.and(processes);
         let within = if interrupted { HURRY.min(self.plan.recover_within.0) } else { self.plan.recover_within.0 };
         let (nodes, shards) = (self.plan.nodes.len(), self.plan.shards());
         let whole = self.watch.until(within, |now| now.whole(nodes, shards)).await;

@@ -17,10 +17,11 @@ use crate::cluster::form::{FormError, form};
 use crate::cluster::local::Local;
 use crate::cluster::watch::Watch;
 use crate::cluster::{Backend, BackendError, Control};
-use crate::fault::Injector;
+use crate::fault::{FaultIds, NetworkInjector, ProcessInjector};
 use crate::history::{
     Event, EventKind, Header, History, HistoryError, Host, Journal, NodeInfo, Recorder, SCHEMA_VERSION,
 };
+use crate::network::Network;
 use crate::plan::Plan;
 use crate::server::Server;
 use crate::spec::Rules;
@@ -33,6 +34,12 @@ pub struct Options {
     pub folder: PathBuf,
     /// Whether data directories are kept, under `folder/data`.
     pub keep: bool,
+    /// Where data directories go that are not kept: [`Inside::scratch`](crate::sandbox::Inside::scratch),
+    /// or None, outside of the sandbox, for the system's temporary directory.
+    pub scratch: Option<PathBuf>,
+    /// The network whose links can be cut; None outside of the sandbox, where a plan with network
+    /// faults ([`Plan::needs_network_faults`]) is not to be run.
+    pub network: Option<Network>,
     /// Becomes `Some("SIGINT")` and the like when the run is to end; it then heals, reads back,
     /// tears down and returns what it has.
     pub stop: Receiver<Option<String>>,
@@ -100,7 +107,8 @@ struct Run<B> {
     control: Arc<Control<B>>,
     journal: Arc<Journal>,
     watch: Watch,
-    injector: Injector<B>,
+    processes: ProcessInjector<B>,
+    links: NetworkInjector<B>,
     stop: Receiver<Option<String>>,
     /// Every node as it was formed; empty until then.
     formed: Vec<NodeInfo>,
@@ -108,7 +116,7 @@ struct Run<B> {
 
 /// Runs a plan on a server. What went wrong in a step is in the history, not in the error.
 pub async fn run(plan: Plan, server: Server, options: Options) -> Result<History, RunError> {
-    let backend = Arc::new(Local::prepare(&plan, &server, &options.folder, options.keep)?);
+    let backend = Arc::new(Local::prepare(&plan, &server, &options.folder, options.keep, options.scratch.as_deref())?);
     let header = Header {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -126,10 +134,18 @@ pub async fn run(plan: Plan, server: Server, options: Options) -> Result<History
     background.spawn(mind_the_clock(Arc::clone(&journal), options.watcher));
     let control = Arc::new(Control::new(Arc::clone(&backend)));
     journal.event(EventKind::Phase { name: "boot".to_owned() });
-    let shards = plan.shards();
+    let (shards, clients) = (plan.shards(), plan.workload.clients);
+    let ids = Arc::new(FaultIds::default());
     let run = Run {
         watch: Watch::begin(&control, &journal),
-        injector: Injector::new(Arc::clone(&control), Arc::clone(&journal), shards),
+        processes: ProcessInjector::new(Arc::clone(&control), Arc::clone(&journal), Arc::clone(&ids), shards),
+        links: NetworkInjector::new(
+            Arc::clone(&control),
+            Arc::clone(&journal),
+            ids,
+            options.network,
+            (shards, clients),
+        ),
         plan,
         server,
         control,
@@ -156,12 +172,11 @@ impl<B: Backend> Run<B> {
             }
         };
         let took_ms = began.elapsed().as_secs_f64() * 1000.0;
-        let addrs: Vec<_> = formed.iter().map(|node| node.addr).collect();
         self.formed.clone_from(&formed);
         self.journal.event(EventKind::Booted { nodes: formed, took_ms });
         let node_timeout = self.record_config().await;
 
-        let mut workload = Workload::new(&self.plan, &addrs, &self.journal);
+        let mut workload = Workload::new(&self.plan, self.control.backend(), &self.journal);
         tokio::select! {
             loaded = workload.load() => loaded.map_err(RunError::Boot)?,
             by = interruption(&mut stop) => {

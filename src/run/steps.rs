@@ -10,10 +10,10 @@ use crate::cluster::Backend;
 use crate::cluster::control::AskError;
 use crate::cluster::topology::{Health, Role};
 use crate::cluster::watch::Snapshot;
-use crate::fault::resolve;
-use crate::history::{EventKind, FaultKind, StepProblem};
+use crate::fault::{NetworkFault, ProcessFault, resolve};
+use crate::history::{EventKind, StepProblem};
 use crate::slot::boot_slots;
-use crate::spec::Rules;
+use crate::spec::{Rules, bus_links_back};
 use crate::suite::{Answer, Await, Command, CommandLine, Condition, Expect, RoleIs, Step};
 use crate::target::{Target, Targets};
 use crate::units::{Bound, NodeNo, ShardNo};
@@ -71,20 +71,39 @@ impl<B: Backend> Run<B> {
                 tokio::time::sleep(span.0).await;
                 Ok(())
             }
-            Step::Stop(targets) => self.fault(FaultKind::Stop, targets, progress).await,
-            Step::Kill(targets) => self.fault(FaultKind::Kill, targets, progress).await,
-            Step::Pause(targets) => self.fault(FaultKind::Pause, targets, progress).await,
-            Step::Start(targets) => self.injector.start(targets, &self.watch.snapshot()).await,
-            Step::Resume(targets) => self.injector.resume(targets, &self.watch.snapshot()).await,
+            Step::Stop(targets) => self.fault(ProcessFault::Stop, targets, progress).await,
+            Step::Kill(targets) => self.fault(ProcessFault::Kill, targets, progress).await,
+            Step::Pause(targets) => self.fault(ProcessFault::Pause, targets, progress).await,
+            Step::Start(targets) => self.processes.start(targets, &self.watch.snapshot()).await,
+            Step::Resume(targets) => self.processes.resume(targets, &self.watch.snapshot()).await,
+            Step::Partition(step) => {
+                let fault = NetworkFault::partition(step).map_err(StepProblem::Suite)?;
+                self.network_fault(&fault, progress).await
+            }
+            Step::Lossy(step) => self.network_fault(&NetworkFault::lossy(step), progress).await,
+            Step::Narrow(step) => self.network_fault(&NetworkFault::narrow(step), progress).await,
+            Step::Refuse(step) => self.network_fault(&NetworkFault::refuse(step), progress).await,
+            Step::Slow(_) => Err(StepProblem::Harness("packets cannot be delayed here".to_owned())),
+            Step::Heal(name) => self.links.heal(name, &self.watch, bus_links_back(progress.rules.node_timeout)).await,
             Step::Command(command) => self.command(number, command, progress).await,
             Step::Await(wait) => self.wait(number, wait, progress).await,
             Step::Expect(expect) => self.expect(number, expect).await,
         }
     }
 
-    async fn fault(&mut self, kind: FaultKind, targets: &Targets, progress: &mut Progress) -> Result<(), StepProblem> {
+    async fn fault(
+        &mut self,
+        kind: ProcessFault,
+        targets: &Targets,
+        progress: &mut Progress,
+    ) -> Result<(), StepProblem> {
         progress.masters = self.masters();
-        self.injector.inject(kind, targets, &self.watch.snapshot()).await
+        self.processes.inject(kind, targets, &self.watch.snapshot()).await
+    }
+
+    async fn network_fault(&mut self, fault: &NetworkFault<'_>, progress: &mut Progress) -> Result<(), StepProblem> {
+        progress.masters = self.masters();
+        self.links.inject(fault, &self.watch.snapshot()).await
     }
 
     fn masters(&self) -> BTreeMap<ShardNo, NodeNo> {

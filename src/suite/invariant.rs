@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::borrow::Cow;
 
 use crate::target::Target;
-use crate::units::{Bound, NodeNo, ParseError, Percent, ShardNo, text_form};
+use crate::units::{Bound, NodeNo, ParseError, Percent, ShardNo, Span, text_form};
 
 /// One invariant, written as a mapping with one key: `- acked-writes: { may-lose: 0 }`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +36,14 @@ pub enum Invariant {
     Redirects(AtEnd),
     /// A write that is sent to a replica is refused.
     ReplicaReadOnly(AtEnd),
+    /// Whether two nodes acknowledged writes of one shard in overlapping times: how long, how many.
+    SplitBrain(SplitBrain),
+    /// A master that is cut off from the majority stops acknowledging writes.
+    WriteCutoff(WriteCutoff),
+    /// configEpoch is unique among masters with slots, and no node's epoch ever falls.
+    Epochs(Epochs),
+    /// How long after the last network fault was healed all nodes share one view.
+    Convergence(Convergence),
 }
 
 /// When something is looked at: `end`, `throughout`, or the name of a phase, which means its last
@@ -174,6 +182,88 @@ pub struct ReplicaLag {
     /// Only this shard's replicas; without it, all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<ShardNo>,
+    /// The lag must have been seen above so many bytes at the moment looked at (`throughout`, or a
+    /// phase in full): a suite that narrows a link shows by it that replicas fell behind for real.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rises_above: Option<u64>,
+    /// How long after the last heal the lag may be above 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_within: Option<Span>,
+}
+
+/// Settings of `split-brain`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SplitBrain {
+    /// Which shards; each is judged on its own.
+    #[serde(default)]
+    pub shard: ShardSet,
+    /// The longest time in which the old master may acknowledge writes after the new one's first:
+    /// `0s`, `spec` (half a node timeout and what the bounds of detection allow), or `measured`.
+    pub may_last: MayLast,
+}
+
+/// A bound of a time, or `measured`: measure and show it, and pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MayLast {
+    /// At most so long.
+    AtMost(Bound),
+    /// Any time, as long as it is measured.
+    Measured,
+}
+
+impl fmt::Display for MayLast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(bound) => bound.fmt(f),
+            Self::Measured => f.write_str("measured"),
+        }
+    }
+}
+
+impl FromStr for MayLast {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        if text == "measured" {
+            return Ok(Self::Measured);
+        }
+        text.parse()
+            .map(Self::AtMost)
+            .map_err(|_| ParseError::new(format!("`{text}` is neither a duration, `spec` nor `measured`")))
+    }
+}
+
+text_form!(MayLast, "MayLast", "A duration such as `2s`, `spec`, or `measured`.", None);
+
+/// Settings of `write-cutoff`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WriteCutoff {
+    /// Which shards' cut-off masters; each is judged on its own.
+    #[serde(default)]
+    pub shard: ShardSet,
+    /// How long after the cut the last write may be acknowledged; `spec` is 1.5 node timeouts and
+    /// 200 ms.
+    pub within: Bound,
+}
+
+/// Settings of `epochs`: none.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Epochs {
+    /// The most that the cluster's current epoch may rise between the first phase and the end: an
+    /// epoch storm goes further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rise: Option<u64>,
+}
+
+/// Settings of `convergence`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Convergence {
+    /// The bound, from the healing of the last network fault.
+    pub within: Bound,
 }
 
 /// Settings of `acked-writes`.

@@ -17,11 +17,15 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use diagnostic::nearest;
 pub use invariant::{
-    AckedWrites, Agreement, AtEnd, Availability, FailoverTime, Invariant, MayLose, Milestone, Moment, OpKind,
-    Promotions, ReplicaLag, RoleIs, RoleOf, Served, ShardSet, SlotCoverage,
+    AckedWrites, Agreement, AtEnd, Availability, Convergence, Epochs, FailoverTime, Invariant, MayLast, MayLose,
+    Milestone, Moment, OpKind, Promotions, ReplicaLag, RoleIs, RoleOf, Served, ShardSet, SlotCoverage, SplitBrain,
+    WriteCutoff,
 };
 pub use load::{LoadError, Source, load, parse, schema, set, shipped, shipped_names};
-pub use step::{Answer, Await, Command, CommandLine, Condition, Expect, Step};
+pub use step::{
+    Answer, Await, Command, CommandLine, Condition, Expect, Lossy, Narrow, Only, Partition, Refuse, Shape, Sides, Slow,
+    Step,
+};
 
 use crate::units::{Directive, Percent, Rate, Span};
 
@@ -109,6 +113,20 @@ pub struct WorkloadSpec {
     pub refresh_every: Span,
     /// Whether MOVED and errors make a client read the slot table at once.
     pub adaptive_refresh: bool,
+    /// With it, a write counts as acknowledged only if WAIT says that so many replicas have it;
+    /// otherwise its outcome is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<WaitSpec>,
+}
+
+/// What WAIT is told after each write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WaitSpec {
+    /// How many replicas must have the write.
+    pub replicas: u8,
+    /// How long the server waits for them.
+    pub timeout: Span,
 }
 
 impl Default for WorkloadSpec {
@@ -127,6 +145,7 @@ impl Default for WorkloadSpec {
             max_redirects: 3,
             refresh_every: Span::secs(1),
             adaptive_refresh: true,
+            wait: None,
         }
     }
 }

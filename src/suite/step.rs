@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::invariant::RoleIs;
 use crate::target::{Target, Targets};
-use crate::units::{Bound, ShardNo, Span};
+use crate::units::{Bound, ByteRate, Percent, ShardNo, Span};
 
 /// One step of a suite, written as a mapping with one key: `- stop: shard-1/master`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,12 +30,153 @@ pub enum Step {
     Pause(Targets),
     /// Lets a frozen server go on (SIGCONT).
     Resume(Targets),
+    /// Cuts the network between two sides, or in a shape: packets vanish.
+    Partition(Partition),
+    /// Lets a share of the packets between two sides vanish.
+    Lossy(Lossy),
+    /// Limits the rate between two sides.
+    Narrow(Narrow),
+    /// Answers connections between two sides with a TCP reset instead of silence.
+    Refuse(Refuse),
+    /// Delays packets between two sides, where the kernel has netem.
+    Slow(Slow),
+    /// Undoes network faults: `all`, or one by its name.
+    Heal(String),
     /// Sends one command to each of the targets; an error reply is an error of the suite.
     Command(Command),
     /// Waits until something is so; that it is not so by the deadline is a failure.
     Await(Await),
     /// Sends one command and compares the answer, at once.
     Expect(Expect),
+}
+
+/// Who stands on each of two sides. `clients`, `half-clients` and `client-1` may stand on one too;
+/// `others` is everybody, clients included, who is not on the other side.
+pub type Sides = Vec<Targets>;
+
+/// Settings of `partition`: `{ between: [A, B] }`, or `{ shape: ring }`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Partition {
+    /// The two sides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(equal = 2))]
+    pub between: Option<Sides>,
+    /// A shape among all nodes, instead of two sides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Shape>,
+    /// Only packets from the first side to the second vanish.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_way: bool,
+    /// Which traffic is cut.
+    #[serde(default)]
+    pub only: Only,
+    /// The name by which `heal` undoes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// A shape of a partition among all nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// Two halves that do not see each other.
+    Halves,
+    /// Two halves, and one node that sees both.
+    Bridge,
+    /// Every node sees a majority, and no two see the same one.
+    Ring,
+}
+
+/// Which traffic a network fault hits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Only {
+    /// All of it.
+    #[default]
+    All,
+    /// The cluster bus alone: gossip dies, and clients and replication do not notice.
+    Bus,
+    /// Clients to nodes alone.
+    Clients,
+    /// Replicas to masters alone.
+    Replication,
+}
+
+/// Settings of `lossy`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Lossy {
+    /// The two sides.
+    #[schemars(length(equal = 2))]
+    pub between: Sides,
+    /// The share of packets that vanishes.
+    pub percent: Percent,
+    /// Which traffic.
+    #[serde(default)]
+    pub only: Only,
+    /// The name by which `heal` undoes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Settings of `narrow`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Narrow {
+    /// The two sides.
+    #[schemars(length(equal = 2))]
+    pub between: Sides,
+    /// Bytes per second that pass, over all links of the fault together: `20kB/s`.
+    pub rate: ByteRate,
+    /// Which traffic.
+    #[serde(default)]
+    pub only: Only,
+    /// The name by which `heal` undoes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Settings of `refuse`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Refuse {
+    /// The two sides.
+    #[schemars(length(equal = 2))]
+    pub between: Sides,
+    /// Which traffic.
+    #[serde(default)]
+    pub only: Only,
+    /// The name by which `heal` undoes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Settings of `slow`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Slow {
+    /// The two sides.
+    #[schemars(length(equal = 2))]
+    pub between: Sides,
+    /// How much later each packet arrives.
+    pub latency: Span,
+    /// By how much that varies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<Span>,
+    /// The name by which `heal` undoes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl Step {
+    /// Whether the step needs rules on the network, which only the sandbox or containers allow.
+    pub fn needs_network_faults(&self) -> bool {
+        matches!(
+            self,
+            Self::Partition(_) | Self::Lossy(_) | Self::Narrow(_) | Self::Refuse(_) | Self::Slow(_) | Self::Heal(_)
+        )
+    }
 }
 
 /// A command for the server, in one string as redis-cli takes it (`SET key1 data1`; quotes group

@@ -1,6 +1,25 @@
 //! A thin cluster client that hides nothing: it says which node answered, after how many
 //! redirections, and whether a command that got no answer may have been executed. It never repeats
 //! a command of unknown outcome.
+//!
+//! # Silence
+//! A connection is silent for one of two reasons, which call for opposite things:
+//!
+//! - *The node is frozen.* Its kernel still acknowledges what is sent. The connection stays, and what
+//!   was sent on it is answered when the node wakes: these are the stale acknowledgements that a
+//!   frozen master is known for.
+//! - *The network is cut.* Nothing is acknowledged. Left to itself TCP sends again at doubling
+//!   intervals, so that after a cut of a minute the connection may lie dead for another one.
+//!
+//! So the connection itself is given up when the kernel has had no acknowledgement for the command
+//! timeout (`TCP_USER_TIMEOUT`, which Lettuce offers for the same reason), rather than when a command
+//! had no answer for as long. Its commands under way become unknown, the next one connects anew, and
+//! after a heal that succeeds within the connect timeout.
+//!
+//! What the kernel had not yet delivered when it gave up is never delivered. That is not so for a
+//! connection that is closed from here, as one is whose WAIT was not answered: the kernel goes on
+//! delivering what it was given, for as long again. In either case a command may have arrived before,
+//! and may be carried out late: its outcome is unknown, and the ledger takes it so.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,10 +32,11 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::pool::{Lease, Pool};
 use super::table::Table;
-use crate::suite::{ReadFrom, WorkloadSpec};
+use crate::suite::{ReadFrom, WaitSpec, WorkloadSpec};
 use crate::units::NodeNo;
-use crate::wire::{CommandError, Link, command, redirect, text};
+use crate::wire::{Caller, CommandError, Link, command, redirect, text};
 
 /// After a failed attempt to connect, a node is not tried again for this long: operations meanwhile
 /// are rejected at once, as a client does that rejects commands while disconnected.
@@ -38,10 +58,11 @@ pub struct Client {
 #[derive(Debug)]
 struct Shared {
     addrs: Vec<SocketAddr>,
-    from: Option<IpAddr>,
+    caller: Caller,
     settings: WorkloadSpec,
     table: Mutex<Table>,
     links: Mutex<HashMap<(NodeNo, Use), SharedLink>>,
+    pools: Mutex<HashMap<NodeNo, Arc<Pool>>>,
     refresh: Notify,
 }
 
@@ -50,8 +71,33 @@ struct Shared {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Use {
     Master,
+    /// Writes that are followed by WAIT.
+    MasterAndWait,
     Replica,
     Refresh,
+}
+
+/// A connection on which commands go out.
+#[derive(Debug)]
+enum Line {
+    Shared(Link),
+    Own(Lease),
+}
+
+impl Line {
+    fn link(&mut self) -> &mut Link {
+        match self {
+            Self::Shared(link) => link,
+            Self::Own(lease) => &mut lease.link,
+        }
+    }
+
+    /// Every answer has come.
+    fn give_back(self) {
+        if let Self::Own(lease) = self {
+            lease.give_back();
+        }
+    }
 }
 
 /// Whoever needs the connection while it is being made waits for its lock.
@@ -89,10 +135,11 @@ impl Client {
     pub fn new(addrs: Vec<SocketAddr>, from: Option<IpAddr>, settings: WorkloadSpec) -> Self {
         let shared = Arc::new(Shared {
             addrs,
-            from,
+            caller: Caller { from, unacknowledged_for: Some(settings.timeout.0) },
             settings,
             table: Mutex::new(Table::empty()),
             links: Mutex::default(),
+            pools: Mutex::default(),
             refresh: Notify::new(),
         });
         let refresher = tokio::spawn(Arc::clone(&shared).refresh_regularly()).abort_handle();
@@ -104,10 +151,11 @@ impl Client {
         self.shared.refresh_once().await
     }
 
-    /// Sends a write to the master of the slot.
+    /// Sends a write to the master of the slot, and WAIT after it where the settings say so: then it
+    /// is served only when that many replicas have it.
     pub async fn write(&self, slot: u16, command: &Cmd) -> Reply {
-        let candidates: Vec<(NodeNo, Use)> =
-            self.shared.owner(slot).into_iter().map(|master| (master, Use::Master)).collect();
+        let role = if self.shared.settings.wait.is_some() { Use::MasterAndWait } else { Use::Master };
+        let candidates: Vec<(NodeNo, Use)> = self.shared.owner(slot).into_iter().map(|master| (master, role)).collect();
         self.shared.execute(slot, command, &candidates).await
     }
 
@@ -144,30 +192,37 @@ impl Shared {
     async fn execute(&self, slot: u16, wanted: &Cmd, candidates: &[(NodeNo, Use)]) -> Reply {
         let until = Instant::now() + self.settings.timeout.0;
         let mut redirects = 0;
-        let mut reached = self.first_link(candidates, until).await;
+        let mut reached = self.first_line(candidates, until).await;
         let mut asking = false;
         loop {
-            let (node, role, mut link) = match reached {
+            let (node, role, mut line) = match reached {
                 Ok(reached) => reached,
                 Err((node, reason)) => {
                     self.suspect();
                     return Reply { result: Err(Unserved::Failed(reason)), node, redirects };
                 }
             };
-            let answer = if asking { ask_and(&mut link, wanted, until).await } else { link.send(wanted, until).await };
+            let link = line.link();
+            let answer = if asking { ask_and(link, wanted, until).await } else { link.send(wanted, until).await };
             let reply = |result| Reply { result, node: Some(node), redirects };
             let refusal = match answer {
-                Ok(value) => return reply(Ok(value)),
+                Ok(value) => {
+                    let replicated = match (self.settings.wait, role) {
+                        (Some(wait), Use::MasterAndWait) => self.replicated(&mut line, wait, until).await,
+                        _ => Ok(()),
+                    };
+                    return match replicated {
+                        Ok(()) => {
+                            line.give_back();
+                            reply(Ok(value))
+                        }
+                        Err(unserved) => reply(Err(unserved)),
+                    };
+                }
                 Err(CommandError::Reply(refusal)) => refusal,
-                Err(CommandError::TimedOut) => {
-                    self.suspect();
-                    return reply(Err(Unserved::Unknown(format!("no answer within {}", self.settings.timeout))));
-                }
-                Err(CommandError::Broken(reason)) => {
-                    self.suspect();
-                    return reply(Err(Unserved::Unknown(format!("connection lost: {reason}"))));
-                }
+                Err(unanswered) => return reply(Err(self.unknown(unanswered, ""))),
             };
+            line.give_back();
             self.suspect();
             let Some(redirect) = redirect(&refusal, self.addrs[node.index()]) else {
                 // Any error reply to a single-key command means that it was not executed.
@@ -189,26 +244,58 @@ impl Shared {
             }
             // A replica that does not hold the slot names its owner; the owner needs no READONLY.
             let role = if role == Use::Replica { Use::Master } else { role };
-            reached = self.link(next, role, until).await.map(|link| (next, role, link)).map_err(|reason| {
+            reached = self.line(next, role, until).await.map(|line| (next, role, line)).map_err(|reason| {
                 let named = if redirect.ask { "ASK" } else { "MOVED" };
                 (Some(next), format!("{reason} (named by {named})"))
             });
         }
     }
 
-    async fn first_link(
+    /// Whether the write that was just acknowledged on this connection has reached its replicas. If
+    /// not, or if that is not known, the write itself was carried out all the same.
+    async fn replicated(&self, line: &mut Line, wait: WaitSpec, until: Instant) -> Result<(), Unserved> {
+        let (replicas, timeout_ms) = (wait.replicas.to_string(), wait.timeout.0.as_millis().max(1).to_string());
+        match line.link().send(&command(&["WAIT", &replicas, &timeout_ms]), until).await {
+            Ok(Value::Int(reached)) if reached >= i64::from(wait.replicas) => Ok(()),
+            Ok(reached) => {
+                let reached = text(&reached);
+                Err(Unserved::Unknown(format!("WAIT: {reached} of {replicas} replicas within {}", wait.timeout)))
+            }
+            Err(CommandError::Reply(refusal)) => Err(Unserved::Unknown(format!("WAIT: {refusal}"))),
+            Err(unanswered) => Err(self.unknown(unanswered, "WAIT: ")),
+        }
+    }
+
+    /// The outcome of a command that got no answer.
+    fn unknown(&self, error: CommandError, of: &str) -> Unserved {
+        self.suspect();
+        Unserved::Unknown(match error {
+            CommandError::TimedOut => format!("{of}no answer within {}", self.settings.timeout),
+            error => format!("{of}{error}"),
+        })
+    }
+
+    async fn first_line(
         &self,
         candidates: &[(NodeNo, Use)],
         until: Instant,
-    ) -> Result<(NodeNo, Use, Link), (Option<NodeNo>, String)> {
+    ) -> Result<(NodeNo, Use, Line), (Option<NodeNo>, String)> {
         let mut last = (None, "no owner of the slot is known".to_owned());
         for &(node, role) in candidates {
-            match self.link(node, role, until).await {
-                Ok(link) => return Ok((node, role, link)),
+            match self.line(node, role, until).await {
+                Ok(line) => return Ok((node, role, line)),
                 Err(reason) => last = (Some(node), reason),
             }
         }
         Err(last)
+    }
+
+    async fn line(&self, node: NodeNo, role: Use, until: Instant) -> Result<Line, String> {
+        if role != Use::MasterAndWait {
+            return self.link(node, role, until).await.map(Line::Shared);
+        }
+        let pool = Arc::clone(self.pools.lock().expect("no holder panics").entry(node).or_insert_with(Pool::new));
+        pool.lease(until, RECONNECT_AFTER, self.connect(node, role, until)).await.map(Line::Own)
     }
 
     /// An open connection to a node. Whoever comes while it is being made waits for the same
@@ -245,8 +332,9 @@ impl Shared {
     async fn connect(&self, node: NodeNo, role: Use, until: Instant) -> Result<Link, String> {
         let within = self.settings.connect_timeout.0.min(until.saturating_duration_since(Instant::now()));
         let deadline = Instant::now() + within;
-        let mut link =
-            Link::connect(self.addrs[node.index()], self.from, within).await.map_err(|error| error.to_string())?;
+        let mut link = Link::connect_as(self.addrs[node.index()], &self.caller, within)
+            .await
+            .map_err(|error| error.to_string())?;
         if role == Use::Replica {
             let answer = link.send(&command(&["READONLY"]), deadline).await;
             answer.map_err(|error| format!("{node} did not accept READONLY: {error}"))?;

@@ -7,6 +7,7 @@
 //! and the client has no free key in that shard, it is recorded as failed rather than left out.
 
 mod client;
+mod pool;
 mod table;
 
 use std::net::SocketAddr;
@@ -19,11 +20,13 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::cluster::Backend;
 use crate::history::{FOREIGN, Journal, Op, Outcome, key_name};
 use crate::plan::Plan;
 use crate::seeded::Seeded;
 use crate::slot::{boot_shard, key_slot};
 use crate::suite::{OpKind, WorkloadSpec};
+use crate::units::{ClientNo, NodeNo};
 use crate::wire::command;
 
 /// How many of the first writes of a client are under way at once.
@@ -60,15 +63,18 @@ struct Issuer {
 }
 
 impl Workload {
-    /// Clients of the nodes at these addresses, which do nothing yet.
-    pub fn new(plan: &Plan, addrs: &[SocketAddr], journal: &Arc<Journal>) -> Self {
+    /// Clients of the nodes of a cluster, which do nothing yet. Each has an address of its own where
+    /// the backend has one for it.
+    pub fn new<B: Backend>(plan: &Plan, backend: &B, journal: &Arc<Journal>) -> Self {
         let settings = &plan.workload;
+        let addrs: Vec<SocketAddr> =
+            (0..backend.size()).map(NodeNo::from_index).map(|node| backend.addr(node)).collect();
         let clients = (0..settings.clients)
             .map(|number| {
                 let own = (0..settings.keys).filter(|key| key % u32::from(settings.clients) == u32::from(number));
                 Arc::new(Issuer {
                     number,
-                    client: Client::new(addrs.to_vec(), None, settings.clone()),
+                    client: Client::new(addrs.clone(), backend.client_ip(ClientNo(number + 1)), settings.clone()),
                     journal: Arc::clone(journal),
                     settings: settings.clone(),
                     own: Mutex::new(own.map(|key| OwnKey::new(key, plan.shards())).collect()),

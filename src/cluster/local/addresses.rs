@@ -1,9 +1,10 @@
-//! Addresses for a local cluster: 127.k.0.n with the standard ports where the system answers on all
-//! of 127.0.0.0/8 (Linux), free ports of 127.0.0.1 elsewhere.
+//! Addresses for a local cluster: 127.k.0.n with the standard ports for nodes and 127.k.1.m for
+//! clients where the system answers on all of 127.0.0.0/8 (Linux), free ports of 127.0.0.1 elsewhere.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use crate::cluster::BackendError;
+use crate::units::ClientNo;
 
 /// The distance from a node's port to that of its cluster bus.
 pub const BUS_OFFSET: u16 = 10_000;
@@ -20,8 +21,20 @@ pub const MAX_NODES: usize = 250;
 pub struct Reservation {
     /// One per node.
     pub nodes: Vec<SocketAddr>,
-    /// Whoever holds this port holds the whole of 127.k.0.0/24; the system frees it with the process.
-    _lock: Option<TcpListener>,
+    /// Whoever holds this port holds the whole of 127.k.0.0/16; the system frees it with the process.
+    lock: Option<TcpListener>,
+}
+
+impl Reservation {
+    /// The address of a client: 127.k.1.m, and on to 127.k.2.0 and so forth after the 255th; None
+    /// where nodes have no addresses of their own either.
+    pub fn client(&self, client: ClientNo) -> Option<IpAddr> {
+        self.lock.as_ref()?;
+        let IpAddr::V4(first) = self.nodes.first()?.ip() else { return None };
+        let [_, k, ..] = first.octets();
+        let [high, low] = client.0.to_be_bytes();
+        Some(Ipv4Addr::new(127, k, high.checked_add(1)?, low).into())
+    }
 }
 
 /// Finds and reserves addresses for `nodes` nodes.
@@ -36,7 +49,7 @@ pub fn reserve(nodes: usize) -> Result<Reservation, BackendError> {
             let Ok(lock) = TcpListener::bind(address(MAX_NODES + 1)) else { continue };
             let addresses: Vec<SocketAddr> = (1..=nodes).map(address).collect();
             match addresses.iter().find_map(|&addr| in_use(addr).err()) {
-                None => return Ok(Reservation { nodes: addresses, _lock: Some(lock) }),
+                None => return Ok(Reservation { nodes: addresses, lock: Some(lock) }),
                 Some(error) => reason = error,
             }
         }
@@ -69,7 +82,7 @@ fn free_ports(nodes: usize) -> Result<Reservation, BackendError> {
             addresses.push(SocketAddr::new(localhost, port));
         }
     }
-    Ok(Reservation { nodes: addresses, _lock: None })
+    Ok(Reservation { nodes: addresses, lock: None })
 }
 
 #[cfg(test)]
@@ -90,6 +103,20 @@ mod tests {
         drop(first);
         let _listener = TcpListener::bind(taken).unwrap();
         assert!(!reserve(2).unwrap().nodes.contains(&taken));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn clients_have_addresses_beside_those_of_the_nodes() {
+        let reservation = reserve(3).unwrap();
+        let IpAddr::V4(node) = reservation.nodes[2].ip() else { panic!("an address of version 4") };
+        let [_, k, ..] = node.octets();
+        for (client, expected) in [(1, [127, k, 1, 1]), (255, [127, k, 1, 255]), (256, [127, k, 2, 0])] {
+            let address = reservation.client(ClientNo(client)).unwrap();
+            assert_eq!(address, IpAddr::from(expected));
+            TcpListener::bind((address, 0)).expect("it can be bound");
+        }
+        assert_eq!(free_ports(1).unwrap().client(ClientNo(1)), None);
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub async fn spawn(mut command: Command) -> io::Result<Child> {
 }
 
 /// A directory for a run's data that is removed when this is dropped, and also when the harness is
-/// killed: a shell waits for the end of a pipe that only the harness holds.
+/// killed: either it is in a file system that ends with the harness, or a shell waits for the end of
+/// a pipe that only the harness holds.
 #[derive(Debug)]
 pub struct ScratchDir {
     path: PathBuf,
@@ -53,19 +54,18 @@ const JANITOR: &str = "trap '' INT TERM HUP; cat >/dev/null; \
 const PREFIX: &str = "slotquake-run-";
 
 impl ScratchDir {
-    /// Makes the directory, after removing those whose owner is dead.
+    /// Makes the directory in a file system that ends with the harness, as that of
+    /// [`crate::sandbox::Inside::scratch`] does.
+    pub fn create_in(mortal: &Path) -> io::Result<Self> {
+        Ok(Self { path: make_own(mortal)?, janitor: None })
+    }
+
+    /// Makes the directory among the temporary ones, after removing those whose owner is dead. Not
+    /// for the sandbox: what is the number of a dead process there may be alive outside.
     pub fn create() -> io::Result<Self> {
         let parent = std::env::temp_dir();
         sweep(&parent);
-        let mut attempt = 0;
-        let path = loop {
-            let path = parent.join(format!("{PREFIX}{}-{attempt}", std::process::id()));
-            match std::fs::create_dir(&path) {
-                Ok(()) => break path,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
-                Err(error) => return Err(error),
-            }
-        };
+        let path = make_own(&parent)?;
         let janitor = Command::new("/bin/sh")
             .args(["-c", JANITOR, "slotquake-janitor"])
             .arg(&path)
@@ -86,9 +86,26 @@ impl ScratchDir {
 
 impl Drop for ScratchDir {
     fn drop(&mut self) {
-        if let Some(mut janitor) = self.janitor.take() {
-            drop(janitor.stdin.take());
-            let _ = janitor.wait();
+        match self.janitor.take() {
+            Some(mut janitor) => {
+                drop(janitor.stdin.take());
+                let _ = janitor.wait();
+            }
+            // What cannot be removed now ends with its file system.
+            None => drop(std::fs::remove_dir_all(&self.path)),
+        }
+    }
+}
+
+/// Makes a directory that nobody else has.
+fn make_own(parent: &Path) -> io::Result<PathBuf> {
+    let mut attempt = 0;
+    loop {
+        let path = parent.join(format!("{PREFIX}{}-{attempt}", std::process::id()));
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
+            Err(error) => return Err(error),
         }
     }
 }
@@ -120,6 +137,18 @@ mod tests {
         std::fs::write(path.join("dump.rdb"), "data").unwrap();
         drop(scratch);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_scratch_directory_in_a_place_of_its_own_touches_nothing_else_there() {
+        let place = tempfile::tempdir().unwrap();
+        let dead = place.path().join(format!("{PREFIX}2147483646-0"));
+        std::fs::create_dir(&dead).unwrap();
+        let (one, other) = (ScratchDir::create_in(place.path()).unwrap(), ScratchDir::create_in(place.path()).unwrap());
+        assert_ne!(one.path(), other.path());
+        drop((one, other));
+        let left: Vec<_> = std::fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [dead]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod keeper;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Mutex;
@@ -21,7 +21,7 @@ use keeper::ScratchDir;
 use super::{Backend, BackendError, ProcessState};
 use crate::plan::Plan;
 use crate::server::{Server, harness_options};
-use crate::units::NodeNo;
+use crate::units::{ClientNo, NodeNo};
 
 /// A cluster of processes.
 #[derive(Debug)]
@@ -68,16 +68,20 @@ impl Process {
 
 impl Local {
     /// Reserves addresses and writes a directory and a configuration for each node of the plan; logs
-    /// go to `folder/logs`, data to a scratch directory, or to `folder/data` with `keep`.
-    pub fn prepare(plan: &Plan, server: &Server, folder: &Path, keep: bool) -> Result<Self, BackendError> {
+    /// go to `folder/logs`; data to `folder/data` with `keep`, otherwise to a directory of this run in
+    /// `scratch`, a file system that ends with the harness, or, without one, among the temporary ones.
+    pub fn prepare(
+        plan: &Plan,
+        server: &Server,
+        folder: &Path,
+        keep: bool,
+        scratch: Option<&Path>,
+    ) -> Result<Self, BackendError> {
         let reservation = addresses::reserve(plan.nodes.len())?;
         let logs = folder.join("logs");
         make_dir(&logs)?;
-        let scratch = if keep {
-            None
-        } else {
-            Some(ScratchDir::create().map_err(|source| io("cannot make a directory for data", source))?)
-        };
+        let scratch = (!keep).then(|| scratch.map_or_else(ScratchDir::create, ScratchDir::create_in)).transpose();
+        let scratch = scratch.map_err(|source| io("cannot make a directory for data", source))?;
         let data = scratch.as_ref().map_or_else(|| folder.join("data"), |scratch| scratch.path().to_owned());
         let data = std::path::absolute(&data).map_err(|source| io("cannot name the data directory", source))?;
         let mut nodes = Vec::new();
@@ -143,6 +147,10 @@ impl Backend for Local {
 
     fn addr(&self, node: NodeNo) -> SocketAddr {
         self.reservation.nodes[node.index()]
+    }
+
+    fn client_ip(&self, client: ClientNo) -> Option<IpAddr> {
+        self.reservation.client(client)
     }
 
     async fn start(&self, node: NodeNo) -> Result<(), BackendError> {

@@ -1,4 +1,4 @@
-//! What ties server processes to the harness's life. The only file with `unsafe`.
+//! Ties server processes to the thread that spawns them.
 #![allow(unsafe_code)]
 
 use std::os::unix::process::CommandExt;
