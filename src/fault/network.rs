@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::knock::{Heard, Knock, knock_all, push, round_trip, sample};
 use super::sides::{Party, Split, Whole};
 use super::{FaultIds, NetworkFault};
+use crate::cluster::topology::Health;
 use crate::cluster::watch::{Snapshot, Watch};
 use crate::cluster::{Backend, Control, ProcessState};
 use crate::history::{EventKind, FaultKind, Hit, Journal, StepProblem};
@@ -38,7 +39,7 @@ const PUSH_AFTER: Duration = Duration::from_secs(1);
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// As many links of one fault are tried.
-const MOST_KNOCKS: usize = 24;
+const MOST_KNOCKS: usize = 40;
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -64,6 +65,8 @@ struct InForce {
     pairs: Pairs<Ipv4Addr>,
     /// Links of the cluster bus that it hits.
     bus_links: Pairs<NodeNo>,
+    /// Within what a connection is made once it is lifted.
+    open_takes: Duration,
     /// None before it is imposed, while nft is at it, and after it was lifted.
     guard: Option<Imposed>,
     is_healing: bool,
@@ -85,7 +88,9 @@ impl<B: Backend> NetworkInjector<B> {
     /// Imposes a fault on those whom it means now, and proves it.
     pub async fn inject(&mut self, wanted: &NetworkFault<'_>, now: &Snapshot) -> Result<(), StepProblem> {
         let network = self.network.clone().ok_or_else(|| {
-            StepProblem::Harness("there is no network whose links could be cut: the run is outside of the sandbox".to_owned())
+            StepProblem::Harness(
+                "there is no network whose links could be cut: the run is outside of the sandbox".to_owned(),
+            )
         })?;
         let nodes = self.control.backend().size();
         let split = wanted
@@ -113,6 +118,11 @@ impl<B: Backend> NetworkInjector<B> {
             only: wanted.only,
             pairs: rule.pairs.clone(),
             bus_links: bus_links.collect(),
+            open_takes: match effect {
+                // While it is delayed, it takes twice the latency.
+                Effect::Slow { latency_us, .. } => Duration::from_micros(latency_us.max(5000)).min(SILENCE),
+                _ => SILENCE,
+            },
             guard: None,
             is_healing: false,
         });
@@ -149,7 +159,9 @@ impl<B: Backend> NetworkInjector<B> {
             let names: Vec<&str> = self.in_force.iter().map(|fault| fault.name.as_str()).collect();
             return Err(StepProblem::Suite(match names.as_slice() {
                 [] => format!("heal: {name}: no network fault is in force (hint: leave the step out)"),
-                names => format!("heal: no network fault `{name}` is in force (hint: `{}` or `all`)", names.join("`, `")),
+                names => {
+                    format!("heal: no network fault `{name}` is in force (hint: `{}` or `all`)", names.join("`, `"))
+                }
             }));
         }
         self.undo(&wanted, watch, links_within).await
@@ -208,7 +220,8 @@ impl<B: Backend> NetworkInjector<B> {
                 }
                 (_, ip) => ip,
             });
-            let no_address = || "nodes and clients have no addresses of their own here, so no link can be cut".to_owned();
+            let no_address =
+                || "nodes and clients have no addresses of their own here, so no link can be cut".to_owned();
             pairs.insert(from.zip(to).ok_or_else(no_address).map_err(StepProblem::Harness)?);
         }
         // Runs side by side share the network; each cluster has its own second octet.
@@ -233,8 +246,8 @@ impl<B: Backend> NetworkInjector<B> {
         Hit { node, shard, was_master: shard.is_some_and(|shard| now.master(shard, self.shards) == Some(node)) }
     }
 
-    /// Connections across a fault: one for each of its pairs, from a client to a node where one of
-    /// both is a client.
+    /// Connections across a fault: one for each of its pairs and ports, from a client to a node where
+    /// one of both is a client.
     fn knocks(&self, pairs: &Pairs<Ipv4Addr>, only: Only) -> Vec<Knock> {
         let at = |ip: Ipv4Addr| {
             self.control.nodes().find_map(|node| match self.control.backend().addr(node) {
@@ -245,13 +258,19 @@ impl<B: Backend> NetworkInjector<B> {
         let knocks: BTreeSet<Knock> = pairs
             .iter()
             .filter_map(|&(from, to)| {
-                let (from, to, (node, port)) = match at(to) {
+                let (from, to, (node, data)) = match at(to) {
                     Some(node) => (from, to, node),
                     None => (to, from, at(from)?),
                 };
-                let port = if only == Only::Bus { port + (BUS_PORT - DATA_PORT) } else { port };
-                Some(Knock { from, to: SocketAddrV4::new(to, port), node })
+                let bus = data + (BUS_PORT - DATA_PORT);
+                let ports = match only {
+                    Only::Bus => vec![bus],
+                    Only::All if at(from).is_some() => vec![data, bus],
+                    Only::All | Only::Clients | Only::Replication => vec![data],
+                };
+                Some(ports.into_iter().map(move |port| Knock { from, to: SocketAddrV4::new(to, port), node }))
             })
+            .flatten()
             .collect();
         sample(&knocks.into_iter().collect::<Vec<_>>(), MOST_KNOCKS)
     }
@@ -264,6 +283,10 @@ impl<B: Backend> NetworkInjector<B> {
             Effect::Refuse => self.prove_cut(&knocks, &Heard::Refused).await,
             Effect::Lossy(percent) => self.prove_lossy(&knocks, percent.fraction() >= 1.0).await,
             Effect::Narrow { bytes_per_second } => self.prove_narrow(&knocks, wanted.only, bytes_per_second).await,
+            Effect::Slow { latency_us, jitter_us, .. } => {
+                let [latency, jitter] = [latency_us, jitter_us].map(Duration::from_micros);
+                self.prove_slow(&knocks, latency, jitter).await
+            }
         }
     }
 
@@ -333,10 +356,32 @@ impl<B: Backend> NetworkInjector<B> {
         Ok(result)
     }
 
+    /// PING and its answer are delayed once each. The first node that answers at all is measured.
+    async fn prove_slow(
+        &mut self,
+        knocks: &[Knock],
+        latency: Duration,
+        jitter: Duration,
+    ) -> Result<(bool, String), StepProblem> {
+        let at_least = (latency.saturating_sub(jitter) * 2).max(Duration::from_micros(1));
+        let mut measured = Err("no connection could be tried across".to_owned());
+        for knock in knocks.iter().filter(|knock| self.control.backend().addr(knock.node).port() == knock.to.port()) {
+            measured = round_trip(knock, (latency + jitter) * 4 + Duration::from_secs(1)).await;
+            if measured.is_ok() {
+                break;
+            }
+        }
+        let hit = self.counts().await?.hit.packets;
+        let in_effect = hit > 0 && measured.as_ref().is_ok_and(|took| *took >= at_least);
+        let measured = measured.map_or_else(|error| error, |took| format!("PING is answered after {took:.1?}"));
+        Ok((in_effect, format!("{measured}; {hit} packets delayed")))
+    }
+
     /// What the newest fault has counted.
     async fn counts(&mut self) -> Result<Counts, StepProblem> {
         let fault = self.in_force.last_mut().expect("it was just imposed");
-        let guard = fault.guard.take().ok_or_else(|| StepProblem::Harness(format!("`{}` is not imposed", fault.name)))?;
+        let guard =
+            fault.guard.take().ok_or_else(|| StepProblem::Harness(format!("`{}` is not imposed", fault.name)))?;
         let (guard, counts) = blocking(move || {
             let counts = guard.counts();
             (guard, counts)
@@ -360,7 +405,7 @@ impl<B: Backend> NetworkInjector<B> {
         }
         let deadline = Instant::now() + OPEN_WITHIN;
         loop {
-            let heard = knock_all(&knocks, SILENCE).await;
+            let heard = knock_all(&knocks, healed.open_takes).await;
             let mut shut = None;
             for (knock, heard) in knocks.iter().zip(heard) {
                 // Behind an open link a server that is not running refuses.
@@ -388,7 +433,9 @@ impl<B: Backend> NetworkInjector<B> {
     fn free_bus_links(&self, position: usize) -> Pairs<NodeNo> {
         let others: Vec<&InForce> = self.others(position).collect();
         let is_free = |(from, to): &(NodeNo, NodeNo)| {
-            !others.iter().any(|other| other.bus_links.contains(&(*from, *to)) || other.bus_links.contains(&(*to, *from)))
+            !others
+                .iter()
+                .any(|other| other.bus_links.contains(&(*from, *to)) || other.bus_links.contains(&(*to, *from)))
         };
         self.in_force[position].bus_links.iter().copied().filter(is_free).collect()
     }
@@ -400,12 +447,20 @@ impl<B: Backend> NetworkInjector<B> {
     }
 }
 
-/// Whether those of the links are connected of which both ends answer.
+/// Whether those of the links are connected of which both ends answer. A server calls a link connected
+/// from its first attempt on, so the peer must not be flagged `fail?` either, which its first answer
+/// ends; `fail` may stay for two node timeouts more, by the rules.
 fn connected(links: &Pairs<NodeNo>, now: &Snapshot) -> Result<(), String> {
     for (from, to) in links {
         let (Some(view), true) = (now.views.get(from), now.views.contains_key(to)) else { continue };
-        if view.peers.get(to).is_some_and(|peer| !peer.link_connected) {
-            return Err(format!("the bus link from {from} to {to} is not connected"));
+        match view.peers.get(to) {
+            Some(peer) if !peer.link_connected => {
+                return Err(format!("the bus link from {from} to {to} is not connected"));
+            }
+            Some(peer) if peer.health == Health::Pfail => {
+                return Err(format!("{from} has had no answer from {to} over the bus"));
+            }
+            _ => {}
         }
     }
     Ok(())

@@ -4,14 +4,14 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 
-use slotquake::history::{EventKind, Hit, History, Op, Outcome, StepProblem};
+use slotquake::history::{EventKind, History, Hit, Op, Outcome, StepProblem};
 use slotquake::network::Network;
 use slotquake::plan::Plan;
 use slotquake::run::{Options, run};
 use slotquake::sandbox::Inside;
 use slotquake::server::Server;
 use slotquake::suite::{self, OpKind, Step};
-use slotquake::units::{NodeNo, ShardNo};
+use slotquake::units::NodeNo;
 
 pub struct Stage {
     pub inside: Inside,
@@ -28,7 +28,7 @@ pub struct Case {
 const COMMON: &str = "
 name: network
 about: A network fault.
-cluster: { server: redis:6.2, config: { cluster-node-timeout: 1000, save: '' } }
+cluster: { server: redis:6.2, config: { save: '' } }
 invariants: [{ acked-writes: { may-lose: measured } }]
 ";
 
@@ -41,10 +41,13 @@ impl Stage {
     /// Runs a suite and hands its history to the judge, who panics when it is not right.
     pub fn play(self: Arc<Self>, suite: &'static str, judge: fn(&Told)) -> impl Future<Output = ()> + Send {
         async move {
+            let is_flapping = suite == crate::cases::FLAPPING;
             let mut suite = suite::parse(&format!("{COMMON}{suite}"), Path::new("network")).expect("the suite reads");
             let steps = std::mem::replace(&mut suite.steps, vec![Step::Phase("x".to_owned())]);
             let mut plan = Plan::new(&suite, 1).expect("the suite plans");
             plan.steps = steps;
+            let timeout_ms = if is_flapping { "5000" } else { "1000" };
+            plan.config.insert("cluster-node-timeout".to_owned(), timeout_ms.into());
             let folder = tempfile::tempdir_in(self.inside.scratch()).expect("a folder");
             let (_stop, stopped) = tokio::sync::watch::channel(None);
             let options = Options {
@@ -70,8 +73,11 @@ impl Told {
         for event in &self.history.events {
             if !matches!(
                 event.kind,
-                EventKind::Viewed { .. } | EventKind::Lag { .. } | EventKind::FinalRead { .. }
-                    | EventKind::RedirectProbed { .. } | EventKind::ReplicaWriteProbed { .. }
+                EventKind::Viewed { .. }
+                    | EventKind::Lag { .. }
+                    | EventKind::FinalRead { .. }
+                    | EventKind::RedirectProbed { .. }
+                    | EventKind::ReplicaWriteProbed { .. }
             ) {
                 println!("{:8.3} {:?}", event.at_ns as f64 / 1e9, event.kind);
             }
@@ -124,6 +130,11 @@ impl Told {
         self.times(|kind| kind.injected().is_some())
     }
 
+    /// When they were proven.
+    pub fn proven_ns(&self) -> Vec<u64> {
+        self.times(|kind| matches!(kind, EventKind::FaultProven { .. }))
+    }
+
     /// When their lifting began.
     pub fn healed_ns(&self) -> Vec<u64> {
         self.times(|kind| matches!(kind, EventKind::FaultHealed { .. }))
@@ -166,10 +177,11 @@ impl Told {
 
     pub fn epochs(&self) -> std::collections::BTreeSet<u64> {
         let from = self.injected_ns()[0];
-        let views = self.history.events.iter().filter(|event| event.at_ns >= from).filter_map(|event| match &event.kind {
-            EventKind::Viewed { view, .. } => Some(view.current_epoch),
-            _ => None,
-        });
+        let views =
+            self.history.events.iter().filter(|event| event.at_ns >= from).filter_map(|event| match &event.kind {
+                EventKind::Viewed { view, .. } => Some(view.current_epoch),
+                _ => None,
+            });
         views.collect()
     }
 
@@ -182,10 +194,5 @@ impl Told {
         })
         .max()
         .unwrap_or(0)
-    }
-
-    pub fn shard(&self, op: &Op) -> ShardNo {
-        let key = slotquake::history::key_name(op.key);
-        slotquake::slot::boot_shard(slotquake::slot::key_slot(key.as_bytes()), 3)
     }
 }
