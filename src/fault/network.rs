@@ -346,7 +346,7 @@ impl<B: Backend> NetworkInjector<B> {
                 && let Some(&knock) = knocks.first()
             {
                 // A second's worth and 64 KiB are in the bucket, and it is filled up meanwhile.
-                filling = Some(tokio::spawn(async move { push(&knock, bytes_per_second * 4 + 1_000_000).await }));
+                filling = Some(tokio::spawn(push(knock, bytes_per_second * 4 + 1_000_000)));
             }
             tokio::time::sleep(POLL).await;
         };

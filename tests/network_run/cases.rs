@@ -32,6 +32,7 @@ pub fn all() -> Vec<Case> {
         Case { name: "shapes come and go", suite: SHAPES, judge: shapes },
         Case { name: "faults overlap and are healed one by one", suite: OVERLAP, judge: overlap },
         Case { name: "what the steps leave in force is lifted at the end", suite: LEFT, judge: left },
+        Case { name: "what a run that is cut short leaves in force is lifted too", suite: SHORT, judge: short },
         Case { name: "a name in force is not given twice", suite: TWICE, judge: twice },
         Case { name: "an unknown name is not healed", suite: UNKNOWN, judge: unknown },
         Case { name: "nobody stands on both sides", suite: BOTH_SIDES, judge: both_sides },
@@ -225,11 +226,11 @@ steps:
 
 fn narrow_idle(told: &Told) {
     told.assert_sound();
-    let proofs = told.history.events.iter().filter_map(|event| match &event.kind {
+    let mut proofs = told.history.events.iter().filter_map(|event| match &event.kind {
         EventKind::FaultProven { proof, .. } => Some(proof.as_str()),
         _ => None,
     });
-    assert!(proofs.last().is_some_and(|proof| proof.ends_with("filled by the harness")));
+    assert!(proofs.next_back().is_some_and(|proof| proof.ends_with("filled by the harness")));
 }
 
 pub const SLOW: &str = "
@@ -329,6 +330,23 @@ fn left(told: &Told) {
     told.assert_sound();
     let ended = told.times(|kind| matches!(kind, EventKind::StepsEnded))[0];
     assert!(told.healed_ns().iter().all(|&healed| healed > ended));
+}
+
+const SHORT: &str = "
+workload: { rate: 100/s, timeout: 2s }
+max-duration: 1500ms
+steps:
+  - partition: { between: [minority, others] }
+  - settle: 60s
+";
+
+fn short(told: &Told) {
+    refused(told, "longer than max-duration");
+    let healed = told.history.events.iter().filter_map(|event| match &event.kind {
+        EventKind::HealProven { healed, .. } => Some(*healed),
+        _ => None,
+    });
+    assert_eq!(healed.collect::<Vec<_>>(), [true]);
 }
 
 const TWICE: &str = "

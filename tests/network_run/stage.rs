@@ -1,6 +1,5 @@
 //! Running one suite, and what its history tells.
 
-use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,32 +38,30 @@ pub struct Told {
 
 impl Stage {
     /// Runs a suite and hands its history to the judge, who panics when it is not right.
-    pub fn play(self: Arc<Self>, suite: &'static str, judge: fn(&Told)) -> impl Future<Output = ()> + Send {
-        async move {
-            let is_flapping = suite == crate::cases::FLAPPING;
-            let mut suite = suite::parse(&format!("{COMMON}{suite}"), Path::new("network")).expect("the suite reads");
-            let steps = std::mem::replace(&mut suite.steps, vec![Step::Phase("x".to_owned())]);
-            let mut plan = Plan::new(&suite, 1).expect("the suite plans");
-            plan.steps = steps;
-            let timeout_ms = if is_flapping { "5000" } else { "1000" };
-            plan.config.insert("cluster-node-timeout".to_owned(), timeout_ms.into());
-            let folder = tempfile::tempdir_in(self.inside.scratch()).expect("a folder");
-            let (_stop, stopped) = tokio::sync::watch::channel(None);
-            let options = Options {
-                folder: folder.path().to_owned(),
-                keep: false,
-                scratch: Some(self.inside.scratch().to_owned()),
-                network: Some(self.network.clone()),
-                stop: stopped,
-                watcher: Arc::new(|_| {}),
-            };
-            let history = run(plan, self.server.clone(), options).await.expect("a history");
-            let told = Told { history };
-            if std::env::var_os("NETWORK_RUN_TELL").is_some() {
-                told.tell();
-            }
-            judge(&told);
+    pub async fn play(self: Arc<Self>, suite: &'static str, judge: fn(&Told)) {
+        let is_flapping = suite == crate::cases::FLAPPING;
+        let mut suite = suite::parse(&format!("{COMMON}{suite}"), Path::new("network")).expect("the suite reads");
+        let steps = std::mem::replace(&mut suite.steps, vec![Step::Phase("x".to_owned())]);
+        let mut plan = Plan::new(&suite, 1).expect("the suite plans");
+        plan.steps = steps;
+        let timeout_ms = if is_flapping { "5000" } else { "1000" };
+        plan.config.insert("cluster-node-timeout".to_owned(), timeout_ms.into());
+        let folder = tempfile::tempdir_in(self.inside.scratch()).expect("a folder");
+        let (_stop, stopped) = tokio::sync::watch::channel(None);
+        let options = Options {
+            folder: folder.path().to_owned(),
+            keep: false,
+            scratch: Some(self.inside.scratch().to_owned()),
+            network: Some(self.network.clone()),
+            stop: stopped,
+            watcher: Arc::new(|_| {}),
+        };
+        let history = run(plan, self.server.clone(), options).await.expect("a history");
+        let told = Told { history };
+        if std::env::var_os("NETWORK_RUN_TELL").is_some() {
+            told.tell();
         }
+        judge(&told);
     }
 }
 
