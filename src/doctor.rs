@@ -1,11 +1,10 @@
 //! What this machine can do: servers, addresses, Docker, packet filters, namespaces, open files; for
 //! what it cannot, why, and the way out.
 //!
-//! Each probe tries the thing itself where that is harmless (binds an address, loads a rule into a
-//! namespace that ends with the probe), as a program that is merely installed proves nothing.
+//! Each probe tries the thing itself where that is harmless (binds an address, loads rules in a
+//! sandbox that ends with the probe), as a program that is merely installed proves nothing.
 
 use std::fmt;
-use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
@@ -13,8 +12,11 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::network::nft::Nft;
+use crate::network::{Network, netem};
+use crate::sandbox::{self, SandboxError};
 use crate::server::{Entry, Finder, ServerError};
 use crate::subprocess::{self, last_line};
 
@@ -67,10 +69,13 @@ impl Capability {
 }
 
 /// Looks at everything. It downloads nothing and leaves nothing behind; it may take a few seconds.
+/// What needs the sandbox can be tried only by a process with one thread.
 pub fn examine() -> Vec<Capability> {
     let finder = Finder::from_environment();
     let mut found: Vec<Capability> = finder.catalogue.iter().map(|entry| server(&finder, entry)).collect();
-    found.extend([addresses(), docker(), namespaces(), nft(), netem(), open_files()]);
+    found.extend([addresses(), docker()]);
+    found.extend(isolation());
+    found.push(open_files());
     found
 }
 
@@ -173,101 +178,72 @@ fn version_in_answer(answer: &str) -> Option<String> {
     Some(format!("{} (API {})", text("Version")?, text("ApiVersion")?))
 }
 
-/// Whether an unprivileged process may make namespaces, in which network faults need no root.
-fn namespaces() -> Capability {
-    const NAME: &str = "namespaces";
-    match in_namespace(&["true"], "") {
-        Some(output) if output.status.success() => {
-            Capability::new(NAME, State::Ok, "private user, network and PID namespaces", None)
+/// What network faults need, tried in a sandbox: the namespaces, nft, netem.
+fn isolation() -> [Capability; 3] {
+    let trial = sandbox::visit(|inside| {
+        let tried = Tried {
+            nft: Network::open(inside).map(|_| ()).map_err(|error| error.to_string()),
+            netem: netem::detect(inside).map_err(|error| error.to_string()),
+        };
+        serde_json::to_string(&tried).expect("texts")
+    });
+    let tried = trial.as_ref().ok().and_then(|said| serde_json::from_str(said).ok());
+    let namespaces = match trial {
+        Ok(_) => Capability::new(NAMESPACES, State::Ok, "private user, network, PID and mount namespaces", None),
+        Err(SandboxError::Refused { reason, hint }) => Capability::new(NAMESPACES, State::Missing, reason, Some(&hint)),
+        Err(error @ SandboxError::Threads(_)) => {
+            Capability::new(NAMESPACES, State::Limited, format!("not tried: {error}"), None)
         }
-        Some(output) => {
-            let (cause, hint) = forbidden_by(|path| fs::read_to_string(path).ok());
-            let detail = format!("{}{cause}", last_line(&output.stderr));
-            Capability::new(NAME, State::Missing, detail, Some(hint))
-        }
-        None if cfg!(target_os = "linux") => {
-            let hint = "install unshare (Debian's package is util-linux)";
-            Capability::new(NAME, State::Limited, "not tried: there is no unshare to try it with", Some(hint))
-        }
-        None => Capability::new(NAME, State::Missing, "this system has none: they are Linux's", None),
-    }
-}
-
-/// Which setting of the kernel forbids namespaces, to append to a message, and the way out.
-fn forbidden_by(read: impl Fn(&str) -> Option<String>) -> (&'static str, &'static str) {
-    let value = |name: &str| read(&format!("/proc/sys/{name}")).map(|text| text.trim().to_owned());
-    if value("kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1") {
-        return (
-            " (AppArmor's kernel.apparmor_restrict_unprivileged_userns is 1)",
-            "as root: `sysctl kernel.apparmor_restrict_unprivileged_userns=0`, or an AppArmor profile for slotquake that allows userns",
-        );
-    }
-    if value("kernel/unprivileged_userns_clone").as_deref() == Some("0") {
-        return (" (kernel.unprivileged_userns_clone is 0)", "as root: `sysctl kernel.unprivileged_userns_clone=1`");
-    }
-    if value("user/max_user_namespaces").as_deref() == Some("0") {
-        return (" (user.max_user_namespaces is 0)", "as root: `sysctl user.max_user_namespaces=10000`");
-    }
-    ("", "in a container, allow it with `--security-opt seccomp=unconfined` or run as root outside of one")
-}
-
-/// Whether directed cuts between nodes can be made: the rules of a real cut are loaded.
-fn nft() -> Capability {
-    const NAME: &str = "nft";
-    const RULES: &str = "table inet slotquake {
-        set cuts { type ipv4_addr . ipv4_addr; elements = { 127.77.0.1 . 127.77.0.2 } }
-        chain input { type filter hook input priority 0; ip saddr . ip daddr @cuts counter drop; }
-    }";
-    let hint = Some("install nftables (that is Debian's name, too)");
-    let Some(program) = subprocess::locate("nft") else {
-        return Capability::new(NAME, State::Missing, "there is no nft here", hint);
     };
-    let program = program.display().to_string();
-    match in_namespace(&[&program, "-f", "-"], RULES) {
-        Some(output) if output.status.success() => {
-            Capability::new(NAME, State::Ok, format!("{program} loads rules in a private namespace"), None)
-        }
-        failed => Capability::new(NAME, State::Limited, not_tried(&program, failed), Some(SEE_NAMESPACES)),
-    }
+    let nft = Nft::find().map(|nft| nft.program().to_owned()).map_err(|error| error.to_string());
+    let tc = subprocess::locate("tc").ok_or_else(|| netem::Unavailable::NoTc.to_string());
+    let tried: Option<Tried> = tried;
+    let (nft_tried, netem_tried) = tried.map(|tried| (tried.nft, tried.netem)).unzip();
+    [
+        namespaces,
+        judge_tool("nft", "loads rules", nft, nft_tried),
+        judge_tool("netem", "delays packets", tc, netem_tried),
+    ]
 }
 
-/// Whether the kernel can delay packets.
-fn netem() -> Capability {
-    const NAME: &str = "netem";
-    let Some(program) = subprocess::locate("tc") else {
-        let hint = Some("install iproute2 (that is Debian's name, too)");
-        return Capability::new(NAME, State::Missing, "there is no tc here", hint);
+const NAMESPACES: &str = "namespaces";
+
+/// What came of trying in the sandbox: an error is a reason with its hint.
+#[derive(Serialize, Deserialize)]
+struct Tried {
+    nft: Result<(), String>,
+    netem: Result<(), String>,
+}
+
+/// A tool that was found or not, and tried or not.
+fn judge_tool(
+    name: &str,
+    does: &str,
+    program: Result<PathBuf, String>,
+    tried: Option<Result<(), String>>,
+) -> Capability {
+    let missing = |error: String| {
+        let (reason, hint) = apart(&error);
+        Capability::new(name, State::Missing, reason, hint)
     };
-    let program = program.display().to_string();
-    let output = in_namespace(&[&program, "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"], "");
-    match output {
-        Some(output) if output.status.success() => {
-            Capability::new(NAME, State::Ok, format!("{program} delays packets in a private namespace"), None)
+    match (program, tried) {
+        (Err(error), _) | (Ok(_), Some(Err(error))) => missing(error),
+        (Ok(program), Some(Ok(()))) => {
+            Capability::new(name, State::Ok, format!("{} {does} in the sandbox", program.display()), None)
         }
-        Some(output) if lacks_module(&String::from_utf8_lossy(&output.stderr)) => Capability::new(
-            NAME,
-            State::Missing,
-            "the kernel lacks the module sch_netem",
-            Some("load it with `modprobe sch_netem`, or use a kernel that has it; loss and narrow links work without"),
-        ),
-        failed => Capability::new(NAME, State::Limited, not_tried(&program, failed), Some(SEE_NAMESPACES)),
+        (Ok(program), None) => {
+            let detail = format!("{} is here; not tried, as there is no sandbox to try it in", program.display());
+            Capability::new(name, State::Limited, detail, Some("see `namespaces`"))
+        }
     }
 }
 
-const SEE_NAMESPACES: &str = "it needs the private namespaces: see `namespaces`";
-
-fn not_tried(program: &str, failed: Option<Output>) -> String {
-    match failed.map(|output| last_line(&output.stderr)) {
-        Some(words) => format!("{program} is here, but failed in a private namespace: {words}"),
-        None => format!("{program} is here; not tried, as there is no unshare to try it with"),
+/// A message without its hint, and the hint.
+fn apart(message: &str) -> (&str, Option<&str>) {
+    match message.strip_suffix(')').and_then(|message| message.split_once(" (hint: ")) {
+        Some((reason, hint)) => (reason, Some(hint)),
+        None => (message, None),
     }
-}
-
-/// How tc says that the kernel does not know a discipline.
-fn lacks_module(stderr: &str) -> bool {
-    ["qdisc kind is unknown", "Unknown qdisc", "RTNETLINK answers: No such file or directory"]
-        .iter()
-        .any(|words| stderr.contains(words))
 }
 
 fn open_files() -> Capability {
@@ -296,14 +272,6 @@ fn judge_limits(name: &str, soft: u64, hard: u64) -> Capability {
         format!("let the administrator raise the limit to {ENOUGH_FILES} (limits.conf, LimitNOFILE)")
     };
     Capability::new(name, State::Limited, detail, Some(&hint))
-}
-
-/// Runs a program in private namespaces that end with it; None without util-linux's `unshare`.
-fn in_namespace(program: &[&str], input: &str) -> Option<Output> {
-    let unshare: PathBuf = subprocess::locate("unshare")?;
-    let mut command = Command::new(unshare);
-    command.args(["--user", "--map-root-user", "--net", "--pid", "--fork", "--"]).args(program);
-    subprocess::output_of(command.env("LC_ALL", "C"), input, PATIENCE).ok()
 }
 
 fn run(program: &str, arguments: &[&str]) -> Option<Output> {
@@ -349,21 +317,20 @@ mod tests {
     }
 
     #[test]
-    fn the_setting_that_forbids_namespaces_is_named() {
-        for (settings, cause, hint) in [
-            (&[("kernel/apparmor_restrict_unprivileged_userns", "1\n")][..], "AppArmor", "apparmor_restrict"),
-            (&[("kernel/unprivileged_userns_clone", "0\n")], "kernel.unprivileged_userns_clone is 0", "clone=1"),
-            (&[("user/max_user_namespaces", "0\n")], "user.max_user_namespaces is 0", "max_user_namespaces=10000"),
-            (&[("kernel/unprivileged_userns_clone", "1\n"), ("user/max_user_namespaces", "96000\n")], "", "container"),
-            (&[], "", "container"),
+    fn a_tool_is_ok_only_when_it_was_seen_to_work() {
+        let here = || Ok(PathBuf::from("/usr/sbin/nft"));
+        let gone = || Err("nft is not installed (hint: `apt-get install nftables`)".to_owned());
+        let refused = || Some(Err("nft -f - failed: no (hint: `modprobe nf_tables` as root)".to_owned()));
+        for (program, tried, state, detail, hint) in [
+            (here(), Some(Ok(())), State::Ok, "/usr/sbin/nft loads rules in the sandbox", None),
+            (here(), refused(), State::Missing, "nft -f - failed: no", Some("`modprobe nf_tables` as root")),
+            (here(), None, State::Limited, "/usr/sbin/nft is here; not tried", Some("see `namespaces`")),
+            (gone(), None, State::Missing, "nft is not installed", Some("`apt-get install nftables`")),
+            (gone(), refused(), State::Missing, "nft is not installed", Some("`apt-get install nftables`")),
         ] {
-            let read = |path: &str| {
-                let name = path.strip_prefix("/proc/sys/")?;
-                settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-            };
-            let (found_cause, found_hint) = forbidden_by(read);
-            assert!(found_cause.contains(cause) && found_cause.is_empty() == cause.is_empty(), "{found_cause}");
-            assert!(found_hint.contains(hint), "{found_hint}");
+            let capability = judge_tool("nft", "loads rules", program, tried);
+            assert_eq!((capability.state, capability.hint.as_deref()), (state, hint), "{capability:?}");
+            assert!(capability.detail.starts_with(detail), "{capability:?}");
         }
     }
 
@@ -379,18 +346,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(version_in_answer(answer).as_deref(), expected, "{answer}");
-        }
-    }
-
-    #[test]
-    fn a_kernel_without_netem_is_told_from_a_refusal() {
-        for (stderr, expected) in [
-            ("Error: Specified qdisc kind is unknown.", true),
-            ("RTNETLINK answers: No such file or directory", true),
-            ("RTNETLINK answers: Operation not permitted", false),
-            ("unshare: unshare failed: Operation not permitted", false),
-        ] {
-            assert_eq!(lacks_module(stderr), expected, "{stderr}");
         }
     }
 

@@ -3,6 +3,8 @@
 
 mod bounds;
 mod invariants;
+mod network;
+mod sides;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -94,6 +96,8 @@ impl Plan {
         let shape = bounds::shape(&suite.cluster, &mut problems);
         if let Some(shape) = &shape {
             steps::check(suite, shape, &mut problems);
+            network::check(suite, shape, &mut problems);
+            bounds::wait(&suite.workload, shape, &mut problems);
             invariants::check(suite, &phases, shape, &mut problems);
         }
         let Some(shape) = shape.filter(|_| problems.0.is_empty()) else {

@@ -75,6 +75,21 @@ impl Rules {
         self.node_timeout * 2 + self.rejoin() + POLL + MACHINE_SLACK
     }
 
+    /// The longest that a master without a majority may go on acknowledging writes, from the cut on:
+    /// each peer is pinged at the latest half a timeout after its last answer, is held for failing one
+    /// timeout after that ping, and is counted at the next cron; then the state is `fail` (source:
+    /// `clusterCron`, `clusterUpdateState`; measured from 1 timeout to 1.5 timeouts + 200 ms).
+    pub fn write_cutoff(&self) -> Duration {
+        self.node_timeout * 3 / 2 + Duration::from_millis(200) + MACHINE_SLACK
+    }
+
+    /// The longest that a cut-off master and its successor may both acknowledge writes: the majority
+    /// needs at least one timeout to hold the old master for failing, whatever the delay of the
+    /// election; the old master may need [`Self::write_cutoff`].
+    pub fn split_brain(&self) -> Duration {
+        self.write_cutoff().saturating_sub(self.node_timeout)
+    }
+
     fn rejoin(&self) -> Duration {
         self.node_timeout.clamp(Duration::from_millis(500), Duration::from_secs(5)) + Duration::from_secs(2)
     }

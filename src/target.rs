@@ -238,7 +238,7 @@ fn unknown(text: &str) -> String {
 text_form!(
     Target,
     "Target",
-    "Nodes by name or role: `node-4`, `shard-1/master`, `shard-1/replica`, `key:testkey/master`, `slot:5000/master`, `any/master`, `masters`, `replicas`, `minority`, `majority`, `all`.",
+    "Nodes by name or role: `node-4`, `shard-1/master`, `shard-1/replica`, `key:testkey/master`, `slot:5000/master`, `any/master`, `masters`, `replicas`, `minority`, `majority`, `all`. On a side of a network fault also `clients`, `half-clients`, `client-1`, and `others`: everybody who is not on the other side.",
     None
 );
 

@@ -68,9 +68,12 @@ const CONTROL: Control = Control {
 
 impl Control {
     fn yaml(&self) -> String {
-        let config: String = self.config.iter().map(|line| format!("    {line}\n")).collect();
-        let steps: String = self.steps.iter().map(|step| format!("  - {step}\n")).collect();
-        let invariants: String = self.invariants.iter().map(|(invariant, _)| format!("  - {invariant}\n")).collect();
+        let lines =
+            |indent: &str, lines: &[&str]| lines.iter().flat_map(|line| [indent, line, "\n"]).collect::<String>();
+        let config = lines("    ", self.config);
+        let steps = lines("  - ", self.steps);
+        let invariants: Vec<&str> = self.invariants.iter().map(|(invariant, _)| *invariant).collect();
+        let invariants = lines("  - ", &invariants);
         format!(
             "name: control\nabout: A cluster that is really broken.\nrecover-within: 3s\ncluster:\n  \
              replicas-per-master: {}\n  config:\n    cluster-node-timeout: 1000\n{config}workload: {}\n\
@@ -156,18 +159,12 @@ fn harness_was_slow(judgement: &Judgement) -> bool {
 }
 
 fn shown(judgements: &[Judgement]) -> String {
-    let lines = judgements.iter().map(|each| {
-        format!(
-            "{} {} ({}): {}; {} observations{}",
-            each.verdict.word(),
-            each.invariant,
-            each.settings,
-            each.seen,
-            each.observations,
-            each.evidence.iter().map(|line| format!("\n    {line}")).collect::<String>()
-        )
-    });
-    lines.collect::<Vec<String>>().join("\n")
+    let mut lines = Vec::new();
+    for Judgement { invariant, settings, verdict, seen, observations, evidence, .. } in judgements {
+        lines.push(format!("{} {invariant} ({settings}): {seen}; {observations} observations", verdict.word()));
+        lines.extend(evidence.iter().map(|line| format!("    {line}")));
+    }
+    lines.join("\n")
 }
 
 /// Runs a plan on its server; the meddler is told every event as it happens.
@@ -181,6 +178,8 @@ fn ran(plan: Plan, meddler: &(dyn Fn(&Server, &Event) + Sync)) -> History {
     let options = Options {
         folder: folder.path().to_owned(),
         keep: false,
+        scratch: None,
+        network: None,
         stop,
         watcher: Arc::new(move |notice| {
             if let Notice::Event(event) = notice {
@@ -411,7 +410,7 @@ fn data_of_a_shard_that_died_without_persistence_is_lost() {
                 Fail(&[
                     "of shard-1: 1 was acknowledged by node-1 at ",
                     "and the key was missing in the end",
-                    "lost writes more",
+                    "more lost",
                 ]),
             ),
             ("acked-writes: { may-lose: measured }", Hold),
@@ -583,8 +582,8 @@ fn a_failover_that_never_comes_is_a_failure_of_all_who_waited_for_it() {
         own: &[(
             "steps",
             Fail(&[
-                "step 2: node-2 answered `PONG`, not `PANG`",
-                "step 4: promoted: shard-1 did not come within 5.",
+                "step 2: node-2 was asked `PING`, which should give `PANG`, and gave: PONG",
+                "step 4: `promoted: shard-1` did not come within 5s",
                 "shard-1 still belongs to node-1",
                 "4 of 6 steps were done",
             ]),

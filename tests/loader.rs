@@ -134,6 +134,150 @@ fn every_problem_is_shown_at_its_place() {
     insta::assert_snapshot!("diagnostics", shown);
 }
 
+/// The same for faults of the network.
+const DIVIDED: &str = "\
+name: divided
+about: A suite of network faults that every row below breaks in one place.
+cluster: { masters: 3, replicas-per-master: 1 }
+workload:
+  clients: 4
+  wait: { replicas: 1, timeout: 100ms }
+steps:
+  - phase: cut
+  - partition: { between: [[shard-1/master, half-clients], others], name: cut }
+  - settle: 2s
+  - heal: cut
+  - phase: odd
+  - partition: { shape: ring, only: bus }
+  - refuse: { between: [client-4, node-6], only: clients, name: closed }
+  - lossy: { between: [masters, replicas], percent: 10%, name: rain }
+  - narrow: { between: [shard-2/master, shard-2/replica], rate: 20kB/s, only: replication }
+  - slow: { between: [node-1, node-2], latency: 50ms, jitter: 5ms }
+  - heal: all
+invariants:
+  - split-brain: { shard: shard-1, may-last: spec }
+  - write-cutoff: { shard: shard-1, within: spec }
+  - epochs: { max-rise: 3 }
+  - convergence: { within: spec }
+  - replica-lag: { at: odd, max-bytes: 100000, rises-above: 1000, back-within: 10s }
+  - failover-time: { shard: shard-1, within: spec }
+";
+
+#[test]
+fn the_divided_suite_that_the_rows_break_is_sound() {
+    assert_eq!(message(DIVIDED), "no problem");
+}
+
+#[test]
+fn every_problem_of_a_network_fault_is_shown_at_its_place() {
+    let sides = "[[shard-1/master, half-clients], others]";
+    let shape = "{ shape: ring, only: bus }";
+    let closed = "[client-4, node-6], only: clients";
+    let narrow = "[shard-2/master, shard-2/replica], rate: 20kB/s, only: replication";
+    let rows = [
+        // What the types refuse.
+        ("an unknown key of a fault", "percent: 10%", "percentage: 10%"),
+        ("an unknown shape", "shape: ring", "shape: rings"),
+        ("traffic that is none", "only: bus", "only: buss"),
+        ("a replica for replication", "only: replication", "only: replica"),
+        ("a side that is no target", "half-clients], others]", "half-client], others]"),
+        ("client 0", "client-4", "client-0"),
+        ("a rate of operations", "rate: 20kB/s", "rate: 20/s"),
+        ("a word for a bound", "may-last: spec", "may-last: long"),
+        ("no word for a switch", "{ shape: ring,", "{ one-way: maybe, shape: ring,"),
+        ("one target for two sides", sides, "others"),
+        // What the plan refuses: sides.
+        ("one side", sides, "[shard-1/master]"),
+        ("three sides", sides, "[node-1, node-2, others]"),
+        ("a node that does not exist", sides, "[[node-1, node-7], others]"),
+        ("a shard that does not exist", sides, "[shard-4/master, others]"),
+        ("a client that does not exist", "client-4", "client-5"),
+        ("half of one client", "clients: 4", "clients: 1"),
+        ("others twice", sides, "[others, others]"),
+        ("others in company", sides, "[[node-1, half-clients], [node-2, others]]"),
+        ("nobody left for others", sides, "[[all, clients], others]"),
+        ("nodes left out for others", sides, "[[client-1, client-2, client-3, client-4, all], others]"),
+        ("a node on both sides", sides, "[[node-1, node-2], [node-3, node-2]]"),
+        ("a target on both sides", sides, "[shard-1/master, shard-1/master]"),
+        ("a node and its shard", sides, "[node-4, shard-1]"),
+        ("a shard and its node", sides, "[shard-1, node-4]"),
+        ("a master and the masters", sides, "[shard-3/master, masters]"),
+        ("a master and the minority", sides, "[shard-1/master, minority]"),
+        ("a key's master and its shard's", sides, "[key:testkey/master, shard-1/master]"),
+        ("both of a shard and one of its nodes", sides, "[[shard-1/master, shard-1/replica], node-4]"),
+        ("a draw that may be the other side", sides, "[any/master, shard-2/master]"),
+        ("a client on both sides", sides, "[[half-clients, node-1], [client-2, node-2]]"),
+        ("clients on both sides", closed, "[clients, half-clients]"),
+        ("clients alone", sides, "[client-1, client-2]"),
+        ("clients of nobody", closed, "[node-1, node-6], only: clients"),
+        ("clients on the bus", sides, "[half-clients, node-1], only: bus"),
+        ("clients that replicate", narrow, "[clients, shard-2/replica], rate: 20kB/s, only: replication"),
+        // What the plan refuses: settings, names, healing.
+        ("neither sides nor shape", shape, "{ only: bus }"),
+        ("sides and shape", shape, "{ shape: ring, between: [node-1, others] }"),
+        ("a shape one way", shape, "{ shape: halves, one-way: true }"),
+        ("a shape of clients", shape, "{ shape: bridge, only: clients }"),
+        ("no loss", "percent: 10%", "percent: 0%"),
+        ("a loss of everything", "percent: 10%", "percent: 100%"),
+        ("too narrow a link", "rate: 20kB/s", "rate: 100B/s"),
+        ("no latency", "latency: 50ms", "latency: 0s"),
+        ("more jitter than latency", "jitter: 5ms", "jitter: 1s"),
+        ("a name with a space", "name: rain", "name: heavy rain"),
+        ("a name that means all", "name: rain", "name: all"),
+        ("a name of the harness's", "name: rain", "name: lossy-3"),
+        ("a name in force", "name: rain", "name: closed"),
+        ("healing what is not there", "- heal: cut", "- heal: cat"),
+        ("healing what has no such name", "- heal: all", "- heal: wind"),
+        ("healing twice", "- heal: all", "- heal: cut"),
+        ("healing before any fault", "- phase: cut", "- heal: all"),
+        ("healing when all is healed", "- phase: odd", "- heal: all"),
+        // What the plan refuses: the workload and invariants.
+        ("more replicas than there are", "wait: { replicas: 1,", "wait: { replicas: 2,"),
+        ("no replica", "wait: { replicas: 1,", "wait: { replicas: 0,"),
+        ("a wait for ever", "timeout: 100ms", "timeout: 0s"),
+        ("a wait longer than the command", "timeout: 100ms", "timeout: 5s"),
+        ("a shard without a cut", "write-cutoff: { shard: shard-1", "write-cutoff: { shard: others"),
+        ("a split of a shard that does not exist", "split-brain: { shard: shard-1", "split-brain: { shard: shard-9"),
+        ("a lag that rises at the end", "at: odd", "at: end"),
+        ("a lag that must be large and small", "rises-above: 1000", "rises-above: 100000"),
+        ("epochs with a key that is none", "max-rise", "max-raise"),
+    ];
+    let mut shown = String::new();
+    for (what, sound, broken) in rows {
+        assert!(DIVIDED.contains(sound), "{what}: the sound suite lacks `{sound}`");
+        let message = message(&DIVIDED.replacen(sound, broken, 1));
+        assert_ne!(message, "no problem", "{what}");
+        assert!(message.contains("--> my.yaml:"), "{what} is shown without its place: {message}");
+        writeln!(shown, "# {what}\n{message}\n").unwrap();
+    }
+    insta::assert_snapshot!("network", shown);
+}
+
+#[test]
+fn sides_that_are_apart_or_may_be_are_fine() {
+    for sides in [
+        "[node-1, node-4]",
+        "[shard-1/master, shard-1/replica]",
+        "[shard-1, shard-2]",
+        "[masters, replicas]",
+        "[minority, majority]",
+        "[others, shard-1]",
+        "[[any/master, half-clients], others]",
+        "[any/master, any/replica]",
+        "[shard-2/master, minority]",
+        // Whether node-4 is the master by then is for the run to tell.
+        "[node-4, shard-1/master]",
+        "[node-2, minority]",
+        "[[half-clients, node-1], [client-3, client-4]]",
+        "[clients, shard-1/master]",
+        "[clients, others]",
+        "[all, others]",
+    ] {
+        let text = DIVIDED.replace("[[shard-1/master, half-clients], others]", sides);
+        assert_eq!(message(&text), "no problem", "{sides}");
+    }
+}
+
 #[test]
 fn directives_reach_the_server_as_they_were_typed() {
     for (typed, expected) in [
@@ -311,6 +455,10 @@ fn the_schema_knows_every_key_of_the_shipped_suites() {
         assert!(unknown.is_empty(), "{name} uses {unknown:?}, of which the schema knows nothing");
     }
     assert_eq!(schema["additionalProperties"], false, "an editor would not see a misspelt section");
+    for fault in ["Partition", "Lossy", "Narrow", "Refuse", "Slow"] {
+        let sides = &schema["$defs"][fault]["properties"]["between"];
+        assert_eq!((&sides["minItems"], &sides["maxItems"]), (&2.into(), &2.into()), "{fault}: {sides}");
+    }
     assert_eq!(schema["required"], serde_json::json!(["name", "about", "steps", "invariants"]));
 }
 

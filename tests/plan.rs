@@ -81,6 +81,14 @@ fn any_is_one_shard_that_the_seed_draws() {
             "stop: any/master",
             "await: { in-sync: any/replica, within: 5s }",
             "start: [any/master, node-1]",
+            "await: { role: any/replica, is: replica, within: 5s }",
+            "command: { send: PING, to: any/master }",
+            "expect: { send: GET x, to: any/replica, moved-to: any/master }",
+            "partition: { between: [[any/master, half-clients], others] }",
+            "lossy: { between: [any/master, any/replica], percent: 5% }",
+            "narrow: { between: [any/master, others], rate: 9kB/s }",
+            "refuse: { between: [client-1, any/master] }",
+            "slow: { between: [others, any/replica], latency: 1ms }",
             "expect: { send: PING, to: any/replica, is: PONG }",
         ],
         &["role: { node: any/replica, is: master }"],
@@ -93,7 +101,7 @@ fn any_is_one_shard_that_the_seed_draws() {
         assert!(!text.contains("any/"), "{text}");
         let Step::Stop(Targets(targets)) = &plan.steps[0] else { panic!("the first step stops") };
         let shard = targets[0].shard(5).unwrap();
-        assert_eq!(text.matches(&format!("{shard}/")).count(), 5, "{text}");
+        assert_eq!(text.matches(&format!("{shard}/")).count(), 15, "{text}");
         drawn.insert(shard);
     }
     assert_eq!(drawn.into_iter().collect::<Vec<_>>(), (1..=5).map(ShardNo).collect::<Vec<_>>());
@@ -215,6 +223,39 @@ fn what_cannot_be_observed_is_refused() {
             "failover-time: { shard: all, within: spec }",
             "invariants[0].failover-time: no step stops, kills or pauses",
         ),
+        ("{}", fault, "split-brain: { may-last: spec }", "invariants[0].split-brain: no step cuts or pauses anything"),
+        (
+            "{}",
+            "partition: { between: [node-1, others], only: replication }",
+            "write-cutoff: { within: spec }",
+            "invariants[0].write-cutoff: no step cuts the cluster bus",
+        ),
+        ("{}", fault, "convergence: { within: spec }", "invariants[0].convergence: no step touches the network"),
+        (
+            "{}",
+            "settle: 1s",
+            "replica-lag: { at: end, max-bytes: 0, back-within: 5s }",
+            "invariants[0].replica-lag.back-within: no step begins a fault",
+        ),
+        (
+            "{ replicas-per-master: 0 }",
+            "partition: { shape: ring }",
+            "split-brain: { may-last: spec }",
+            "invariants[0].split-brain: there is no replica",
+        ),
+        (
+            "{ replicas-per-master: 0 }",
+            "partition: { between: [shard-1/master, shard-1/replica] }",
+            "redirects: {}",
+            "steps[0].partition.between[1]: `shard-1/replica` is nobody",
+        ),
+        ("{}", "stop: clients", "redirects: {}", "steps[0].stop: `clients` has a meaning only on a side"),
+        (
+            "{}",
+            "await: { failed: others, within: 1s }",
+            "redirects: {}",
+            "steps[0].await.failed: `others` has a meaning",
+        ),
         (
             "{ replicas-per-master: 0 }",
             fault,
@@ -307,6 +348,22 @@ fn what_cannot_be_observed_is_refused() {
 }
 
 #[test]
+fn a_plan_says_what_the_machine_must_be_able_to_do() {
+    for (step, network, netem) in [
+        ("kill: node-1", false, false),
+        ("partition: { shape: ring }", true, false),
+        ("partition: { between: [clients, node-1], only: clients }", true, false),
+        ("lossy: { between: [node-1, node-2], percent: 0.01% }", true, false),
+        ("narrow: { between: [node-1, node-2], rate: 1kB/s }", true, false),
+        ("refuse: { between: [node-1, node-2] }", true, false),
+        ("slow: { between: [node-1, node-2], latency: 5ms }", true, true),
+    ] {
+        let plan = Plan::new(&suite_of("{}", &[step], &["redirects: {}"]), 1).unwrap();
+        assert_eq!((plan.needs_network_faults(), plan.needs_netem()), (network, netem), "{step}");
+    }
+}
+
+#[test]
 fn a_workload_without_writes_cannot_lose_any() {
     let mut suite = suite_of(
         "{}",
@@ -345,6 +402,24 @@ fn step(masters: u16, replicas: u16) -> impl Strategy<Value = String> {
             .prop_map(|(verb, target)| format!("{verb}: {target}")),
         (1..=masters, 1_u64..90)
             .prop_map(|(shard, secs)| format!("await: {{ promoted: shard-{shard}, within: {secs}s }}")),
+        (
+            prop_oneof![
+                Just("partition"),
+                Just("partition: only: bus, one-way: true"),
+                Just("refuse"),
+                Just("lossy: percent: 12.5%"),
+                Just("narrow: rate: 30kB/s, only: replication"),
+                Just("slow: latency: 20ms"),
+            ],
+            target.clone()
+        )
+            .prop_map(|(fault, target)| {
+                let (fault, settings) = fault.split_once(": ").unwrap_or((fault, "one-way: no"));
+                let settings = if fault == "refuse" { "only: all" } else { settings };
+                format!("{fault}: {{ between: [[{target}, half-clients], others], {settings} }}")
+            }),
+        prop_oneof![Just("halves"), Just("bridge"), Just("ring")]
+            .prop_map(|shape| format!("partition: {{ shape: {shape} }}")),
         target.prop_map(|target| format!("await: {{ failed: [{target}, all], within: spec }}")),
         (node.clone(), any::<i64>())
             .prop_map(|(node, value)| format!("command: {{ send: [SET, k, {value}], to: node-{node} }}")),
@@ -366,8 +441,10 @@ fn generated() -> impl Strategy<Value = Suite> {
             "availability: { of: writes, during: only, served: never }",
             "promotions: { exactly: 2 }",
             "redirects: {}",
+            "epochs: { max-rise: 2 }",
+            "epochs: {}",
         ],
-        1..=10,
+        1..=12,
     );
     cluster_size()
         .prop_flat_map(move |(masters, replicas)| {

@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::disturbance::{Disturbance, disturbances};
 use super::{OpIndex, Ownership, OwnershipChange, Views, Window, history_end_ns};
 use crate::cluster::topology::{Health, View};
 use crate::history::{EventKind, FaultKind, History, Outcome};
 use crate::suite::{OpKind, Step};
 use crate::units::{NodeNo, ShardNo};
 
-/// One failover of a shard: a fault at its master, or an ownership that changed without one
+/// One failover of a shard: a fault at its master (of its process, or a partition or refusal that
+/// keeps gossip from it), or an ownership that changed without one
 /// (CLUSTER FAILOVER).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failover {
@@ -28,7 +30,8 @@ pub struct Failover {
     /// Until when it was looked for: without a successor until the fault was undone, else until the
     /// next failover of the shard or the end of the steps.
     pub until_ns: u64,
-    /// From the fault to the first FAIL flag that a node raised after it, in milliseconds.
+    /// From the fault to the first FAIL flag that a node raised after it, in milliseconds. Of a fault
+    /// of the network, by a node that it did not hit, where there is one.
     pub fail_ms: Option<f64>,
     /// ... to the first view of the new master in which it owns the shard's slots, or to the first
     /// write that it acknowledged, where that was seen earlier. None without a fault: there is no
@@ -62,6 +65,8 @@ struct MasterFault {
     kind: FaultKind,
     shard: ShardNo,
     node: NodeNo,
+    /// Every node that the fault hit, this one among them.
+    hit_nodes: Vec<NodeNo>,
     at_ns: u64,
     healed_ns: Option<u64>,
 }
@@ -86,22 +91,23 @@ impl Finder<'_> {
     }
 
     fn master_faults(&self) -> Vec<MasterFault> {
-        let healed = |wanted: u32| {
-            self.history.events.iter().find_map(|event| match event.kind {
-                EventKind::FaultHealed { fault, .. } if fault == wanted => Some(event.at_ns),
-                _ => None,
-            })
-        };
-        self.history
-            .events
-            .iter()
-            .filter_map(|event| match event.kind {
-                EventKind::FaultInjected { fault, kind, node, shard: Some(shard), was_master: true, .. } => {
-                    Some(MasterFault { fault, kind, shard, node, at_ns: event.at_ns, healed_ns: healed(fault) })
-                }
-                _ => None,
-            })
-            .collect()
+        let mut found = Vec::new();
+        for fault in disturbances(self.history).into_iter().filter(Disturbance::may_end_a_reign) {
+            let hit_nodes: Vec<NodeNo> = fault.hits.iter().map(|hit| hit.node).collect();
+            for hit in fault.hits.iter().filter(|hit| hit.was_master) {
+                let Some(shard) = hit.shard else { continue };
+                found.push(MasterFault {
+                    fault: fault.fault,
+                    kind: fault.kind,
+                    shard,
+                    node: hit.node,
+                    hit_nodes: hit_nodes.clone(),
+                    at_ns: fault.from_ns,
+                    healed_ns: fault.healed_ns,
+                });
+            }
+        }
+        found
     }
 
     fn after_fault(
@@ -199,8 +205,12 @@ impl Finder<'_> {
     fn first_fail_ns(&self, fault: &MasterFault, close_ns: u64) -> Option<u64> {
         let flags = |view: &View| view.peers.get(&fault.node).is_some_and(|peer| peer.health == Health::Fail);
         let window = Window { from_ns: fault.at_ns, to_ns: close_ns };
+        // Those behind a cut with the old master do not flag it; where everybody is hit, all count.
+        let mut nodes = self.history.header.plan.nodes.iter();
+        let all_are_hit = nodes.all(|planned| fault.hit_nodes.contains(&planned.node));
+        let may_flag = |node| node != fault.node && (all_are_hit || !fault.hit_nodes.contains(&node));
         self.history.events.iter().filter(|event| window.contains(event.at_ns)).find_map(|event| match &event.kind {
-            EventKind::Viewed { node, view } if *node != fault.node && flags(view) => {
+            EventKind::Viewed { node, view } if may_flag(*node) && flags(view) => {
                 let before = self.views.of(*node, fault.at_ns.saturating_sub(1)).view();
                 (!before.is_some_and(flags)).then_some(event.at_ns)
             }

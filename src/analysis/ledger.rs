@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::cause::Causes;
 use super::stats::KeyShards;
+use super::{AckSide, Cause, phases};
 use crate::history::{EventKind, FOREIGN, FinalValue, History, Op, Outcome};
 use crate::suite::OpKind;
 use crate::units::{NodeNo, ShardNo};
@@ -39,6 +41,19 @@ pub struct Ledger {
     pub keys_read: u64,
     /// Keys with acknowledged writes that could not be read back.
     pub keys_unread: u64,
+    /// The lost writes by what lost them, as far as the history tells; see [`Cause`]. Causes that lost
+    /// nothing are left out, here and below.
+    #[serde(default)]
+    pub lost_by_cause: BTreeMap<Cause, u64>,
+    /// The lost writes by the phase in which they were acknowledged.
+    #[serde(default)]
+    pub lost_by_phase: BTreeMap<String, u64>,
+    /// The lost writes by the shard of their keys.
+    #[serde(default)]
+    pub lost_by_shard: BTreeMap<ShardNo, u64>,
+    /// The lost writes by where the node that acknowledged them stood at that moment.
+    #[serde(default)]
+    pub lost_by_side: BTreeMap<AckSide, u64>,
     /// Lost writes, the first of them in order of issue; at most [`Ledger::EXAMPLES`].
     pub examples: Vec<LostWrite>,
     /// Keys that could not be read back, the first of them; at most [`Ledger::EXAMPLES`].
@@ -68,6 +83,15 @@ pub struct LostWrite {
     pub acked_by: Option<NodeNo>,
     /// What its key held in the end.
     pub read_back: FinalValue,
+    /// The phase in which it was acknowledged.
+    #[serde(default)]
+    pub phase: String,
+    /// Where the node that acknowledged it stood.
+    #[serde(default)]
+    pub side: AckSide,
+    /// Why it is gone.
+    #[serde(default)]
+    pub cause: Cause,
 }
 
 /// A key with acknowledged writes whose last value is unknown.
@@ -103,18 +127,40 @@ pub fn ledger(history: &History) -> Ledger {
     }
     ledger.lost = lost.len() as u64;
     lost.sort_by_key(|&(op, _)| (op.invoke_ns, op.key));
-    let shards = KeyShards::new(history);
-    let examples = lost.iter().take(Ledger::EXAMPLES).map(|&(op, read_back)| LostWrite {
-        key: op.key,
-        shard: shards.of(op.key),
-        value: op.value,
-        invoke_ns: op.invoke_ns,
-        acked_ns: op.complete_ns,
-        acked_by: (op.node != 0).then_some(NodeNo(op.node)),
-        read_back: read_back.clone(),
-    });
-    ledger.examples = examples.collect();
+    explain(history, &lost, &mut ledger);
     ledger
+}
+
+/// Splits the lost writes by phase, shard, side and cause, and keeps the first as examples.
+fn explain(history: &History, lost: &[(&Op, &FinalValue)], ledger: &mut Ledger) {
+    if lost.is_empty() {
+        return;
+    }
+    let (shards, causes, phases) = (KeyShards::new(history), Causes::new(history), phases(history));
+    for &(op, read_back) in lost {
+        let shard = shards.of(op.key);
+        let acked_in = phases.iter().find(|phase| phase.window.contains(op.complete_ns));
+        let phase = acked_in.map_or_else(String::new, |phase| phase.name.clone());
+        let (side, cause) = (causes.side(op), causes.cause(op, shard));
+        *ledger.lost_by_phase.entry(phase.clone()).or_default() += 1;
+        *ledger.lost_by_shard.entry(shard).or_default() += 1;
+        *ledger.lost_by_side.entry(side).or_default() += 1;
+        *ledger.lost_by_cause.entry(cause).or_default() += 1;
+        if ledger.examples.len() < Ledger::EXAMPLES {
+            ledger.examples.push(LostWrite {
+                key: op.key,
+                shard,
+                value: op.value,
+                invoke_ns: op.invoke_ns,
+                acked_ns: op.complete_ns,
+                acked_by: (op.node != 0).then_some(NodeNo(op.node)),
+                read_back: read_back.clone(),
+                phase,
+                side,
+                cause,
+            });
+        }
+    }
 }
 
 /// What the workload did with one key.

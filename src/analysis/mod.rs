@@ -1,19 +1,25 @@
-//! Facts derived from a history, which checks judge and reports show: phases, failovers, outages,
-//! the ledger of writes, latencies. Pure functions; nothing here passes a verdict.
+//! Facts derived from a history, which checks judge and reports show: phases, faults,
+//! failovers, reigns, outages, the ledger of writes and why some are lost, latencies. Pure functions; nothing here passes a verdict.
 
+mod cause;
+mod disturbance;
 mod failover;
 mod ledger;
 mod outage;
 mod ownership;
 mod phase;
+mod reign;
 mod stats;
 mod views;
 
+pub use cause::{AckSide, Cause};
+pub use disturbance::{Disturbance, disturbances};
 pub(crate) use failover::failovers_among;
 pub use failover::{Failover, failovers};
 pub use ledger::{Ledger, LostWrite, UnreadKey, ledger};
 pub use outage::{Outage, outages};
 pub use ownership::{Ownership, OwnershipChange};
 pub use phase::{PhaseSpan, history_end_ns, phases, steps_window};
+pub use reign::{Reign, Reigns};
 pub use stats::{OpIndex, OpStats, Window, op_shard, stats};
 pub use views::{Seen, Views};

@@ -1,9 +1,11 @@
 //! `acked-writes`: what the cluster acknowledged is still there when every key is read back.
 
+use std::collections::BTreeMap;
+
 use super::case::Case;
 use super::finding::{Finding, at, count, list};
 use super::{Judgement, Verdict};
-use crate::analysis::{Ledger, LostWrite, ledger};
+use crate::analysis::{AckSide, Cause, Ledger, LostWrite, ledger};
 use crate::history::{FinalValue, key_name};
 use crate::suite::{AckedWrites, MayLose};
 
@@ -25,6 +27,9 @@ pub(super) fn judge(case: &Case<'_>, settings: &AckedWrites) -> Judgement {
         count(ledger.keys_read, "key"),
     );
     finding.saw(text);
+    if ledger.lost > 0 {
+        finding.saw(splits(&ledger));
+    }
     if let MayLose::AtMost(allowed) = settings.may_lose {
         if ledger.lost > allowed {
             finding.weigh(Verdict::Fail);
@@ -57,12 +62,30 @@ pub(super) fn judge(case: &Case<'_>, settings: &AckedWrites) -> Judgement {
         .figure("foreign", ledger.foreign as f64)
         .figure("keys_read", ledger.keys_read as f64)
         .figure("keys_unread", ledger.keys_unread as f64);
+    for cause in Cause::ALL {
+        let lost = ledger.lost_by_cause.get(&cause).copied().unwrap_or(0);
+        finding.figure(&format!("lost_{}", cause.to_string().replace('-', "_")), lost as f64);
+    }
     let expected = match settings.may_lose {
         MayLose::AtMost(0) => "no acknowledged write is lost".to_owned(),
         MayLose::AtMost(allowed) => format!("at most {} lost", count(allowed, "acknowledged write")),
         MayLose::Measured => "every key is read back, so that lost writes are counted".to_owned(),
     };
     finding.judge("acked-writes", format!("may-lose {}", settings.may_lose), expected)
+}
+
+/// The lost writes by cause, phase, shard and side, in words.
+fn splits(ledger: &Ledger) -> String {
+    fn parts<T: std::fmt::Display>(map: &BTreeMap<T, u64>) -> String {
+        list(map.iter().map(|(name, lost)| format!("{lost} {name}")))
+    }
+    format!(
+        "lost by cause: {}; by phase: {}; by shard: {}; by side: {}",
+        parts(&ledger.lost_by_cause),
+        parts(&ledger.lost_by_phase),
+        parts(&ledger.lost_by_shard),
+        parts(&ledger.lost_by_side)
+    )
 }
 
 fn unread(finding: &mut Finding, ledger: &Ledger) {
@@ -85,11 +108,19 @@ fn describe(lost: &LostWrite) -> String {
         FinalValue::Foreign(text) => format!("held `{text}`, which the workload never wrote,"),
         FinalValue::Unreadable(reason) => format!("could not be read ({reason})"),
     };
+    let side = match lost.side {
+        AckSide::Minority => ", cut off in the minority",
+        AckSide::Majority => ", in the majority",
+        AckSide::NoCut => "",
+    };
     format!(
-        "{} of {}: {} was acknowledged{by} at {}, and the key {held} in the end",
+        "{} of {}: {} was issued at {} and acknowledged{by}{side} at {} in phase {}, and the key {held} in the end ({})",
         key_name(lost.key),
         lost.shard,
         lost.value,
-        at(lost.acked_ns)
+        at(lost.invoke_ns),
+        at(lost.acked_ns),
+        lost.phase,
+        lost.cause
     )
 }

@@ -1,7 +1,7 @@
 //! `agreement`: once everything is undone, all nodes share one view.
 
 use super::case::{Case, Silence};
-use super::finding::{Finding, at, length_ns, ranges};
+use super::finding::{Finding, at, length_ns, list, ranges};
 use super::{Judgement, Verdict};
 use crate::analysis::Window;
 use crate::cluster::topology::{Health, Peer, Role};
@@ -20,7 +20,7 @@ pub(super) fn judge(case: &Case<'_>, settings: &Agreement) -> Judgement {
             let unknown = open_after(case, window);
             match unknown {
                 Some(why) => _ = finding.undecided(why),
-                None => look(case, window, bound_ns, &since, &mut finding),
+                None => look(case, window, bound_ns, (&since, "the run ended before the bound was over"), &mut finding),
             }
         }
         Err(why) => _ = finding.undecided(why),
@@ -53,15 +53,15 @@ fn last_disturbance(case: &Case<'_>) -> Result<(u64, String), String> {
 
 /// Why the views cannot come together: a fault that was injected afterwards and never undone.
 fn open_after(case: &Case<'_>, window: Window) -> Option<String> {
-    case.history.events.iter().find_map(|event| match event.kind {
-        EventKind::FaultInjected { fault, node, .. } if event.at_ns > window.from_ns => {
-            Some(format!("fault {fault} at {node} was never undone"))
-        }
-        _ => None,
+    case.disturbances.iter().find(|each| each.from_ns > window.from_ns).map(|each| {
+        let nodes = list(each.hits.iter().map(|hit| hit.node));
+        format!("fault {} at {nodes} was never undone", each.fault)
     })
 }
 
-fn look(case: &Case<'_>, window: Window, bound_ns: u64, since: &str, finding: &mut Finding) {
+/// Judges how long after the beginning of a time the views came together for the rest of it. `since`
+/// says in words what began it, `over` what it means that it is over before the bound is.
+pub(super) fn look(case: &Case<'_>, window: Window, bound_ns: u64, (since, over): (&str, &str), finding: &mut Finding) {
     let moments = case.views.moments();
     let inside = moments.into_iter().filter(|&moment| moment > window.from_ns && moment <= window.to_ns);
     let edges: Vec<u64> = std::iter::once(window.from_ns).chain(inside).collect();
@@ -104,19 +104,19 @@ fn look(case: &Case<'_>, window: Window, bound_ns: u64, since: &str, finding: &m
         if watched_ns > bound_ns {
             late(window, finding);
         } else {
-            finding.undecided("the run ended before the bound was over");
+            finding.undecided(over);
         }
     }
 }
 
-struct Difference {
+pub(super) struct Difference {
     /// Whether it is only that a node was not looked at, or is held by a fault.
     unknown: bool,
     words: String,
 }
 
 /// What keeps the nodes from sharing one view at a moment.
-fn difference(case: &Case<'_>, at_ns: u64) -> Option<Difference> {
+pub(super) fn difference(case: &Case<'_>, at_ns: u64) -> Option<Difference> {
     let seen = |words| Some(Difference { unknown: false, words });
     let mut views = Vec::new();
     for node in case.nodes() {

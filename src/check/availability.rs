@@ -98,7 +98,12 @@ fn look_at(case: &Case<'_>, settings: &Availability, shard: ShardNo, window: Win
         judge_outages(case, bound, &outages, ops.len() - served, finding);
     }
     if let Some(least) = settings.min_served {
-        judge_share(least, served, ops.len(), finding);
+        match case.cut_in(window) {
+            // What was left out could have made up for it.
+            Some(why) if is_less(served, ops.len(), least) => _ = finding.undecided(format!("{shard}: {why}")),
+            _ if is_less(served, ops.len(), least) => _ = finding.weigh(Verdict::Fail),
+            _ => {}
+        }
     }
     match settings.served {
         Some(Served::Always) if served < ops.len() => _ = finding.weigh(Verdict::Fail),
@@ -167,12 +172,10 @@ fn ended_in_time(case: &Case<'_>, cut: &Outage, bound_ns: u64) -> bool {
     on.first().is_some_and(|whole| whole.ended && whole.to_ns - whole.from_ns <= bound_ns)
 }
 
-fn judge_share(least: Percent, served: usize, issued: usize, finding: &mut Finding) {
-    // The tolerance is far below one operation: a share that is exactly the least must not fail by
-    // the rounding of a decimal fraction.
-    if (served as f64) + 1e-6 < least.fraction() * issued as f64 {
-        finding.weigh(Verdict::Fail);
-    }
+/// The tolerance is far below one operation: a share that is exactly the least must not fail by the
+/// rounding of a decimal fraction.
+fn is_less(served: usize, issued: usize, least: Percent) -> bool {
+    (served as f64) + 1e-6 < least.fraction() * issued as f64
 }
 
 /// An operation that was issued in the window and served only after it says nothing of the window.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::finding::{count, length_ns};
 use crate::analysis::{
-    Failover, OpIndex, Ownership, PhaseSpan, Seen, Views, Window, failovers_among, phases, steps_window,
+    Disturbance, Failover, OpIndex, Ownership, PhaseSpan, Reigns, Seen, Views, Window, disturbances, failovers_among,
+    phases, steps_window,
 };
 use crate::cluster::topology::View;
-use crate::history::{EventKind, History};
+use crate::history::{EventKind, History, StepProblem};
 use crate::plan::Plan;
 use crate::spec::Rules;
 use crate::suite::ShardSet;
@@ -29,13 +30,18 @@ pub(super) struct Case<'a> {
     pub(super) ops: OpIndex<'a>,
     pub(super) views: Views<'a>,
     pub(super) ownership: Ownership,
+    pub(super) reigns: Reigns,
     pub(super) failovers: Vec<Failover>,
+    /// Every fault, in the order of their injection.
+    pub(super) disturbances: Vec<Disturbance>,
     phases: Vec<PhaseSpan>,
     steps: Option<Window>,
     /// When `cluster-node-timeout` was read, and what it was.
     node_timeouts: Vec<(u64, Duration)>,
     /// When the harness itself stood still.
     stalls: Vec<Window>,
+    /// When and by what the steps were ended before their time.
+    cut: Option<(u64, String)>,
 }
 
 impl<'a> Case<'a> {
@@ -61,14 +67,17 @@ impl<'a> Case<'a> {
         }
         Self {
             history,
+            reigns: Reigns::new(&ownership, &ops),
             ops,
             views,
             ownership,
             failovers,
+            disturbances: disturbances(history),
             phases: phases(history),
             steps: steps_window(history),
             node_timeouts,
             stalls,
+            cut: cut(history),
         }
     }
 
@@ -96,6 +105,21 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// The last moment of a phase, or why there is none. What a phase was to bring may come at its
+    /// very end, so one that was cut short says nothing.
+    pub(super) fn phase_end_ns(&self, name: &str) -> Result<u64, String> {
+        let window = self.phase(name)?;
+        match self.cut_in(window) {
+            Some(why) => Err(format!("phase {name} was not ended: {why}")),
+            None => Ok(window.to_ns.saturating_sub(1)),
+        }
+    }
+
+    /// What ended the steps before their time, if it did so in that time.
+    pub(super) fn cut_in(&self, window: Window) -> Option<&str> {
+        self.cut.as_ref().filter(|(at_ns, _)| window.contains(*at_ns)).map(|(_, why)| why.as_str())
+    }
+
     /// The time of the phase `during`, or of the steps.
     pub(super) fn window(&self, during: Option<&str>) -> Result<Window, String> {
         during.map_or_else(|| self.steps(), |name| self.phase(name))
@@ -104,9 +128,23 @@ impl<'a> Case<'a> {
     /// The moment that `at: end` means: the last of the history, after recovery. (A run stops looking
     /// at the nodes before it takes the cluster down.)
     pub(super) fn end_ns(&self) -> Result<u64, String> {
-        match (self.recovered_ns(), self.history.events.last()) {
-            (Some(_), Some(last)) => Ok(last.at_ns),
+        let recovered = self.history.events.iter().find_map(|event| match event.kind {
+            EventKind::Recovered { recovered, .. } => Some(recovered),
+            _ => None,
+        });
+        match (recovered, &self.cut, self.history.events.last()) {
+            // The wait for recovery was cut short as well.
+            (Some(false), Some((_, why)), _) => Err(format!("the cluster was not whole when the run ended: {why}")),
+            (Some(_), _, Some(last)) => Ok(last.at_ns),
             _ => Err("the run never got to its end: it has no result of the recovery".to_owned()),
+        }
+    }
+
+    /// The same, for what the steps bring about.
+    pub(super) fn end_of_steps_ns(&self) -> Result<u64, String> {
+        match &self.cut {
+            Some((_, why)) => Err(format!("the steps that lead there were not all done: {why}")),
+            None => self.end_ns(),
         }
     }
 
@@ -140,11 +178,10 @@ impl<'a> Case<'a> {
     /// The shards of the nodes that faults hit: the one at boot and the one at that moment.
     fn shards_hit(&self) -> BTreeSet<ShardNo> {
         let mut hit = BTreeSet::new();
-        for event in &self.history.events {
-            if let EventKind::FaultInjected { node, shard, .. } = event.kind {
-                hit.extend(shard);
-                hit.extend(self.plan().nodes.iter().find(|planned| planned.node == node).map(|planned| planned.shard));
-            }
+        for each in self.disturbances.iter().flat_map(|disturbance| &disturbance.hits) {
+            hit.extend(each.shard);
+            let planned = self.plan().nodes.iter().find(|planned| planned.node == each.node);
+            hit.extend(planned.map(|planned| planned.shard));
         }
         hit
     }
@@ -221,34 +258,46 @@ impl<'a> Case<'a> {
         Err(Silence::Broken(format!("{node} does not answer ({reason}), and no fault holds it")))
     }
 
-    /// When the last fault at a node was shown to be undone, if none is in effect.
-    fn undone_ns(&self, at_node: NodeNo, at_ns: u64) -> Option<u64> {
-        let mut hit = BTreeSet::new();
-        let mut undone_ns = None;
-        for event in self.history.events.iter().take_while(|event| event.at_ns <= at_ns) {
-            match event.kind {
-                EventKind::FaultInjected { fault, node, .. } if node == at_node => _ = hit.insert(fault),
-                EventKind::HealProven { fault, healed: true, .. } if hit.contains(&fault) => {
-                    undone_ns = Some(event.at_ns);
-                }
-                _ => {}
-            }
-        }
-        undone_ns
+    /// When the last fault of a node's process was shown to be undone.
+    fn undone_ns(&self, node: NodeNo, at_ns: u64) -> Option<u64> {
+        self.holding(node).filter_map(|each| each.undone_ns).filter(|&undone_ns| undone_ns <= at_ns).max()
     }
 
-    /// A fault at a node that is in effect at a moment: injected, and not shown to be undone.
-    pub(super) fn open_fault(&self, at_node: NodeNo, at_ns: u64) -> Option<u32> {
-        let mut open = BTreeSet::new();
-        for event in self.history.events.iter().take_while(|event| event.at_ns <= at_ns) {
-            match event.kind {
-                EventKind::FaultInjected { fault, node, .. } if node == at_node => _ = open.insert(fault),
-                EventKind::HealProven { fault, healed: true, .. } => _ = open.remove(&fault),
-                _ => {}
-            }
-        }
-        open.last().copied()
+    /// A fault that keeps a node's process from answering at a moment: injected, and not shown to be
+    /// undone. A fault of the network does not: the harness itself reaches every node all the while.
+    pub(super) fn open_fault(&self, node: NodeNo, at_ns: u64) -> Option<u32> {
+        let open = self.holding(node).filter(|each| each.is_open(at_ns));
+        open.map(|each| each.fault).last()
     }
+
+    fn holding(&self, node: NodeNo) -> impl Iterator<Item = &Disturbance> {
+        self.disturbances.iter().filter(move |each| !each.kind.is_of_the_network() && each.hit(node).is_some())
+    }
+
+    /// Whether a fault keeps a node from being elected at a moment: it holds its process, or cuts it
+    /// off from the majority.
+    pub(super) fn cannot_be_elected(&self, node: NodeNo, at_ns: u64) -> bool {
+        let mut faults = self.disturbances.iter().filter(|each| each.may_end_a_reign() && each.hit(node).is_some());
+        faults.any(|each| each.is_open(at_ns))
+    }
+}
+
+/// When and by what the steps were ended before their time: a signal, a suite's or the harness's
+/// error, the harness's death. That something waited for did not come is no such thing.
+fn cut(history: &History) -> Option<(u64, String)> {
+    for event in &history.events {
+        let why = match &event.kind {
+            EventKind::StepsEnded => return None,
+            EventKind::Interrupted { by } => format!("{by} had cut the run short"),
+            EventKind::StepEnded { step, problem: Some(StepProblem::Suite(why) | StepProblem::Harness(why)) } => {
+                format!("step {} could not be done: {why}", step + 1)
+            }
+            _ => continue,
+        };
+        return Some((event.at_ns, why));
+    }
+    let died_ns = history.events.last().map_or(0, |event| event.at_ns);
+    Some((died_ns, "the harness died before the run was over".to_owned()))
 }
 
 /// Why a node's view is missing.

@@ -118,7 +118,7 @@ fn no_replica_stood(case: &Case<'_>, failover: &Failover) -> bool {
     let half_timeout_ns = u64::try_from(case.rules(failover.from_ns).node_timeout.as_nanos() / 2).unwrap_or(u64::MAX);
     let at_ns = failover.from_ns.saturating_add(half_timeout_ns);
     let mut others = case.plan().nodes.iter().filter(|node| node.shard == failover.shard);
-    others.all(|other| other.node == failover.old_master || case.open_fault(other.node, at_ns).is_some())
+    others.all(|other| other.node == failover.old_master || case.cannot_be_elected(other.node, at_ns))
 }
 
 fn writes_were_tried(case: &Case<'_>, failover: &Failover) -> bool {

@@ -51,7 +51,8 @@ pub(super) fn judge(case: &Case<'_>) -> Option<Judgement> {
 
 fn fault_steps<'a>(case: &Case<'a>) -> impl Iterator<Item = usize> + use<'a> {
     case.plan().steps.iter().enumerate().filter_map(|(position, step)| {
-        matches!(step, Step::Stop(_) | Step::Kill(_) | Step::Pause(_)).then_some(position)
+        let network = step.needs_network_faults() && !matches!(step, Step::Heal(_));
+        (network || matches!(step, Step::Stop(_) | Step::Kill(_) | Step::Pause(_))).then_some(position)
     })
 }
 
@@ -67,6 +68,10 @@ fn injections(history: &History) -> (BTreeSet<usize>, Vec<(u64, u32, String)>) {
                 injected_by.extend(step_now);
                 let target = if *target == node.to_string() { String::new() } else { format!(" ({target})") };
                 injected.push((event.at_ns, *fault, format!("{kind} {node}{target}")));
+            }
+            EventKind::NetworkFaultInjected { fault, kind, name, target, .. } => {
+                injected_by.extend(step_now);
+                injected.push((event.at_ns, *fault, format!("{kind} {name} ({target})")));
             }
             _ => {}
         }

@@ -2,13 +2,15 @@
 //! does I/O, so that a stored history is judged again with the same result.
 //!
 //! One invariant per file. Those of the suite: `slot_coverage`, `agreement`, `role`, `replica_lag`,
-//! `acked_writes`, `availability`, `failover_time`, `promotions`, `redirects`, `replica_read_only`;
-//! the harness's own: `faults`, `steps`, `recovery`, `workload`.
+//! `acked_writes`, `availability`, `failover_time`, `promotions`, `redirects`, `replica_read_only`,
+//! `split_brain`, `write_cutoff`, `epochs`, `convergence`; the harness's own: `faults`, `steps`, `recovery`, `workload`.
 
 mod acked_writes;
 mod agreement;
 mod availability;
 mod case;
+mod convergence;
+mod epochs;
 mod failover_time;
 mod faults;
 mod finding;
@@ -20,8 +22,10 @@ mod replica_read_only;
 mod resolve;
 mod role;
 mod slot_coverage;
+mod split_brain;
 mod steps;
 mod workload;
+mod write_cutoff;
 
 use std::collections::BTreeMap;
 
@@ -95,11 +99,12 @@ pub fn check(history: &History) -> Vec<Judgement> {
             Invariant::Availability(settings) => availability::judge(&case, settings),
             Invariant::FailoverTime(settings) => failover_time::judge(&case, settings),
             Invariant::Promotions(settings) => promotions::judge(&case, settings),
-            Invariant::SplitBrain(_) | Invariant::WriteCutoff(_) | Invariant::Epochs(_) | Invariant::Convergence(_) => {
-                todo!()
-            }
             Invariant::Redirects(_) => redirects::judge(&case),
             Invariant::ReplicaReadOnly(_) => replica_read_only::judge(&case),
+            Invariant::SplitBrain(settings) => split_brain::judge(&case, settings),
+            Invariant::WriteCutoff(settings) => write_cutoff::judge(&case, settings),
+            Invariant::Epochs(settings) => epochs::judge(&case, settings),
+            Invariant::Convergence(settings) => convergence::judge(&case, settings),
         })
         .collect();
     judgements.extend(faults::judge(&case));

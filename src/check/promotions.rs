@@ -40,8 +40,11 @@ fn look(case: &Case<'_>, settings: &Promotions, finding: &mut Finding) -> Result
                 change.epoch
             ));
         }
-        if viewed > 0 && changes.len() as u64 != u64::from(settings.exactly) {
-            finding.weigh(Verdict::Fail);
+        let seen = changes.len() as u64;
+        match case.cut_in(window) {
+            Some(why) if seen < settings.exactly.into() => _ = finding.undecided(format!("{shard}: {why}")),
+            _ if viewed > 0 && seen != u64::from(settings.exactly) => _ = finding.weigh(Verdict::Fail),
+            _ => {}
         }
     }
     finding.figure("promotions", total as f64);

@@ -1,9 +1,10 @@
 //! `replica-lag`: how far replicas are behind, and that their link is up.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use super::case::{Case, Silence};
-use super::finding::{Finding, at};
+use super::finding::{Finding, at, count, length_ns};
 use super::{Judgement, Verdict};
 use crate::analysis::Window;
 use crate::cluster::topology::Role;
@@ -22,10 +23,23 @@ pub(super) fn judge(case: &Case<'_>, settings: &ReplicaLag) -> Judgement {
         Moment::Throughout => "at every sample during the steps".to_owned(),
         Moment::Phase(name) => format!("at the last sample of phase {name}"),
     };
-    let expected =
+    let mut expected =
         format!("{whose} has its link up and is at most {} bytes behind its master {when}", settings.max_bytes);
-    let shard = settings.shard.map_or_else(String::new, |shard| format!(", shard {shard}"));
-    finding.judge("replica-lag", format!("at {}, max-bytes {}{shard}", settings.at, settings.max_bytes), expected)
+    if let Some(above) = settings.rises_above {
+        let _ = write!(expected, "; some replica was more than {above} bytes behind");
+    }
+    if let Some(within) = settings.back_within {
+        let _ = write!(expected, "; within {within} of the last heal each is at 0 bytes");
+    }
+    finding.judge("replica-lag", words(settings), expected)
+}
+
+fn words(settings: &ReplicaLag) -> String {
+    let mut parts = vec![format!("at {}, max-bytes {}", settings.at, settings.max_bytes)];
+    parts.extend(settings.shard.map(|shard| format!("shard {shard}")));
+    parts.extend(settings.rises_above.map(|above| format!("rises-above {above}")));
+    parts.extend(settings.back_within.map(|within| format!("back-within {within}")));
+    parts.join(", ")
 }
 
 #[derive(Clone, Copy)]
@@ -48,10 +62,7 @@ fn look(case: &Case<'_>, settings: &ReplicaLag, finding: &mut Finding) -> Result
             let window = case.steps()?;
             (window, window.to_ns.saturating_sub(1))
         }
-        Moment::Phase(name) => {
-            let window = case.phase(name)?;
-            (window, window.to_ns.saturating_sub(1))
-        }
+        Moment::Phase(name) => (case.phase(name)?, case.phase_end_ns(name)?),
     };
     let samples = samples(case, window);
     let expected = expected_replicas(case, settings, at_ns, finding);
@@ -90,7 +101,122 @@ fn look(case: &Case<'_>, settings: &ReplicaLag, finding: &mut Finding) -> Result
         last.len(),
         most.unwrap_or(0)
     ));
+    if let Some(above) = settings.rises_above {
+        // After recovery nothing is behind any more: `end` asks whether it was so during the steps.
+        let risen_in = if settings.at == Moment::End { case.steps()? } else { window };
+        rises(case, settings, risen_in, above, finding);
+    }
+    if let Some(within) = settings.back_within {
+        back(case, settings, within.as_ns(), finding);
+    }
+    resynchronised(case, settings, finding);
     Ok(())
+}
+
+/// Some replica was further behind than `above` in that time.
+fn rises(case: &Case<'_>, settings: &ReplicaLag, window: Window, above: u64, finding: &mut Finding) {
+    let samples = samples(case, window).into_iter().filter(|sample| of_shard(case, settings, sample));
+    let Some(furthest) = samples.max_by_key(|sample| sample.bytes) else {
+        finding.undecided("nothing was sampled when the lag was to rise");
+        return;
+    };
+    finding.figure("risen_lag_bytes", furthest.bytes as f64);
+    let text = format!(
+        "{} was {} bytes behind {} at {}",
+        furthest.replica,
+        furthest.bytes,
+        furthest.master,
+        at(furthest.at_ns)
+    );
+    if furthest.bytes > above {
+        finding.saw(text);
+    } else {
+        finding.fail(format!("the lag never rose above {above} bytes: at most, {text}"));
+    }
+}
+
+/// From when on a replica had caught up for good: the first sample after the last heal with 0 bytes and
+/// its link up, after which its link was not seen down and its lag not above `rises-above` again. (The
+/// workload goes on, so a few bytes of lag may be seen at any time; and a sample of 0 bytes between
+/// two breakdowns of the link is no end of them.)
+fn back(case: &Case<'_>, settings: &ReplicaLag, bound_ns: u64, finding: &mut Finding) {
+    let Some(healed_ns) = case.disturbances.iter().filter_map(|fault| fault.healed_ns).max() else {
+        finding.undecided("no fault was undone, after which the lag could have returned to 0");
+        return;
+    };
+    let since = Window { from_ns: healed_ns, to_ns: u64::MAX };
+    let mut by_replica: BTreeMap<NodeNo, Vec<Sample>> = BTreeMap::new();
+    for sample in samples(case, since).into_iter().filter(|sample| of_shard(case, settings, sample)) {
+        by_replica.entry(sample.replica).or_default().push(sample);
+    }
+    if by_replica.is_empty() {
+        finding.undecided("nothing was sampled after the last heal");
+    }
+    for (replica, samples) in by_replica {
+        let relapsed =
+            |sample: &Sample| !sample.link_up || settings.rises_above.is_some_and(|above| sample.bytes > above);
+        let steady = samples.iter().rposition(relapsed).map_or(0, |last| last + 1);
+        let caught_up = samples[steady..].iter().find(|sample| sample.bytes == 0).map(|sample| sample.at_ns);
+        let watched_ns = samples.last().map_or(healed_ns, |sample| sample.at_ns);
+        let took_ns = caught_up.unwrap_or(watched_ns) - healed_ns;
+        if let Some(caught_up_ns) = caught_up {
+            finding.worst_figure("back_ms", took_ns as f64 / 1e6);
+            finding.evidence(format!(
+                "{replica} was at 0 bytes {} after the last heal",
+                length_ns(caught_up_ns - healed_ns)
+            ));
+        }
+        if took_ns > bound_ns {
+            let took = length_ns(took_ns);
+            let text = match caught_up {
+                Some(_) => format!("{replica} was at 0 bytes only {took} after the last heal"),
+                None => format!("{replica} was not at 0 bytes yet {took} after the last heal"),
+            };
+            match case.stalled(Window { from_ns: healed_ns, to_ns: healed_ns + took_ns }) {
+                Some(why) => _ = finding.undecided(format!("{text}, but {why}")),
+                None => _ = finding.fail(text),
+            }
+        } else if caught_up.is_none() {
+            finding.undecided(format!(
+                "{replica} was not seen at 0 bytes, but it was sampled for only {}",
+                length_ns(took_ns)
+            ));
+        }
+    }
+}
+
+/// How replicas came back from the first phase on: by a copy of all data, or by the part that they
+/// lacked. A count that falls began anew with its process.
+fn resynchronised(case: &Case<'_>, settings: &ReplicaLag, finding: &mut Finding) {
+    let Ok(window) = case.steps() else { return };
+    let mut counts: BTreeMap<NodeNo, [u64; 3]> = BTreeMap::new();
+    let mut risen = [0; 3];
+    let mut any = false;
+    for event in &case.history.events {
+        let EventKind::Synced { master, full, partial, refused } = event.kind else { continue };
+        any = true;
+        let now = [full, partial, refused];
+        let before = counts.insert(master, now).unwrap_or_default();
+        let of_shard = |shard| case.ownership.owner(shard, event.at_ns) == Some(master);
+        if event.at_ns < window.from_ns || !settings.shard.is_none_or(of_shard) {
+            continue;
+        }
+        let restarted = now.iter().zip(before).any(|(now, before)| *now < before);
+        for (position, sum) in risen.iter_mut().enumerate() {
+            *sum += now[position] - if restarted { 0 } else { before[position] };
+        }
+    }
+    if !any {
+        return;
+    }
+    let [full, partial, refused] = risen;
+    finding.saw(format!(
+        "{} and {}, {} for a partial one refused",
+        count(full, "full resynchronisation"),
+        count(partial, "partial one"),
+        count(refused, "request")
+    ));
+    finding.figure("full_syncs", full as f64).figure("partial_syncs", partial as f64);
 }
 
 fn samples(case: &Case<'_>, window: Window) -> Vec<Sample> {

@@ -12,10 +12,8 @@ use crate::units::NodeNo;
 pub(super) fn judge(case: &Case<'_>, settings: &RoleOf) -> Judgement {
     let mut finding = Finding::new();
     let result = match &settings.at {
-        Moment::End => case.end_ns().and_then(|end_ns| look_at(case, settings, end_ns, &mut finding)),
-        Moment::Phase(name) => {
-            case.phase(name).and_then(|window| look_at(case, settings, window.to_ns.saturating_sub(1), &mut finding))
-        }
+        Moment::End => case.end_of_steps_ns().and_then(|end_ns| look_at(case, settings, end_ns, &mut finding)),
+        Moment::Phase(name) => case.phase_end_ns(name).and_then(|end_ns| look_at(case, settings, end_ns, &mut finding)),
         Moment::Throughout => case.steps().map(|window| throughout(case, settings, window, &mut finding)),
     };
     if let Err(why) = result {

@@ -14,7 +14,7 @@ pub(super) fn judge(case: &Case<'_>, settings: &SlotCoverage) -> Judgement {
     let result = match &settings.at {
         Moment::End => case.end_ns().map(|end_ns| at_end(case, end_ns, &mut finding)),
         Moment::Throughout => case.steps().map(|window| throughout(case, window, &mut finding)),
-        Moment::Phase(name) => case.phase(name).map(|window| at_phase_end(case, window, &mut finding)),
+        Moment::Phase(name) => case.phase_end_ns(name).map(|end_ns| at_phase_end(case, end_ns, &mut finding)),
     };
     if let Err(why) = result {
         finding.undecided(why);
@@ -87,8 +87,8 @@ fn group(claimed_by: &[Vec<NodeNo>], wanted: impl Fn(&[NodeNo]) -> bool) -> Vec<
     groups
 }
 
-fn at_phase_end(case: &Case<'_>, window: Window, finding: &mut Finding) {
-    let views: Vec<(NodeNo, &View)> = case.views.at(window.to_ns.saturating_sub(1)).into_iter().collect();
+fn at_phase_end(case: &Case<'_>, end_ns: u64, finding: &mut Finding) {
+    let views: Vec<(NodeNo, &View)> = case.views.at(end_ns).into_iter().collect();
     look_at(&views, finding);
 }
 

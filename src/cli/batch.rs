@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::exit::Exit;
+use super::ground::Ground;
 use super::progress::{Display, Teller};
 
 /// One run to be done.
@@ -33,10 +34,12 @@ pub struct Settings {
     pub keep: bool,
     /// How many runs go at a time.
     pub side_by_side: usize,
+    /// Where they take place.
+    pub ground: Ground,
 }
 
 /// What a run came to.
-type Done = (Summary, Exit);
+pub type Done = (Summary, Exit);
 
 /// Becomes the name of the signal that ends everything.
 type Stop = watch::Receiver<Option<String>>;
@@ -79,8 +82,8 @@ pub async fn run_all(jobs: Vec<Job>, settings: &Settings, display: &Display) -> 
         let options = Options {
             folder: folder.clone(),
             keep: settings.keep,
-            scratch: None,
-            network: None,
+            scratch: settings.ground.scratch.clone(),
+            network: settings.ground.network(),
             stop: stop.clone(),
             watcher: display.watch(number, &label, &job.plan),
         };
@@ -202,6 +205,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use slotquake::plan::PlannedNode;
+    use slotquake::sandbox::Mode;
     use slotquake::slot::boot_slots;
     use slotquake::suite::WorkloadSpec;
     use slotquake::units::{NodeNo, ShardNo, Span};
@@ -248,7 +252,8 @@ mod tests {
     #[test]
     fn a_run_that_breaks_keeps_its_folder_and_loses_no_other_run() {
         let out = tempfile::tempdir().expect("a temporary folder");
-        let settings = Settings { out: out.path().to_owned(), keep: false, side_by_side: 1 };
+        let ground = Ground::take(Mode::Off, &[]).expect("no sandbox is entered");
+        let settings = Settings { out: out.path().to_owned(), keep: false, side_by_side: 1, ground };
         let display = Display::new(false);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let jobs = vec![impossible_job("a"), impossible_job("b")];

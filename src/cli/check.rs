@@ -2,14 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use slotquake::history;
+use slotquake::history::{self, FILE_NAME};
 use slotquake::report::{self, Recorded, Report, ReportError, Summary};
 
 use super::exit::{Exit, Trouble};
 use super::{Format, screen};
-
-/// The file that makes a folder one that can be judged again.
-const HISTORY: &str = "history.jsonl.zst";
 
 /// Judge stored histories again, offline
 ///
@@ -64,19 +61,19 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
 /// out), in the order of their names.
 fn folders_with_history(given: &Path) -> Result<Vec<PathBuf>, Trouble> {
     let folder = if given.is_file() { given.parent().unwrap_or(given) } else { given };
-    if folder.join(HISTORY).exists() {
+    if folder.join(FILE_NAME).exists() {
         return Ok(vec![folder.to_owned()]);
     }
     let trouble = |error: std::io::Error| Trouble::usage(format!("{}: {error}", folder.display()));
     let mut below = Vec::new();
     for entry in folder.read_dir().map_err(trouble)? {
         let path = entry.map_err(trouble)?.path();
-        if path.join(HISTORY).exists() && !path.is_symlink() {
+        if path.join(FILE_NAME).exists() && !path.is_symlink() {
             below.push(path);
         }
     }
     if below.is_empty() {
-        return Err(Trouble::usage(format!("{} holds no history ({HISTORY}) to judge", given.display())));
+        return Err(Trouble::usage(format!("{} holds no history ({FILE_NAME}) to judge", given.display())));
     }
     below.sort();
     Ok(below)

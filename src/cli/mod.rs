@@ -7,6 +7,7 @@ mod compare;
 mod completions;
 mod doctor;
 mod exit;
+mod ground;
 mod list;
 mod narrate;
 mod plan;

@@ -21,7 +21,10 @@ pub struct Narrator {
     /// What each node last said of itself, whether or not it answers now.
     selves: BTreeMap<NodeNo, Peer>,
     failed: BTreeSet<NodeNo>,
-    faults: BTreeMap<u32, (FaultKind, NodeNo)>,
+    /// What each fault is, and what is healed when it is undone.
+    faults: BTreeMap<u32, (FaultKind, String)>,
+    /// How often each master sent all its data.
+    full_syncs: BTreeMap<NodeNo, u64>,
 }
 
 impl Narrator {
@@ -37,6 +40,7 @@ impl Narrator {
             selves: BTreeMap::new(),
             failed: BTreeSet::new(),
             faults: BTreeMap::new(),
+            full_syncs: BTreeMap::new(),
         }
     }
 
@@ -97,7 +101,9 @@ impl Narrator {
             EventKind::Stalled { by_ms } if self.verbose => {
                 Some(format!("the harness itself was late by {}", seconds(*by_ms)))
             }
+            EventKind::Synced { master, full, partial, .. } => self.synced(*master, *full, *partial),
             EventKind::FaultInjected { .. }
+            | EventKind::NetworkFaultInjected { .. }
             | EventKind::FaultProven { .. }
             | EventKind::FaultHealed { .. }
             | EventKind::HealProven { .. } => self.fault(kind),
@@ -117,11 +123,16 @@ impl Narrator {
     fn fault(&mut self, kind: &EventKind) -> Option<String> {
         match kind {
             EventKind::FaultInjected { fault, kind, target, node, shard, was_master } => {
-                self.faults.insert(*fault, (*kind, *node));
+                self.faults.insert(*fault, (*kind, node.to_string()));
                 let role = if *was_master { "master" } else { "replica" };
                 let place = shard.map(|shard| format!(" ({role} of {shard})")).unwrap_or_default();
                 let written = if *target == node.to_string() { String::new() } else { format!(" as {target}") };
                 Some(format!("{kind} {node}{written}{place}"))
+            }
+            EventKind::NetworkFaultInjected { fault, kind, name, target, hits, .. } => {
+                self.faults.insert(*fault, (*kind, name.clone()));
+                let nodes: Vec<String> = hits.iter().map(|hit| hit.node.to_string()).collect();
+                Some(format!("{kind} {name}: {target}; it hits {}", nodes.join(", ")))
             }
             EventKind::FaultProven { fault, in_effect, proof } if !in_effect => {
                 Some(format!("{} is NOT in effect: {proof}", self.fault_name(*fault)))
@@ -130,9 +141,8 @@ impl Narrator {
                 self.verbose.then(|| proof.clone())
             }
             EventKind::FaultHealed { fault, by } => {
-                let node =
-                    self.faults.get(fault).map_or_else(|| format!("fault {fault}"), |(_, node)| node.to_string());
-                Some(format!("{by} {node}"))
+                let what = self.faults.get(fault).map_or_else(|| format!("fault {fault}"), |(_, what)| what.clone());
+                Some(format!("{by} {what}"))
             }
             EventKind::HealProven { fault, proof, .. } => {
                 Some(format!("{} is NOT undone: {proof}", self.fault_name(*fault)))
@@ -142,7 +152,23 @@ impl Narrator {
     }
 
     fn fault_name(&self, fault: u32) -> String {
-        self.faults.get(&fault).map_or_else(|| format!("fault {fault}"), |(kind, node)| format!("{kind} of {node}"))
+        self.faults.get(&fault).map_or_else(
+            || format!("fault {fault}"),
+            |(kind, what)| {
+                let of = if kind.is_of_the_network() { "" } else { "of " };
+                format!("{kind} {of}{what}")
+            },
+        )
+    }
+
+    /// A partial resynchronisation is the rule; that everything had to be sent again is news.
+    fn synced(&mut self, master: NodeNo, full: u64, partial: u64) -> Option<String> {
+        let before = self.full_syncs.insert(master, full).unwrap_or_default();
+        if self.booted && full > before {
+            Some(format!("{master} sends a replica all its data ({full} so far)"))
+        } else {
+            (self.booted && self.verbose).then(|| format!("{master} counts {full} full and {partial} partial syncs"))
+        }
     }
 
     fn viewed(&mut self, node: NodeNo, view: &View) -> Vec<String> {
@@ -219,6 +245,7 @@ fn first_line(reply: &str) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
+    use slotquake::history::Hit;
     use slotquake::plan::{Plan, PlannedNode};
     use slotquake::suite::WorkloadSpec;
     use slotquake::units::Span;
@@ -321,6 +348,42 @@ mod tests {
                 "node-1 is flagged FAIL by nobody any more",
                 "node-1 is now a replica of node-4",
                 "not recovered after 60.0s: node-1 lags",
+            ]
+        );
+    }
+
+    #[test]
+    fn network_faults_are_told_by_their_names() {
+        let injected = EventKind::NetworkFaultInjected {
+            fault: 1,
+            name: "cut".to_owned(),
+            kind: FaultKind::Partition,
+            target: "node-1 | others".to_owned(),
+            sides: Vec::new(),
+            only: slotquake::suite::Only::All,
+            one_way: false,
+            pairs: 10,
+            hits: vec![Hit { node: NodeNo(1), shard: Some(ShardNo(1)), was_master: true }],
+        };
+        let synced = |full| EventKind::Synced { master: NodeNo(4), full, partial: 0, refused: 0 };
+        let lines = told(vec![
+            synced(1),
+            EventKind::Booted { nodes: Vec::new(), took_ms: 2040.0 },
+            injected,
+            EventKind::FaultProven { fault: 1, in_effect: false, proof: "no packet was hit".to_owned() },
+            EventKind::FaultHealed { fault: 1, by: "heal".to_owned() },
+            EventKind::HealProven { fault: 1, healed: false, proof: "the probe timed out".to_owned() },
+            synced(1),
+            synced(2),
+        ]);
+        assert_eq!(
+            lines[1..],
+            [
+                "partition cut: node-1 | others; it hits node-1",
+                "partition cut is NOT in effect: no packet was hit",
+                "heal cut",
+                "partition cut is NOT undone: the probe timed out",
+                "node-4 sends a replica all its data (2 so far)",
             ]
         );
     }

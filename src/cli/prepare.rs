@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use slotquake::plan::Plan;
 use slotquake::server::{self, Server, ServerError};
-use slotquake::suite;
+use slotquake::suite::{LoadError, Source};
 
 use super::exit::Trouble;
 use super::screen::say;
@@ -32,19 +32,16 @@ impl Overrides {
 }
 
 /// Loads a suite, applies overrides, the server's last, and resolves it; the error says everything
-/// that is wrong.
-pub fn plan(suite: &str, server: Option<&str>, sets: &[String], seed: u64) -> Result<Plan, String> {
-    let mut suite = suite::load(suite).map_err(|error| error.to_string())?;
+/// that is wrong, and where.
+pub fn plan(suite: &str, server: Option<&str>, sets: &[String], seed: u64) -> Result<Plan, LoadError> {
+    let mut source = Source::load(suite)?;
     for assignment in sets {
-        suite = suite::set(&suite, assignment).map_err(|error| error.to_string())?;
+        source.set(assignment)?;
     }
     if let Some(server) = server {
-        server.clone_into(&mut suite.cluster.server);
+        server.clone_into(&mut source.suite.cluster.server);
     }
-    Plan::new(&suite, seed).map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(|error| format!("{}: {error}", suite.name)).collect();
-        lines.join("\n")
-    })
+    Plan::from_source(&source, seed)
 }
 
 /// The plan of every suite on every server. An error in any of them is an error of all.
@@ -52,7 +49,7 @@ pub fn plans(suites: &[String], servers: &[String], overrides: &Overrides, seed:
     let servers: Vec<Option<&str>> =
         if servers.is_empty() { vec![None] } else { servers.iter().map(|server| Some(server.as_str())).collect() };
     let mut plans = Vec::new();
-    let mut errors: Vec<String> = Vec::new();
+    let mut errors: Vec<LoadError> = Vec::new();
     for suite in suites {
         for &server in &servers {
             match plan(suite, server, &overrides.sets, seed) {
@@ -63,7 +60,11 @@ pub fn plans(suites: &[String], servers: &[String], overrides: &Overrides, seed:
             }
         }
     }
-    if errors.is_empty() { Ok(plans) } else { Err(Trouble::usage(errors.join("\n"))) }
+    if errors.is_empty() {
+        return Ok(plans);
+    }
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    Err(Trouble::usage(texts.join("\n\n")))
 }
 
 /// Finds, or fetches, each server that the plans ask for, once.

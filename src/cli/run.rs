@@ -1,13 +1,18 @@
 //! `slotquake run`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use slotquake::report;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use slotquake::plan::Plan;
+use slotquake::report::{self, Standing, Summary};
+use slotquake::sandbox::Mode;
 use slotquake::suite;
 
-use super::batch::{self, Job, Settings};
+use super::batch::{self, Done, Job, Settings};
 use super::exit::{Exit, Trouble};
+use super::ground::Ground;
 use super::prepare::{self, Overrides};
 use super::progress::Display;
 use super::{Format, screen};
@@ -17,6 +22,10 @@ use super::{Format, screen};
 /// Every suite is loaded, resolved and given its server before the first cluster boots. Each run gets
 /// a folder under the reports' directory, with report.json, the history and the servers' logs;
 /// `latest` there points at the one that was finished last.
+///
+/// Runs take place in a sandbox, private namespaces in which links between nodes can be cut and which
+/// no process outlives; it needs no root. Suites that this machine cannot run are skipped, and the
+/// reason is said; `slotquake doctor` tells beforehand.
 ///
 /// A first Ctrl-C heals, reports and tears down; a second one ends everything at once.
 #[derive(Debug, clap::Args)]
@@ -40,7 +49,7 @@ pub struct Args {
     /// Run everything so many times; each repetition has the same plan and seed
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     repeat: u16,
-    /// How many runs go side by side; without it, two for each core, as runs mostly wait
+    /// How many runs go side by side; without it, four for each core, as runs mostly wait
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Where reports go
@@ -49,6 +58,11 @@ pub struct Args {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// Whether to run in the sandbox: where possible, not at all, or fail unless it and what the suites
+    /// need of nft are there. Without it, suites with network faults are skipped
+    #[arg(long, value_name = "MODE", default_value_t = Mode::Auto,
+        value_parser = PossibleValuesParser::new(["auto", "off", "require"]).try_map(|word| word.parse::<Mode>()))]
+    sandbox: Mode,
     /// Keep the servers' data directories, in the report's folder
     #[arg(long)]
     keep: bool,
@@ -68,29 +82,67 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         Trouble::harness(format!("cannot make the reports' folder {}: {error}", args.out.display()))
     })?;
 
+    // From here on this may be another process; everything that needs the machine's network is done.
+    let ground = Ground::take(args.sandbox, &plans)?;
+    let (skipped, plans): (Vec<Summary>, Vec<Plan>) = part(plans, &ground);
     let jobs: Vec<Job> = (0..args.repeat)
         .flat_map(|_| &plans)
         .map(|plan| Job { plan: plan.clone(), server: servers[&plan.server].clone() })
         .collect();
     let cores = available_parallelism().map_or(1, usize::from);
-    let side_by_side = args.jobs.map_or(cores * 2, usize::from).min(jobs.len());
+    let side_by_side = args.jobs.map_or(cores * 4, usize::from).min(jobs.len());
     screen::say(&format!("seed {seed}; {} to run, {side_by_side} at a time", jobs.len()));
+    tell_skipped(&skipped);
 
-    let display = Display::new(args.verbose);
-    let settings = Settings { out: args.out.clone(), keep: args.keep, side_by_side };
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Trouble::harness(format!("cannot start the asynchronous runtime: {error}")))?;
-    let mut runs = runtime.block_on(batch::run_all(jobs, &settings, &display));
-    display.close();
-    // What still hangs there is of a run that panicked; its servers die with its threads.
-    runtime.shutdown_background();
-
-    runs.sort_by(|(a, _), (b, _)| (&a.suite, &a.server, &a.report).cmp(&(&b.suite, &b.server, &b.report)));
-    let (summaries, exits): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
+    let settings = Settings { out: args.out.clone(), keep: args.keep, side_by_side, ground };
+    let runs = if jobs.is_empty() { Vec::new() } else { run_all(jobs, &settings, args.verbose)? };
+    let (mut summaries, exits): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
+    // What was skipped says nothing for or against the rest; without a rest, nothing was found out.
     let exit = Exit::worst(exits);
+    summaries.extend(skipped);
+    summaries.sort_by(|a, b| (&a.suite, &a.server, &a.report).cmp(&(&b.suite, &b.server, &b.report)));
     match args.format {
         Format::Table => screen::print(&report::render(&summaries, screen::style(args.verbose)))?,
         Format::Json => screen::print(&report::document(&summaries, exit.number()))?,
     }
     Ok(exit)
+}
+
+fn run_all(jobs: Vec<Job>, settings: &Settings, verbose: bool) -> Result<Vec<Done>, Trouble> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Trouble::harness(format!("cannot start the asynchronous runtime: {error}")))?;
+    let display = Display::new(verbose);
+    let runs = runtime.block_on(batch::run_all(jobs, settings, &display));
+    display.close();
+    // What still hangs there is of a run that panicked; its servers die with its threads.
+    runtime.shutdown_background();
+    Ok(runs)
+}
+
+/// Parts what cannot be run here, as rows that say why, from what can.
+fn part(plans: Vec<Plan>, ground: &Ground) -> (Vec<Summary>, Vec<Plan>) {
+    let (mut skipped, mut possible) = (Vec::new(), Vec::new());
+    for plan in plans {
+        match ground.obstacle(&plan) {
+            Some(reason) => {
+                let standing = Standing::Skipped(reason.to_owned());
+                skipped.push(Summary::without_report(&plan.name, &plan.server, plan.seed, standing, None));
+            }
+            None => possible.push(plan),
+        }
+    }
+    (skipped, possible)
+}
+
+/// Says at the start what will be missing at the end, once for each reason.
+fn tell_skipped(skipped: &[Summary]) {
+    let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for run in skipped {
+        if let Standing::Skipped(reason) = &run.standing {
+            by_reason.entry(reason).or_default().push(run.label());
+        }
+    }
+    for (reason, labels) in by_reason {
+        screen::say(&format!("skipped: {}: {reason}", labels.join(", ")));
+    }
 }

@@ -1,6 +1,6 @@
 //! `slotquake schema`.
 
-use slotquake::suite::Suite;
+use slotquake::suite;
 
 use super::exit::{Exit, Trouble};
 use super::screen;
@@ -12,7 +12,7 @@ pub struct Args {}
 
 /// Prints the schema.
 pub fn main(_: &Args) -> Result<Exit, Trouble> {
-    let text = serde_json::to_string_pretty(&schemars::schema_for!(Suite)).map_err(Trouble::harness)?;
+    let text = serde_json::to_string_pretty(&suite::schema()).map_err(Trouble::harness)?;
     screen::print(&text)?;
     Ok(Exit::Pass)
 }

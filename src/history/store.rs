@@ -98,13 +98,17 @@ impl Recorder {
     /// Begins a history in `folder`.
     pub fn create(folder: &Path, header: Header) -> Result<Self, HistoryError> {
         let path = folder.join(FILE_NAME);
-        let file = File::create(&path).map_err(|error| HistoryError::io(&path, error))?;
+        let mut file = File::create(&path).map_err(|error| HistoryError::io(&path, error))?;
+        // Before anything happens: whatever cuts the history off, it says of what it is.
+        let mut line = Vec::new();
+        write_line(&mut line, &header);
+        write_frame(&mut file, &line).map_err(|error| HistoryError::io(&path, error))?;
         let (chunks, received) = sync_channel(64);
         let writer = std::thread::Builder::new()
             .name("slotquake-history".to_owned())
             .spawn(move || write_frames(file, &received))
             .map_err(|error| HistoryError::io(&path, error))?;
-        let mut recorder = Self {
+        Ok(Self {
             history: History { header, ops: Vec::new(), reasons: Vec::new(), events: Vec::new(), complete: false },
             interned: HashMap::new(),
             buffer: Vec::with_capacity(FLUSH_BYTES),
@@ -112,10 +116,7 @@ impl Recorder {
             chunks: Some(chunks),
             writer: Some(writer),
             path,
-        };
-        write_line(&mut recorder.buffer, &recorder.history.header);
-        recorder.flush();
-        Ok(recorder)
+        })
     }
 
     /// The number by which [`Outcome`]s refer to a text.
@@ -199,9 +200,13 @@ fn write_line(buffer: &mut Vec<u8>, record: &impl Serialize) {
 
 fn write_frames(mut file: File, chunks: &Receiver<Vec<u8>>) -> std::io::Result<()> {
     for chunk in chunks {
-        file.write_all(&zstd::bulk::compress(&chunk, COMPRESSION_LEVEL)?)?;
+        write_frame(&mut file, &chunk)?;
     }
     file.flush()
+}
+
+fn write_frame(file: &mut File, chunk: &[u8]) -> std::io::Result<()> {
+    file.write_all(&zstd::bulk::compress(chunk, COMPRESSION_LEVEL)?)
 }
 
 fn intern(interned: &mut HashMap<String, u16>, reasons: &mut Vec<String>, text: &str) -> u16 {

@@ -126,6 +126,28 @@ pub(super) fn workload(workload: &WorkloadSpec, problems: &mut Problems) {
     }
 }
 
+/// What `workload.wait` asks for must be possible.
+pub(super) fn wait(workload: &WorkloadSpec, shape: &Shape, problems: &mut Problems) {
+    let Some(wait) = workload.wait else { return };
+    if wait.replicas == 0 || u16::from(wait.replicas) > shape.replicas {
+        let hint = match shape.replicas {
+            0 => "hint: `replicas-per-master` is 0".to_owned(),
+            1 => "hint: `replicas-per-master` is 1, so 1".to_owned(),
+            most => format!("hint: `replicas-per-master` is {most}, so 1 to {most}"),
+        };
+        problems.add("workload.wait.replicas", format!("{} replicas can never be waited for ({hint})", wait.replicas));
+    }
+    if wait.timeout.0.is_zero() {
+        problems.add("workload.wait.timeout", "WAIT with a timeout of 0s waits for ever (hint: `100ms`)");
+    } else if wait.timeout >= workload.timeout {
+        let message = format!(
+            "WAIT may take {}, and the whole command no longer than `timeout`, {} (hint: wait for less)",
+            wait.timeout, workload.timeout
+        );
+        problems.add("workload.wait.timeout", message);
+    }
+}
+
 /// Names, phases, the total of what is waited for.
 pub(super) fn suite(suite: &Suite, problems: &mut Problems) {
     if let Some(message) = bad_name(&suite.name) {

@@ -1,13 +1,30 @@
 //! Invariants: what they name must exist, and there must be something that they can observe.
 
 use super::{Problems, Shape, bounds};
-use crate::suite::{Availability, Invariant, Moment, OpKind, ShardSet, Step, Suite};
+use crate::suite::{
+    Availability, Invariant, Moment, Only, OpKind, Partition, Refuse, ReplicaLag, ShardSet, Step, Suite,
+};
 use crate::units::Percent;
 
 pub(super) fn check(suite: &Suite, phases: &[&str], shape: &Shape, problems: &mut Problems) {
     let mut looked = Looked { suite, phases, shape, problems };
     for (index, invariant) in suite.invariants.iter().enumerate() {
         looked.invariant(&format!("invariants[{index}]"), invariant);
+    }
+}
+
+/// Whether a step can make a master fail over, or a replica fall behind.
+fn disturbs(step: &Step) -> bool {
+    matches!(step, Step::Stop(_) | Step::Kill(_) | Step::Pause(_) | Step::Command(_)) || step.needs_network_faults()
+}
+
+/// Whether a step keeps nodes from hearing of each other.
+fn cuts(step: &Step) -> bool {
+    match step {
+        Step::Partition(Partition { only, .. }) | Step::Refuse(Refuse { only, .. }) => {
+            matches!(only, Only::All | Only::Bus)
+        }
+        _ => false,
     }
 }
 
@@ -34,6 +51,7 @@ impl Looked<'_> {
                 self.needs_replicas(&at);
                 self.note(&format!("{at}.shard"), lag.shard.and_then(|shard| self.shape.refuse_shard(shard)));
                 self.moment(&format!("{at}.at"), &lag.at);
+                self.lag(&at, lag);
             }
             Invariant::AckedWrites(_) => self.needs(OpKind::Writes, &format!("{at}.acked-writes")),
             Invariant::Availability(availability) => self.availability(&format!("{at}.availability"), availability),
@@ -45,15 +63,35 @@ impl Looked<'_> {
                     let message = "`others` are the shards that no fault hits, so there is no failover to time (hint: `promotions: { shard: others, exactly: 0 }`)";
                     self.problems.add(format!("{at}.shard"), message);
                 }
-                let disturbs =
-                    |step: &Step| matches!(step, Step::Stop(_) | Step::Kill(_) | Step::Pause(_) | Step::Command(_));
-                if !self.suite.steps.iter().any(disturbs) {
-                    self.problems.add(at, "no step stops, kills or pauses anything, so there is no failover to time");
+                if !self.has_step(disturbs) {
+                    let message = "no step stops, kills or pauses anything or touches the network, so there is no failover to time";
+                    self.problems.add(at, message);
                 }
             }
             Invariant::Promotions(promotions) => self.shards(&format!("{at}.promotions.shard"), promotions.shard),
-            Invariant::SplitBrain(_) | Invariant::WriteCutoff(_) | Invariant::Epochs(_) | Invariant::Convergence(_) => {
-                todo!()
+            Invariant::SplitBrain(split) => {
+                let at = format!("{at}.split-brain");
+                self.needs_replicas(&at);
+                self.needs(OpKind::Writes, &at);
+                self.shards(&format!("{at}.shard"), split.shard);
+                let divides = |step: &Step| cuts(step) || matches!(step, Step::Pause(_));
+                self.needs_step(&at, divides, "no step cuts or pauses anything, so no shard ever has two masters");
+            }
+            Invariant::WriteCutoff(cutoff) => {
+                let at = format!("{at}.write-cutoff");
+                self.needs(OpKind::Writes, &at);
+                self.shards(&format!("{at}.shard"), cutoff.shard);
+                if cutoff.shard == ShardSet::Others {
+                    let message = "`others` are the shards that no fault hits, so none of their masters is cut off";
+                    self.problems.add(format!("{at}.shard"), message);
+                }
+                let message = "no step cuts the cluster bus, so no master is cut off (hint: `partition`)";
+                self.needs_step(&at, cuts, message);
+            }
+            Invariant::Epochs(_) => {}
+            Invariant::Convergence(_) => {
+                let message = "no step touches the network, so there is nothing to heal (hint: `agreement`)";
+                self.needs_step(&format!("{at}.convergence"), Step::needs_network_faults, message);
             }
             Invariant::Redirects(when) => self.only_end(&format!("{at}.redirects.at"), &when.at),
             Invariant::ReplicaReadOnly(when) => {
@@ -81,6 +119,35 @@ impl Looked<'_> {
                 self.problems.add(format!("{at}.served"), message);
             }
             _ => {}
+        }
+    }
+
+    fn lag(&mut self, at: &str, lag: &ReplicaLag) {
+        if let Some(above) = lag.rises_above {
+            if lag.at == Moment::End {
+                let message = "at the end all is healed, so no lag rises (hint: `at: throughout`, or a phase)";
+                self.problems.add(format!("{at}.rises-above"), message);
+            } else if above >= lag.max_bytes {
+                let message = format!(
+                    "a lag above {above} bytes is never at most `max-bytes`, {} (hint: raise `max-bytes`)",
+                    lag.max_bytes
+                );
+                self.problems.add(format!("{at}.rises-above"), message);
+            }
+        }
+        if lag.back_within.is_some() && !self.has_step(disturbs) {
+            let message = "no step begins a fault, so there is nothing to come back from";
+            self.problems.add(format!("{at}.back-within"), message);
+        }
+    }
+
+    fn has_step(&self, is: impl Fn(&Step) -> bool) -> bool {
+        self.suite.steps.iter().any(is)
+    }
+
+    fn needs_step(&mut self, at: &str, is: impl Fn(&Step) -> bool, message: &str) {
+        if !self.has_step(is) {
+            self.problems.add(at, message);
         }
     }
 

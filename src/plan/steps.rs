@@ -13,6 +13,9 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
     for (index, step) in suite.steps.iter().enumerate() {
         match step {
             Step::Phase(_) | Step::Settle(_) => {}
+            // These are `network`'s.
+            Step::Partition(_) | Step::Lossy(_) | Step::Narrow(_) | Step::Refuse(_) | Step::Slow(_) | Step::Heal(_) => {
+            }
             Step::Stop(targets)
             | Step::Kill(targets)
             | Step::Start(targets)
@@ -25,9 +28,6 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
                         None => faults.apply(verb, target, index, shape, |message| problems.add(at.clone(), message)),
                     }
                 }
-            }
-            Step::Partition(_) | Step::Lossy(_) | Step::Narrow(_) | Step::Refuse(_) | Step::Slow(_) | Step::Heal(_) => {
-                todo!()
             }
             Step::Command(command) => {
                 targets(&format!("steps[{index}].command.to"), &command.to, shape, problems);

@@ -22,8 +22,10 @@ struct Run<'a> {
     seed: u64,
     /// `pass`, `inconclusive`, `fail`, `error` or `skipped`.
     verdict: &'static str,
-    /// Why there is no report, for `error` and `skipped`.
+    /// Why there is no report, for `error`.
     message: Option<&'a str>,
+    /// Why it was not run, and what to do about it, for `skipped`.
+    reason: Option<&'a str>,
     figures: Option<&'a Figures>,
     invariants: &'a [Judgement],
     /// The report's folder.
@@ -43,8 +45,12 @@ pub fn document(runs: &[Summary], exit_code: u8) -> String {
             seed: run.seed,
             verdict: run.standing.word(),
             message: match &run.standing {
-                Standing::Judged(_) => None,
-                Standing::Error(message) | Standing::Skipped(message) => Some(message),
+                Standing::Error(message) => Some(message),
+                Standing::Judged(_) | Standing::Skipped(_) => None,
+            },
+            reason: match &run.standing {
+                Standing::Skipped(reason) => Some(reason),
+                Standing::Judged(_) | Standing::Error(_) => None,
             },
             figures: run.figures.as_ref(),
             invariants: &run.invariants,
@@ -70,7 +76,9 @@ mod tests {
     fn every_run_is_in_the_document_with_verdict_invariants_and_path() {
         let failed = Summary::new(&fixture::report("role-swap", Verdict::Fail), Path::new("reports/x"));
         let broken = Summary::without_report("formation", "/a/b", 7, Standing::Error("no cluster".to_owned()), None);
-        let document: Value = serde_json::from_str(&document(&[failed, broken], 1)).expect("JSON");
+        let skipped = Standing::Skipped("nft is not installed".to_owned());
+        let skipped = Summary::without_report("halves", "redis:6.2", 7, skipped, None);
+        let document: Value = serde_json::from_str(&document(&[failed, broken, skipped], 1)).expect("JSON");
         for (pointer, expected) in [
             ("/exit_code", json!(1)),
             ("/runs/0/verdict", json!("fail")),
@@ -83,7 +91,12 @@ mod tests {
             ("/runs/1/server", json!("b")),
             ("/runs/1/verdict", json!("error")),
             ("/runs/1/message", json!("no cluster")),
+            ("/runs/1/reason", json!(null)),
             ("/runs/1/figures", json!(null)),
+            ("/runs/2/verdict", json!("skipped")),
+            ("/runs/2/message", json!(null)),
+            ("/runs/2/reason", json!("nft is not installed")),
+            ("/runs/2/report", json!(null)),
         ] {
             assert_eq!(document.pointer(pointer), Some(&expected), "{pointer}");
         }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::Report;
 use super::summary::short_server;
-use crate::history::SCHEMA_VERSION;
+use crate::history::{FILE_NAME, SCHEMA_VERSION};
 
 /// The file in a report's folder.
 const FILE: &str = "report.json";
@@ -131,7 +131,7 @@ pub fn read(path: &Path) -> Result<Report, ReportError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(if !path.exists() {
                 ReportError::Missing(shown)
-            } else if path.join("history.jsonl.zst").exists() {
+            } else if path.join(FILE_NAME).exists() {
                 ReportError::Unfinished(shown)
             } else {
                 ReportError::NoReport(shown)
@@ -272,7 +272,7 @@ mod tests {
         let error = |path: &Path| read_all(path).expect_err("nothing there").to_string();
         assert!(error(&folder.path().join("gone")).ends_with("no such file or folder"));
         assert!(error(folder.path()).ends_with("holds no report.json"));
-        fs::write(folder.path().join("history.jsonl.zst"), "").expect("written");
+        fs::write(folder.path().join(FILE_NAME), "").expect("written");
         assert!(error(folder.path()).contains("slotquake check"));
     }
 

@@ -36,8 +36,28 @@ pub fn render(runs: &[Summary], style: Style) -> String {
     for run in runs {
         text.push_str(&details(run, style, style.verbose || runs.len() == 1));
     }
+    text.push_str(&skips(runs, style));
     text.push('\n');
     text.push_str(&reports(runs));
+    text
+}
+
+/// What was skipped, once for each reason: mostly one reason skips many.
+fn skips(runs: &[Summary], style: Style) -> String {
+    let mut by_reason: Vec<(&str, Vec<String>)> = Vec::new();
+    for run in runs {
+        let Standing::Skipped(reason) = &run.standing else { continue };
+        match by_reason.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, labels)) => labels.push(run.label()),
+            None => by_reason.push((reason, vec![run.label()])),
+        }
+    }
+    let mut text = String::new();
+    for (reason, labels) in by_reason {
+        let word = style.paint("SKIPPED", &Color::FG_YELLOW);
+        let line = format!("{}: {reason}", labels.join(", "));
+        let _ = writeln!(text, "\n{word}  {}", wrapped(&line, 9, style.width));
+    }
     text
 }
 
@@ -155,17 +175,24 @@ pub(super) fn lost_text(figures: &Figures) -> String {
     }
 }
 
+/// Invariants whose evidence is worth reading though they hold: what the nodes answered, which
+/// acknowledged writes were lost, what a cut-off master did.
+const TELLING: [&str; 4] = ["steps", "acked-writes", "split-brain", "write-cutoff"];
+
+fn first_line(text: &str) -> String {
+    match text.split_once('\n') {
+        Some((first, _)) => format!("{} ...", first.trim_end()),
+        None => text.to_owned(),
+    }
+}
+
 fn details(run: &Summary, style: Style, with_passing: bool) -> String {
     let mut text = String::new();
     match &run.standing {
-        Standing::Judged(_) => {}
+        Standing::Judged(_) | Standing::Skipped(_) => {}
         Standing::Error(message) => {
             let word = style.paint("ERROR", &Color::FG_RED);
             let _ = writeln!(text, "\n{word}  {}\n{}", run.label(), indented(message, "  "));
-        }
-        Standing::Skipped(reason) => {
-            let word = style.paint("SKIPPED", &Color::FG_YELLOW);
-            let _ = writeln!(text, "\n{word}  {}: {reason}", run.label());
         }
     }
     if let Some(recorded) = run.recorded.as_ref().filter(|recorded| !recorded.changed.is_empty()) {
@@ -182,6 +209,9 @@ fn details(run: &Summary, style: Style, with_passing: bool) -> String {
             let word = style.paint("pass", &Color::FG_GREEN);
             let line = format!("{}: {}", invariant_text(judgement), judgement.seen);
             let _ = writeln!(text, "{word}  {}", wrapped(&line, 6, style.width));
+            for line in judgement.evidence.iter().filter(|_| TELLING.contains(&judgement.invariant.as_str())) {
+                let _ = writeln!(text, "      {}", wrapped(&first_line(line), 6, style.width));
+            }
         }
     }
     for judgement in others {
@@ -292,6 +322,8 @@ suite      server     verdict    FAIL   motion     write  outage  outage  writes
 role-swap  redis:6.2  pass     6.71 s   7.36 s    7.42 s       0  7.49 s    4021     0
 
 pass  acked-writes (may-lose 0): 12 of 4021 acknowledged writes are lost
+      key-17 = 44, acknowledged at 7.412 s by node-1; 43 was read back
+      ... and 11 more
 
 report  reports/x
 seed    7
@@ -350,6 +382,24 @@ shard-loss redis:6.2  seed 7  reports/x
         ] {
             assert!(shown.contains(expected), "{expected:?} in:\n{shown}");
         }
+    }
+
+    #[test]
+    fn what_one_reason_skips_is_told_once() {
+        let skipped = |suite: &str, reason: &str| {
+            let standing = Standing::Skipped(reason.to_owned());
+            Summary::without_report(suite, "redis:6.2", 7, standing, None)
+        };
+        let runs = [skipped("halves", "no nft"), summary("role-swap", Verdict::Pass), skipped("ring", "no nft")];
+        let shown = render(&runs, Style::default());
+        let expected = "
+SKIPPED  halves redis:6.2, ring redis:6.2: no nft
+
+role-swap redis:6.2  seed 7  reports/x
+
+3 runs: 1 pass, 2 skipped
+";
+        assert!(shown.ends_with(expected), "{shown}");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,49 @@ pub(super) fn launch(stay: bool) -> Result<PathBuf, SandboxError> {
     let restored = before.thread_set_mask();
     outcome.and_then(|()| restored.map_err(|errno| (Step::Process, errno))).map_err(refused)?;
     Ok(PathBuf::from(SCRATCH))
+}
+
+/// Has a child process enter, do the work and send back what it said.
+pub(super) fn visit(work: impl FnOnce(PathBuf) -> String) -> Result<String, SandboxError> {
+    /// First byte of what is sent: the work was done, or the sandbox refused.
+    const DONE: u8 = 0;
+    const REFUSED: u8 = 1;
+    let threads = threads();
+    if threads != 1 {
+        return Err(SandboxError::Threads(threads));
+    }
+    let process = |errno| refused((Step::Process, errno));
+    let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(process)?;
+    // SAFETY: this process has one thread.
+    let child = match unsafe { fork() }.map_err(process)? {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            drop(output);
+            // Nothing of the child may return, or unwind, into what its parent was doing.
+            let sent = catch_unwind(AssertUnwindSafe(|| {
+                let message = match launch(true) {
+                    Ok(scratch) => (DONE, work(scratch)),
+                    Err(SandboxError::Refused { reason, hint }) => (REFUSED, format!("{reason}\n{hint}")),
+                    Err(error) => (REFUSED, format!("{error}\n")),
+                };
+                File::from(input).write_all(&[&[message.0], message.1.as_bytes()].concat())
+            }));
+            std::process::exit(if sent.is_ok_and(|written| written.is_ok()) { 0 } else { 70 })
+        }
+    };
+    drop(input);
+    let mut message = Vec::new();
+    let read = File::from(output).read_to_end(&mut message);
+    let _ = waitpid(child, None);
+    match (read, message.split_first()) {
+        (Ok(_), Some((&DONE, said))) => Ok(String::from_utf8_lossy(said).into_owned()),
+        (Ok(_), Some((_, why))) => {
+            let why = String::from_utf8_lossy(why);
+            let (reason, hint) = why.split_once('\n').unwrap_or((&why, ""));
+            Err(SandboxError::Refused { reason: reason.to_owned(), hint: hint.to_owned() })
+        }
+        _ => Err(process(Errno::ECHILD)),
+    }
 }
 
 /// Blocks what is passed on, so that it can be waited for; returns the mask from before.
@@ -322,11 +366,15 @@ fn identity(map: &str) -> String {
 
 /// Process 1 of the PID namespace. Returns only in the program.
 fn init_main(stay: bool, mut orders: File, mut news: File) -> Setup<()> {
+    let name = nix::sys::prctl::get_name();
     match prepare(&mut orders) {
         Ok(()) if !stay => tell(&mut news, News::Ready),
         Ok(()) => match fork_program() {
             // In the program, which has no part in the pipes.
-            Ok((None, _)) => return keep_net_admin().map_err(|errno| (Step::Process, errno)),
+            Ok((None, _)) => {
+                let _ = name.and_then(|name| nix::sys::prctl::set_name(&name));
+                return keep_net_admin().map_err(|errno| (Step::Process, errno));
+            }
             Ok((Some(program), signals)) => {
                 tell(&mut news, News::Ready);
                 let end = Init { program, orders, signals, heard: [None; PASSED_ON.len()] }.main();

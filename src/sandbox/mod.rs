@@ -22,6 +22,40 @@
 //! grants (an exec would drop them). That asks for a process with one thread, hence "at the start
 //! of `main`, before the async runtime". The program is process 2 rather than process 1 because the
 //! kernel ignores signals without a handler when they are meant for process 1.
+//!
+//! # In `cargo test`
+//!
+//! The usual test harness runs tests in threads, and no thread may enter. A test target that runs
+//! plans with network faults through the library therefore has a `main` of its own, which enters
+//! first; its tests then share one private network, where runs side by side get addresses of their
+//! own. In `Cargo.toml`:
+//!
+//! ```toml
+//! [[test]]
+//! name = "chaos"
+//! harness = false
+//! ```
+//!
+//! and in `tests/chaos.rs`:
+//!
+//! ```no_run
+//! use slotquake::network::Network;
+//! use slotquake::sandbox::{Entered, Mode, enter};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // What comes from the network has to be there before: inside, only `lo` is left.
+//!     let server = slotquake::server::find("redis:6.2", &|notice| eprintln!("{notice}"))?;
+//!     let Entered::Inside(inside) = enter(Mode::Require)? else { unreachable!("it is required") };
+//!     let network = Network::open(&inside)?;
+//!     let runtime = tokio::runtime::Runtime::new()?;
+//!     // For each test: `slotquake::run::run(plan, server, options)`, with `options.network` a clone
+//!     // of `network` and `options.scratch` the path `inside.scratch()`.
+//! #   let _ = (server, network, runtime);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A panic of that `main`, and the exit code that it returns, end `cargo test` as usual.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -139,6 +173,18 @@ pub fn enter(mode: Mode) -> Result<Entered, SandboxError> {
 /// process and given up again.
 pub fn probe() -> Result<(), SandboxError> {
     launch(false).map(|_| ())
+}
+
+/// Does a piece of work in a sandbox of its own, and returns what it said; this process stays
+/// outside. Call it while there is one thread, as [`enter`].
+///
+/// # Errors
+/// When the sandbox cannot be entered, and when the work came to no end: it panicked, say.
+pub fn visit(work: impl FnOnce(&Inside) -> String) -> Result<String, SandboxError> {
+    #[cfg(target_os = "linux")]
+    return linux::visit(|scratch| work(&Inside { scratch }));
+    #[cfg(not(target_os = "linux"))]
+    launch(false).map(|inside| work(&inside))
 }
 
 #[cfg(target_os = "linux")]

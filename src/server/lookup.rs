@@ -128,7 +128,10 @@ fn given(asked: &str, path: &Path) -> Result<Server, ServerError> {
             let origin = "given path".to_owned();
             Ok(Server { asked: asked.to_owned(), version, path, origin, library_path: None })
         }
-        Err(reason) => Err(ServerError::Binary { path, reason }),
+        Err(reason) => {
+            let hint = "hint: give the path of a redis-server or valkey-server, or a version such as `redis:6.2`";
+            Err(ServerError::Binary { path, reason: format!("{reason} ({hint})") })
+        }
     }
 }
 

@@ -60,6 +60,7 @@ pub type Sides = Vec<Targets>;
 pub struct Partition {
     /// The two sides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(equal = 2))]
     pub between: Option<Sides>,
     /// A shape among all nodes, instead of two sides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,6 +108,7 @@ pub enum Only {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Lossy {
     /// The two sides.
+    #[schemars(length(equal = 2))]
     pub between: Sides,
     /// The share of packets that vanishes.
     pub percent: Percent,
@@ -123,6 +125,7 @@ pub struct Lossy {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Narrow {
     /// The two sides.
+    #[schemars(length(equal = 2))]
     pub between: Sides,
     /// Bytes per second that pass, over all links of the fault together: `20kB/s`.
     pub rate: ByteRate,
@@ -139,6 +142,7 @@ pub struct Narrow {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Refuse {
     /// The two sides.
+    #[schemars(length(equal = 2))]
     pub between: Sides,
     /// Which traffic.
     #[serde(default)]
@@ -153,6 +157,7 @@ pub struct Refuse {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Slow {
     /// The two sides.
+    #[schemars(length(equal = 2))]
     pub between: Sides,
     /// How much later each packet arrives.
     pub latency: Span,

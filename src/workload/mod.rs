@@ -289,7 +289,7 @@ fn encode(number: u32, size: u32) -> String {
     value
 }
 
-/// The number of a value that [`encode`] made; None for any other.
+/// The number of a value that the workload made; None for any other.
 pub fn decode(value: &Value) -> Option<u32> {
     let Value::BulkString(bytes) = value else { return None };
     let text = std::str::from_utf8(bytes).ok()?;

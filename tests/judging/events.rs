@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use slotquake::cluster::topology::{Health, Role};
-use slotquake::history::{Event, EventKind, FaultKind, FinalValue, NodeInfo, StepProblem};
-use slotquake::units::{NodeNo, ShardNo};
+use slotquake::history::{Event, EventKind, FaultKind, FinalValue, Hit, NodeInfo, Side, StepProblem};
+use slotquake::suite::Only;
+use slotquake::units::{ClientNo, NodeNo, ShardNo};
 
 use crate::story::{flagged, healthy, taken_over};
 
@@ -47,6 +48,24 @@ fn every_event_survives_a_round_trip_through_json() {
             shard: None,
             was_master: false,
         },
+        EventKind::NetworkFaultInjected {
+            fault: 3,
+            name: "cut".to_owned(),
+            kind: FaultKind::Partition,
+            target: "shard-1/master, half-clients | others".to_owned(),
+            sides: vec![
+                Side { nodes: vec![NodeNo(1)], clients: vec![ClientNo(1), ClientNo(2)] },
+                Side { nodes: vec![NodeNo(2)], clients: Vec::new() },
+            ],
+            only: Only::Bus,
+            one_way: true,
+            pairs: 12,
+            hits: vec![
+                Hit { node: NodeNo(1), shard: Some(ShardNo(1)), was_master: true },
+                Hit { node: NodeNo(9), shard: None, was_master: false },
+            ],
+        },
+        EventKind::Synced { master: NodeNo(1), full: 2, partial: 1, refused: u64::MAX },
         EventKind::FaultProven { fault: 1, in_effect: false, proof: text() },
         EventKind::FaultHealed { fault: 1, by: "resume".to_owned() },
         EventKind::HealProven { fault: 1, healed: true, proof: text() },
@@ -96,7 +115,7 @@ fn every_event_survives_a_round_trip_through_json() {
     assert_eq!(seen.len(), EVENT_KINDS, "every kind of event is among the rows: {seen:?}");
 }
 
-const EVENT_KINDS: usize = 24;
+const EVENT_KINDS: usize = 26;
 
 /// Does not compile once a kind is added without a row here; then count it in `EVENT_KINDS` and give
 /// it a row above.
@@ -108,6 +127,8 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::StepBegan { .. } => "step-began",
         EventKind::StepEnded { .. } => "step-ended",
         EventKind::FaultInjected { .. } => "fault-injected",
+        EventKind::NetworkFaultInjected { .. } => "network-fault-injected",
+        EventKind::Synced { .. } => "synced",
         EventKind::FaultProven { .. } => "fault-proven",
         EventKind::FaultHealed { .. } => "fault-healed",
         EventKind::HealProven { .. } => "heal-proven",

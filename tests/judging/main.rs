@@ -3,6 +3,7 @@
 #![allow(clippy::float_cmp, reason = "figures are whole milliseconds or exact quotients")]
 
 mod cluster;
+mod cut;
 mod events;
 mod harness;
 mod ledger;

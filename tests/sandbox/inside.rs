@@ -143,7 +143,8 @@ fn processes_have_numbers_of_their_own(_: &Inside) {
     assert_eq!(std::process::id(), 2);
     let link = fs::read_link("/proc/self").expect("/proc is that of the PID namespace");
     assert_eq!(link.to_string_lossy(), "2");
-    assert_eq!(fs::read_to_string("/proc/1/comm").expect("init").trim(), "slotquake-init");
+    let name = |pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).expect("a name").trim().to_owned();
+    assert_eq!((name(1).as_str(), name(2).as_str()), ("slotquake-init", "play"), "top and ps tell them apart");
 }
 
 fn the_scratch_directory_takes_files(inside: &Inside) {

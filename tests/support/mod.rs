@@ -2,10 +2,12 @@
 //! clusters run at once.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::{JoinHandle, available_parallelism, sleep};
@@ -96,13 +98,19 @@ pub fn slotquake<A: AsRef<str>>(args: &[A]) -> Ended {
 
 /// Starts the built binary.
 pub fn begin<A: AsRef<str>>(args: &[A]) -> Running {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_slotquake"))
-        .args(args.iter().map(AsRef::as_ref))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the built binary starts");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_slotquake"));
+    command.args(args.iter().map(AsRef::as_ref)).stdin(Stdio::null());
+    begin_as(command)
+}
+
+/// Starts a harness, marked, so that what it starts can be found.
+pub fn begin_as(mut command: Command) -> Running {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let mark = format!("{MARK}={}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let value = mark.split_once('=').expect("it is an assignment").1;
+    command.env(MARK, value).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the built binary starts");
+    MARKS.lock().unwrap_or_else(PoisonError::into_inner).insert(child.id(), mark);
     let (teller, lines) = channel();
     let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
     std::thread::spawn(move || {
@@ -182,27 +190,38 @@ impl Drop for Running {
     }
 }
 
-/// The name with which the scratch directories of a harness begin.
-fn scratch_mark(pid: u32) -> String {
-    format!("slotquake-run-{pid}-")
-}
+/// The variable that marks the processes of a harness. Numbers of processes do not: in the sandbox
+/// they are others than outside.
+const MARK: &str = "SLOTQUAKE_TEST_MARK";
 
-/// What a harness left: processes (servers run in its scratch directory or, with `--keep`, in the
-/// report's folder) and directories.
-pub fn left_behind(pid: u32, reports: &Path) -> Vec<String> {
-    let mark = scratch_mark(pid);
-    let reports = reports.to_string_lossy().into_owned();
-    let ours = |text: &str| text.contains(&mark) || text.contains(&reports);
-    let mut left = Vec::new();
+/// The mark of every harness by its process id.
+static MARKS: Mutex<BTreeMap<u32, String>> = Mutex::new(BTreeMap::new());
+
+/// The processes of a harness but for itself, each with its command line. They are known by the mark
+/// in their environment; servers, which write their title over it, by their log in the reports.
+pub fn processes(pid: u32, reports: &Path) -> Vec<(u32, String)> {
+    let mark = MARKS.lock().unwrap_or_else(PoisonError::into_inner)[&pid].clone();
+    let in_reports = |path: PathBuf| fs::read_link(path).is_ok_and(|file| file.starts_with(reports));
+    let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let cwd = fs::read_link(entry.path().join("cwd")).unwrap_or_default();
-        let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let command = String::from_utf8_lossy(&command).replace('\0', " ");
-        if process != pid && (ours(&cwd.to_string_lossy()) || command.contains(&mark)) {
-            left.push(format!("process {process} in {}: {command}", cwd.display()));
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        let marked = environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
+        if process != pid && (marked || in_reports(entry.path().join("fd/1"))) {
+            let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            found.push((process, String::from_utf8_lossy(&command).replace('\0', " ")));
         }
     }
+    found
+}
+
+/// What a harness left: processes and directories.
+pub fn left_behind(pid: u32, reports: &Path) -> Vec<String> {
+    // A test's own path may lead through a link; the kernel's paths do not.
+    let reports = reports.canonicalize().unwrap_or_else(|_| reports.to_owned());
+    let processes = processes(pid, &reports).into_iter();
+    let mut left: Vec<String> = processes.map(|(process, command)| format!("process {process}: {command}")).collect();
+    let mark = format!("slotquake-run-{pid}-");
     for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(&mark) {
             left.push(entry.path().display().to_string());
@@ -211,7 +230,7 @@ pub fn left_behind(pid: u32, reports: &Path) -> Vec<String> {
     left
 }
 
-/// How many processes of a harness run, its janitor included.
+/// How many processes of a harness run beside itself.
 pub fn processes_of(pid: u32, reports: &Path) -> usize {
     left_behind(pid, reports).iter().filter(|what| what.starts_with("process ")).count()
 }

@@ -1,0 +1,164 @@
+//! Why an acknowledged write is gone, as far as the history tells.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::disturbance::{Disturbance, disturbances};
+use super::{Failover, OpIndex, Ownership, Reign, Reigns, Views, failovers_among};
+use crate::history::{FaultKind, History, Op};
+use crate::units::{NodeNo, ShardNo};
+
+/// Why an acknowledged write is gone. The first rule that holds decides, in this order; `t` is the
+/// moment at which the client had the acknowledgement, `N` the node that gave it.
+///
+/// 1. **minority-side**: at `t` a cut (`partition` or `refuse`, of all traffic or of the cluster bus)
+///    that hit `N` was in force, and it cost `N` the shard: another node owned it by `t`, or came to
+///    own it before the cut was lifted, or by an election that the cut had begun. A cut that was
+///    lifted before anybody was promoted lost nothing, so a write of its time that is gone has
+///    another cause.
+/// 2. **stale-master**: at `t` another node owned the shard, and `N` had owned it before. No cut was
+///    in force on `N`: it was woken from a pause, or the cut was lifted and it had not learned yet.
+/// 3. **failover** or **restart**: at `t` `N` owned the shard, and later it passed to another node
+///    (the write had not reached it), or the process of the shard's owner of the time was stopped or
+///    killed and started again without a promotion (the write had not reached its disk).
+/// 4. **unknown**: everything else. It includes a write after which its shard saw both a promotion
+///    and a restart without one: either may have lost it.
+///
+/// (Worked example: node-1 owns shard-1. It acknowledges `a` at 1 s; is cut off at 2 s and
+/// acknowledges `b` at 3 s; node-4 is promoted at 4 s; node-1 acknowledges `c` at 5 s, the cut is
+/// lifted at 6 s, and before node-1 learns of node-4 it acknowledges `d` at 6.01 s. All are gone:
+/// `a` by failover, `b` and `c` on the minority side, `d` by a stale master. Had node-4 not been
+/// promoted and node-1 been killed at 7 s and started again, `b` and `c` would be lost by restart.)
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Acknowledged by a node that a cut kept from the majority, which promoted another.
+    MinoritySide,
+    /// Acknowledged by a node after another one owned the shard.
+    StaleMaster,
+    /// Acknowledged by the master, and not yet with its successor when that was promoted.
+    Failover,
+    /// Acknowledged by the master, and not on the disk from which it came back.
+    Restart,
+    /// The history does not tell.
+    #[default]
+    Unknown,
+}
+
+impl Cause {
+    /// All of them, in the order of their precedence.
+    pub const ALL: [Self; 5] = [Self::MinoritySide, Self::StaleMaster, Self::Failover, Self::Restart, Self::Unknown];
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MinoritySide => "minority-side",
+            Self::StaleMaster => "stale-master",
+            Self::Failover => "failover",
+            Self::Restart => "restart",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// Where the node that acknowledged a write stood at that moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AckSide {
+    /// A cut was in force, and the node was among those that it hit.
+    Minority,
+    /// A cut was in force, and the node was not.
+    Majority,
+    /// No cut was in force.
+    #[default]
+    NoCut,
+}
+
+impl fmt::Display for AckSide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Minority => "minority",
+            Self::Majority => "majority",
+            Self::NoCut => "no-cut",
+        })
+    }
+}
+
+/// What the causes are told from.
+pub(super) struct Causes {
+    reigns: Reigns,
+    failovers: Vec<Failover>,
+    cuts: Vec<Disturbance>,
+    restarts: Vec<Restart>,
+}
+
+/// A shard whose owner's process ended and was started again without a promotion.
+struct Restart {
+    shard: ShardNo,
+    started_ns: u64,
+}
+
+impl Causes {
+    pub(super) fn new(history: &History) -> Self {
+        let ops = OpIndex::new(history);
+        let ownership = Ownership::new(history);
+        let failovers = failovers_among(history, &ops, &Views::new(history), &ownership);
+        let all = disturbances(history);
+        let ended = |failover: &&Failover| {
+            matches!(failover.kind, Some(FaultKind::Stop | FaultKind::Kill)) && failover.new_master.is_none()
+        };
+        let restarts = failovers
+            .iter()
+            .filter(ended)
+            .filter_map(|failover| {
+                let fault = all.iter().find(|each| Some(each.fault) == failover.fault)?;
+                Some(Restart { shard: failover.shard, started_ns: fault.healed_ns? })
+            })
+            .collect();
+        let cuts = all.into_iter().filter(Disturbance::cuts_off).collect();
+        Self { reigns: Reigns::new(&ownership, &ops), failovers, cuts, restarts }
+    }
+
+    /// Where the node that acknowledged a write stood.
+    pub(super) fn side(&self, write: &Op) -> AckSide {
+        let cuts: Vec<&Disturbance> =
+            self.cuts.iter().filter(|cut| cut.in_force().contains(write.complete_ns)).collect();
+        match cuts.iter().any(|cut| cut.hit(NodeNo(write.node)).is_some()) {
+            true => AckSide::Minority,
+            false if cuts.is_empty() => AckSide::NoCut,
+            false => AckSide::Majority,
+        }
+    }
+
+    /// Why an acknowledged write of a shard is gone.
+    pub(super) fn cause(&self, write: &Op, shard: ShardNo) -> Cause {
+        let (node, at_ns) = (NodeNo(write.node), write.complete_ns);
+        let mut before = self.reigns.of(shard).iter().rev().filter(|reign| reign.from_ns <= at_ns);
+        let Some(reign) = before.find(|reign| reign.node == node) else { return Cause::Unknown };
+        let cut_off = |cut: &&Disturbance| cut.in_force().contains(at_ns) && cut.hit(node).is_some();
+        if self.cuts.iter().filter(cut_off).any(|cut| self.cost(cut, reign, shard, at_ns)) {
+            return Cause::MinoritySide;
+        }
+        if reign.to_ns <= at_ns {
+            return Cause::StaleMaster;
+        }
+        let promoted_later = reign.to_ns < u64::MAX;
+        let restarted_later = self.restarts.iter().any(|restart| restart.shard == shard && restart.started_ns > at_ns);
+        match (promoted_later, restarted_later) {
+            (true, false) => Cause::Failover,
+            (false, true) => Cause::Restart,
+            (true, true) | (false, false) => Cause::Unknown,
+        }
+    }
+
+    /// Whether a cut cost a node the shard.
+    fn cost(&self, cut: &Disturbance, reign: &Reign, shard: ShardNo, at_ns: u64) -> bool {
+        let by_its_election = self.failovers.iter().any(|failover| {
+            let of_it = failover.fault == Some(cut.fault) && failover.shard == shard;
+            of_it && failover.old_master == reign.node && failover.new_master.is_some()
+        });
+        reign.to_ns <= at_ns || reign.to_ns < cut.in_force().to_ns || by_its_election
+    }
+}
