@@ -22,6 +22,7 @@ impl Ground {
     /// Enters the sandbox as `mode` says, and tries what the plans need. Inside, it returns in another
     /// process; call it while there is one thread.
     pub fn take(mode: Mode, plans: &[Plan]) -> Result<Self, Trouble> {
+        const UNASKED: &str = "no suite asked for it";
         let inside = match enter(mode).map_err(Trouble::harness)? {
             Entered::Inside(inside) => inside,
             Entered::No { reason, hint } => {
@@ -31,13 +32,15 @@ impl Ground {
         };
         // nft and tc are not run for plans that do not need them: nobody would miss them.
         let asked = |needs: fn(&Plan) -> bool| plans.iter().any(needs);
-        let network = match asked(Plan::needs_network_faults) {
-            true => Network::open(&inside).map_err(|error| error.to_string()),
-            false => Err("no suite asked for it".to_owned()),
+        let network = if asked(Plan::needs_network_faults) {
+            Network::open(&inside).map_err(|error| error.to_string())
+        } else {
+            Err(UNASKED.to_owned())
         };
-        let delays = match asked(Plan::needs_netem) {
-            true => netem::detect(&inside).map_err(|error| error.to_string()),
-            false => Err("no suite asked for it".to_owned()),
+        let delays = if asked(Plan::needs_netem) {
+            netem::detect(&inside).map_err(|error| error.to_string())
+        } else {
+            Err(UNASKED.to_owned())
         };
         match &network {
             Err(error) if mode == Mode::Require && asked(Plan::needs_network_faults) => {
@@ -57,5 +60,27 @@ impl Ground {
     /// The network whose links can be cut, if there is one.
     pub fn network(&self) -> Option<Network> {
         self.network.as_ref().ok().cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slotquake::suite::{self, Step};
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_plan_needs_keeps_it_from_running() {
+        let plan = |steps: &str| {
+            let mut plan = Plan::new(&suite::load("formation").expect("a suite"), 1).expect("a plan");
+            plan.steps = serde_json::from_str::<Vec<Step>>(steps).expect("steps");
+            plan
+        };
+        let plain = plan(r#"[{"settle": "1s"}]"#);
+        let cut = plan(r#"[{"partition": {"between": ["node-1", "others"]}}]"#);
+        let slow = plan(r#"[{"slow": {"between": ["node-1", "others"], "latency": "10ms"}}]"#);
+        let ground = Ground { scratch: None, network: Err("no nft".to_owned()), delays: Err("no netem".to_owned()) };
+        let obstacles = [&plain, &cut, &slow].map(|plan| ground.obstacle(plan));
+        assert_eq!(obstacles, [None, Some("no nft"), Some("no nft")]);
     }
 }
