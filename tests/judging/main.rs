@@ -2,10 +2,12 @@
 
 #![allow(clippy::float_cmp, reason = "figures are whole milliseconds or exact quotients")]
 
+mod cause;
 mod cluster;
 mod events;
 mod harness;
 mod ledger;
+mod network;
 mod story;
 mod timing;
 
