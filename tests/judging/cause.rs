@@ -86,6 +86,12 @@ fn each_cause_is_told_by_its_rule() {
             vec![MinoritySide],
         ),
         (
+            "acknowledged in the cut, in which it is killed too",
+            promoted(killed(gone(begun().cut_off_node_1(2000.0), 0, 3000.0, 1), 3500.0), 4000.0, 4, 1, 7)
+                .heal(6000.0, 1),
+            vec![MinoritySide],
+        ),
+        (
             "acknowledged in a short cut, and long after it another fault",
             promoted(
                 killed(gone(begun().cut_off_node_1(2000.0), 0, 2400.0, 1).heal(2500.0, 1), 6000.0),

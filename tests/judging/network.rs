@@ -125,6 +125,27 @@ fn a_split_brain_lasts_from_the_new_masters_first_to_the_old_ones_last() {
                 "acknowledged none",
             ),
             (
+                "cut off and then killed: nothing could be seen",
+                cut_and_promoted(story(may_last("0s")), Cut::NODE_1)
+                    .fault(3000.0, FaultKind::Kill, 1, true)
+                    .heal(6000.0, 1)
+                    .ends(9000.0),
+                Pass,
+                "acknowledged none",
+            ),
+            (
+                "the master before the last",
+                story(may_last("0s"))
+                    .view(4200.0, 4, &after())
+                    .writes(1, 4300.0, 5000.0, 4, Acked)
+                    .view(5000.0, 5, &taken_over(after(), 4, 5, 8))
+                    .writes(1, 5100.0, 6000.0, 5, Acked)
+                    .writes(1, 5500.0, 5510.0, 1, Acked)
+                    .ends(9000.0),
+                Fail,
+                "node-1 acknowledged 1 write in the 400 ms after the first write of node-5",
+            ),
+            (
                 "there and back: who reigns again is no old master",
                 stops_at(may_last("0s"), 4000.0)
                     .view(7000.0, 1, &taken_over(after(), 4, 1, 8))
@@ -181,6 +202,14 @@ fn a_cut_off_master_stops_acknowledging_writes() {
                 bare("2s").writes(1, 2000.0, 3000.0, 1, Acked).heal(3000.0, 1).ends(9000.0),
                 Inconclusive,
                 "nobody who reaches node-1 tried another write before the cut was lifted",
+            ),
+            (
+                "a write from before its last one, left unanswered",
+                { bare("2s").write(key_of(1, 7), (2100.0, 7100.0), 1, Info).writes(1, 2200.0, 3500.0, 1, Acked) }
+                    .heal(6000.0, 1)
+                    .ends(9000.0),
+                Inconclusive,
+                "nobody who reaches node-1 tried another write",
             ),
             (
                 "lifted early, with a write left unanswered",
@@ -342,6 +371,16 @@ fn epochs_are_unique_and_never_fall() {
                     .ends(9000.0),
                 Fail,
                 "epochs fell",
+            ),
+            (
+                "of a master without slots, whose epoch nobody needs",
+                epochs()
+                    .view(2000.0, 2, &with_epoch(spare.clone(), 2, 9))
+                    .view(3000.0, 2, &spare)
+                    .view(4000.0, 2, &healthy())
+                    .ends(9000.0),
+                Pass,
+                "of its own",
             ),
             (
                 "another's line may be old news",
@@ -608,6 +647,11 @@ fn resynchronisations_are_counted_from_the_first_phase_on() {
             Some((1.0, 1.0)),
         ),
         ("a count that began anew", synced(base(), 2000.0, 1, (0, 1)), Some((0.0, 1.0))),
+        (
+            "a count that began anew, and is as high already",
+            synced(synced(base(), 2000.0, 1, (1, 2)), 3000.0, 1, (1, 1)),
+            Some((1.0, 3.0)),
+        ),
         ("of a node that had none before", synced(base(), 2000.0, 4, (1, 0)), Some((1.0, 0.0))),
         (
             "never counted",
