@@ -182,12 +182,6 @@ fn details(run: &Summary, style: Style, with_passing: bool) -> String {
             let word = style.paint("pass", &Color::FG_GREEN);
             let line = format!("{}: {}", invariant_text(judgement), judgement.seen);
             let _ = writeln!(text, "{word}  {}", wrapped(&line, 6, style.width));
-            // Writes that may be lost are lost all the same: which ones is what a reader wants to know.
-            if judgement.figures.get("lost").is_some_and(|&lost| lost > 0.0) {
-                for example in &judgement.evidence {
-                    let _ = writeln!(text, "        {}", wrapped(example, 8, style.width));
-                }
-            }
         }
     }
     for judgement in others {

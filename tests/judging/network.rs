@@ -423,9 +423,9 @@ fn epochs_are_unique_and_never_fall() {
 fn views_come_together_after_the_last_network_fault() {
     let within = |bound: &str| json!({"convergence": {"within": bound}});
     let healed = |bound| stops_at(within(bound), 3500.0);
-    let unproven = {
-        let failed = EventKind::HealProven { fault: 1, healed: false, proof: "the probe timed out".to_owned() };
-        let mut history = healed("1s").ends(9000.0);
+    let unproven = |story: Story| {
+        let failed = EventKind::HealProven { fault: 1, healed: false, proof: "node-2 flags node-1".to_owned() };
+        let mut history = story.ends(9000.0);
         for event in &mut history.events {
             if matches!(event.kind, EventKind::HealProven { .. }) {
                 event.kind = failed.clone();
@@ -493,7 +493,19 @@ fn views_come_together_after_the_last_network_fault() {
                 "400 ms after the healing of the partition (fault 2)",
             ),
             ("never undone", story(within("1s")).cut_off_node_1(2000.0).ends(9000.0), Inconclusive, "was never undone"),
-            ("not shown to be undone", unproven, Inconclusive, "was not shown to be undone"),
+            (
+                "not shown to be undone, and never agreed",
+                unproven(healed("1s").view(7000.0, 2, &healthy())),
+                Inconclusive,
+                "was not shown to be undone",
+            ),
+            (
+                "not shown to be undone, and agreed too late",
+                unproven(healed("299ms")),
+                Inconclusive,
+                "was not shown to be undone",
+            ),
+            ("not shown to be undone, and yet agreed", unproven(healed("1s")), Pass, "300 ms"),
             (
                 "only a process was at fault",
                 story(within("1s")).failover_of_node_1().node_1_back_as_replica().ends(9000.0),
@@ -670,6 +682,12 @@ fn resynchronisations_are_counted_from_the_first_phase_on() {
 fn a_cut_opens_a_failover_and_other_network_faults_do_not() {
     let begun = || Story::new().phase(500.0, "a");
     let of = |kind, only| cut_and_promoted(begun(), Cut { kind, only, ..Cut::NODE_1 });
+    let mut clients_alone = cut_and_promoted(begun(), Cut::NODE_1);
+    clients_alone.change_events(|kind| {
+        if let EventKind::NetworkFaultInjected { sides, .. } = kind {
+            sides[1].nodes.clear();
+        }
+    });
     let halves = Cut { hits: &[1, 2, 3, 4, 5, 6], ..Cut::NODE_1 };
     for (name, story, expected) in [
         ("a partition", of(FaultKind::Partition, Only::All), vec![(Some(1), 1, Some(4), Some(1500.0))]),
@@ -677,6 +695,7 @@ fn a_cut_opens_a_failover_and_other_network_faults_do_not() {
         ("a refusal", of(FaultKind::Refuse, Only::All), vec![(Some(1), 1, Some(4), Some(1500.0))]),
         ("of clients alone", of(FaultKind::Partition, Only::Clients), vec![(None, 1, Some(4), None)]),
         ("a lossy link", of(FaultKind::Lossy, Only::All), vec![(None, 1, Some(4), None)]),
+        ("clients alone on one side", clients_alone, vec![(None, 1, Some(4), None)]),
         ("at nobody's master", begun().network_fault(2000.0, Cut { hits: &[4], ..Cut::NODE_1 }), vec![]),
         (
             "FAIL flags behind the cut do not count",

@@ -151,6 +151,11 @@ impl Story {
         self
     }
 
+    /// Tells otherwise what was told so far.
+    pub fn change_events(&mut self, change: impl Fn(&mut EventKind)) {
+        self.history.events.iter_mut().for_each(|event| change(&mut event.kind));
+    }
+
     pub fn config(self, at_ms: f64, node_timeout_ms: u64) -> Self {
         let values = BTreeMap::from([("cluster-node-timeout".to_owned(), node_timeout_ms.to_string())]);
         self.event(at_ms, EventKind::Config { values })
@@ -214,18 +219,15 @@ impl Story {
             nodes: nodes.iter().copied().map(NodeNo).collect(),
             clients: clients.iter().copied().map(ClientNo).collect(),
         };
+        // Where all are hit, no side has a majority.
+        let here = if cut.hits.len() == 6 { &cut.hits[..3] } else { cut.hits };
+        let there: Vec<u16> = (1..=6).filter(|node| !here.contains(node)).collect();
         let injected = EventKind::NetworkFaultInjected {
             fault,
             name: format!("cut-{fault}"),
             kind: cut.kind,
             target: "one side | the other".to_owned(),
-            sides: vec![
-                side(cut.hits, cut.clients),
-                Side {
-                    nodes: (1..=6).filter(|node| !cut.hits.contains(node)).map(NodeNo).collect(),
-                    clients: vec![ClientNo(9)],
-                },
-            ],
+            sides: vec![side(here, cut.clients), side(&there, &[9])],
             only: cut.only,
             one_way: false,
             pairs: 10,
