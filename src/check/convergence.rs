@@ -47,13 +47,13 @@ fn last_heal(case: &Case<'_>) -> Result<Heal, String> {
     let mut last: Option<Heal> = None;
     let mut doubt = None;
     for fault in case.disturbances.iter().filter(|fault| fault.kind.is_of_the_network()) {
-        let what = format!("{} (fault {})", fault.kind, fault.fault);
-        let at_ns = fault.healed_ns.ok_or_else(|| format!("the {what} was never undone"))?;
+        let what = format!("fault {} ({})", fault.fault, fault.kind);
+        let at_ns = fault.healed_ns.ok_or_else(|| format!("{what} was never undone"))?;
         if fault.heal_failed {
-            doubt = Some(format!("the {what} was not shown to be undone, and the nodes did not agree in time"));
+            doubt = Some(format!("{what} was not shown to be undone, and the nodes did not agree in time"));
         }
         if last.as_ref().is_none_or(|last| last.at_ns <= at_ns) {
-            last = Some(Heal { at_ns, words: format!("the healing of the {what}"), doubt: None });
+            last = Some(Heal { at_ns, words: format!("the healing of {what}"), doubt: None });
         }
     }
     let last = last.ok_or("there was no network fault to heal")?;

@@ -238,7 +238,6 @@ fn ten_thousandths(percent: Percent) -> u32 {
 mod tests {
     use super::{Effect, Only, Rule, RuleError, render, render_addition, render_flush, render_removal};
     use crate::network::shape::{Pairs, between};
-    pub use crate::suite::Only;
     use crate::units::Percent;
     use std::collections::BTreeSet;
     use std::net::Ipv4Addr;

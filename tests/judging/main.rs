@@ -6,6 +6,7 @@ mod cause;
 mod cluster;
 mod events;
 mod harness;
+mod lag;
 mod ledger;
 mod network;
 mod story;

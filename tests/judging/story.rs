@@ -249,7 +249,7 @@ impl Story {
     }
 
     /// What follows is done by that client, numbered from 1.
-    pub fn as_client(mut self, client: u16) -> Self {
+    pub fn by_client(mut self, client: u16) -> Self {
         self.client = client - 1;
         self
     }
