@@ -5,7 +5,7 @@ use serde_json::json;
 use slotquake::analysis::{disturbances, failovers};
 use slotquake::check::Verdict::{Fail, Inconclusive, Pass};
 use slotquake::cluster::topology::{Health, View};
-use slotquake::history::{EventKind, FaultKind, History};
+use slotquake::history::{EventKind, FaultKind};
 use slotquake::suite::Only;
 use slotquake::units::NodeNo;
 
