@@ -7,8 +7,8 @@ use serde_json::json;
 use slotquake::check::{Judgement, check};
 use slotquake::cluster::topology::{Health, Peer, Role, View};
 use slotquake::history::{
-    Event, EventKind, FaultKind, FinalValue, Header, History, Hit, Host, NodeInfo, Op, Outcome, SCHEMA_VERSION, Side,
-    key_name,
+    Event, EventKind, FaultKind, FinalValue, Header, History, Hit, Host, NO_ANSWER, NodeInfo, Op, Outcome,
+    SCHEMA_VERSION, Side, key_name,
 };
 use slotquake::plan::{Plan, PlannedNode};
 use slotquake::slot::{boot_shard, boot_slots, key_slot};
@@ -315,7 +315,7 @@ impl Story {
             What::Ok => Outcome::Ok,
             What::Fail => Outcome::Fail(self.reason("refused")),
             What::Down => Outcome::Fail(self.reason("CLUSTERDOWN The cluster is down")),
-            What::Info => Outcome::Info(self.reason("timeout")),
+            What::Info => Outcome::Info(self.reason(&format!("{NO_ANSWER} 5s"))),
         };
         let (invoke_ns, complete_ns) = (ns(invoke), ns(complete));
         let due_ns = invoke_ns;
