@@ -6,6 +6,8 @@ mod compare_table;
 #[cfg(test)]
 mod fixture;
 mod json;
+mod measure;
+pub mod statistics;
 mod store;
 mod summary;
 mod table;
@@ -14,9 +16,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use compare::{Comparison, FigureChange, InvariantChange, Pair, RunKey, compare};
-pub use compare_table::render_comparison;
+pub use compare::{Comparison, InvariantChange, Pair, RunKey, compare};
+pub use compare_table::{render_comparison, render_comparison_markdown};
 pub use json::document;
+pub use measure::{Change, FigureChange, FigureKind, Side};
 pub use store::{ReportError, create_folder, folder_name, mark_latest, read, read_all, write};
 pub use summary::{Figures, LongestOutage, Recorded, Standing, Summary};
 pub use table::{Style, render, wrapped};
