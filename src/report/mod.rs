@@ -1,6 +1,7 @@
 //! The report: what a run did and what was judged of it, and how that is shown. Rendering decides
 //! nothing.
 
+mod anatomy_table;
 mod compare;
 mod compare_table;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use table::{Style, render, wrapped};
 
 use crate::analysis::{Failover, Ledger, OpStats, Outage, PhaseSpan};
 use crate::analysis::{failovers, ledger, outages, phases, stats, steps_window};
+use crate::anatomy::{Anatomy, Logs, dissect};
 use crate::check::{Judgement, Verdict, check, overall};
 use crate::cluster::topology::{Health, Role, View};
 use crate::history::{Event, EventKind, Header, History, StepProblem};
@@ -55,6 +57,9 @@ pub struct Report {
     pub outages: Vec<Outage>,
     /// Every failover.
     pub failovers: Vec<Failover>,
+    /// Where the time of each failover went; empty in reports that were written without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anatomy: Vec<Anatomy>,
     /// The ledger of writes.
     pub ledger: Ledger,
     /// The events, without the bulk (lag samples, views that changed no role, final reads).
@@ -99,9 +104,22 @@ impl Report {
             steps: steps.map(|window| PhaseReport::new(history, PhaseSpan { name: "steps".to_owned(), window })),
             outages: steps.map(|window| all_outages(history, window)).unwrap_or_default(),
             failovers: failovers(history),
+            anatomy: Vec::new(),
             ledger: ledger(history),
             events: without_bulk(&history.events),
         }
+    }
+
+    /// The same with the anatomy of its failovers, as far as the logs tell.
+    #[must_use]
+    pub fn with_anatomy(mut self, logs: &Logs) -> Self {
+        self.anatomy = dissect(&self, logs);
+        self
+    }
+
+    /// The nodes of the cluster.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeNo> {
+        self.header.plan.nodes.iter().map(|planned| planned.node)
     }
 
     /// Who or what ended the run before its time: `SIGINT`, or a reason in words.

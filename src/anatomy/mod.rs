@@ -1,0 +1,443 @@
+//! The anatomy of a failover: where its time went, from the servers' logs, from polling and from the
+//! workload, against what the server's own rules allow. [`dissect`] is pure; [`logs`] reads files.
+
+mod clock;
+mod line;
+mod story;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use line::{Line, Says, parse};
+
+use crate::analysis::Failover;
+use crate::cluster::topology::{Health, Role};
+use crate::history::{EventKind, FaultKind, NodeInfo};
+use crate::report::Report;
+use crate::spec::Rules;
+use crate::units::{NodeNo, ShardNo};
+use clock::{Clock, Known};
+
+/// Every node's log, as far as its lines tell of failovers.
+pub type Logs = BTreeMap<NodeNo, Vec<Line>>;
+
+/// One failover after a fault. Times are in milliseconds from the fault.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Anatomy {
+    /// Whose slots were at stake.
+    pub shard: ShardNo,
+    /// The fault.
+    pub fault: u32,
+    /// Its kind.
+    pub kind: FaultKind,
+    /// The master that it hit.
+    pub old_master: NodeNo,
+    /// Its successor, if there was one.
+    pub new_master: Option<NodeNo>,
+    /// Where the time went, in one sentence.
+    pub sentence: String,
+    /// The milestones, in the order in which they should come.
+    pub milestones: Vec<Milestone>,
+    /// Every election that a replica of the shard began, in order.
+    pub elections: Vec<Election>,
+    /// Why replicas said that they could not take over, in the server's words.
+    pub blocked: Vec<String>,
+    /// When each node that the fault did not hit was first seen to know the new master as owner.
+    pub agreed_ms: BTreeMap<NodeNo, f64>,
+    /// Times of logs are late by at most this much, and early by at most 1 ms; None without logs.
+    pub log_error_ms: Option<f64>,
+}
+
+/// A moment of a failover.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Milestone {
+    /// What it is.
+    pub what: What,
+    /// When it came.
+    pub after_ms: f64,
+    /// Whose log or view says so, or who acknowledged the write.
+    pub node: Option<NodeNo>,
+    /// How it is known.
+    pub source: Source,
+    /// The latest that the server's rules allow, with the slack of a busy machine; None where there is no
+    /// such rule.
+    pub bound_ms: Option<f64>,
+}
+
+impl Milestone {
+    /// Whether it came later than the rules allow.
+    pub fn late(&self) -> bool {
+        self.bound_ms.is_some_and(|bound_ms| self.after_ms > bound_ms)
+    }
+}
+
+/// The milestones of a failover, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// The first node held the master for failing.
+    Pfail,
+    /// A majority of masters agreed.
+    Fail,
+    /// The election that was won began.
+    Election,
+    /// The last vote for the winner.
+    LastVote,
+    /// The replica became master.
+    Promotion,
+    /// The last of the nodes that the fault did not hit knew it.
+    Agreement,
+    /// The workload's first write that the new master acknowledged.
+    FirstWrite,
+}
+
+impl What {
+    /// In words, as tables show it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Pfail => "first PFAIL",
+            Self::Fail => "FAIL by quorum",
+            Self::Election => "election began",
+            Self::LastVote => "last vote",
+            Self::Promotion => "promotion",
+            Self::Agreement => "all agree",
+            Self::FirstWrite => "first write",
+        }
+    }
+}
+
+/// How something is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// A server's log.
+    Log,
+    /// Views of the nodes: late by up to the interval of polling.
+    Poll,
+    /// The workload's operations.
+    Workload,
+}
+
+/// One replica's attempt to become master.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Election {
+    /// Who asked for votes.
+    pub candidate: NodeNo,
+    /// For which epoch.
+    pub epoch: u64,
+    /// The delay that it announced, in milliseconds.
+    pub delay_ms: Option<u64>,
+    /// Its rank among its master's replicas; 0 is the best.
+    pub rank: Option<u32>,
+    /// When it began.
+    pub began_ms: f64,
+    /// Who gave it its vote, and when.
+    pub granted: BTreeMap<NodeNo, f64>,
+    /// Who refused it, and why, in the server's words.
+    pub denied: BTreeMap<NodeNo, String>,
+    /// When it was won; None where it was lost.
+    pub won_ms: Option<f64>,
+}
+
+/// Reads the logs in a report's folder. A node without a log that can be read has no lines.
+pub fn logs(folder: &Path, nodes: impl IntoIterator<Item = NodeNo>) -> Logs {
+    // A server that logs without end must not fill the memory.
+    const MOST_LINES: usize = 100_000;
+    let mut logs = Logs::new();
+    for node in nodes {
+        let Ok(file) = std::fs::File::open(folder.join("logs").join(format!("{node}.log"))) else { continue };
+        let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
+        let lines = lines.filter_map(|line| parse(&String::from_utf8_lossy(&line))).take(MOST_LINES).collect();
+        logs.insert(node, lines);
+    }
+    logs
+}
+
+/// The anatomy of every failover that a fault began.
+pub fn dissect(report: &Report, logs: &Logs) -> Vec<Anatomy> {
+    let Some(nodes) = report.events.iter().find_map(|event| match &event.kind {
+        EventKind::Booted { nodes, .. } => Some(nodes),
+        _ => None,
+    }) else {
+        return Vec::new();
+    };
+    let timed = timed(report, logs, nodes);
+    let of = |failover| Dissection { report, nodes, timed: &timed, failover }.anatomy();
+    report.failovers.iter().filter_map(of).collect()
+}
+
+/// A line and its moment in milliseconds of the run, and how late that may be.
+struct Timed<'a> {
+    at_ms: f64,
+    error_ms: f64,
+    node: NodeNo,
+    says: &'a Says,
+}
+
+/// The lines of all logs in the order of the run's time.
+fn timed<'a>(report: &Report, logs: &'a Logs, nodes: &[NodeInfo]) -> Vec<Timed<'a>> {
+    let Ok(started) = humantime::parse_rfc3339(&report.header.started_at) else { return Vec::new() };
+    let started_ms = started.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    let mut all = Vec::new();
+    for (&node, lines) in logs {
+        let Some(clock) = Clock::relate(lines, started_ms, &known(report, nodes, node)) else { continue };
+        let timed =
+            |line: &'a Line| Timed { at_ms: clock.at_ms(line), error_ms: clock.error_ms, node, says: &line.says };
+        all.extend(lines.iter().map(timed));
+    }
+    all.sort_by(|a, b| a.at_ms.total_cmp(&b.at_ms));
+    all
+}
+
+fn known(report: &Report, nodes: &[NodeInfo], node: NodeNo) -> Known {
+    let shard_of = |node| nodes.iter().find(|info| info.node == node).map(|info| info.shard);
+    let mut known = Known::default();
+    let mut hit: BTreeMap<u32, NodeNo> = BTreeMap::new();
+    for event in &report.events {
+        let at_ms = event.at_ns as f64 / 1e6;
+        match &event.kind {
+            EventKind::FaultInjected { fault, kind, node: at, .. } => {
+                hit.insert(*fault, *at);
+                let ends = matches!(kind, FaultKind::Stop | FaultKind::Kill);
+                if ends && *at != node && shard_of(*at) == shard_of(node) {
+                    known.ended_ms.push(at_ms);
+                }
+            }
+            EventKind::FaultHealed { fault, .. } if hit.get(fault) == Some(&node) => known.started_ms.push(at_ms),
+            _ => {}
+        }
+    }
+    known
+}
+
+struct Dissection<'a> {
+    report: &'a Report,
+    nodes: &'a [NodeInfo],
+    timed: &'a [Timed<'a>],
+    failover: &'a Failover,
+}
+
+impl Dissection<'_> {
+    fn anatomy(&self) -> Option<Anatomy> {
+        let failover = self.failover;
+        let elections = self.elections();
+        let agreed_ms = self.agreed();
+        let errors = self.timed.iter().map(|line| line.error_ms);
+        let mut anatomy = Anatomy {
+            shard: failover.shard,
+            fault: failover.fault?,
+            kind: failover.kind?,
+            old_master: failover.old_master,
+            new_master: failover.new_master,
+            sentence: String::new(),
+            milestones: self.milestones(&elections, &agreed_ms),
+            elections,
+            blocked: self.blocked(),
+            agreed_ms,
+            log_error_ms: errors.max_by(f64::total_cmp),
+        };
+        anatomy.sentence = story::sentence(&anatomy, (failover.until_ns - failover.from_ns) as f64 / 1e6);
+        Some(anatomy)
+    }
+
+    fn rules(&self) -> Rules {
+        let header = &self.report.header;
+        let live_ms = self.report.events.iter().take_while(|event| event.at_ns <= self.failover.from_ns);
+        let live_ms = live_ms.filter_map(|event| match &event.kind {
+            EventKind::Config { values } => values.get("cluster-node-timeout")?.parse().ok(),
+            _ => None,
+        });
+        Rules {
+            node_timeout: live_ms.last().map_or_else(|| header.plan.node_timeout(), std::time::Duration::from_millis),
+            version: header.server.version,
+            client_refresh: header.plan.workload.refresh_every.0,
+        }
+    }
+
+    fn id(&self, node: NodeNo) -> Option<&str> {
+        self.nodes.iter().find(|info| info.node == node).map(|info| info.id.as_str())
+    }
+
+    /// The lines between the fault and the end of the failover's time, each with its milliseconds since
+    /// the fault.
+    fn lines(&self) -> impl Iterator<Item = (f64, &Timed<'_>)> {
+        let (from_ms, until_ms) = (self.failover.from_ns as f64 / 1e6, self.failover.until_ns as f64 / 1e6);
+        self.timed
+            .iter()
+            .filter(move |line| line.at_ms >= from_ms && line.at_ms - line.error_ms <= until_ms)
+            .map(move |line| (line.at_ms - from_ms, line))
+    }
+
+    /// Those of the shard's own replicas.
+    fn candidates_lines(&self) -> impl Iterator<Item = (f64, &Timed<'_>)> {
+        let of_shard = |node: NodeNo| {
+            node != self.failover.old_master
+                && self.nodes.iter().any(|info| info.node == node && info.shard == self.failover.shard)
+        };
+        self.lines().filter(move |(_, line)| of_shard(line.node))
+    }
+
+    fn elections(&self) -> Vec<Election> {
+        let mut elections: Vec<Election> = Vec::new();
+        let mut announced: BTreeMap<NodeNo, (u64, u32)> = BTreeMap::new();
+        for (after_ms, line) in self.candidates_lines() {
+            match line.says {
+                Says::Delayed { delay_ms, rank } => _ = announced.insert(line.node, (*delay_ms, *rank)),
+                Says::Began(epoch) => {
+                    let announced = announced.remove(&line.node);
+                    elections.push(Election {
+                        candidate: line.node,
+                        epoch: *epoch,
+                        delay_ms: announced.map(|(delay_ms, _)| delay_ms),
+                        rank: announced.map(|(_, rank)| rank),
+                        began_ms: after_ms,
+                        granted: BTreeMap::new(),
+                        denied: BTreeMap::new(),
+                        won_ms: None,
+                    });
+                }
+                Says::Won => {
+                    if let Some(last) = elections.iter_mut().rev().find(|election| election.candidate == line.node) {
+                        last.won_ms = Some(after_ms);
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (after_ms, line) in self.lines() {
+            match line.says {
+                Says::Granted { to, epoch } => {
+                    let election = elections
+                        .iter_mut()
+                        .find(|election| election.epoch == *epoch && self.id(election.candidate) == Some(to));
+                    if let Some(election) = election {
+                        election.granted.insert(line.node, after_ms);
+                    }
+                }
+                Says::Denied { to, reason } => {
+                    // A refusal names no epoch: it is about the candidate's latest election by then.
+                    let election = elections.iter_mut().rev().find(|election| {
+                        self.id(election.candidate) == Some(to) && election.began_ms <= after_ms + line.error_ms + 1.0
+                    });
+                    if let Some(election) = election {
+                        election.denied.insert(line.node, reason.clone());
+                    }
+                }
+                _ => {}
+            }
+        }
+        elections
+    }
+
+    fn blocked(&self) -> Vec<String> {
+        let mut reasons: Vec<String> = Vec::new();
+        for (_, line) in self.candidates_lines() {
+            // To wait is what every election does.
+            if let Says::Blocked(reason) = line.says
+                && !reason.starts_with("Waiting")
+            {
+                let reason = format!("{}: {reason}", line.node);
+                if !reasons.contains(&reason) {
+                    reasons.push(reason);
+                }
+            }
+        }
+        reasons
+    }
+
+    /// When each node that the fault did not hit was first seen to hold the new master for one with slots.
+    fn agreed(&self) -> BTreeMap<NodeNo, f64> {
+        let failover = self.failover;
+        let mut agreed = BTreeMap::new();
+        let Some(new_master) = failover.new_master else { return agreed };
+        let hits = self.hits();
+        for event in &self.report.events {
+            if !(failover.from_ns..=failover.until_ns).contains(&event.at_ns) {
+                continue;
+            }
+            if let EventKind::Viewed { node, view } = &event.kind
+                && !hits.contains(node)
+                && view.peers.get(&new_master).is_some_and(|peer| peer.role == Role::Master && !peer.slots.is_empty())
+            {
+                agreed.entry(*node).or_insert((event.at_ns - failover.from_ns) as f64 / 1e6);
+            }
+        }
+        agreed
+    }
+
+    fn hits(&self) -> Vec<NodeNo> {
+        let injected = self.report.events.iter().filter_map(|event| event.kind.injected());
+        let mine = injected.filter(|(fault, ..)| Some(*fault) == self.failover.fault);
+        mine.flat_map(|(_, _, hits)| hits).map(|hit| hit.node).chain([self.failover.old_master]).collect()
+    }
+
+    /// The first view after the fault in which the old master is held for failing.
+    fn polled_pfail(&self) -> Option<(f64, NodeNo)> {
+        let failover = self.failover;
+        self.report.events.iter().filter(|event| event.at_ns >= failover.from_ns).find_map(|event| match &event.kind {
+            EventKind::Viewed { node, view } if event.at_ns <= failover.until_ns && *node != failover.old_master => {
+                let peer = view.peers.get(&failover.old_master)?;
+                (peer.health != Health::Ok).then(|| ((event.at_ns - failover.from_ns) as f64 / 1e6, *node))
+            }
+            _ => None,
+        })
+    }
+
+    fn milestones(&self, elections: &[Election], agreed_ms: &BTreeMap<NodeNo, f64>) -> Vec<Milestone> {
+        let (failover, rules) = (self.failover, self.rules());
+        let old_id = self.id(failover.old_master).unwrap_or_default();
+        let logged = |wanted: &dyn Fn(&Says) -> bool| {
+            self.lines()
+                .find(|(_, line)| wanted(line.says))
+                .map(|(after_ms, line)| (after_ms, Some(line.node), Source::Log))
+        };
+        let polled =
+            |found: Option<(f64, Option<NodeNo>)>| found.map(|(after_ms, node)| (after_ms, node, Source::Poll));
+        let earlier = |a: Option<(f64, Option<NodeNo>, Source)>, b: Option<(f64, Option<NodeNo>, Source)>| {
+            a.into_iter().chain(b).min_by(|a, b| a.0.total_cmp(&b.0))
+        };
+        let fail = logged(&|says| matches!(says, Says::Quorum(id) if id == old_id))
+            .or_else(|| logged(&|says| matches!(says, Says::FailReceived { about, .. } if about == old_id)))
+            .or_else(|| polled(failover.fail_ms.map(|after_ms| (after_ms, None))));
+        let pfail = earlier(
+            logged(&|says| matches!(says, Says::Pfail(id) if id == old_id)),
+            polled(self.polled_pfail().map(|(after_ms, node)| (after_ms, Some(node)))),
+        )
+        // A view that was looked at only after FAIL tells nothing of the time before.
+        .filter(|pfail| fail.is_none_or(|fail| pfail.0 <= fail.0));
+        let won = elections.iter().find(|election| {
+            election.won_ms.is_some()
+                && (Some(election.candidate) == failover.new_master || failover.new_master.is_none())
+        });
+        let last_vote = won.and_then(|won| won.granted.iter().max_by(|a, b| a.1.total_cmp(b.1)));
+        let promotion = won
+            .and_then(|won| Some((won.won_ms?, Some(won.candidate), Source::Log)))
+            .or_else(|| polled(failover.promotion_ms.map(|after_ms| (after_ms, failover.new_master))));
+        let agreement = agreed_ms.iter().max_by(|a, b| a.1.total_cmp(b.1));
+        let ms = |bound: std::time::Duration| Some(bound.as_secs_f64() * 1e3);
+        let began_bound = rules.fail() + rules.election_delay() + std::time::Duration::from_millis(200);
+        let found = [
+            (What::Pfail, pfail, None),
+            (What::Fail, fail, ms(rules.fail())),
+            (What::Election, won.map(|won| (won.began_ms, Some(won.candidate), Source::Log)), ms(began_bound)),
+            (What::LastVote, last_vote.map(|(node, after_ms)| (*after_ms, Some(*node), Source::Log)), None),
+            (What::Promotion, promotion, ms(rules.promotion())),
+            (What::Agreement, polled(agreement.map(|(node, after_ms)| (*after_ms, Some(*node)))), None),
+            (
+                What::FirstWrite,
+                failover.first_write_ms.map(|after_ms| (after_ms, failover.new_master, Source::Workload)),
+                ms(rules.first_write()),
+            ),
+        ];
+        found
+            .into_iter()
+            .filter_map(|(what, found, bound_ms)| {
+                let (after_ms, node, source) = found?;
+                Some(Milestone { what, after_ms, node, source, bound_ms })
+            })
+            .collect()
+    }
+}
