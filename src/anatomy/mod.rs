@@ -45,6 +45,9 @@ pub struct Anatomy {
     pub elections: Vec<Election>,
     /// Why replicas said that they could not take over, in the server's words.
     pub blocked: Vec<String>,
+    /// Replicas of the shard that a fault had ended, paused or cut off meanwhile, for some of the time at least.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<NodeNo>,
     /// When each node that the fault did not hit was first seen to know the new master as owner.
     pub agreed_ms: BTreeMap<NodeNo, f64>,
     /// Times of logs are late by at most this much, and early by at most 1 ms; None without logs.
@@ -181,11 +184,20 @@ struct Timed<'a> {
 fn timed<'a>(report: &Report, logs: &'a Logs, nodes: &[NodeInfo]) -> Vec<Timed<'a>> {
     let Ok(started) = humantime::parse_rfc3339(&report.header.started_at) else { return Vec::new() };
     let started_ms = started.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    let clocks: Vec<(NodeNo, &'a Vec<Line>, Clock)> = logs
+        .iter()
+        .filter_map(|(&node, lines)| {
+            Some((node, lines, Clock::relate(lines, started_ms, &known(report, nodes, node))?))
+        })
+        .collect();
+    // The nodes of one machine read one wall clock, whatever their time zones: what bounds the error of
+    // one bounds that of all.
+    let one_machine = matches!(report.header.host.backend.as_str(), "local" | "docker");
+    let least_error_ms = clocks.iter().map(|(.., clock)| clock.error_ms).min_by(f64::total_cmp);
     let mut all = Vec::new();
-    for (&node, lines) in logs {
-        let Some(clock) = Clock::relate(lines, started_ms, &known(report, nodes, node)) else { continue };
-        let timed =
-            |line: &'a Line| Timed { at_ms: clock.at_ms(line), error_ms: clock.error_ms, node, says: &line.says };
+    for (node, lines, clock) in clocks {
+        let error_ms = least_error_ms.filter(|_| one_machine).unwrap_or(clock.error_ms);
+        let timed = |line: &'a Line| Timed { at_ms: clock.at_ms(line), error_ms, node, says: &line.says };
         all.extend(lines.iter().map(timed));
     }
     all.sort_by(|a, b| a.at_ms.total_cmp(&b.at_ms));
@@ -236,6 +248,7 @@ impl Dissection<'_> {
             milestones: self.milestones(&elections, &agreed_ms),
             elections,
             blocked: self.blocked(),
+            absent: self.absent(),
             agreed_ms,
             log_error_ms: errors.max_by(f64::total_cmp),
         };
@@ -286,7 +299,8 @@ impl Dissection<'_> {
         for (after_ms, line) in self.candidates_lines() {
             match line.says {
                 Says::Delayed { delay_ms, rank } => _ = announced.insert(line.node, (*delay_ms, *rank)),
-                Says::Began(epoch) => {
+                // What begins after the promotion is another failover's, such as an ordered one.
+                Says::Began(epoch) if self.failover.promotion_ms.is_none_or(|promoted_ms| after_ms <= promoted_ms) => {
                     let announced = announced.remove(&line.node);
                     elections.push(Election {
                         candidate: line.node,
@@ -301,7 +315,7 @@ impl Dissection<'_> {
                 }
                 Says::Won => {
                     if let Some(last) = elections.iter_mut().rev().find(|election| election.candidate == line.node) {
-                        last.won_ms = Some(after_ms);
+                        last.won_ms.get_or_insert(after_ms);
                     }
                 }
                 _ => {}
@@ -346,6 +360,32 @@ impl Dissection<'_> {
             }
         }
         reasons
+    }
+
+    /// The replicas that another fault, or this one, hit between the fault and the end of its time.
+    fn absent(&self) -> Vec<NodeNo> {
+        let failover = self.failover;
+        let healed_before = |fault: u32| {
+            self.report.events.iter().any(|event| {
+                event.at_ns <= failover.from_ns
+                    && matches!(event.kind, EventKind::FaultHealed { fault: healed, .. } if healed == fault)
+            })
+        };
+        let mut absent: Vec<NodeNo> = Vec::new();
+        for event in self.report.events.iter().filter(|event| event.at_ns <= failover.until_ns) {
+            let Some((fault, _, hits)) = event.kind.injected() else { continue };
+            if healed_before(fault) {
+                continue;
+            }
+            let of_shard = |node: NodeNo| {
+                node != failover.old_master
+                    && self.nodes.iter().any(|info| info.node == node && info.shard == failover.shard)
+            };
+            absent.extend(hits.iter().map(|hit| hit.node).filter(|node| of_shard(*node)));
+        }
+        absent.sort_unstable();
+        absent.dedup();
+        absent
     }
 
     /// When each node that the fault did not hit was first seen to hold the new master for one with slots.
@@ -439,5 +479,188 @@ impl Dissection<'_> {
                 Some(Milestone { what, after_ms, node, source, bound_ms })
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Verdict;
+    use crate::history::Event;
+    use crate::report::fixture;
+
+    const IDS: [&str; 6] = ["1", "2", "3", "4", "5", "6"];
+
+    fn id(node: u16) -> String {
+        IDS[usize::from(node) - 1].repeat(40)
+    }
+
+    /// A report of three shards; node-1 was killed at 4 s, and node-4 took over.
+    fn report() -> Report {
+        let mut report = fixture::report("role-swap", Verdict::Pass);
+        let info = |node: u16| NodeInfo {
+            node: NodeNo(node),
+            shard: ShardNo((node - 1) % 3 + 1),
+            boots_as_master: node <= 3,
+            addr: "127.0.0.1:6379".parse().expect("an address"),
+            id: id(node),
+        };
+        let booted = EventKind::Booted { nodes: (1..=6).map(info).collect(), took_ms: 2000.0 };
+        report.events.insert(1, Event { at_ns: 2, kind: booted });
+        report.events.insert(2, Event { at_ns: 4_000_000_000, kind: killed(1, 1) });
+        report
+    }
+
+    fn killed(fault: u32, node: u16) -> EventKind {
+        EventKind::FaultInjected {
+            fault,
+            kind: FaultKind::Kill,
+            target: format!("node-{node}"),
+            node: NodeNo(node),
+            shard: Some(ShardNo(1)),
+            was_master: node == 1,
+        }
+    }
+
+    /// Logs in which each node's lines have their moments in milliseconds of the run.
+    fn logged(lines: &[(u16, i64, String)]) -> Logs {
+        let mut logs = Logs::new();
+        for node in 1..=6 {
+            let starting = (node, 20, "oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo".to_owned());
+            let mine = lines.iter().filter(|(of, ..)| *of == node);
+            let parsed = [&starting].into_iter().chain(mine).map(|(_, at_ms, text)| {
+                let (seconds, millis) = (1 + at_ms / 1000, at_ms % 1000);
+                let line = format!("9:S 22 Nov 2026 22:05:{seconds:02}.{millis:03} # {text}");
+                parse(&line).unwrap_or_else(|| panic!("{line}"))
+            });
+            logs.insert(NodeNo(node), parsed.collect());
+        }
+        logs
+    }
+
+    fn election(at_ms: i64, epoch: u64) -> Vec<(u16, i64, String)> {
+        vec![
+            (4, at_ms - 600, "Start of election delayed for 590 milliseconds (rank #0, offset 9).".to_owned()),
+            (4, at_ms, format!("Starting a failover election for epoch {epoch}.")),
+        ]
+    }
+
+    fn won(at_ms: i64, epoch: u64) -> Vec<(u16, i64, String)> {
+        vec![
+            (2, at_ms - 2, format!("Failover auth granted to {} for epoch {epoch}", id(4))),
+            (3, at_ms - 1, format!("Failover auth granted to {} for epoch {epoch}", id(4))),
+            (4, at_ms, "Failover election won: I'm the new master.".to_owned()),
+        ]
+    }
+
+    fn failed() -> (u16, i64, String) {
+        (2, 10_000, format!("Marking node {} as failing (quorum reached).", id(1)))
+    }
+
+    fn milestone(anatomy: &Anatomy, what: What) -> Option<(f64, Source)> {
+        anatomy.milestones.iter().find(|found| found.what == what).map(|found| (found.after_ms, found.source))
+    }
+
+    #[test]
+    fn the_logs_say_where_the_time_went() {
+        let lines = [vec![(4, 4005, "Connection with master lost.".to_owned()), failed()], election(10_700, 8)];
+        let logs = logged(&[lines.concat(), won(11_300, 8)].concat());
+        let [anatomy] = &dissect(&report(), &logs)[..] else { panic!("one failover") };
+        assert_eq!(
+            anatomy.sentence,
+            "7.4 s from the stop of node-1 to the first write: 6.0 s detection, 0.7 s election delay, 0.6 s vote, 0.1 s until a client wrote"
+        );
+        for (what, expected) in [
+            (What::Fail, Some((6000.0, Source::Log))),
+            (What::Election, Some((6700.0, Source::Log))),
+            (What::LastVote, Some((7299.0, Source::Log))),
+            (What::Promotion, Some((7300.0, Source::Log))),
+            (What::FirstWrite, Some((7420.0, Source::Workload))),
+            (What::Agreement, None),
+        ] {
+            assert_eq!(milestone(anatomy, what), expected, "{what:?}");
+        }
+        let [election] = &anatomy.elections[..] else { panic!("one election") };
+        assert_eq!((election.delay_ms, election.rank, election.granted.len()), (Some(590), Some(0), 2));
+        assert_eq!(anatomy.log_error_ms, Some(5.0), "the replica said 5 ms after the kill that its master is gone");
+    }
+
+    #[test]
+    fn a_lost_election_is_told_with_the_reason_of_the_denial() {
+        let denied = (3, 5001, format!("Failover auth denied to {}: its master is up", id(4)));
+        let lines = [vec![failed()], election(5000, 7), vec![denied], election(10_700, 8), won(11_300, 8)].concat();
+        let anatomy = &dissect(&report(), &logged(&lines))[0];
+        assert_eq!(anatomy.elections.iter().map(|one| one.won_ms.is_some()).collect::<Vec<_>>(), [false, true]);
+        let expected = "; 2 elections: that of node-4 for epoch 7 was denied because its master is up";
+        assert!(anatomy.sentence.ends_with(expected), "{}", anatomy.sentence);
+    }
+
+    #[test]
+    fn without_logs_polling_tells_what_it_can_and_claims_no_more() {
+        let anatomy = &dissect(&report(), &Logs::new())[0];
+        assert_eq!(
+            anatomy.sentence,
+            "7.4 s from the stop of node-1 to the first write: 6.7 s detection, 0.7 s election, 60 ms until a client wrote"
+        );
+        assert_eq!(milestone(anatomy, What::Fail), Some((6710.0, Source::Poll)));
+        assert_eq!((anatomy.elections.len(), anatomy.log_error_ms), (0, None));
+    }
+
+    #[test]
+    fn a_failover_that_did_not_come_says_what_kept_it() {
+        let mut report = report();
+        let failover = &mut report.failovers[0];
+        (failover.new_master, failover.promotion_ms, failover.first_write_ms) = (None, None, None);
+        let blocked = "Currently unable to failover: Disconnected from master for longer than allowed.".to_owned();
+        for (lines, second_kill, expected) in [
+            (
+                vec![failed(), (4, 10_100, blocked)],
+                false,
+                "FAIL after 6.0 s; node-4: Disconnected from master for longer",
+            ),
+            (
+                vec![failed()],
+                true,
+                "FAIL after 6.0 s, and no replica began an election (node-4 was hit by a fault, too)",
+            ),
+            (vec![failed()], false, "FAIL after 6.0 s, and no replica began an election"),
+            (
+                [vec![failed()], election(10_700, 8)].concat(),
+                false,
+                "1 election: that of node-4 for epoch 8 got 0 votes",
+            ),
+        ] {
+            let mut report = report.clone();
+            if second_kill {
+                report.events.insert(3, Event { at_ns: 4_100_000_000, kind: killed(2, 4) });
+            }
+            let anatomy = &dissect(&report, &logged(&lines))[0];
+            let begins =
+                anatomy.sentence.starts_with("nobody took over within 16.0 s of the stop of node-1: FAIL after");
+            assert!(begins && anatomy.sentence.contains(expected), "{expected}: {}", anatomy.sentence);
+        }
+    }
+
+    #[test]
+    fn what_comes_later_than_the_rules_allow_is_late() {
+        let mut report = report();
+        assert!(!dissect(&report, &Logs::new())[0].milestones.iter().any(Milestone::late));
+        report.failovers[0].promotion_ms = Some(14_000.0);
+        let late: Vec<What> = dissect(&report, &Logs::new())[0]
+            .milestones
+            .iter()
+            .filter(|milestone| milestone.late())
+            .map(|milestone| milestone.what)
+            .collect();
+        assert_eq!(late, [What::Promotion]);
+    }
+
+    #[test]
+    fn what_changed_hands_without_a_fault_has_no_anatomy() {
+        let mut report = report();
+        (report.failovers[0].fault, report.failovers[0].kind) = (None, None);
+        assert_eq!(dissect(&report, &Logs::new()), []);
+        report.events.clear();
+        assert_eq!(dissect(&report, &Logs::new()), [], "nothing is known of the nodes");
     }
 }

@@ -50,7 +50,16 @@ fn hindrance(anatomy: &Anatomy, fail: Option<f64>) -> String {
         return format!("{known}; {}", anatomy.blocked.join("; "));
     }
     match anatomy.elections.len() {
-        0 => format!("{known}, and no replica began an election"),
+        0 => {
+            let absent: Vec<String> = anatomy.absent.iter().map(ToString::to_string).collect();
+            let were = if absent.len() == 1 { "was" } else { "were" };
+            let absent = if absent.is_empty() {
+                String::new()
+            } else {
+                format!(" ({} {were} hit by a fault, too)", absent.join(", "))
+            };
+            format!("{known}, and no replica began an election{absent}")
+        }
         _ => format!("{known}{}", elections(&anatomy.elections)),
     }
 }

@@ -14,7 +14,9 @@ pub(super) fn render_anatomy(all: &[Anatomy], style: Style) -> String {
     for anatomy in all {
         let head = format!("failover of {}", anatomy.shard);
         let _ = writeln!(text, "\n{head}: {}", wrapped(&anatomy.sentence, 2, style.width));
-        text.push_str(&milestones(anatomy, style));
+        if !anatomy.milestones.is_empty() {
+            text.push_str(&milestones(anatomy, style));
+        }
         for election in &anatomy.elections {
             let _ = writeln!(text, "  {}", wrapped(&election_text(election), 4, style.width));
         }

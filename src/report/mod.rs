@@ -5,7 +5,7 @@ mod anatomy_table;
 mod compare;
 mod compare_table;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod json;
 mod measure;
 pub mod statistics;
