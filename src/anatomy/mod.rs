@@ -252,7 +252,7 @@ impl Dissection<'_> {
             agreed_ms,
             log_error_ms: errors.max_by(f64::total_cmp),
         };
-        anatomy.sentence = story::sentence(&anatomy, (failover.until_ns - failover.from_ns) as f64 / 1e6);
+        anatomy.sentence = story::sentence(&anatomy, failover.until_ns.saturating_sub(failover.from_ns) as f64 / 1e6);
         Some(anatomy)
     }
 
