@@ -79,7 +79,7 @@ fn moment(day: &str, month: &str, year: &str, time: &str) -> Option<i64> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let number = |text: &str, most: i64| text.parse().ok().filter(|number: &i64| (0..=most).contains(number));
     let (day, year) = (number(day, 31)?, number(year, 9999)?);
-    let month = MONTHS.iter().position(|name| *name == month)? as i64 + 1;
+    let month = i64::try_from(MONTHS.iter().position(|name| *name == month)?).ok()? + 1;
     let (clock, millis) = time.split_once('.')?;
     let mut clock = clock.split(':');
     let (hours, minutes, seconds) =

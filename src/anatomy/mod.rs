@@ -5,7 +5,7 @@ mod clock;
 mod line;
 mod story;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub use line::{Line, Says, parse};
 
 use crate::analysis::Failover;
 use crate::cluster::topology::{Health, Role};
-use crate::history::{EventKind, FaultKind, NodeInfo};
+use crate::history::{EventKind, FaultKind, Hit, NodeInfo};
 use crate::report::Report;
 use crate::spec::Rules;
 use crate::units::{NodeNo, ShardNo};
@@ -48,6 +48,10 @@ pub struct Anatomy {
     /// Replicas of the shard that a fault had ended, paused or cut off meanwhile, for some of the time at least.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub absent: Vec<NodeNo>,
+    /// Whether faults hit so many masters that the others were no majority for some of the time; then
+    /// there are no bounds.
+    #[serde(default)]
+    pub majority_lost: bool,
     /// When each node that the fault did not hit was first seen to know the new master as owner.
     pub agreed_ms: BTreeMap<NodeNo, f64>,
     /// Times of logs are late by at most this much, and early by at most 1 ms; None without logs.
@@ -249,6 +253,7 @@ impl Dissection<'_> {
             elections,
             blocked: self.blocked(),
             absent: self.absent(),
+            majority_lost: self.majority_lost(),
             agreed_ms,
             log_error_ms: errors.max_by(f64::total_cmp),
         };
@@ -362,30 +367,43 @@ impl Dissection<'_> {
         reasons
     }
 
-    /// The replicas that another fault, or this one, hit between the fault and the end of its time.
-    fn absent(&self) -> Vec<NodeNo> {
+    /// Everything that faults hit between the fault and the promotion, or the end of the failover's time.
+    fn hit_meanwhile(&self) -> Vec<Hit> {
         let failover = self.failover;
+        let promoted_ns =
+            failover.promotion_ms.map(|after_ms| failover.from_ns.saturating_add((after_ms * 1e6) as u64));
+        let until_ns = failover.until_ns.min(promoted_ns.unwrap_or(u64::MAX));
         let healed_before = |fault: u32| {
             self.report.events.iter().any(|event| {
                 event.at_ns <= failover.from_ns
                     && matches!(event.kind, EventKind::FaultHealed { fault: healed, .. } if healed == fault)
             })
         };
-        let mut absent: Vec<NodeNo> = Vec::new();
-        for event in self.report.events.iter().filter(|event| event.at_ns <= failover.until_ns) {
-            let Some((fault, _, hits)) = event.kind.injected() else { continue };
-            if healed_before(fault) {
-                continue;
-            }
-            let of_shard = |node: NodeNo| {
-                node != failover.old_master
-                    && self.nodes.iter().any(|info| info.node == node && info.shard == failover.shard)
-            };
-            absent.extend(hits.iter().map(|hit| hit.node).filter(|node| of_shard(*node)));
-        }
+        let events = self.report.events.iter().filter(|event| event.at_ns <= until_ns);
+        let injected = events.filter_map(|event| event.kind.injected()).filter(|(fault, ..)| !healed_before(*fault));
+        injected.flat_map(|(_, _, hits)| hits).collect()
+    }
+
+    /// The replicas among them.
+    fn absent(&self) -> Vec<NodeNo> {
+        let of_shard = |node: NodeNo| {
+            node != self.failover.old_master
+                && self.nodes.iter().any(|info| info.node == node && info.shard == self.failover.shard)
+        };
+        let mut absent: Vec<NodeNo> =
+            self.hit_meanwhile().iter().map(|hit| hit.node).filter(|node| of_shard(*node)).collect();
         absent.sort_unstable();
         absent.dedup();
         absent
+    }
+
+    /// Whether so many masters were hit that the others were no majority. The rules say nothing of how
+    /// long anything takes then.
+    fn majority_lost(&self) -> bool {
+        let masters: BTreeSet<NodeNo> =
+            self.hit_meanwhile().iter().filter(|hit| hit.was_master).map(|hit| hit.node).collect();
+        let shards = self.nodes.iter().map(|info| info.shard).collect::<BTreeSet<_>>().len();
+        shards.saturating_sub(masters.len()) < shards / 2 + 1
     }
 
     /// When each node that the fault did not hit was first seen to hold the new master for one with slots.
@@ -457,7 +475,8 @@ impl Dissection<'_> {
             .and_then(|won| Some((won.won_ms?, Some(won.candidate), Source::Log)))
             .or_else(|| polled(failover.promotion_ms.map(|after_ms| (after_ms, failover.new_master))));
         let agreement = agreed_ms.iter().max_by(|a, b| a.1.total_cmp(b.1));
-        let ms = |bound: std::time::Duration| Some(bound.as_secs_f64() * 1e3);
+        let bounded = !self.majority_lost();
+        let ms = |bound: std::time::Duration| bounded.then_some(bound.as_secs_f64() * 1e3);
         let began_bound = rules.fail() + rules.election_delay() + std::time::Duration::from_millis(200);
         let found = [
             (What::Pfail, pfail, None),
@@ -518,7 +537,7 @@ mod tests {
             target: format!("node-{node}"),
             node: NodeNo(node),
             shard: Some(ShardNo(1)),
-            was_master: node == 1,
+            was_master: node <= 3,
         }
     }
 
@@ -653,6 +672,20 @@ mod tests {
             .map(|milestone| milestone.what)
             .collect();
         assert_eq!(late, [What::Promotion]);
+    }
+
+    #[test]
+    fn without_a_majority_nothing_is_late() {
+        let mut report = report();
+        report.failovers[0].promotion_ms = Some(14_000.0);
+        let mut later = report.clone();
+        later.events.insert(3, Event { at_ns: 18_100_000_000, kind: killed(2, 2) });
+        let anatomy = &dissect(&later, &Logs::new())[0];
+        assert!(!anatomy.majority_lost, "it was killed after the promotion");
+        report.events.insert(3, Event { at_ns: 4_000_000_001, kind: killed(2, 2) });
+        let anatomy = &dissect(&report, &Logs::new())[0];
+        assert!(anatomy.majority_lost && !anatomy.milestones.iter().any(Milestone::late));
+        assert!(anatomy.sentence.ends_with("; the masters that were left were no majority"), "{}", anatomy.sentence);
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub(super) fn sentence(anatomy: &Anatomy, watched_ms: f64) -> String {
     };
     let mut text = format!("{} from {cause} to the {end}: {}", seconds(total_ms), parts.join(", "));
     text.push_str(&elections(&anatomy.elections));
+    if anatomy.majority_lost {
+        text.push_str("; the masters that were left were no majority");
+    }
     text
 }
 

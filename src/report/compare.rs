@@ -417,7 +417,7 @@ mod tests {
         new.header.plan.config.insert("appendonly".to_owned(), Directive("no".to_owned()));
         new.header.plan.workload.clients = 9;
         new.header.host.cores = 4;
-        let comparison = compare(&[base.clone()], &[new]);
+        let comparison = compare(std::slice::from_ref(&base), &[new]);
         let pair = &comparison.pairs[0];
         assert_eq!(
             pair.differences,
@@ -471,7 +471,9 @@ mod tests {
             assert!(!comparison.worse(), "{what}");
         }
         let mut elsewhere = five(9000.0);
-        elsewhere.iter_mut().for_each(|run| run.header.host.cores = 64);
+        for run in &mut elsewhere {
+            run.header.host.cores = 64;
+        }
         let comparison = compare(&five(7000.0), &elsewhere);
         assert_eq!((comparison.regressed(), comparison.changed()), (false, true), "times of another machine");
     }

@@ -189,7 +189,7 @@ fn change(
     else {
         return found(if base.is_empty() { Change::Appeared } else { Change::Vanished });
     };
-    if base.iter().chain(&new).all(|value| *value == base[0]) && !sides.0.open && !sides.1.open {
+    if base.iter().chain(&new).all(|value| value.total_cmp(&base[0]).is_eq()) && !sides.0.open && !sides.1.open {
         return FigureChange { difference: Some(0.0), ..found(Change::Same) };
     }
     let p = mann_whitney(&base, &new);
@@ -198,10 +198,10 @@ fn change(
     };
     if kind == FigureKind::Safety {
         let change = match (base_max, new_max) {
-            (base, new) if base == 0.0 && new > 0.0 => Change::Worse,
-            (base, new) if base > 0.0 && new == 0.0 => Change::Better,
+            (base, new) if base <= 0.0 && new > 0.0 => Change::Worse,
+            (base, new) if base > 0.0 && new <= 0.0 => Change::Better,
             _ if p < SIGNIFICANCE => way(shift),
-            (base, new) if base == new => Change::Same,
+            (base, new) if base.total_cmp(&new).is_eq() => Change::Same,
             _ => Change::Undecided,
         };
         let because = (change == Change::Undecided).then(|| "it happened on both sides".to_owned());

@@ -326,6 +326,8 @@ suite      server     verdict    FAIL   motion     write  outage  outage  writes
 role-swap  redis:6.2  pass     6.71 s   7.36 s    7.42 s       0  7.49 s    4021     0
 
 pass  acked-writes (may-lose 0): 12 of 4021 acknowledged writes are lost
+      key-17 = 44, acknowledged at 7.412 s by node-1; 43 was read back
+      ... and 11 more
 
 report  reports/x
 seed    7
