@@ -503,6 +503,8 @@ impl Dissection<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::check::Verdict;
     use crate::history::Event;
@@ -695,5 +697,36 @@ mod tests {
         assert_eq!(dissect(&report, &Logs::new()), []);
         report.events.clear();
         assert_eq!(dissect(&report, &Logs::new()), [], "nothing is known of the nodes");
+    }
+
+    proptest! {
+        /// Whatever logs say, in whatever order, times are finite and follow the fault, and votes are for
+        /// the candidate that asked.
+        #[test]
+        fn no_logs_lead_it_astray(
+            lines in prop::collection::vec((1_u16..=6, 0_i64..40_000, 0_usize..9, 1_u16..=6, 0_u64..12), 0..60),
+        ) {
+            let text = |kind: usize, of: u16, number: u64| match kind {
+                0 => "Redis is starting oO0".to_owned(),
+                1 => "Connection with master lost.".to_owned(),
+                2 => format!("NODE {} () possibly failing.", id(of)),
+                3 => format!("FAIL message received from {} about {}", id(of), id(1)),
+                4 => format!("Start of election delayed for {number} milliseconds (rank #{number}, offset 1)."),
+                5 => format!("Starting a failover election for epoch {number}."),
+                6 => format!("Failover auth granted to {} for epoch {number}", id(of)),
+                7 => format!("Failover auth denied to {}: {number}", id(of)),
+                _ => "Failover election won: I'm the new master.".to_owned(),
+            };
+            let lines: Vec<_> = lines.into_iter().map(|(on, at, kind, of, n)| (on, at, text(kind, of, n))).collect();
+            let anatomy = &dissect(&report(), &logged(&lines))[0];
+            prop_assert!(!anatomy.sentence.is_empty());
+            for milestone in &anatomy.milestones {
+                prop_assert!(milestone.after_ms.is_finite() && milestone.after_ms >= 0.0, "{milestone:?}");
+            }
+            for election in &anatomy.elections {
+                prop_assert_eq!(election.candidate, NodeNo(4), "the only other node of the shard");
+                prop_assert!(election.began_ms <= 7360.0, "{election:?}");
+            }
+        }
     }
 }

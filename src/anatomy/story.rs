@@ -46,7 +46,7 @@ pub(super) fn sentence(anatomy: &Anatomy, watched_ms: f64) -> String {
 
 fn hindrance(anatomy: &Anatomy, fail: Option<f64>) -> String {
     let Some(fail_ms) = fail else {
-        return "no majority held it for failed".to_owned();
+        return "no majority was seen to hold it for failed".to_owned();
     };
     let known = format!("FAIL after {}", seconds(fail_ms));
     if !anatomy.blocked.is_empty() {
