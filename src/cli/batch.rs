@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use slotquake::anatomy;
 use slotquake::plan::Plan;
 use slotquake::report::{self, Report, Standing, Summary};
 use slotquake::run::{self, Options, RunError};
@@ -129,6 +130,8 @@ impl Job {
         let into = folder.clone();
         let judged = spawn_blocking(move || {
             let report = Report::new(&history);
+            let logs = anatomy::logs(&into, report.nodes());
+            let report = report.with_anatomy(&logs);
             report::write(&into, &report).map(|_| report)
         });
         let report = match judged.await {

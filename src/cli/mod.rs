@@ -37,7 +37,7 @@ use exit::{Exit, Trouble};
     after_long_help = "\
 Exit codes:
   0    every invariant holds
-  1    an invariant failed, or `compare` found a verdict that got worse
+  1    an invariant failed, or `compare` found a regression
   2    wrong usage, or a suite that cannot be run
   3    inconclusive: too little was observed to say, or everything was skipped
   70   the harness itself broke

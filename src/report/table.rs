@@ -9,6 +9,7 @@ use tabled::settings::peaker::Priority;
 use tabled::settings::style::HorizontalLine;
 use tabled::settings::{Alignment, Color, Padding, Style as Frame, Width};
 
+use super::anatomy_table::render_anatomy;
 use super::summary::{Figures, LongestOutage, Standing, Summary};
 use crate::check::{Judgement, Verdict};
 
@@ -35,6 +36,9 @@ pub fn render(runs: &[Summary], style: Style) -> String {
     let mut text = overview(runs, style);
     for run in runs {
         text.push_str(&details(run, style, style.verbose || runs.len() == 1));
+        if style.verbose && runs.len() == 1 {
+            text.push_str(&render_anatomy(&run.anatomy, style));
+        }
     }
     text.push_str(&skips(runs, style));
     text.push('\n');
