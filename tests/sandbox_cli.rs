@@ -342,7 +342,8 @@ fn a_signal_to_the_command_heals_reports_and_ends_with_130() {
     for stage in Stage::all() {
         for (signal, name) in [(Signal::SIGINT, "SIGINT"), (Signal::SIGTERM, "SIGTERM")] {
             let place = Places::take(1);
-            let mut running = stage.begin(&["cut"], &["--sandbox", "require", "--set", "steps[4].settle=60s", "--out", name]);
+            let mut running =
+                stage.begin(&["cut"], &["--sandbox", "require", "--set", "steps[4].settle=60s", "--out", name]);
             running.until_it_says("phase cut");
             sleep(Duration::from_millis(700));
             running.signal(signal);

@@ -127,7 +127,9 @@ mod tests {
 
     #[test]
     fn a_sample_is_even_and_not_too_large() {
-        for (count, most, expected) in [(0, 3, vec![]), (3, 3, vec![0, 1, 2]), (7, 3, vec![0, 3, 6]), (6, 4, vec![0, 2, 4])] {
+        for (count, most, expected) in
+            [(0, 3, vec![]), (3, 3, vec![0, 1, 2]), (7, 3, vec![0, 3, 6]), (6, 4, vec![0, 2, 4])]
+        {
             assert_eq!(sample(&(0..count).collect::<Vec<_>>(), most), expected);
         }
     }

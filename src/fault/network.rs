@@ -85,7 +85,9 @@ impl<B: Backend> NetworkInjector<B> {
     /// Imposes a fault on those whom it means now, and proves it.
     pub async fn inject(&mut self, wanted: &NetworkFault<'_>, now: &Snapshot) -> Result<(), StepProblem> {
         let network = self.network.clone().ok_or_else(|| {
-            StepProblem::Harness("there is no network whose links could be cut: the run is outside of the sandbox".to_owned())
+            StepProblem::Harness(
+                "there is no network whose links could be cut: the run is outside of the sandbox".to_owned(),
+            )
         })?;
         let nodes = self.control.backend().size();
         let split = wanted
@@ -149,7 +151,9 @@ impl<B: Backend> NetworkInjector<B> {
             let names: Vec<&str> = self.in_force.iter().map(|fault| fault.name.as_str()).collect();
             return Err(StepProblem::Suite(match names.as_slice() {
                 [] => format!("heal: {name}: no network fault is in force (hint: leave the step out)"),
-                names => format!("heal: no network fault `{name}` is in force (hint: `{}` or `all`)", names.join("`, `")),
+                names => {
+                    format!("heal: no network fault `{name}` is in force (hint: `{}` or `all`)", names.join("`, `"))
+                }
             }));
         }
         self.undo(&wanted, watch, links_within).await
@@ -208,7 +212,8 @@ impl<B: Backend> NetworkInjector<B> {
                 }
                 (_, ip) => ip,
             });
-            let no_address = || "nodes and clients have no addresses of their own here, so no link can be cut".to_owned();
+            let no_address =
+                || "nodes and clients have no addresses of their own here, so no link can be cut".to_owned();
             pairs.insert(from.zip(to).ok_or_else(no_address).map_err(StepProblem::Harness)?);
         }
         // Runs side by side share the network; each cluster has its own second octet.
@@ -336,7 +341,8 @@ impl<B: Backend> NetworkInjector<B> {
     /// What the newest fault has counted.
     async fn counts(&mut self) -> Result<Counts, StepProblem> {
         let fault = self.in_force.last_mut().expect("it was just imposed");
-        let guard = fault.guard.take().ok_or_else(|| StepProblem::Harness(format!("`{}` is not imposed", fault.name)))?;
+        let guard =
+            fault.guard.take().ok_or_else(|| StepProblem::Harness(format!("`{}` is not imposed", fault.name)))?;
         let (guard, counts) = blocking(move || {
             let counts = guard.counts();
             (guard, counts)
@@ -388,7 +394,9 @@ impl<B: Backend> NetworkInjector<B> {
     fn free_bus_links(&self, position: usize) -> Pairs<NodeNo> {
         let others: Vec<&InForce> = self.others(position).collect();
         let is_free = |(from, to): &(NodeNo, NodeNo)| {
-            !others.iter().any(|other| other.bus_links.contains(&(*from, *to)) || other.bus_links.contains(&(*to, *from)))
+            !others
+                .iter()
+                .any(|other| other.bus_links.contains(&(*from, *to)) || other.bus_links.contains(&(*to, *from)))
         };
         self.in_force[position].bus_links.iter().copied().filter(is_free).collect()
     }

@@ -116,7 +116,9 @@ impl Whole<'_> {
         for target in &targets.0 {
             let meant: Vec<Party> = match target {
                 Target::Clients(Clients::All) => clients().map(Party::Client).collect(),
-                Target::Clients(Clients::Half) => clients().take(usize::from(self.clients / 2)).map(Party::Client).collect(),
+                Target::Clients(Clients::Half) => {
+                    clients().take(usize::from(self.clients / 2)).map(Party::Client).collect()
+                }
                 Target::Clients(Clients::One(client)) => {
                     clients().filter(|each| each == client).map(Party::Client).collect()
                 }
@@ -158,7 +160,8 @@ impl Whole<'_> {
     /// The master of each shard, and its replicas.
     fn by_shard(&self) -> Result<Vec<(NodeNo, Vec<NodeNo>)>, String> {
         let shards = (0..usize::from(self.shards)).map(ShardNo::from_index);
-        let master = |shard| self.now.master(shard, self.shards).ok_or_else(|| format!("no node is known to own {shard}"));
+        let master =
+            |shard| self.now.master(shard, self.shards).ok_or_else(|| format!("no node is known to own {shard}"));
         shards.map(|shard| master(shard).map(|master| (master, self.now.replicas(master)))).collect()
     }
 
@@ -170,10 +173,12 @@ impl Whole<'_> {
         let (bridged, shards): (Vec<_>, Vec<_>) = shards.iter().partition(|(master, _)| Some(*master) == without);
         let (lower, upper) = shards.split_at(shards.len() / 2);
         let masters = |half: &[&(NodeNo, Vec<NodeNo>)]| half.iter().map(|shard| shard.0).collect::<Vec<_>>();
-        let replicas = |half: &[&(NodeNo, Vec<NodeNo>)]| half.iter().flat_map(|shard| shard.1.clone()).collect::<Vec<_>>();
+        let replicas =
+            |half: &[&(NodeNo, Vec<NodeNo>)]| half.iter().flat_map(|shard| shard.1.clone()).collect::<Vec<_>>();
         let mut nodes = [masters(lower), replicas(upper), masters(upper), replicas(lower), replicas(&bridged)].concat();
         // Whoever is nobody's replica at this moment stands last.
-        let rest = (0..self.nodes).map(NodeNo::from_index).filter(|node| !nodes.contains(node) && Some(*node) != without);
+        let rest =
+            (0..self.nodes).map(NodeNo::from_index).filter(|node| !nodes.contains(node) && Some(*node) != without);
         let rest: Vec<NodeNo> = rest.collect();
         nodes.extend(rest);
         nodes
@@ -314,6 +319,13 @@ mod tests {
         let ring = whole(&now, 3).shape(Shape::Ring).unwrap().pairs;
         let apart = [(1, 2), (2, 1), (5, 3), (3, 5), (6, 4), (4, 6)].map(|(from, to)| (node(from), node(to)));
         assert_eq!(ring, apart.into());
-        assert!(whole(&now, 3).shape(Shape::Bridge).unwrap().pairs.iter().all(|&(from, to)| from != node(1) && to != node(1)));
+        assert!(
+            whole(&now, 3)
+                .shape(Shape::Bridge)
+                .unwrap()
+                .pairs
+                .iter()
+                .all(|&(from, to)| from != node(1) && to != node(1))
+        );
     }
 }

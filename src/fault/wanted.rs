@@ -104,14 +104,23 @@ mod tests {
     #[test]
     fn a_fault_is_told_in_words() {
         for (step, expected) in [
-            (r#"{"partition":{"between":["node-1",["others","client-1"]],"one-way":true,"only":"bus"}}"#,
-             "between [node-1] and [others, client-1], one way, bus only"),
+            (
+                r#"{"partition":{"between":["node-1",["others","client-1"]],"one-way":true,"only":"bus"}}"#,
+                "between [node-1] and [others, client-1], one way, bus only",
+            ),
             (r#"{"partition":{"shape":"ring"}}"#, "as a ring"),
-            (r#"{"lossy":{"between":["minority","others"],"percent":"12.5%"}}"#, "between [minority] and [others], 12.5%"),
-            (r#"{"narrow":{"between":["node-1","node-4"],"rate":"20kB/s","only":"replication"}}"#,
-             "between [node-1] and [node-4], 20kB/s, replication only"),
-            (r#"{"refuse":{"between":["clients","masters"],"only":"clients"}}"#,
-             "between [clients] and [masters], clients only"),
+            (
+                r#"{"lossy":{"between":["minority","others"],"percent":"12.5%"}}"#,
+                "between [minority] and [others], 12.5%",
+            ),
+            (
+                r#"{"narrow":{"between":["node-1","node-4"],"rate":"20kB/s","only":"replication"}}"#,
+                "between [node-1] and [node-4], 20kB/s, replication only",
+            ),
+            (
+                r#"{"refuse":{"between":["clients","masters"],"only":"clients"}}"#,
+                "between [clients] and [masters], clients only",
+            ),
         ] {
             let step: Step = serde_json::from_str(step).unwrap();
             let told = match &step {

@@ -5,7 +5,9 @@ mod compare;
 mod compare_table;
 #[cfg(test)]
 mod fixture;
+pub mod html;
 mod json;
+mod narrate;
 mod store;
 mod summary;
 mod table;
@@ -17,7 +19,8 @@ use serde::{Deserialize, Serialize};
 pub use compare::{Comparison, FigureChange, InvariantChange, Pair, RunKey, compare};
 pub use compare_table::render_comparison;
 pub use json::document;
-pub use store::{ReportError, create_folder, folder_name, mark_latest, read, read_all, write};
+pub use narrate::{Narrator, seconds};
+pub use store::{ReportError, create_folder, folder_name, mark_latest, read, read_all, write, write_page};
 pub use summary::{Figures, LongestOutage, Recorded, Standing, Summary};
 pub use table::{Style, render, wrapped};
 

@@ -90,12 +90,21 @@ pub fn create_folder(out: &Path, suite: &str, server: &str, now: SystemTime) -> 
 
 /// Writes `report.json` into its folder: whole, or not at all.
 pub fn write(folder: &Path, report: &Report) -> Result<PathBuf, ReportError> {
-    let path = folder.join(FILE);
-    let unfinished = folder.join(format!(".{FILE}.{}", std::process::id()));
-    let text = serde_json::to_string_pretty(report).map_err(|error| io_error(&path)(error.into()))?;
+    let mut text = serde_json::to_string_pretty(report).map_err(|error| io_error(&folder.join(FILE))(error.into()))?;
+    text.push('\n');
+    write_whole(folder, FILE, &text)
+}
+
+/// Writes a page, `report.html` or `index.html`, into a folder: whole, or not at all.
+pub fn write_page(folder: &Path, name: &str, page: &str) -> Result<PathBuf, ReportError> {
+    write_whole(folder, name, page)
+}
+
+fn write_whole(folder: &Path, name: &str, text: &str) -> Result<PathBuf, ReportError> {
+    let path = folder.join(name);
+    let unfinished = folder.join(format!(".{name}.{}", std::process::id()));
     let written = fs::File::create(&unfinished).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
-        file.write_all(b"\n")?;
         file.sync_all()
     });
     if let Err(error) = written.and_then(|()| fs::rename(&unfinished, &path)) {

@@ -84,16 +84,19 @@ impl<B: Backend> Run<B> {
             Step::Narrow(step) => self.network_fault(&NetworkFault::narrow(step), progress).await,
             Step::Refuse(step) => self.network_fault(&NetworkFault::refuse(step), progress).await,
             Step::Slow(_) => Err(StepProblem::Harness("packets cannot be delayed here".to_owned())),
-            Step::Heal(name) => {
-                self.links.heal(name, &self.watch, bus_links_back(progress.rules.node_timeout)).await
-            }
+            Step::Heal(name) => self.links.heal(name, &self.watch, bus_links_back(progress.rules.node_timeout)).await,
             Step::Command(command) => self.command(number, command, progress).await,
             Step::Await(wait) => self.wait(number, wait, progress).await,
             Step::Expect(expect) => self.expect(number, expect).await,
         }
     }
 
-    async fn fault(&mut self, kind: ProcessFault, targets: &Targets, progress: &mut Progress) -> Result<(), StepProblem> {
+    async fn fault(
+        &mut self,
+        kind: ProcessFault,
+        targets: &Targets,
+        progress: &mut Progress,
+    ) -> Result<(), StepProblem> {
         progress.masters = self.masters();
         self.processes.inject(kind, targets, &self.watch.snapshot()).await
     }

@@ -155,8 +155,7 @@ impl Client {
     /// is served only when that many replicas have it.
     pub async fn write(&self, slot: u16, command: &Cmd) -> Reply {
         let role = if self.shared.settings.wait.is_some() { Use::MasterAndWait } else { Use::Master };
-        let candidates: Vec<(NodeNo, Use)> =
-            self.shared.owner(slot).into_iter().map(|master| (master, role)).collect();
+        let candidates: Vec<(NodeNo, Use)> = self.shared.owner(slot).into_iter().map(|master| (master, role)).collect();
         self.shared.execute(slot, command, &candidates).await
     }
 
@@ -333,8 +332,9 @@ impl Shared {
     async fn connect(&self, node: NodeNo, role: Use, until: Instant) -> Result<Link, String> {
         let within = self.settings.connect_timeout.0.min(until.saturating_duration_since(Instant::now()));
         let deadline = Instant::now() + within;
-        let mut link =
-            Link::connect_as(self.addrs[node.index()], &self.caller, within).await.map_err(|error| error.to_string())?;
+        let mut link = Link::connect_as(self.addrs[node.index()], &self.caller, within)
+            .await
+            .map_err(|error| error.to_string())?;
         if role == Use::Replica {
             let answer = link.send(&command(&["READONLY"]), deadline).await;
             answer.map_err(|error| format!("{node} did not accept READONLY: {error}"))?;

@@ -67,7 +67,8 @@ impl Workload {
     /// the backend has one for it.
     pub fn new<B: Backend>(plan: &Plan, backend: &B, journal: &Arc<Journal>) -> Self {
         let settings = &plan.workload;
-        let addrs: Vec<SocketAddr> = (0..backend.size()).map(NodeNo::from_index).map(|node| backend.addr(node)).collect();
+        let addrs: Vec<SocketAddr> =
+            (0..backend.size()).map(NodeNo::from_index).map(|node| backend.addr(node)).collect();
         let clients = (0..settings.clients)
             .map(|number| {
                 let own = (0..settings.keys).filter(|key| key % u32::from(settings.clients) == u32::from(number));

@@ -220,8 +220,7 @@ pub fn left_behind(pid: u32, reports: &Path) -> Vec<String> {
     // A test's own path may lead through a link; the kernel's paths do not.
     let reports = reports.canonicalize().unwrap_or_else(|_| reports.to_owned());
     let processes = processes(pid, &reports).into_iter();
-    let mut left: Vec<String> =
-        processes.map(|(process, command)| format!("process {process}: {command}")).collect();
+    let mut left: Vec<String> = processes.map(|(process, command)| format!("process {process}: {command}")).collect();
     let mark = format!("slotquake-run-{pid}-");
     for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(&mark) {
