@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::analysis::{Disturbance, Ownership, Window, disturbances, history_end_ns};
+use crate::analysis::{Disturbance, Ownership, Window, disturbances, history_end_ns, steps_window};
 use crate::cluster::topology::{Health, Role, View};
 use crate::history::{EventKind, FaultKind, History};
 use crate::units::{NodeNo, ShardNo};
@@ -33,7 +33,7 @@ pub struct State {
     pub role: Option<NodeRole>,
     /// What a fault did to it.
     pub trouble: Trouble,
-    /// Whether it answered the harness.
+    /// Whether it did not answer the harness, though its process ran.
     pub silent: bool,
     /// The worst that other nodes held it for. Nodes that a fault cuts off or stops are not asked, as
     /// long as there are others.
@@ -237,13 +237,10 @@ impl<'a> Now<'a> {
         }
         let health = asked.iter().copied().max().unwrap_or(Health::Ok);
         let flagged_by = if health == Health::Ok { 0 } else { asked.iter().filter(|each| **each == health).count() };
-        State {
-            role: self.roles.get(&node).copied(),
-            trouble: self.trouble(node, at_ns),
-            silent: self.opinions.get(&node).is_some_and(Option::is_none),
-            health,
-            flagged_by,
-        }
+        let trouble = self.trouble(node, at_ns);
+        // Of what is down or frozen nobody expects an answer.
+        let silent = trouble < Trouble::Paused && self.opinions.get(&node).is_some_and(Option::is_none);
+        State { role: self.roles.get(&node).copied(), trouble, silent, health, flagged_by }
     }
 }
 
@@ -303,8 +300,10 @@ fn booted_ns(history: &History) -> u64 {
     booted.map_or(0, |event| event.at_ns)
 }
 
-/// What the picture spans: from when the cluster was ready to the end of the history.
+/// What the picture spans: from the suite's first phase, so that the loading of keys does not dwarf the
+/// rest, to the end of the history; of a run that never got so far, all of it.
 pub fn picture_window(history: &History) -> Window {
     let to_ns = history_end_ns(history);
-    Window { from_ns: booted_ns(history).min(to_ns), to_ns }
+    let from_ns = steps_window(history).map_or_else(|| booted_ns(history), |steps| steps.from_ns);
+    Window { from_ns: from_ns.min(to_ns), to_ns }
 }

@@ -144,7 +144,11 @@ fn story(report: &Report) -> Vec<String> {
     writes.push_str(&match ledger.lost {
         0 if ledger.keys_unread == 0 && ledger.undecided == 0 => ", none of them lost".to_owned(),
         0 => ", none of them known to be lost".to_owned(),
-        lost => format!(", {} lost", count(lost)),
+        lost => {
+            let by = ledger.lost_by_cause.iter().map(|(cause, number)| format!("{cause} {}", count(*number)));
+            let by = by.collect::<Vec<_>>().join(", ");
+            if by.is_empty() { format!(", {} lost", count(lost)) } else { format!(", {} lost ({by})", count(lost)) }
+        }
     });
     if ledger.undecided > 0 {
         writes.push_str(&format!(", {} undecided", count(ledger.undecided)));

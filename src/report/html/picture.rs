@@ -286,35 +286,49 @@ fn mark_row(marks: &[Mark], grid: &Grid) -> Option<Row> {
     (!shapes.is_empty()).then_some(Row { class: "lane marks", series: -1, shapes, ..row })
 }
 
+/// One rectangle as long as role and trouble stay the same, and strips at its foot for what others
+/// held the node for: a flat one for fail?, a tall one for fail.
 fn lane_row(lane: &Lane, history: &History, grid: &Grid) -> Row {
+    let stretches = thinned(&lane.stretches, grid);
     let mut shapes = Vec::new();
-    for stretch in thinned(&lane.stretches, grid) {
-        let (x, w) = place(stretch.window, grid);
-        let (from, to) = (at(stretch.window.from_ns), at(stretch.window.to_ns));
-        let title = format!("{}: {}, {from} to {to}", lane.node, in_words(&stretch.state));
-        let part = |y_px, h: &str, class: &str, text| Shape {
-            x: x.clone(),
-            w: w.clone(),
-            y_px,
-            h: h.to_owned(),
-            class: class.to_owned(),
-            title: title.clone(),
-            text,
-            ..Shape::default()
+    for alike in stretches.chunk_by(|a, b| short(&a.state) == short(&b.state)) {
+        let [first, .., last] = alike else {
+            let [only] = alike else { continue };
+            shapes.extend(base(lane, only, only.window, grid));
+            continue;
         };
-        shapes.push(part(0, "24", class(&stretch.state), short(&stretch.state)));
-        if stretch.state.trouble == Trouble::CutOff {
-            shapes.push(part(0, "24", "cut", String::new()));
-        }
-        match stretch.state.health {
-            Health::Ok => {}
-            Health::Pfail => shapes.push(part(19, "5", "pfail", String::new())),
-            Health::Fail => shapes.push(part(19, "5", "failed", String::new())),
-        }
+        let window = Window { from_ns: first.window.from_ns, to_ns: last.window.to_ns };
+        let unflagged = State { health: Health::Ok, flagged_by: 0, ..first.state.clone() };
+        shapes.extend(base(lane, &Stretch { window, state: unflagged }, window, grid));
+    }
+    for stretch in &stretches {
+        let (y_px, h, class) = match stretch.state.health {
+            Health::Ok => continue,
+            Health::Pfail => (20, "4", "pfail"),
+            Health::Fail => (17, "7", "failed"),
+        };
+        shapes.push(lane_shape(lane, stretch, (y_px, h), class, String::new(), grid));
     }
     let planned = history.header.plan.nodes.iter().find(|planned| planned.node == lane.node);
     let note = planned.map_or_else(String::new, |planned| planned.shard.to_string());
     Row { label: lane.node.to_string(), note, height_px: 24, class: "lane", series: -1, shapes, ..Row::default() }
+}
+
+fn base(lane: &Lane, stretch: &Stretch, window: Window, grid: &Grid) -> Vec<Shape> {
+    let stretch = Stretch { window, ..stretch.clone() };
+    let mut shapes = vec![lane_shape(lane, &stretch, (0, "24"), class(&stretch.state), short(&stretch.state), grid)];
+    if stretch.state.trouble == Trouble::CutOff {
+        // Below the text, so that it can be read.
+        shapes.push(lane_shape(lane, &stretch, (0, "5"), "cut", String::new(), grid));
+    }
+    shapes
+}
+
+fn lane_shape(lane: &Lane, stretch: &Stretch, (y_px, h): (u32, &str), class: &str, text: String, grid: &Grid) -> Shape {
+    let (x, w) = place(stretch.window, grid);
+    let (from, to) = (at(stretch.window.from_ns), at(stretch.window.to_ns));
+    let title = format!("{}: {}, {from} to {to}", lane.node, in_words(&stretch.state));
+    Shape { x, w, y_px, h: h.to_owned(), class: class.to_owned(), title, text, ..Shape::default() }
 }
 
 /// The stretches that can be seen, where there are too many to draw.
@@ -365,6 +379,7 @@ pub fn in_words(state: &State) -> String {
     text
 }
 
+/// What is written in a lane.
 fn short(state: &State) -> String {
     let role = match state.role {
         Some(NodeRole::Master) => "master".to_owned(),
@@ -373,17 +388,13 @@ fn short(state: &State) -> String {
         Some(NodeRole::Replica(None)) => "replica".to_owned(),
         None => "?".to_owned(),
     };
-    let flag = match state.health {
-        Health::Ok => "",
-        Health::Pfail => " · fail?",
-        Health::Fail => " · fail",
-    };
     match state.trouble {
-        Trouble::Down => format!("down{flag}"),
-        Trouble::Paused => format!("paused{flag}"),
-        Trouble::CutOff => format!("cut off · {role}{flag}"),
-        Trouble::None | Trouble::Hindered if state.silent => format!("silent{flag}"),
-        Trouble::None | Trouble::Hindered => format!("{role}{flag}"),
+        Trouble::Down => "down".to_owned(),
+        Trouble::Paused => "paused".to_owned(),
+        Trouble::CutOff => format!("cut off · {role}"),
+        Trouble::None | Trouble::Hindered if state.silent => "silent".to_owned(),
+        Trouble::Hindered => format!("{role} · hindered"),
+        Trouble::None => role,
     }
 }
 
@@ -446,20 +457,21 @@ fn rate(number: u64, grid: &Grid) -> String {
     format!("{}/s", count((number as f64 / grid.width_s()).round() as u64))
 }
 
+/// A band over the whole height for an outage that can be seen, a mark at the top for one that is
+/// narrower: hundreds of single refusals are no wall.
 fn bands(series: &OpSeries, outages: &[Outage], grid: &Grid) -> Vec<Shape> {
     let of_it = outages.iter().filter(|outage| outage.shard == series.shard && outage.of == series.kind);
-    of_it
+    let mut all: Vec<&Outage> = of_it.collect();
+    all.sort_by_key(|outage| std::cmp::Reverse(outage.to_ns.saturating_sub(outage.from_ns)));
+    all.into_iter()
         .take(MOST_SHAPES)
         .map(|outage| {
-            let (x, w) = place(Window { from_ns: outage.from_ns, to_ns: outage.to_ns }, grid);
-            Shape {
-                x,
-                w,
-                h: "100%".to_owned(),
-                class: "outage".to_owned(),
-                title: outage_words(outage),
-                ..Shape::default()
-            }
+            let window = Window { from_ns: outage.from_ns, to_ns: outage.to_ns };
+            let (x, w) = place(window, grid);
+            let is_wide = grid.part(window.to_ns) - grid.part(window.from_ns) > 0.008;
+            let (h, class) = if is_wide { ("100%", "outage") } else { ("4", "blip") };
+            let (h, class) = (h.to_owned(), class.to_owned());
+            Shape { x, w, h, class, title: outage_words(outage), ..Shape::default() }
         })
         .collect()
 }

@@ -11,6 +11,8 @@ pub fn length(ms: f64) -> String {
     let size = ms.abs();
     if !size.is_finite() {
         "-".to_owned()
+    } else if size == 0.0 {
+        "0 ms".to_owned()
     } else if size < 10.0 {
         format!("{} ms", fixed(ms, 2))
     } else if size < 1000.0 {
@@ -78,6 +80,7 @@ mod tests {
     #[test]
     fn whatever_the_number_its_words_stay_short() {
         for (text, expected) in [
+            (length(0.0), "0 ms"),
             (length(0.4215), "0.42 ms"),
             (length(850.4), "850 ms"),
             (length(7412.0), "7.412 s"),
