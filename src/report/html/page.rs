@@ -126,15 +126,20 @@ fn headline(report: &Report) -> String {
 
 /// The run in a few sentences: what did not hold, what befell the masters, what became of the writes.
 fn story(report: &Report) -> Vec<String> {
-    let mut story: Vec<String> = report
-        .invariants
+    const MOST: usize = 4;
+    let mut unheld: Vec<&Judgement> = report.invariants.iter().filter(|each| each.verdict != Verdict::Pass).collect();
+    unheld.sort_by_key(|judgement| std::cmp::Reverse(judgement.verdict));
+    let mut story: Vec<String> = unheld
         .iter()
-        .filter(|judgement| judgement.verdict != Verdict::Pass)
+        .take(MOST)
         .map(|judgement| {
             let name = invariant_name(&judgement.invariant, &judgement.settings);
             format!("{name}: {}.", judgement.seen)
         })
         .collect();
+    if unheld.len() > MOST {
+        story.push(format!("{} more are below.", unheld.len() - MOST));
+    }
     story.extend(report.failovers.iter().take(6).map(told));
     if report.failovers.len() > 6 {
         story.push(format!("{} more failovers are in the table below.", report.failovers.len() - 6));

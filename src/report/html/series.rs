@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::analysis::{Window, op_shard};
 use crate::history::{EventKind, History, Outcome};
+use crate::slot::SLOTS;
 use crate::suite::OpKind;
 use crate::units::{NodeNo, ShardNo};
 
@@ -124,6 +125,10 @@ pub fn op_series(history: &History, grid: &Grid) -> Vec<OpSeries> {
         failed: u64,
         unknown: u64,
         latencies_ns: Vec<u64>,
+    }
+    if !(1..=SLOTS).contains(&history.header.plan.shards()) {
+        // Of no cluster that there could be: no key belongs anywhere.
+        return Vec::new();
     }
     let mut shards: HashMap<u32, ShardNo> = HashMap::new();
     let mut cells: BTreeMap<(ShardNo, bool), Vec<Cell>> = BTreeMap::new();
