@@ -1,5 +1,6 @@
 //! The page over several runs: the matrix of suites and servers, and the table of runs. Pure.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use askama::Template;
@@ -153,7 +154,7 @@ fn link(run: &Summary, out: &Path) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
             link.push(char::from(byte));
         } else {
-            link.push_str(&format!("%{byte:02X}"));
+            let _ = write!(link, "%{byte:02X}");
         }
     }
     link + "/report.html"

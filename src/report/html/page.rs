@@ -1,5 +1,7 @@
 //! What the template of a report's page fills in. Pure.
 
+use std::fmt::Write;
+
 use askama::Template;
 
 use super::lanes;
@@ -115,6 +117,7 @@ fn headline(report: &Report) -> String {
     let with = |verdict| report.invariants.iter().filter(|judgement| judgement.verdict == verdict).count();
     let (failed, open) = (with(Verdict::Fail), with(Verdict::Inconclusive));
     match report.verdict {
+        Verdict::Pass if all == 1 => "Passed: the invariant holds".to_owned(),
         Verdict::Pass => format!("Passed: all {all} invariants hold"),
         Verdict::Fail if open > 0 => {
             format!("Failed: {failed} of {all} invariants do not hold, and {open} could not be decided")
@@ -146,7 +149,7 @@ fn story(report: &Report) -> Vec<String> {
     }
     let ledger = &report.ledger;
     let mut writes = format!("{} acknowledged", counted(ledger.acknowledged, "write"));
-    writes.push_str(&match ledger.lost {
+    let lost = match ledger.lost {
         0 if ledger.keys_unread == 0 && ledger.undecided == 0 => ", none of them lost".to_owned(),
         0 => ", none of them known to be lost".to_owned(),
         lost => {
@@ -154,12 +157,13 @@ fn story(report: &Report) -> Vec<String> {
             let by = by.collect::<Vec<_>>().join(", ");
             if by.is_empty() { format!(", {} lost", count(lost)) } else { format!(", {} lost ({by})", count(lost)) }
         }
-    });
+    };
+    writes.push_str(&lost);
     if ledger.undecided > 0 {
-        writes.push_str(&format!(", {} undecided", count(ledger.undecided)));
+        let _ = write!(writes, ", {} undecided", count(ledger.undecided));
     }
     if ledger.keys_unread > 0 {
-        writes.push_str(&format!(", {} not read back", counted(ledger.keys_unread, "key")));
+        let _ = write!(writes, ", {} not read back", counted(ledger.keys_unread, "key"));
     }
     story.push(format!("{writes}."));
     story

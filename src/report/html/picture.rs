@@ -66,8 +66,8 @@ pub struct Row {
     pub height_px: u32,
     /// How it looks.
     pub class: &'static str,
-    /// Its series in [`Picture::data`], or -1.
-    pub series: i64,
+    /// Its series in [`Picture::data`].
+    pub series: Option<usize>,
     /// Behind the lines.
     pub shapes: Vec<Shape>,
     /// Lines and areas, in units of buckets across and thousandths of the height down.
@@ -203,14 +203,7 @@ fn phase_row(phases: &[PhaseSpan], grid: &Grid) -> Row {
             ..Shape::default()
         }
     });
-    Row {
-        label: "phases".to_owned(),
-        height_px: 22,
-        class: "lane",
-        series: -1,
-        shapes: shapes.collect(),
-        ..Row::default()
-    }
+    Row { label: "phases".to_owned(), height_px: 22, class: "lane", shapes: shapes.collect(), ..Row::default() }
 }
 
 fn fault_row(faults: &[FaultSpan], grid: &Grid) -> Option<Row> {
@@ -240,7 +233,7 @@ fn fault_row(faults: &[FaultSpan], grid: &Grid) -> Option<Row> {
         });
     }
     let height_px = tracks.len() as u32 * TRACK_PX;
-    let row = Row { label: "faults".to_owned(), height_px, class: "lane", series: -1, shapes, ..Row::default() };
+    let row = Row { label: "faults".to_owned(), height_px, class: "lane", shapes, ..Row::default() };
     (height_px > 0).then_some(row)
 }
 
@@ -283,7 +276,7 @@ fn mark_row(marks: &[Mark], grid: &Grid) -> Option<Row> {
         });
     }
     let row = Row { label: "promotions".to_owned(), note: "and epochs".to_owned(), height_px: 36, ..Row::default() };
-    (!shapes.is_empty()).then_some(Row { class: "lane marks", series: -1, shapes, ..row })
+    (!shapes.is_empty()).then_some(Row { class: "lane marks", shapes, ..row })
 }
 
 /// One rectangle as long as role and trouble stay the same, and strips at its foot for what others
@@ -311,7 +304,7 @@ fn lane_row(lane: &Lane, history: &History, grid: &Grid) -> Row {
     }
     let planned = history.header.plan.nodes.iter().find(|planned| planned.node == lane.node);
     let note = planned.map_or_else(String::new, |planned| planned.shard.to_string());
-    Row { label: lane.node.to_string(), note, height_px: 24, class: "lane", series: -1, shapes, ..Row::default() }
+    Row { label: lane.node.to_string(), note, height_px: 24, class: "lane", shapes, ..Row::default() }
 }
 
 fn base(lane: &Lane, stretch: &Stretch, window: Window, grid: &Grid) -> Vec<Shape> {
@@ -425,7 +418,7 @@ fn op_rows(all: &[OpSeries], outages: &[Outage], grid: &Grid) -> Vec<Row> {
             OpKind::Writes => ("writes", "chart writes", "chart writes latency"),
         };
         let row =
-            Row { series: index as i64, shapes: bands(series, outages, grid), units: grid.count, ..Row::default() };
+            Row { series: Some(index), shapes: bands(series, outages, grid), units: grid.count, ..Row::default() };
         rows.push(Row {
             heading,
             label: format!("{kind}/s"),
@@ -445,7 +438,7 @@ fn op_rows(all: &[OpSeries], outages: &[Outage], grid: &Grid) -> Vec<Row> {
             paths,
             scale,
             shapes: bands(series, outages, grid),
-            series: index as i64,
+            series: Some(index),
             units: grid.count,
             ..Row::default()
         });
@@ -492,7 +485,8 @@ pub fn outage_words(outage: &Outage) -> String {
 
 /// Acknowledged below, refused above it, unknown on top.
 fn throughput(buckets: &[Bucket], most: u64) -> Vec<Path> {
-    let heights: [(&str, fn(&Bucket) -> u64); 3] = [
+    type Height = fn(&Bucket) -> u64;
+    let heights: [(&str, Height); 3] = [
         ("unknown", |bucket| bucket.ok + bucket.failed + bucket.unknown),
         ("refused", |bucket| bucket.ok + bucket.failed),
         ("ok", |bucket| bucket.ok),
@@ -583,7 +577,6 @@ fn lag_row(all: &[LagSeries], grid: &Grid) -> Option<Row> {
         note: "one line a replica".to_owned(),
         height_px: 46,
         class: "chart lags",
-        series: -1,
         paths: paths.collect(),
         units: grid.count,
         scale: vec![Scale { y: "0".to_owned(), label: bytes(most) }],

@@ -23,20 +23,16 @@ pub struct Reproduce {
 pub fn reproduce(plan: &Plan) -> Reproduce {
     let suite = suite_of(plan);
     let options = format!("--server {} --seed {}", quoted(&plan.server), plan.seed);
-    match overrides(plan) {
-        Some(sets) => {
-            let mut command = format!("slotquake run {} {options}", quoted(&plan.name));
-            for set in sets {
-                command.push_str(" --set ");
-                command.push_str(&quoted(&set));
-            }
-            Reproduce { command, built_in: true, suite }
-        }
-        None => {
-            let file = format!("./{}.yaml", plan.name);
-            Reproduce { command: format!("slotquake run {} {options}", quoted(&file)), built_in: false, suite }
-        }
+    let Some(sets) = overrides(plan) else {
+        let file = format!("./{}.yaml", plan.name);
+        return Reproduce { command: format!("slotquake run {} {options}", quoted(&file)), built_in: false, suite };
+    };
+    let mut command = format!("slotquake run {} {options}", quoted(&plan.name));
+    for set in sets {
+        command.push_str(" --set ");
+        command.push_str(&quoted(&set));
     }
+    Reproduce { command, built_in: true, suite }
 }
 
 /// What must be set of the shipped suite of that name to get the plan; None where that is impossible.

@@ -96,6 +96,7 @@ pub struct Bucket {
 }
 
 /// Latencies in milliseconds.
+#[allow(clippy::struct_field_names, reason = "units stand last in names")]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Latency {
     /// Median.
