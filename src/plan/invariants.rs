@@ -39,7 +39,8 @@ impl Looked<'_> {
     fn invariant(&mut self, at: &str, invariant: &Invariant) {
         match invariant {
             Invariant::SlotCoverage(coverage) => self.moment(&format!("{at}.slot-coverage.at"), &coverage.at),
-            Invariant::Agreement(_) => {}
+            // Whatever the suite, there is something to see.
+            Invariant::Agreement(_) | Invariant::Epochs(_) => {}
             Invariant::Role(role) => {
                 let at = format!("{at}.role");
                 self.note(&format!("{at}.node"), self.shape.refuse_one(&role.node));
@@ -88,7 +89,6 @@ impl Looked<'_> {
                 let message = "no step cuts the cluster bus, so no master is cut off (hint: `partition`)";
                 self.needs_step(&at, cuts, message);
             }
-            Invariant::Epochs(_) => {}
             Invariant::Convergence(_) => {
                 let message = "no step touches the network, so there is nothing to heal (hint: `agreement`)";
                 self.needs_step(&format!("{at}.convergence"), Step::needs_network_faults, message);

@@ -48,14 +48,13 @@ impl Population<'_> {
     fn refuse(&self, target: &Target) -> Option<String> {
         let last = self.clients;
         match target {
-            Target::Others => None,
             Target::Clients(Clients::One(client)) if client.0 > last => {
                 Some(format!("{client} does not exist (the workload has client-1 to client-{last})"))
             }
             Target::Clients(Clients::Half) if last < 2 => {
                 Some(format!("`{target}` is nobody: the workload has {last} client"))
             }
-            Target::Clients(_) => None,
+            Target::Clients(_) | Target::Others => None,
             _ => self.shape.refuse(target),
         }
     }
@@ -210,13 +209,12 @@ impl Roles<'_> {
             Target::Group(group) => {
                 let in_minority = self.shard.0 <= (self.shape.masters - 1) / 2;
                 match group {
-                    Group::All => self.nodes().collect(),
                     Group::Masters => vec![self.master],
                     Group::Replicas => replicas(),
                     Group::Minority if in_minority => vec![self.master],
                     Group::Minority => Vec::new(),
                     Group::Majority if in_minority => replicas(),
-                    Group::Majority => self.nodes().collect(),
+                    Group::All | Group::Majority => self.nodes().collect(),
                 }
             }
         }

@@ -12,10 +12,15 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
     let mut faults = Faults::default();
     for (index, step) in suite.steps.iter().enumerate() {
         match step {
-            Step::Phase(_) | Step::Settle(_) => {}
-            // These are `network`'s.
-            Step::Partition(_) | Step::Lossy(_) | Step::Narrow(_) | Step::Refuse(_) | Step::Slow(_) | Step::Heal(_) => {
-            }
+            // Those of the network are looked at by `network`.
+            Step::Phase(_)
+            | Step::Settle(_)
+            | Step::Partition(_)
+            | Step::Lossy(_)
+            | Step::Narrow(_)
+            | Step::Refuse(_)
+            | Step::Slow(_)
+            | Step::Heal(_) => {}
             Step::Stop(targets)
             | Step::Kill(targets)
             | Step::Start(targets)
