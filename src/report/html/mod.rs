@@ -21,12 +21,11 @@ pub use index::index;
 /// tables but no throughput, latency or lag. Pure.
 pub fn page(report: &Report, history: Option<&History>) -> String {
     let from_report;
-    let history = match history {
-        Some(history) => history,
-        None => {
-            from_report = without_operations(report);
-            &from_report
-        }
+    let history = if let Some(history) = history {
+        history
+    } else {
+        from_report = without_operations(report);
+        &from_report
     };
     page::Page::new(report, history).render().expect("the template only writes into memory")
 }

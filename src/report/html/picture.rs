@@ -312,7 +312,7 @@ fn base(lane: &Lane, stretch: &Stretch, window: Window, grid: &Grid) -> Vec<Shap
     let mut shapes = vec![lane_shape(lane, &stretch, (0, "24"), class(&stretch.state), short(&stretch.state), grid)];
     if stretch.state.trouble == Trouble::CutOff {
         // Below the text, so that it can be read.
-        shapes.push(lane_shape(lane, &stretch, (0, "5"), "cut", String::new(), grid));
+        shapes.push(lane_shape(lane, &stretch, (0, "6"), "cut", String::new(), grid));
     }
     shapes
 }
