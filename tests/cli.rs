@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const SUBCOMMANDS: [&str; 8] = ["list", "run", "plan", "check", "compare", "schema", "doctor", "completions"];
+const SUBCOMMANDS: [&str; 9] = ["list", "run", "plan", "check", "compare", "report", "schema", "doctor", "completions"];
 
 struct Done {
     code: Option<i32>,
@@ -215,6 +215,30 @@ fn compare_exits_with_1_when_a_verdict_got_worse_or_writes_are_lost_that_were_no
         let document: Value = serde_json::from_str(&done.out).expect("JSON");
         assert_eq!(document["exit_code"], json!(code));
         assert_eq!(document.pointer("/comparison/pairs/0/new_verdict"), Some(&json!(new)));
+    }
+}
+
+#[test]
+fn report_writes_a_page_for_each_run_and_an_index_over_them() {
+    let folder = empty();
+    write_report(folder.path(), "runs/one", &report("pass", 0));
+    write_report(folder.path(), "runs/two", &report("fail", 12));
+    fs::create_dir_all(folder.path().join("runs/bad")).expect("a folder");
+    fs::write(folder.path().join("runs/bad/report.json"), "{").expect("written");
+    let done = slotquake(folder.path(), &["report", "runs"]);
+    assert_eq!((done.code, done.out.lines().count()), (Some(0), 3), "{}{}", done.out, done.err);
+    assert!(done.err.contains("left out: ") && done.err.contains("is truncated"), "{}", done.err);
+    let page = |name: &str| fs::read_to_string(folder.path().join(name)).expect("a page");
+    assert!(page("runs/one/report.html").contains("<h1>Passed: the invariant holds</h1>"));
+    assert!(page("runs/two/report.html").contains("<h1>Failed: 1 of 1 invariants do not hold</h1>"));
+    assert!(page("runs/index.html").contains("href=\"./two/report.html\""));
+
+    let one = slotquake(folder.path(), &["report", "runs/one/report.json"]);
+    assert_eq!((one.code, one.out.as_str()), (Some(0), "runs/one/report.html\n"), "{}", one.err);
+    for (name, why) in [("runs/bad", "is truncated"), ("nothing", "No such file"), (".", "holds no report.json")] {
+        let done = slotquake(folder.path(), &["report", name]);
+        assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{name}");
+        assert!(done.err.contains(why), "{name}: {}", done.err);
     }
 }
 

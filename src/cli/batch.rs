@@ -132,10 +132,10 @@ impl Job {
             let report = Report::new(&history);
             let logs = anatomy::logs(&into, report.nodes());
             let report = report.with_anatomy(&logs);
-            report::write(&into, &report).map(|_| report)
+            report::write(&into, &report).map(|_| (report, history))
         });
-        let report = match judged.await {
-            Ok(Ok(report)) => report,
+        let (report, history) = match judged.await {
+            Ok(Ok(judged)) => judged,
             Ok(Err(error)) => {
                 return self.without_report(Standing::Error(error.to_string()), Some(&folder), Exit::Harness);
             }
@@ -148,10 +148,20 @@ impl Job {
                 return self.without_report(Standing::Error(message), Some(&folder), Exit::Harness);
             }
         };
+        let done = (Summary::new(&report, &folder), Exit::of(&report));
+        // The verdict stands whatever becomes of the page.
+        let into = folder.clone();
+        let drawn = spawn_blocking(move || {
+            let page = report::html::page(&report, Some(&history));
+            report::write_page(&into, "report.html", &page).map_err(|error| error.to_string())
+        });
+        if let Err(why) = drawn.await.unwrap_or_else(|error| Err(panic_text(error))) {
+            teller.line(format!("report.html could not be written: {why}"));
+        }
         if let Err(error) = report::mark_latest(out, &folder) {
             teller.line(format!("the link to the latest report could not be set: {error}"));
         }
-        (Summary::new(&report, &folder), Exit::of(&report))
+        done
     }
 
     fn without_history(&self, error: &RunError, folder: &Path, stop: &Stop) -> Done {

@@ -9,10 +9,10 @@ mod doctor;
 mod exit;
 mod ground;
 mod list;
-mod narrate;
 mod plan;
 mod prepare;
 mod progress;
+mod report;
 mod run;
 mod schema;
 mod screen;
@@ -58,6 +58,7 @@ enum Command {
     Plan(plan::Args),
     Check(check::Args),
     Compare(compare::Args),
+    Report(report::Args),
     Schema(schema::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -98,6 +99,7 @@ fn dispatch(command: &Command) -> Result<Exit, Trouble> {
         Command::Plan(args) => plan::main(args),
         Command::Check(args) => check::main(args),
         Command::Compare(args) => compare::main(args),
+        Command::Report(args) => report::main(args),
         Command::Schema(args) => schema::main(args),
         Command::Doctor(args) => doctor::main(args),
         Command::Completions(args) => completions::main(args),

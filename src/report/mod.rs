@@ -6,8 +6,10 @@ mod compare;
 mod compare_table;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod html;
 mod json;
 mod measure;
+mod narrate;
 pub mod statistics;
 mod store;
 mod summary;
@@ -21,7 +23,8 @@ pub use compare::{Comparison, InvariantChange, Pair, RunKey, compare};
 pub use compare_table::{render_comparison, render_comparison_markdown};
 pub use json::document;
 pub use measure::{Change, FigureChange, FigureKind, Side};
-pub use store::{ReportError, create_folder, folder_name, mark_latest, read, read_all, write};
+pub use narrate::{Narrator, seconds};
+pub use store::{ReportError, create_folder, folder_name, mark_latest, read, read_all, write, write_page};
 pub use summary::{Figures, LongestOutage, Recorded, Standing, Summary};
 pub use table::{Style, render, wrapped};
 
