@@ -101,7 +101,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let exit = Exit::worst(exits);
     summaries.extend(skipped);
     summaries.sort_by(|a, b| (&a.suite, &a.server, &a.report).cmp(&(&b.suite, &b.server, &b.report)));
-    if summaries.len() > 1 {
+    if summaries.len() > 1 && summaries.iter().any(|run| run.report.is_some()) {
         index(&summaries, &args.out)?;
     }
     match args.format {
