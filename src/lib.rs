@@ -7,11 +7,12 @@
 //! ```
 //!
 //! The modules in reading order: [`suite`], [`plan`], [`server`], [`cluster`], [`run`], [`history`],
-//! [`analysis`], [`check`], [`report`]; beside them the words that all share: [`target`], [`slot`],
+//! [`analysis`], [`check`], [`anatomy`], [`report`]; beside them the words that all share: [`target`], [`slot`],
 //! [`units`], [`seeded`], [`spec`]; what lets an ordinary user cut a network: [`sandbox`], [`network`];
 //! and [`doctor`], which says what this machine can do.
 
 pub mod analysis;
+pub mod anatomy;
 pub mod check;
 pub mod cluster;
 pub mod doctor;

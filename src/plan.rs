@@ -146,6 +146,15 @@ impl Plan {
         self.nodes.iter().filter(|node| node.replica_of.is_none()).count() as u16
     }
 
+    /// What no plan can have, in one that was read from a stored run: of such a run nothing can be said.
+    pub fn impossible(&self) -> Option<String> {
+        let (masters, keys) = (self.nodes.iter().filter(|node| node.replica_of.is_none()).count(), self.workload.keys);
+        if masters > usize::from(crate::slot::SLOTS) {
+            return Some(format!("its plan has {masters} masters"));
+        }
+        (keys > bounds::KEYS_MAX).then(|| format!("its plan has {keys} keys"))
+    }
+
     /// The planned `cluster-node-timeout`.
     pub fn node_timeout(&self) -> std::time::Duration {
         let ms = self.config.get("cluster-node-timeout").and_then(|value| value.0.parse().ok()).unwrap_or(15_000);

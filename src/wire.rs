@@ -12,6 +12,8 @@ use tokio::net::TcpSocket;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
+use crate::history::NO_CONNECTION;
+
 /// No handshake. Static, since the connection's driver would borrow it for as long as it runs.
 static INFO: LazyLock<RedisConnectionInfo> = LazyLock::new(|| RedisConnectionInfo::default().set_skip_set_lib_name());
 
@@ -51,7 +53,7 @@ pub enum ConnectError {
     #[error("connection refused by {0}")]
     Refused(SocketAddr),
     /// Nobody answered in time.
-    #[error("no connection to {0} within {1:?}")]
+    #[error("{NO_CONNECTION} {0} within {1:?}")]
     TimedOut(SocketAddr, Duration),
     /// Anything else that the system said.
     #[error("cannot connect to {0}: {1}")]

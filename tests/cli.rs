@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const SUBCOMMANDS: [&str; 8] = ["list", "run", "plan", "check", "compare", "schema", "doctor", "completions"];
+const SUBCOMMANDS: [&str; 9] = ["list", "run", "plan", "check", "compare", "report", "schema", "doctor", "completions"];
 
 struct Done {
     code: Option<i32>,
@@ -195,17 +195,18 @@ fn write_report(folder: &Path, name: &str, report: &Value) {
 }
 
 #[test]
-fn compare_exits_with_1_exactly_when_a_verdict_got_worse() {
+fn compare_exits_with_1_when_a_verdict_got_worse_or_writes_are_lost_that_were_not() {
     let folder = empty();
-    for (base, new, code) in [
-        ("pass", "pass", 0),
-        ("pass", "inconclusive", 1),
-        ("pass", "fail", 1),
-        ("fail", "fail", 0),
-        ("fail", "pass", 0),
+    for (base, new, lost, code) in [
+        ("pass", "pass", 3, 0),
+        ("pass", "pass", 0, 1),
+        ("pass", "inconclusive", 3, 1),
+        ("pass", "fail", 3, 1),
+        ("fail", "fail", 3, 0),
+        ("fail", "pass", 3, 0),
     ] {
-        write_report(folder.path(), "base", &report(base, 0));
-        write_report(folder.path(), "new", &report(new, 12));
+        write_report(folder.path(), "base", &report(base, lost));
+        write_report(folder.path(), "new", &report(new, lost + 12));
         let done = slotquake(folder.path(), &["compare", "base", "new"]);
         assert_eq!((done.code, done.err.as_str()), (Some(code), ""), "{base} to {new}");
         assert!(done.out.contains("+12"), "{}", done.out);
@@ -218,6 +219,30 @@ fn compare_exits_with_1_exactly_when_a_verdict_got_worse() {
 }
 
 #[test]
+fn report_writes_a_page_for_each_run_and_an_index_over_them() {
+    let folder = empty();
+    write_report(folder.path(), "runs/one", &report("pass", 0));
+    write_report(folder.path(), "runs/two", &report("fail", 12));
+    fs::create_dir_all(folder.path().join("runs/bad")).expect("a folder");
+    fs::write(folder.path().join("runs/bad/report.json"), "{").expect("written");
+    let done = slotquake(folder.path(), &["report", "runs"]);
+    assert_eq!((done.code, done.out.lines().count()), (Some(0), 3), "{}{}", done.out, done.err);
+    assert!(done.err.contains("left out: ") && done.err.contains("is truncated"), "{}", done.err);
+    let page = |name: &str| fs::read_to_string(folder.path().join(name)).expect("a page");
+    assert!(page("runs/one/report.html").contains("<h1>Passed: the invariant holds</h1>"));
+    assert!(page("runs/two/report.html").contains("<h1>Failed: 1 of 1 invariants do not hold</h1>"));
+    assert!(page("runs/index.html").contains("href=\"./two/report.html\""));
+
+    let one = slotquake(folder.path(), &["report", "runs/one/report.json"]);
+    assert_eq!((one.code, one.out.as_str()), (Some(0), "runs/one/report.html\n"), "{}", one.err);
+    for (name, why) in [("runs/bad", "is truncated"), ("nothing", "No such file"), (".", "holds no report.json")] {
+        let done = slotquake(folder.path(), &["report", name]);
+        assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{name}");
+        assert!(done.err.contains(why), "{name}: {}", done.err);
+    }
+}
+
+#[test]
 fn compare_does_not_call_it_success_when_a_suite_is_gone() {
     let folder = empty();
     let mut other = report("pass", 0);
@@ -226,10 +251,62 @@ fn compare_does_not_call_it_success_when_a_suite_is_gone() {
     write_report(folder.path(), "base/two", &other);
     write_report(folder.path(), "new/one", &report("pass", 0));
     let done = slotquake(folder.path(), &["compare", "base", "new"]);
-    assert_eq!(done.code, Some(3), "{}", done.out);
+    assert_eq!(done.code, Some(1), "{}", done.out);
     assert!(done.out.contains("only in base  formation redis:6.2"), "{}", done.out);
     // Of a folder, a single report asks only for its own suite.
     assert_eq!(slotquake(folder.path(), &["compare", "base", "new/one"]).code, Some(0));
+    let done = slotquake(folder.path(), &["compare", "base/two", "new/one"]);
+    assert_eq!((done.code, done.out.as_str()), (Some(2), ""));
+    assert!(done.err.contains("nothing in common"), "{}", done.err);
+}
+
+#[test]
+fn compare_fails_on_what_it_is_asked_to() {
+    let folder = empty();
+    for (new, lost, expected) in [
+        ("pass", 0, [0, 0, 0]), // neither, a regression, a change
+        ("fail", 0, [0, 1, 1]),
+        ("pass", 12, [0, 1, 1]),
+    ] {
+        write_report(folder.path(), "base", &report("pass", 0));
+        write_report(folder.path(), "new", &report(new, lost));
+        for (wanted, code) in ["never", "regression", "any-change"].into_iter().zip(expected) {
+            let done = slotquake(folder.path(), &["compare", "base", "new", "--fail-on", wanted]);
+            assert_eq!((done.code, done.err.as_str()), (Some(code), ""), "{new}, {lost} lost, {wanted}");
+        }
+    }
+    let done = slotquake(folder.path(), &["compare", "new", "base", "--fail-on", "any-change"]);
+    assert_eq!(done.code, Some(1), "what got better is a change, too: {}", done.out);
+}
+
+#[test]
+fn compare_refuses_what_is_not_the_same_experiment_unless_allowed() {
+    let folder = empty();
+    write_report(folder.path(), "base", &report("pass", 0));
+    for (pointer, value, expected) in [
+        ("/plan/config/cluster-node-timeout", json!("1000"), "config cluster-node-timeout: `5000` -> `1000`"),
+        ("/plan/recover-within", json!("90s"), "plan: its recover-within differ"),
+        ("/server/version/patch", json!(15), "(redis 6.2.14) -> redis:6.2 (redis 6.2.15)"),
+        ("/host/cores", json!(64), "2 cores, local -> Linux 6.1, 64 cores, local"),
+    ] {
+        let mut other = report("pass", 0);
+        *other.pointer_mut(pointer).expect("it is there") = value;
+        write_report(folder.path(), "new", &other);
+        let done = slotquake(folder.path(), &["compare", "base", "new"]);
+        assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{pointer}");
+        assert!(done.err.contains(expected) && done.err.contains("--allow-different"), "{pointer}: {}", done.err);
+        let done = slotquake(folder.path(), &["compare", "base", "new", "--allow-different", "--format", "markdown"]);
+        assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{pointer}");
+        assert!(
+            done.out.starts_with("### slotquake: Not worse\n") && done.out.contains("not the same"),
+            "{}",
+            done.out
+        );
+    }
+    let mut other = report("pass", 0);
+    other["plan"]["seed"] = json!(8);
+    write_report(folder.path(), "new", &other);
+    assert_eq!(slotquake(folder.path(), &["compare", "base", "new"]).code, Some(0), "another seed is only told");
 }
 
 #[test]

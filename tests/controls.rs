@@ -407,8 +407,9 @@ fn data_of_a_shard_that_died_without_persistence_is_lost() {
             (
                 "acked-writes: { may-lose: 0 }",
                 Fail(&[
-                    "of shard-1: 1 was acknowledged by node-1 at ",
-                    "and the key was missing in the end",
+                    "of shard-1: 1 was issued at ",
+                    "and acknowledged by node-1 at ",
+                    "and the key was missing in the end (restart)",
                     "more lost",
                 ]),
             ),
@@ -490,7 +491,7 @@ fn a_frozen_master_that_wakes_loses_what_it_then_acknowledges() {
         invariants: &[
             (
                 "acked-writes: { may-lose: 0 }",
-                Fail(&["of shard-1: ", " was acknowledged by node-1 at ", "and the key held "]),
+                Fail(&["of shard-1: ", "and acknowledged by node-1 at ", "and the key held ", "(stale-master)"]),
             ),
             ("role: { node: node-4, is: master }", Hold),
             ("slot-coverage: { at: end }", Hold),

@@ -144,10 +144,17 @@ fn a_second_signal_ends_everything_at_once() {
     assert_nothing_left(ended.pid, &place.reports());
 }
 
-/// Kills the harness when it says so. The history must be readable up to there and judged undecided.
+/// Kills the harness when it says so, in the sandbox and outside, where it has other means to leave
+/// nothing behind. The history must be readable up to there and judged undecided.
 fn killed_when_it_says(line: &str) {
+    for mode in ["auto", "off"] {
+        killed(line, mode);
+    }
+}
+
+fn killed(line: &str, mode: &str) {
     let place = Place::new();
-    let mut running = begin(&place.run_long());
+    let mut running = begin(&[&place.run_long()[..], &["--sandbox".to_owned(), mode.to_owned()]].concat());
     running.until_it_says(line);
     if line != "phase boot" {
         let seen = processes_of(running.pid(), &place.reports());
@@ -291,9 +298,11 @@ fn addresses(folder: &Path) -> Vec<String> {
 fn two_harnesses_side_by_side_use_different_addresses() {
     let (one, other) = (Place::new(), Place::new());
     let steps = "  - settle: 4s\n";
+    // In the sandbox each has a network of its own, and addresses do not matter.
+    let outside = ["--sandbox", "off"];
     let (first, second) = std::thread::scope(|scope| {
-        let first = scope.spawn(|| run_text(&one, steps, &[]));
-        (run_text(&other, steps, &[]), first.join().expect("no panic"))
+        let first = scope.spawn(|| run_text(&one, steps, &outside));
+        (run_text(&other, steps, &outside), first.join().expect("no panic"))
     });
     assert_eq!((first.code(), second.code()), (Some(0), Some(0)), "{}\n{}", first.whole(), second.whole());
     let (used, also_used) = (addresses(&only_folder(&one.reports())), addresses(&only_folder(&other.reports())));

@@ -81,6 +81,9 @@ fn any_is_one_shard_that_the_seed_draws() {
             "stop: any/master",
             "await: { in-sync: any/replica, within: 5s }",
             "start: [any/master, node-1]",
+            "await: { role: any/replica, is: replica, within: 5s }",
+            "command: { send: PING, to: any/master }",
+            "expect: { send: GET x, to: any/replica, moved-to: any/master }",
             "partition: { between: [[any/master, half-clients], others] }",
             "lossy: { between: [any/master, any/replica], percent: 5% }",
             "narrow: { between: [any/master, others], rate: 9kB/s }",
@@ -98,7 +101,7 @@ fn any_is_one_shard_that_the_seed_draws() {
         assert!(!text.contains("any/"), "{text}");
         let Step::Stop(Targets(targets)) = &plan.steps[0] else { panic!("the first step stops") };
         let shard = targets[0].shard(5).unwrap();
-        assert_eq!(text.matches(&format!("{shard}/")).count(), 11, "{text}");
+        assert_eq!(text.matches(&format!("{shard}/")).count(), 15, "{text}");
         drawn.insert(shard);
     }
     assert_eq!(drawn.into_iter().collect::<Vec<_>>(), (1..=5).map(ShardNo).collect::<Vec<_>>());

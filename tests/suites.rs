@@ -17,14 +17,26 @@ macro_rules! suites {
 }
 
 suites! {
+    bridge: "bridge" on EXERCISE;
+    bus_only: "bus-only" on EXERCISE;
+    flapping: "flapping" on EXERCISE;
     formation: "formation" on EXERCISE;
     full_coverage_outage: "full-coverage-outage" on EXERCISE;
+    halves: "halves" on EXERCISE;
+    lossy_links: "lossy-links" on EXERCISE;
+    majority_lost: "majority-lost" on EXERCISE;
     manual_failover: "manual-failover" on EXERCISE;
     master_crash: "master-crash" on EXERCISE;
     master_failover: "master-failover" on EXERCISE;
     master_freeze: "master-freeze" on OLD_AND_NEW;
+    minority_partition: "minority-partition" on OLD_AND_NEW;
+    minority_partition_min_replicas: "minority-partition-min-replicas" on EXERCISE;
+    minority_partition_wait: "minority-partition-wait" on EXERCISE;
+    one_way: "one-way" on EXERCISE;
     orphan_replica: "orphan-replica" on EXERCISE;
+    replica_lag: "replica-lag" on EXERCISE;
     replica_loss: "replica-loss" on EXERCISE;
+    ring: "ring" on EXERCISE;
     role_swap: "role-swap" on OLD_AND_NEW;
     rolling_restart: "rolling-restart" on EXERCISE;
     shard_loss: "shard-loss" on OLD_AND_NEW;

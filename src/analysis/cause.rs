@@ -138,7 +138,7 @@ impl Causes {
         let mut before = self.reigns.of(shard).iter().rev().filter(|reign| reign.from_ns <= at_ns);
         let Some(reign) = before.find(|reign| reign.node == node) else { return Cause::Unknown };
         let cut_off = |cut: &&Disturbance| cut.in_force().contains(at_ns) && cut.hit(node).is_some();
-        if self.cuts.iter().filter(cut_off).any(|cut| self.cost(cut, reign, shard, at_ns)) {
+        if self.cuts.iter().filter(cut_off).any(|cut| self.cost(cut, reign, shard)) {
             return Cause::MinoritySide;
         }
         if reign.to_ns <= at_ns {
@@ -153,12 +153,12 @@ impl Causes {
         }
     }
 
-    /// Whether a cut cost a node the shard.
-    fn cost(&self, cut: &Disturbance, reign: &Reign, shard: ShardNo, at_ns: u64) -> bool {
+    /// Whether a cut cost a node the shard: by the time that it was lifted, or by its election.
+    fn cost(&self, cut: &Disturbance, reign: &Reign, shard: ShardNo) -> bool {
         let by_its_election = self.failovers.iter().any(|failover| {
             let of_it = failover.fault == Some(cut.fault) && failover.shard == shard;
             of_it && failover.old_master == reign.node && failover.new_master.is_some()
         });
-        reign.to_ns <= at_ns || reign.to_ns < cut.in_force().to_ns || by_its_election
+        reign.to_ns < cut.in_force().to_ns || by_its_election
     }
 }

@@ -78,9 +78,12 @@ pub fn disturbances(history: &History) -> Vec<Disturbance> {
 
 impl Disturbance {
     /// Whether it keeps gossip from the nodes that it hits, so that they may lose their slots to a
-    /// replica and not know: a partition, or a refusal, of all traffic or of the cluster bus.
+    /// replica and not know: a partition, or a refusal, of all traffic or of the cluster bus, with
+    /// nodes on both sides.
     pub fn cuts_off(&self) -> bool {
-        matches!(self.kind, FaultKind::Partition | FaultKind::Refuse) && matches!(self.only, Only::All | Only::Bus)
+        let severs = matches!(self.kind, FaultKind::Partition | FaultKind::Refuse);
+        let clients_alone = self.sides.iter().any(|side| side.nodes.is_empty());
+        severs && matches!(self.only, Only::All | Only::Bus) && !clients_alone
     }
 
     /// Whether a master that it hits may be replaced for it: every fault of a process, and every cut.

@@ -4,7 +4,7 @@ use super::case::Case;
 use super::finding::{Finding, at, count, length, length_ns};
 use super::{Judgement, Verdict};
 use crate::analysis::{Outage, Window};
-use crate::history::{Op, Outcome};
+use crate::history::{Op, Outcome, SLOWNESS};
 use crate::spec::Rules;
 use crate::suite::{Availability, Served};
 use crate::units::{Bound, Percent, ShardNo};
@@ -95,7 +95,10 @@ fn look_at(case: &Case<'_>, settings: &Availability, shard: ShardNo, window: Win
         finding.observed(ops.len() as u64);
     }
     if let Some(bound) = settings.max_outage {
-        judge_outages(case, bound, &outages, ops.len() - served, finding);
+        judge_outages(case, bound, &outages, finding);
+        if bound_ns(case, bound, window.from_ns) == 0 {
+            judge_every(case, ops, window, finding);
+        }
     }
     if let Some(least) = settings.min_served {
         match case.cut_in(window) {
@@ -106,9 +109,9 @@ fn look_at(case: &Case<'_>, settings: &Availability, shard: ShardNo, window: Win
         }
     }
     match settings.served {
-        Some(Served::Always) if served < ops.len() => _ = finding.weigh(Verdict::Fail),
+        Some(Served::Always) => judge_every(case, ops, window, finding),
         Some(Served::Never) => judge_never(shard, ops, window, finding),
-        Some(Served::Always) | None => {}
+        None => {}
     }
 }
 
@@ -141,15 +144,29 @@ fn describe(
     }
 }
 
-fn judge_outages(case: &Case<'_>, bound: Bound, outages: &[Outage], unserved: usize, finding: &mut Finding) {
+/// Every one must have been served. One that a server refused was not; of those that merely had no
+/// answer in time nothing can be said where the harness itself was late.
+fn judge_every(case: &Case<'_>, ops: &[&Op], window: Window, finding: &mut Finding) {
+    let unserved: Vec<&&Op> = ops.iter().filter(|op| op.outcome != Outcome::Ok).collect();
+    if unserved.is_empty() {
+        return;
+    }
+    let slow = |op: &&&Op| {
+        let reason = case.history.reason(op.outcome).unwrap_or_default();
+        SLOWNESS.iter().any(|words| reason.contains(words))
+    };
+    match case.workload_was_late(window).filter(|_| unserved.iter().all(slow)) {
+        Some(why) => _ = finding.undecided(why),
+        None => _ = finding.weigh(Verdict::Fail),
+    }
+}
+
+fn judge_outages(case: &Case<'_>, bound: Bound, outages: &[Outage], finding: &mut Finding) {
     for outage in outages {
         let bound_ns = bound_ns(case, bound, outage.from_ns);
         let length_ns = outage.to_ns - outage.from_ns;
         if bound_ns == 0 {
-            // `0s` is about being served, not about time.
-            if unserved > 0 {
-                finding.weigh(Verdict::Fail);
-            }
+            // `0s` is about being served, not about time: see `judge_every`.
         } else if length_ns > bound_ns {
             match case.workload_was_late(Window { from_ns: outage.from_ns, to_ns: outage.to_ns }) {
                 Some(why) => _ = finding.undecided(why),

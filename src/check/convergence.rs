@@ -1,9 +1,9 @@
 //! `convergence`: once the network is whole again, all nodes come to share one view.
 
-use super::Judgement;
 use super::agreement::look;
 use super::case::Case;
 use super::finding::{Finding, at, length_ns};
+use super::{Judgement, Verdict};
 use crate::analysis::Window;
 use crate::history::EventKind;
 use crate::spec::Rules;
@@ -12,11 +12,18 @@ use crate::suite::{Convergence, Step};
 pub(super) fn judge(case: &Case<'_>, settings: &Convergence) -> Judgement {
     let mut finding = Finding::new();
     let healed = last_heal(case);
-    let bound_ns = healed.as_ref().map_or(0, |&(at_ns, _)| case.bound_ns(settings.within, at_ns, Rules::agreement));
-    match healed.and_then(|healed| Ok((healed, case.end_ns()?))) {
-        Ok(((healed_ns, since), end_ns)) => {
+    let healed_ns = healed.as_ref().map_or(0, |heal| heal.at_ns);
+    let bound_ns = case.bound_ns(settings.within, healed_ns, Rules::agreement);
+    match healed.and_then(|heal| Ok((heal, case.end_ns()?))) {
+        Ok((heal, end_ns)) => {
             let (to_ns, over) = watched_until(case, healed_ns, end_ns);
-            look(case, Window { from_ns: healed_ns, to_ns }, bound_ns, (&since, &over), &mut finding);
+            let window = Window { from_ns: healed_ns, to_ns };
+            look(case, window, bound_ns, (&heal.words, &over), &mut finding);
+            if let (Verdict::Fail, Some(doubt)) = (finding.verdict(), heal.doubt) {
+                // The network may still have been cut: that says nothing of the nodes.
+                finding = Finding::new();
+                finding.undecided(doubt);
+            }
         }
         Err(why) => _ = finding.undecided(why),
     }
@@ -27,18 +34,30 @@ pub(super) fn judge(case: &Case<'_>, settings: &Convergence) -> Judgement {
     finding.judge("convergence", format!("within {}", settings.within), expected)
 }
 
-/// When the last network fault began to be undone, in words too; or why that says nothing.
-fn last_heal(case: &Case<'_>) -> Result<(u64, String), String> {
-    let mut last = None;
+/// The end of the last network fault.
+struct Heal {
+    at_ns: u64,
+    words: String,
+    /// Why the network may not have been whole from then on. That the nodes came to agree shows that it
+    /// was.
+    doubt: Option<String>,
+}
+
+fn last_heal(case: &Case<'_>) -> Result<Heal, String> {
+    let mut last: Option<Heal> = None;
+    let mut doubt = None;
     for fault in case.disturbances.iter().filter(|fault| fault.kind.is_of_the_network()) {
-        let what = format!("{} (fault {})", fault.kind, fault.fault);
-        match fault.healed_ns {
-            None => return Err(format!("the {what} was never undone")),
-            Some(_) if fault.heal_failed => return Err(format!("the {what} was not shown to be undone")),
-            Some(healed_ns) => last = last.max(Some((healed_ns, format!("the healing of the {what}")))),
+        let what = format!("fault {} ({})", fault.fault, fault.kind);
+        let at_ns = fault.healed_ns.ok_or_else(|| format!("{what} was never undone"))?;
+        if fault.heal_failed {
+            doubt = Some(format!("{what} was not shown to be undone, and the nodes did not agree in time"));
+        }
+        if last.as_ref().is_none_or(|last| last.at_ns <= at_ns) {
+            last = Some(Heal { at_ns, words: format!("the healing of {what}"), doubt: None });
         }
     }
-    last.ok_or_else(|| "there was no network fault to heal".to_owned())
+    let last = last.ok_or("there was no network fault to heal")?;
+    Ok(Heal { doubt, ..last })
 }
 
 /// Until when the healed network's views are looked at: a later fault or CLUSTER command disturbs them

@@ -34,6 +34,11 @@ impl Finding {
         self
     }
 
+    /// What it has come to so far.
+    pub(super) fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
     /// Something that was observed, `count` times.
     pub(super) fn observed(&mut self, count: u64) -> &mut Self {
         self.observations += count;

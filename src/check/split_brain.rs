@@ -1,7 +1,9 @@
 //! `split-brain`: for how long two nodes acknowledged writes of one shard.
 
+use std::collections::BTreeSet;
+
 use super::case::Case;
-use super::finding::{Finding, at, count, length_ns};
+use super::finding::{Finding, at, count, length_ns, list};
 use super::{Judgement, Verdict};
 use crate::analysis::{Reign, Window};
 use crate::history::{Op, Outcome, key_name};
@@ -101,7 +103,7 @@ fn succession(
     if let (Some(earliest), Some(last)) = (stale.first(), stale.last()) {
         finding.saw(format!(
             "{shard}: {} acknowledged {} in the {} after the first write of {}",
-            old.node,
+            list(stale.iter().map(|op| NodeNo(op.node)).collect::<BTreeSet<_>>()),
             count(stale.len() as u64, "write"),
             length_ns(lasted_ns),
             new.node

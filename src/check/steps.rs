@@ -14,6 +14,7 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
     let mut ended = BTreeMap::new();
     let mut answered = BTreeSet::new();
     let mut replies = Vec::new();
+    let mut waits = Vec::new();
     // In the words of the step's end, or else of its answer.
     let mut unmet = BTreeMap::new();
     for event in &case.history.events {
@@ -34,7 +35,13 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
             }
             EventKind::Expected { step, node, expected, reply, met } => {
                 answered.insert(*step);
-                let line = format!("at {when}, step {}: {node} answered `{reply}`, expected {expected}", step + 1);
+                let asked = match case.plan().steps.get(*step) {
+                    Some(Step::Expect(expect)) if expect.follow => format!(", asked `{}` and followed,", expect.send),
+                    Some(Step::Expect(expect)) => format!(", asked `{}`,", expect.send),
+                    _ => String::new(),
+                };
+                let line =
+                    format!("at {when}, step {}: {node}{asked} answered `{reply}`, expected {expected}", step + 1);
                 if *met {
                     replies.push(line);
                 } else {
@@ -46,7 +53,7 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
                 answered.insert(*step);
                 let waited = length(*waited_ms);
                 if *met {
-                    replies.push(format!("at {when}, step {}: {condition} after {waited}", step + 1));
+                    waits.push(format!("at {when}, step {}: {condition} after {waited}", step + 1));
                 } else {
                     unmet.insert(*step, format!("{condition} did not come within {waited}"));
                     finding.evidence(format!("at {when}, step {}: last seen {last}", step + 1));
@@ -60,7 +67,8 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
     for (step, why) in unmet {
         finding.fail(format!("step {}: {why}", step + 1));
     }
-    for line in replies {
+    // Answers tell more than waits, and not all evidence is shown.
+    for line in replies.into_iter().chain(waits) {
         finding.evidence(line);
     }
     completeness(case, &ended, &answered, &mut finding);

@@ -85,9 +85,9 @@ fn look_at(
     match last {
         Some(last) => {
             finding.saw(format!(
-                "{what}, acknowledged its last write after {}, of {} in that time",
-                length_ns(took_ns),
-                acked.len()
+                "{what}, acknowledged {}, the last after {}",
+                count(acked.len() as u64, "more write"),
+                length_ns(took_ns)
             ));
             finding.evidence(format!(
                 "{what}: {} of client-{} was acknowledged at {}; {} not acknowledged after it",
@@ -97,7 +97,7 @@ fn look_at(
                 count(refused, "write")
             ));
         }
-        None => _ = finding.saw(format!("{what}, acknowledged nothing from then on")),
+        None => _ = finding.saw(format!("{what}, acknowledged no more writes")),
     }
     if took_ns > bound_ns {
         match case.stalled(Window { from_ns: cut.from_ns, to_ns: last_ns }) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use slotquake::anatomy;
 use slotquake::plan::Plan;
 use slotquake::report::{self, Report, Standing, Summary};
 use slotquake::run::{self, Options, RunError};
@@ -128,10 +129,12 @@ impl Job {
         let into = folder.clone();
         let judged = spawn_blocking(move || {
             let report = Report::new(&history);
-            report::write(&into, &report).map(|_| report)
+            let logs = anatomy::logs(&into, report.nodes());
+            let report = report.with_anatomy(&logs);
+            report::write(&into, &report).map(|_| (report, history))
         });
-        let report = match judged.await {
-            Ok(Ok(report)) => report,
+        let (report, history) = match judged.await {
+            Ok(Ok(judged)) => judged,
             Ok(Err(error)) => {
                 return self.without_report(Standing::Error(error.to_string()), Some(&folder), Exit::Harness);
             }
@@ -144,10 +147,20 @@ impl Job {
                 return self.without_report(Standing::Error(message), Some(&folder), Exit::Harness);
             }
         };
+        let done = (Summary::new(&report, &folder), Exit::of(&report));
+        // The verdict stands whatever becomes of the page.
+        let into = folder.clone();
+        let drawn = spawn_blocking(move || {
+            let page = report::html::page(&report, Some(&history));
+            report::write_page(&into, "report.html", &page).map_err(|error| error.to_string())
+        });
+        if let Err(why) = drawn.await.unwrap_or_else(|error| Err(panic_text(error))) {
+            teller.line(format!("report.html could not be written: {why}"));
+        }
         if let Err(error) = report::mark_latest(out, &folder) {
             teller.line(format!("the link to the latest report could not be set: {error}"));
         }
-        (Summary::new(&report, &folder), Exit::of(&report))
+        done
     }
 
     fn without_history(&self, error: &RunError, folder: &Path, stop: &Stop) -> Done {

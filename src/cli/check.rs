@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use slotquake::anatomy;
 use slotquake::history::{self, FILE_NAME};
 use slotquake::report::{self, Recorded, Report, ReportError, Summary};
 
@@ -34,6 +35,8 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         for folder in folders_with_history(given)? {
             let history = history::read(&folder).map_err(Trouble::usage)?;
             let again = Report::new(&history);
+            let logs = anatomy::logs(&folder, again.nodes());
+            let again = again.with_anatomy(&logs);
             let mut summary = Summary::new(&again, &folder);
             match report::read(&folder) {
                 Ok(recorded) => summary.recorded = Some(Recorded::new(&recorded, &again)),

@@ -8,26 +8,65 @@ use slotquake::history::SCHEMA_VERSION;
 use slotquake::report::{self, Comparison, Report};
 
 use super::exit::{Exit, Trouble};
-use super::{Format, screen};
+use super::screen;
 
-/// Compare two reports, or two folders of them
+/// Compare two reports, two folders of them, or two sets of repeated runs
 ///
-/// Runs are matched by suite and server. Shows which verdicts and figures differ, and what else is
-/// not the same: plan, configuration, server, seed, host. Given a single report and a folder, only
-/// that report's suite is looked up in the folder.
+/// Runs are matched by suite and server; several reports of one suite are repeated runs (`run
+/// --repeat`). Shows which verdicts, safety figures and times differ. Times are compared as
+/// distributions (Mann-Whitney U, Hodges-Lehmann with its 95 % interval); `~` where nothing can be
+/// said, and about how many runs a side it would take. Given a single report and a folder, only that
+/// report's suite is looked up in the folder.
 ///
-/// Exits with 1 when a verdict got worse; with 3 when none did, but something that BASE judged is not
-/// in NEW.
+/// Runs whose plan, configuration, server or host differ are no comparison of like with like: that is
+/// said, and exits with 2, unless allowed. Times of different hosts are shown, and never a regression.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:  slotquake compare reports/baseline reports/latest")]
+#[command(after_help = "\
+Examples:
+  slotquake compare reports/baseline reports/latest
+  slotquake compare before after --fail-on any-change --format markdown
+  slotquake compare redis-6.2 valkey-9.1 --allow-different
+
+Exit codes: 0 as wanted, 1 a finding that --fail-on names, 2 nothing that can be compared")]
 pub struct Args {
     /// What to compare with: the folder or file of a report, or a folder of reports
     base: PathBuf,
     /// What to compare
     new: PathBuf,
     /// How the result is printed
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    format: Output,
+    /// Compare also where plan, configuration, server or host differ
+    #[arg(long)]
+    allow_different: bool,
+    /// What makes it exit with 1
+    #[arg(long, value_enum, default_value_t = FailOn::Regression)]
+    fail_on: FailOn,
+    /// Show the figures of which nothing can be said, too
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+/// How a comparison is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// For a pull request or a job's summary.
+    Markdown,
+}
+
+/// What is a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum FailOn {
+    /// A verdict or a safety figure got worse, a time got slower beyond chance, or what BASE judged is not in NEW.
+    Regression,
+    /// Anything that changed beyond chance, for better or worse.
+    AnyChange,
+    /// Nothing.
+    Never,
 }
 
 /// Compares and prints.
@@ -40,14 +79,27 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         _ => {}
     }
     let comparison = report::compare(&base, &new);
-    let exit = exit(&comparison);
+    if comparison.pairs.is_empty() {
+        return Err(Trouble::usage("nothing in common: no suite is on both sides"));
+    }
+    let differences = comparison.differences();
+    if !args.allow_different && !differences.is_empty() {
+        let lines = differences.join("\n  ");
+        return Err(Trouble::usage(format!(
+            "these are not the same experiment:\n  {lines}\n(hint: --allow-different compares them nevertheless)"
+        )));
+    }
+    let exit = exit(&comparison, args.fail_on);
     match args.format {
-        Format::Table => screen::print(&report::render_comparison(&comparison, screen::style(false)))?,
-        Format::Json => {
+        Output::Table => screen::print(&report::render_comparison(&comparison, screen::style(args.verbose)))?,
+        Output::Markdown => screen::print(&report::render_comparison_markdown(&comparison))?,
+        Output::Json => {
             let document = json!({
                 "schema_version": SCHEMA_VERSION,
                 "exit_code": exit.number(),
                 "worse": comparison.worse(),
+                "regressed": comparison.regressed(),
+                "changed": comparison.changed(),
                 "comparison": comparison,
             });
             screen::print(&format!("{document:#}"))?;
@@ -56,14 +108,13 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     Ok(exit)
 }
 
-fn exit(comparison: &Comparison) -> Exit {
-    if comparison.worse() {
-        Exit::Failed
-    } else if comparison.lost_sight() {
-        Exit::Inconclusive
-    } else {
-        Exit::Pass
-    }
+fn exit(comparison: &Comparison, fail_on: FailOn) -> Exit {
+    let failed = match fail_on {
+        FailOn::Regression => comparison.regressed(),
+        FailOn::AnyChange => comparison.changed(),
+        FailOn::Never => false,
+    };
+    if failed { Exit::Failed } else { Exit::Pass }
 }
 
 fn is_single(path: &Path) -> bool {

@@ -21,7 +21,7 @@ pub enum Exit {
     Usage,
     /// The harness itself broke.
     Harness,
-    /// An invariant failed, or a verdict got worse.
+    /// An invariant failed, or a comparison found a regression.
     Failed,
 }
 

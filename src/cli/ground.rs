@@ -8,6 +8,8 @@ use slotquake::sandbox::{Entered, Mode, enter};
 
 use super::exit::Trouble;
 
+const UNASKED: &str = "no suite asked for it";
+
 /// Where runs take place. A plan needs capabilities, a place has them or says why not.
 pub struct Ground {
     /// What runs the nodes.
@@ -35,12 +37,12 @@ impl Ground {
         let network = if asked(Plan::needs_network_faults) {
             Network::open(&inside).map_err(|error| error.to_string())
         } else {
-            Err("no suite asked for it".to_owned())
+            Err(UNASKED.to_owned())
         };
         let delays = if asked(Plan::needs_netem) {
             netem::detect(&inside).map_err(|error| error.to_string())
         } else {
-            Err("no suite asked for it".to_owned())
+            Err(UNASKED.to_owned())
         };
         match &network {
             Err(error) if mode == Mode::Require && asked(Plan::needs_network_faults) => {
@@ -59,7 +61,7 @@ impl Ground {
         let links = if plans.iter().any(Plan::needs_network_faults) {
             engine.network_obstacle().await.map_or(Ok(()), Err)
         } else {
-            Err("no suite asked for it".to_owned())
+            Err(UNASKED.to_owned())
         };
         let delays = Err("packets cannot be delayed in containers yet (hint: use --backend local)".to_owned());
         Self { place: Place::Docker(engine), links, delays }
@@ -70,5 +72,28 @@ impl Ground {
         let links = self.links.as_ref().err().filter(|_| plan.needs_network_faults());
         let delays = self.delays.as_ref().err().filter(|_| plan.needs_netem());
         links.or(delays).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slotquake::suite::{self, Step};
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_plan_needs_keeps_it_from_running() {
+        let plan = |steps: &str| {
+            let mut plan = Plan::new(&suite::load("formation").expect("a suite"), 1).expect("a plan");
+            plan.steps = serde_json::from_str::<Vec<Step>>(steps).expect("steps");
+            plan
+        };
+        let plain = plan(r#"[{"settle": "1s"}]"#);
+        let cut = plan(r#"[{"partition": {"between": ["node-1", "others"]}}]"#);
+        let slow = plan(r#"[{"slow": {"between": ["node-1", "others"], "latency": "10ms"}}]"#);
+        let place = Place::Local { scratch: None, network: None };
+        let ground = Ground { place, links: Err("no nft".to_owned()), delays: Err("no netem".to_owned()) };
+        let obstacles = [&plain, &cut, &slow].map(|plan| ground.obstacle(plan));
+        assert_eq!(obstacles, [None, Some("no nft"), Some("no nft")]);
     }
 }

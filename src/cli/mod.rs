@@ -10,10 +10,10 @@ mod exit;
 mod gc;
 mod ground;
 mod list;
-mod narrate;
 mod plan;
 mod prepare;
 mod progress;
+mod report;
 mod run;
 mod schema;
 mod screen;
@@ -38,7 +38,7 @@ use exit::{Exit, Trouble};
     after_long_help = "\
 Exit codes:
   0    every invariant holds
-  1    an invariant failed, or `compare` found a verdict that got worse
+  1    an invariant failed, or `compare` found a regression
   2    wrong usage, or a suite that cannot be run
   3    inconclusive: too little was observed to say, or everything was skipped
   70   the harness itself broke
@@ -59,6 +59,7 @@ enum Command {
     Plan(plan::Args),
     Check(check::Args),
     Compare(compare::Args),
+    Report(report::Args),
     Schema(schema::Args),
     Doctor(doctor::Args),
     Gc(gc::Args),
@@ -100,6 +101,7 @@ fn dispatch(command: &Command) -> Result<Exit, Trouble> {
         Command::Plan(args) => plan::main(args),
         Command::Check(args) => check::main(args),
         Command::Compare(args) => compare::main(args),
+        Command::Report(args) => report::main(args),
         Command::Schema(args) => schema::main(args),
         Command::Doctor(args) => doctor::main(args),
         Command::Gc(args) => gc::main(args),

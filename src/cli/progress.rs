@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use slotquake::plan::Plan;
+use slotquake::report::{Narrator, seconds};
 use slotquake::run::Notice;
 
-use super::narrate::{Narrator, seconds};
 use super::screen::say;
 
 /// Where there is no terminal, how often a run says how far it is.

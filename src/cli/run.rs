@@ -1,7 +1,7 @@
 //! `slotquake run`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use clap::ValueEnum;
@@ -25,8 +25,8 @@ use super::{Format, gc, screen};
 /// Run suites against real clusters, judge them, report them
 ///
 /// Every suite is loaded, resolved and given its server before the first cluster boots. Each run gets
-/// a folder under the reports' directory, with report.json, the history and the servers' logs;
-/// `latest` there points at the one that was finished last.
+/// a folder under the reports' directory, with report.html, report.json, the history and the servers'
+/// logs; `latest` there points at the one that was finished last. Several runs get an index.html, too.
 ///
 /// Runs take place in a sandbox, private namespaces in which links between nodes can be cut and which
 /// no process outlives; it needs no root. Suites that this machine cannot run are skipped, and the
@@ -144,6 +144,9 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let exit = Exit::worst(exits);
     summaries.extend(skipped);
     summaries.sort_by(|a, b| (&a.suite, &a.server, &a.report).cmp(&(&b.suite, &b.server, &b.report)));
+    if summaries.len() > 1 && summaries.iter().any(|run| run.report.is_some()) {
+        index(&summaries, &args.out)?;
+    }
     match args.format {
         Format::Table => screen::print(&report::render(&summaries, screen::style(args.verbose)))?,
         Format::Json => screen::print(&report::document(&summaries, exit.number()))?,
@@ -184,6 +187,14 @@ fn run_all(jobs: Vec<Job>, settings: &Settings, runtime: Runtime, verbose: bool)
     // What still hangs there is of a run that panicked; its servers die with its threads.
     runtime.shutdown_background();
     runs
+}
+
+/// Leaves the page over these runs beside their folders.
+fn index(summaries: &[Summary], out: &Path) -> Result<(), Trouble> {
+    let page = report::html::index(summaries, out);
+    let path = report::write_page(out, "index.html", &page).map_err(Trouble::harness)?;
+    screen::say(&format!("all runs on one page: {}", path.display()));
+    Ok(())
 }
 
 /// Parts what cannot be run here, as rows that say why, from what can.

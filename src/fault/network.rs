@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 use super::sides::{Party, Split, Whole};
 use super::{FaultIds, NetworkFault};
+use crate::cluster::topology::Health;
 use crate::cluster::watch::{Snapshot, Watch};
 use crate::cluster::{Backend, Control, ProcessState};
 use crate::history::{EventKind, FaultKind, Hit, Journal, StepProblem};
-use crate::network::knock::{Heard, Knock, sample};
+use crate::network::knock::{Heard, Knock, round_trip, sample};
 use crate::network::rules::{BUS_PORT, DATA_PORT, Effect, Rule};
 use crate::network::shape::Pairs;
 use crate::network::{Counts, NetworkError};
@@ -37,7 +38,7 @@ const PUSH_AFTER: Duration = Duration::from_secs(1);
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// As many links of one fault are tried.
-const MOST_KNOCKS: usize = 24;
+const MOST_KNOCKS: usize = 40;
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -62,6 +63,8 @@ struct InForce {
     pairs: Pairs<Ipv4Addr>,
     /// Links of the cluster bus that it hits.
     bus_links: Pairs<NodeNo>,
+    /// Within what a connection is made once it is lifted.
+    open_takes: Duration,
     /// The name of its rule.
     rule: String,
     is_healing: bool,
@@ -107,6 +110,11 @@ impl<B: Backend> NetworkInjector<B> {
             only: wanted.only,
             pairs: rule.pairs.clone(),
             bus_links: bus_links.collect(),
+            open_takes: match effect {
+                // While it is delayed, it takes twice the latency.
+                Effect::Slow { latency_us, .. } => Duration::from_micros(latency_us.max(5000)).min(SILENCE),
+                _ => SILENCE,
+            },
             rule: rule.name.clone(),
             is_healing: false,
         });
@@ -226,8 +234,8 @@ impl<B: Backend> NetworkInjector<B> {
         Hit { node, shard, was_master: shard.is_some_and(|shard| now.master(shard, self.shards) == Some(node)) }
     }
 
-    /// Connections across a fault: one for each of its pairs, from a client to a node where one of
-    /// both is a client.
+    /// Connections across a fault: one for each of its pairs and ports, from a client to a node where
+    /// one of both is a client.
     fn knocks(&self, pairs: &Pairs<Ipv4Addr>, only: Only) -> Vec<Knock> {
         let at = |ip: Ipv4Addr| {
             self.control.nodes().find_map(|node| match self.control.backend().addr(node) {
@@ -238,13 +246,19 @@ impl<B: Backend> NetworkInjector<B> {
         let knocks: BTreeSet<Knock> = pairs
             .iter()
             .filter_map(|&(from, to)| {
-                let (from, to, (node, port)) = match at(to) {
+                let (from, to, (node, data)) = match at(to) {
                     Some(node) => (from, to, node),
                     None => (to, from, at(from)?),
                 };
-                let port = if only == Only::Bus { port + (BUS_PORT - DATA_PORT) } else { port };
-                Some(Knock { from, to: SocketAddrV4::new(to, port), node })
+                let bus = data + (BUS_PORT - DATA_PORT);
+                let ports = match only {
+                    Only::Bus => vec![bus],
+                    Only::All if at(from).is_some() => vec![data, bus],
+                    Only::All | Only::Clients | Only::Replication => vec![data],
+                };
+                Some(ports.into_iter().map(move |port| Knock { from, to: SocketAddrV4::new(to, port), node }))
             })
+            .flatten()
             .collect();
         sample(&knocks.into_iter().collect::<Vec<_>>(), MOST_KNOCKS)
     }
@@ -257,6 +271,10 @@ impl<B: Backend> NetworkInjector<B> {
             Effect::Refuse => self.prove_cut(&knocks, &Heard::Refused).await,
             Effect::Lossy(percent) => self.prove_lossy(&knocks, percent.fraction() >= 1.0).await,
             Effect::Narrow { bytes_per_second } => self.prove_narrow(&knocks, wanted.only, bytes_per_second).await,
+            Effect::Slow { latency_us, jitter_us, .. } => {
+                let [latency, jitter] = [latency_us, jitter_us].map(Duration::from_micros);
+                self.prove_slow(&knocks, latency, jitter).await
+            }
         }
     }
 
@@ -328,6 +346,27 @@ impl<B: Backend> NetworkInjector<B> {
         Ok(result)
     }
 
+    /// PING and its answer are delayed once each. The first node that answers at all is measured.
+    async fn prove_slow(
+        &mut self,
+        knocks: &[Knock],
+        latency: Duration,
+        jitter: Duration,
+    ) -> Result<(bool, String), StepProblem> {
+        let at_least = (latency.saturating_sub(jitter) * 2).max(Duration::from_micros(1));
+        let mut measured = Err("no connection could be tried across".to_owned());
+        for knock in knocks.iter().filter(|knock| self.control.backend().addr(knock.node).port() == knock.to.port()) {
+            measured = round_trip(knock, (latency + jitter) * 4 + Duration::from_secs(1)).await;
+            if measured.is_ok() {
+                break;
+            }
+        }
+        let hit = self.counts().await?.hit.packets;
+        let in_effect = hit > 0 && measured.as_ref().is_ok_and(|took| *took >= at_least);
+        let measured = measured.map_or_else(|error| error, |took| format!("PING is answered after {took:.1?}"));
+        Ok((in_effect, format!("{measured}; {hit} packets delayed")))
+    }
+
     /// What the newest fault has counted.
     async fn counts(&self) -> Result<Counts, StepProblem> {
         let fault = self.in_force.last().expect("it was just imposed");
@@ -348,7 +387,7 @@ impl<B: Backend> NetworkInjector<B> {
         }
         let deadline = Instant::now() + OPEN_WITHIN;
         loop {
-            let heard = self.control.backend().knock(&knocks, SILENCE).await;
+            let heard = self.control.backend().knock(&knocks, healed.open_takes).await;
             let mut shut = None;
             for (knock, heard) in knocks.iter().zip(heard) {
                 // Behind an open link a server that is not running refuses.
@@ -390,12 +429,20 @@ impl<B: Backend> NetworkInjector<B> {
     }
 }
 
-/// Whether those of the links are connected of which both ends answer.
+/// Whether those of the links are connected of which both ends answer. A server calls a link connected
+/// from its first attempt on, so the peer must not be flagged `fail?` either, which its first answer
+/// ends; `fail` may stay for two node timeouts more, by the rules.
 fn connected(links: &Pairs<NodeNo>, now: &Snapshot) -> Result<(), String> {
     for (from, to) in links {
         let (Some(view), true) = (now.views.get(from), now.views.contains_key(to)) else { continue };
-        if view.peers.get(to).is_some_and(|peer| !peer.link_connected) {
-            return Err(format!("the bus link from {from} to {to} is not connected"));
+        match view.peers.get(to) {
+            Some(peer) if !peer.link_connected => {
+                return Err(format!("the bus link from {from} to {to} is not connected"));
+            }
+            Some(peer) if peer.health == Health::Pfail => {
+                return Err(format!("{from} has had no answer from {to} over the bus"));
+            }
+            _ => {}
         }
     }
     Ok(())

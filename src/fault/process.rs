@@ -71,11 +71,10 @@ impl<B: Backend> ProcessInjector<B> {
         let nodes = self.resolve_all(targets, now)?;
         for &(_, node) in &nodes {
             let state = self.control.backend().state(node).await;
-            let possible = match (kind, &state) {
-                (ProcessFault::Kill, ProcessState::Running { .. } | ProcessState::Paused { .. })
-                | (ProcessFault::Stop | ProcessFault::Pause, ProcessState::Running { .. }) => true,
-                _ => false,
-            };
+            let possible = matches!(
+                (kind, &state),
+                (_, ProcessState::Running { .. }) | (ProcessFault::Kill, ProcessState::Paused { .. })
+            );
             if !possible {
                 return Err(StepProblem::Suite(format!(
                     "{}: {targets} means {node}, and its {state}: a fault there would have no effect \

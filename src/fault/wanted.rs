@@ -1,11 +1,13 @@
 //! A network fault as a step asks for it, whatever its kind.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::sides::{Split, Whole};
 use crate::history::FaultKind;
 use crate::network::rules::Effect;
-use crate::suite::{Lossy, Narrow, Only, Partition, Refuse, Shape, Sides};
+use crate::suite::{Lossy, Narrow, Only, Partition, Refuse, Shape, Sides, Slow};
+use crate::units::{ByteRate, Span};
 
 /// What is to be done, and to whom.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +58,15 @@ impl<'s> NetworkFault<'s> {
         Self::between(FaultKind::Refuse, &step.between, step.only, Effect::Refuse, step.name.as_deref())
     }
 
+    /// Packets are delayed.
+    pub fn slow(step: &'s Slow) -> Self {
+        let microseconds = |span: Span| u64::try_from(span.0.as_micros()).unwrap_or(u64::MAX);
+        let latency_us = microseconds(step.latency);
+        let jitter_us = step.jitter.map_or(0, microseconds);
+        let effect = Effect::Slow { latency_us, jitter_us, class: 0 };
+        Self::between(FaultKind::Slow, &step.between, Only::All, effect, step.name.as_deref())
+    }
+
     fn between(kind: FaultKind, sides: &'s Sides, only: Only, effect: Effect, name: Option<&'s str>) -> Self {
         Self { kind, layout: Layout::Between(sides), one_way: false, only, effect, name }
     }
@@ -84,7 +95,13 @@ impl fmt::Display for NetworkFault<'_> {
         match self.effect {
             Effect::Drop | Effect::Refuse => {}
             Effect::Lossy(percent) => write!(f, ", {percent}")?,
-            Effect::Narrow { bytes_per_second } => write!(f, ", {}", crate::units::ByteRate { bytes_per_second })?,
+            Effect::Narrow { bytes_per_second } => write!(f, ", {}", ByteRate { bytes_per_second })?,
+            Effect::Slow { latency_us, jitter_us, .. } => {
+                write!(f, ", {}", Span(Duration::from_micros(latency_us)))?;
+                if jitter_us > 0 {
+                    write!(f, " +-{}", Span(Duration::from_micros(jitter_us)))?;
+                }
+            }
         }
         f.write_str(if self.one_way { ", one way" } else { "" })?;
         f.write_str(match self.only {
@@ -121,6 +138,10 @@ mod tests {
                 r#"{"refuse":{"between":["clients","masters"],"only":"clients"}}"#,
                 "between [clients] and [masters], clients only",
             ),
+            (
+                r#"{"slow":{"between":["node-1","node-2"],"latency":"100ms","jitter":"500us"}}"#,
+                "between [node-1] and [node-2], 100ms +-500us",
+            ),
         ] {
             let step: Step = serde_json::from_str(step).unwrap();
             let told = match &step {
@@ -128,6 +149,7 @@ mod tests {
                 Step::Lossy(step) => NetworkFault::lossy(step).to_string(),
                 Step::Narrow(step) => NetworkFault::narrow(step).to_string(),
                 Step::Refuse(step) => NetworkFault::refuse(step).to_string(),
+                Step::Slow(step) => NetworkFault::slow(step).to_string(),
                 other => panic!("{other:?}"),
             };
             assert_eq!(told, expected);

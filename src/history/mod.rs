@@ -103,6 +103,19 @@ pub struct Op {
 /// The value of a read that returned something that the workload never wrote.
 pub const FOREIGN: u32 = u32::MAX;
 
+/// Reasons of outcomes that mean that nobody answered in time, and not that a server refused: by them
+/// alone, a busy machine can't be told from a broken cluster. A reason of this kind holds one of these.
+pub const SLOWNESS: [&str; 3] = [NO_ANSWER, NO_CONNECTION, NO_FREE_KEY];
+
+/// The command was sent, and the time for its answer ran out.
+pub const NO_ANSWER: &str = "no answer within";
+
+/// The time to connect ran out.
+pub const NO_CONNECTION: &str = "no connection to";
+
+/// The operation was due and not sent, since earlier writes of the client wait for their answers.
+pub const NO_FREE_KEY: &str = "every key that the client may write in this shard has a write under way";
+
 /// What is known of an operation's effect. Never guessed: what may have happened is `Info`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {

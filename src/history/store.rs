@@ -250,6 +250,12 @@ fn parse(text: &[u8], cut_off: bool, path: &str) -> Result<History, HistoryError
             ),
         ));
     }
+    if let Some(message) = header.plan.impossible() {
+        return Err(corrupt(0, message));
+    }
+    if header.plan.shards() == 0 {
+        return Err(corrupt(0, "its plan has no masters".to_owned()));
+    }
     let mut history = History { header, ops: Vec::new(), reasons: Vec::new(), events: Vec::new(), complete: false };
     let mut interned = HashMap::new();
     while let Some((number, line)) = lines.next() {

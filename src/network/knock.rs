@@ -84,9 +84,9 @@ pub async fn round_trip(knock: &Knock, within: Duration) -> Result<Duration, Str
 
 /// Sends so many bytes over a link, to be echoed, as far as it takes them. Ends with the connection,
 /// or is dropped when enough was seen.
-pub async fn push(knock: &Knock, bytes: u64) -> std::io::Result<()> {
+pub async fn push(knock: Knock, bytes: u64) -> std::io::Result<()> {
     const CHUNK: usize = 16 * 1024;
-    let (mut read, mut write) = open(knock).await?.into_split();
+    let (mut read, mut write) = open(&knock).await?.into_split();
     let reading = async {
         let mut buffer = vec![0; CHUNK];
         while read.read(&mut buffer).await? > 0 {}
@@ -94,7 +94,7 @@ pub async fn push(knock: &Knock, bytes: u64) -> std::io::Result<()> {
     };
     let writing = async {
         write.write_all(format!("*2\r\n$4\r\nECHO\r\n${bytes}\r\n").as_bytes()).await?;
-        let filling = [b'.'; CHUNK];
+        let filling = vec![b'.'; CHUNK];
         let mut left = bytes as usize;
         while left > 0 {
             let written = write.write(&filling[..left.min(CHUNK)]).await?;

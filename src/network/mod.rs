@@ -5,7 +5,7 @@
 //! - [`rules`]: plain settings, rendered as an nft ruleset (pure; containers use it too);
 //! - [`nft`]: runs the program and reads its counters;
 //! - [`Network`]: the rules in force in the sandbox; [`Imposed`]: one of them, lifted when dropped;
-//! - [`netem`]: whether packets can be delayed here;
+//! - [`netem`]: delays, where the kernel can;
 //! - [`knock`]: connections that are tried across a link.
 //!
 //! How a run uses it:
@@ -51,7 +51,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use self::nft::{Count, Nft};
-use self::rules::{Rule, RuleError};
+use self::rules::{Effect, Rule, RuleError};
 use crate::sandbox::Inside;
 
 /// Why a network fault could not be imposed, read or lifted.
@@ -91,6 +91,12 @@ pub enum NetworkError {
     /// A container in whose network it was to be could not do its part.
     #[error("{0}")]
     Container(String),
+    /// Packets cannot be delayed.
+    #[error(transparent)]
+    Delay(netem::Unavailable),
+    /// All classes for delays are in use.
+    #[error("there are 15 delays in force already, and `lo` takes no more (hint: heal one first)")]
+    TooManyDelays,
     /// The rule was lifted by [`Network::heal_all`], or somebody else changed the table.
     #[error("network fault `{0}` is not in force any more")]
     Gone(String),
@@ -143,13 +149,19 @@ impl Network {
     }
 
     /// Puts a rule in force, atomically and without touching the others, until the guard is dropped.
-    pub fn impose(&self, rule: Rule) -> Result<Imposed, NetworkError> {
+    pub fn impose(&self, mut rule: Rule) -> Result<Imposed, NetworkError> {
         rule.validate()?;
         let mut in_force = self.lock();
         if in_force.rules.contains_key(&rule.name) {
             return Err(NetworkError::Duplicate(rule.name));
         }
-        self.nft.apply(&rules::render_addition(&rule))?;
+        if let Effect::Slow { latency_us, jitter_us, class } = &mut rule.effect {
+            *class = in_force.delay(*latency_us, *jitter_us)?;
+        }
+        if let Err(error) = self.nft.apply(&rules::render_addition(&rule)) {
+            in_force.end_delay(&rule)?;
+            return Err(error);
+        }
         in_force.imposed += 1;
         let number = in_force.imposed;
         in_force.rules.insert(rule.name.clone(), (number, rule.clone()));
@@ -166,8 +178,9 @@ impl Network {
     pub fn heal_all(&self) -> Result<(), NetworkError> {
         let mut in_force = self.lock();
         self.nft.apply(&rules::render(&[]))?;
+        let had_delays = in_force.classes().next().is_some();
         in_force.rules.clear();
-        Ok(())
+        if had_delays { netem::unroot().map_err(NetworkError::Delay) } else { Ok(()) }
     }
 
     fn counts(&self, rule: &Rule, number: u64) -> Result<Counts, NetworkError> {
@@ -186,6 +199,7 @@ impl Network {
         if in_force.has(rule, number) {
             self.nft.apply(&rules::render_removal(rule))?;
             in_force.rules.remove(&rule.name);
+            in_force.end_delay(rule)?;
         }
         Ok(())
     }
@@ -199,6 +213,33 @@ impl Network {
 impl InForce {
     fn has(&self, rule: &Rule, number: u64) -> bool {
         self.rules.get(&rule.name).is_some_and(|(in_force, _)| *in_force == number)
+    }
+
+    /// The classes of the delays in force.
+    fn classes(&self) -> impl Iterator<Item = u8> {
+        self.rules.values().filter_map(|(_, rule)| match rule.effect {
+            Effect::Slow { class, .. } => Some(class),
+            _ => None,
+        })
+    }
+
+    /// Begins to delay what is in a class that is free, and returns the class.
+    fn delay(&self, latency_us: u64, jitter_us: u64) -> Result<u8, NetworkError> {
+        let taken: Vec<u8> = self.classes().collect();
+        let class =
+            netem::CLASSES.into_iter().find(|class| !taken.contains(class)).ok_or(NetworkError::TooManyDelays)?;
+        if taken.is_empty() {
+            netem::root().map_err(NetworkError::Delay)?;
+        }
+        netem::add(class, latency_us, jitter_us).map_err(NetworkError::Delay)?;
+        Ok(class)
+    }
+
+    /// Ends the delay of a rule that is in force no more, if it had one; with the last one all goes.
+    fn end_delay(&self, rule: &Rule) -> Result<(), NetworkError> {
+        let Effect::Slow { class, .. } = rule.effect else { return Ok(()) };
+        let ended = if self.classes().next().is_none() { netem::unroot() } else { netem::remove(class) };
+        ended.map_err(NetworkError::Delay)
     }
 }
 

@@ -49,6 +49,16 @@ pub enum Effect {
         /// The rate.
         bytes_per_second: u64,
     },
+    /// They arrive later. nft cannot hold packets back, but it can send them through a class of a
+    /// queueing discipline that does ([`super::netem`]).
+    Slow {
+        /// By how much, in microseconds.
+        latency_us: u64,
+        /// By how much that varies, either way, in microseconds.
+        jitter_us: u64,
+        /// The class; [`super::Network::impose`] deals one that is free.
+        class: u8,
+    },
 }
 
 /// Where packets are taken.
@@ -96,7 +106,7 @@ pub enum RuleError {
         only: Only,
     },
     /// It would do nothing.
-    #[error("network fault `{0}` has no effect (hint: loss above 0%, at least 0.01%)")]
+    #[error("network fault `{0}` has no effect (hint: a loss of at least 0.01%, a latency of at least 1us)")]
     NoEffect(String),
     /// A rate at which nothing gets through in sensible time.
     #[error("network fault `{0}` is narrower than 1 kB/s (hint: use a partition to stop all traffic)")]
@@ -138,6 +148,7 @@ impl Rule {
         }
         match self.effect {
             Effect::Lossy(percent) if ten_thousandths(percent) == 0 => Err(RuleError::NoEffect(name())),
+            Effect::Slow { latency_us: 0, .. } => Err(RuleError::NoEffect(name())),
             Effect::Narrow { bytes_per_second } if bytes_per_second < 1000 => Err(RuleError::TooNarrow(name())),
             _ => Ok(()),
         }
@@ -212,9 +223,10 @@ fn body(text: &mut String, rule: &Rule) {
     for line in effect(rule.effect, &hit) {
         writeln!(text, "    {line}").expect("a string takes text");
     }
-    let hook = match rule.hook {
-        Hook::Input => "input",
-        Hook::Output => "output",
+    let hook = match (rule.effect, rule.hook) {
+        // What is to be delayed must be told so before it is queued.
+        (Effect::Slow { .. }, _) | (_, Hook::Output) => "output",
+        (_, Hook::Input) => "input",
     };
     writeln!(text, "  }}\n  chain fault-{name} {{\n    type filter hook {hook} priority 0; policy accept;")
         .expect("a string takes text");
@@ -246,6 +258,7 @@ fn effect(effect: Effect, hit: &str) -> Vec<String> {
         Effect::Narrow { bytes_per_second } => {
             vec![format!("limit rate over {bytes_per_second} bytes/second burst {BURST_BYTES} bytes {hit} drop")]
         }
+        Effect::Slow { class, .. } => vec![format!("{hit} meta priority set 1:{class:x}")],
     }
 }
 
@@ -314,6 +327,14 @@ mod tests {
     }
 
     #[test]
+    fn a_delay_sorts_packets_into_its_class_before_they_are_queued() {
+        let slow = rule("slow-1", Only::All, Effect::Slow { latency_us: 100_000, jitter_us: 0, class: 11 }).unwrap();
+        let text = render_addition(&slow);
+        assert!(text.contains("counter name \"fault-slow-1.hit\" meta priority set 1:b\n"), "{text}");
+        assert!(text.contains("type filter hook output priority 0;"), "{text}");
+    }
+
+    #[test]
     fn a_removal_names_all_that_an_addition_makes() {
         let cut = rule("cut", Only::All, Effect::Refuse).unwrap();
         let (addition, removal) = (render_addition(&cut), render_removal(&cut));
@@ -337,6 +358,7 @@ mod tests {
             ("Cut", Only::All, Effect::Drop, "`Cut` cannot name"),
             ("a } delete", Only::All, Effect::Drop, "cannot name"),
             ("cut", Only::All, Effect::Lossy(Percent::new(0.004)), "no effect"),
+            ("cut", Only::All, Effect::Slow { latency_us: 0, jitter_us: 0, class: 2 }, "no effect"),
             ("cut", Only::All, narrow(999), "narrower than 1 kB/s"),
         ] {
             let text = rule(name, only, effect).unwrap_err().to_string();
@@ -354,6 +376,7 @@ mod tests {
             Effect::Refuse,
             Effect::Lossy(Percent::new(30.0)),
             Effect::Narrow { bytes_per_second: 20_000 },
+            Effect::Slow { latency_us: 100_000, jitter_us: 0, class: 2 },
         ] {
             let rule = rule("cut", Only::Replication, effect).unwrap();
             let text = serde_json::to_string(&rule).unwrap();

@@ -10,7 +10,7 @@ const REPLICAS_MAX: u16 = 5;
 const NODES_MAX: u16 = 250;
 const RATE_MAX: u32 = 100_000;
 const CLIENTS_MAX: u16 = 256;
-const KEYS_MAX: u32 = 1_000_000;
+pub(super) const KEYS_MAX: u32 = 1_000_000;
 const VALUE_SIZE_MAX: u32 = 1 << 20;
 const NODE_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=120_000;
 

@@ -1,5 +1,5 @@
-//! Two runs, or two sets of them, side by side: which verdicts and figures differ. Pure; a single
-//! difference of two times says little, and no statistics are claimed here.
+//! Two runs, or two sets of them, side by side: which verdicts and figures differ, and whether the runs
+//! may be compared at all. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::Report;
-use super::summary::Figures;
+use super::measure::{Change, FigureChange, FigureKind, figure_changes};
 use crate::check::Verdict;
 
 /// What was compared, and what was found only on one side.
@@ -21,8 +21,8 @@ pub struct Comparison {
     pub only_in_new: Vec<RunKey>,
 }
 
-/// A suite on a server. Several reports of it stand for one: the worst verdict and the worst of each
-/// figure are compared.
+/// A suite on a server. Several reports of it are repeated runs: the worst verdict stands for them, and
+/// their figures are taken together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct RunKey {
     /// The suite's name.
@@ -50,8 +50,13 @@ pub struct Pair {
     pub invariants: Vec<InvariantChange>,
     /// Every figure that either side has.
     pub figures: Vec<FigureChange>,
-    /// What else is not the same, in words: plan, configuration, server, seed, host.
+    /// What makes the runs another experiment, in words: plan, configuration, server, host.
     pub differences: Vec<String>,
+    /// What else is not the same, and does not keep the runs from being compared: seed, version of
+    /// slotquake.
+    pub notes: Vec<String>,
+    /// Whether both sides ran on one kind of machine; where not, times are no finding against the new side.
+    pub same_host: bool,
 }
 
 /// An invariant on both sides.
@@ -74,17 +79,6 @@ impl InvariantChange {
     }
 }
 
-/// A figure on both sides; the unit is the last word of its name.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct FigureChange {
-    /// `promotion_ms`, `lost`, ...
-    pub figure: &'static str,
-    /// In the base; None where it was not observed.
-    pub base: Option<f64>,
-    /// On the new side.
-    pub new: Option<f64>,
-}
-
 impl Pair {
     /// Whether the run or one of its invariants has a worse verdict than in the base.
     pub fn worse(&self) -> bool {
@@ -94,6 +88,32 @@ impl Pair {
     /// Whether the verdict got better and nothing got worse.
     pub fn better(&self) -> bool {
         !self.worse() && self.new_verdict < self.base_verdict
+    }
+
+    /// Whether there is less to go by than the base had: an invariant that is not judged any more.
+    pub fn lost_sight(&self) -> bool {
+        self.invariants.iter().any(|change| change.new.is_none())
+    }
+
+    /// Whether a figure is worse: one of safety, or a time that is slower beyond chance on the same kind
+    /// of machine. How much was done follows from the times, and from how long a run took.
+    pub fn figures_worse(&self) -> bool {
+        self.figures.iter().filter(|figure| figure.change == Change::Worse).any(|figure| match figure.kind {
+            FigureKind::Safety => true,
+            FigureKind::Time => self.same_host,
+            FigureKind::Amount => false,
+        })
+    }
+
+    /// Whether anything changed that is not mere chance.
+    pub fn changed(&self) -> bool {
+        let figures = self.figures.iter().any(|figure| match figure.kind {
+            FigureKind::Safety => figure.base.max != figure.new.max,
+            FigureKind::Time | FigureKind::Amount => !matches!(figure.change, Change::Same | Change::Undecided),
+        });
+        figures
+            || self.base_verdict != self.new_verdict
+            || self.invariants.iter().any(|change| change.base != change.new)
     }
 }
 
@@ -106,9 +126,26 @@ impl Comparison {
     /// Whether there is less to go by than the base had: nothing in common, or a run or an invariant
     /// of the base that the new side does not have. Then "nothing got worse" is not a finding.
     pub fn lost_sight(&self) -> bool {
-        self.pairs.is_empty()
-            || !self.only_in_base.is_empty()
-            || self.pairs.iter().flat_map(|pair| &pair.invariants).any(|change| change.new.is_none())
+        self.pairs.is_empty() || !self.only_in_base.is_empty() || self.pairs.iter().any(Pair::lost_sight)
+    }
+
+    /// Whether the new side is worse in anything: a verdict, a figure, or what can be seen at all.
+    pub fn regressed(&self) -> bool {
+        self.worse() || self.lost_sight() || self.pairs.iter().any(Pair::figures_worse)
+    }
+
+    /// Whether anything changed, for better or worse, beyond chance.
+    pub fn changed(&self) -> bool {
+        self.lost_sight() || !self.only_in_new.is_empty() || self.pairs.iter().any(Pair::changed)
+    }
+
+    /// What keeps the runs from being compared as they are, one line each: their experiments differ.
+    pub fn differences(&self) -> Vec<String> {
+        let of_pair = |pair: &Pair| {
+            let name = format!("{} {}", pair.suite, pair.server);
+            pair.differences.iter().map(move |difference| format!("{name}: {difference}")).collect::<Vec<_>>()
+        };
+        self.pairs.iter().flat_map(of_pair).collect()
     }
 }
 
@@ -153,6 +190,7 @@ fn only_server(groups: &Groups<'_>, suite: &str) -> Option<RunKey> {
 }
 
 fn pair(key: RunKey, base: &[&Report], new: &[&Report]) -> Pair {
+    let (differences, same_host) = differences(base, new);
     Pair {
         suite: key.suite,
         server: key.server,
@@ -162,7 +200,9 @@ fn pair(key: RunKey, base: &[&Report], new: &[&Report]) -> Pair {
         new_verdict: worst_verdict(new),
         invariants: invariant_changes(base, new),
         figures: figure_changes(base, new),
-        differences: differences(base, new),
+        differences,
+        notes: notes(base, new),
+        same_host,
     }
 }
 
@@ -194,58 +234,43 @@ fn invariant_changes(base: &[&Report], new: &[&Report]) -> Vec<InvariantChange> 
     changes
 }
 
-/// A figure's name, how it is read, and whether more of it is better.
-type FigureKind = (&'static str, fn(&Figures) -> Option<f64>, bool);
-
-const FIGURES: [FigureKind; 8] = [
-    ("fail_ms", |figures| figures.fail_ms, false),
-    ("promotion_ms", |figures| figures.promotion_ms, false),
-    ("first_write_ms", |figures| figures.first_write_ms, false),
-    ("longest_read_outage_ms", |figures| figures.read_outage.map(|outage| outage.length_ms), false),
-    ("longest_write_outage_ms", |figures| figures.write_outage.map(|outage| outage.length_ms), false),
-    ("acknowledged", |figures| Some(figures.acknowledged as f64), true),
-    ("lost", |figures| Some(figures.lost as f64), false),
-    ("undecided", |figures| Some(figures.undecided as f64), false),
-];
-
-fn figure_changes(base: &[&Report], new: &[&Report]) -> Vec<FigureChange> {
-    let figures = |reports: &[&Report]| -> Vec<Figures> { reports.iter().map(|report| Figures::new(report)).collect() };
-    let (base, new) = (figures(base), figures(new));
-    FIGURES
-        .iter()
-        .map(|(figure, read, more_is_better)| {
-            let worst = |side: &[Figures]| {
-                let values = side.iter().filter_map(read);
-                if *more_is_better { values.min_by(f64::total_cmp) } else { values.max_by(f64::total_cmp) }
-            };
-            FigureChange { figure, base: worst(&base), new: worst(&new) }
-        })
-        .filter(|change| change.base.is_some() || change.new.is_some())
-        .collect()
+/// What of two sets of reports is not the same.
+struct Comparer<'a> {
+    base: &'a [&'a Report],
+    new: &'a [&'a Report],
+    found: Vec<String>,
 }
 
-/// What is not the same on both sides. Each side's reports are taken as a set of values, so that a
-/// side whose own runs differ shows it too.
-fn differences(base: &[&Report], new: &[&Report]) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut differ = |what: &str, read: &dyn Fn(&Report) -> String| {
-        let values = |reports: &[&Report]| reports.iter().map(|report| read(report)).collect::<BTreeSet<_>>();
-        let (base, new) = (values(base), values(new));
-        if base != new {
-            found.push(format!("{what}: {} -> {}", listed(base), listed(new)));
+impl Comparer<'_> {
+    /// Notes `what` where it differs between the sides, or between the runs of one: those must not be
+    /// taken together either. Returns whether it does not.
+    fn same(&mut self, what: &str, read: &dyn Fn(&Report) -> String) -> bool {
+        let (base, new) = self.values(read);
+        let same = base == new && base.len() <= 1;
+        if !same {
+            self.found.push(format!("{what}: {} -> {}", listed(base), listed(new)));
         }
-    };
-    differ("server", &|report| format!("{} ({})", report.header.server.asked, report.header.server.version));
-    differ("slotquake", &|report| report.header.tool_version.clone());
-    differ("host", &|report| {
+        same
+    }
+
+    fn values(&self, read: &dyn Fn(&Report) -> String) -> (BTreeSet<String>, BTreeSet<String>) {
+        let values = |reports: &[&Report]| reports.iter().map(|report| read(report)).collect();
+        (values(self.base), values(self.new))
+    }
+}
+
+/// What makes the runs another experiment, and whether they ran on one kind of machine.
+fn differences(base: &[&Report], new: &[&Report]) -> (Vec<String>, bool) {
+    let mut compare = Comparer { base, new, found: Vec::new() };
+    compare.same("server", &|report| format!("{} ({})", report.header.server.asked, report.header.server.version));
+    let same_host = compare.same("host", &|report| {
         let host = &report.header.host;
         format!("{}, {} cores, {}", host.os, host.cores, host.backend)
     });
-    differ("seed", &|report| report.header.plan.seed.to_string());
     let directives: BTreeSet<&String> =
         base.iter().chain(new).flat_map(|report| report.header.plan.config.keys()).collect();
     for directive in directives {
-        differ(&format!("config {directive}"), &|report| {
+        compare.same(&format!("config {directive}"), &|report| {
             report
                 .header
                 .plan
@@ -255,13 +280,21 @@ fn differences(base: &[&Report], new: &[&Report]) -> Vec<String> {
         });
     }
     for part in ["nodes", "workload", "steps", "invariants", "recover-within", "max-duration"] {
-        let values =
-            |reports: &[&Report]| reports.iter().map(|report| plan_part(report, part)).collect::<BTreeSet<_>>();
-        if values(base) != values(new) {
-            found.push(format!("plan: its {part} differ"));
+        let (base, new) = compare.values(&|report| plan_part(report, part));
+        if base != new {
+            compare.found.push(format!("plan: its {part} differ"));
+        } else if base.len() > 1 {
+            compare.found.push(format!("plan: its {part} differ between the runs of one side"));
         }
     }
-    found
+    (compare.found, same_host)
+}
+
+fn notes(base: &[&Report], new: &[&Report]) -> Vec<String> {
+    let mut compare = Comparer { base, new, found: Vec::new() };
+    compare.same("slotquake", &|report| report.header.tool_version.clone());
+    compare.same("seed", &|report| report.header.plan.seed.to_string());
+    compare.found
 }
 
 fn plan_part(report: &Report, part: &str) -> String {
@@ -333,7 +366,6 @@ mod tests {
     fn the_worst_of_several_runs_stands_for_them() {
         let mut lossy = report("role-swap", Fail);
         lossy.ledger.lost = 5;
-        lossy.ledger.acknowledged = 10;
         lossy.failovers[0].promotion_ms = Some(100.0);
         let comparison = compare(
             &[report("role-swap", Pass)],
@@ -342,10 +374,9 @@ mod tests {
         let pair = &comparison.pairs[0];
         assert_eq!((pair.base_runs, pair.new_runs, pair.new_verdict), (1, 3, Fail));
         assert_eq!(pair.invariants[0].new, Some(Fail));
-        let new = |name| pair.figures.iter().find(|change| change.figure == name).and_then(|change| change.new);
-        assert_eq!(new("lost"), Some(5.0));
-        assert_eq!(new("acknowledged"), Some(10.0));
-        assert_eq!(new("promotion_ms"), Some(7360.0));
+        let of = |name: &str| pair.figures.iter().find(|change| change.figure == name).expect("it is compared");
+        assert_eq!(of("lost").new.max, Some(5.0));
+        assert_eq!((of("promotion_ms").new.min, of("promotion_ms").new.median), (Some(100.0), Some(7360.0)));
     }
 
     #[test]
@@ -386,15 +417,64 @@ mod tests {
         new.header.plan.config.insert("appendonly".to_owned(), Directive("no".to_owned()));
         new.header.plan.workload.clients = 9;
         new.header.host.cores = 4;
+        let comparison = compare(std::slice::from_ref(&base), &[new]);
+        let pair = &comparison.pairs[0];
         assert_eq!(
-            compare(&[base], &[new]).pairs[0].differences,
+            pair.differences,
             [
                 "host: Linux 6.1, 2 cores, local -> Linux 6.1, 4 cores, local",
-                "seed: 7 -> 8",
                 "config appendonly: (not set) -> `no`",
                 "config cluster-node-timeout: `5000` -> `1000`",
                 "plan: its workload differ",
             ]
         );
+        assert_eq!((&pair.notes[..], pair.same_host), (&["seed: 7 -> 8".to_owned()][..], false));
+
+        let mut slower = base.clone();
+        slower.header.plan.steps.clear();
+        let mixed = [base, slower];
+        assert_eq!(
+            compare(&mixed, &mixed).pairs[0].differences,
+            ["plan: its steps differ between the runs of one side"],
+            "they are no repeated runs"
+        );
+    }
+
+    /// Five runs, whose promotions took `from_ms` and each 10 ms more.
+    fn five(from_ms: f64) -> Vec<Report> {
+        let run = |at: u8| {
+            let mut run = report("role-swap", Pass);
+            run.failovers[0].promotion_ms = Some(from_ms + f64::from(at) * 10.0);
+            run
+        };
+        (0..5).map(run).collect()
+    }
+
+    #[test]
+    fn what_got_worse_beside_the_verdicts_is_a_regression() {
+        let with = |change: fn(&mut Report)| {
+            let mut runs = five(7000.0);
+            runs.iter_mut().for_each(change);
+            runs
+        };
+        for (new, regressed, changed, what) in [
+            (five(7000.0), false, false, "the same"),
+            (five(7011.0), false, false, "slower by chance"),
+            (five(9000.0), true, true, "slower"),
+            (five(1000.0), false, true, "faster"),
+            (with(|run| run.ledger.lost = 1), true, true, "a loss"),
+            (with(|run| run.ledger.acknowledged -= 100), false, true, "less was done"),
+            (with(|run| run.invariants.clear()), true, true, "nothing is judged any more"),
+        ] {
+            let comparison = compare(&five(7000.0), &new);
+            assert_eq!((comparison.regressed(), comparison.changed()), (regressed, changed), "{what}");
+            assert!(!comparison.worse(), "{what}");
+        }
+        let mut elsewhere = five(9000.0);
+        for run in &mut elsewhere {
+            run.header.host.cores = 64;
+        }
+        let comparison = compare(&five(7000.0), &elsewhere);
+        assert_eq!((comparison.regressed(), comparison.changed()), (false, true), "times of another machine");
     }
 }

@@ -1,32 +1,33 @@
-//! How a comparison is shown to people.
+//! How a comparison is shown to people: as a table, or as Markdown for a pull request.
 
 use std::fmt::Write;
 
 use tabled::builder::Builder;
 use tabled::settings::Color;
 
-use super::compare::{Comparison, FigureChange, Pair};
+use super::compare::{Comparison, Pair};
+use super::measure::{Change, FigureChange, FigureKind, Side};
+use super::statistics::SIGNIFICANCE;
 use super::summary::short_server;
 use super::table::{Style, draw, invariant_name, plural, time_text};
 use crate::check::Verdict;
 
-/// Which verdicts and figures differ, then what else is not the same on both sides.
+const HEADINGS: [&str; 8] = ["suite", "server", "what", "change", "base", "new", "difference (95 %)", "runs\nneeded"];
+
+/// Which verdicts and figures differ, then what else is not the same on both sides. Figures of which
+/// nothing can be said are shown when there is a single pair, or all are asked for.
 pub fn render_comparison(comparison: &Comparison, style: Style) -> String {
+    let everything = style.verbose || comparison.pairs.len() == 1;
     let mut builder = Builder::default();
-    builder.push_record(["suite", "server", "what", "change", "base", "new"]);
+    builder.push_record(HEADINGS);
     let mut colours = Vec::new();
     for pair in &comparison.pairs {
-        for (index, row) in rows(pair).into_iter().enumerate() {
+        for (index, row) in rows(pair, everything).into_iter().enumerate() {
             let name = |text: String| if index == 0 { text } else { String::new() };
-            builder.push_record([
-                name(pair.suite.clone()),
-                name(short_server(&pair.server)),
-                row.what,
-                row.change,
-                row.base,
-                row.new,
-            ]);
-            colours.push(row.colour);
+            let mut record = vec![name(pair.suite.clone()), name(short_server(&pair.server))];
+            colours.push(row.colour.clone());
+            record.extend(row.cells());
+            builder.push_record(record);
         }
     }
     let mut text = String::new();
@@ -34,44 +35,124 @@ pub fn render_comparison(comparison: &Comparison, style: Style) -> String {
         text = draw(builder, 3, colours.into_iter(), style);
         text.push('\n');
     }
-    for pair in &comparison.pairs {
-        for difference in &pair.differences {
-            let _ = writeln!(text, "not the same  {} {}: {difference}", pair.suite, short_server(&pair.server));
-        }
-        if pair.base_runs + pair.new_runs > 2 {
-            let _ = writeln!(
-                text,
-                "several runs  {} {}: {} against {}; the worst of each is compared",
-                pair.suite,
-                short_server(&pair.server),
-                pair.base_runs,
-                pair.new_runs
-            );
-        }
-    }
-    for (side, keys) in [("base", &comparison.only_in_base), ("new", &comparison.only_in_new)] {
-        for key in keys {
-            let _ = writeln!(text, "only in {side:4}  {} {}", key.suite, short_server(&key.server));
-        }
+    for line in remarks(comparison) {
+        let _ = writeln!(text, "{line}");
     }
     let _ = writeln!(text, "{}", conclusion(comparison));
     text
 }
 
+/// The same as Markdown (GitHub's tables): the conclusion first, figures that say nothing left out.
+pub fn render_comparison_markdown(comparison: &Comparison) -> String {
+    let sign = if comparison.regressed() { "Worse" } else { "Not worse" };
+    let mut text = format!("### slotquake: {sign}\n\n{}\n", escaped(&conclusion(comparison)));
+    if !comparison.pairs.is_empty() {
+        let headings: Vec<String> = HEADINGS.iter().map(|heading| heading.replace('\n', " ")).collect();
+        let _ = writeln!(text, "\n| {} |\n|---|---|---|---|--:|--:|--:|--:|", headings.join(" | "));
+    }
+    for pair in &comparison.pairs {
+        for (index, row) in rows(pair, comparison.pairs.len() == 1).into_iter().enumerate() {
+            let mut cells = if index == 0 {
+                vec![pair.suite.clone(), short_server(&pair.server)]
+            } else {
+                vec![String::new(), String::new()]
+            };
+            let bold = row.colour == Color::FG_RED;
+            cells.extend(row.cells());
+            let mut cells: Vec<String> = cells.iter().map(|cell| escaped(cell)).collect();
+            if bold {
+                cells[3] = format!("**{}**", cells[3]);
+            }
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
+        }
+    }
+    let remarks = remarks(comparison);
+    if !remarks.is_empty() {
+        text.push('\n');
+    }
+    for line in remarks {
+        let _ = writeln!(text, "- {}", escaped(&line));
+    }
+    text
+}
+
+/// A text that cannot be taken for Markdown or HTML: names come from files that others wrote.
+fn escaped(text: &str) -> String {
+    let mut safe = String::new();
+    for letter in text.chars() {
+        match letter {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '\n' | '\r' => safe.push(' '),
+            '|' | '*' | '_' | '`' | '[' | ']' | '\\' | '~' | '#' | '@' | '!' => {
+                safe.push('\\');
+                safe.push(letter);
+            }
+            letter => safe.push(letter),
+        }
+    }
+    safe
+}
+
+/// What a table has no place for, one line each.
+fn remarks(comparison: &Comparison) -> Vec<String> {
+    let mut lines = Vec::new();
+    for pair in &comparison.pairs {
+        let name = format!("{} {}", pair.suite, short_server(&pair.server));
+        for difference in pair.differences.iter().chain(&pair.notes) {
+            lines.push(format!("not the same  {name}: {difference}"));
+        }
+        if pair.base_runs + pair.new_runs > 2 {
+            lines.push(format!(
+                "several runs  {name}: {} against {}; the worst verdict of each, medians of times",
+                pair.base_runs, pair.new_runs
+            ));
+        }
+    }
+    for (side, keys) in [("base", &comparison.only_in_base), ("new", &comparison.only_in_new)] {
+        for key in keys {
+            lines.push(format!("only in {side:4}  {} {}", key.suite, short_server(&key.server)));
+        }
+    }
+    let figures = || comparison.pairs.iter().flat_map(|pair| &pair.figures).filter(|figure| figure.tested());
+    let (tested, found) = (figures().count(), figures().filter(|figure| figure.change != Change::Undecided).count());
+    if tested > 1 {
+        lines.push(format!(
+            "tested        {tested} figures, {found} with p < {SIGNIFICANCE}; about {:.1} would come by chance alone",
+            tested as f64 * SIGNIFICANCE
+        ));
+    }
+    lines
+}
+
 struct Row {
     what: String,
-    change: String,
+    change: &'static str,
     base: String,
     new: String,
+    difference: String,
+    runs_needed: String,
     colour: Color,
 }
 
-fn rows(pair: &Pair) -> Vec<Row> {
+impl Row {
+    fn cells(self) -> [String; 6] {
+        [self.what, self.change.to_owned(), self.base, self.new, self.difference, self.runs_needed]
+    }
+}
+
+fn rows(pair: &Pair, everything: bool) -> Vec<Row> {
     let mut rows = vec![verdict_row("verdict".to_owned(), Some(pair.base_verdict), Some(pair.new_verdict))];
     for change in pair.invariants.iter().filter(|change| change.base != change.new) {
         rows.push(verdict_row(invariant_name(&change.invariant, &change.settings), change.base, change.new));
     }
-    rows.extend(pair.figures.iter().filter(|change| change.base != change.new).map(figure_row));
+    let telling = |figure: &&FigureChange| match figure.change {
+        Change::Same => false,
+        Change::Undecided => everything || figure.kind == FigureKind::Safety,
+        Change::Better | Change::Worse | Change::Appeared | Change::Vanished => true,
+    };
+    rows.extend(pair.figures.iter().filter(telling).map(|figure| figure_row(figure, pair.same_host)));
     rows
 }
 
@@ -79,36 +160,64 @@ fn verdict_row(what: String, base: Option<Verdict>, new: Option<Verdict>) -> Row
     let (change, colour) = match (base, new) {
         (Some(base), Some(new)) if new > base => ("worse", Color::FG_RED),
         (Some(base), Some(new)) if new < base => ("better", Color::FG_GREEN),
-        (Some(_), None) => ("vanished", Color::FG_YELLOW),
+        (Some(_), None) => ("vanished", Color::FG_RED),
         (None, Some(_)) => ("appeared", Color::FG_YELLOW),
         _ => ("same", Color::empty()),
     };
     let word = |verdict: Option<Verdict>| verdict.map_or("-", Verdict::word).to_owned();
-    Row { what, change: change.to_owned(), base: word(base), new: word(new), colour }
+    Row {
+        what,
+        change,
+        base: word(base),
+        new: word(new),
+        difference: String::new(),
+        runs_needed: String::new(),
+        colour,
+    }
 }
 
-fn figure_row(change: &FigureChange) -> Row {
-    let is_time = change.figure.ends_with("_ms");
-    let show = |value: Option<f64>| match value {
-        None => "-".to_owned(),
-        Some(ms) if is_time => time_text(ms),
-        Some(count) => format!("{count:.0}"),
+fn figure_row(figure: &FigureChange, same_host: bool) -> Row {
+    let is_time = figure.figure.ends_with("_ms");
+    let number = |value: f64| if is_time { time_text(value.abs()) } else { format!("{:.0}", value.abs()) };
+    let signed = |value: f64| format!("{}{}", if value < 0.0 { '-' } else { '+' }, number(value));
+    let show = |side: &Side| {
+        let value = if figure.kind == FigureKind::Safety { side.max } else { side.median };
+        let at_least = if side.open { ">" } else { "" };
+        value.map_or_else(|| "-".to_owned(), |value| format!("{at_least}{}", number(value)))
     };
-    let difference = match (change.base, change.new) {
-        (Some(base), Some(new)) if is_time => {
-            let sign = if new < base { '-' } else { '+' };
-            format!("{sign}{}", time_text((new - base).abs()))
-        }
-        (Some(base), Some(new)) => format!("{:+.0}", new - base),
-        (Some(_), None) => "vanished".to_owned(),
-        _ => "appeared".to_owned(),
+    let mut difference = figure.difference.map(signed).unwrap_or_default();
+    if let Some((low, high)) = figure.interval {
+        let _ = write!(difference, " ({} to {})", signed(low), signed(high));
+    }
+    if let Some(p) = figure.p.filter(|_| figure.tested()) {
+        let _ = if p < 0.001 { write!(difference, " p<0.001") } else { write!(difference, " p={p:.3}") };
+    }
+    let (change, colour) = match (figure.change, figure.kind) {
+        (Change::Worse, FigureKind::Time) if same_host => ("slower", Color::FG_RED),
+        (Change::Worse, FigureKind::Time) => ("slower", Color::FG_YELLOW),
+        (Change::Better, FigureKind::Time) => ("faster", Color::FG_GREEN),
+        (Change::Worse, FigureKind::Amount) => ("less", Color::FG_YELLOW),
+        (Change::Better, FigureKind::Amount) => ("more", Color::FG_GREEN),
+        (Change::Worse, FigureKind::Safety) => ("worse", Color::FG_RED),
+        (Change::Better, FigureKind::Safety) => ("better", Color::FG_GREEN),
+        (Change::Same, _) => ("same", Color::empty()),
+        (Change::Undecided, _) => ("~", Color::empty()),
+        (Change::Appeared, _) => ("appeared", Color::FG_YELLOW),
+        (Change::Vanished, _) => ("vanished", Color::FG_YELLOW),
+    };
+    let runs_needed = match (figure.change, figure.kind, figure.runs_needed, figure.p) {
+        (Change::Undecided, FigureKind::Time | FigureKind::Amount, Some(runs), _) => runs.to_string(),
+        (Change::Undecided, FigureKind::Time | FigureKind::Amount, None, Some(_)) => ">1000".to_owned(),
+        _ => String::new(),
     };
     Row {
-        what: change.figure.trim_end_matches("_ms").replace('_', " "),
-        change: difference,
-        base: show(change.base),
-        new: show(change.new),
-        colour: Color::empty(),
+        what: figure.figure.trim_end_matches("_ms").replace('_', " "),
+        change,
+        base: show(&figure.base),
+        new: show(&figure.new),
+        difference,
+        runs_needed,
+        colour,
     }
 }
 
@@ -116,10 +225,15 @@ fn conclusion(comparison: &Comparison) -> String {
     let count = comparison.pairs.len();
     let worse = comparison.pairs.iter().filter(|pair| pair.worse()).count();
     let better = comparison.pairs.iter().filter(|pair| pair.better()).count();
+    let worse_figures = comparison.pairs.iter().filter(|pair| !pair.worse() && pair.figures_worse()).count();
     if count == 0 {
         return "nothing in common: no suite is on both sides".to_owned();
     }
-    let mut text = format!("{count} compared: {worse} worse, {better} better, {} alike", count - worse - better);
+    let mut text =
+        format!("{count} compared by verdict: {worse} worse, {better} better, {} alike", count - worse - better);
+    if worse_figures > 0 {
+        let _ = write!(text, "; {worse_figures} of the others with worse figures");
+    }
     let vanished: usize =
         comparison.pairs.iter().flat_map(|pair| &pair.invariants).filter(|change| change.new.is_none()).count();
     if vanished > 0 {
@@ -133,6 +247,7 @@ fn conclusion(comparison: &Comparison) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Report;
     use super::super::compare::compare;
     use super::super::fixture::report;
     use super::*;
@@ -145,23 +260,80 @@ mod tests {
         lossy.failovers[0].promotion_ms = Some(2450.0);
         lossy.header.plan.seed = 8;
         let new = [lossy.clone(), lossy, report("shard-loss", Verdict::Pass)];
+        let comparison = compare(&base, &new);
+        let shown = render_comparison(&comparison, Style::default());
         assert_eq!(
-            render_comparison(&compare(&base, &new), Style::default()),
-            "\
-suite      server     what                       change     base     new
-------------------------------------------------------------------------
-role-swap  redis:6.2  verdict                    worse      pass    fail
-                      acked-writes (may-lose 0)  worse      pass    fail
-                      promotion                  -4.91 s  7.36 s  2.45 s
-                      lost                       +12           0      12
+            format!("\n{shown}"),
+            "
+                                                                                              runs
+suite      server     what                       change    base     new  difference (95 %)  needed
+--------------------------------------------------------------------------------------------------
+role-swap  redis:6.2  verdict                    worse     pass    fail
+                      acked-writes (may-lose 0)  worse     pass    fail
+                      lost                       worse        0      12                +12
+                      promotion                  ~       7.36 s  2.45 s            -4.91 s       4
 
 not the same  role-swap redis:6.2: seed: 7 -> 8
-several runs  role-swap redis:6.2: 1 against 2; the worst of each is compared
+several runs  role-swap redis:6.2: 1 against 2; the worst verdict of each, medians of times
 only in base  formation redis:6.2
 only in new   shard-loss redis:6.2
-1 compared: 1 worse, 0 better, 0 alike; 1 of the base missing
+1 compared by verdict: 1 worse, 0 better, 0 alike; 1 of the base missing
 "
         );
+    }
+
+    #[test]
+    fn of_several_suites_only_what_says_something_is_shown_unless_all_is_asked_for() {
+        let base = [report("role-swap", Verdict::Pass), report("formation", Verdict::Pass)];
+        let mut new = base.clone();
+        new[0].failovers[0].promotion_ms = Some(2450.0);
+        for verbose in [false, true] {
+            let shown = render_comparison(&compare(&base, &new), Style { verbose, ..Style::default() });
+            assert_eq!(shown.contains("promotion"), verbose, "{shown}");
+        }
+    }
+
+    /// Five runs whose promotions took `from_ms` and each 10 ms more.
+    fn five(from_ms: f64) -> Vec<Report> {
+        let run = |at: u8| {
+            let mut run = report("role-swap", Verdict::Pass);
+            run.failovers[0].promotion_ms = Some(from_ms + f64::from(at) * 10.0);
+            run
+        };
+        (0..5).map(run).collect()
+    }
+
+    #[test]
+    fn repeated_runs_show_medians_the_interval_and_how_many_more_it_would_take() {
+        let shown = render_comparison(&compare(&five(7000.0), &five(2000.0)), Style::default());
+        assert_eq!(
+            format!("\n{shown}"),
+            "
+                                                                                                 runs
+suite      server     what       change    base     new                     difference (95 %)  needed
+-----------------------------------------------------------------------------------------------------
+role-swap  redis:6.2  verdict    same      pass    pass
+                      promotion  faster  7.02 s  2.02 s  -5.00 s (-5.03 s to -4.97 s) p=0.008
+
+several runs  role-swap redis:6.2: 5 against 5; the worst verdict of each, medians of times
+1 compared by verdict: 0 worse, 0 better, 1 alike
+"
+        );
+        let shown = render_comparison(&compare(&five(7000.0), &five(7011.0)), Style::default());
+        assert!(shown.contains("  ~       7.02 s  7.03 s  +11 ms (-19 ms to +41 ms) p="), "{shown}");
+    }
+
+    #[test]
+    fn markdown_is_a_table_and_lets_no_name_pass_for_markup() {
+        let hostile = |verdict| {
+            let mut run = report("role-swap", verdict);
+            run.header.plan.name = "a|b<img src=x>\n# c @all".to_owned();
+            run
+        };
+        let shown = render_comparison_markdown(&compare(&[hostile(Verdict::Pass)], &[hostile(Verdict::Fail)]));
+        assert!(shown.starts_with("### slotquake: Worse\n\n1 compared by verdict: 1 worse"), "{shown}");
+        let row = "| a\\|b&lt;img src=x&gt; \\# c \\@all | redis:6.2 | verdict | **worse** | pass | fail |  |  |\n";
+        assert!(shown.contains(row), "{shown}");
     }
 
     #[test]

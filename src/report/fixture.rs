@@ -55,6 +55,7 @@ pub fn report(suite: &str, verdict: Verdict) -> Report {
             ended: true,
         }],
         failovers: vec![failover()],
+        anatomy: Vec::new(),
         ledger: Ledger { acknowledged: 4021, keys_read: 600, ..Ledger::default() },
         events: vec![
             Event { at_ns: 1, kind: EventKind::Phase { name: "boot".to_owned() } },

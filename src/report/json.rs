@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::summary::{Figures, Recorded, Standing, Summary};
+use crate::anatomy::Anatomy;
 use crate::check::Judgement;
 use crate::history::SCHEMA_VERSION;
 use crate::server::Version;
@@ -28,6 +29,8 @@ struct Run<'a> {
     reason: Option<&'a str>,
     figures: Option<&'a Figures>,
     invariants: &'a [Judgement],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    anatomy: &'a [Anatomy],
     /// The report's folder.
     report: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,6 +57,7 @@ pub fn document(runs: &[Summary], exit_code: u8) -> String {
             },
             figures: run.figures.as_ref(),
             invariants: &run.invariants,
+            anatomy: &run.anatomy,
             report: run.report.as_ref().map(|path| path.display().to_string()),
             recorded: run.recorded.as_ref(),
         })

@@ -1,11 +1,16 @@
 //! The report: what a run did and what was judged of it, and how that is shown. Rendering decides
 //! nothing.
 
+mod anatomy_table;
 mod compare;
 mod compare_table;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
+pub mod html;
 mod json;
+mod measure;
+mod narrate;
+pub mod statistics;
 mod store;
 mod summary;
 mod table;
@@ -14,15 +19,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use compare::{Comparison, FigureChange, InvariantChange, Pair, RunKey, compare};
-pub use compare_table::render_comparison;
+pub use compare::{Comparison, InvariantChange, Pair, RunKey, compare};
+pub use compare_table::{render_comparison, render_comparison_markdown};
 pub use json::document;
-pub use store::{ReportError, create_folder, folder_name, mark_latest, read, read_all, write};
+pub use measure::{Change, FigureChange, FigureKind, Side};
+pub use narrate::{Narrator, seconds};
+pub use store::{ReportError, create_folder, folder_name, mark_latest, read, read_all, write, write_page};
 pub use summary::{Figures, LongestOutage, Recorded, Standing, Summary};
 pub use table::{Style, render, wrapped};
 
 use crate::analysis::{Failover, Ledger, OpStats, Outage, PhaseSpan};
 use crate::analysis::{failovers, ledger, outages, phases, stats, steps_window};
+use crate::anatomy::{Anatomy, Logs, dissect};
 use crate::check::{Judgement, Verdict, check, overall};
 use crate::cluster::topology::{Health, Role, View};
 use crate::history::{Event, EventKind, Header, History, StepProblem};
@@ -52,6 +60,9 @@ pub struct Report {
     pub outages: Vec<Outage>,
     /// Every failover.
     pub failovers: Vec<Failover>,
+    /// Where the time of each failover went; empty in reports that were written without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anatomy: Vec<Anatomy>,
     /// The ledger of writes.
     pub ledger: Ledger,
     /// The events, without the bulk (lag samples, views that changed no role, final reads).
@@ -96,9 +107,22 @@ impl Report {
             steps: steps.map(|window| PhaseReport::new(history, PhaseSpan { name: "steps".to_owned(), window })),
             outages: steps.map(|window| all_outages(history, window)).unwrap_or_default(),
             failovers: failovers(history),
+            anatomy: Vec::new(),
             ledger: ledger(history),
             events: without_bulk(&history.events),
         }
+    }
+
+    /// The same with the anatomy of its failovers, as far as the logs tell.
+    #[must_use]
+    pub fn with_anatomy(mut self, logs: &Logs) -> Self {
+        self.anatomy = dissect(&self, logs);
+        self
+    }
+
+    /// The nodes of the cluster.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeNo> {
+        self.header.plan.nodes.iter().map(|planned| planned.node)
     }
 
     /// Who or what ended the run before its time: `SIGINT`, or a reason in words.

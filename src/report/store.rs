@@ -90,12 +90,21 @@ pub fn create_folder(out: &Path, suite: &str, server: &str, now: SystemTime) -> 
 
 /// Writes `report.json` into its folder: whole, or not at all.
 pub fn write(folder: &Path, report: &Report) -> Result<PathBuf, ReportError> {
-    let path = folder.join(FILE);
-    let unfinished = folder.join(format!(".{FILE}.{}", std::process::id()));
-    let text = serde_json::to_string_pretty(report).map_err(|error| io_error(&path)(error.into()))?;
+    let mut text = serde_json::to_string_pretty(report).map_err(|error| io_error(&folder.join(FILE))(error.into()))?;
+    text.push('\n');
+    write_whole(folder, FILE, &text)
+}
+
+/// Writes a page, `report.html` or `index.html`, into a folder: whole, or not at all.
+pub fn write_page(folder: &Path, name: &str, page: &str) -> Result<PathBuf, ReportError> {
+    write_whole(folder, name, page)
+}
+
+fn write_whole(folder: &Path, name: &str, text: &str) -> Result<PathBuf, ReportError> {
+    let path = folder.join(name);
+    let unfinished = folder.join(format!(".{name}.{}", std::process::id()));
     let written = fs::File::create(&unfinished).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
-        file.write_all(b"\n")?;
         file.sync_all()
     });
     if let Err(error) = written.and_then(|()| fs::rename(&unfinished, &path)) {
@@ -163,7 +172,12 @@ fn parse(text: &[u8], origin: &str) -> Result<Report, ReportError> {
         };
         return Err(ReportError::Version { path: origin, found: version, hint });
     }
-    serde_json::from_value(value).map_err(|error| ReportError::Foreign(origin, error.to_string()))
+    let report: Report =
+        serde_json::from_value(value).map_err(|error| ReportError::Foreign(origin.clone(), error.to_string()))?;
+    match report.header.plan.impossible() {
+        Some(message) => Err(ReportError::Foreign(origin, message)),
+        None => Ok(report),
+    }
 }
 
 /// Reads the report at `path`, or, where `path` is a folder of them, every report in it (one level
@@ -250,7 +264,13 @@ mod tests {
         let newer = good.replace("\"schema_version\": 1", "\"schema_version\": 2");
         let older = good.replace("\"schema_version\": 1", "\"schema_version\": 0");
         let worded = good.replace("\"verdict\": \"pass\"", "\"verdict\": \"maybe\"");
+        let endless = good.replace("\"keys\": 600", "\"keys\": 4294967295");
+        let huge = good.replace("\"p50_ms\": 0.4", "\"p50_ms\": 1e999");
+        let deep = good.replacen("\"schema_version\": 1", &format!("\"a\": {}", "[".repeat(100_000)), 1);
         for (text, expected) in [
+            (endless.as_str(), "is not a report of slotquake: its plan has 4294967295 keys"),
+            (&huge, "is corrupt: number out of range"),
+            (&deep, "is corrupt: recursion limit exceeded"),
             ("", "is truncated: EOF"),
             (&good[..good.len() / 2], "is truncated: EOF"),
             ("\u{0}\u{1}garbage", "is corrupt: expected value at line 1 column 1"),

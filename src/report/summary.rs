@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Report;
 use super::compare::compare;
 use super::table::invariant_name;
+use crate::anatomy::Anatomy;
 use crate::check::{Judgement, Verdict};
 use crate::server::Version;
 use crate::suite::OpKind;
@@ -28,6 +29,8 @@ pub struct Summary {
     pub figures: Option<Figures>,
     /// Each invariant with its evidence.
     pub invariants: Vec<Judgement>,
+    /// Where the time of each failover went.
+    pub anatomy: Vec<Anatomy>,
     /// The report's folder, where there is one.
     pub report: Option<PathBuf>,
     /// What was recorded, where a stored history was judged again.
@@ -163,6 +166,7 @@ impl Summary {
             standing: Standing::Judged(report.verdict),
             figures: Some(Figures::new(report)),
             invariants: report.invariants.clone(),
+            anatomy: report.anatomy.clone(),
             report: Some(folder.to_owned()),
             recorded: None,
         }
@@ -178,6 +182,7 @@ impl Summary {
             standing,
             figures: None,
             invariants: Vec::new(),
+            anatomy: Vec::new(),
             report: folder.map(Path::to_owned),
             recorded: None,
         }

@@ -9,6 +9,7 @@ use tabled::settings::peaker::Priority;
 use tabled::settings::style::HorizontalLine;
 use tabled::settings::{Alignment, Color, Padding, Style as Frame, Width};
 
+use super::anatomy_table::render_anatomy;
 use super::summary::{Figures, LongestOutage, Standing, Summary};
 use crate::check::{Judgement, Verdict};
 
@@ -35,6 +36,9 @@ pub fn render(runs: &[Summary], style: Style) -> String {
     let mut text = overview(runs, style);
     for run in runs {
         text.push_str(&details(run, style, style.verbose || runs.len() == 1));
+        if style.verbose && runs.len() == 1 {
+            text.push_str(&render_anatomy(&run.anatomy, style));
+        }
     }
     text.push_str(&skips(runs, style));
     text.push('\n');
@@ -322,6 +326,8 @@ suite      server     verdict    FAIL   motion     write  outage  outage  writes
 role-swap  redis:6.2  pass     6.71 s   7.36 s    7.42 s       0  7.49 s    4021     0
 
 pass  acked-writes (may-lose 0): 12 of 4021 acknowledged writes are lost
+      key-17 = 44, acknowledged at 7.412 s by node-1; 43 was read back
+      ... and 11 more
 
 report  reports/x
 seed    7

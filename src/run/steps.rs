@@ -83,7 +83,7 @@ impl<B: Backend> Run<B> {
             Step::Lossy(step) => self.network_fault(&NetworkFault::lossy(step), progress).await,
             Step::Narrow(step) => self.network_fault(&NetworkFault::narrow(step), progress).await,
             Step::Refuse(step) => self.network_fault(&NetworkFault::refuse(step), progress).await,
-            Step::Slow(_) => Err(StepProblem::Harness("packets cannot be delayed here".to_owned())),
+            Step::Slow(step) => self.network_fault(&NetworkFault::slow(step), progress).await,
             Step::Heal(name) => self.links.heal(name, &self.watch, bus_links_back(progress.rules.node_timeout)).await,
             Step::Command(command) => self.command(number, command, progress).await,
             Step::Await(wait) => self.wait(number, wait, progress).await,

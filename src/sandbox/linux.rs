@@ -260,7 +260,11 @@ impl Outer {
                 return Ok(());
             }
             Some(News::Failed(step, errno)) => return self.give_up((step, Errno::from_raw(errno))),
-            _ => return self.give_up((Step::Process, Errno::ECHILD)),
+            // It died without a word. Somebody who kills the sandbox means the whole of it.
+            _ => match waitpid(self.init, None) {
+                Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _)) if stay => die_by(Some(Signal::SIGKILL), before),
+                _ => return Err((Step::Process, Errno::ECHILD)),
+            },
         }
         let status = self.wait();
         let news = self.hear();

@@ -34,6 +34,7 @@ use tokio::time::Instant;
 
 use super::pool::{Lease, Pool};
 use super::table::Table;
+use crate::history::NO_ANSWER;
 use crate::suite::{ReadFrom, WaitSpec, WorkloadSpec};
 use crate::units::NodeNo;
 use crate::wire::{Caller, CommandError, Link, command, redirect, text};
@@ -270,7 +271,7 @@ impl Shared {
     fn unknown(&self, error: CommandError, of: &str) -> Unserved {
         self.suspect();
         Unserved::Unknown(match error {
-            CommandError::TimedOut => format!("{of}no answer within {}", self.settings.timeout),
+            CommandError::TimedOut => format!("{of}{NO_ANSWER} {}", self.settings.timeout),
             error => format!("{of}{error}"),
         })
     }

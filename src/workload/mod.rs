@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::cluster::Backend;
-use crate::history::{FOREIGN, Journal, Op, Outcome, key_name};
+use crate::history::{FOREIGN, Journal, NO_FREE_KEY, Op, Outcome, key_name};
 use crate::plan::Plan;
 use crate::seeded::Seeded;
 use crate::slot::{boot_shard, key_slot};
@@ -240,7 +240,7 @@ impl Issuer {
     }
 
     fn skip(&self, due_ns: u64, key: u32) {
-        let reason = "every key that the client may write in this shard has a write under way".to_owned();
+        let reason = NO_FREE_KEY.to_owned();
         let reply = Reply { result: Err(Unserved::Failed(reason)), node: None, redirects: 0 };
         let now_ns = self.journal.now_ns();
         let op = self.op(OpKind::Writes, (due_ns, now_ns), key, 0, &reply);
@@ -289,7 +289,7 @@ fn encode(number: u32, size: u32) -> String {
     value
 }
 
-/// The number of a value that [`encode`] made; None for any other.
+/// The number of a value that the workload made; None for any other.
 pub fn decode(value: &Value) -> Option<u32> {
     let Value::BulkString(bytes) = value else { return None };
     let text = std::str::from_utf8(bytes).ok()?;

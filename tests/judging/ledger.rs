@@ -152,7 +152,11 @@ fn examples_tell_of_the_first_lost_writes() {
     assert_eq!(ledger.examples[0].invoke_ns, 1_000_000_000);
     let judgement = crate::story::judged(&history, "acked-writes");
     assert_eq!(judgement.evidence.len(), 10);
-    assert!(judgement.evidence[0].contains("1 was acknowledged by node-1 at 1.001 s"), "{:?}", judgement.evidence);
+    assert!(
+        judgement.evidence[0].contains("1 was issued at 1.000 s and acknowledged by node-1 at 1.001 s in phase a"),
+        "{:?}",
+        judgement.evidence
+    );
     assert_eq!(judgement.evidence[9], "... and 41 more lost");
     assert_eq!((judgement.figures["lost"], judgement.figures["acknowledged"]), (50.0, 50.0));
 }

@@ -2,11 +2,14 @@
 
 #![allow(clippy::float_cmp, reason = "figures are whole milliseconds or exact quotients")]
 
+mod cause;
 mod cluster;
 mod cut;
 mod events;
 mod harness;
+mod lag;
 mod ledger;
+mod network;
 mod story;
 mod timing;
 

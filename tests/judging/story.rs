@@ -7,12 +7,13 @@ use serde_json::json;
 use slotquake::check::{Judgement, check};
 use slotquake::cluster::topology::{Health, Peer, Role, View};
 use slotquake::history::{
-    Event, EventKind, FaultKind, FinalValue, Header, History, Host, NodeInfo, Op, Outcome, SCHEMA_VERSION, key_name,
+    Event, EventKind, FaultKind, FinalValue, Header, History, Hit, Host, NO_ANSWER, NodeInfo, Op, Outcome,
+    SCHEMA_VERSION, Side, key_name,
 };
 use slotquake::plan::{Plan, PlannedNode};
 use slotquake::slot::{boot_shard, boot_slots, key_slot};
-use slotquake::suite::{OpKind, Step};
-use slotquake::units::{NodeNo, ShardNo, Span};
+use slotquake::suite::{Only, OpKind, Step};
+use slotquake::units::{ClientNo, NodeNo, ShardNo, Span};
 
 /// A history in the making.
 #[derive(Clone)]
@@ -20,6 +21,7 @@ pub struct Story {
     history: History,
     next_value: BTreeMap<u32, u32>,
     faults: u32,
+    client: u16,
     read_back: BTreeMap<u32, FinalValue>,
 }
 
@@ -137,7 +139,7 @@ impl Story {
             started_at: "2026-11-01T00:00:00Z".to_owned(),
         };
         let history = History { header, ops: Vec::new(), reasons: Vec::new(), events: Vec::new(), complete: false };
-        Self { history, next_value: BTreeMap::new(), faults: 0, read_back: BTreeMap::new() }
+        Self { history, next_value: BTreeMap::new(), faults: 0, client: 0, read_back: BTreeMap::new() }
             .event(0.0, EventKind::Phase { name: "boot".to_owned() })
             .views(100.0, 1..=6, &healthy())
             .event(400.0, EventKind::Booted { nodes: infos, took_ms: 400.0 })
@@ -147,6 +149,11 @@ impl Story {
     pub fn event(mut self, at_ms: f64, kind: EventKind) -> Self {
         self.history.events.push(Event { at_ns: ns(at_ms), kind });
         self
+    }
+
+    /// Tells otherwise what was told so far.
+    pub fn change_events(&mut self, change: impl Fn(&mut EventKind)) {
+        self.history.events.iter_mut().for_each(|event| change(&mut event.kind));
     }
 
     pub fn config(self, at_ms: f64, node_timeout_ms: u64) -> Self {
@@ -188,6 +195,63 @@ impl Story {
             let shard = Some(ShardNo((node.0 - 1) % 3 + 1));
             story.event(at_ms, EventKind::FaultInjected { fault, kind, target, node, shard, was_master })
         })
+    }
+
+    /// A network fault, proven 50 ms later; nodes 1 to 3 are masters.
+    pub fn network_fault(self, at_ms: f64, cut: Cut) -> Self {
+        self.cut(at_ms, cut, |node| node <= 3)
+    }
+
+    /// The same, where those that it hits are masters, whoever they are.
+    pub fn master_cut(self, at_ms: f64, cut: Cut) -> Self {
+        self.cut(at_ms, cut, |_| true)
+    }
+
+    fn cut(mut self, at_ms: f64, cut: Cut, is_master: impl Fn(u16) -> bool) -> Self {
+        self.faults += 1;
+        let fault = self.faults;
+        let hits = |node: u16| Hit {
+            node: NodeNo(node),
+            shard: Some(ShardNo((node - 1) % 3 + 1)),
+            was_master: is_master(node),
+        };
+        let side = |nodes: &[u16], clients: &[u16]| Side {
+            nodes: nodes.iter().copied().map(NodeNo).collect(),
+            clients: clients.iter().copied().map(ClientNo).collect(),
+        };
+        // Where all are hit, no side has a majority.
+        let here = if cut.hits.len() == 6 { &cut.hits[..3] } else { cut.hits };
+        let there: Vec<u16> = (1..=6).filter(|node| !here.contains(node)).collect();
+        let injected = EventKind::NetworkFaultInjected {
+            fault,
+            name: format!("cut-{fault}"),
+            kind: cut.kind,
+            target: "one side | the other".to_owned(),
+            sides: vec![side(here, cut.clients), side(&there, &[9])],
+            only: cut.only,
+            one_way: false,
+            pairs: 10,
+            hits: cut.hits.iter().copied().map(hits).collect(),
+        };
+        let step = match cut.kind {
+            FaultKind::Refuse => json!({"refuse": {"between": ["node-1", "others"]}}),
+            FaultKind::Lossy => json!({"lossy": {"between": ["node-1", "others"], "percent": "50%"}}),
+            FaultKind::Narrow => json!({"narrow": {"between": ["node-1", "others"], "rate": "20kB/s"}}),
+            _ => json!({"partition": {"between": ["node-1", "others"]}}),
+        };
+        self.step(at_ms, step, |story, _| story.event(at_ms, injected))
+            .event(at_ms + 50.0, EventKind::FaultProven { fault, in_effect: true, proof: "12 packets hit".to_owned() })
+    }
+
+    /// `node-1` and the first client cut off from everybody else.
+    pub fn cut_off_node_1(self, at_ms: f64) -> Self {
+        self.network_fault(at_ms, Cut::NODE_1)
+    }
+
+    /// What follows is done by that client, numbered from 1.
+    pub fn by_client(mut self, client: u16) -> Self {
+        self.client = client - 1;
+        self
     }
 
     pub fn proven(self, at_ms: f64, in_effect: bool) -> Self {
@@ -250,11 +314,13 @@ impl Story {
         let outcome = match what {
             What::Ok => Outcome::Ok,
             What::Fail => Outcome::Fail(self.reason("refused")),
-            What::Info => Outcome::Info(self.reason("timeout")),
+            What::Down => Outcome::Fail(self.reason("CLUSTERDOWN The cluster is down")),
+            What::Info => Outcome::Info(self.reason(&format!("{NO_ANSWER} 5s"))),
         };
         let (invoke_ns, complete_ns) = (ns(invoke), ns(complete));
         let due_ns = invoke_ns;
-        let op = Op { due_ns, invoke_ns, complete_ns, key, value, client: 0, node, kind, redirects: 0, outcome };
+        let op =
+            Op { due_ns, invoke_ns, complete_ns, key, value, client: self.client, node, kind, redirects: 0, outcome };
         self.history.ops.push(op);
         self
     }
@@ -334,11 +400,26 @@ impl Story {
     }
 }
 
+/// A network fault between `hits` with `clients`, and everybody else.
+#[derive(Debug, Clone, Copy)]
+pub struct Cut {
+    pub kind: FaultKind,
+    pub only: Only,
+    pub hits: &'static [u16],
+    pub clients: &'static [u16],
+}
+
+impl Cut {
+    pub const NODE_1: Self = Self { kind: FaultKind::Partition, only: Only::All, hits: &[1], clients: &[1] };
+}
+
 /// What is known of an operation's effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     Ok,
     Fail,
+    /// Refused by a node that has lost the majority.
+    Down,
     Info,
 }
 

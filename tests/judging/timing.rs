@@ -131,9 +131,13 @@ fn availability_bounds_the_longest_outage() {
     };
     let mut never_began = gap(&writes("0s"), 2000.0, 3000.0).ends(8000.0);
     never_began.events.retain(|event| event.kind != EventKind::Phase { name: "a".to_owned() });
-    let late = (0..40).fold(gap(&writes("500ms"), 2000.0, 3000.0), |story, n| {
-        story.write(key_of(3, 0), (4000.0 + f64::from(n), 4001.0 + f64::from(n)), 3, Acked).issued_late(1100.0)
-    });
+    let ran_late = |story: Story| {
+        (0..40).fold(story, |story, n| {
+            story.write(key_of(3, 0), (4000.0 + f64::from(n), 4001.0 + f64::from(n)), 3, Acked).issued_late(1100.0)
+        })
+    };
+    let late = ran_late(gap(&writes("500ms"), 2000.0, 3000.0));
+    let unanswered = || gap(&writes("0s"), 2000.0, 2000.0).write(key_of(1, 0), (2000.5, 7000.5), 1, Info);
     expect(
         "availability",
         vec![
@@ -222,6 +226,19 @@ fn availability_bounds_the_longest_outage() {
             ("hanging within the bound", frozen("2500ms").ends(8000.0), Pass, "2.500 s"),
             ("hanging, and served in the end", frozen("0s").ends(8000.0), Pass, "2.500 s"),
             ("the workload ran late", late.ends(8000.0), Inconclusive, "over 1 s late"),
+            ("not answered", unanswered().ends(8000.0), Fail, "740 of 741"),
+            (
+                "not answered when the workload ran late",
+                ran_late(unanswered()).ends(8000.0),
+                Inconclusive,
+                "over 1 s late",
+            ),
+            (
+                "refused when the workload ran late",
+                ran_late(gap(&writes("0s"), 2000.0, 2010.0)).ends(8000.0),
+                Fail,
+                "739 of 740",
+            ),
             ("the run never began", never_began, Inconclusive, "never got as far"),
         ],
     );
@@ -524,7 +541,7 @@ fn statistics_count_what_was_issued_in_the_window() {
     assert_eq!(writes.max_ms, 52.0);
     assert!((writes.p50_ms - 4.0).abs() < 0.01, "{}", writes.p50_ms);
     assert!((writes.late_p99_ms - 50.0).abs() < 0.1, "{}", writes.late_p99_ms);
-    assert_eq!(writes.reasons.get("timeout"), Some(&1));
+    assert_eq!(writes.reasons.get("no answer within 5s"), Some(&1));
     assert_eq!(stats(&history, OpKind::Writes, None, ALL).reasons.get("refused"), Some(&2));
     assert_eq!(stats(&history, OpKind::Reads, Some(ShardNo(1)), window).ok, 1);
     assert_eq!(stats(&history, OpKind::Reads, Some(ShardNo(2)), window).issued, 0);

@@ -513,7 +513,7 @@ impl Backend for Docker {
 
     async fn fill(&self, knock: Knock, bytes: u64) {
         let Some(index) = self.node_at(knock.from) else {
-            let _ = Box::pin(knock::push(&knock, bytes)).await;
+            let _ = Box::pin(knock::push(knock, bytes)).await;
             return;
         };
         let (ip, port, within) = (knock.to.ip(), knock.to.port(), FILL_WITHIN.as_secs());

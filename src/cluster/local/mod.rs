@@ -273,7 +273,7 @@ impl Backend for Local {
 
     async fn fill(&self, knock: Knock, bytes: u64) {
         // Its end shows in the counters, or does not.
-        let _ = Box::pin(knock::push(&knock, bytes)).await;
+        let _ = Box::pin(knock::push(knock, bytes)).await;
     }
 
     async fn tear_down(&self) {

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use slotquake::cluster::topology::{Health, Peer, Role, View};
-use slotquake::history::{Event, EventKind, FaultKind, StepProblem};
-use slotquake::plan::Plan;
-use slotquake::slot::boot_slots;
-use slotquake::suite::Step;
-use slotquake::units::{NodeNo, ShardNo};
+use crate::cluster::topology::{Health, Peer, Role, View};
+use crate::history::{Event, EventKind, FaultKind, StepProblem};
+use crate::plan::Plan;
+use crate::slot::boot_slots;
+use crate::suite::Step;
+use crate::units::{NodeNo, ShardNo};
 
 /// Remembers what was told, so that only news is.
 pub struct Narrator {
@@ -245,10 +245,10 @@ fn first_line(reply: &str) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use slotquake::history::Hit;
-    use slotquake::plan::{Plan, PlannedNode};
-    use slotquake::suite::WorkloadSpec;
-    use slotquake::units::Span;
+    use crate::history::Hit;
+    use crate::plan::{Plan, PlannedNode};
+    use crate::suite::WorkloadSpec;
+    use crate::units::Span;
 
     use super::*;
 
@@ -360,7 +360,7 @@ mod tests {
             kind: FaultKind::Partition,
             target: "node-1 | others".to_owned(),
             sides: Vec::new(),
-            only: slotquake::suite::Only::All,
+            only: crate::suite::Only::All,
             one_way: false,
             pairs: 10,
             hits: vec![Hit { node: NodeNo(1), shard: Some(ShardNo(1)), was_master: true }],

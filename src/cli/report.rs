@@ -1,0 +1,98 @@
+//! `slotquake report`.
+
+use std::path::{Path, PathBuf};
+
+use slotquake::history::{self, FILE_NAME, History};
+use slotquake::report::{self, Report, ReportError, Summary};
+
+use super::exit::{Exit, Trouble};
+use super::screen;
+
+/// Write report.html again, from a stored report and its history
+///
+/// Judges nothing: the page shows what report.json says. Without a history beside it, the page has no
+/// throughput, latency and lag; a history without a report, as a run that was killed leaves it, is
+/// judged for the page alone. A folder of such folders gets a page for each, and an index.html.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:  slotquake report reports/latest")]
+pub struct Args {
+    /// The folder of a report, or a folder of such folders
+    #[arg(required = true, value_name = "REPORT_DIR")]
+    folders: Vec<PathBuf>,
+}
+
+/// Writes the pages and prints where they are.
+pub fn main(args: &Args) -> Result<Exit, Trouble> {
+    for given in &args.folders {
+        let folder = if given.is_file() { given.parent().unwrap_or(given) } else { given };
+        if is_run(folder) {
+            page(folder)?;
+            continue;
+        }
+        let below = folders_below(folder)?;
+        if below.is_empty() {
+            return Err(Trouble::usage(report::read(folder).map_or_else(|error| error.to_string(), |_| String::new())));
+        }
+        let mut summaries = Vec::new();
+        for folder in &below {
+            // One that cannot be read must not cost the pages of the others.
+            match page(folder) {
+                Ok(summary) => summaries.push(summary),
+                Err(trouble) => screen::say(&format!("left out: {}", trouble.message)),
+            }
+        }
+        if summaries.is_empty() {
+            return Err(Trouble::usage(format!("none of the reports in {} can be read", folder.display())));
+        }
+        write(folder, "index.html", &report::html::index(&summaries, folder))?;
+    }
+    Ok(Exit::Pass)
+}
+
+fn is_run(folder: &Path) -> bool {
+    folder.join("report.json").exists() || folder.join(FILE_NAME).exists()
+}
+
+/// The folders of runs right below one, links such as `latest` left out, in the order of their names.
+fn folders_below(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    let trouble = |error: std::io::Error| Trouble::usage(format!("{}: {error}", folder.display()));
+    let mut below = Vec::new();
+    for entry in folder.read_dir().map_err(trouble)? {
+        let path = entry.map_err(trouble)?.path();
+        if !path.is_symlink() && is_run(&path) {
+            below.push(path);
+        }
+    }
+    below.sort();
+    Ok(below)
+}
+
+fn page(folder: &Path) -> Result<Summary, Trouble> {
+    let history = history(folder);
+    let report = match (report::read(folder), &history) {
+        (Ok(report), _) => report,
+        (Err(ReportError::Unfinished(_)), Ok(Some(history))) => {
+            screen::say(&format!("{} holds no report.json; judged from its history alone", folder.display()));
+            Report::new(history)
+        }
+        (Err(error), _) => return Err(Trouble::usage(error)),
+    };
+    let history = history.unwrap_or_else(|why| {
+        screen::say(&format!("{}: drawn without the history: {why}", folder.display()));
+        None
+    });
+    write(folder, "report.html", &report::html::page(&report, history.as_ref()))?;
+    Ok(Summary::new(&report, folder))
+}
+
+fn history(folder: &Path) -> Result<Option<History>, String> {
+    if !folder.join(FILE_NAME).exists() {
+        return Ok(None);
+    }
+    history::read(folder).map(Some).map_err(|error| error.to_string())
+}
+
+fn write(folder: &Path, name: &str, page: &str) -> Result<(), Trouble> {
+    let path = report::write_page(folder, name, page).map_err(Trouble::harness)?;
+    screen::print(&path.display().to_string())
+}

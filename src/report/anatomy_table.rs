@@ -1,0 +1,80 @@
+//! Where the time of failovers went, as text.
+
+use std::fmt::Write;
+
+use tabled::builder::Builder;
+use tabled::settings::Color;
+
+use super::table::{Style, draw, plural, time_text, wrapped};
+use crate::anatomy::{Anatomy, Election, Source};
+
+/// Each failover: the sentence, then its milestones against what the rules allow, then its elections.
+pub(super) fn render_anatomy(all: &[Anatomy], style: Style) -> String {
+    let mut text = String::new();
+    for anatomy in all {
+        let head = format!("failover of {}", anatomy.shard);
+        let _ = writeln!(text, "\n{head}: {}", wrapped(&anatomy.sentence, 2, style.width));
+        if !anatomy.milestones.is_empty() {
+            text.push_str(&milestones(anatomy, style));
+        }
+        for election in &anatomy.elections {
+            let _ = writeln!(text, "  {}", wrapped(&election_text(election), 4, style.width));
+        }
+        for reason in &anatomy.blocked {
+            let _ = writeln!(text, "  could not take over: {}", wrapped(reason, 4, style.width));
+        }
+        if let Some(error_ms) = anatomy.log_error_ms {
+            let _ = writeln!(text, "  times of logs are at most {} late and 1 ms early", time_text(error_ms));
+        }
+    }
+    text
+}
+
+fn milestones(anatomy: &Anatomy, style: Style) -> String {
+    let mut builder = Builder::default();
+    builder.push_record(["  milestone", "within rules", "after", "took", "bound", "known from"]);
+    let mut colours = Vec::new();
+    let mut last_ms = 0.0_f64;
+    for milestone in &anatomy.milestones {
+        let within = match milestone.bound_ms {
+            None => "-",
+            Some(_) if milestone.late() => "late",
+            Some(_) => "yes",
+        };
+        colours.push(if milestone.late() { Color::FG_RED } else { Color::empty() });
+        let source = match milestone.source {
+            Source::Log => "log",
+            Source::Poll => "poll",
+            Source::Workload => "workload",
+        };
+        let node = milestone.node.map(|node| format!(" {node}")).unwrap_or_default();
+        builder.push_record([
+            format!("  {}", milestone.what.words()),
+            within.to_owned(),
+            time_text(milestone.after_ms),
+            time_text((milestone.after_ms - last_ms).max(0.0)),
+            milestone.bound_ms.map_or_else(|| "-".to_owned(), time_text),
+            format!("{source}{node}"),
+        ]);
+        last_ms = last_ms.max(milestone.after_ms);
+    }
+    format!("{}\n", draw(builder, 1, colours.into_iter(), style).trim_end_matches('\n'))
+}
+
+/// `election of node-4 for epoch 7: rank 0, delay 612 ms, 2 votes (node-2, node-3), won`.
+fn election_text(election: &Election) -> String {
+    let mut text = format!("election of {} for epoch {}:", election.candidate, election.epoch);
+    if let (Some(rank), Some(delay_ms)) = (election.rank, election.delay_ms) {
+        let _ = write!(text, " rank {rank}, delay {delay_ms} ms,");
+    }
+    let votes: Vec<String> = election.granted.keys().map(ToString::to_string).collect();
+    let _ = write!(text, " {} {}", votes.len(), plural(votes.len() as u64, "vote"));
+    if !votes.is_empty() {
+        let _ = write!(text, " ({})", votes.join(", "));
+    }
+    for (node, reason) in &election.denied {
+        let _ = write!(text, ", denied by {node} ({reason})");
+    }
+    text.push_str(if election.won_ms.is_some() { ", won" } else { ", lost" });
+    text
+}

@@ -1,0 +1,194 @@
+//! The page over several runs: the matrix of suites and servers, and the table of runs. Pure.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use askama::Template;
+
+use super::words::{count, length_or_dash};
+use crate::report::Summary;
+use crate::report::summary::{Figures, Standing};
+
+/// `templates/index.html`.
+#[derive(Template)]
+#[template(path = "index.html")]
+struct Index {
+    headline: String,
+    worst: &'static str,
+    servers: Vec<String>,
+    matrix: Vec<Line>,
+    runs: Vec<Run>,
+    skipped: Vec<(String, String)>,
+}
+
+/// The runs of one suite, by server.
+struct Line {
+    suite: String,
+    cells: Vec<Vec<Cell>>,
+}
+
+/// One run in the matrix.
+struct Cell {
+    word: &'static str,
+    figure: String,
+    link: String,
+}
+
+/// One run in the table.
+struct Run {
+    suite: String,
+    server: String,
+    word: &'static str,
+    link: String,
+    figures: Vec<String>,
+    why: String,
+}
+
+/// An index of runs whose reports lie below `out`, the folder in which it is to lie.
+pub fn index(runs: &[Summary], out: &Path) -> String {
+    let servers = in_order(runs.iter().map(|run| run.server.as_str()));
+    let suites = in_order(runs.iter().map(|run| run.suite.as_str()));
+    let matrix = suites.iter().map(|suite| Line {
+        suite: (*suite).to_owned(),
+        cells: servers
+            .iter()
+            .map(|server| {
+                let of_cell = runs.iter().filter(|run| run.suite == *suite && run.server == *server);
+                of_cell.map(|run| Cell::new(run, out)).collect()
+            })
+            .collect(),
+    });
+    let with = |word: &str| runs.iter().filter(|run| run.standing.word() == word).count();
+    let counts: Vec<String> = ["fail", "error", "inconclusive", "pass", "skipped"]
+        .into_iter()
+        .filter(|word| with(word) > 0)
+        .map(|word| format!("{} {word}", with(word)))
+        .collect();
+    let worst = ["fail", "error", "inconclusive", "pass"].into_iter().find(|word| with(word) > 0);
+    let page = Index {
+        headline: format!("{} {}: {}", runs.len(), if runs.len() == 1 { "run" } else { "runs" }, counts.join(", ")),
+        worst: worst.unwrap_or("skipped"),
+        matrix: matrix.collect(),
+        servers: servers.into_iter().map(str::to_owned).collect(),
+        runs: runs.iter().filter(|run| !is_skipped(run)).map(|run| Run::new(run, out)).collect(),
+        skipped: runs
+            .iter()
+            .filter_map(|run| match &run.standing {
+                Standing::Skipped(reason) => Some((run.label(), reason.clone())),
+                _ => None,
+            })
+            .collect(),
+    };
+    page.render().expect("the template only writes into memory")
+}
+
+fn is_skipped(run: &Summary) -> bool {
+    matches!(run.standing, Standing::Skipped(_))
+}
+
+/// Each once, in the order of their first appearance.
+fn in_order<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut once = Vec::new();
+    for each in all {
+        if !once.contains(&each) {
+            once.push(each);
+        }
+    }
+    once
+}
+
+impl Cell {
+    fn new(run: &Summary, out: &Path) -> Self {
+        let figure = run.figures.as_ref().and_then(|figures| figures.first_write_ms);
+        Self {
+            word: run.standing.word(),
+            figure: figure.map_or_else(String::new, super::words::length),
+            link: link(run, out),
+        }
+    }
+}
+
+impl Run {
+    fn new(run: &Summary, out: &Path) -> Self {
+        let why = match &run.standing {
+            Standing::Error(message) => message.clone(),
+            Standing::Judged(_) | Standing::Skipped(_) => {
+                let open = run.invariants.iter().filter(|each| each.verdict != crate::check::Verdict::Pass);
+                open.map(|each| format!("{}: {}", each.invariant, each.seen)).collect::<Vec<_>>().join("; ")
+            }
+        };
+        Self {
+            suite: run.suite.clone(),
+            server: run.version.map_or_else(|| run.server.clone(), |version| version.to_string()),
+            word: run.standing.word(),
+            link: link(run, out),
+            figures: run.figures.as_ref().map_or_else(|| vec!["-".to_owned(); 7], figures),
+            why,
+        }
+    }
+}
+
+fn figures(figures: &Figures) -> Vec<String> {
+    let outage = |outage: Option<crate::report::LongestOutage>| match outage {
+        Some(outage) if !outage.ended => format!("{} or more", super::words::length(outage.length_ms)),
+        outage => length_or_dash(outage.map(|outage| outage.length_ms)),
+    };
+    vec![
+        length_or_dash(figures.fail_ms),
+        length_or_dash(figures.promotion_ms),
+        length_or_dash(figures.first_write_ms),
+        outage(figures.read_outage),
+        outage(figures.write_outage),
+        count(figures.acknowledged),
+        count(figures.lost),
+    ]
+}
+
+/// The page of a run, relative to the index; empty where there is none. Folders are named by people:
+/// whatever is not plain in an address is encoded, and it can only lead to a file below.
+fn link(run: &Summary, out: &Path) -> String {
+    let (Standing::Judged(_), Some(folder)) = (&run.standing, &run.report) else { return String::new() };
+    let relative = folder.strip_prefix(out).unwrap_or(folder);
+    let mut link = if relative.is_absolute() { String::new() } else { "./".to_owned() };
+    for byte in relative.to_string_lossy().bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            link.push(char::from(byte));
+        } else {
+            let _ = write!(link, "%{byte:02X}");
+        }
+    }
+    link + "/report.html"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Verdict;
+    use crate::report::fixture;
+
+    #[test]
+    fn every_run_is_in_the_matrix_and_nothing_in_a_name_becomes_markup() {
+        let judged =
+            |suite: &str, verdict, folder: &str| Summary::new(&fixture::report(suite, verdict), Path::new(folder));
+        let skipped = Standing::Skipped("no <nft> here".to_owned());
+        let runs = [
+            judged("role-swap", Verdict::Pass, "reports/a b\"><script>"),
+            judged("<b>bold</b>", Verdict::Fail, "reports/c"),
+            Summary::without_report("role-swap", "/opt/x'y", 7, Standing::Error("a & b".to_owned()), None),
+            Summary::without_report("halves", "redis:6.2", 7, skipped, None),
+        ];
+        let page = index(&runs, Path::new("reports"));
+        for expected in [
+            "4 runs: 1 fail, 1 error, 1 pass, 1 skipped",
+            "href=\"./a%20b%22%3E%3Cscript%3E/report.html\"",
+            "&#60;b&#62;bold&#60;/b&#62;",
+            "a &#38; b",
+            "x&#39;y",
+            "no &#60;nft&#62; here",
+            "7.420 s",
+        ] {
+            assert!(page.contains(expected), "{expected} is not in\n{page}");
+        }
+        assert!(!page.contains("<b>bold") && !page.contains("<script>/"), "{page}");
+    }
+}

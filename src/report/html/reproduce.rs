@@ -1,0 +1,193 @@
+//! How to do a run again: the command line, and the suite as it was run. Pure.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::plan::Plan;
+use crate::suite::{self, Suite};
+
+/// How to do a run again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reproduce {
+    /// The command line, quoted for a shell.
+    pub command: String,
+    /// Whether it gives the same plan with the suites that are built in; otherwise [`Self::suite`]
+    /// must be saved as the file that it names.
+    pub built_in: bool,
+    /// The suite with every override in it, as a file that `slotquake run` reads.
+    pub suite: String,
+}
+
+/// Finds the command that gives a plan again, and tries that it does.
+pub fn reproduce(plan: &Plan) -> Reproduce {
+    let suite = suite_of(plan);
+    let options = format!("--server {} --seed {}", quoted(&plan.server), plan.seed);
+    let Some(sets) = overrides(plan) else {
+        let file = format!("./{}.yaml", plan.name);
+        return Reproduce { command: format!("slotquake run {} {options}", quoted(&file)), built_in: false, suite };
+    };
+    let mut command = format!("slotquake run {} {options}", quoted(&plan.name));
+    for set in sets {
+        command.push_str(" --set ");
+        command.push_str(&quoted(&set));
+    }
+    Reproduce { command, built_in: true, suite }
+}
+
+/// What must be set of the shipped suite of that name to get the plan; None where that is impossible.
+fn overrides(plan: &Plan) -> Option<Vec<String>> {
+    let (_, text) = suite::shipped().iter().find(|(name, _)| *name == plan.name)?;
+    let mut shipped = suite::parse(text, Path::new(&plan.name)).ok()?;
+    shipped.cluster.server.clone_from(&plan.server);
+    let mut sets = Vec::new();
+    let (masters, replicas) = shape(plan);
+    if shipped.cluster.masters != masters {
+        sets.push(format!("cluster.masters={masters}"));
+    }
+    if shipped.cluster.replicas_per_master != replicas {
+        sets.push(format!("cluster.replicas-per-master={replicas}"));
+    }
+    let unchanged = Plan::new(&shipped, plan.seed).ok()?;
+    let of_plan = |plan: &Plan| serde_json::to_value(plan).ok();
+    let (before, after) = (of_plan(&unchanged)?, of_plan(plan)?);
+    for (key, path) in [
+        ("config", "cluster.config"),
+        ("workload", "workload"),
+        ("steps", "steps"),
+        ("invariants", "invariants"),
+        ("recover-within", "recover-within"),
+        ("max-duration", "max-duration"),
+    ] {
+        differences(&before[key], &after[key], path, &mut sets)?;
+    }
+    let changed = sets.iter().try_fold(shipped, |suite, set| suite::set(&suite, set)).ok()?;
+    (Plan::new(&changed, plan.seed).ok()? == *plan).then_some(sets)
+}
+
+/// Writes the assignments that turn one value into another; None where some part would have to vanish.
+fn differences(before: &Value, after: &Value, path: &str, sets: &mut Vec<String>) -> Option<()> {
+    if before == after {
+        return Some(());
+    }
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            before.keys().all(|key| after.contains_key(key)).then_some(())?;
+            for (key, value) in after {
+                differences(before.get(key).unwrap_or(&Value::Null), value, &format!("{path}.{key}"), sets)?;
+            }
+        }
+        (Value::Array(before), Value::Array(after)) if before.len() == after.len() => {
+            for (index, value) in after.iter().enumerate() {
+                differences(&before[index], value, &format!("{path}[{index}]"), sets)?;
+            }
+        }
+        (_, Value::String(text)) => sets.push(format!("{path}={text}")),
+        (_, Value::Number(_) | Value::Bool(_)) => sets.push(format!("{path}={after}")),
+        _ => return None,
+    }
+    Some(())
+}
+
+/// Masters and replicas of each.
+fn shape(plan: &Plan) -> (u16, u16) {
+    let masters = plan.shards();
+    let replicas = (plan.nodes.len() as u64).saturating_sub(masters.into()) / u64::from(masters.max(1));
+    (masters, u16::try_from(replicas).unwrap_or(u16::MAX))
+}
+
+/// JSON is YAML, too.
+fn suite_of(plan: &Plan) -> String {
+    let (masters, replicas) = shape(plan);
+    let suite = json!({
+        "name": plan.name,
+        "about": plan.about,
+        "cluster": {
+            "server": plan.server,
+            "masters": masters,
+            "replicas-per-master": replicas,
+            "config": plan.config,
+        },
+        "workload": plan.workload,
+        "steps": plan.steps,
+        "invariants": plan.invariants,
+        "recover-within": plan.recover_within,
+        "max-duration": plan.max_duration,
+    });
+    // Through the suite's own type, which knows the order of its keys.
+    serde_json::from_value::<Suite>(suite.clone())
+        .map_or_else(|_| serde_json::to_string_pretty(&suite), |suite| serde_json::to_string_pretty(&suite))
+        .unwrap_or_default()
+}
+
+/// A word of a shell's command line.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-/:=,%+@".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(name: &str, sets: &[&str]) -> Plan {
+        let text = suite::shipped().iter().find(|(shipped, _)| *shipped == name).expect("it is shipped").1;
+        let suite = suite::parse(text, Path::new(name)).expect("it reads");
+        let suite = sets.iter().fold(suite, |suite, set| suite::set(&suite, set).expect("it can be set"));
+        Plan::new(&suite, 7).expect("it plans")
+    }
+
+    #[test]
+    fn the_command_line_names_what_was_set_and_nothing_else() {
+        for (sets, expected) in [
+            (&[][..], "slotquake run role-swap --server redis:6.2 --seed 7"),
+            (
+                &["cluster.config.cluster-node-timeout=1000", "workload.rate=50/s"][..],
+                "slotquake run role-swap --server redis:6.2 --seed 7 --set cluster.config.cluster-node-timeout=1000 --set workload.rate=50/s",
+            ),
+            (
+                &["cluster.server=/opt/my builds/it's", "cluster.masters=5"][..],
+                "slotquake run role-swap --server '/opt/my builds/it'\\''s' --seed 7 --set cluster.masters=5",
+            ),
+            (
+                &["steps[1].settle=9s", "cluster.config.save=900 1"][..],
+                "slotquake run role-swap --server redis:6.2 --seed 7 --set 'cluster.config.save=900 1' --set 'steps[1].settle=9s'",
+            ),
+        ] {
+            let again = reproduce(&plan("role-swap", sets));
+            assert_eq!(again.command, expected);
+            assert!(again.built_in, "{sets:?}");
+        }
+    }
+
+    #[test]
+    fn a_suite_that_is_not_built_in_is_to_be_saved_first() {
+        let mut renamed = plan("role-swap", &[]);
+        renamed.name = "my-swap".to_owned();
+        let mut cut_short = plan("role-swap", &[]);
+        cut_short.steps.pop();
+        for (plan, expected) in [
+            (renamed, "slotquake run ./my-swap.yaml --server redis:6.2 --seed 7"),
+            (cut_short, "slotquake run ./role-swap.yaml --server redis:6.2 --seed 7"),
+        ] {
+            let again = reproduce(&plan);
+            assert_eq!((again.command.as_str(), again.built_in), (expected, false));
+        }
+    }
+
+    #[test]
+    fn every_shipped_suite_is_reproduced_and_its_file_gives_the_same_plan() {
+        for name in suite::shipped_names() {
+            let plan = plan(name, &["cluster.config.cluster-node-timeout=1234"]);
+            let again = reproduce(&plan);
+            assert!(again.built_in, "{name}: {}", again.command);
+            let saved =
+                suite::parse(&again.suite, Path::new("saved.yaml")).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(Plan::new(&saved, plan.seed).expect("it plans"), plan, "{name}");
+        }
+    }
+}

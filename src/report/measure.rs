@@ -1,0 +1,290 @@
+//! One figure on two sides of a comparison, each side a run or several. Safety figures are compared as
+//! they are; times as distributions, since single ones differ by chance.
+
+use serde::Serialize;
+
+use super::Report;
+use super::statistics::{FEWEST_RUNS, SIGNIFICANCE, mann_whitney, median, runs_needed, shift};
+use super::summary::{Figures, LongestOutage};
+
+/// What kind of thing a figure is, and so how it is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FigureKind {
+    /// A time in milliseconds; a shorter one is better.
+    Time,
+    /// How much was done; more is better.
+    Amount,
+    /// What must not happen. The worst run counts, and one that was free of it and is not any more is
+    /// worse; where it happened before, too, it is worse when the runs show it beyond chance.
+    Safety,
+}
+
+/// A figure of the runs of one side.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Side {
+    /// In how many of the runs it was observed.
+    pub observed: usize,
+    /// Whether it is a lower bound in one of them: an outage that did not end while it was watched.
+    pub open: bool,
+    /// Its median.
+    pub median: Option<f64>,
+    /// The least.
+    pub min: Option<f64>,
+    /// The greatest.
+    pub max: Option<f64>,
+}
+
+/// Which way something went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// There is no difference at all.
+    Same,
+    /// Better, beyond chance.
+    Better,
+    /// Worse, beyond chance.
+    Worse,
+    /// They differ, and nothing can be said.
+    Undecided,
+    /// Only the new side has it.
+    Appeared,
+    /// Only the base has it.
+    Vanished,
+}
+
+/// A figure on both sides; the unit is the last word of its name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FigureChange {
+    /// `promotion_ms`, `lost`, ...
+    pub figure: &'static str,
+    /// How it is compared.
+    pub kind: FigureKind,
+    /// In the base.
+    pub base: Side,
+    /// On the new side.
+    pub new: Side,
+    /// Which way it went.
+    pub change: Change,
+    /// From base to new: the Hodges-Lehmann shift; of safety figures the difference of the worst runs.
+    pub difference: Option<f64>,
+    /// The 95 % confidence interval of the shift; None with too few runs for one.
+    pub interval: Option<(f64, f64)>,
+    /// The two-sided p-value of the Mann-Whitney U test.
+    pub p: Option<f64>,
+    /// Of an undecided one: about how many runs a side would show a difference as clear as this; None
+    /// where more runs would not help.
+    pub runs_needed: Option<u32>,
+    /// Of an undecided one: why nothing can be said, in words.
+    pub because: Option<String>,
+}
+
+impl FigureChange {
+    /// Whether it was put to a test that could have shown a difference.
+    pub fn tested(&self) -> bool {
+        self.kind != FigureKind::Safety && self.p.is_some() && self.interval.is_some()
+    }
+}
+
+/// A value, and whether it is only a lower bound.
+type Value = (f64, bool);
+
+struct Measure {
+    name: &'static str,
+    kind: FigureKind,
+    read: fn(&Report, &Figures) -> Option<Value>,
+}
+
+fn exact(value: f64) -> Value {
+    (value, false)
+}
+
+fn outage(outage: LongestOutage) -> Value {
+    (outage.length_ms, !outage.ended)
+}
+
+/// The worst of a figure that invariants of one kind have.
+fn judged(report: &Report, invariant: &str, figure: &str) -> Option<Value> {
+    let of_kind = report.invariants.iter().filter(|judgement| judgement.invariant == invariant);
+    of_kind.filter_map(|judgement| judgement.figures.get(figure)).copied().max_by(f64::total_cmp).map(exact)
+}
+
+const MEASURES: [Measure; 11] = {
+    use FigureKind::{Amount, Safety, Time};
+    [
+        Measure { name: "lost", kind: Safety, read: |_, of| Some(exact(of.lost as f64)) },
+        Measure { name: "undecided", kind: Safety, read: |_, of| Some(exact(of.undecided as f64)) },
+        Measure { name: "keys_unread", kind: Safety, read: |_, of| Some(exact(of.keys_unread as f64)) },
+        Measure {
+            name: "split_brain_writes",
+            kind: Safety,
+            read: |report, _| judged(report, "split-brain", "split_brain_writes"),
+        },
+        Measure {
+            name: "split_brain_ms",
+            kind: Safety,
+            read: |report, _| judged(report, "split-brain", "split_brain_ms"),
+        },
+        Measure { name: "fail_ms", kind: Time, read: |_, of| of.fail_ms.map(exact) },
+        Measure { name: "promotion_ms", kind: Time, read: |_, of| of.promotion_ms.map(exact) },
+        Measure { name: "first_write_ms", kind: Time, read: |_, of| of.first_write_ms.map(exact) },
+        Measure { name: "longest_read_outage_ms", kind: Time, read: |_, of| of.read_outage.map(outage) },
+        Measure { name: "longest_write_outage_ms", kind: Time, read: |_, of| of.write_outage.map(outage) },
+        Measure { name: "acknowledged", kind: Amount, read: |_, of| Some(exact(of.acknowledged as f64)) },
+    ]
+};
+
+/// Every figure that a run of either side has.
+pub(super) fn figure_changes(base: &[&Report], new: &[&Report]) -> Vec<FigureChange> {
+    let figures = |reports: &[&Report]| -> Vec<Figures> { reports.iter().map(|report| Figures::new(report)).collect() };
+    let (base_figures, new_figures) = (figures(base), figures(new));
+    let read = |measure: &Measure, reports: &[&Report], figures: &[Figures]| -> Vec<Value> {
+        reports.iter().zip(figures).filter_map(|(report, figures)| (measure.read)(report, figures)).collect()
+    };
+    let changes = MEASURES.iter().map(|measure| {
+        let values = (read(measure, base, &base_figures), read(measure, new, &new_figures));
+        let unseen = (base.len() - values.0.len(), new.len() - values.1.len());
+        change(measure.name, measure.kind, &values.0, &values.1, unseen)
+    });
+    changes.filter(|change| change.base.observed + change.new.observed > 0).collect()
+}
+
+fn side(values: &[Value]) -> Side {
+    let numbers = numbers(values);
+    Side {
+        observed: values.len(),
+        open: values.iter().any(|(_, open)| *open),
+        median: median(&numbers),
+        min: numbers.iter().copied().min_by(f64::total_cmp),
+        max: numbers.iter().copied().max_by(f64::total_cmp),
+    }
+}
+
+fn numbers(values: &[Value]) -> Vec<f64> {
+    values.iter().map(|(value, _)| *value).collect()
+}
+
+fn change(
+    figure: &'static str,
+    kind: FigureKind,
+    base: &[Value],
+    new: &[Value],
+    (unseen_base, unseen_new): (usize, usize),
+) -> FigureChange {
+    let sides = (side(base), side(new));
+    let (base, new) = (numbers(base), numbers(new));
+    let found = |change| FigureChange {
+        figure,
+        kind,
+        base: sides.0.clone(),
+        new: sides.1.clone(),
+        change,
+        difference: None,
+        interval: None,
+        p: None,
+        runs_needed: None,
+        because: None,
+    };
+    let (Some((shift, interval)), Some(base_max), Some(new_max)) = (shift(&base, &new), sides.0.max, sides.1.max)
+    else {
+        return found(if base.is_empty() { Change::Appeared } else { Change::Vanished });
+    };
+    if base.iter().chain(&new).all(|value| value.total_cmp(&base[0]).is_eq()) && !sides.0.open && !sides.1.open {
+        return FigureChange { difference: Some(0.0), ..found(Change::Same) };
+    }
+    let p = mann_whitney(&base, &new);
+    let way = |rise: f64| {
+        if (rise > 0.0) == (kind == FigureKind::Amount) { Change::Better } else { Change::Worse }
+    };
+    if kind == FigureKind::Safety {
+        let change = match (base_max, new_max) {
+            (base, new) if base <= 0.0 && new > 0.0 => Change::Worse,
+            (base, new) if base > 0.0 && new <= 0.0 => Change::Better,
+            _ if p < SIGNIFICANCE => way(shift),
+            (base, new) if base.total_cmp(&new).is_eq() => Change::Same,
+            _ => Change::Undecided,
+        };
+        let because = (change == Change::Undecided).then(|| "it happened on both sides".to_owned());
+        return FigureChange { difference: Some(new_max - base_max), because, ..found(change) };
+    }
+    let because = if sides.0.open || sides.1.open {
+        Some("an outage did not end while it was watched".to_owned())
+    } else if unseen_base + unseen_new > 0 {
+        Some(format!("it was not observed in {unseen_base} runs of the base and {unseen_new} of the new side"))
+    } else if base.len().min(new.len()) < FEWEST_RUNS as usize && interval.is_none() {
+        Some(format!("{} against {} are too few runs", base.len(), new.len()))
+    } else if p >= SIGNIFICANCE {
+        Some("they differ no more than by chance".to_owned())
+    } else {
+        let change = way(shift);
+        return FigureChange { difference: Some(shift), interval, p: Some(p), ..found(change) };
+    };
+    let comparable = !sides.0.open && !sides.1.open && unseen_base + unseen_new == 0;
+    FigureChange {
+        difference: Some(shift),
+        interval: interval.filter(|_| comparable),
+        p: comparable.then_some(p),
+        runs_needed: if comparable { runs_needed(&base, &new) } else { None },
+        because,
+        ..found(Change::Undecided)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(kind: FigureKind, base: &[f64], new: &[f64]) -> FigureChange {
+        let values = |values: &[f64]| values.iter().map(|value| exact(*value)).collect::<Vec<_>>();
+        change("x", kind, &values(base), &values(new), (0, 0))
+    }
+
+    #[test]
+    fn a_safety_figure_is_worse_the_first_time_that_it_is_not_nought() {
+        for (base, new, expected) in [
+            (&[0.0, 0.0][..], &[0.0][..], Change::Same),
+            (&[0.0], &[0.0, 0.0, 1.0], Change::Worse),
+            (&[3.0, 0.0], &[0.0], Change::Better),
+            (&[3.0], &[3.0], Change::Same),
+            (&[3.0], &[30.0], Change::Undecided),
+            (&[1.0, 2.0, 3.0, 4.0, 5.0], &[11.0, 12.0, 13.0, 14.0, 15.0], Change::Worse),
+            (&[11.0, 12.0, 13.0, 14.0, 15.0], &[1.0, 2.0, 3.0, 4.0, 5.0], Change::Better),
+        ] {
+            assert_eq!(changed(FigureKind::Safety, base, new).change, expected, "{base:?} {new:?}");
+        }
+        assert_eq!(changed(FigureKind::Safety, &[2.0, 5.0], &[9.0, 1.0]).difference, Some(4.0), "of the worst runs");
+    }
+
+    #[test]
+    fn a_time_is_slower_or_faster_only_beyond_chance() {
+        let base = [1.0, 2.0, 3.0, 4.0, 5.0];
+        for (new, expected, needed) in [
+            (&[11.0, 12.0, 13.0, 14.0, 15.0][..], Change::Worse, None),
+            (&[0.1, 0.2, 0.3, 0.4, 0.5], Change::Better, None),
+            (&[2.0, 3.0, 4.0, 5.0, 6.0], Change::Undecided, Some(41)),
+            (&[11.0, 12.0], Change::Undecided, Some(FEWEST_RUNS)),
+            (&base, Change::Undecided, None),
+        ] {
+            let found = changed(FigureKind::Time, &base, new);
+            assert_eq!((found.change, found.runs_needed), (expected, needed), "{new:?}");
+            assert_eq!(found.because.is_some(), expected == Change::Undecided, "{new:?}");
+        }
+        let more = changed(FigureKind::Amount, &base, &[11.0, 12.0, 13.0, 14.0, 15.0]);
+        assert_eq!(more.change, Change::Better, "more was done");
+    }
+
+    #[test]
+    fn what_was_not_seen_in_every_run_or_not_to_its_end_is_undecided_however_clear_the_rest() {
+        let (base, new): (Vec<_>, Vec<_>) =
+            (0..5).map(|at| (exact(f64::from(at)), exact(f64::from(at) + 50.0))).unzip();
+        assert_eq!(change("x", FigureKind::Time, &base, &new, (0, 0)).change, Change::Worse);
+        let unseen = change("x", FigureKind::Time, &base, &new, (0, 1));
+        assert_eq!((unseen.change, unseen.p), (Change::Undecided, None));
+        let mut open = new.clone();
+        open[2].1 = true;
+        let open = change("x", FigureKind::Time, &base, &open, (0, 0));
+        assert_eq!((open.change, open.runs_needed, open.new.open), (Change::Undecided, None, true));
+        assert_eq!(change("x", FigureKind::Time, &[], &new, (5, 0)).change, Change::Appeared);
+        assert_eq!(change("x", FigureKind::Time, &base, &[], (0, 5)).change, Change::Vanished);
+    }
+}

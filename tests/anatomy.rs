@@ -1,0 +1,68 @@
+//! The anatomy of failovers on real servers: their logs are understood, whichever version wrote them.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use support::{Places, QUICK, fetched, slotquake};
+
+/// The oldest and the newest words for the same things.
+const SERVERS: [&str; 2] = ["redis:6.2", "valkey:9.1"];
+
+#[test]
+fn the_logs_of_old_and_new_servers_tell_where_the_time_went() {
+    for server in SERVERS {
+        fetched(server);
+    }
+    let reports = tempfile::tempdir().expect("a temporary directory");
+    let out = reports.path().to_str().expect("a plain path");
+    let place = Places::take(SERVERS.len());
+    let servers = SERVERS.join(",");
+    let args = ["run", "master-crash", "--server", &servers, "--out", out, "--format", "json"];
+    let ran = slotquake(&[&args[..], &QUICK[..]].concat());
+    drop(place);
+    let document = ran.json();
+    let runs = document["runs"].as_array().expect("runs");
+    assert_eq!(runs.len(), SERVERS.len(), "{}", ran.whole());
+    for run in runs {
+        let folder = Path::new(run["report"].as_str().expect("a run that was judged has a report"));
+        let report: Value = serde_json::from_slice(&fs::read(folder.join("report.json")).expect("read")).expect("JSON");
+        let anatomy = &report["anatomy"][0];
+        told_by_the_logs(anatomy);
+        assert_eq!(&run["anatomy"][0], anatomy);
+
+        // Without its logs a failover is known from polling alone; the report is as good as before.
+        fs::remove_dir_all(folder.join("logs")).expect("the logs were there");
+        let checked = slotquake(&["check", folder.to_str().expect("a plain path"), "--format", "json"]);
+        let polled = checked.json()["runs"][0]["anatomy"][0].clone();
+        assert_eq!((&polled["log_error_ms"], &polled["elections"]), (&Value::Null, &json!([])), "{polled:#}");
+        assert!(after_ms(&polled, "promotion") >= after_ms(anatomy, "promotion") - 1.0, "polled later: {polled:#}");
+    }
+}
+
+fn told_by_the_logs(anatomy: &Value) {
+    let sentence = anatomy["sentence"].as_str().expect("a sentence");
+    assert!(sentence.contains("from the kill of node-1 to the first write: "), "{sentence}");
+    let elections = anatomy["elections"].as_array().expect("elections");
+    let won = elections.iter().find(|election| !election["won_ms"].is_null()).expect("an election was won");
+    assert_eq!((&won["candidate"], &won["rank"]), (&json!("node-4"), &json!(0)), "{won:#}");
+    assert!(won["delay_ms"].is_u64(), "{won:#}");
+    assert_eq!(won["granted"].as_object().map(serde_json::Map::len), Some(2), "both masters that are left: {won:#}");
+    let times = ["fail", "election", "promotion"].map(|what| after_ms(anatomy, what));
+    assert!(times.is_sorted() && times[0] >= 900.0, "no sooner than the node timeout: {anatomy:#}");
+    for milestone in anatomy["milestones"].as_array().expect("milestones") {
+        if ["fail", "election", "last-vote", "promotion"].map(Value::from).contains(&milestone["what"]) {
+            assert_eq!(milestone["source"], "log", "{milestone:#}");
+        }
+    }
+    assert_eq!(anatomy["agreed_ms"].as_object().map(serde_json::Map::len), Some(5), "all but node-1: {anatomy:#}");
+    assert!(anatomy["log_error_ms"].as_f64().is_some_and(|error_ms| error_ms < 1000.0), "{anatomy:#}");
+}
+
+fn after_ms(anatomy: &Value, what: &str) -> f64 {
+    let milestones = anatomy["milestones"].as_array().expect("milestones");
+    let found = milestones.iter().find(|milestone| milestone["what"] == what);
+    found.and_then(|milestone| milestone["after_ms"].as_f64()).unwrap_or_else(|| panic!("no {what}: {anatomy:#}"))
+}
