@@ -1,5 +1,6 @@
 //! Where runs take place: in the sandbox, outside of it, or in containers; and what can be done there.
 
+#[cfg(feature = "docker")]
 use slotquake::cluster::docker::Engine;
 use slotquake::network::{Network, netem};
 use slotquake::plan::Plan;
@@ -57,6 +58,7 @@ impl Ground {
     }
 
     /// Containers of an engine.
+    #[cfg(feature = "docker")]
     pub async fn containers(engine: Engine, plans: &[Plan]) -> Self {
         let links = if plans.iter().any(Plan::needs_network_faults) {
             engine.network_obstacle().await.map_or(Ok(()), Err)

@@ -5,6 +5,8 @@ mod batch;
 mod check;
 mod compare;
 mod completions;
+#[cfg_attr(not(feature = "docker"), path = "no_containers.rs")]
+mod containers;
 mod doctor;
 mod exit;
 mod gc;

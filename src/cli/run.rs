@@ -6,12 +6,9 @@ use std::thread::available_parallelism;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use slotquake::cluster::docker::{DockerError, Engine};
 use slotquake::plan::Plan;
 use slotquake::report::{self, Standing, Summary};
-use slotquake::run::Place;
 use slotquake::sandbox::Mode;
-use slotquake::server::Server;
 use slotquake::suite;
 use tokio::runtime::Runtime;
 
@@ -20,7 +17,7 @@ use super::exit::{Exit, Trouble};
 use super::ground::Ground;
 use super::prepare::{self, Overrides};
 use super::progress::Display;
-use super::{Format, gc, screen};
+use super::{Format, containers, screen};
 
 /// Run suites against real clusters, judge them, report them
 ///
@@ -98,6 +95,14 @@ enum Backend {
     Docker,
 }
 
+/// The images that containers are made of, where they are not the usual ones.
+pub struct Images {
+    /// Of every server.
+    pub servers: Option<String>,
+    /// Of what cuts links.
+    pub netfault: Option<String>,
+}
+
 /// Runs, judges, reports.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let seed = args.overrides.seed();
@@ -121,10 +126,10 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
             (servers, ground, runtime()?)
         }
         Backend::Docker => {
-            let runtime = runtime()?;
-            let (servers, ground) = runtime.block_on(containers(args, &plans)).map_err(|error| gc::trouble(&error))?;
+            let images = Images { servers: args.image.clone(), netfault: args.netfault_image.clone() };
+            let taken = containers::take(images, &plans)?;
             make_folder()?;
-            (servers, ground, runtime)
+            taken
         }
     };
     let (skipped, plans): (Vec<Summary>, Vec<Plan>) = part(plans, &ground);
@@ -154,23 +159,6 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     Ok(exit)
 }
 
-/// Reaches the engine, tidies up there, and finds what the plans need.
-async fn containers(args: &Args, plans: &[Plan]) -> Result<(BTreeMap<String, Server>, Ground), DockerError> {
-    let engine = Engine::connect(args.image.clone(), args.netfault_image.clone()).await?;
-    let collected = engine.collect_dead().await?;
-    if !collected.is_empty() {
-        screen::say(&format!("removed what dead runs left: {collected}"));
-    }
-    let mut servers = BTreeMap::new();
-    for plan in plans {
-        if !servers.contains_key(&plan.server) {
-            let server = engine.server(&plan.server, &|notice| screen::say(notice)).await?;
-            servers.insert(plan.server.clone(), server);
-        }
-    }
-    Ok((servers, Ground::containers(engine, plans).await))
-}
-
 /// The runtime of everything asynchronous. It has threads: not before the sandbox is entered.
 pub fn runtime() -> Result<Runtime, Trouble> {
     Runtime::new().map_err(|error| Trouble::harness(format!("cannot start the asynchronous runtime: {error}")))
@@ -180,10 +168,7 @@ fn run_all(jobs: Vec<Job>, settings: &Settings, runtime: Runtime, verbose: bool)
     let display = Display::new(verbose);
     let runs = runtime.block_on(batch::run_all(jobs, settings, &display));
     display.close();
-    if let Place::Docker(engine) = &settings.ground.place {
-        // Of a run that panicked something may be left; of the others nothing is.
-        let _ = runtime.block_on(engine.collect_own());
-    }
+    containers::collect_own(&settings.ground.place, &runtime);
     // What still hangs there is of a run that panicked; its servers die with its threads.
     runtime.shutdown_background();
     runs

@@ -3,6 +3,7 @@
 
 mod config;
 pub mod control;
+#[cfg(feature = "docker")]
 pub mod docker;
 pub mod form;
 pub mod local;
@@ -18,7 +19,8 @@ use crate::network::{Counts, NetworkError};
 use crate::units::{ClientNo, NodeNo};
 pub use control::Control;
 
-/// What runs the nodes: processes of this machine ([`local`]) or containers ([`docker`]).
+/// What runs the nodes: processes of this machine ([`local`]) or containers
+/// (`docker`, a feature of this crate).
 ///
 /// Each call returns when the system has done its part; that it took effect is proven elsewhere
 /// ([`crate::fault`]), by looking from outside.
@@ -144,6 +146,7 @@ pub enum BackendError {
     },
     /// The container engine could not do its part.
     #[error(transparent)]
+    #[cfg(feature = "docker")]
     Docker(#[from] docker::DockerError),
     /// No addresses are free for the cluster.
     #[error("no free addresses for {nodes} nodes: {reason} (hint: end what listens there, or another slotquake)")]

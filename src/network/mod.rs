@@ -119,6 +119,7 @@ impl std::ops::Add for Counts {
     }
 }
 
+#[cfg(feature = "docker")]
 impl From<crate::cluster::docker::DockerError> for NetworkError {
     fn from(error: crate::cluster::docker::DockerError) -> Self {
         Self::Container(error.to_string())

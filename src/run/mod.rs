@@ -13,6 +13,7 @@ use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+#[cfg(feature = "docker")]
 use crate::cluster::docker::{Docker, Engine};
 use crate::cluster::form::{FormError, form};
 use crate::cluster::local::Local;
@@ -58,6 +59,7 @@ pub enum Place {
         network: Option<Network>,
     },
     /// Containers of an engine. The server is one that [`Engine::server`] found.
+    #[cfg(feature = "docker")]
     Docker(Engine),
 }
 
@@ -136,6 +138,7 @@ pub async fn run(plan: Plan, server: Server, options: Options) -> Result<History
             let backend = Local::prepare(&plan, &server, &folder, keep, scratch.as_deref(), network)?;
             run_on(backend, plan, server, options).await
         }
+        #[cfg(feature = "docker")]
         Place::Docker(engine) => {
             let backend = Docker::prepare(&engine, &plan, &server, &folder, keep).await?;
             run_on(backend, plan, server, options).await

@@ -52,7 +52,7 @@ use subnet::{Subnet, bridge, make_network};
 use super::config::configuration;
 use super::{Backend, BackendError, ProcessState};
 use crate::network::knock::{self, Heard, Knock};
-use crate::network::rules::{self, DATA_PORT, Hook, Rule};
+use crate::network::rules::{self, DATA_PORT, Effect, Hook, Rule};
 use crate::network::{Counts, NetworkError, nft};
 use crate::plan::Plan;
 use crate::server::Server;
@@ -443,6 +443,9 @@ impl Backend for Docker {
 
     async fn impose(&self, rule: Rule) -> Result<(), NetworkError> {
         rule.validate()?;
+        if matches!(rule.effect, Effect::Slow { .. }) {
+            return Err(NetworkError::Container("packets cannot be delayed in containers yet".to_owned()));
+        }
         let mut faults = self.faults.lock().await;
         if faults.in_force.contains_key(&rule.name) {
             return Err(NetworkError::Duplicate(rule.name));

@@ -278,6 +278,12 @@ impl Backend for Local {
 
     async fn tear_down(&self) {
         self.kill_all();
+        // A run that was cut short may have left rules in force.
+        let lifting = self.links.with(|_, imposed| {
+            imposed.clear();
+            Ok(())
+        });
+        let _ = lifting.await;
         // Its end waits for a shell that removes files; that must not hold up the runtime's thread.
         let scratch = self.scratch.lock().expect("no holder panics").take();
         let _ = tokio::task::spawn_blocking(move || drop(scratch)).await;

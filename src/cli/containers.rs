@@ -1,0 +1,80 @@
+//! What the subcommands need of the docker backend; `no_containers` is there in its place where the
+//! feature `docker` is left out.
+
+use std::collections::BTreeMap;
+
+use slotquake::cluster::docker::{DockerError, Engine};
+use slotquake::plan::Plan;
+use slotquake::run::Place;
+use slotquake::server::Server;
+use tokio::runtime::Runtime;
+
+use super::exit::{Exit, Trouble};
+use super::ground::Ground;
+use super::run::{Images, runtime};
+use super::screen;
+
+/// Reaches the engine, tidies up there, and finds what the plans need.
+pub fn take(images: Images, plans: &[Plan]) -> Result<(BTreeMap<String, Server>, Ground, Runtime), Trouble> {
+    let runtime = runtime()?;
+    let (servers, ground) = runtime.block_on(reach(images, plans)).map_err(|error| trouble(&error))?;
+    Ok((servers, ground, runtime))
+}
+
+/// Removes what this process left: of a run that panicked something may be there, of the others nothing is.
+pub fn collect_own(place: &Place, runtime: &Runtime) {
+    if let Place::Docker(engine) = place {
+        let _ = runtime.block_on(engine.collect_own());
+    }
+}
+
+/// Removes what dead runs left, and says what.
+pub fn collect_dead() -> Result<Exit, Trouble> {
+    let runtime = runtime()?;
+    let collected = runtime
+        .block_on(async { Engine::connect(None, None).await?.collect_dead().await })
+        .map_err(|error| trouble(&error))?;
+    screen::print(&format!("removed {collected}"))?;
+    for name in collected.containers.iter().chain(&collected.networks).chain(&collected.volumes) {
+        screen::print(&format!("  {name}"))?;
+    }
+    if !collected.alive.is_empty() {
+        screen::print(&format!("left alone: {} runs that are under way", collected.alive.len()))?;
+    }
+    if !collected.unknown.is_empty() {
+        let runs: Vec<&str> = collected.unknown.iter().map(String::as_str).collect();
+        screen::print(&format!(
+            "left alone: runs of another system, or from before its restart: {} (hint: if they are yours, `docker rm -fv \
+             $(docker ps -aq --filter label=slotquake.run=RUN)`, and `docker network rm slotquake-RUN`)",
+            runs.join(", ")
+        ))?;
+    }
+    if collected.failed.is_empty() {
+        return Ok(Exit::Pass);
+    }
+    Err(Trouble::harness(format!("could not be removed: {}", collected.failed.join("; "))))
+}
+
+async fn reach(images: Images, plans: &[Plan]) -> Result<(BTreeMap<String, Server>, Ground), DockerError> {
+    let engine = Engine::connect(images.servers, images.netfault).await?;
+    let collected = engine.collect_dead().await?;
+    if !collected.is_empty() {
+        screen::say(&format!("removed what dead runs left: {collected}"));
+    }
+    let mut servers = BTreeMap::new();
+    for plan in plans {
+        if !servers.contains_key(&plan.server) {
+            let server = engine.server(&plan.server, &|notice| screen::say(notice)).await?;
+            servers.insert(plan.server.clone(), server);
+        }
+    }
+    Ok((servers, Ground::containers(engine, plans).await))
+}
+
+/// What was asked for wrongly is the user's to mend.
+fn trouble(error: &DockerError) -> Trouble {
+    match error {
+        DockerError::Asked { .. } | DockerError::Image { .. } | DockerError::TooMany { .. } => Trouble::usage(error),
+        _ => Trouble::harness(error),
+    }
+}

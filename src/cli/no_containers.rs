@@ -1,0 +1,32 @@
+//! In the place of `containers`, where the feature `docker` is left out.
+
+use std::collections::BTreeMap;
+
+use slotquake::plan::Plan;
+use slotquake::run::Place;
+use slotquake::server::Server;
+use tokio::runtime::Runtime;
+
+use super::exit::{Exit, Trouble};
+use super::ground::Ground;
+use super::run::Images;
+
+/// There is no engine to reach.
+pub fn take(_images: Images, _plans: &[Plan]) -> Result<(BTreeMap<String, Server>, Ground, Runtime), Trouble> {
+    Err(left_out())
+}
+
+/// There is nothing to remove.
+pub fn collect_own(_place: &Place, _runtime: &Runtime) {}
+
+/// There is no engine to ask.
+pub fn collect_dead() -> Result<Exit, Trouble> {
+    Err(left_out())
+}
+
+fn left_out() -> Trouble {
+    Trouble::usage(
+        "containers were left out of this program when it was built \
+         (hint: build it with the feature `docker`, which is on by default, or use --backend local)",
+    )
+}
