@@ -11,13 +11,17 @@ use tokio::runtime::Runtime;
 
 use super::exit::{Exit, Trouble};
 use super::ground::Ground;
-use super::run::{Images, runtime};
+use super::run::runtime;
 use super::screen;
 
-/// Reaches the engine, tidies up there, and finds what the plans need.
-pub fn take(images: Images, plans: &[Plan]) -> Result<(BTreeMap<String, Server>, Ground, Runtime), Trouble> {
+/// Reaches the engine, tidies up there, and finds what the plans need. The images are None for the usual ones.
+pub fn take(
+    image: Option<String>,
+    netfault_image: Option<String>,
+    plans: &[Plan],
+) -> Result<(BTreeMap<String, Server>, Ground, Runtime), Trouble> {
     let runtime = runtime()?;
-    let (servers, ground) = runtime.block_on(reach(images, plans)).map_err(|error| trouble(&error))?;
+    let (servers, ground) = runtime.block_on(reach(image, netfault_image, plans)).map_err(|error| trouble(&error))?;
     Ok((servers, ground, runtime))
 }
 
@@ -55,8 +59,12 @@ pub fn collect_dead() -> Result<Exit, Trouble> {
     Err(Trouble::harness(format!("could not be removed: {}", collected.failed.join("; "))))
 }
 
-async fn reach(images: Images, plans: &[Plan]) -> Result<(BTreeMap<String, Server>, Ground), DockerError> {
-    let engine = Engine::connect(images.servers, images.netfault).await?;
+async fn reach(
+    image: Option<String>,
+    netfault_image: Option<String>,
+    plans: &[Plan],
+) -> Result<(BTreeMap<String, Server>, Ground), DockerError> {
+    let engine = Engine::connect(image, netfault_image).await?;
     let collected = engine.collect_dead().await?;
     if !collected.is_empty() {
         screen::say(&format!("removed what dead runs left: {collected}"));

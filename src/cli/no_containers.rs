@@ -9,10 +9,13 @@ use tokio::runtime::Runtime;
 
 use super::exit::{Exit, Trouble};
 use super::ground::Ground;
-use super::run::Images;
 
 /// There is no engine to reach.
-pub fn take(_images: Images, _plans: &[Plan]) -> Result<(BTreeMap<String, Server>, Ground, Runtime), Trouble> {
+pub fn take(
+    _image: Option<String>,
+    _netfault_image: Option<String>,
+    _plans: &[Plan],
+) -> Result<(BTreeMap<String, Server>, Ground, Runtime), Trouble> {
     Err(left_out())
 }
 

@@ -95,14 +95,6 @@ enum Backend {
     Docker,
 }
 
-/// The images that containers are made of, where they are not the usual ones.
-pub struct Images {
-    /// Of every server.
-    pub servers: Option<String>,
-    /// Of what cuts links.
-    pub netfault: Option<String>,
-}
-
 /// Runs, judges, reports.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let seed = args.overrides.seed();
@@ -126,8 +118,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
             (servers, ground, runtime()?)
         }
         Backend::Docker => {
-            let images = Images { servers: args.image.clone(), netfault: args.netfault_image.clone() };
-            let taken = containers::take(images, &plans)?;
+            let taken = containers::take(args.image.clone(), args.netfault_image.clone(), &plans)?;
             make_folder()?;
             taken
         }
