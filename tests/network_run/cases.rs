@@ -1,6 +1,7 @@
 //! The cases: a suite each, and what must be true of its history.
 
 use slotquake::analysis::ledger;
+use slotquake::check::{Verdict, check};
 use slotquake::history::{EventKind, Outcome, StepProblem};
 use slotquake::units::{ClientNo, NodeNo, ShardNo};
 
@@ -36,6 +37,8 @@ pub fn all() -> Vec<Case> {
         Case { name: "a name in force is not given twice", suite: TWICE, judge: twice },
         Case { name: "an unknown name is not healed", suite: UNKNOWN, judge: unknown },
         Case { name: "nobody stands on both sides", suite: BOTH_SIDES, judge: both_sides },
+        Case { name: "a master that does not notice its cut is caught by its writes", suite: UNAWARE, judge: unaware },
+        Case { name: "a node that forgets its epoch is caught", suite: FORGETFUL, judge: forgetful },
     ]
 }
 
@@ -387,4 +390,57 @@ steps:
 
 fn both_sides(told: &Told) {
     refused(told, "[node-1] and [shard-1/master] both mean node-1 at this moment");
+}
+
+/// The invariants are judged over the history of a cluster that is really broken: each must fail, and
+/// say what it saw.
+fn assert_fails(told: &Told, controls: &[(&str, &str)]) {
+    for (invariant, words) in controls {
+        let mut history = told.history.clone();
+        history.header.plan.invariants = vec![serde_json::from_str(invariant).expect("an invariant")];
+        let judged = check(&history).remove(0);
+        assert_eq!(judged.verdict, Verdict::Fail, "{invariant}: {judged:?}");
+        let said = format!("{} {}", judged.seen, judged.evidence.join(" "));
+        assert!(said.contains(words), "{invariant}: no `{words}` in {said}");
+    }
+}
+
+/// The cut-off master alone has a node timeout of a minute: it goes on for as long as the cut lasts.
+const UNAWARE: &str = "
+workload: { rate: 400/s, reads: 20%, timeout: 2s, keys: 3000 }
+steps:
+  - command: { send: CONFIG SET cluster-node-timeout 60000, to: node-1 }
+  - settle: 1s
+  - partition: { between: [[node-1, half-clients], others], name: minority }
+  - await: { promoted: shard-1, within: 15s }
+  - settle: 5s
+  - heal: minority
+  - await: { converged: all, within: 20s }
+  - settle: 1s
+";
+
+fn unaware(told: &Told) {
+    told.assert_sound();
+    assert_fails(
+        told,
+        &[
+            (r#"{"write-cutoff": {"shard": "shard-1", "within": "3s"}}"#, "node-1, cut off at"),
+            (r#"{"split-brain": {"shard": "shard-1", "may-last": "500ms"}}"#, "after the first write of node-4"),
+            (r#"{"convergence": {"within": "1ms"}}"#, "after the heal"),
+        ],
+    );
+}
+
+const FORGETFUL: &str = "
+workload: { rate: 100/s }
+recover-within: 3s
+steps:
+  - settle: 1s
+  - command: { send: CLUSTER RESET HARD, to: node-6 }
+  - settle: 1s
+";
+
+fn forgetful(told: &Told) {
+    assert_eq!(told.problems(), Vec::<&StepProblem>::new());
+    assert_fails(told, &[(r#"{"epochs": {}}"#, "node-6")]);
 }

@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         cases.retain(|case| case.suite != cases::SLOW);
         println!("skipped, what needs netem: {reason}");
     }
+    let played = cases.len();
     let stage = Arc::new(Stage { inside, network: network.clone(), server });
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let failed = runtime.block_on(async {
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         failed
     });
     assert!(network.in_force().is_empty(), "no rule outlives its run: {:?}", network.in_force());
-    println!("\ntest result: {failed} failed");
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!("\ntest result: {verdict}. {} passed; {failed} failed", played - failed);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

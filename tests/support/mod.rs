@@ -53,9 +53,20 @@ impl Drop for Places {
 
 /// The server, fetched if need be, by one test at a time. Panics with the tool's own words.
 pub fn fetched(asked: &str) -> Server {
+    try_fetched(asked).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// As [`fetched`], for a server that a machine may do without.
+pub fn try_fetched(asked: &str) -> Result<Server, String> {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    slotquake::server::find(asked, &|notice| eprintln!("{notice}")).unwrap_or_else(|error| panic!("{error}"))
+    slotquake::server::find(asked, &|notice| eprintln!("{notice}")).map_err(|error| error.to_string())
+}
+
+/// Says that something is left out, which is a failure where a machine is to have everything.
+pub fn skipped(what: &str, reason: &str) {
+    assert!(std::env::var_os("SLOTQUAKE_REQUIRE_ALL").is_none(), "SLOTQUAKE_REQUIRE_ALL is set, but {what}: {reason}");
+    println!("skipped: {what}: {reason}");
 }
 
 /// What a command of ours said and came to.
