@@ -30,6 +30,6 @@ pub fn collect_dead() -> Result<Exit, Trouble> {
 fn left_out() -> Trouble {
     Trouble::usage(
         "containers were left out of this program when it was built \
-         (hint: build it with the feature `docker`, which is on by default, or use --backend local)",
+         (hint: build it with `--features docker`, or use --backend local)",
     )
 }
