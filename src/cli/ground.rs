@@ -1,24 +1,22 @@
 //! Where runs take place: in the sandbox, outside of it, or in containers; and what can be done there.
 
+use std::collections::BTreeMap;
+
 #[cfg(feature = "docker")]
 use slotquake::cluster::docker::Engine;
 use slotquake::network::{Network, netem};
-use slotquake::plan::Plan;
+use slotquake::plan::{Need, Plan};
 use slotquake::run::Place;
 use slotquake::sandbox::{Entered, Mode, enter};
 
 use super::exit::Trouble;
 
-const UNASKED: &str = "no suite asked for it";
-
-/// Where runs take place. A plan needs capabilities, a place has them or says why not.
+/// Where runs take place. A plan has needs, and a place meets them or says why not.
 pub struct Ground {
     /// What runs the nodes.
     pub place: Place,
-    /// Whether links can be cut, or why not, with a hint.
-    links: Result<(), String>,
-    /// Whether packets can be delayed, or why not, with a hint.
-    delays: Result<(), String>,
+    /// What cannot be done here, and why, with a hint. Of what no plan needs nothing is said.
+    lacks: BTreeMap<Need, String>,
 }
 
 impl Ground {
@@ -30,50 +28,46 @@ impl Ground {
             Entered::No { reason, hint } => {
                 let why = format!("no sandbox: {reason} (hint: {hint})");
                 let place = Place::Local { scratch: None, network: None };
-                return Ok(Self { place, links: Err(why.clone()), delays: Err(why) });
+                return Ok(Self { place, lacks: [(Need::Links, why.clone()), (Need::Delays, why)].into() });
             }
         };
         // nft and tc are not run for plans that do not need them: nobody would miss them.
-        let asked = |needs: fn(&Plan) -> bool| plans.iter().any(needs);
-        let network = if asked(Plan::needs_network_faults) {
-            Network::open(&inside).map_err(|error| error.to_string())
-        } else {
-            Err(UNASKED.to_owned())
-        };
-        let delays = if asked(Plan::needs_netem) {
-            netem::detect(&inside).map_err(|error| error.to_string())
-        } else {
-            Err(UNASKED.to_owned())
-        };
-        match &network {
-            Err(error) if mode == Mode::Require && asked(Plan::needs_network_faults) => {
-                Err(Trouble::harness(format!("no network faults: {error}")))
-            }
-            _ => {
-                let links = network.as_ref().map(|_| ()).map_err(Clone::clone);
-                let place = Place::Local { scratch: Some(inside.scratch().to_owned()), network: network.ok() };
-                Ok(Self { place, links, delays })
+        let asked = |need: Need| plans.iter().any(|plan| plan.needs_to(need));
+        let mut lacks = BTreeMap::new();
+        let mut network = None;
+        if asked(Need::Links) {
+            match Network::open(&inside) {
+                Ok(open) => network = Some(open),
+                Err(error) if mode == Mode::Require => {
+                    return Err(Trouble::harness(format!("no network faults: {error}")));
+                }
+                Err(error) => drop(lacks.insert(Need::Links, error.to_string())),
             }
         }
+        if asked(Need::Delays)
+            && let Err(error) = netem::detect(&inside)
+        {
+            lacks.insert(Need::Delays, error.to_string());
+        }
+        Ok(Self { place: Place::Local { scratch: Some(inside.scratch().to_owned()), network }, lacks })
     }
 
     /// Containers of an engine.
     #[cfg(feature = "docker")]
     pub async fn containers(engine: Engine, plans: &[Plan]) -> Self {
-        let links = if plans.iter().any(Plan::needs_network_faults) {
-            engine.network_obstacle().await.map_or(Ok(()), Err)
-        } else {
-            Err(UNASKED.to_owned())
-        };
-        let delays = Err("packets cannot be delayed in containers yet (hint: use --backend local)".to_owned());
-        Self { place: Place::Docker(engine), links, delays }
+        let delays = "packets cannot be delayed in containers yet (hint: use --backend local)".to_owned();
+        let mut lacks = BTreeMap::from([(Need::Delays, delays)]);
+        if plans.iter().any(|plan| plan.needs_to(Need::Links))
+            && let Some(why) = engine.network_obstacle().await
+        {
+            lacks.insert(Need::Links, why);
+        }
+        Self { place: Place::Docker(engine), lacks }
     }
 
     /// Why a plan cannot be run here, with a hint.
     pub fn obstacle(&self, plan: &Plan) -> Option<&str> {
-        let links = self.links.as_ref().err().filter(|_| plan.needs_network_faults());
-        let delays = self.delays.as_ref().err().filter(|_| plan.needs_netem());
-        links.or(delays).map(String::as_str)
+        plan.needs().iter().find_map(|need| self.lacks.get(need)).map(String::as_str)
     }
 }
 
@@ -94,7 +88,8 @@ mod tests {
         let cut = plan(r#"[{"partition": {"between": ["node-1", "others"]}}]"#);
         let slow = plan(r#"[{"slow": {"between": ["node-1", "others"], "latency": "10ms"}}]"#);
         let place = Place::Local { scratch: None, network: None };
-        let ground = Ground { place, links: Err("no nft".to_owned()), delays: Err("no netem".to_owned()) };
+        let lacks = [(Need::Links, "no nft".to_owned()), (Need::Delays, "no netem".to_owned())].into();
+        let ground = Ground { place, lacks };
         let obstacles = [&plain, &cut, &slow].map(|plan| ground.obstacle(plan));
         assert_eq!(obstacles, [None, Some("no nft"), Some("no nft")]);
     }

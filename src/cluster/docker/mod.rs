@@ -54,7 +54,7 @@ use super::{Backend, BackendError, ProcessState};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::{self, DATA_PORT, Effect, Hook, Rule};
 use crate::network::{Counts, NetworkError, nft};
-use crate::plan::Plan;
+use crate::plan::{Need, Plan};
 use crate::server::Server;
 use crate::units::{ClientNo, NodeNo};
 
@@ -186,7 +186,7 @@ impl Docker {
             faults: Mutex::default(),
         };
         try_join_all(docker.nodes.iter().map(|node| docker.anchor(node))).await?;
-        if plan.needs_network_faults() {
+        if plan.needs_to(Need::Links) {
             docker.prepare_faults(clients).await?;
         }
         Ok(docker)
