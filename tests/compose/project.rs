@@ -79,8 +79,7 @@ impl Project {
     /// Starts what does not run, and waits for the service that forms the cluster.
     pub fn up(&self) {
         self.compose(&["up", "-d"]);
-        let ended = run("docker", &["wait", "redis-cluster-init"]).expect("it is there");
-        assert_eq!(ended, "0", "{}", self.said_by_init());
+        assert_eq!(self.docker(&["wait", "redis-cluster-init"]), "0", "{}", self.said_by_init());
     }
 
     pub fn said_by_init(&self) -> String {
@@ -90,7 +89,13 @@ impl Project {
 
     pub fn cli(&self, node: u8, words: &[&str]) -> String {
         let container = format!("redis-node-{node}");
-        run("docker", &[&["exec", &container, "redis-cli"], words].concat()).expect("the node answers")
+        self.docker(&[&["exec", &container, "redis-cli"], words].concat())
+    }
+
+    fn docker(&self, args: &[&str]) -> String {
+        let output = self.command("docker").args(args).output().expect("docker runs");
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     /// Each master with its replica, by their numbers, as node 1 has it, in the order of the pairs.
@@ -147,7 +152,7 @@ impl Project {
             &["volume", "ls", "--filter", label, "--format", "{{.Name}}"],
         ]
         .iter()
-        .flat_map(|args| run("docker", args).expect("docker answers").lines().map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|args| self.docker(args).lines().map(str::to_owned).collect::<Vec<_>>())
         .collect()
     }
 }
