@@ -2,6 +2,7 @@
 //! stdout, everything else to stderr.
 
 mod check;
+mod ci;
 mod compare;
 mod completions;
 #[cfg_attr(not(feature = "docker"), path = "no_containers.rs")]
