@@ -159,8 +159,7 @@ impl Shell {
 /// The connections are tried by forks of the shell, so that no program has to start within the time. What each
 /// came to is in a file of its own, which stays empty for one that is still being tried when time is up.
 fn knock_script(to: &[SocketAddrV4], within: Duration) -> String {
-    let mut script =
-        "try() { exec 2>/tmp/knock-$1; exec 3<>/dev/tcp/$2/$3 && echo open >&2; }\ntried=\n".to_owned();
+    let mut script = "try() { exec 2>/tmp/knock-$1; exec 3<>/dev/tcp/$2/$3 && echo open >&2; }\ntried=\n".to_owned();
     for (number, addr) in to.iter().enumerate() {
         writeln!(script, "try {number} {} {} & tried=\"$tried $!\"", addr.ip(), addr.port())
             .expect("a string takes text");
