@@ -86,8 +86,9 @@ pub trait Backend: Send + Sync + 'static {
     /// seen.
     fn fill(&self, knock: Knock, bytes: u64) -> impl Future<Output = ()> + Send;
 
-    /// Ends every server and removes everything that the backend made.
-    fn tear_down(&self) -> impl Future<Output = ()> + Send;
+    /// Ends every server and removes everything that the backend made. The error says what is still there, and
+    /// what to do about it.
+    fn tear_down(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
 }
 
 /// What the system says of a server's process.

@@ -355,7 +355,9 @@ impl<B: Backend> NetworkInjector<B> {
     ) -> Result<(bool, String), StepProblem> {
         let at_least = (latency.saturating_sub(jitter) * 2).max(Duration::from_micros(1));
         let mut measured = Err("no connection could be tried across".to_owned());
-        for knock in knocks.iter().filter(|knock| self.control.backend().announced(knock.node).port() == knock.to.port()) {
+        for knock in
+            knocks.iter().filter(|knock| self.control.backend().announced(knock.node).port() == knock.to.port())
+        {
             measured = round_trip(knock, (latency + jitter) * 4 + Duration::from_secs(1)).await;
             if measured.is_ok() {
                 break;

@@ -387,6 +387,11 @@ pub enum EventKind {
         /// `SIGINT`, `SIGTERM`, or the reason in words.
         by: String,
     },
+    /// Something that the run made is still there after its tear-down.
+    LeftBehind {
+        /// What, why, and what to do about it.
+        what: String,
+    },
     /// Something of note that no rule judges.
     Note {
         /// In words.

@@ -179,7 +179,9 @@ async fn run_on<B: Backend>(backend: B, plan: Plan, server: Server, options: Opt
         formed: Vec::new(),
     };
     let result = run.through().await;
-    backend.tear_down().await;
+    if let Err(error) = backend.tear_down().await {
+        journal.event(EventKind::LeftBehind { what: error.to_string() });
+    }
     background.shutdown().await;
     let history = journal.finish()?;
     result.map(|()| history)

@@ -102,6 +102,7 @@ fn every_event_survives_a_round_trip_through_json() {
         EventKind::FinalRead { key: 9, node: Some(NodeNo(1)), value: FinalValue::Foreign(text()) },
         EventKind::FinalRead { key: 10, node: None, value: FinalValue::Unreadable(text()) },
         EventKind::Interrupted { by: "SIGINT".to_owned() },
+        EventKind::LeftBehind { what: text() },
         EventKind::Note { text: text() },
         EventKind::End,
     ];
@@ -117,7 +118,7 @@ fn every_event_survives_a_round_trip_through_json() {
     assert_eq!(seen.len(), EVENT_KINDS, "every kind of event is among the rows: {seen:?}");
 }
 
-const EVENT_KINDS: usize = 28;
+const EVENT_KINDS: usize = 29;
 
 /// Does not compile once a kind is added without a row here; then count it in `EVENT_KINDS` and give
 /// it a row above.
@@ -149,6 +150,7 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::Recovered { .. } => "recovered",
         EventKind::FinalRead { .. } => "final-read",
         EventKind::Interrupted { .. } => "interrupted",
+        EventKind::LeftBehind { .. } => "left-behind",
         EventKind::Note { .. } => "note",
         EventKind::End => "end",
     }

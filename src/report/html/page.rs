@@ -210,6 +210,7 @@ fn warnings(report: &Report) -> Vec<String> {
         let (StepProblem::Suite(text) | StepProblem::Unmet(text) | StepProblem::Harness(text)) = problem;
         format!("A step did not do what it says: {text}.")
     }));
+    warnings.extend(report.left_behind().map(|what| format!("Something was left behind: {what}.")));
     warnings
 }
 
