@@ -60,15 +60,16 @@ fn what_cannot_be_run_is_an_error_with_a_hint() {
     assert!(cut.to_string().contains("(hint: hand it to `slotquake::cargo_test`"), "{cut}");
     let wrong = Suite::new("wrong").stop("node-7").run_blocking().expect_err("there is no such node");
     assert!(matches!(wrong, Error::Suite(_)) && wrong.to_string().contains("node-7"), "{wrong}");
-    let gone = Suite::new("gone").server("/nowhere/redis-server").run_blocking().expect_err("there is no such server");
+    let gone = Suite::load("formation").expect("a suite").server("/nowhere/redis-server");
+    let gone = gone.run_blocking().expect_err("there is no such server");
     assert!(matches!(gone, Error::Server(_)) && gone.to_string().contains("hint: "), "{gone}");
 }
 
 #[test]
 fn a_directive_that_the_server_refuses_is_told_in_its_own_words() {
     let out = tempfile::tempdir().expect("a temporary directory");
-    let refused = quick(Suite::new("refused")).config("maxmemory-policy", "never").out(out.path()).run_blocking();
-    let error = refused.expect_err("the server does not start");
+    let refused = quick(Suite::load("formation").expect("a suite")).config("maxmemory-policy", "never");
+    let error = refused.out(out.path()).run_blocking().expect_err("the server does not start");
     assert!(matches!(error, Error::Run { .. }) && error.to_string().contains("maxmemory-policy"), "{error}");
 }
 
