@@ -77,7 +77,7 @@ pub fn render_comparison_markdown(comparison: &Comparison) -> String {
 }
 
 /// A text that cannot be taken for Markdown or HTML: names come from files that others wrote.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::new();
     for letter in text.chars() {
         match letter {

@@ -14,6 +14,7 @@ pub mod statistics;
 mod store;
 mod summary;
 mod table;
+mod verdict_table;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub use narrate::{Narrator, seconds};
 pub use store::{ReportError, create_folder, folder_name, mark_latest, read, read_all, write, write_page};
 pub use summary::{Figures, LongestOutage, Recorded, Standing, Summary};
 pub use table::{Style, render, wrapped};
+pub use verdict_table::render_verdicts;
 
 use crate::analysis::{Failover, Ledger, OpStats, Outage, PhaseSpan};
 use crate::analysis::{failovers, ledger, outages, phases, stats, steps_window};
