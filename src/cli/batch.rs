@@ -43,12 +43,12 @@ pub struct Settings {
 pub type Done = (Summary, Exit);
 
 /// Becomes the name of the signal that ends everything.
-type Stop = watch::Receiver<Option<String>>;
+pub type Stop = watch::Receiver<Option<String>>;
 
 /// Does every job, in their order as far as they fit side by side. The first signal ends the ones that
 /// run in order and skips the rest; the second ends the process.
 pub async fn run_all(jobs: Vec<Job>, settings: &Settings, display: &Display) -> Vec<Done> {
-    let mut stop = match stop_on_signals(display.teller()) {
+    let mut stop = match stop_on_signals(display.teller(), "runs are healed, reported and torn down") {
         Ok(stop) => stop,
         Err(error) => {
             let message = format!("cannot listen for signals: {error}");
@@ -190,7 +190,8 @@ fn panic_text(error: JoinError) -> String {
     text(panic.as_ref()).unwrap_or_else(|| "without a message".to_owned())
 }
 
-fn stop_on_signals(teller: Teller) -> std::io::Result<Stop> {
+/// The first signal says what happens by it; the second ends the process.
+pub fn stop_on_signals(teller: Teller, what_happens: &'static str) -> std::io::Result<Stop> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -205,7 +206,7 @@ fn stop_on_signals(teller: Teller) -> std::io::Result<Stop> {
             if sender.borrow().is_some() {
                 std::process::exit(i32::from(Exit::Interrupted.number()));
             }
-            teller.line(format!("{name}: runs are healed, reported and torn down; once more to end at once"));
+            teller.line(format!("{name}: {what_happens}; once more to end at once"));
             sender.send_replace(Some(name.to_owned()));
         }
     });
@@ -222,6 +223,7 @@ mod tests {
     use slotquake::suite::WorkloadSpec;
     use slotquake::units::{NodeNo, ShardNo, Span};
 
+    use super::super::ground::Needs;
     use super::*;
 
     fn planned_node(index: usize) -> PlannedNode {
@@ -264,7 +266,7 @@ mod tests {
     #[test]
     fn a_run_that_breaks_keeps_its_folder_and_loses_no_other_run() {
         let out = tempfile::tempdir().expect("a temporary folder");
-        let ground = Ground::take(Mode::Off, &[]).expect("no sandbox is entered");
+        let ground = Ground::take(Mode::Off, Needs::of(&[])).expect("no sandbox is entered");
         let settings = Settings { out: out.path().to_owned(), keep: false, side_by_side: 1, ground };
         let display = Display::new(false);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");

@@ -21,10 +21,26 @@ pub struct Ground {
     delays: Result<(), String>,
 }
 
+/// What is needed of a place beside nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Links that can be cut.
+    pub links: bool,
+    /// Packets that can be delayed.
+    pub delays: bool,
+}
+
+impl Needs {
+    /// Of any of the plans.
+    pub fn of(plans: &[Plan]) -> Self {
+        Self { links: plans.iter().any(Plan::needs_network_faults), delays: plans.iter().any(Plan::needs_netem) }
+    }
+}
+
 impl Ground {
-    /// Processes of this machine: enters the sandbox as `mode` says, and tries what the plans need.
+    /// Processes of this machine: enters the sandbox as `mode` says, and tries what is needed.
     /// Inside, it returns in another process; call it while there is one thread.
-    pub fn take(mode: Mode, plans: &[Plan]) -> Result<Self, Trouble> {
+    pub fn take(mode: Mode, needs: Needs) -> Result<Self, Trouble> {
         let inside = match enter(mode).map_err(Trouble::harness)? {
             Entered::Inside(inside) => inside,
             Entered::No { reason, hint } => {
@@ -33,20 +49,19 @@ impl Ground {
                 return Ok(Self { place, links: Err(why.clone()), delays: Err(why) });
             }
         };
-        // nft and tc are not run for plans that do not need them: nobody would miss them.
-        let asked = |needs: fn(&Plan) -> bool| plans.iter().any(needs);
-        let network = if asked(Plan::needs_network_faults) {
+        // nft and tc are not run where nobody would miss them.
+        let network = if needs.links {
             Network::open(&inside).map_err(|error| error.to_string())
         } else {
             Err(UNASKED.to_owned())
         };
-        let delays = if asked(Plan::needs_netem) {
+        let delays = if needs.delays {
             netem::detect(&inside).map_err(|error| error.to_string())
         } else {
             Err(UNASKED.to_owned())
         };
         match &network {
-            Err(error) if mode == Mode::Require && asked(Plan::needs_network_faults) => {
+            Err(error) if mode == Mode::Require && needs.links => {
                 Err(Trouble::harness(format!("no network faults: {error}")))
             }
             _ => {
@@ -69,10 +84,10 @@ impl Ground {
         Self { place: Place::Docker(engine), links, delays }
     }
 
-    /// Why a plan cannot be run here, with a hint.
-    pub fn obstacle(&self, plan: &Plan) -> Option<&str> {
-        let links = self.links.as_ref().err().filter(|_| plan.needs_network_faults());
-        let delays = self.delays.as_ref().err().filter(|_| plan.needs_netem());
+    /// Why what is needed is not to be had here, with a hint.
+    pub fn obstacle(&self, needs: Needs) -> Option<&str> {
+        let links = self.links.as_ref().err().filter(|_| needs.links);
+        let delays = self.delays.as_ref().err().filter(|_| needs.delays);
         links.or(delays).map(String::as_str)
     }
 }
@@ -95,7 +110,7 @@ mod tests {
         let slow = plan(r#"[{"slow": {"between": ["node-1", "others"], "latency": "10ms"}}]"#);
         let place = Place::Local { scratch: None, network: None };
         let ground = Ground { place, links: Err("no nft".to_owned()), delays: Err("no netem".to_owned()) };
-        let obstacles = [&plain, &cut, &slow].map(|plan| ground.obstacle(plan));
+        let obstacles = [plain, cut, slow].map(|plan| ground.obstacle(Needs::of(&[plan])));
         assert_eq!(obstacles, [None, Some("no nft"), Some("no nft")]);
     }
 }

@@ -23,12 +23,17 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// The seed given, or one drawn now. The hasher's keys are the random numbers that std has; 32
-    /// bits are short enough to type and exact in every reader of JSON.
+    /// The seed given, or one drawn now.
     pub fn seed(&self) -> u64 {
-        use std::hash::{BuildHasher, RandomState};
-        self.seed.unwrap_or_else(|| RandomState::new().hash_one("seed") >> 32)
+        self.seed.unwrap_or_else(drawn_seed)
     }
+}
+
+/// A seed that nobody chose. The hasher's keys are the random numbers that std has; 32 bits are short
+/// enough to type and exact in every reader of JSON.
+pub fn drawn_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one("seed") >> 32
 }
 
 /// Loads a suite, applies overrides, the server's last, and resolves it; the error says everything

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 
 use super::batch::{self, Done, Job, Settings};
 use super::exit::{Exit, Trouble};
-use super::ground::Ground;
+use super::ground::{Ground, Needs};
 use super::prepare::{self, Overrides};
 use super::progress::Display;
 use super::{Format, containers, screen};
@@ -88,7 +88,7 @@ pub struct Args {
 
 /// What runs the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Backend {
+pub enum Backend {
     /// Processes of this machine, in the sandbox where possible.
     Local,
     /// Containers of Docker, or what `DOCKER_HOST` names.
@@ -114,7 +114,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
             let servers = prepare::servers(&plans)?;
             make_folder()?;
             // From here on this may be another process; everything that needs the machine's network is done.
-            let ground = Ground::take(args.sandbox, &plans)?;
+            let ground = Ground::take(args.sandbox, Needs::of(&plans))?;
             (servers, ground, runtime()?)
         }
         Backend::Docker => {
@@ -177,7 +177,7 @@ fn index(summaries: &[Summary], out: &Path) -> Result<(), Trouble> {
 fn part(plans: Vec<Plan>, ground: &Ground) -> (Vec<Summary>, Vec<Plan>) {
     let (mut skipped, mut possible) = (Vec::new(), Vec::new());
     for plan in plans {
-        match ground.obstacle(&plan) {
+        match ground.obstacle(Needs::of(std::slice::from_ref(&plan))) {
             Some(reason) => {
                 let standing = Standing::Skipped(reason.to_owned());
                 skipped.push(Summary::without_report(&plan.name, &plan.server, plan.seed, standing, None));
