@@ -3,6 +3,7 @@
 
 mod bounds;
 mod invariants;
+mod needs;
 mod network;
 mod sides;
 mod steps;
@@ -18,6 +19,8 @@ use crate::suite::{
 };
 use crate::target::{Group, Member, Owner, Target, Targets};
 use crate::units::{Directive, NodeNo, ShardNo, Span};
+
+pub use needs::Need;
 
 /// What a run does, to the last detail that can be known before a cluster exists. `any/...` is drawn
 /// and gone; other symbolic targets stay, since roles change.
@@ -154,16 +157,6 @@ impl Plan {
         let mut plan = Self { seed, steps: vec![step], invariants: Vec::new(), ..self.clone() };
         plan.draw(shape.masters);
         Ok(plan.steps.remove(0))
-    }
-
-    /// Whether a step needs rules on the network, which only the sandbox allows.
-    pub fn needs_network_faults(&self) -> bool {
-        self.steps.iter().any(Step::needs_network_faults)
-    }
-
-    /// Whether a step needs packets to be delayed, for which the kernel must have netem.
-    pub fn needs_netem(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Slow(_)))
     }
 
     /// The number of shards.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use slotquake::plan::Plan;
+use slotquake::plan::{Need, Plan};
 use slotquake::slot::SLOTS;
 use slotquake::suite::{self, Step, Suite};
 use slotquake::target::Targets;
@@ -348,18 +348,22 @@ fn what_cannot_be_observed_is_refused() {
 }
 
 #[test]
-fn a_plan_says_what_the_machine_must_be_able_to_do() {
-    for (step, network, netem) in [
-        ("kill: node-1", false, false),
-        ("partition: { shape: ring }", true, false),
-        ("partition: { between: [clients, node-1], only: clients }", true, false),
-        ("lossy: { between: [node-1, node-2], percent: 0.01% }", true, false),
-        ("narrow: { between: [node-1, node-2], rate: 1kB/s }", true, false),
-        ("refuse: { between: [node-1, node-2] }", true, false),
-        ("slow: { between: [node-1, node-2], latency: 5ms }", true, true),
+fn a_plan_says_what_whoever_runs_its_nodes_must_be_able_to_do() {
+    for (steps, needs) in [
+        (&["settle: 1s"][..], &[][..]),
+        (&["stop: node-1", "start: node-1"], &[Need::Stop, Need::Start]),
+        (&["kill: node-1"], &[Need::Kill]),
+        (&["pause: node-1"], &[Need::Freeze]),
+        (&["partition: { shape: ring }"], &[Need::Links]),
+        (&["partition: { between: [clients, node-1], only: clients }"], &[Need::Links]),
+        (&["lossy: { between: [node-1, node-2], percent: 0.01% }"], &[Need::Links]),
+        (&["narrow: { between: [node-1, node-2], rate: 1kB/s }"], &[Need::Links]),
+        (&["refuse: { between: [node-1, node-2] }"], &[Need::Links]),
+        (&["slow: { between: [node-1, node-2], latency: 5ms }"], &[Need::Links, Need::Delays]),
     ] {
-        let plan = Plan::new(&suite_of("{}", &[step], &["redirects: {}"]), 1).unwrap();
-        assert_eq!((plan.needs_network_faults(), plan.needs_netem()), (network, netem), "{step}");
+        let plan = Plan::new(&suite_of("{}", steps, &["redirects: {}"]), 1).unwrap();
+        assert_eq!(plan.needs(), needs.iter().copied().collect(), "{steps:?}");
+        assert!(needs.iter().all(|&need| plan.needs_to(need)), "{steps:?}");
     }
 }
 

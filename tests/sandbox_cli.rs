@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use serde_json::{Value, json};
-use slotquake::plan::Plan;
+use slotquake::plan::{Need, Plan};
 
 use support::{Ended, Places, QUICK, Running, assert_nothing_left, begin_as, fetched, only_folder, processes};
 
@@ -264,7 +264,7 @@ fn the_suites_with_network_faults_pass_for_an_ordinary_user() {
     }
     let planned = |name: &&str| {
         let suite = slotquake::suite::load(name).expect("a shipped suite loads");
-        Plan::new(&suite, 1).expect("a shipped suite plans").needs_network_faults()
+        Plan::new(&suite, 1).expect("a shipped suite plans").needs_to(Need::Links)
     };
     let suites: Vec<&str> = slotquake::suite::shipped_names().into_iter().filter(planned).collect();
     assert!(suites.len() >= 10, "{suites:?}");

@@ -51,7 +51,7 @@ pub(super) fn judge(case: &Case<'_>) -> Option<Judgement> {
 
 fn fault_steps<'a>(case: &Case<'a>) -> impl Iterator<Item = usize> + use<'a> {
     case.plan().steps.iter().enumerate().filter_map(|(position, step)| {
-        let network = step.needs_network_faults() && !matches!(step, Step::Heal(_));
+        let network = step.is_network_fault() && !matches!(step, Step::Heal(_));
         (network || matches!(step, Step::Stop(_) | Step::Kill(_) | Step::Pause(_))).then_some(position)
     })
 }

@@ -3,13 +3,13 @@
 use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::de::DeserializeOwned;
+use slotquake::batch;
 use slotquake::run::Ask;
 use slotquake::suite::{Lossy, Narrow, Only, Partition, Refuse, Shape, Slow, Step};
 use slotquake::target::{Target, Targets};
 use slotquake::units::{ByteRate, Percent, Span};
 
 use super::exit::{Exit, Trouble};
-use super::prepare;
 use super::screen;
 use super::socket::{Told, Which};
 
@@ -154,7 +154,7 @@ where
 
 /// Injects it, or undoes one.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
-    let ask = Ask::Fault { step: step(&args.fault), seed: prepare::drawn_seed() };
+    let ask = Ask::Fault { step: step(&args.fault), seed: batch::draw_seed() };
     if let Told::Lines(lines) = args.which.ask(&ask)? {
         screen::print(&lines.join("\n"))?;
     }

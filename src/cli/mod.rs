@@ -1,8 +1,8 @@
 //! The command line: one file per subcommand. This is the only place that prints: results go to
 //! stdout, everything else to stderr.
 
-mod batch;
 mod check;
+mod ci;
 mod compare;
 mod completions;
 #[cfg_attr(not(feature = "docker"), path = "no_containers.rs")]
@@ -13,7 +13,6 @@ mod exec;
 mod exit;
 mod fault;
 mod gc;
-mod ground;
 mod list;
 mod plan;
 mod prepare;
@@ -23,6 +22,7 @@ mod run;
 mod schema;
 mod screen;
 mod send;
+mod signals;
 mod socket;
 mod status;
 mod up;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use slotquake::batch::{Audience, Ground};
 use slotquake::history::{Event, EventKind, NodeInfo, StepProblem};
 use slotquake::plan::Plan;
 use slotquake::report::{self, Narrator, seconds};
@@ -17,19 +18,19 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::batch::stop_on_signals;
 use super::exit::{Exit, Trouble};
-use super::ground::{Ground, Needs};
 use super::progress::{Display, Teller};
 use super::run::{Backend, runtime};
+use super::signals::stop_on_signals;
 use super::socket::{self, Door, Told};
 use super::{containers, prepare};
 
-/// The cluster, as a suite would say it; steps come from the other terminals.
+/// The cluster, as a suite would say it. Its steps are what may be asked for, so that the ground is laid for
+/// them; nobody goes through them.
 const SUITE: &str = "\
 name: up
 about: A cluster that is kept for somebody to try things on.
-steps: [{ settle: 1s }]
+steps: [{ partition: { shape: ring } }, { slow: { between: [node-1, others], latency: 50ms } }]
 invariants: [{ slot-coverage: { at: end } }]
 ";
 
@@ -75,7 +76,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         Backend::Local => {
             let servers = prepare::servers(&plans)?;
             // From here on this may be another process, the one that other terminals see listening.
-            let ground = Ground::take(args.sandbox, Needs { links: true, delays: true })?;
+            let ground = Ground::take(args.sandbox, &plans).map_err(Trouble::harness)?;
             (servers, ground, runtime()?)
         }
         Backend::Docker => containers::take(None, None, &plans)?,
@@ -99,9 +100,7 @@ fn plan(args: &Args) -> Result<Plan, LoadError> {
     if let Some(server) = &args.server {
         source.suite.cluster.server.clone_from(server);
     }
-    let mut plan = Plan::from_source(&source, 0)?;
-    (plan.steps, plan.invariants) = (Vec::new(), Vec::new());
-    Ok(plan)
+    Plan::from_source(&source, 0)
 }
 
 async fn keep(
@@ -118,7 +117,8 @@ async fn keep(
     let listener = UnixListener::from_std(listener).map_err(trouble)?;
     let (requests, inbox) = mpsc::channel(1);
     let (ending, mut waiting) = mpsc::unbounded_channel();
-    let host = Arc::new(Host { ground, requests, ending, narrator: Mutex::new(Narrator::new(&plan, true)) });
+    let narrator = Mutex::new(Narrator::new(&plan, true));
+    let host = Arc::new(Host { plan: plan.clone(), ground, requests, ending, narrator });
     let options = Options {
         folder: folder.to_owned(),
         keep: false,
@@ -144,6 +144,7 @@ async fn keep(
 
 /// What requests need.
 struct Host {
+    plan: Plan,
     ground: Ground,
     requests: mpsc::Sender<Request>,
     /// Who waits for the end.
@@ -183,9 +184,8 @@ async fn visit(mut stream: UnixStream, host: Arc<Host>) {
 impl Host {
     async fn ask(&self, ask: Ask) -> Result<Told, StepProblem> {
         if let Ask::Fault { step, .. } = &ask {
-            let needs =
-                Needs { links: step.needs_network_faults(), delays: matches!(step, slotquake::suite::Step::Slow(_)) };
-            if let Some(reason) = self.ground.obstacle(needs) {
+            let alone = Plan { steps: vec![step.clone()], ..self.plan.clone() };
+            if let Some(reason) = self.ground.obstacle(&alone) {
                 return Err(StepProblem::Suite(reason.to_owned()));
             }
         }
@@ -212,10 +212,10 @@ fn watcher(plan: &Plan, server: &Server, folder: &Path, teller: Teller) -> Arc<d
     Arc::new(move |notice| {
         let Notice::Event(event) = notice else { return };
         if let EventKind::Booted { nodes, .. } = &event.kind {
-            teller.line(welcome(&server, nodes, &logs));
+            teller.line(&welcome(&server, nodes, &logs));
         }
         for line in narrator.lock().expect("no holder panics").tell(event) {
-            teller.line(format!("{} {line}", seconds(event.at_ns as f64 / 1e6)));
+            teller.line(&format!("{} {line}", seconds(event.at_ns as f64 / 1e6)));
         }
     })
 }

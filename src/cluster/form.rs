@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 
-use super::control::AskError;
 use super::watch::Watch;
 use super::{Backend, BackendError, Control, ProcessState};
 use crate::history::NodeInfo;
@@ -70,13 +69,13 @@ pub async fn form<B: Backend>(
         for node in control.nodes() {
             let known = snapshot.views.get(&node).map_or(0, |view| view.peers.len());
             if known != nodes {
-                return Err((node, format!("knows {known} of {nodes} nodes")).1);
+                return Err(format!("{node} knows {known} of {nodes} nodes"));
             }
         }
         Ok(())
     });
     if let Err(missing) = known.await {
-        return Err(not_whole(control, NodeNo(1), &missing).await);
+        return Err(not_whole(control, &missing).await);
     }
     let mut infos = Vec::new();
     for planned in &plan.nodes {
@@ -85,7 +84,7 @@ pub async fn form<B: Backend>(
             node: planned.node,
             shard: planned.shard,
             boots_as_master: planned.replica_of.is_none(),
-            addr: control.backend().addr(planned.node),
+            addr: control.backend().announced(planned.node),
             id,
         });
     }
@@ -97,10 +96,7 @@ pub async fn form<B: Backend>(
     let shards = plan.shards();
     match watch.until(FORM_WITHIN, |snapshot| snapshot.whole(nodes, shards)).await {
         Ok(()) => Ok(infos),
-        Err(missing) => {
-            let node = missing.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(NodeNo(1));
-            Err(not_whole(control, node, &missing).await)
-        }
+        Err(missing) => Err(not_whole(control, &missing).await),
     }
 }
 
@@ -147,7 +143,7 @@ async fn introduce<B: Backend>(control: &Control<B>) -> Result<(), FormError> {
     let introducers = if control.backend().size() <= FULL_MESH { control.backend().size() } else { 1 };
     for from in control.nodes().take(introducers) {
         for to in control.nodes().filter(|&to| to != from) {
-            let addr = control.backend().addr(to);
+            let addr = control.backend().announced(to);
             ask(control, from, &["CLUSTER", "MEET", &addr.ip().to_string(), &addr.port().to_string()]).await?;
         }
     }
@@ -158,17 +154,15 @@ async fn ask<B: Backend>(control: &Control<B>, node: NodeNo, words: &[&str]) -> 
     match control.ask(node, words, COMMAND_WITHIN).await {
         Ok(value) => Ok(text(&value)),
         Err(error) => {
-            let what = format!("answered {} {} with: {}", words[0], words.get(1).unwrap_or(&""), reason(&error));
+            let what = format!("answered {} {} with: {}", words[0], words.get(1).unwrap_or(&""), error);
             Err(FormError::Node { node, what, log: control.backend().log_tail(node, 12).await })
         }
     }
 }
 
-fn reason(error: &AskError) -> String {
-    error.to_string()
-}
-
-async fn not_whole<B: Backend>(control: &Control<B>, node: NodeNo, missing: &str) -> FormError {
+/// `missing` begins with the node that it is about, or else the first is shown.
+async fn not_whole<B: Backend>(control: &Control<B>, missing: &str) -> FormError {
+    let node = missing.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(NodeNo(1));
     FormError::Node {
         node,
         what: format!("is not ready: no cluster within {FORM_WITHIN:?}; last state: {missing}"),

@@ -15,7 +15,7 @@ pub(super) fn check(suite: &Suite, phases: &[&str], shape: &Shape, problems: &mu
 
 /// Whether a step can make a master fail over, or a replica fall behind.
 fn disturbs(step: &Step) -> bool {
-    matches!(step, Step::Stop(_) | Step::Kill(_) | Step::Pause(_) | Step::Command(_)) || step.needs_network_faults()
+    matches!(step, Step::Stop(_) | Step::Kill(_) | Step::Pause(_) | Step::Command(_)) || step.is_network_fault()
 }
 
 /// Whether a step keeps nodes from hearing of each other.
@@ -91,7 +91,7 @@ impl Looked<'_> {
             }
             Invariant::Convergence(_) => {
                 let message = "no step touches the network, so there is nothing to heal (hint: `agreement`)";
-                self.needs_step(&format!("{at}.convergence"), Step::needs_network_faults, message);
+                self.needs_step(&format!("{at}.convergence"), Step::is_network_fault, message);
             }
             Invariant::Redirects(when) => self.only_end(&format!("{at}.redirects.at"), &when.at),
             Invariant::ReplicaReadOnly(when) => {

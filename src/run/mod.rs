@@ -60,7 +60,7 @@ pub enum Place {
         /// system's temporary directory.
         scratch: Option<PathBuf>,
         /// The network whose links can be cut; None outside of the sandbox, where a plan with network
-        /// faults ([`Plan::needs_network_faults`]) is not to be run.
+        /// faults ([`Need::Links`](crate::plan::Need::Links)) is not to be run.
         network: Option<Network>,
     },
     /// Containers of an engine. The server is one that [`Engine::server`] found.
@@ -205,7 +205,9 @@ async fn run_on<B: Backend>(
         Course::Plan => run.through().await,
         Course::Asked(asked) => run.as_asked(asked).await,
     };
-    backend.tear_down().await;
+    if let Err(error) = backend.tear_down().await {
+        journal.event(EventKind::LeftBehind { what: error.to_string() });
+    }
     background.shutdown().await;
     let history = journal.finish()?;
     result.map(|()| history)
@@ -245,6 +247,7 @@ impl<B: Backend> Run<B> {
         self.formed.clone_from(&formed);
         self.journal.event(EventKind::Booted { nodes: formed, took_ms });
         let node_timeout = self.record_config().await;
+        self.record_clocks().await;
         Ok(Some(Rules {
             node_timeout: node_timeout.unwrap_or_else(|| self.plan.node_timeout()),
             version: self.server.version,
@@ -272,6 +275,20 @@ impl<B: Backend> Run<B> {
         let node_timeout = values.get("cluster-node-timeout").and_then(|value| value.parse().ok());
         self.journal.event(EventKind::Config { values });
         node_timeout.map(Duration::from_millis)
+    }
+
+    /// Reads the wall clock of every node that answers.
+    async fn record_clocks(&self) {
+        for node in self.control.nodes() {
+            let sent_ns = self.journal.now_ns();
+            let Ok(answer) = self.control.ask(node, &["TIME"], Duration::from_millis(500)).await else { continue };
+            let answer = text(&answer);
+            let mut numbers = answer.lines().map(str::parse::<u64>);
+            if let (Some(Ok(seconds)), Some(Ok(micros))) = (numbers.next(), numbers.next()) {
+                let unix_us = seconds.saturating_mul(1_000_000).saturating_add(micros);
+                self.journal.event(EventKind::Clock { node, unix_us, sent_ns });
+            }
+        }
     }
 }
 

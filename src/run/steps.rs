@@ -196,7 +196,7 @@ impl<B: Backend> Run<B> {
         let words = self.fill_in(&expect.send)?;
         let question = Question { words, follow: expect.follow, readonly: expect.readonly, from: Caller::default() };
         let Reply { text: reply, refused, .. } = self.probe(node, &question).await;
-        let asked = self.control.backend().addr(node);
+        let asked = self.control.backend().announced(node);
         let (met, expected) = match answer {
             Answer::Is(text) => (reply == text, format!("`{text}`")),
             Answer::StartsWith(prefix) => (reply.starts_with(prefix), format!("an answer that starts with `{prefix}`")),
@@ -206,7 +206,7 @@ impl<B: Backend> Run<B> {
             ),
             Answer::MovedTo(target) => {
                 let named = redirect(&reply, asked).filter(|redirect| !redirect.ask);
-                let named = named.and_then(|redirect| self.control.node_at(redirect.addr));
+                let named = named.and_then(|redirect| self.control.backend().node_at(redirect.addr));
                 (named.is_some() && named == moved_to, format!("MOVED to {target}"))
             }
             Answer::Refused => (refused, "a refused connection".to_owned()),
@@ -264,10 +264,10 @@ impl<B: Backend> Run<B> {
                 let refused = matches!(error, crate::wire::ConnectError::Refused(_));
                 return Reply { text: format!("{reply}{named_by}"), connected: false, refused, by: node };
             }
-            let asked = self.control.backend().addr(node);
+            let asked = self.control.backend().announced(node);
             let next = redirect(&reply, asked)
                 .filter(|_| *follow && answer.is_err())
-                .and_then(|redirect| self.control.node_at(redirect.addr));
+                .and_then(|redirect| self.control.backend().node_at(redirect.addr));
             let Some(next) = next else { return Reply { text: reply, connected: true, refused: false, by: node } };
             named_by = format!(", named by {node}: {reply}");
             node = next;

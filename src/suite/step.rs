@@ -170,8 +170,8 @@ pub struct Slow {
 }
 
 impl Step {
-    /// Whether the step needs rules on the network, which only the sandbox or containers allow.
-    pub fn needs_network_faults(&self) -> bool {
+    /// Whether the step imposes or heals a fault of the network.
+    pub fn is_network_fault(&self) -> bool {
         matches!(
             self,
             Self::Partition(_) | Self::Lossy(_) | Self::Narrow(_) | Self::Refuse(_) | Self::Slow(_) | Self::Heal(_)

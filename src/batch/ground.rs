@@ -1,0 +1,106 @@
+//! Where runs take place: in the sandbox, outside of it, or in containers; and what can be done there.
+
+use std::collections::BTreeMap;
+
+#[cfg(feature = "docker")]
+use crate::cluster::docker::Engine;
+use crate::network::{Network, netem};
+use crate::plan::{Need, Plan};
+use crate::run::Place;
+use crate::sandbox::{Entered, Mode, SandboxError, enter};
+
+/// Why there is no ground to run on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GroundError {
+    /// The sandbox could not be entered.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// Links cannot be cut in the sandbox, and everything was required.
+    #[error("no network faults: {0}")]
+    Links(String),
+}
+
+/// Where runs take place. A plan has needs, and a place meets them or says why not.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// What runs the nodes.
+    pub place: Place,
+    /// What cannot be done here, and why, with a hint. Of what no plan needs nothing is said.
+    lacks: BTreeMap<Need, String>,
+}
+
+impl Ground {
+    /// Processes of this machine: enters the sandbox as `mode` says, and tries what the plans need.
+    /// Inside, it returns in another process; call it while there is one thread (see [`enter`]).
+    pub fn take(mode: Mode, plans: &[Plan]) -> Result<Self, GroundError> {
+        let inside = match enter(mode)? {
+            Entered::Inside(inside) => inside,
+            Entered::No { reason, hint } => {
+                let why = format!("no sandbox: {reason} (hint: {hint})");
+                let place = Place::Local { scratch: None, network: None };
+                return Ok(Self { place, lacks: [(Need::Links, why.clone()), (Need::Delays, why)].into() });
+            }
+        };
+        // nft and tc are not run for plans that do not need them: nobody would miss them.
+        let asked = |need: Need| plans.iter().any(|plan| plan.needs_to(need));
+        let mut lacks = BTreeMap::new();
+        let mut network = None;
+        if asked(Need::Links) {
+            match Network::open(&inside) {
+                Ok(open) => network = Some(open),
+                Err(error) if mode == Mode::Require => {
+                    return Err(GroundError::Links(error.to_string()));
+                }
+                Err(error) => drop(lacks.insert(Need::Links, error.to_string())),
+            }
+        }
+        if asked(Need::Delays)
+            && let Err(error) = netem::detect(&inside)
+        {
+            lacks.insert(Need::Delays, error.to_string());
+        }
+        Ok(Self { place: Place::Local { scratch: Some(inside.scratch().to_owned()), network }, lacks })
+    }
+
+    /// Containers of an engine.
+    #[cfg(feature = "docker")]
+    pub async fn containers(engine: Engine, plans: &[Plan]) -> Self {
+        let delays = "packets cannot be delayed in containers yet (hint: use --backend local)".to_owned();
+        let mut lacks = BTreeMap::from([(Need::Delays, delays)]);
+        if plans.iter().any(|plan| plan.needs_to(Need::Links))
+            && let Some(why) = engine.network_obstacle().await
+        {
+            lacks.insert(Need::Links, why);
+        }
+        Self { place: Place::Docker(engine), lacks }
+    }
+
+    /// Why a plan cannot be run here, with a hint.
+    pub fn obstacle(&self, plan: &Plan) -> Option<&str> {
+        plan.needs().iter().find_map(|need| self.lacks.get(need)).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::suite::{self, Step};
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_plan_needs_keeps_it_from_running() {
+        let plan = |steps: &str| {
+            let mut plan = Plan::new(&suite::load("formation").expect("a suite"), 1).expect("a plan");
+            plan.steps = serde_json::from_str::<Vec<Step>>(steps).expect("steps");
+            plan
+        };
+        let plain = plan(r#"[{"settle": "1s"}]"#);
+        let cut = plan(r#"[{"partition": {"between": ["node-1", "others"]}}]"#);
+        let slow = plan(r#"[{"slow": {"between": ["node-1", "others"], "latency": "10ms"}}]"#);
+        let place = Place::Local { scratch: None, network: None };
+        let lacks = [(Need::Links, "no nft".to_owned()), (Need::Delays, "no netem".to_owned())].into();
+        let ground = Ground { place, lacks };
+        let obstacles = [&plain, &cut, &slow].map(|plan| ground.obstacle(plan));
+        assert_eq!(obstacles, [None, Some("no nft"), Some("no nft")]);
+    }
+}
