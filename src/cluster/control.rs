@@ -10,11 +10,12 @@ use tokio::time::Instant;
 
 use crate::cluster::Backend;
 use crate::units::NodeNo;
-use crate::wire::{CommandError, ConnectError, Link, command};
+use crate::wire::{Caller, CommandError, ConnectError, Link, command};
 
 /// One lasting connection per node, made anew when it breaks.
 pub struct Control<B> {
     backend: Arc<B>,
+    caller: Caller,
     links: Vec<Mutex<Option<Link>>>,
 }
 
@@ -39,7 +40,8 @@ impl<B: Backend> Control<B> {
     /// Connections are made when they are first needed.
     pub fn new(backend: Arc<B>) -> Self {
         let links = (0..backend.size()).map(|_| Mutex::new(None)).collect();
-        Self { backend, links }
+        let caller = Caller { access: backend.access(), ..Caller::default() };
+        Self { backend, caller, links }
     }
 
     /// The backend that runs the nodes.
@@ -87,7 +89,7 @@ impl<B: Backend> Control<B> {
         within: Duration,
     ) -> Result<Value, AskError> {
         let until = Instant::now() + within;
-        let mut link = Link::connect(self.backend.addr(node), within).await?;
+        let mut link = Link::connect(self.backend.addr(node), &self.caller, within).await?;
         if readonly {
             match link.send(&command(&["READONLY"]), until).await {
                 Ok(_) | Err(CommandError::Reply(_)) => {}
@@ -103,7 +105,7 @@ impl<B: Backend> Control<B> {
             Some(link) if !link.is_ended() => Ok(link.clone()),
             _ => {
                 *slot = None;
-                let link = Link::connect(self.backend.addr(node), within).await?;
+                let link = Link::connect(self.backend.addr(node), &self.caller, within).await?;
                 Ok(slot.insert(link).clone())
             }
         }

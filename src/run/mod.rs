@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 #[cfg(feature = "docker")]
 use crate::cluster::docker::{Docker, Engine};
-use crate::cluster::form::{FormError, form};
+use crate::cluster::attach::{Attach, Attached};
+use crate::cluster::form::{FormError, form, whole};
 use crate::cluster::local::Local;
 use crate::cluster::watch::Watch;
 use crate::cluster::{Backend, BackendError, Control};
@@ -61,6 +62,8 @@ pub enum Place {
     /// Containers of an engine. The server is one that [`Engine::server`] found.
     #[cfg(feature = "docker")]
     Docker(Engine),
+    /// A cluster that is there already. The plan was made for it ([`Plan::on_found`]).
+    Attach(Attach),
 }
 
 /// What a watcher is shown.
@@ -143,6 +146,10 @@ pub async fn run(plan: Plan, server: Server, options: Options) -> Result<History
             let backend = Docker::prepare(&engine, &plan, &server, &folder, keep).await?;
             run_on(backend, plan, server, options).await
         }
+        Place::Attach(attach) => {
+            let backend = Attached::begin(&attach, &plan, &folder).await?;
+            run_on(backend, plan, server, options).await
+        }
     }
 }
 
@@ -165,6 +172,7 @@ async fn run_on<B: Backend>(backend: B, plan: Plan, server: Server, options: Opt
     background.spawn(mind_the_clock(Arc::clone(&journal), options.watcher));
     let control = Arc::new(Control::new(Arc::clone(&backend)));
     journal.event(EventKind::Phase { name: "boot".to_owned() });
+    backend.record_in(&journal);
     let (shards, clients) = (plan.shards(), plan.workload.clients);
     let ids = Arc::new(FaultIds::default());
     let run = Run {
@@ -179,7 +187,13 @@ async fn run_on<B: Backend>(backend: B, plan: Plan, server: Server, options: Opt
         formed: Vec::new(),
     };
     let result = run.through().await;
-    backend.tear_down().await;
+    let torn_down = backend.tear_down().await;
+    for text in torn_down.done {
+        journal.event(EventKind::Note { text });
+    }
+    if !torn_down.left.is_empty() {
+        journal.event(EventKind::LeftBehind { what: torn_down.left });
+    }
     background.shutdown().await;
     let history = journal.finish()?;
     result.map(|()| history)
@@ -190,7 +204,7 @@ impl<B: Backend> Run<B> {
         let mut stop = self.stop.clone();
         let began = Instant::now();
         let formed = tokio::select! {
-            formed = form(&self.plan, &self.control, &self.watch) => formed?,
+            formed = self.formed() => formed?,
             by = interruption(&mut stop) => {
                 self.journal.event(EventKind::Interrupted { by });
                 return Ok(());
@@ -219,6 +233,17 @@ impl<B: Backend> Run<B> {
         self.journal.event(EventKind::StepsEnded);
         self.conclude(&mut workload, interrupted).await;
         Ok(())
+    }
+
+    /// Every node of the cluster, formed or found, once it is whole.
+    async fn formed(&self) -> Result<Vec<NodeInfo>, FormError> {
+        match self.control.backend().found() {
+            None => form(&self.plan, &self.control, &self.watch).await,
+            Some(nodes) => {
+                whole(&self.plan, &self.control, &self.watch).await?;
+                Ok(nodes.to_vec())
+            }
+        }
     }
 
     /// Reads the directives that judgements depend on from every node that answers. Where nodes

@@ -22,7 +22,7 @@
 //! and may be carried out late: its outcome is unknown, and the ledger takes it so.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -131,12 +131,12 @@ pub enum Unserved {
 }
 
 impl Client {
-    /// A client of the nodes at these addresses, which connects from `from` where that is given. Its
-    /// table is empty until [`Client::refresh`].
-    pub fn new(addrs: Vec<SocketAddr>, from: Option<IpAddr>, settings: WorkloadSpec) -> Self {
+    /// A client of the nodes at these addresses, which connects as `caller`. Its table is empty until
+    /// [`Client::refresh`].
+    pub fn new(addrs: Vec<SocketAddr>, caller: Caller, settings: WorkloadSpec) -> Self {
         let shared = Arc::new(Shared {
             addrs,
-            caller: Caller { from, unacknowledged_for: Some(settings.timeout.0) },
+            caller: Caller { unacknowledged_for: Some(settings.timeout.0), ..caller },
             settings,
             table: Mutex::new(Table::empty()),
             links: Mutex::default(),
@@ -333,7 +333,7 @@ impl Shared {
     async fn connect(&self, node: NodeNo, role: Use, until: Instant) -> Result<Link, String> {
         let within = self.settings.connect_timeout.0.min(until.saturating_duration_since(Instant::now()));
         let deadline = Instant::now() + within;
-        let mut link = Link::connect_as(self.addrs[node.index()], &self.caller, within)
+        let mut link = Link::connect(self.addrs[node.index()], &self.caller, within)
             .await
             .map_err(|error| error.to_string())?;
         if role == Use::Replica {
