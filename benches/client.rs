@@ -103,8 +103,8 @@ impl Contender {
                 .await
             }
             Self::Recording => {
-                let addrs = (0..backend.size()).map(|index| backend.addr(NodeNo::from_index(index))).collect();
-                let client = Arc::new(Client::new(addrs, Caller::default(), suite::WorkloadSpec::default()));
+                let nodes = (0..backend.size()).map(|index| backend.addr(NodeNo::from_index(index)).into()).collect();
+                let client = Arc::new(Client::new(nodes, Caller::default(), suite::WorkloadSpec::default()));
                 assert!(client.refresh().await, "a slot table");
                 measure(concurrency, |number| {
                     let client = Arc::clone(&client);

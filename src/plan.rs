@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::seeded::Seeded;
 use crate::slot::boot_slots;
 use crate::suite::{
-    ClusterSpec, Invariant, LoadError, Lossy, Narrow, Partition, Refuse, RoleIs, Slow, Source, Step, Suite, WorkloadSpec,
+    ClusterSpec, Invariant, LoadError, Lossy, Narrow, Partition, Refuse, RoleIs, Slow, Source, Step, Suite,
+    WorkloadSpec,
 };
 use crate::target::{Group, Member, Owner, Target, Targets};
 use crate::units::{Directive, NodeNo, ShardNo, Span};

@@ -108,9 +108,8 @@ impl Link {
     /// still accepts, so that it is the first command that will not be answered.
     pub async fn connect(addr: SocketAddr, caller: &Caller, within: Duration) -> Result<Self, ConnectError> {
         let until = Instant::now() + within;
-        let stream = timeout_at(until, open(addr, caller))
-            .await
-            .map_err(|_| ConnectError::TimedOut(addr, within))??;
+        let stream =
+            timeout_at(until, open(addr, caller)).await.map_err(|_| ConnectError::TimedOut(addr, within))??;
         let mut link = match &caller.access.tls {
             None => Self::over(addr, stream).await?,
             Some(tls) => {

@@ -524,7 +524,9 @@ mod tests {
             shard: ShardNo((node - 1) % 3 + 1),
             boots_as_master: node <= 3,
             addr: "127.0.0.1:6379".parse().expect("an address"),
-            id: id(node), name: None };
+            id: id(node),
+            name: None,
+        };
         let booted = EventKind::Booted { nodes: (1..=6).map(info).collect(), took_ms: 2000.0 };
         report.events.insert(1, Event { at_ns: 2, kind: booted });
         report.events.insert(2, Event { at_ns: 4_000_000_000, kind: killed(1, 1) });

@@ -1,7 +1,6 @@
 //! The command line: one file per subcommand. This is the only place that prints: results go to
 //! stdout, everything else to stderr.
 
-mod batch;
 mod check;
 mod compare;
 mod completions;
@@ -10,7 +9,6 @@ mod containers;
 mod doctor;
 mod exit;
 mod gc;
-mod ground;
 mod list;
 mod plan;
 mod prepare;
@@ -19,6 +17,7 @@ mod report;
 mod run;
 mod schema;
 mod screen;
+mod signals;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;

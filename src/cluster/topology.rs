@@ -140,7 +140,9 @@ fn parse_line(line: &str) -> Result<NodeLine, TopologyError> {
     Ok(NodeLine {
         id: (*id).to_owned(),
         // An address of version 6 stands without brackets.
-        addr: endpoint.rsplit_once(':').and_then(|(ip, port)| Some((ip.parse::<IpAddr>().ok()?, port.parse().ok()?).into())),
+        addr: endpoint
+            .rsplit_once(':')
+            .and_then(|(ip, port)| Some((ip.parse::<IpAddr>().ok()?, port.parse().ok()?).into())),
         myself: has("myself"),
         master: has("master"),
         master_id: (*master_id != "-").then(|| (*master_id).to_owned()),

@@ -156,7 +156,7 @@ impl<B: Backend> Poller<B> {
         };
         let (nodes, info, replication, stats) = (text(nodes), text(info), text(replication), text(stats));
         let view = View::from_answers(&nodes, &info, &replication, |line| {
-            if line.myself { Some(self.node) } else { line.addr.and_then(|addr| self.control.node_at(addr)) }
+            if line.myself { Some(self.node) } else { line.addr.and_then(|addr| self.control.backend().node_at(addr)) }
         })
         .map_err(|error| error.to_string())?;
         let offset = parse_info(&replication).get("slave_repl_offset").and_then(|offset| offset.parse().ok());

@@ -72,9 +72,9 @@ impl<B: Backend> Run<B> {
                 let name = self.key(key);
                 let answer = self.control.ask_apart(node, &["GET", &name], false, ANSWER_WITHIN).await;
                 let reply = answer.as_ref().map_or_else(ToString::to_string, text);
-                let moved_to = redirect(&reply, self.control.backend().addr(node))
+                let moved_to = redirect(&reply, self.control.backend().announced(node))
                     .filter(|redirect| !redirect.ask && answer.is_err())
-                    .and_then(|redirect| self.control.node_at(redirect.addr));
+                    .and_then(|redirect| self.control.backend().node_at(redirect.addr));
                 let slot = key_slot(name.as_bytes());
                 self.journal.event(EventKind::RedirectProbed { node, slot, reply, moved_to, owner });
             }

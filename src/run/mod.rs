@@ -13,9 +13,9 @@ use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::cluster::attach::{Attach, Attached};
 #[cfg(feature = "docker")]
 use crate::cluster::docker::{Docker, Engine};
-use crate::cluster::attach::{Attach, Attached};
 use crate::cluster::form::{FormError, form, whole};
 use crate::cluster::local::Local;
 use crate::cluster::watch::Watch;

@@ -10,11 +10,10 @@ mod client;
 mod pool;
 mod table;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub use client::{Client, Reply, Unserved};
+pub use client::{Client, Endpoint, Reply, Unserved};
 use redis::Value;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -68,8 +67,10 @@ impl Workload {
     /// the backend has one for it.
     pub fn new<B: Backend>(plan: &Plan, backend: &B, journal: &Arc<Journal>) -> Self {
         let settings = &plan.workload;
-        let addrs: Vec<SocketAddr> =
-            (0..backend.size()).map(NodeNo::from_index).map(|node| backend.addr(node)).collect();
+        let nodes: Vec<Endpoint> = (0..backend.size())
+            .map(NodeNo::from_index)
+            .map(|node| Endpoint { reached: backend.addr(node), announced: backend.announced(node) })
+            .collect();
         let clients = (0..settings.clients)
             .map(|number| {
                 let caller = Caller {
@@ -80,7 +81,7 @@ impl Workload {
                 let own = (0..settings.keys).filter(|key| key % u32::from(settings.clients) == u32::from(number));
                 Arc::new(Issuer {
                     number,
-                    client: Client::new(addrs.clone(), caller, settings.clone()),
+                    client: Client::new(nodes.clone(), caller, settings.clone()),
                     keys: backend.keys(),
                     journal: Arc::clone(journal),
                     settings: settings.clone(),

@@ -21,7 +21,9 @@ fn every_event_survives_a_round_trip_through_json() {
         shard: ShardNo(1),
         boots_as_master: true,
         addr: "127.1.0.1:6379".parse().unwrap(),
-        id: "0".repeat(40), name: None };
+        id: "0".repeat(40),
+        name: None,
+    };
     let kinds = vec![
         EventKind::Booted { nodes: vec![node_info], took_ms: 2034.5 },
         EventKind::Config { values: BTreeMap::from([("cluster-node-timeout".to_owned(), "1000".to_owned())]) },

@@ -13,9 +13,31 @@ pub enum Standing {
 
 /// Commands whose effect nobody could undo.
 const REFUSED: [&str; 25] = [
-    "ACL", "BGREWRITEAOF", "BGSAVE", "DEBUG", "FAILOVER", "FLUSHALL", "FLUSHDB", "FUNCTION", "LATENCY", "MIGRATE",
-    "MODULE", "MONITOR", "MOVE", "PFDEBUG", "PSUBSCRIBE", "PSYNC", "QUIT", "REPLICAOF", "RESET", "SAVE", "SHUTDOWN",
-    "SLAVEOF", "SUBSCRIBE", "SWAPDB", "SYNC",
+    "ACL",
+    "BGREWRITEAOF",
+    "BGSAVE",
+    "DEBUG",
+    "FAILOVER",
+    "FLUSHALL",
+    "FLUSHDB",
+    "FUNCTION",
+    "LATENCY",
+    "MIGRATE",
+    "MODULE",
+    "MONITOR",
+    "MOVE",
+    "PFDEBUG",
+    "PSUBSCRIBE",
+    "PSYNC",
+    "QUIT",
+    "REPLICAOF",
+    "RESET",
+    "SAVE",
+    "SHUTDOWN",
+    "SLAVEOF",
+    "SUBSCRIBE",
+    "SWAPDB",
+    "SYNC",
 ];
 
 /// Of these commands, the harmless subcommands and those that are faults; any other is refused.
@@ -23,8 +45,21 @@ const SUBCOMMANDS: [(&str, &[&str], &[&str]); 6] = [
     (
         "CLUSTER",
         &[
-            "COUNT-FAILURE-REPORTS", "COUNTKEYSINSLOT", "GETKEYSINSLOT", "HELP", "INFO", "KEYSLOT", "LINKS", "MYID",
-            "MYSHARDID", "NODES", "REPLICAS", "SHARDS", "SLAVES", "SLOT-STATS", "SLOTS",
+            "COUNT-FAILURE-REPORTS",
+            "COUNTKEYSINSLOT",
+            "GETKEYSINSLOT",
+            "HELP",
+            "INFO",
+            "KEYSLOT",
+            "LINKS",
+            "MYID",
+            "MYSHARDID",
+            "NODES",
+            "REPLICAS",
+            "SHARDS",
+            "SLAVES",
+            "SLOT-STATS",
+            "SLOTS",
         ],
         &["FAILOVER"],
     ),
@@ -37,8 +72,16 @@ const SUBCOMMANDS: [(&str, &[&str], &[&str]); 6] = [
 
 /// Directives that hold secrets, or that would lock us or others out.
 const KEPT: [&str; 10] = [
-    "requirepass", "masterauth", "masteruser", "primaryauth", "primaryuser", "aclfile", "tls-key-file-pass", "port",
-    "tls-port", "bind",
+    "requirepass",
+    "masterauth",
+    "masteruser",
+    "primaryauth",
+    "primaryuser",
+    "aclfile",
+    "tls-key-file-pass",
+    "port",
+    "tls-port",
+    "bind",
 ];
 
 /// What a command is. Of a command that is not known it is taken that it touches the keys that the server says it

@@ -51,7 +51,8 @@ impl Compose {
         let listed = engine.client.list_containers(Some(options)).await.map_err(|error| wrong(error.to_string()))?;
         if listed.is_empty() {
             return Err(wrong(
-                "it has no containers (hint: `docker-compose ls`; the name is the folder's unless -p gave another)".to_owned(),
+                "it has no containers (hint: `docker-compose ls`; the name is the folder's unless -p gave another)"
+                    .to_owned(),
             ));
         }
         let containers = listed.into_iter().map(Container::from).collect();
@@ -68,7 +69,9 @@ impl Compose {
         let at = |container: &Container| {
             let ports = if container.ports.is_empty() { vec![USUAL_PORT] } else { container.ports.clone() };
             let addresses = container.addresses.clone();
-            addresses.into_iter().flat_map(move |ip| ports.clone().into_iter().map(move |port| SocketAddr::new(ip, port)))
+            addresses
+                .into_iter()
+                .flat_map(move |ip| ports.clone().into_iter().map(move |port| SocketAddr::new(ip, port)))
         };
         let seeds: Vec<String> = self.containers.iter().flat_map(at).map(|addr| addr.to_string()).collect();
         if seeds.is_empty() {
@@ -82,8 +85,9 @@ impl Compose {
     }
 
     fn container(&self, node: &NodeInfo) -> Result<&Container, AttachError> {
-        self.container_at(node.addr.ip())
-            .ok_or_else(|| self.wrong(format!("none of its containers has the address of {}, {}", node.node, node.addr)))
+        self.container_at(node.addr.ip()).ok_or_else(|| {
+            self.wrong(format!("none of its containers has the address of {}, {}", node.node, node.addr))
+        })
     }
 
     /// Every node must be one of its containers, and no two the same.

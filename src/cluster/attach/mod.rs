@@ -196,7 +196,10 @@ impl Attached {
         let topology = discover::discover(&inner.seeds, &inner.caller).await?;
         if topology.nodes.iter().map(|node| &node.planned).ne(&plan.nodes) {
             let (now, then) = (topology.nodes.len(), plan.nodes.len());
-            return Err(AttachError::Changed(format!("it has {now} nodes, and had {then}, or roles are dealt otherwise")).into());
+            return Err(AttachError::Changed(format!(
+                "it has {now} nodes, and had {then}, or roles are dealt otherwise"
+            ))
+            .into());
         }
         let mut nodes = Vec::new();
         for node in &topology.nodes {
@@ -328,7 +331,9 @@ impl Backend for Attached {
         let prefix = self.keys.prefix().unwrap_or_default();
         self.tell(EventKind::Note { text: format!("a cluster that is not ours: keys begin with `{prefix}`") });
         for ((node, name), original) in &*self.originals.lock().expect("no holder panics") {
-            self.tell(EventKind::Note { text: format!("{node}: `{name}` was `{original}`, and is changed for this run") });
+            self.tell(EventKind::Note {
+                text: format!("{node}: `{name}` was `{original}`, and is changed for this run"),
+            });
         }
     }
 

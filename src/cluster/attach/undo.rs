@@ -51,7 +51,9 @@ impl Attached {
                 Ok(()) => torn_down.done.push(format!("{node} runs again")),
                 Err(error) => {
                     let addr = self.addr(node);
-                    torn_down.left.push(format!("{node} ({addr}) was stopped and does not run: {error} (hint: start it)"));
+                    torn_down
+                        .left
+                        .push(format!("{node} ({addr}) was stopped and does not run: {error} (hint: start it)"));
                 }
             }
         }

@@ -12,9 +12,9 @@ use super::compose::Compose;
 use super::discover::FoundNode;
 use super::error::AttachError;
 use super::hooks::Hooks;
+use crate::cluster::ProcessState;
 #[cfg(feature = "docker")]
 use crate::cluster::docker::Engine;
-use crate::cluster::ProcessState;
 use crate::history::{EventKind, NodeInfo};
 use crate::plan::Need;
 use crate::wire::{Caller, CommandError, ConnectError, Link, command};
@@ -118,7 +118,8 @@ impl Way {
             )),
             #[cfg(feature = "docker")]
             Self::Compose(_) => matches!(need, Need::Links | Need::Delays).then(|| {
-                "links between the containers of a Compose project cannot be cut yet (hint: --backend docker)".to_owned()
+                "links between the containers of a Compose project cannot be cut yet (hint: --backend docker)"
+                    .to_owned()
             }),
             Self::Hooks(hooks) => hooks.lacks(need),
         };
@@ -130,7 +131,12 @@ impl Way {
         !matches!(self, Self::Ports)
     }
 
-    pub(super) async fn act(&self, deed: Deed, node: &NodeInfo, tell: &(dyn Fn(EventKind) + Sync)) -> Result<(), AttachError> {
+    pub(super) async fn act(
+        &self,
+        deed: Deed,
+        node: &NodeInfo,
+        tell: &(dyn Fn(EventKind) + Sync),
+    ) -> Result<(), AttachError> {
         match self {
             Self::Ports => Err(AttachError::NoWay { what: deed.word() }),
             #[cfg(feature = "docker")]

@@ -28,8 +28,7 @@ use testcontainers::bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig, VolumeCreateRequest,
 };
 use testcontainers::bollard::query_parameters::{
-    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, KillContainerOptions,
-    StartContainerOptions,
+    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, KillContainerOptions, StartContainerOptions,
 };
 use testcontainers::core::Mount;
 use testcontainers::runners::AsyncRunner;
