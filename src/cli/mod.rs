@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. This is the only place that prints: results go to
 //! stdout, everything else to stderr.
 
+mod attach;
 mod check;
 mod compare;
 mod completions;
@@ -10,6 +11,7 @@ mod doctor;
 mod exit;
 mod gc;
 mod list;
+mod place;
 mod plan;
 mod prepare;
 mod progress;

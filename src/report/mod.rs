@@ -140,6 +140,15 @@ impl Report {
             _ => None,
         })
     }
+
+    /// What the run could not remove or undo at its end.
+    pub fn left_behind(&self) -> impl Iterator<Item = &str> {
+        let left = self.events.iter().filter_map(|event| match &event.kind {
+            EventKind::LeftBehind { what } => Some(what),
+            _ => None,
+        });
+        left.flatten().map(String::as_str)
+    }
 }
 
 fn duration_ms(history: &History) -> f64 {

@@ -191,12 +191,17 @@ async fn run_on<B: Backend>(backend: B, plan: Plan, server: Server, options: Opt
     for text in torn_down.done {
         journal.event(EventKind::Note { text });
     }
+    let left = torn_down.left.join("; ");
     if !torn_down.left.is_empty() {
         journal.event(EventKind::LeftBehind { what: torn_down.left });
     }
     background.shutdown().await;
     let history = journal.finish()?;
-    result.map(|()| history)
+    match result {
+        Ok(()) => Ok(history),
+        Err(error) if left.is_empty() => Err(error),
+        Err(error) => Err(RunError::Boot(format!("{error}\nand could not be undone: {left}"))),
+    }
 }
 
 impl<B: Backend> Run<B> {
