@@ -15,7 +15,7 @@ use super::screen;
 /// A cluster that is there already.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "With --backend attach")]
-pub struct Args {
+pub struct AttachArgs {
     /// Addresses of the cluster's nodes; one that answers is enough, the others are found
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     nodes: Vec<String>,
@@ -54,7 +54,7 @@ pub struct Args {
     insecure: bool,
 }
 
-impl Args {
+impl AttachArgs {
     /// One of these arguments that was given, if any was.
     pub fn given(&self) -> Option<&'static str> {
         let given = [
@@ -94,7 +94,7 @@ impl Args {
 }
 
 /// Reaches the cluster and resolves the suites for it. Every suite must be fit for it, and allowed.
-pub fn take(args: &Args, netfault_image: Option<String>, wanted: &Wanted<'_>) -> Result<Taken, Trouble> {
+pub fn take(args: &AttachArgs, netfault_image: Option<String>, wanted: &Wanted<'_>) -> Result<Taken, Trouble> {
     if args.nodes.is_empty() && args.compose.is_none() {
         return Err(Trouble::usage(
             "--backend attach needs to know the cluster (hint: --nodes HOST:PORT or --compose PROJECT)",

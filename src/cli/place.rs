@@ -1,7 +1,6 @@
 //! Where nodes run, as arguments, and getting there.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -35,7 +34,7 @@ pub struct PlaceArgs {
     #[arg(long, value_name = "IMAGE")]
     netfault_image: Option<String>,
     #[command(flatten)]
-    attach: attach::Args,
+    attach: attach::AttachArgs,
 }
 
 /// What runs the nodes.
