@@ -3,6 +3,7 @@
 
 mod attach;
 mod check;
+mod ci;
 mod compare;
 mod completions;
 #[cfg_attr(not(feature = "docker"), path = "no_containers.rs")]

@@ -14,13 +14,16 @@ use super::exit::{Exit, Trouble};
 use super::place::{PlaceArgs, Taken, Wanted};
 use super::prepare::Overrides;
 use super::progress::Display;
-use super::{Format, containers, screen, signals};
+use super::{Format, ci, containers, screen, signals};
 
 /// Run suites against real clusters, judge them, report them
 ///
 /// Every suite is loaded, resolved and given its server before the first cluster boots. Each run gets
 /// a folder under the reports' directory, with report.html, report.json, the history and the servers'
 /// logs; `latest` there points at the one that was finished last. Several runs get an index.html, too.
+///
+/// For CI, junit.xml and summary.md (Markdown) lie in the reports' directory, over all runs of the last
+/// call. In a workflow of GitHub the summary is appended to the job's, and what does not hold is annotated.
 ///
 /// Runs take place in a sandbox, private namespaces in which links between nodes can be cut and which
 /// no process outlives; it needs no root. Suites that this machine cannot run are skipped, and the
@@ -112,6 +115,14 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     if summaries.len() > 1 && summaries.iter().any(|run| run.report.is_some()) {
         index(&summaries, &args.out)?;
     }
+    // A failed invariant must not be masked by a disk that is full.
+    let exit = ci::leave(&summaries, &args.out).map_or_else(
+        |trouble| {
+            screen::say(&format!("slotquake: {}", trouble.message));
+            exit.max(trouble.exit)
+        },
+        |()| exit,
+    );
     match args.format {
         Format::Table => screen::print(&report::render(&summaries, screen::style(args.verbose)))?,
         Format::Json => screen::print(&report::document(&summaries, exit.number()))?,

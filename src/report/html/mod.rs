@@ -5,7 +5,6 @@ mod index;
 mod lanes;
 mod page;
 mod picture;
-mod reproduce;
 mod series;
 mod tables;
 mod words;

@@ -6,13 +6,13 @@ use askama::Template;
 
 use super::lanes;
 use super::picture::{Picture, picture};
-use super::reproduce::{Reproduce, reproduce};
 use super::series::{Grid, op_series};
 use super::tables::{self, Table};
 use super::words::{at, count, counted, figure, length, length_or_dash};
 use crate::analysis::Failover;
 use crate::check::{Judgement, Verdict};
 use crate::history::{FaultKind, History, StepProblem};
+use crate::report::reproduce::{Reproduce, reproduce};
 use crate::report::table::invariant_name;
 use crate::report::{Figures, Report};
 
