@@ -5,6 +5,7 @@
 mod support;
 
 mod cluster;
+mod project;
 
 use std::fs;
 use std::path::Path;
@@ -446,4 +447,30 @@ fn certificates(folder: &Path) -> Result<(), String> {
     let output = std::process::Command::new("sh").args(["-c", script]).current_dir(folder).output();
     let output = output.map_err(|error| error.to_string())?;
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
+#[test]
+fn the_containers_of_a_compose_project_are_stopped_and_started() {
+    let Some(project) = project::Project::up() else { return };
+    let before = project.containers();
+    assert_eq!(project.cli(1, &["-c", "set", "somebodys", "value"]), "OK");
+    for suite in ["role-swap", "shard-loss", "master-freeze"] {
+        let (_folder, out) = out();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_slotquake"));
+        command.args(["run", suite, "--backend", "attach", "--compose", project::PROJECT, "--allow-faults"]);
+        command.args(["--format", "json", "--out", &out]).args(support::QUICK);
+        let ended = support::begin_as(command).end();
+        assert_passes(&ended);
+        let run = only_run(&ended);
+        let folder = Path::new(run["report"].as_str().expect("a folder"));
+        let log = fs::read_to_string(folder.join("logs/node-4.log")).expect("a log");
+        assert!(log.contains("Failover election won"), "{log}");
+        assert!(run["anatomy"][0]["sentence"].as_str().is_some_and(|told| told.contains("vote")), "{}", ended.whole());
+        assert_eq!(project.containers(), before, "{}", ended.whole());
+        let timeout = project.cli(1, &["config", "get", "cluster-node-timeout"]);
+        assert_eq!(timeout, "cluster-node-timeout\n5000", "{}", ended.whole());
+        assert_eq!(project.cli(1, &["-c", "get", "somebodys"]), "value");
+        let keys: Vec<String> = (1..=6).map(|node| project.cli(node, &["dbsize"])).collect();
+        assert_eq!(keys.iter().filter(|count| *count == "0").count(), 4, "{keys:?}: {}", ended.whole());
+    }
 }

@@ -102,6 +102,8 @@ fn every_event_survives_a_round_trip_through_json() {
         EventKind::FinalRead { key: 10, node: None, value: FinalValue::Unreadable(text()) },
         EventKind::Interrupted { by: "SIGINT".to_owned() },
         EventKind::Note { text: text() },
+        EventKind::Hooked { hook: "stop".to_owned(), node: NodeNo(1), status: Some(5), took_ms: 12.5, output: text() },
+        EventKind::LeftBehind { what: vec![text(), text()] },
         EventKind::End,
     ];
     let mut seen = std::collections::BTreeSet::new();
@@ -116,7 +118,7 @@ fn every_event_survives_a_round_trip_through_json() {
     assert_eq!(seen.len(), EVENT_KINDS, "every kind of event is among the rows: {seen:?}");
 }
 
-const EVENT_KINDS: usize = 26;
+const EVENT_KINDS: usize = 28;
 
 /// Does not compile once a kind is added without a row here; then count it in `EVENT_KINDS` and give
 /// it a row above.
@@ -147,6 +149,8 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::FinalRead { .. } => "final-read",
         EventKind::Interrupted { .. } => "interrupted",
         EventKind::Note { .. } => "note",
+        EventKind::Hooked { .. } => "hooked",
+        EventKind::LeftBehind { .. } => "left-behind",
         EventKind::End => "end",
     }
 }

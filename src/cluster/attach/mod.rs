@@ -225,15 +225,15 @@ impl Attached {
             disturbed: Mutex::default(),
             undone: AtomicBool::new(false),
         };
-        if let Err(error) = attached.configure(&plan.config).await {
+        if let Err(error) = attached.configure(&topology.nodes, &plan.config).await {
             attached.undo().await;
             return Err(error.into());
         }
         Ok(attached)
     }
 
-    async fn configure(&self, wanted: &BTreeMap<String, Directive>) -> Result<(), AttachError> {
-        let (nodes, caller) = (&self.attach.inner.topology.nodes, self.caller());
+    async fn configure(&self, nodes: &[FoundNode], wanted: &BTreeMap<String, Directive>) -> Result<(), AttachError> {
+        let caller = self.caller();
         for one in live::different(nodes, caller, wanted).await? {
             self.note_original(one.node, &one.name, &one.live);
             live::set(one.node, self.addr(one.node), caller, &one.name, &one.wanted).await?;
