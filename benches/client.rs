@@ -75,7 +75,7 @@ async fn run() {
             println!("{concurrency:>11}  {name:<22} {rate:>9.0}  {:.2}", rate / medians[0]);
         }
     }
-    backend.tear_down().await;
+    backend.tear_down().await.expect("nothing is left behind");
 }
 
 #[derive(Clone, Copy)]

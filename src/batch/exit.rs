@@ -44,8 +44,8 @@ impl Exit {
     }
 
     /// What one report comes to. Beside the verdict counts why a run is inconclusive: its suite asked
-    /// for the impossible, the harness could not do its part, or a signal ended it; and whatever the
-    /// verdict, what the run left behind.
+    /// for the impossible, the harness could not do its part, or a signal ended it; and whether everything that
+    /// the run made is gone.
     pub fn of(report: &Report) -> Self {
         let verdict = match report.verdict {
             Verdict::Pass => Self::Pass,
@@ -59,8 +59,8 @@ impl Exit {
             StepProblem::Unmet(_) => None,
         });
         let interrupted = report.interrupted_by().is_some_and(|by| by.starts_with("SIG")).then_some(Self::Interrupted);
-        let left = report.left_behind().next().map(|_| Self::Harness);
-        problems.chain(interrupted).chain(left).fold(verdict, Self::max)
+        let left_behind = report.left_behind().map(|_| Self::Harness);
+        problems.chain(interrupted).chain(left_behind).fold(verdict, Self::max)
     }
 
     /// The outcome of several; nothing at all is inconclusive.

@@ -123,24 +123,16 @@ pub trait Backend: Send + Sync + 'static {
     /// seen.
     fn fill(&self, knock: Knock, bytes: u64) -> impl Future<Output = ()> + Send;
 
-    /// Ends every server and removes everything that the backend made; on a cluster that is not ours, undoes
-    /// what the run did to it.
-    fn tear_down(&self) -> impl Future<Output = TornDown> + Send;
+    /// Ends every server and removes everything that the backend made; on a cluster that is not ours, undoes what the
+    /// run did to it. The error says what is still there, and
+    /// what to do about it.
+    fn tear_down(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
 }
 
 /// A name for a run that no other has.
 fn new_run() -> String {
     // The hasher's keys are the random numbers that std has.
     format!("{:08x}", RandomState::new().hash_one("run") as u32)
-}
-
-/// What became of a tear-down, in words.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TornDown {
-    /// What was done that is worth telling.
-    pub done: Vec<String>,
-    /// What could not be removed or undone, each with a way to do it by hand.
-    pub left: Vec<String>,
 }
 
 /// What the system says of a server's process.

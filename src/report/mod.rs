@@ -145,21 +145,20 @@ impl Report {
         })
     }
 
+    /// What the run made and its tear-down could not remove.
+    pub fn left_behind(&self) -> Option<&str> {
+        self.events.iter().find_map(|event| match &event.kind {
+            EventKind::LeftBehind { what } => Some(what.as_str()),
+            _ => None,
+        })
+    }
+
     /// Why steps did not do what they say, in order.
     pub fn step_problems(&self) -> impl Iterator<Item = &StepProblem> {
         self.events.iter().filter_map(|event| match &event.kind {
             EventKind::StepEnded { problem, .. } => problem.as_ref(),
             _ => None,
         })
-    }
-
-    /// What the run could not remove or undo at its end.
-    pub fn left_behind(&self) -> impl Iterator<Item = &str> {
-        let left = self.events.iter().filter_map(|event| match &event.kind {
-            EventKind::LeftBehind { what } => Some(what),
-            _ => None,
-        });
-        left.flatten().map(String::as_str)
     }
 }
 

@@ -97,8 +97,8 @@ impl Narrator {
                 Some(format!("not recovered after {}: {last}", seconds(*took_ms)))
             }
             EventKind::Interrupted { by } => Some(format!("interrupted by {by}")),
+            EventKind::LeftBehind { what } => Some(format!("left behind: {what}")),
             EventKind::Note { text } => Some(text.clone()),
-            EventKind::LeftBehind { what } => Some(format!("could not be undone: {}", what.join("; "))),
             EventKind::Hooked { hook, node, took_ms, output, .. } => {
                 Some(format!("hook {hook} for {node} took {}{}", seconds(*took_ms), said(output)))
             }

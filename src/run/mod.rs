@@ -187,20 +187,16 @@ async fn run_on<B: Backend>(backend: B, plan: Plan, server: Server, options: Opt
         formed: Vec::new(),
     };
     let result = run.through().await;
-    let torn_down = backend.tear_down().await;
-    for text in torn_down.done {
-        journal.event(EventKind::Note { text });
-    }
-    let left = torn_down.left.join("; ");
-    if !torn_down.left.is_empty() {
-        journal.event(EventKind::LeftBehind { what: torn_down.left });
+    let left = backend.tear_down().await.err().map(|error| error.to_string());
+    if let Some(what) = &left {
+        journal.event(EventKind::LeftBehind { what: what.clone() });
     }
     background.shutdown().await;
     let history = journal.finish()?;
-    match result {
-        Ok(()) => Ok(history),
-        Err(error) if left.is_empty() => Err(error),
-        Err(error) => Err(RunError::Boot(format!("{error}\nand could not be undone: {left}"))),
+    match (result, left) {
+        (Ok(()), _) => Ok(history),
+        (Err(error), None) => Err(error),
+        (Err(error), Some(left)) => Err(RunError::Boot(format!("{error}\nand left behind: {left}"))),
     }
 }
 
@@ -219,6 +215,7 @@ impl<B: Backend> Run<B> {
         self.formed.clone_from(&formed);
         self.journal.event(EventKind::Booted { nodes: formed, took_ms });
         let node_timeout = self.record_config().await;
+        self.record_clocks().await;
 
         let mut workload = Workload::new(&self.plan, self.control.backend(), &self.journal);
         tokio::select! {
@@ -271,6 +268,20 @@ impl<B: Backend> Run<B> {
         let node_timeout = values.get("cluster-node-timeout").and_then(|value| value.parse().ok());
         self.journal.event(EventKind::Config { values });
         node_timeout.map(Duration::from_millis)
+    }
+
+    /// Reads the wall clock of every node that answers.
+    async fn record_clocks(&self) {
+        for node in self.control.nodes() {
+            let sent_ns = self.journal.now_ns();
+            let Ok(answer) = self.control.ask(node, &["TIME"], Duration::from_millis(500)).await else { continue };
+            let answer = text(&answer);
+            let mut numbers = answer.lines().map(str::parse::<u64>);
+            if let (Some(Ok(seconds)), Some(Ok(micros))) = (numbers.next(), numbers.next()) {
+                let unix_us = seconds.saturating_mul(1_000_000).saturating_add(micros);
+                self.journal.event(EventKind::Clock { node, unix_us, sent_ns });
+            }
+        }
     }
 }
 

@@ -196,7 +196,8 @@ async fn view(node: &FoundNode, nodes: &[FoundNode], caller: &Caller) -> Result<
         answers.push(text(&ask(node.addr, caller, &words).await.map_err(|error| error.to_string())?));
     }
     let numbers: BTreeMap<&str, NodeNo> = nodes.iter().map(|node| (node.id.as_str(), node.planned.node)).collect();
-    View::from_answers(&answers[0], &answers[1], &answers[2], |line| numbers.get(line.id.as_str()).copied())
+    let lines = parse_nodes(&answers[0]).map_err(|error| error.to_string())?;
+    View::from_answers(&lines, &answers[1], &answers[2], |line| numbers.get(line.id.as_str()).copied())
         .map_err(|error| error.to_string())
 }
 

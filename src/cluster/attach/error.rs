@@ -63,6 +63,9 @@ pub enum AttachError {
         /// What the server said, or what it holds now.
         reason: String,
     },
+    /// What the end of a run could not undo, each with a way to do it by hand.
+    #[error("the cluster is not as it was: {}", .0.join("; "))]
+    Left(Vec<String>),
     /// There is no way to do it.
     #[error("{what}: there is no way to do that to this cluster (hint: --compose PROJECT or --hooks FILE)")]
     NoWay {

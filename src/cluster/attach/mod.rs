@@ -27,7 +27,7 @@ pub use error::AttachError;
 pub use hooks::PASSWORD_VARIABLE;
 pub use way::{Way, WaySettings};
 
-use super::{Backend, BackendError, Keyspace, ProcessState, TornDown, new_run};
+use super::{Backend, BackendError, Keyspace, ProcessState, new_run};
 use crate::history::{EventKind, Journal, NodeInfo};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
@@ -226,7 +226,10 @@ impl Attached {
             undone: AtomicBool::new(false),
         };
         if let Err(error) = attached.configure(&topology.nodes, &plan.config).await {
-            attached.undo().await;
+            let error = match attached.undo().await {
+                Ok(()) => error,
+                Err(left) => AttachError::Changed(format!("{error}; and {left}")),
+            };
             return Err(error.into());
         }
         Ok(attached)
@@ -289,7 +292,8 @@ impl Drop for Attached {
         std::thread::scope(|scope| {
             let undoing = scope.spawn(|| {
                 let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-                runtime.block_on(self.undo());
+                // Nobody is left to be told of what could not be undone.
+                let _ = runtime.block_on(self.undo());
             });
             let _ = undoing.join();
         });
@@ -416,8 +420,8 @@ impl Backend for Attached {
         let _ = Box::pin(knock::push(knock, bytes)).await;
     }
 
-    async fn tear_down(&self) -> TornDown {
+    async fn tear_down(&self) -> Result<(), BackendError> {
         self.save_logs().await;
-        self.undo().await
+        Ok(self.undo().await?)
     }
 }

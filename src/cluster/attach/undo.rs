@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Attached, discover, keys, live, way};
-use crate::cluster::{Backend, ProcessState, TornDown};
-use crate::history::{key_name, probe_name};
+use super::{AttachError, Attached, discover, keys, live, way};
+use crate::cluster::{Backend, ProcessState};
+use crate::history::{EventKind, key_name, probe_name};
 
 /// How long the cluster may take to be whole, after which keys and directives are put back as far as they can be.
 const WHOLE_WITHIN: Duration = Duration::from_secs(60);
@@ -22,21 +22,25 @@ const POLL: Duration = Duration::from_millis(200);
 
 impl Attached {
     /// Undoes what the run did. A second call does nothing.
-    pub(super) async fn undo(&self) -> TornDown {
-        let mut torn_down = TornDown::default();
+    pub(super) async fn undo(&self) -> Result<(), AttachError> {
         if self.undone.swap(true, Ordering::Relaxed) {
-            return torn_down;
+            return Ok(());
         }
-        self.wake_servers(&mut torn_down).await;
-        self.put_directives_back(&mut torn_down).await;
+        let mut left = Vec::new();
+        self.wake_servers(&mut left).await;
+        self.put_directives_back(&mut left).await;
         if self.began.load(Ordering::Relaxed) {
-            self.remove_keys(&mut torn_down).await;
+            self.remove_keys(&mut left).await;
         }
-        torn_down
+        if left.is_empty() { Ok(()) } else { Err(AttachError::Left(left)) }
+    }
+
+    fn note(&self, text: String) {
+        self.tell(EventKind::Note { text });
     }
 
     /// Starts what is ended and wakes what is frozen. The run's own end does that, too; here is what it left.
-    async fn wake_servers(&self, torn_down: &mut TornDown) {
+    async fn wake_servers(&self, left: &mut Vec<String>) {
         let disturbed: Vec<_> = self.disturbed.lock().expect("no holder panics").iter().copied().collect();
         if disturbed.is_empty() {
             return;
@@ -48,12 +52,10 @@ impl Attached {
                 ProcessState::Running { .. } => Ok(()),
             };
             match done {
-                Ok(()) => torn_down.done.push(format!("{node} runs again")),
+                Ok(()) => self.note(format!("{node} runs again")),
                 Err(error) => {
                     let addr = self.addr(node);
-                    torn_down
-                        .left
-                        .push(format!("{node} ({addr}) was stopped and does not run: {error} (hint: start it)"));
+                    left.push(format!("{node} ({addr}) was stopped and does not run: {error} (hint: start it)"));
                 }
             }
         }
@@ -61,14 +63,14 @@ impl Attached {
         let deadline = Instant::now() + WHOLE_WITHIN;
         while let Err(error) = discover::discover(&seeds, self.caller()).await {
             if Instant::now() > deadline {
-                torn_down.left.push(error.to_string());
+                left.push(error.to_string());
                 return;
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
-    async fn put_directives_back(&self, torn_down: &mut TornDown) {
+    async fn put_directives_back(&self, left: &mut Vec<String>) {
         let originals = self.originals.lock().expect("no holder panics").clone();
         let deadline = Instant::now() + UNDO_WITHIN;
         let mut put_back = 0;
@@ -88,7 +90,7 @@ impl Attached {
             };
             match done {
                 Ok(()) => put_back += 1,
-                Err(error) => torn_down.left.push(format!(
+                Err(error) => left.push(format!(
                     "`{name}` of {node} was `{original}` and is not: {error} (hint: `redis-cli -h {} -p {} CONFIG SET {name} \
                      '{original}'`)",
                     addr.ip(),
@@ -97,11 +99,11 @@ impl Attached {
             }
         }
         if put_back > 0 {
-            torn_down.done.push(format!("{put_back} directives are what they were"));
+            self.note(format!("{put_back} directives are what they were"));
         }
     }
 
-    async fn remove_keys(&self, torn_down: &mut TornDown) {
+    async fn remove_keys(&self, left: &mut Vec<String>) {
         let addrs: Vec<_> = self.nodes.iter().map(|node| node.addr).collect();
         let mut names: Vec<String> = self.written.lock().expect("no holder panics").iter().cloned().collect();
         for key in 0..self.workload_keys {
@@ -109,28 +111,28 @@ impl Attached {
         }
         let deadline = Instant::now() + UNDO_WITHIN;
         let (mut removed, mut passes) = (0, 0);
-        let left = loop {
-            let (now, left) = keys::remove(&addrs, self.caller(), names.clone()).await;
+        let remaining = loop {
+            let (now, remaining) = keys::remove(&addrs, self.caller(), names.clone()).await;
             removed += now;
             passes += 1;
-            let is_done = match &left {
+            let is_done = match &remaining {
                 None => now == 0 || passes >= PASSES,
                 Some(_) => Instant::now() > deadline,
             };
             if is_done {
-                break left;
+                break remaining;
             }
-            if left.is_some() {
+            if remaining.is_some() {
                 tokio::time::sleep(POLL).await;
             }
         };
         let prefix = self.keys.prefix().unwrap_or_default();
-        torn_down.done.push(format!("{removed} keys below `{prefix}` are removed"));
-        if let Some((left, reason)) = left {
-            torn_down.left.push(format!(
+        self.note(format!("{removed} keys below `{prefix}` are removed"));
+        if let Some((names, reason)) = remaining {
+            left.push(format!(
                 "up to {} keys below `{prefix}` may be left: {reason} (hint: on each master, `redis-cli --scan --pattern \
                  '{prefix}*'`, and UNLINK each)",
-                left.len()
+                names.len()
             ));
         }
     }

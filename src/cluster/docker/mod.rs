@@ -48,7 +48,7 @@ use sidecar::Sidecar;
 use subnet::{Subnet, bridge, make_network};
 
 use super::config::configuration;
-use super::{Backend, BackendError, ProcessState, TornDown, new_run};
+use super::{Backend, BackendError, ProcessState, new_run};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::{self, DATA_PORT, Effect, Hook, Rule};
 use crate::network::{Counts, NetworkError, nft};
@@ -508,17 +508,15 @@ impl Backend for Docker {
         }
     }
 
-    async fn tear_down(&self) -> TornDown {
+    async fn tear_down(&self) -> Result<(), BackendError> {
         join_all(self.nodes.iter().enumerate().map(|(index, node)| self.save(NodeNo::from_index(index), node))).await;
-        let left = match collect::run(&self.engine.client, &self.run.run).await {
-            Ok(collected) => collected.failed,
-            Err(error) => vec![format!("what run {} left: {error}", self.run.run)],
-        };
-        if left.is_empty() {
-            self.run.armed.store(false, Ordering::Relaxed);
+        let collected = collect::run(&self.engine.client, &self.run.run).await;
+        // What is left now is told rather than tried once more.
+        self.run.armed.store(false, Ordering::Relaxed);
+        match collected.map_err(api(format!("removing what run {} made", self.run.run)))?.leftover() {
+            None => Ok(()),
+            Some(what) => Err(DockerError::Leftover { what }.into()),
         }
-        let by_hand = |what: String| format!("{what} (hint: `slotquake gc` removes it once this process has ended)");
-        TornDown { done: Vec::new(), left: left.into_iter().map(by_hand).collect() }
     }
 }
 
