@@ -75,7 +75,7 @@ async fn run() {
             println!("{concurrency:>11}  {name:<22} {rate:>9.0}  {:.2}", rate / medians[0]);
         }
     }
-    backend.tear_down().await;
+    backend.tear_down().await.expect("nothing is left behind");
 }
 
 #[derive(Clone, Copy)]
@@ -103,8 +103,8 @@ impl Contender {
                 .await
             }
             Self::Recording => {
-                let addrs = (0..backend.size()).map(|index| backend.addr(NodeNo::from_index(index))).collect();
-                let client = Arc::new(Client::new(addrs, None, suite::WorkloadSpec::default()));
+                let nodes = (0..backend.size()).map(|index| backend.addr(NodeNo::from_index(index)).into()).collect();
+                let client = Arc::new(Client::new(nodes, None, suite::WorkloadSpec::default()));
                 assert!(client.refresh().await, "a slot table");
                 measure(concurrency, |number| {
                     let client = Arc::clone(&client);

@@ -44,7 +44,8 @@ impl Exit {
     }
 
     /// What one report comes to. Beside the verdict counts why a run is inconclusive: its suite asked
-    /// for the impossible, the harness could not do its part, or a signal ended it.
+    /// for the impossible, the harness could not do its part, or a signal ended it; and whether everything that
+    /// the run made is gone.
     pub fn of(report: &Report) -> Self {
         let verdict = match report.verdict {
             Verdict::Pass => Self::Pass,
@@ -58,7 +59,8 @@ impl Exit {
             StepProblem::Unmet(_) => None,
         });
         let interrupted = report.interrupted_by().is_some_and(|by| by.starts_with("SIG")).then_some(Self::Interrupted);
-        problems.chain(interrupted).fold(verdict, Self::max)
+        let left_behind = report.left_behind().map(|_| Self::Harness);
+        problems.chain(interrupted).chain(left_behind).fold(verdict, Self::max)
     }
 
     /// The outcome of several; nothing at all is inconclusive.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use slotquake::batch::Ground;
-use slotquake::cluster::docker::{DockerError, Engine};
+use slotquake::cluster::docker::{Collected, DockerError, Engine};
 use slotquake::plan::Plan;
 use slotquake::run::Place;
 use slotquake::server::Server;
@@ -25,10 +25,12 @@ pub fn take(
     Ok((servers, ground, runtime))
 }
 
-/// Removes what this process left: of a run that panicked something may be there, of the others nothing is.
+/// Removes what this process left: of a run that panicked something may be there, and of one that said so.
 pub fn collect_own(place: &Place, runtime: &Runtime) {
-    if let Place::Docker(engine) = place {
-        let _ = runtime.block_on(engine.collect_own());
+    let Place::Docker(engine) = place else { return };
+    match runtime.block_on(engine.collect_own()) {
+        Ok(collected) => tell(&collected, "removed what runs left"),
+        Err(error) => screen::say(&error.to_string()),
     }
 }
 
@@ -53,10 +55,12 @@ pub fn collect_dead() -> Result<Exit, Trouble> {
             runs.join(", ")
         ))?;
     }
-    if collected.failed.is_empty() {
-        return Ok(Exit::Pass);
+    match collected.leftover() {
+        Some(leftover) if !collected.failed.is_empty() => Err(Trouble::harness(leftover)),
+        // Nobody can do more about what the engine lost.
+        Some(leftover) => screen::print(&leftover).map(|()| Exit::Pass),
+        None => Ok(Exit::Pass),
     }
-    Err(Trouble::harness(format!("could not be removed: {}", collected.failed.join("; "))))
 }
 
 async fn reach(
@@ -66,9 +70,7 @@ async fn reach(
 ) -> Result<(BTreeMap<String, Server>, Ground), DockerError> {
     let engine = Engine::connect(image, netfault_image).await?;
     let collected = engine.collect_dead().await?;
-    if !collected.is_empty() {
-        screen::say(&format!("removed what dead runs left: {collected}"));
-    }
+    tell(&collected, "removed what dead runs left");
     let mut servers = BTreeMap::new();
     for plan in plans {
         if !servers.contains_key(&plan.server) {
@@ -77,6 +79,15 @@ async fn reach(
         }
     }
     Ok((servers, Ground::containers(engine, plans).await))
+}
+
+fn tell(collected: &Collected, removed: &str) {
+    if !collected.is_empty() {
+        screen::say(&format!("{removed}: {collected}"));
+    }
+    if let Some(leftover) = collected.leftover() {
+        screen::say(&leftover);
+    }
 }
 
 /// What was asked for wrongly is the user's to mend.

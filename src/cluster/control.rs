@@ -1,6 +1,5 @@
 //! The harness's own connections to the nodes, apart from the workload's.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,11 +49,6 @@ impl<B: Backend> Control<B> {
     /// Every node.
     pub fn nodes(&self) -> impl Iterator<Item = NodeNo> + use<B> {
         (0..self.links.len()).map(NodeNo::from_index)
-    }
-
-    /// The node that listens at an address.
-    pub fn node_at(&self, addr: SocketAddr) -> Option<NodeNo> {
-        self.nodes().find(|&node| self.backend.addr(node) == addr)
     }
 
     /// Sends one command to a node and awaits its answer.

@@ -84,7 +84,7 @@ pub async fn form<B: Backend>(
             node: planned.node,
             shard: planned.shard,
             boots_as_master: planned.replica_of.is_none(),
-            addr: control.backend().addr(planned.node),
+            addr: control.backend().announced(planned.node),
             id,
         });
     }
@@ -143,7 +143,7 @@ async fn introduce<B: Backend>(control: &Control<B>) -> Result<(), FormError> {
     let introducers = if control.backend().size() <= FULL_MESH { control.backend().size() } else { 1 };
     for from in control.nodes().take(introducers) {
         for to in control.nodes().filter(|&to| to != from) {
-            let addr = control.backend().addr(to);
+            let addr = control.backend().announced(to);
             ask(control, from, &["CLUSTER", "MEET", &addr.ip().to_string(), &addr.port().to_string()]).await?;
         }
     }

@@ -34,6 +34,17 @@ pub trait Backend: Send + Sync + 'static {
     /// Where clients reach a node. It stays the same for the whole run.
     fn addr(&self, node: NodeNo) -> SocketAddr;
 
+    /// How nodes and redirections call a node; differs from [`addr`](Self::addr) where something between us and
+    /// the nodes translates addresses. It stays the same for the whole run.
+    fn announced(&self, node: NodeNo) -> SocketAddr {
+        self.addr(node)
+    }
+
+    /// The node that is called so, in CLUSTER NODES, MOVED and ASK.
+    fn node_at(&self, announced: SocketAddr) -> Option<NodeNo> {
+        (0..self.size()).map(NodeNo::from_index).find(|&node| self.announced(node) == announced)
+    }
+
     /// Where the connections of a client come from, so that a network fault can tell clients apart;
     /// None where the system chooses.
     fn client_ip(&self, client: ClientNo) -> Option<IpAddr>;
@@ -75,8 +86,9 @@ pub trait Backend: Send + Sync + 'static {
     /// seen.
     fn fill(&self, knock: Knock, bytes: u64) -> impl Future<Output = ()> + Send;
 
-    /// Ends every server and removes everything that the backend made.
-    fn tear_down(&self) -> impl Future<Output = ()> + Send;
+    /// Ends every server and removes everything that the backend made. The error says what is still there, and
+    /// what to do about it.
+    fn tear_down(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
 }
 
 /// What the system says of a server's process.

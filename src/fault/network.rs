@@ -220,7 +220,7 @@ impl<B: Backend> NetworkInjector<B> {
 
     fn ip(&self, party: Party) -> Option<Ipv4Addr> {
         let ip = match party {
-            Party::Node(node) => Some(self.control.backend().addr(node).ip()),
+            Party::Node(node) => Some(self.control.backend().announced(node).ip()),
             Party::Client(client) => self.control.backend().client_ip(client),
         };
         match ip {
@@ -238,7 +238,7 @@ impl<B: Backend> NetworkInjector<B> {
     /// one of both is a client.
     fn knocks(&self, pairs: &Pairs<Ipv4Addr>, only: Only) -> Vec<Knock> {
         let at = |ip: Ipv4Addr| {
-            self.control.nodes().find_map(|node| match self.control.backend().addr(node) {
+            self.control.nodes().find_map(|node| match self.control.backend().announced(node) {
                 SocketAddr::V4(addr) if *addr.ip() == ip => Some((node, addr.port())),
                 _ => None,
             })
@@ -355,7 +355,9 @@ impl<B: Backend> NetworkInjector<B> {
     ) -> Result<(bool, String), StepProblem> {
         let at_least = (latency.saturating_sub(jitter) * 2).max(Duration::from_micros(1));
         let mut measured = Err("no connection could be tried across".to_owned());
-        for knock in knocks.iter().filter(|knock| self.control.backend().addr(knock.node).port() == knock.to.port()) {
+        for knock in
+            knocks.iter().filter(|knock| self.control.backend().announced(knock.node).port() == knock.to.port())
+        {
             measured = round_trip(knock, (latency + jitter) * 4 + Duration::from_secs(1)).await;
             if measured.is_ok() {
                 break;

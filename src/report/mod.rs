@@ -145,6 +145,14 @@ impl Report {
         })
     }
 
+    /// What the run made and its tear-down could not remove.
+    pub fn left_behind(&self) -> Option<&str> {
+        self.events.iter().find_map(|event| match &event.kind {
+            EventKind::LeftBehind { what } => Some(what.as_str()),
+            _ => None,
+        })
+    }
+
     /// Why steps did not do what they say, in order.
     pub fn step_problems(&self) -> impl Iterator<Item = &StepProblem> {
         self.events.iter().filter_map(|event| match &event.kind {

@@ -97,6 +97,7 @@ impl Narrator {
                 Some(format!("not recovered after {}: {last}", seconds(*took_ms)))
             }
             EventKind::Interrupted { by } => Some(format!("interrupted by {by}")),
+            EventKind::LeftBehind { what } => Some(format!("left behind: {what}")),
             EventKind::Note { text } => Some(text.clone()),
             EventKind::Stalled { by_ms } if self.verbose => {
                 Some(format!("the harness itself was late by {}", seconds(*by_ms)))

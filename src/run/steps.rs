@@ -197,7 +197,7 @@ impl<B: Backend> Run<B> {
         };
         let words = self.fill_in(&expect.send)?;
         let (reply, refused) = self.probe(node, &words, expect).await;
-        let asked = self.control.backend().addr(node);
+        let asked = self.control.backend().announced(node);
         let (met, expected) = match answer {
             Answer::Is(text) => (reply == text, format!("`{text}`")),
             Answer::StartsWith(prefix) => (reply.starts_with(prefix), format!("an answer that starts with `{prefix}`")),
@@ -207,7 +207,7 @@ impl<B: Backend> Run<B> {
             ),
             Answer::MovedTo(target) => {
                 let named = redirect(&reply, asked).filter(|redirect| !redirect.ask);
-                let named = named.and_then(|redirect| self.control.node_at(redirect.addr));
+                let named = named.and_then(|redirect| self.control.backend().node_at(redirect.addr));
                 (named.is_some() && named == moved_to, format!("MOVED to {target}"))
             }
             Answer::Refused => (refused, "a refused connection".to_owned()),
@@ -264,10 +264,10 @@ impl<B: Backend> Run<B> {
                 let refused = matches!(error, crate::wire::ConnectError::Refused(_));
                 return (format!("{reply}{named_by}"), refused);
             }
-            let asked = self.control.backend().addr(node);
+            let asked = self.control.backend().announced(node);
             match redirect(&reply, asked).filter(|_| expect.follow && answer.is_err()) {
                 None => return (reply, false),
-                Some(redirect) => match self.control.node_at(redirect.addr) {
+                Some(redirect) => match self.control.backend().node_at(redirect.addr) {
                     None => return (reply, false),
                     Some(next) => {
                         named_by = format!(", named by {node}: {reply}");

@@ -49,6 +49,21 @@ const REFRESH_PAUSE: Duration = Duration::from_millis(100);
 /// A refresh does not wait longer than this for nodes that do not answer.
 const REFRESH_WITHIN: Duration = Duration::from_millis(500);
 
+/// The two addresses of a node, which are one where nothing in between translates them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it is connected to.
+    pub reached: SocketAddr,
+    /// How nodes and redirections call it.
+    pub announced: SocketAddr,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(addr: SocketAddr) -> Self {
+        Self { reached: addr, announced: addr }
+    }
+}
+
 /// A client with connections and a slot table of its own.
 #[derive(Debug)]
 pub struct Client {
@@ -58,7 +73,7 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Shared {
-    addrs: Vec<SocketAddr>,
+    nodes: Vec<Endpoint>,
     caller: Caller,
     settings: WorkloadSpec,
     table: Mutex<Table>,
@@ -131,11 +146,11 @@ pub enum Unserved {
 }
 
 impl Client {
-    /// A client of the nodes at these addresses, which connects from `from` where that is given. Its
+    /// A client of these nodes, which connects from `from` where that is given. Its
     /// table is empty until [`Client::refresh`].
-    pub fn new(addrs: Vec<SocketAddr>, from: Option<IpAddr>, settings: WorkloadSpec) -> Self {
+    pub fn new(nodes: Vec<Endpoint>, from: Option<IpAddr>, settings: WorkloadSpec) -> Self {
         let shared = Arc::new(Shared {
-            addrs,
+            nodes,
             caller: Caller { from, unacknowledged_for: Some(settings.timeout.0) },
             settings,
             table: Mutex::new(Table::empty()),
@@ -186,7 +201,7 @@ impl Shared {
     }
 
     fn number_of(&self, addr: SocketAddr) -> Option<NodeNo> {
-        self.addrs.iter().position(|&each| each == addr).map(NodeNo::from_index)
+        self.nodes.iter().position(|node| node.announced == addr).map(NodeNo::from_index)
     }
 
     /// Tries the candidates until one can be connected to, then follows redirections.
@@ -225,7 +240,7 @@ impl Shared {
             };
             line.give_back();
             self.suspect();
-            let Some(redirect) = redirect(&refusal, self.addrs[node.index()]) else {
+            let Some(redirect) = redirect(&refusal, self.nodes[node.index()].announced) else {
                 // Any error reply to a single-key command means that it was not executed.
                 return reply(Err(Unserved::Failed(refusal)));
             };
@@ -333,7 +348,7 @@ impl Shared {
     async fn connect(&self, node: NodeNo, role: Use, until: Instant) -> Result<Link, String> {
         let within = self.settings.connect_timeout.0.min(until.saturating_duration_since(Instant::now()));
         let deadline = Instant::now() + within;
-        let mut link = Link::connect_as(self.addrs[node.index()], &self.caller, within)
+        let mut link = Link::connect_as(self.nodes[node.index()].reached, &self.caller, within)
             .await
             .map_err(|error| error.to_string())?;
         if role == Use::Replica {
@@ -370,7 +385,7 @@ impl Shared {
             }
             Some((node, text(&answer.ok()?)))
         };
-        let answers = join_all((0..self.addrs.len()).map(NodeNo::from_index).map(ask)).await;
+        let answers = join_all((0..self.nodes.len()).map(NodeNo::from_index).map(ask)).await;
         let answers = answers.iter().flatten().map(|(node, text)| (*node, text.as_str()));
         match Table::from_answers(answers, |addr| self.number_of(addr)) {
             Some(table) => {

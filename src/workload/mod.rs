@@ -10,11 +10,10 @@ mod client;
 mod pool;
 mod table;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub use client::{Client, Reply, Unserved};
+pub use client::{Client, Endpoint, Reply, Unserved};
 use redis::Value;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -67,14 +66,16 @@ impl Workload {
     /// the backend has one for it.
     pub fn new<B: Backend>(plan: &Plan, backend: &B, journal: &Arc<Journal>) -> Self {
         let settings = &plan.workload;
-        let addrs: Vec<SocketAddr> =
-            (0..backend.size()).map(NodeNo::from_index).map(|node| backend.addr(node)).collect();
+        let nodes: Vec<Endpoint> = (0..backend.size())
+            .map(NodeNo::from_index)
+            .map(|node| Endpoint { reached: backend.addr(node), announced: backend.announced(node) })
+            .collect();
         let clients = (0..settings.clients)
             .map(|number| {
                 let own = (0..settings.keys).filter(|key| key % u32::from(settings.clients) == u32::from(number));
                 Arc::new(Issuer {
                     number,
-                    client: Client::new(addrs.clone(), backend.client_ip(ClientNo(number + 1)), settings.clone()),
+                    client: Client::new(nodes.clone(), backend.client_ip(ClientNo(number + 1)), settings.clone()),
                     journal: Arc::clone(journal),
                     settings: settings.clone(),
                     own: Mutex::new(own.map(|key| OwnKey::new(key, plan.shards())).collect()),

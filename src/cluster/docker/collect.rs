@@ -2,14 +2,28 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use testcontainers::bollard::Docker;
+use testcontainers::bollard::errors::Error;
+use testcontainers::bollard::models::NetworkDisconnectRequest;
 use testcontainers::bollard::query_parameters::{
-    ListContainersOptions, ListNetworksOptions, ListVolumesOptions, RemoveContainerOptions, RemoveVolumeOptions,
+    InspectContainerOptions, InspectNetworkOptions, ListContainersOptions, ListNetworksOptions, ListVolumesOptions,
+    RemoveContainerOptions, RemoveVolumeOptions,
 };
+use tokio::time::{Instant, sleep};
 
 use super::owner::{Owner, RUN_LABEL, Standing, TOOL, TOOL_LABEL, standing};
+
+/// How long is tried to remove what still hangs on containers that were just removed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same where no container was removed: nothing is on its way, and an engine may hold on for ever.
+const PATIENCE_IDLE: Duration = Duration::from_secs(1);
+
+/// The first pause before another try; each is twice as long as the one before.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// What was removed, and what was let be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,12 +40,30 @@ pub struct Collected {
     pub unknown: BTreeSet<String>,
     /// What could not be removed, and why.
     pub failed: Vec<String>,
+    /// Networks that the engine does not let go, though it lists nobody who is connected: it has lost count.
+    pub stuck: Vec<String>,
 }
 
 impl Collected {
     /// Whether anything was removed.
     pub fn is_empty(&self) -> bool {
         self.containers.is_empty() && self.networks.is_empty() && self.volumes.is_empty()
+    }
+
+    /// What is still there, why, and what helps; None if nothing is.
+    pub fn leftover(&self) -> Option<String> {
+        let mut said = Vec::new();
+        if !self.failed.is_empty() {
+            said.push(format!("could not be removed: {} (hint: `slotquake gc` tries again)", self.failed.join("; ")));
+        }
+        if !self.stuck.is_empty() {
+            said.push(format!(
+                "the engine does not let go of {}, and names nobody who is connected (hint: it has lost count; restart \
+                 it, then `slotquake gc`; other runs are not affected)",
+                self.stuck.join(", ")
+            ));
+        }
+        (!said.is_empty()).then(|| said.join("; "))
     }
 }
 
@@ -45,7 +77,7 @@ impl fmt::Display for Collected {
 type Labels = HashMap<String, String>;
 
 /// Removes everything whose owner is dead.
-pub async fn dead(docker: &Docker) -> Result<Collected, testcontainers::bollard::errors::Error> {
+pub async fn dead(docker: &Docker) -> Result<Collected, Error> {
     let mut collected = Collected::default();
     let chosen = |labels: &Labels, collected: &mut Collected| {
         let run = labels.get(RUN_LABEL).cloned().unwrap_or_default();
@@ -61,7 +93,7 @@ pub async fn dead(docker: &Docker) -> Result<Collected, testcontainers::bollard:
 }
 
 /// Removes everything of this process.
-pub async fn own(docker: &Docker) -> Result<Collected, testcontainers::bollard::errors::Error> {
+pub async fn own(docker: &Docker) -> Result<Collected, Error> {
     let mut collected = Collected::default();
     let this = Owner::this_process();
     let chosen = |labels: &Labels, _: &mut Collected| Owner::from_labels(labels).as_ref() == Some(&this);
@@ -70,7 +102,7 @@ pub async fn own(docker: &Docker) -> Result<Collected, testcontainers::bollard::
 }
 
 /// Removes everything of one run.
-pub async fn run(docker: &Docker, run: &str) -> Result<Collected, testcontainers::bollard::errors::Error> {
+pub async fn run(docker: &Docker, run: &str) -> Result<Collected, Error> {
     let mut collected = Collected::default();
     remove(docker, &mut collected, &format!("{RUN_LABEL}={run}"), |_, _| true).await?;
     Ok(collected)
@@ -81,7 +113,7 @@ async fn remove(
     collected: &mut Collected,
     label: &str,
     chosen: impl Fn(&Labels, &mut Collected) -> bool,
-) -> Result<(), testcontainers::bollard::errors::Error> {
+) -> Result<(), Error> {
     let filters: HashMap<String, Vec<String>> = [("label".to_owned(), vec![label.to_owned()])].into();
     let all = ListContainersOptions { all: true, filters: Some(filters.clone()), ..Default::default() };
     let mut wanted = Vec::new();
@@ -92,10 +124,17 @@ async fn remove(
             wanted.push((id, name.trim_start_matches('/').to_owned()));
         }
     }
-    // The volumes of an image's own VOLUME lines go with their container.
-    let force = || Some(RemoveContainerOptions { force: true, v: true, ..Default::default() });
-    let removed = join_all(wanted.iter().map(|(id, _)| docker.remove_container(id, force()))).await;
-    sort(wanted.into_iter().map(|(_, name)| name).zip(removed), &mut collected.containers, &mut collected.failed);
+    // What hangs on nothing of ours that is just going gives way at once or not at all.
+    let patience = if wanted.is_empty() { PATIENCE_IDLE } else { PATIENCE };
+    let until = Instant::now() + patience;
+    let removed = join_all(wanted.iter().map(|(id, _)| remove_container(docker, id))).await;
+    for ((id, name), first) in wanted.iter().zip(removed) {
+        let removed = match first {
+            Ok(()) => Ok(()),
+            Err(error) => again(error, until, || remove_container(docker, id)).await,
+        };
+        note(name, removed, &mut collected.containers, &mut collected.failed);
+    }
 
     let mut wanted = Vec::new();
     for network in docker.list_networks(Some(ListNetworksOptions { filters: Some(filters.clone()) })).await? {
@@ -105,8 +144,20 @@ async fn remove(
             wanted.push((id, name));
         }
     }
-    let removed = join_all(wanted.iter().map(|(id, _)| docker.remove_network(id))).await;
-    sort(wanted.into_iter().map(|(_, name)| name).zip(removed), &mut collected.networks, &mut collected.failed);
+    let removed = join_all(wanted.iter().map(|(id, _)| async move {
+        match gone(docker.remove_network(id).await) {
+            Ok(()) => Ok(()),
+            Err(error) => again(error, until, || free_and_remove_network(docker, id)).await,
+        }
+    }))
+    .await;
+    for ((id, name), removed) in wanted.iter().zip(removed) {
+        if removed.as_ref().is_err_and(is_in_use) && endpoints(docker, id).await.is_ok_and(|listed| listed.is_empty()) {
+            collected.stuck.push(format!("network {name}"));
+        } else {
+            note(name, removed, &mut collected.networks, &mut collected.failed);
+        }
+    }
 
     let mut wanted = Vec::new();
     let volumes = docker.list_volumes(Some(ListVolumesOptions { filters: Some(filters) })).await?;
@@ -115,26 +166,91 @@ async fn remove(
             wanted.push(volume.name);
         }
     }
-    let force = || Some(RemoveVolumeOptions { force: true });
-    let removed = join_all(wanted.iter().map(|name| docker.remove_volume(name, force()))).await;
-    sort(wanted.into_iter().zip(removed), &mut collected.volumes, &mut collected.failed);
+    let removed = join_all(wanted.iter().map(|name| async move {
+        let remove = || async { gone(docker.remove_volume(name, Some(RemoveVolumeOptions { force: true })).await) };
+        match remove().await {
+            Ok(()) => Ok(()),
+            Err(error) => again(error, until, remove).await,
+        }
+    }))
+    .await;
+    for (name, removed) in wanted.iter().zip(removed) {
+        note(name, removed, &mut collected.volumes, &mut collected.failed);
+    }
     Ok(())
 }
 
-fn sort(
-    results: impl Iterator<Item = (String, Result<(), testcontainers::bollard::errors::Error>)>,
-    done: &mut Vec<String>,
-    failed: &mut Vec<String>,
-) {
-    use testcontainers::bollard::errors::Error::DockerResponseServerError;
-    for (name, result) in results {
-        match result {
-            // Somebody else is at it, or was: two collectors may meet.
-            Ok(()) | Err(DockerResponseServerError { status_code: 404, .. }) => done.push(name),
-            Err(DockerResponseServerError { status_code: 409, message }) if message.contains("already in progress") => {
-                done.push(name);
-            }
-            Err(error) => failed.push(format!("{name}: {error}")),
+fn note(name: &str, removed: Result<(), Error>, done: &mut Vec<String>, failed: &mut Vec<String>) {
+    match removed {
+        Ok(()) => done.push(name.to_owned()),
+        Err(error) => failed.push(format!("{name}: {error}")),
+    }
+}
+
+fn is_in_use(error: &Error) -> bool {
+    matches!(error, Error::DockerResponseServerError { message, .. } if message.contains("active endpoints"))
+}
+
+/// Tries once more, and again at growing intervals until it works or time is up.
+async fn again<F: Future<Output = Result<(), Error>>>(
+    mut error: Error,
+    until: Instant,
+    remove: impl Fn() -> F,
+) -> Result<(), Error> {
+    let mut pause = RETRY_AFTER;
+    while Instant::now() + pause < until {
+        sleep(pause).await;
+        match remove().await {
+            Ok(()) => return Ok(()),
+            Err(other) => error = other,
         }
+        pause *= 2;
+    }
+    Err(error)
+}
+
+async fn remove_container(docker: &Docker, id: &str) -> Result<(), Error> {
+    // The volumes of an image's own VOLUME lines go with their container.
+    let force = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+    gone(docker.remove_container(id, Some(force)).await)
+}
+
+/// Removes a network that something still hangs on: a container that is being removed, or one that the engine
+/// has lost. Whoever else has connected a container of his own to it keeps it.
+async fn free_and_remove_network(docker: &Docker, id: &str) -> Result<(), Error> {
+    for container in endpoints(docker, id).await? {
+        let inspected = docker.inspect_container(&container, None::<InspectContainerOptions>).await;
+        let is_foreign = inspected.is_ok_and(|found| {
+            let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+            labels.get(TOOL_LABEL).is_none_or(|tool| tool != TOOL)
+        });
+        if !is_foreign {
+            let request = NetworkDisconnectRequest { container, force: Some(true) };
+            // Whether it worked is seen by the removal.
+            let _ = docker.disconnect_network(id, request).await;
+        }
+    }
+    gone(docker.remove_network(id).await)
+}
+
+/// The containers that a network says are connected to it.
+async fn endpoints(docker: &Docker, network: &str) -> Result<Vec<String>, Error> {
+    let network = docker.inspect_network(network, None::<InspectNetworkOptions>).await?;
+    Ok(network
+        .containers
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(container, endpoint)| {
+            // The engine calls what it has lost `ep-...`, and takes its name for it.
+            if container.starts_with("ep-") { endpoint.name.unwrap_or(container) } else { container }
+        })
+        .collect())
+}
+
+/// Not to be there is what was wanted: two collectors may meet.
+fn gone(removed: Result<(), Error>) -> Result<(), Error> {
+    match removed {
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+        other => other,
     }
 }

@@ -206,7 +206,11 @@ fn number(version: &str) -> (u32, u32) {
 
 /// No engine, or one that does not let us in.
 fn unreachable(error: &ClientError) -> DockerError {
-    let reason = chain(error);
+    let reason = match error {
+        // It names no source, which is where the system's own word is.
+        ClientError::Init(error) => chain(error),
+        error => chain(error),
+    };
     if reason.contains("ermission denied") {
         return DockerError::NotPermitted { reason };
     }

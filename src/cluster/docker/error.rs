@@ -88,6 +88,12 @@ pub enum DockerError {
         /// What went wrong.
         reason: String,
     },
+    /// Something of a run is still there.
+    #[error("{what}")]
+    Leftover {
+        /// What, why, and what helps.
+        what: String,
+    },
     /// Anything else.
     #[error("{what}: {reason}")]
     Api {

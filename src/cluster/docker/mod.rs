@@ -531,12 +531,14 @@ impl Backend for Docker {
         }
     }
 
-    async fn tear_down(&self) {
+    async fn tear_down(&self) -> Result<(), BackendError> {
         join_all(self.nodes.iter().enumerate().map(|(index, node)| self.save(NodeNo::from_index(index), node))).await;
-        if let Ok(collected) = collect::run(&self.engine.client, &self.run.run).await
-            && collected.failed.is_empty()
-        {
-            self.run.armed.store(false, Ordering::Relaxed);
+        let collected = collect::run(&self.engine.client, &self.run.run).await;
+        // What is left now is told rather than tried once more.
+        self.run.armed.store(false, Ordering::Relaxed);
+        match collected.map_err(api(format!("removing what run {} made", self.run.run)))?.leftover() {
+            None => Ok(()),
+            Some(what) => Err(DockerError::Leftover { what }.into()),
         }
     }
 }

@@ -28,9 +28,6 @@ pub const NETFAULT_IMAGE: &str = "slotquake-netfault:1";
 /// A script that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A connection that is to be refused or made gets so long at the least: two programs start for it.
-const KNOCK_AT_LEAST: Duration = Duration::from_secs(1);
-
 /// The shell.
 pub struct Sidecar {
     name: String,
@@ -62,7 +59,7 @@ impl Sidecar {
     ) -> Result<Self, DockerError> {
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
-            entrypoint: Some(vec!["sh".to_owned()]),
+            entrypoint: Some(vec!["bash".to_owned()]),
             cmd: Some(Vec::new()),
             user: Some("0".to_owned()),
             labels: Some(labels),
@@ -114,7 +111,7 @@ impl Sidecar {
 
     /// Tries connections from here, all at once.
     pub async fn knock(&self, to: &[SocketAddrV4], within: Duration) -> Result<Vec<Heard>, DockerError> {
-        read_knocks(&self.run(&knock_script(to, within.max(KNOCK_AT_LEAST))).await?, to.len())
+        read_knocks(&self.run(&knock_script(to, within)).await?, to.len())
             .map_err(|reason| DockerError::Sidecar { name: self.name.clone(), reason })
     }
 }
@@ -159,31 +156,34 @@ impl Shell {
     }
 }
 
+/// The connections are tried by forks of the shell, so that no program has to start within the time. What each
+/// came to is in a file of its own, which stays empty for one that is still being tried when time is up.
 fn knock_script(to: &[SocketAddrV4], within: Duration) -> String {
-    let mut script = "knock() {\n  said=$(timeout \"$4\" bash -c \"exec 3<>/dev/tcp/$2/$3\" 2>&1)\n  \
-        status=$?\n  echo knock \"$1\" \"$status\" $said\n}\n"
-        .to_owned();
+    let mut script = "try() { exec 2>/tmp/knock-$1; exec 3<>/dev/tcp/$2/$3 && echo open >&2; }\ntried=\n".to_owned();
     for (number, addr) in to.iter().enumerate() {
-        writeln!(script, "knock {number} {} {} {} &", addr.ip(), addr.port(), within.as_secs_f64())
+        writeln!(script, "try {number} {} {} & tried=\"$tried $!\"", addr.ip(), addr.port())
             .expect("a string takes text");
     }
-    script.push_str("wait");
+    let (within, last) = (within.as_secs_f64(), to.len().saturating_sub(1));
+    write!(
+        script,
+        "(sleep {within}; kill $tried) 2>/dev/null & timer=$!\nwait $tried 2>/dev/null\nkill $timer 2>/dev/null\n\
+         for ((number = 0; number <= {last}; number++)); do echo knock $number $(</tmp/knock-$number); done"
+    )
+    .expect("a string takes text");
     script
 }
 
 fn read_knocks(printed: &str, count: usize) -> Result<Vec<Heard>, String> {
     let mut heard = vec![None; count];
     for line in printed.lines().filter_map(|line| line.strip_prefix("knock ")) {
-        let mut words = line.splitn(3, ' ');
-        let number = words.next().and_then(|word| word.parse::<usize>().ok());
-        let status = words.next().and_then(|word| word.parse::<i32>().ok());
-        let said = words.next().unwrap_or_default();
-        if let (Some(slot), Some(status)) = (number.and_then(|number| heard.get_mut(number)), status) {
-            *slot = Some(match status {
-                0 => Heard::Open,
-                124 => Heard::Silence,
-                _ if said.contains("Connection refused") => Heard::Refused,
-                _ => Heard::Other(format!("status {status}: {said}")),
+        let (number, said) = line.split_once(' ').unwrap_or((line, ""));
+        if let Some(slot) = number.parse().ok().and_then(|number: usize| heard.get_mut(number)) {
+            *slot = Some(match said {
+                "" => Heard::Silence,
+                "open" => Heard::Open,
+                said if said.contains("Connection refused") => Heard::Refused,
+                said => Heard::Other(said.to_owned()),
             });
         }
     }
@@ -197,10 +197,8 @@ mod tests {
 
     #[test]
     fn what_connections_came_to_is_read_by_number() {
-        let printed =
-            "knock 2 124 \nknock 0 0 \nknock 1 1 bash: connect: Connection refused\nknock 3 1 bash: No route\n";
-        let expected =
-            [Heard::Open, Heard::Refused, Heard::Silence, Heard::Other("status 1: bash: No route".to_owned())];
+        let printed = "knock 2\nknock 0 open\nknock 1 bash: connect: Connection refused\nknock 3 bash: No route\n";
+        let expected = [Heard::Open, Heard::Refused, Heard::Silence, Heard::Other("bash: No route".to_owned())];
         assert_eq!(read_knocks(printed, 4).unwrap(), expected);
         assert!(read_knocks(printed, 5).is_err(), "one is missing");
         assert!(read_knocks("sh: bash: not found\n", 1).unwrap_err().contains("not found"));

@@ -276,7 +276,7 @@ impl Backend for Local {
         let _ = Box::pin(knock::push(knock, bytes)).await;
     }
 
-    async fn tear_down(&self) {
+    async fn tear_down(&self) -> Result<(), BackendError> {
         self.kill_all();
         // A run that was cut short may have left rules in force.
         let lifting = self.links.with(|_, imposed| {
@@ -287,6 +287,7 @@ impl Backend for Local {
         // Its end waits for a shell that removes files; that must not hold up the runtime's thread.
         let scratch = self.scratch.lock().expect("no holder panics").take();
         let _ = tokio::task::spawn_blocking(move || drop(scratch)).await;
+        Ok(())
     }
 }
 

@@ -177,6 +177,7 @@ fn told(failover: &Failover) -> String {
         Some(FaultKind::Pause) => format!("{shard}: {node} was frozen at {when}"),
         Some(FaultKind::Partition) => format!("{shard}: {node} was cut off at {when}"),
         Some(kind) => format!("{shard}: {kind} hit {node} at {when}"),
+        None if failover.ordered_by.is_some() => format!("{shard}: {node} was ordered to hand over at {when}"),
         None => format!("{shard}: {node} handed over at {when} without a fault"),
     };
     let Some(successor) = failover.new_master else {
@@ -190,7 +191,7 @@ fn told(failover: &Failover) -> String {
         Some(promotion_ms) => format!("{successor} promoted after {}", length(promotion_ms)),
         None => format!("{successor} took over"),
     });
-    if let (Some(first_write_ms), Some(_)) = (failover.first_write_ms, failover.kind) {
+    if let (Some(first_write_ms), Some(_)) = (failover.first_write_ms, failover.promotion_ms) {
         parts.push(format!("first write after {}", length(first_write_ms)));
     }
     format!("{begin}; {}.", parts.join(", "))
@@ -209,6 +210,7 @@ fn warnings(report: &Report) -> Vec<String> {
         let (StepProblem::Suite(text) | StepProblem::Unmet(text) | StepProblem::Harness(text)) = problem;
         format!("A step did not do what it says: {text}.")
     }));
+    warnings.extend(report.left_behind().map(|what| format!("Something was left behind: {what}.")));
     warnings
 }
 

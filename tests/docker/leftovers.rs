@@ -1,0 +1,119 @@
+//! Nothing of ours stays, whatever ends a run, and nothing of others is touched.
+
+use nix::sys::signal::Signal;
+
+use crate::stand_in::StandIn;
+use crate::support::{begin, slotquake};
+use crate::{docker, engine, left_by, out, run, suite, through};
+
+#[test]
+fn a_signal_leaves_a_report_and_nothing_else() {
+    let Some(_engine) = engine() else { return };
+    for at in ["phase boot", "waiting for promoted: shard-1"] {
+        let (_folder, out) = out();
+        let mut running = begin(&run(&out, &["role-swap"]));
+        running.until_it_says(at);
+        running.signal(Signal::SIGTERM);
+        let ended = running.end();
+        assert_eq!((ended.code(), left_by(ended.pid)), (Some(130), vec![]), "at `{at}`: {}", ended.whole());
+    }
+}
+
+#[test]
+fn what_a_killed_run_left_is_removed_and_nothing_else() {
+    let Some(_engine) = engine() else { return };
+    let tool = "--label=slotquake.tool=slotquake";
+    // Names that confuse, a label alone, and an owner on another system.
+    docker(&["run", "-d", "--name", "slotquake-deadbeef-node-1", "redis:6.2", "sleep", "600"]);
+    docker(&["run", "-d", "--name", "slotquake-test-tool", tool, "redis:6.2", "sleep", "600"]);
+    let elsewhere = [tool, "--label=slotquake.run=deadbeef", "--label=slotquake.owner.pid=4194304"];
+    let elsewhere =
+        [&elsewhere[..], &["--label=slotquake.owner.started=1", "--label=slotquake.owner.system=x"]].concat();
+    let create = ["run", "-d", "--name", "slotquake-test-elsewhere"];
+    docker(&[&create[..], &elsewhere, &["redis:6.2", "sleep", "600"]].concat());
+    docker(&["network", "create", "slotquake-foreign"]);
+    docker(&["volume", "create", "slotquake-deadbeef-node-1-data"]);
+    let foreign = || {
+        let containers = docker(&["ps", "--format", "{{.Names}}"]);
+        let networks = docker(&["network", "ls", "--format", "{{.Name}}"]);
+        let volumes = docker(&["volume", "ls", "--format", "{{.Name}}"]);
+        ["slotquake-deadbeef-node-1", "slotquake-test-tool", "slotquake-test-elsewhere"]
+            .iter()
+            .all(|name| containers.lines().any(|line| line == *name))
+            && networks.lines().any(|line| line == "slotquake-foreign")
+            && volumes.lines().any(|line| line == "slotquake-deadbeef-node-1-data")
+    };
+
+    let (_folder, reports) = out();
+    let mut killed = begin(&run(&reports, &["minority-partition"]));
+    killed.until_it_says("waiting for promoted: shard-1");
+    let (_other_folder, other_reports) = out();
+    let mut alive = begin(&run(&other_reports, &["role-swap"]));
+    alive.until_it_says("cluster of 6 nodes is ready");
+    killed.signal(Signal::SIGKILL);
+    let killed = killed.end();
+    let left = left_by(killed.pid);
+    let collected = slotquake(&["gc"]);
+    let (still_left, is_untouched) = (left_by(killed.pid), foreign());
+    let lives = alive.end();
+
+    docker(&["rm", "-f", "slotquake-deadbeef-node-1", "slotquake-test-tool", "slotquake-test-elsewhere"]);
+    docker(&["network", "rm", "slotquake-foreign"]);
+    docker(&["volume", "rm", "slotquake-deadbeef-node-1-data"]);
+    // Twelve containers, the network and six volumes; sidecars end by themselves.
+    assert!(left.len() >= 19, "it was killed, so it should have left all it had: {left:?}");
+    assert_eq!((collected.code(), still_left), (Some(0), vec![]), "{}", collected.whole());
+    assert!(collected.stdout.contains("left alone: 1 runs that are under way"), "{}", collected.whole());
+    assert!(is_untouched, "{}", collected.whole());
+    assert_eq!((lives.code(), left_by(lives.pid)), (Some(0), vec![]), "{}", lives.whole());
+}
+
+fn in_use() -> Option<(u16, String)> {
+    Some((403, r#"{"message":"error while removing network: it has active endpoints"}"#.to_owned()))
+}
+
+#[test]
+fn what_the_engine_does_not_let_go_is_told_and_holds_nobody_up() {
+    let Some(_engine) = engine() else { return };
+    let lost_count = StandIn::new(|request| request.starts_with("DELETE /networks/").then(in_use).flatten());
+    let (folder, out) = out();
+    let own = suite(&folder, "  - settle: 100ms\n");
+    let ended = through(&lost_count, &run(&out, &[&own]));
+    let left = left_by(ended.pid);
+    let again = through(&lost_count, &run(&out, &[&own]));
+    let collected = through(&lost_count, &["gc"]);
+    let at_last = slotquake(&["gc"]);
+    assert_eq!(ended.code(), Some(70), "{}", ended.whole());
+    assert_eq!(ended.json()["runs"][0]["verdict"], "pass", "the report is kept: {}", ended.whole());
+    assert!(matches!(&left[..], [network] if network.starts_with("slotquake-")), "{left:?}");
+    for said in [&ended.stderr, &again.stderr, &collected.stdout] {
+        let wanted = format!("does not let go of network {}", left[0]);
+        assert!(said.contains(&wanted) && said.contains("restart it"), "no `{wanted}`: {said}");
+    }
+    assert_eq!(again.json()["runs"][0]["verdict"], "pass", "{}", again.whole());
+    assert_eq!(collected.code(), Some(0), "what nobody can remove is no error for ever: {}", collected.whole());
+    let folder = ended.json()["runs"][0]["report"].as_str().expect("a report").to_owned();
+    let page = std::fs::read_to_string(format!("{folder}/report.html")).expect("a page");
+    assert!(page.contains("Something was left behind"), "the page says nothing of it");
+    assert_eq!((at_last.code(), left_by(ended.pid), left_by(again.pid)), (Some(0), vec![], vec![]));
+}
+
+#[test]
+fn what_cannot_be_removed_at_once_is_removed_later() {
+    let Some(_engine) = engine() else { return };
+    let refused = std::sync::Mutex::new(std::collections::BTreeMap::<String, u32>::new());
+    let stumbling = StandIn::new(move |request| {
+        let path = request.strip_prefix("DELETE /")?.split(['?', ' ']).next()?.to_owned();
+        let mut refused = refused.lock().expect("no holder panics");
+        let times = refused.entry(path.clone()).or_default();
+        *times += 1;
+        match (*times, path.starts_with("networks/")) {
+            (1, false) => Some((500, r#"{"message":"driver failed to remove root filesystem"}"#.to_owned())),
+            (1 | 2, true) => in_use(),
+            _ => None,
+        }
+    });
+    let (folder, out) = out();
+    let ended = through(&stumbling, &run(&out, &[&suite(&folder, "  - settle: 100ms\n")]));
+    assert_eq!((ended.code(), left_by(ended.pid)), (Some(0), vec![]), "{}", ended.whole());
+}

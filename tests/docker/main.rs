@@ -1,0 +1,85 @@
+//! The docker backend on a real engine: the shipped suites' verdicts are those of the local backend, and nothing
+//! of ours stays, whatever ends a run, while nothing of others is touched.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod leftovers;
+mod messages;
+mod stand_in;
+mod verdicts;
+
+use std::env;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use support::{Ended, QUICK, begin_as};
+
+/// What one test removes, another must not be looking for.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// The engine for one test alone, with the images built; None, with the reason printed, where there is none.
+fn engine() -> Option<MutexGuard<'static, ()>> {
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let answer = Command::new("docker").arg("version").output();
+    let refused = match &answer {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(format!("docker: {error}")),
+    };
+    if let Some(reason) = refused {
+        assert!(env::var_os("SLOTQUAKE_REQUIRE_ALL").is_none(), "no container engine: {reason}");
+        eprintln!("skipped: no container engine: {reason}");
+        return None;
+    }
+    let built = Command::new("ci/images").output().expect("bash runs");
+    assert!(built.status.success(), "ci/images: {}", String::from_utf8_lossy(&built.stderr));
+    Some(alone)
+}
+
+fn docker(args: &[&str]) -> String {
+    let output = Command::new("docker").args(args).output().expect("docker runs");
+    assert!(output.status.success(), "docker {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// The names of all that a harness made and that is still there.
+fn left_by(pid: u32) -> Vec<String> {
+    let owner = format!("label=slotquake.owner.pid={pid}");
+    [
+        docker(&["ps", "-a", "--filter", &owner, "--format", "{{.Names}}"]),
+        docker(&["network", "ls", "--filter", &owner, "--format", "{{.Name}}"]),
+        docker(&["volume", "ls", "--filter", &owner, "--format", "{{.Name}}"]),
+    ]
+    .iter()
+    .flat_map(|text| text.lines().map(str::to_owned))
+    .collect()
+}
+
+fn run<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["run", "--backend", "docker", "--format", "json", "--out", out], &QUICK[..], more].concat()
+}
+
+fn out() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let out = folder.path().join("reports").to_str().expect("a plain path").to_owned();
+    (folder, out)
+}
+
+/// Runs a command of ours with a stand-in between it and the engine.
+fn through(stand_in: &stand_in::StandIn, args: &[&str]) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_slotquake"));
+    command.args(args).env("DOCKER_HOST", stand_in.host());
+    begin_as(command).end()
+}
+
+/// Writes a suite that does next to nothing beside its steps, and returns its path.
+fn suite(folder: &tempfile::TempDir, steps: &str) -> String {
+    let path = folder.path().join("own.yaml");
+    let text = format!(
+        "name: own\nabout: A suite of a test.\nworkload: {{ rate: 200/s, clients: 2, keys: 100 }}\nsteps:\n  \
+         - phase: steps\n{steps}invariants:\n  - slot-coverage: {{ at: end }}\n"
+    );
+    std::fs::write(&path, text).expect("a suite is written");
+    path.to_str().expect("a plain path").to_owned()
+}
