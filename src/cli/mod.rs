@@ -8,6 +8,8 @@ mod completions;
 #[cfg_attr(not(feature = "docker"), path = "no_containers.rs")]
 mod containers;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod exit;
 mod gc;
 mod list;
