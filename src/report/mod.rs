@@ -24,7 +24,7 @@ pub use compare_table::{render_comparison, render_comparison_markdown};
 pub use json::document;
 pub use measure::{Change, FigureChange, FigureKind, Side};
 pub use narrate::{Narrator, seconds};
-pub use store::{ReportError, create_folder, folder_name, mark_latest, read, read_all, write, write_page};
+pub use store::{ReportError, create_folder, folder_name, mark_latest, parse, read, read_all, write, write_page};
 pub use summary::{Figures, LongestOutage, Recorded, Standing, Summary};
 pub use table::{Style, render, wrapped};
 

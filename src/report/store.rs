@@ -151,7 +151,8 @@ pub fn read(path: &Path) -> Result<Report, ReportError> {
     parse(&text, &file.display().to_string())
 }
 
-fn parse(text: &[u8], origin: &str) -> Result<Report, ReportError> {
+/// Reads a report from its text; `origin` is what errors call it.
+pub fn parse(text: &[u8], origin: &str) -> Result<Report, ReportError> {
     let origin = origin.to_owned();
     let value: serde_json::Value = serde_json::from_slice(text).map_err(|error| {
         if error.is_eof() {
