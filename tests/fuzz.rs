@@ -35,8 +35,18 @@ fn drive(target: fn(&[u8]), folders: &[&str]) {
     let piece = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..4),
         "[0-9]{1,20}".prop_map(String::into_bytes),
-        prop::sample::select(vec!["null", "-1", "1e308", "18446744073709551615", "\"\"", "[]", "{}", "</script>", "\n"])
-            .prop_map(|text| text.as_bytes().to_vec()),
+        prop::sample::select(vec![
+            "null",
+            "-1",
+            "1e308",
+            "18446744073709551615",
+            "\"\"",
+            "[]",
+            "{}",
+            "</script>",
+            "\n"
+        ])
+        .prop_map(|text| text.as_bytes().to_vec()),
     ];
     let damaged = (0..inputs.len(), any::<prop::sample::Index>(), 0_usize..12, piece);
     let config = Config { cases: DAMAGED, failure_persistence: None, ..Config::default() };

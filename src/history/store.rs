@@ -275,11 +275,7 @@ pub fn parse(text: &[u8], cut_off: bool, path: &str) -> Result<History, HistoryE
     Ok(history)
 }
 
-fn parse_record(
-    line: &[u8],
-    history: &mut History,
-    interned: &mut HashMap<String, u16>,
-) -> Result<(), String> {
+fn parse_record(line: &[u8], history: &mut History, interned: &mut HashMap<String, u16>) -> Result<(), String> {
     let malformed = |error: serde_json::Error| error.to_string();
     if !line.starts_with(b"{\"op\":") {
         let event: Event = serde_json::from_slice(line).map_err(malformed)?;
@@ -291,7 +287,10 @@ fn parse_record(
     }
     let line: OpLine = serde_json::from_slice(line).map_err(malformed)?;
     if line.due.max(line.inv) > line.end || line.end > LATEST_NS {
-        return Err(format!("an operation due at {} ns, issued at {} and completed at {}", line.due, line.inv, line.end));
+        return Err(format!(
+            "an operation due at {} ns, issued at {} and completed at {}",
+            line.due, line.inv, line.end
+        ));
     }
     let mut number = |text: &str| intern(interned, &mut history.reasons, text);
     let outcome = match (&line.fail, &line.info) {

@@ -10,6 +10,7 @@ pub mod html;
 mod json;
 mod measure;
 mod narrate;
+mod skipped;
 pub mod statistics;
 mod store;
 mod summary;
@@ -19,11 +20,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use compare::{Comparison, InvariantChange, Pair, RunKey, compare};
+pub use compare::{Comparison, InvariantChange, Pair, RunKey, SkippedRun, compare};
 pub use compare_table::{render_comparison, render_comparison_markdown};
 pub use json::document;
 pub use measure::{Change, FigureChange, FigureKind, Side};
 pub use narrate::{Narrator, seconds};
+pub use skipped::{Skipped, note_skipped, skipped};
 pub use store::{ReportError, create_folder, folder_name, mark_latest, parse, read, read_all, write, write_page};
 pub use summary::{Figures, LongestOutage, Recorded, Standing, Summary};
 pub use table::{Style, render, wrapped};
