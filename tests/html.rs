@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use slotquake::analysis::Outage;
+use slotquake::anatomy::Logs;
 use slotquake::cluster::topology::{Health, Peer, Role, View};
 use slotquake::history::{
     Event, EventKind, FaultKind, FinalValue, Header, History, Host, NodeInfo, Op, Outcome, SCHEMA_VERSION, key_name,
@@ -278,6 +279,39 @@ fn neither_names_nor_numbers_from_elsewhere_harm_the_page() {
     report.header.plan.nodes.clear();
     for history in [None, Some(&late)] {
         assert!(html::page(&report, history).contains("</html>"));
+    }
+}
+
+#[test]
+fn the_anatomy_of_a_failover_is_drawn_beside_the_rules_and_stands_in_tables() {
+    let history = history(5000);
+    let mut report = Report::new(&history).with_anatomy(&Logs::new());
+    let page = html::page(&report, Some(&history));
+    let section = page.split("<h2>").find(|section| section.starts_with("Failover anatomy")).expect("a section");
+    for expected in [
+        "Failover of shard-1: node-1 to node-4, epoch ",
+        " from the stop of node-1 to the first write: 6.0 s detection, ",
+        // As bars: measured, by the rules, and what the nodes knew.
+        "<title>first PFAIL: at 5.000 s, 5.000 s after what came before it (poll of node-2)</title>",
+        "<title>FAIL by quorum: by the rules between 5.000 s and 10.400 s</title>",
+        "<title>node-2 holds it for fail? from 5.000 s on</title>",
+        "From FAIL on, enlarged",
+        // As tables.
+        "<caption>Milestones</caption>",
+        "<caption>What each node knew of the old master, and when</caption>",
+    ] {
+        assert!(section.contains(expected), "{expected}\n{section}");
+    }
+    assert_eq!(section.matches("class=\"expected\"").count(), 1 + 5 + 4, "the legend, every row, and those from FAIL on");
+
+    let evil = "</title><script>alert(1)</script>";
+    let anatomy = &mut report.anatomy[0];
+    anatomy.sentence = evil.to_owned();
+    for (far, drawn) in [(1e11, true), (1e300, false)] {
+        report.anatomy[0].milestones[1].after_ms = far;
+        let page = html::page(&report, Some(&history));
+        assert!(!page.contains("<script>alert"), "a sentence is text");
+        assert_eq!(page.contains("class=\"picture anatomy\""), drawn, "no axis spans {far} ms");
     }
 }
 
