@@ -5,6 +5,8 @@ mod config;
 pub mod control;
 #[cfg(feature = "docker")]
 pub mod docker;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod form;
 pub mod local;
 pub mod topology;
