@@ -5,10 +5,12 @@ mod conclude;
 mod steps;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -139,22 +141,33 @@ pub async fn run(plan: Plan, server: Server, options: Options) -> Result<History
     match options.place.clone() {
         Place::Local { scratch, network } => {
             let backend = Local::prepare(&plan, &server, &folder, keep, scratch.as_deref(), network)?;
-            run_on(backend, plan, server, options).await
+            run_on(Arc::new(backend), plan, server, options).await
         }
         #[cfg(feature = "docker")]
         Place::Docker(engine) => {
             let backend = Docker::prepare(&engine, &plan, &server, &folder, keep).await?;
-            run_on(backend, plan, server, options).await
+            run_on(Arc::new(backend), plan, server, options).await
         }
         Place::Attach(attach) => {
-            let backend = Attached::begin(&attach, &plan, &folder).await?;
-            run_on(backend, plan, server, options).await
+            let backend = Arc::new(Attached::begin(&attach, &plan, &folder).await?);
+            // Nobody else would put back what a run did to a cluster that is not ours.
+            match AssertUnwindSafe(run_on(Arc::clone(&backend), plan, server, options)).catch_unwind().await {
+                Ok(done) => done,
+                Err(panic) => {
+                    backend.abandon().await.map_err(BackendError::from)?;
+                    resume_unwind(panic)
+                }
+            }
         }
     }
 }
 
-async fn run_on<B: Backend>(backend: B, plan: Plan, server: Server, options: Options) -> Result<History, RunError> {
-    let backend = Arc::new(backend);
+async fn run_on<B: Backend>(
+    backend: Arc<B>,
+    plan: Plan,
+    server: Server,
+    options: Options,
+) -> Result<History, RunError> {
     let header = Header {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
