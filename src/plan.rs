@@ -162,6 +162,31 @@ impl Plan {
         Self::on_found(&source.suite, seed, found).map_err(|errors| explained(source, &errors))
     }
 
+    /// Why a target is not one node of this cluster.
+    pub fn refuse_one(&self, target: &Target) -> Option<String> {
+        self.shape().refuse_one(target)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::of(self.nodes.clone())
+    }
+
+    /// A fault, or the end of one, that somebody asks for while the cluster stands: its words checked as a
+    /// suite's are, and `any/...` drawn from `seed`. Whether it is possible now is for the run to say.
+    pub fn admit(&self, step: Step, seed: u64) -> Result<Step, Vec<PlanError>> {
+        let shape = self.shape();
+        let mut problems = Problems::default();
+        steps::check_alone(&step, &shape, &mut problems);
+        let population = sides::Population { shape: &shape, clients: self.workload.clients };
+        network::check_alone(&step, &population, &mut problems);
+        if !problems.0.is_empty() {
+            return Err(problems.0);
+        }
+        let mut plan = Self { seed, steps: vec![step], invariants: Vec::new(), ..self.clone() };
+        plan.draw(shape.masters);
+        Ok(plan.steps.remove(0))
+    }
+
     /// The number of shards.
     pub fn shards(&self) -> u16 {
         self.nodes.iter().filter(|node| node.replica_of.is_none()).count() as u16
@@ -278,16 +303,17 @@ impl Shape {
         Self { masters, replicas, nodes, written_for: Vec::new() }
     }
 
+    /// That of a cluster which is not the one that the suite describes.
     fn found(nodes: Vec<PlannedNode>, cluster: &ClusterSpec) -> Self {
+        let written_for = Self::even(cluster.masters.max(1), cluster.replicas_per_master).nodes;
+        Self { written_for, ..Self::of(nodes) }
+    }
+
+    fn of(nodes: Vec<PlannedNode>) -> Self {
         let replicas = |master: NodeNo| nodes.iter().filter(|node| node.replica_of == Some(master)).count();
         let masters = || nodes.iter().filter(|node| node.replica_of.is_none());
         let most = masters().map(|master| replicas(master.node)).max().unwrap_or(0);
-        Self {
-            masters: masters().count() as u16,
-            replicas: most as u16,
-            written_for: Self::even(cluster.masters.max(1), cluster.replicas_per_master).nodes,
-            nodes,
-        }
+        Self { masters: masters().count() as u16, replicas: most as u16, written_for: Vec::new(), nodes }
     }
 
     fn node_count(&self) -> u16 {

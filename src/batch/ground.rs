@@ -8,7 +8,7 @@ use crate::cluster::docker::Engine;
 use crate::network::{Network, netem};
 use crate::plan::{Need, Plan};
 use crate::run::Place;
-use crate::sandbox::{Entered, Mode, SandboxError, enter};
+use crate::sandbox::{Entered, Inside, Mode, SandboxError, enter, visit};
 
 /// Why there is no ground to run on.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -42,21 +42,41 @@ impl Ground {
     /// Processes of this machine: enters the sandbox as `mode` says, and tries what the plans need.
     /// Inside, it returns in another process; call it while there is one thread (see [`enter`]).
     pub fn take(mode: Mode, plans: &[Plan]) -> Result<Self, GroundError> {
-        let inside = match enter(mode)? {
-            Entered::Inside(inside) => inside,
-            Entered::No { reason, hint } => {
-                let why = format!("no sandbox: {reason} (hint: {hint})");
-                let place = Place::Local { scratch: None, network: None };
-                let lacks = [(Need::Links, why.clone()), (Need::Delays, why)].into();
-                return Ok(Self { place, lacks, unfit: BTreeMap::new() });
-            }
+        match enter(mode)? {
+            Entered::Inside(inside) => Self::inside(&inside, mode, plans),
+            Entered::No { reason, hint } => Ok(Self::without_sandbox(&no_sandbox(&reason, &hint))),
+        }
+    }
+
+    /// Why each of the plans could not be run after [`Self::take`]; None for those that could. It tries in
+    /// another process; call it while there is one thread.
+    pub fn survey(mode: Mode, plans: &[Plan]) -> Vec<Option<String>> {
+        let obstacles = |ground: Self| -> Vec<Option<String>> {
+            plans.iter().map(|plan| ground.obstacle(plan).map(str::to_owned)).collect()
         };
+        let all = |why: &str| obstacles(Self::without_sandbox(why));
+        if mode == Mode::Off {
+            return obstacles(Self::outside());
+        }
+        let said = visit(|inside| {
+            // That something is required is for `take` to say.
+            let found = Self::inside(inside, Mode::Auto, plans).map_or_else(|error| all(&error.to_string()), obstacles);
+            serde_json::to_string(&found).expect("texts")
+        });
+        match said {
+            Ok(said) => serde_json::from_str(&said).unwrap_or_else(|error| all(&error.to_string())),
+            Err(SandboxError::Refused { reason, hint }) => all(&no_sandbox(&reason, &hint)),
+            Err(error) => all(&error.to_string()),
+        }
+    }
+
+    fn inside(inside: &Inside, mode: Mode, plans: &[Plan]) -> Result<Self, GroundError> {
         // nft and tc are not run for plans that do not need them: nobody would miss them.
         let asked = |need: Need| plans.iter().any(|plan| plan.needs_to(need));
         let mut lacks = BTreeMap::new();
         let mut network = None;
         if asked(Need::Links) {
-            match Network::open(&inside) {
+            match Network::open(inside) {
                 Ok(open) => network = Some(open),
                 Err(error) if mode == Mode::Require => {
                     return Err(GroundError::Links(error.to_string()));
@@ -65,7 +85,7 @@ impl Ground {
             }
         }
         if asked(Need::Delays)
-            && let Err(error) = netem::detect(&inside)
+            && let Err(error) = netem::detect(inside)
         {
             lacks.insert(Need::Delays, error.to_string());
         }
@@ -74,6 +94,16 @@ impl Ground {
             lacks,
             unfit: BTreeMap::new(),
         })
+    }
+
+    /// Processes of this machine, outside of the sandbox.
+    pub fn outside() -> Self {
+        Self::without_sandbox("no sandbox was entered (hint: `Ground::take`, while there is one thread)")
+    }
+
+    fn without_sandbox(why: &str) -> Self {
+        let lacks = [Need::Links, Need::Delays].map(|need| (need, why.to_owned())).into();
+        Self { place: Place::Local { scratch: None, network: None }, lacks, unfit: BTreeMap::new() }
     }
 
     /// Containers of an engine.
@@ -109,6 +139,10 @@ impl Ground {
         let lacking = plan.needs().iter().find_map(|need| self.lacks.get(need));
         lacking.or_else(|| self.unfit.get(&plan.name)).map(String::as_str)
     }
+}
+
+fn no_sandbox(reason: &str, hint: &str) -> String {
+    format!("no sandbox: {reason} (hint: {hint})")
 }
 
 #[cfg(test)]

@@ -139,7 +139,7 @@ fn run_all(jobs: Vec<Job>, settings: &Settings, runtime: Runtime, verbose: bool)
     let display = Display::new(verbose);
     let audience: Arc<dyn Audience> = Arc::new(display.teller());
     let runs = runtime.block_on(async {
-        let stop = signals::stop_on_signals(display.teller())?;
+        let stop = signals::stop_on_signals(display.teller(), "runs are healed, reported and torn down")?;
         Ok(batch::run_all(jobs, settings, &audience, &stop).await)
     });
     display.close();

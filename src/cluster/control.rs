@@ -82,8 +82,21 @@ impl<B: Backend> Control<B> {
         readonly: bool,
         within: Duration,
     ) -> Result<Value, AskError> {
+        self.ask_as(&Caller::default(), node, words, readonly, within).await
+    }
+
+    /// The same as a caller of a kind.
+    pub async fn ask_as<W: AsRef<str>>(
+        &self,
+        caller: &Caller,
+        node: NodeNo,
+        words: &[W],
+        readonly: bool,
+        within: Duration,
+    ) -> Result<Value, AskError> {
         let until = Instant::now() + within;
-        let mut link = Link::connect(self.backend.addr(node), &self.caller, within).await?;
+        let caller = Caller { access: self.caller.access.clone(), ..caller.clone() };
+        let mut link = Link::connect(self.backend.addr(node), &caller, within).await?;
         if readonly {
             match link.send(&command(&["READONLY"]), until).await {
                 Ok(_) | Err(CommandError::Reply(_)) => {}

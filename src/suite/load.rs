@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Suite;
 use super::diagnostic::{list, nearest, show};
 use super::tree::{Node, Segment, Tree, join_path, split_path};
+use super::{Invariant, Step, Suite};
 
 /// Why a suite could not be read; the text holds file, line, column and the offending text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +97,27 @@ fn read<T: DeserializeOwned>(text: &str, origin: &str) -> Result<(Tree, T), Load
 /// Reads YAML that is no suite, with the same diagnostics.
 pub(crate) fn read_yaml<T: DeserializeOwned>(text: &str, origin: &Path) -> Result<T, LoadError> {
     read(text, &origin.display().to_string()).map(|(_, value)| value)
+}
+
+/// Reads one item of a suite, a step or an invariant, in the words of the file: `stop: node-1`.
+fn item<T: DeserializeOwned>(text: &str) -> Result<T, LoadError> {
+    read(text, "in code").map(|(_, item)| item)
+}
+
+impl TryFrom<&str> for Step {
+    type Error = LoadError;
+
+    fn try_from(text: &str) -> Result<Self, LoadError> {
+        item(text)
+    }
+}
+
+impl TryFrom<&str> for Invariant {
+    type Error = LoadError;
+
+    fn try_from(text: &str) -> Result<Self, LoadError> {
+        item(text)
+    }
 }
 
 /// Reads a suite by the name of a shipped one or by path; see [`Source::load`].
