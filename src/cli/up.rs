@@ -19,8 +19,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::exit::{Exit, Trouble};
-use super::progress::{Display, Teller};
 use super::place::Backend;
+use super::progress::{Display, Teller};
 use super::run::runtime;
 use super::signals::stop_on_signals;
 use super::socket::{self, Door, Told};

@@ -158,17 +158,18 @@ async fn run_in_place(plan: Plan, server: Server, options: Options, course: Cour
     match options.place.clone() {
         Place::Local { scratch, network } => {
             let backend = Local::prepare(&plan, &server, &folder, keep, scratch.as_deref(), network)?;
-            run_on(Arc::new(backend), plan, server, options, course).await
+            Box::pin(run_on(Arc::new(backend), plan, server, options, course)).await
         }
         #[cfg(feature = "docker")]
         Place::Docker(engine) => {
             let backend = Docker::prepare(&engine, &plan, &server, &folder, keep).await?;
-            run_on(Arc::new(backend), plan, server, options, course).await
+            Box::pin(run_on(Arc::new(backend), plan, server, options, course)).await
         }
         Place::Attach(attach) => {
             let backend = Arc::new(Attached::begin(&attach, &plan, &folder).await?);
+            let running = run_on(Arc::clone(&backend), plan, server, options, course);
             // Nobody else would put back what a run did to a cluster that is not ours.
-            match AssertUnwindSafe(run_on(Arc::clone(&backend), plan, server, options, course)).catch_unwind().await {
+            match AssertUnwindSafe(Box::pin(running)).catch_unwind().await {
                 Ok(done) => done,
                 Err(panic) => {
                     backend.abandon().await.map_err(BackendError::from)?;

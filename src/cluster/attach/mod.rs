@@ -75,7 +75,7 @@ impl Attach {
         let way = Way::open(settings.way).await?;
         let mut seeds = settings.seeds;
         if seeds.is_empty() {
-            seeds = way.seeds().await?;
+            seeds = way.seeds()?;
         }
         let topology = discover::discover(&seeds, &caller).await?;
         way.fits(&topology.nodes)?;
