@@ -8,11 +8,12 @@
 //!
 //! The modules in reading order: [`suite`], [`plan`], [`server`], [`cluster`], [`run`], [`history`],
 //! [`analysis`], [`check`], [`anatomy`], [`report`]; beside them the words that all share: [`target`], [`slot`],
-//! [`units`], [`seeded`], [`spec`]; what lets an ordinary user cut a network: [`sandbox`], [`network`];
+//! [`units`], [`seeded`], [`spec`]; [`batch`], which goes all this way for several runs; what lets an ordinary user cut a network: [`sandbox`], [`network`];
 //! and [`doctor`], which says what this machine can do.
 
 pub mod analysis;
 pub mod anatomy;
+pub mod batch;
 pub mod check;
 pub mod cluster;
 pub mod doctor;

@@ -9,6 +9,20 @@ use crate::suite::Milestone;
 /// How often the harness looks at the nodes; a time that it observes may be late by this much.
 pub const POLL: Duration = Duration::from_millis(100);
 
+/// How long a CLUSTER FAILOVER is tried before the replica gives it up (source: `CLUSTER_MF_TIMEOUT`).
+pub const MANUAL_FAILOVER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How late the server's cron may carry out what is due (source: `clusterCron` runs every 100 ms; twice
+/// that was measured).
+pub const CRON: Duration = Duration::from_millis(200);
+
+/// One round of votes on one machine: measured 5 to 50 ms.
+pub const VOTES: Duration = Duration::from_millis(50);
+
+/// How long the news of a promotion takes to reach every node: the new master tells all of them at
+/// once, measured 0 to 60 ms.
+pub const NEWS: Duration = Duration::from_millis(60);
+
 /// What a busy machine may add to any of these times (scheduling of six servers and the harness on
 /// two cores; measured, not a rule of the server's).
 const MACHINE_SLACK: Duration = Duration::from_millis(700);
@@ -26,37 +40,63 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// The earliest and the latest that an observer holds a node for failing (PFAIL) after the last PONG:
+    /// one timeout after a PING that is not answered, which is sent half a timeout after the last PONG
+    /// at the latest (source: `clusterCron`).
+    pub fn pfail(&self) -> (Duration, Duration) {
+        (self.node_timeout, self.node_timeout * 3 / 2 + CRON)
+    }
+
     /// The longest that a dead master may stay without the FAIL flag: each observer needs up to
     /// 1.5 timeouts + 200 ms for PFAIL, a quorum's reports must then arrive by gossip (measured over
     /// 30 kills: at most 1.8 timeouts; bound 2 timeouts + 300 ms).
     pub fn fail(&self) -> Duration {
-        self.node_timeout * 2 + Duration::from_millis(300) + POLL + MACHINE_SLACK
+        self.fail_by_rule() + POLL + MACHINE_SLACK
     }
 
-    /// The longest that the best-ranked replica may wait before it asks for votes (source:
-    /// `clusterHandleReplicaFailover`).
-    pub fn election_delay(&self) -> Duration {
-        if self.version.is_valkey_at_least(9, 1) {
-            // The best-ranked replica asks at once.
-            Duration::ZERO
-        } else if self.version.is_valkey_at_least(9, 0) {
-            (self.node_timeout / 30).min(Duration::from_millis(500)) * 2
+    /// [`Self::fail`] without what polling and a busy machine may add.
+    pub fn fail_by_rule(&self) -> Duration {
+        self.node_timeout * 2 + Duration::from_millis(300)
+    }
+
+    /// The shortest and the longest delay before a replica of this rank asks for votes (source:
+    /// `clusterHandleReplicaFailover`): a fixed part, a random one of up to that length, and twice that
+    /// for every replica of the same master that has more of its data. In Valkey 9.1 the best-ranked
+    /// replica asks at once.
+    pub fn election_delay(&self, rank: u32) -> (Duration, Duration) {
+        let part = if self.version.is_valkey_at_least(9, 0) {
+            (self.node_timeout / 30).min(Duration::from_millis(500))
         } else {
-            // 500 ms fixed, up to 500 ms random.
-            Duration::from_secs(1)
+            Duration::from_millis(500)
+        };
+        if rank == 0 && self.version.is_valkey_at_least(9, 1) {
+            return (Duration::ZERO, Duration::ZERO);
         }
+        let ranked = part.saturating_mul(rank.saturating_mul(2));
+        (ranked + part, ranked + part * 2)
+    }
+
+    /// How long after an election that was lost the replica begins to wait for the next (source:
+    /// `clusterHandleReplicaFailover`: twice the time for votes, of max(2 timeouts, 2 s)).
+    pub fn election_retry(&self) -> Duration {
+        (self.node_timeout * 2).max(Duration::from_secs(2)) * 2
     }
 
     /// The longest from the fault to the promotion: detection, the election's delay, the cron's
     /// granularity (200 ms) and one round of votes (50 ms). A lost election is outside of it.
     pub fn promotion(&self) -> Duration {
-        self.fail() + self.election_delay() + Duration::from_millis(250)
+        self.fail() + self.election_delay(0).1 + CRON + VOTES
     }
 
     /// The longest from the fault to the first write that the new master acknowledges: the client
     /// has to learn of the promotion and to connect.
     pub fn first_write(&self) -> Duration {
-        self.promotion() + self.client_refresh + Duration::from_millis(200)
+        self.promotion() + self.client()
+    }
+
+    /// How long a client may take to learn of a promotion and to connect.
+    pub fn client(&self) -> Duration {
+        self.client_refresh + Duration::from_millis(200)
     }
 
     /// The bound of a milestone.
@@ -80,7 +120,7 @@ impl Rules {
     /// timeout after that ping, and is counted at the next cron; then the state is `fail` (source:
     /// `clusterCron`, `clusterUpdateState`; measured from 1 timeout to 1.5 timeouts + 200 ms).
     pub fn write_cutoff(&self) -> Duration {
-        self.node_timeout * 3 / 2 + Duration::from_millis(200) + MACHINE_SLACK
+        self.pfail().1 + MACHINE_SLACK
     }
 
     /// The longest that a cut-off master and its successor may both acknowledge writes: the majority
@@ -95,11 +135,9 @@ impl Rules {
     }
 
     /// The deadline of a wait whose length a suite left to `spec`: time for a promotion that lost
-    /// one election (retried after 2 auth timeouts of max(2 timeouts, 2 s)) and for replicas to
-    /// connect again, doubled. It ends a wait that is hopeless; it judges nothing.
+    /// one election and for replicas to connect again, doubled. It ends a wait that is hopeless; it judges nothing.
     pub fn patience(&self) -> Duration {
-        let auth_timeout = (self.node_timeout * 2).max(Duration::from_secs(2));
-        (self.promotion() + auth_timeout * 2 + self.agreement()) * 2
+        (self.promotion() + self.election_retry() + self.agreement()) * 2
     }
 }
 

@@ -349,22 +349,21 @@ fn what_cannot_be_observed_is_refused() {
 
 #[test]
 fn a_plan_says_what_whoever_runs_its_nodes_must_be_able_to_do() {
-    for (step, needs) in [
-        ("settle: 1s", &[][..]),
-        ("stop: node-1", &[Need::Stop]),
-        ("kill: node-1", &[Need::Kill]),
-        ("start: node-1", &[Need::Start]),
-        ("pause: node-1", &[Need::Freeze]),
-        ("partition: { shape: ring }", &[Need::Links]),
-        ("partition: { between: [clients, node-1], only: clients }", &[Need::Links]),
-        ("lossy: { between: [node-1, node-2], percent: 0.01% }", &[Need::Links]),
-        ("narrow: { between: [node-1, node-2], rate: 1kB/s }", &[Need::Links]),
-        ("refuse: { between: [node-1, node-2] }", &[Need::Links]),
-        ("slow: { between: [node-1, node-2], latency: 5ms }", &[Need::Links, Need::Delays]),
+    for (steps, needs) in [
+        (&["settle: 1s"][..], &[][..]),
+        (&["stop: node-1", "start: node-1"], &[Need::Stop, Need::Start]),
+        (&["kill: node-1"], &[Need::Kill]),
+        (&["pause: node-1"], &[Need::Freeze]),
+        (&["partition: { shape: ring }"], &[Need::Links]),
+        (&["partition: { between: [clients, node-1], only: clients }"], &[Need::Links]),
+        (&["lossy: { between: [node-1, node-2], percent: 0.01% }"], &[Need::Links]),
+        (&["narrow: { between: [node-1, node-2], rate: 1kB/s }"], &[Need::Links]),
+        (&["refuse: { between: [node-1, node-2] }"], &[Need::Links]),
+        (&["slow: { between: [node-1, node-2], latency: 5ms }"], &[Need::Links, Need::Delays]),
     ] {
-        let plan = Plan::new(&suite_of("{}", &[step], &["redirects: {}"]), 1).unwrap();
-        assert_eq!(plan.needs(), needs.iter().copied().collect(), "{step}");
-        assert!(needs.iter().all(|&need| plan.needs_to(need)), "{step}");
+        let plan = Plan::new(&suite_of("{}", steps, &["redirects: {}"]), 1).unwrap();
+        assert_eq!(plan.needs(), needs.iter().copied().collect(), "{steps:?}");
+        assert!(needs.iter().all(|&need| plan.needs_to(need)), "{steps:?}");
     }
 }
 

@@ -6,6 +6,7 @@ use super::disturbance::{Disturbance, disturbances};
 use super::{OpIndex, Ownership, OwnershipChange, Views, Window, history_end_ns};
 use crate::cluster::topology::{Health, View};
 use crate::history::{EventKind, FaultKind, History, Outcome};
+use crate::spec::MANUAL_FAILOVER_TIMEOUT;
 use crate::suite::{OpKind, Step};
 use crate::units::{NodeNo, ShardNo};
 
@@ -25,8 +26,13 @@ pub struct Failover {
     /// Its successor: the first other node that owned the shard's slots before the next fault at the
     /// shard's master, a CLUSTER FAILOVER after the fault was undone, or the end of the steps.
     pub new_master: Option<NodeNo>,
-    /// When the fault was injected; without a fault, when the change was first seen.
+    /// When the fault was injected, or else the CLUSTER FAILOVER was sent; without either, when the change
+    /// was first seen.
     pub from_ns: u64,
+    /// The `command` step (its position in the plan's steps) by which the CLUSTER FAILOVER was sent that
+    /// brought it about; None after a fault, and where no step ordered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered_by: Option<usize>,
     /// Until when it was looked for: without a successor until the fault was undone, else until the
     /// next failover of the shard or the end of the steps.
     pub until_ns: u64,
@@ -34,8 +40,8 @@ pub struct Failover {
     /// of the network, by a node that it did not hit, where there is one.
     pub fail_ms: Option<f64>,
     /// ... to the first view of the new master in which it owns the shard's slots, or to the first
-    /// write that it acknowledged, where that was seen earlier. None without a fault: there is no
-    /// moment to count from.
+    /// write that it acknowledged, where that was seen earlier. None without a fault or an order: there is
+    /// no moment to count from.
     pub promotion_ms: Option<f64>,
     /// ... to the completion of the workload's first write of the shard, issued after `from_ns`,
     /// that another node than the old master acknowledged.
@@ -147,6 +153,7 @@ impl Finder<'_> {
             old_master: fault.node,
             new_master: change.map(|change| change.to),
             from_ns: fault.at_ns,
+            ordered_by: None,
             until_ns,
             fail_ms: fail_ns.map(since_ms),
             promotion_ms: promotion_ns.map(since_ms),
@@ -156,12 +163,15 @@ impl Finder<'_> {
     }
 
     fn without_fault(&self, change: &OwnershipChange, faults: &[MasterFault]) -> Failover {
-        let from_ns = change.at_ns;
+        let order = self.order_of(change);
+        let from_ns = order.map_or(change.at_ns, |(_, sent_ns)| sent_ns);
         let next_change =
-            self.ownership.changes().iter().find(|next| next.shard == change.shard && next.at_ns > from_ns);
+            self.ownership.changes().iter().find(|next| next.shard == change.shard && next.at_ns > change.at_ns);
         let close_ns =
-            self.close_ns(change.shard, from_ns, faults).min(next_change.map_or(u64::MAX, |next| next.at_ns));
+            self.close_ns(change.shard, change.at_ns, faults).min(next_change.map_or(u64::MAX, |next| next.at_ns));
         let first_write_ns = self.first_write_ns(change.shard, change.from, from_ns, close_ns);
+        let since_ms = |at_ns: u64| at_ns.saturating_sub(from_ns) as f64 / 1e6;
+        let promotion_ns = order.map(|_| change.at_ns.min(first_write_ns.unwrap_or(u64::MAX)));
         Failover {
             shard: change.shard,
             fault: None,
@@ -169,10 +179,11 @@ impl Finder<'_> {
             old_master: change.from,
             new_master: Some(change.to),
             from_ns,
+            ordered_by: order.map(|(step, _)| step),
             until_ns: close_ns,
             fail_ms: None,
-            promotion_ms: None,
-            first_write_ms: first_write_ns.map(|at_ns| at_ns.saturating_sub(from_ns) as f64 / 1e6),
+            promotion_ms: promotion_ns.map(since_ms),
+            first_write_ms: first_write_ns.map(since_ms),
             epoch: Some(change.epoch),
         }
     }
@@ -190,15 +201,36 @@ impl Finder<'_> {
         next_fault.chain(steps_ended).min().unwrap_or(self.end_ns)
     }
 
-    /// Whether a step ordered a CLUSTER FAILOVER between two moments.
+    /// Every step that ordered a CLUSTER FAILOVER, and when it began.
+    fn orders(&self) -> impl DoubleEndedIterator<Item = (usize, u64)> {
+        self.history.events.iter().filter_map(|event| {
+            let EventKind::StepBegan { step } = event.kind else { return None };
+            let Some(Step::Command(command)) = self.history.header.plan.steps.get(step) else { return None };
+            let [first, second, ..] = command.send.0.as_slice() else { return None };
+            let is_order = first.eq_ignore_ascii_case("cluster") && second.eq_ignore_ascii_case("failover");
+            is_order.then_some((step, event.at_ns))
+        })
+    }
+
     fn ordered_between(&self, from_ns: u64, to_ns: u64) -> bool {
         let window = Window { from_ns, to_ns };
-        self.history.events.iter().filter(|event| window.contains(event.at_ns)).any(|event| {
-            let EventKind::StepBegan { step } = event.kind else { return false };
-            let Some(Step::Command(command)) = self.history.header.plan.steps.get(step) else { return false };
-            let [first, second, ..] = command.send.0.as_slice() else { return false };
-            first.eq_ignore_ascii_case("cluster") && second.eq_ignore_ascii_case("failover")
-        })
+        self.orders().any(|(_, at_ns)| window.contains(at_ns))
+    }
+
+    /// The order that a change followed: the last that went to the new master before the change was seen.
+    /// It explains the first change after it, and none that comes when it must have been given up.
+    fn order_of(&self, change: &OwnershipChange) -> Option<(usize, u64)> {
+        let earlier = self.ownership.changes().iter().filter(|other| other.shard == change.shard);
+        let earlier_ns = earlier.map(|other| other.at_ns).filter(|&at_ns| at_ns < change.at_ns).max().unwrap_or(0);
+        let given_up_ns = MANUAL_FAILOVER_TIMEOUT.as_nanos() as u64 * 2;
+        let was_told = |step: usize| {
+            self.history.events.iter().any(|event| {
+                matches!(&event.kind, EventKind::Commanded { step: told, node, .. } if *told == step && *node == change.to)
+            })
+        };
+        let may_explain =
+            |sent_ns: u64| (earlier_ns..=change.at_ns).contains(&sent_ns) && change.at_ns - sent_ns <= given_up_ns;
+        self.orders().rev().find(|&(step, sent_ns)| may_explain(sent_ns) && was_told(step))
     }
 
     /// The first view after a fault in which a node that had not flagged the old master FAIL does.

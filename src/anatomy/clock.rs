@@ -1,108 +1,92 @@
-//! The clock of a log and that of the run. Servers write the wall clock of the machine in local time; the
-//! run counts from its own start. The two are related once for each node.
+//! The clock of a node and that of the run. Logs and CLUSTER NODES tell times by the node's wall clock, logs
+//! in its time zone; the run counts from its own start. The two are related for each node by readings of
+//! its clock, one after boot and one at the end.
 
-use super::line::{Line, Says};
+use super::line::Line;
+use crate::history::{Event, EventKind};
+use crate::units::NodeNo;
 
-/// How the moments of one node's log are read as moments of the run.
+/// How the times of one node are read as moments of the run, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Clock {
-    /// The log's milliseconds at the run's start.
+    /// The wall clock's milliseconds from 1970 in UTC at the run's start.
     zero_ms: f64,
-    /// A moment read with this clock is late by at most this much, and early by at most 1 ms.
+    /// A moment read with this clock is late by at most this much.
     pub(super) error_ms: f64,
 }
 
-/// What is known of a node besides its log, in milliseconds of the run.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Known {
-    /// When its process was started again.
-    pub(super) started_ms: Vec<f64>,
-    /// When the process of another node of its shard was ended.
-    pub(super) ended_ms: Vec<f64>,
-}
-
 /// Time zones differ from each other by quarters of an hour.
-const QUARTER_MS: i64 = 15 * 60 * 1000;
-
-/// A wall clock that was set during a run may lie by more, and then nothing is read from it.
-const WORST_ERROR_MS: f64 = 2000.0;
+const QUARTER_MS: f64 = 15.0 * 60.0 * 1000.0;
 
 impl Clock {
-    /// Relates a log to a run that started at `started_ms` by the wall clock in UTC. The record of that
-    /// start is a little older than the run's zero, so that everything in a log seems late by an unknown,
-    /// small time. What is known bounds it: a log tells of a start or an end after it happened, so none
-    /// can be late by more than the shortest time between the two. None where too little is known.
-    pub(super) fn relate(lines: &[Line], started_ms: i64, known: &Known) -> Option<Self> {
-        let first = lines.first()?;
-        let zone_ms = ((first.local_ms - started_ms) as f64 / QUARTER_MS as f64).round() * QUARTER_MS as f64;
-        let zero_ms = started_ms as f64 + zone_ms;
-        let mut gaps: Vec<f64> = Vec::new();
-        let mut first_start = true;
-        for line in lines {
-            let at_ms = line.local_ms as f64 - zero_ms;
-            let since = |moments: &[f64]| {
-                moments.iter().map(|moment| at_ms - moment).filter(|gap| *gap >= -WORST_ERROR_MS).min_by(f64::total_cmp)
-            };
-            match line.says {
-                Says::Starting if first_start => gaps.push(at_ms),
-                Says::Starting => gaps.extend(since(&known.started_ms)),
-                Says::MasterLost => gaps.extend(since(&known.ended_ms)),
-                _ => {}
+    /// Relates the clock of a node; None where it was not read. It was read between the question and the
+    /// answer, and is taken for read at the answer: what it tells then seems late, by at most the time
+    /// that the answer took. A later reading shows by how much the clock was set meanwhile.
+    pub(super) fn relate(events: &[Event], of: NodeNo) -> Option<Self> {
+        let readings = events.iter().filter_map(|event| match event.kind {
+            EventKind::Clock { node, unix_us, sent_ns } if node == of => {
+                let took_ms = event.at_ns.saturating_sub(sent_ns) as f64 / 1e6;
+                Some((unix_us as f64 / 1e3 - event.at_ns as f64 / 1e6, took_ms))
             }
-            first_start &= line.says != Says::Starting;
-        }
-        let least_ms = gaps.into_iter().min_by(f64::total_cmp)?;
-        // A log line before its own cause: the zero is too late by that much.
-        let early_ms = (-least_ms - 1.0).max(0.0);
-        let error_ms = least_ms.abs().max(1.0);
-        (error_ms <= WORST_ERROR_MS).then_some(Self { zero_ms: zero_ms - early_ms, error_ms })
+            _ => None,
+        });
+        readings.fold(None, |clock: Option<Self>, (zero_ms, took_ms)| {
+            let Some(clock) = clock else { return Some(Self { zero_ms, error_ms: took_ms }) };
+            let set_ms = (zero_ms - clock.zero_ms).abs();
+            let error_ms = if set_ms > clock.error_ms.max(took_ms) { set_ms + took_ms } else { 0.0 };
+            Some(Self { error_ms: clock.error_ms.max(error_ms), ..clock })
+        })
     }
 
-    /// A moment of the log in milliseconds of the run.
-    pub(super) fn at_ms(self, line: &Line) -> f64 {
-        line.local_ms as f64 - self.zero_ms
+    /// A time of the wall clock in milliseconds of the run.
+    pub(super) fn at_ms(self, unix_ms: f64) -> f64 {
+        unix_ms - self.zero_ms
+    }
+
+    /// How far the time zone of a log is ahead of UTC. Its first line was written when the process was
+    /// started, which is less than minutes before the clock was read.
+    pub(super) fn zone_ms(self, lines: &[Line]) -> f64 {
+        let first_ms = lines.first().map_or(0.0, |line| self.at_ms(line.local_ms as f64));
+        (first_ms / QUARTER_MS).round() * QUARTER_MS
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::line::Says;
     use super::*;
 
-    fn line(local_ms: i64, says: Says) -> Line {
-        Line { local_ms, pid: 1, says }
+    /// The clock was read at that many milliseconds of the run.
+    fn reading(sent_ms: u64, answered_ms: u64, unix_ms: u64) -> Event {
+        let kind = EventKind::Clock { node: NodeNo(1), unix_us: unix_ms * 1000, sent_ns: sent_ms * 1_000_000 };
+        Event { at_ns: answered_ms * 1_000_000, kind }
     }
 
     #[test]
-    fn the_error_is_the_shortest_time_between_something_known_and_its_line() {
-        let hours = |hours: i64| hours * 3_600_000;
-        for (zone_ms, what) in [(0, "UTC"), (hours(9), "Seoul"), (-hours(3) - hours(1) / 2, "St. John's")] {
-            let local = |at_ms: i64| 1_000_000 + at_ms + zone_ms;
-            let lines = [
-                line(local(70), Says::Starting),
-                line(local(5004), Says::MasterLost),
-                line(local(9020), Says::Starting),
-                line(local(9500), Says::Won),
-            ];
-            let known = Known { started_ms: vec![9000.0], ended_ms: vec![2000.0, 5000.0] };
-            let clock = Clock::relate(&lines, 1_000_000, &known).expect(what);
-            assert_eq!((clock.error_ms, clock.at_ms(&lines[3])), (4.0, 9500.0), "{what}");
-            let alone = Clock::relate(&lines[..1], 1_000_000, &Known::default()).expect(what);
-            assert_eq!(Some(alone.error_ms), Some(70.0), "{what}: only that it was started within the run");
+    fn a_clock_is_as_exact_as_its_reading_was_quick() {
+        for (events, expected, what) in [
+            (vec![reading(2000, 2003, 1_002_003)], (1_000_000.0, 3.0), "read once"),
+            (
+                vec![reading(2000, 2003, 1_002_003), reading(9000, 9001, 1_009_002)],
+                (1_000_000.0, 3.0),
+                "and it went on",
+            ),
+            (vec![reading(2000, 2003, 1_002_003), reading(9000, 9001, 1_009_501)], (1_000_000.0, 501.0), "it was set"),
+            (vec![reading(2000, 2003, 1_002_003), reading(9000, 9001, 1_008_501)], (1_000_000.0, 501.0), "set back"),
+        ] {
+            let clock = Clock::relate(&events, NodeNo(1)).expect(what);
+            assert_eq!((clock.zero_ms, clock.error_ms), expected, "{what}");
+            assert_eq!(Clock::relate(&events, NodeNo(2)), None, "{what}: of another");
         }
     }
 
     #[test]
-    fn a_line_before_its_cause_moves_the_zero() {
-        let lines = [line(1_000_500, Says::Starting), line(1_004_900, Says::MasterLost)];
-        let known = Known { started_ms: vec![], ended_ms: vec![5000.0] };
-        let clock = Clock::relate(&lines, 1_000_000, &known).expect("a clock");
-        assert_eq!((clock.error_ms, clock.at_ms(&lines[1])), (100.0, 4999.0));
-    }
-
-    #[test]
-    fn a_log_that_says_nothing_of_its_start_has_no_clock() {
-        assert_eq!(Clock::relate(&[], 0, &Known::default()), None);
-        assert_eq!(Clock::relate(&[line(5, Says::Won)], 0, &Known::default()), None);
-        assert_eq!(Clock::relate(&[line(60_000, Says::Starting)], 0, &Known::default()), None, "a minute late");
+    fn logs_are_read_in_any_time_zone() {
+        let clock = Clock { zero_ms: 1_000_000.0, error_ms: 1.0 };
+        for (hours, what) in [(0.0, "UTC"), (9.0, "Seoul"), (-3.5, "St. John's"), (5.75, "Kathmandu")] {
+            let zone_ms: f64 = hours * 3_600_000.0;
+            let first = Line { local_ms: 1_000_070 + zone_ms as i64, pid: 1, says: Says::Starting };
+            assert_eq!(clock.zone_ms(&[first]), zone_ms, "{what}");
+        }
     }
 }

@@ -19,8 +19,6 @@ pub struct Line {
 pub enum Says {
     /// The process begins.
     Starting,
-    /// A replica lost the connection to its master.
-    MasterLost,
     /// The writer does not reach a node (Valkey; Redis says so only when debugging).
     Pfail(String),
     /// The writer counted a majority of reports: the node is FAIL.
@@ -57,6 +55,16 @@ pub enum Says {
     },
     /// Why a replica does not become master for now, in the server's words.
     Blocked(String),
+    /// A replica accepted a CLUSTER FAILOVER, with or without FORCE.
+    ManualAccepted,
+    /// A master was asked by this replica for a manual failover, and pauses its clients.
+    ManualRequested(String),
+    /// The replica learnt the offset at which the master paused.
+    ManualOffset,
+    /// The replica has all of the master's data, or was told to do without.
+    ManualReady,
+    /// A replica took over without votes: CLUSTER FAILOVER TAKEOVER.
+    TakenOver,
     /// A replica became master.
     Won,
     /// The epoch that it took.
@@ -105,13 +113,26 @@ fn says(text: &str) -> Option<Says> {
     if text.contains(" is starting oO0") {
         return Some(Says::Starting);
     }
-    if matches!(text, "Connection with master lost." | "Connection with primary lost.") {
-        return Some(Says::MasterLost);
-    }
-    if text.starts_with("Failover election won: I'm the new ") {
-        return Some(Says::Won);
-    }
     let after = |prefix| text.strip_prefix(prefix);
+    for (prefix, says) in [
+        ("Failover election won: I'm the new ", Says::Won),
+        // Followed by a full stop, or by who asked (Valkey).
+        ("Manual failover user request accepted", Says::ManualAccepted),
+        ("Forced failover user request accepted", Says::ManualAccepted),
+        ("Taking over the master (user request", Says::TakenOver),
+        ("Taking over the primary (user request", Says::TakenOver),
+        ("Received replication offset for paused master manual failover: ", Says::ManualOffset),
+        ("Received replication offset for paused primary manual failover: ", Says::ManualOffset),
+        ("All master replication stream processed, manual failover can start", Says::ManualReady),
+        ("All primary replication stream processed, manual failover can start", Says::ManualReady),
+    ] {
+        if text.starts_with(prefix) {
+            return Some(says);
+        }
+    }
+    if let Some(rest) = after("Manual failover requested by replica ") {
+        return node(rest).map(|(id, _)| Says::ManualRequested(id));
+    }
     if let Some(rest) = after("*** NODE ").or_else(|| after("NODE ")) {
         let (id, rest) = node(rest)?;
         return rest.starts_with(" possibly failing").then_some(Says::Pfail(id));
@@ -182,8 +203,24 @@ mod tests {
         for (text, expected) in [
             ("oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo".to_owned(), Some(Says::Starting)),
             ("oO0OoO0OoO0Oo Valkey is starting oO0OoO0OoO0Oo".to_owned(), Some(Says::Starting)),
-            ("Connection with primary lost.".to_owned(), Some(Says::MasterLost)),
-            ("Connection with replica 127.4.0.4:6379 lost.".to_owned(), None),
+            ("Connection with primary lost.".to_owned(), None),
+            ("Manual failover user request accepted.".to_owned(), Some(Says::ManualAccepted)),
+            (
+                "Manual failover user request accepted (user request from 'id=12 addr=127.0.0.1:38656').".to_owned(),
+                Some(Says::ManualAccepted),
+            ),
+            (format!("Manual failover requested by replica {B}."), Some(Says::ManualRequested(B.to_owned()))),
+            (format!("Manual failover requested by replica {B} ()."), Some(Says::ManualRequested(B.to_owned()))),
+            (
+                "Received replication offset for paused master manual failover: 20442".to_owned(),
+                Some(Says::ManualOffset),
+            ),
+            (
+                "Received replication offset for paused primary manual failover: 20570".to_owned(),
+                Some(Says::ManualOffset),
+            ),
+            ("All master replication stream processed, manual failover can start.".to_owned(), Some(Says::ManualReady)),
+            ("Manual failover timed out.".to_owned(), None),
             (format!("*** NODE {A} possibly failing"), Some(Says::Pfail(A.to_owned()))),
             (format!("NODE {A} () possibly failing."), Some(Says::Pfail(A.to_owned()))),
             (format!("NODE {A} (127.1.0.1:6379) possibly failing."), Some(Says::Pfail(A.to_owned()))),

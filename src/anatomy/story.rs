@@ -5,43 +5,66 @@ use super::{Anatomy, Election, What};
 /// `6.9 s from the kill of node-1 to the first write: 5.9 s detection, 0.8 s election delay, 0.2 s vote`.
 /// `watched_ms` is for how long a successor was looked for.
 pub(super) fn sentence(anatomy: &Anatomy, watched_ms: f64) -> String {
-    let at = |what| anatomy.milestones.iter().find(|found| found.what == what).map(|found| found.after_ms);
-    let (fail, began, promotion) = (at(What::Fail), at(What::Election), at(What::Promotion));
-    let cause = format!("the {} of {}", anatomy.kind, anatomy.old_master);
-    let Some(promoted_ms) = promotion else {
-        return format!("nobody took over within {} of {cause}: {}", seconds(watched_ms), hindrance(anatomy, fail));
+    let cause = anatomy.cause();
+    let Some(promoted_ms) = anatomy.at(What::Promotion) else {
+        let hindrance = hindrance(anatomy, anatomy.at(What::Fail));
+        return format!("nobody took over within {} of {cause}: {hindrance}", seconds(watched_ms));
     };
-    let mut parts = Vec::new();
-    let mut last_ms = 0.0;
-    let mut part = |until_ms: Option<f64>, name: &str| {
-        if let Some(until_ms) = until_ms {
-            // Clocks of logs and polls may disagree by their errors; no part is shorter than nothing.
-            let length_ms = (until_ms - last_ms).max(0.0);
-            last_ms = last_ms.max(until_ms);
-            parts.push(format!("{} {name}", seconds(length_ms)));
-        }
-    };
-    part(fail, "detection");
-    let first_began = anatomy.elections.first().filter(|first| first.won_ms.is_none()).map(|first| first.began_ms);
-    if let Some(first_ms) = first_began.filter(|_| began.is_some()) {
-        part(Some(first_ms), "election delay");
-        part(began, "lost elections");
-    } else {
-        part(began, "election delay");
-    }
-    part(promotion, if began.is_some() { "vote" } else { "election" });
-    let first_write = at(What::FirstWrite).filter(|write_ms| *write_ms >= promoted_ms);
-    part(first_write, "until a client wrote");
-    let (total_ms, end) = match at(What::FirstWrite) {
+    let (total_ms, end) = match anatomy.at(What::FirstWrite) {
         Some(write_ms) => (write_ms.max(promoted_ms), "first write"),
         None => (promoted_ms, "promotion"),
     };
+    let parts: Vec<String> = phases(anatomy)
+        .into_iter()
+        .map(|(name, from_ms, to_ms)| format!("{} {name}", seconds(to_ms - from_ms)))
+        .collect();
     let mut text = format!("{} from {cause} to the {end}: {}", seconds(total_ms), parts.join(", "));
     text.push_str(&elections(&anatomy.elections));
     if anatomy.majority_lost {
         text.push_str("; the masters that were left were no majority");
     }
     text
+}
+
+/// The phases of a failover that came to a promotion: name, beginning and end in milliseconds, without
+/// gaps. What is not known is part of the phase after it.
+pub fn phases(anatomy: &Anatomy) -> Vec<(&'static str, f64, f64)> {
+    let at = |what| anatomy.at(what);
+    let (began, promotion) = (at(What::Election), at(What::Promotion));
+    let first = anatomy.elections.first().filter(|first| first.won_ms.is_none()).map(|first| first.began_ms);
+    let first = first.filter(|_| began.is_some());
+    let ends = if anatomy.kind.is_some() {
+        vec![
+            (at(What::Fail), "detection"),
+            (first.or(began), "election delay"),
+            (began.filter(|_| first.is_some()), "lost elections"),
+        ]
+    } else {
+        let paused = at(What::Paused).map(|_| "until clients were paused");
+        vec![
+            (at(What::Paused).or(at(What::Accepted)), paused.unwrap_or("until it was accepted")),
+            (at(What::CaughtUp), "catching up"),
+            (began.filter(|_| at(What::CaughtUp).is_none()), "until votes were asked for"),
+        ]
+    };
+    let vote = match (began, anatomy.kind) {
+        (Some(_), _) => "vote",
+        (None, Some(_)) => "election",
+        (None, None) => "promotion",
+    };
+    let first_write =
+        at(What::FirstWrite).filter(|write_ms| promotion.is_some_and(|promoted_ms| *write_ms >= promoted_ms));
+    let ends = ends.into_iter().chain([(promotion, vote), (first_write, "until a client wrote")]);
+    let mut phases = Vec::new();
+    let mut last_ms = 0.0_f64;
+    for (end, name) in ends {
+        // Clocks of logs and polls may disagree by their errors; no phase is shorter than nothing.
+        if let Some(end_ms) = end.map(|end_ms| end_ms.max(last_ms)) {
+            phases.push((name, last_ms, end_ms));
+            last_ms = end_ms;
+        }
+    }
+    phases
 }
 
 fn hindrance(anatomy: &Anatomy, fail: Option<f64>) -> String {

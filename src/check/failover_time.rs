@@ -64,7 +64,7 @@ fn look(case: &Case<'_>, settings: &FailoverTime, finding: &mut Finding) -> Resu
 
 fn look_at(case: &Case<'_>, settings: &FailoverTime, failover: &Failover, milestone: Milestone, finding: &mut Finding) {
     if failover.fault.is_none() && milestone != Milestone::FirstWrite {
-        // Nothing failed: there is no moment to count FAIL and promotion from.
+        // Nothing failed, so the rules of detection and election say nothing.
         return;
     }
     let bound_ms = bound_ms(case, settings, milestone, failover.from_ns);
@@ -149,6 +149,7 @@ fn figure(milestone: Milestone) -> String {
 fn describe(failover: &Failover) -> String {
     let cause = match (failover.fault, failover.kind) {
         (Some(fault), Some(kind)) => format!("{kind} of {} (fault {fault})", failover.old_master),
+        _ if failover.ordered_by.is_some() => format!("{} gave way to CLUSTER FAILOVER", failover.old_master),
         _ => format!("{} gave way without a fault", failover.old_master),
     };
     let successor = failover.new_master.map_or_else(|| "no successor".to_owned(), |node| format!("successor {node}"));

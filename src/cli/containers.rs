@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use slotquake::batch::Ground;
 use slotquake::cluster::docker::{Collected, DockerError, Engine};
 use slotquake::plan::Plan;
 use slotquake::run::Place;
@@ -10,7 +11,6 @@ use slotquake::server::Server;
 use tokio::runtime::Runtime;
 
 use super::exit::{Exit, Trouble};
-use super::ground::Ground;
 use super::run::runtime;
 use super::screen;
 

@@ -1,8 +1,8 @@
 //! The command line: one file per subcommand. This is the only place that prints: results go to
 //! stdout, everything else to stderr.
 
-mod batch;
 mod check;
+mod ci;
 mod compare;
 mod completions;
 #[cfg_attr(not(feature = "docker"), path = "no_containers.rs")]
@@ -10,7 +10,6 @@ mod containers;
 mod doctor;
 mod exit;
 mod gc;
-mod ground;
 mod list;
 mod plan;
 mod prepare;
@@ -19,6 +18,7 @@ mod report;
 mod run;
 mod schema;
 mod screen;
+mod signals;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use slotquake::batch::Ground;
 use slotquake::plan::Plan;
 use slotquake::run::Place;
 use slotquake::server::Server;
 use tokio::runtime::Runtime;
 
 use super::exit::{Exit, Trouble};
-use super::ground::Ground;
 
 /// There is no engine to reach.
 pub fn take(

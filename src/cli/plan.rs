@@ -1,7 +1,9 @@
 //! `slotquake plan`.
 
+use slotquake::batch;
+
 use super::exit::{Exit, Trouble};
-use super::prepare::{self, Overrides};
+use super::prepare::Overrides;
 use super::screen;
 
 /// Print the plan of a suite: everything resolved, bounded and explicit, as JSON
@@ -20,8 +22,7 @@ pub struct Args {
 /// Prints the plan.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let seed = args.overrides.seed();
-    let plan =
-        prepare::plan(&args.suite, args.server.as_deref(), &args.overrides.sets, seed).map_err(Trouble::usage)?;
+    let plan = batch::plan(&args.suite, args.server.as_deref(), &args.overrides.sets, seed).map_err(Trouble::usage)?;
     let text = serde_json::to_string_pretty(&plan).map_err(Trouble::harness)?;
     screen::print(&text)?;
     Ok(Exit::Pass)

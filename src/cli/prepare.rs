@@ -1,12 +1,11 @@
-//! What must be right before any cluster boots: every suite reads, every plan is possible, every
-//! server is there.
+//! The arguments that change what a suite says, and what is wrong before any cluster boots.
 
 use std::collections::BTreeMap;
 
 use clap::Args;
+use slotquake::batch;
 use slotquake::plan::Plan;
-use slotquake::server::{self, Server, ServerError};
-use slotquake::suite::{LoadError, Source};
+use slotquake::server::{Server, ServerError};
 
 use super::exit::Trouble;
 use super::screen::say;
@@ -23,60 +22,20 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// The seed given, or one drawn now. The hasher's keys are the random numbers that std has; 32
-    /// bits are short enough to type and exact in every reader of JSON.
+    /// The seed given, or one drawn now.
     pub fn seed(&self) -> u64 {
-        use std::hash::{BuildHasher, RandomState};
-        self.seed.unwrap_or_else(|| RandomState::new().hash_one("seed") >> 32)
+        self.seed.unwrap_or_else(batch::draw_seed)
     }
-}
-
-/// Loads a suite, applies overrides, the server's last, and resolves it; the error says everything
-/// that is wrong, and where.
-pub fn plan(suite: &str, server: Option<&str>, sets: &[String], seed: u64) -> Result<Plan, LoadError> {
-    let mut source = Source::load(suite)?;
-    for assignment in sets {
-        source.set(assignment)?;
-    }
-    if let Some(server) = server {
-        server.clone_into(&mut source.suite.cluster.server);
-    }
-    Plan::from_source(&source, seed)
 }
 
 /// The plan of every suite on every server. An error in any of them is an error of all.
 pub fn plans(suites: &[String], servers: &[String], overrides: &Overrides, seed: u64) -> Result<Vec<Plan>, Trouble> {
-    let servers: Vec<Option<&str>> =
-        if servers.is_empty() { vec![None] } else { servers.iter().map(|server| Some(server.as_str())).collect() };
-    let mut plans = Vec::new();
-    let mut errors: Vec<LoadError> = Vec::new();
-    for suite in suites {
-        for &server in &servers {
-            match plan(suite, server, &overrides.sets, seed) {
-                Ok(plan) => plans.push(plan),
-                // What is wrong on one server is mostly wrong on the others too.
-                Err(error) if errors.contains(&error) => {}
-                Err(error) => errors.push(error),
-            }
-        }
-    }
-    if errors.is_empty() {
-        return Ok(plans);
-    }
-    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    Err(Trouble::usage(texts.join("\n\n")))
+    batch::plans(suites, servers, &overrides.sets, seed).map_err(Trouble::usage)
 }
 
 /// Finds, or fetches, each server that the plans ask for, once.
 pub fn servers(plans: &[Plan]) -> Result<BTreeMap<String, Server>, Trouble> {
-    let mut found = BTreeMap::new();
-    for plan in plans {
-        if !found.contains_key(&plan.server) {
-            let server = server::find(&plan.server, &|notice| say(notice)).map_err(no_server)?;
-            found.insert(plan.server.clone(), server);
-        }
-    }
-    Ok(found)
+    batch::servers(plans, &|notice| say(notice)).map_err(no_server)
 }
 
 /// A server that was asked for wrongly is the user's to mend; one that cannot be had is not.

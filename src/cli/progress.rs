@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use slotquake::batch::{Audience, Watcher};
 use slotquake::plan::Plan;
 use slotquake::report::{Narrator, seconds};
 use slotquake::run::Notice;
@@ -20,15 +21,17 @@ const PLAIN_EVERY_NS: u64 = 10_000_000_000;
 
 /// The display; [`Display::close`] it before results are printed.
 pub struct Display {
-    messages: Sender<Message>,
+    teller: Teller,
     thread: JoinHandle<()>,
-    terminal: bool,
-    verbose: bool,
 }
 
 /// A way to tell the display something from wherever runs are.
 #[derive(Clone)]
-pub struct Teller(Sender<Message>);
+pub struct Teller {
+    messages: Sender<Message>,
+    terminal: bool,
+    verbose: bool,
+}
 
 enum Message {
     /// A line to stay.
@@ -44,19 +47,33 @@ enum Message {
 }
 
 impl Teller {
-    /// Shows a line that stays.
-    pub fn line(&self, text: impl Into<String>) {
-        self.send(Message::Line(text.into()));
+    fn send(&self, message: Message) {
+        // After the display is closed there is nobody to tell, and nothing that matters.
+        let _ = self.messages.send(message);
+    }
+}
+
+impl Audience for Teller {
+    fn begin(&self, run: usize, label: &str, plan: &Plan) -> Watcher {
+        self.send(Message::Begin(run, label.to_owned()));
+        let watched = Mutex::new(Watched {
+            run,
+            label: label.to_owned(),
+            narrator: Narrator::new(plan, self.verbose),
+            plain_every_ns: (!self.terminal).then_some(PLAIN_EVERY_NS),
+            last_plain_ns: 0,
+            teller: self.clone(),
+        });
+        // A panic while telling must not end the run that is told of.
+        Arc::new(move |notice| watched.lock().unwrap_or_else(PoisonError::into_inner).notice(notice))
     }
 
-    /// Takes the run's own line away.
-    pub fn end(&self, run: usize) {
+    fn end(&self, run: usize) {
         self.send(Message::End(run));
     }
 
-    fn send(&self, message: Message) {
-        // After the display is closed there is nobody to tell, and nothing that matters.
-        let _ = self.0.send(message);
+    fn line(&self, text: &str) {
+        self.send(Message::Line(text.to_owned()));
     }
 }
 
@@ -66,33 +83,17 @@ impl Display {
         let terminal = io::stderr().is_terminal();
         let (messages, inbox) = channel();
         let thread = std::thread::spawn(move || if terminal { draw_bars(&inbox) } else { draw_lines(&inbox) });
-        Self { messages, thread, terminal, verbose }
+        Self { teller: Teller { messages, terminal, verbose }, thread }
     }
 
     /// A way to tell it something.
     pub fn teller(&self) -> Teller {
-        Teller(self.messages.clone())
-    }
-
-    /// Begins to show run number `run`; what comes back is to be shown everything that happens.
-    pub fn watch(&self, run: usize, label: &str, plan: &Plan) -> Arc<dyn Fn(Notice<'_>) + Send + Sync> {
-        let teller = self.teller();
-        teller.send(Message::Begin(run, label.to_owned()));
-        let watched = Mutex::new(Watched {
-            run,
-            label: label.to_owned(),
-            narrator: Narrator::new(plan, self.verbose),
-            plain_every_ns: (!self.terminal).then_some(PLAIN_EVERY_NS),
-            last_plain_ns: 0,
-            teller,
-        });
-        // A panic while telling must not end the run that is told of.
-        Arc::new(move |notice| watched.lock().unwrap_or_else(PoisonError::into_inner).notice(notice))
+        self.teller.clone()
     }
 
     /// Shows what is left to show, clears the runs' own lines and ends.
     pub fn close(self) {
-        let _ = self.messages.send(Message::Close);
+        self.teller.send(Message::Close);
         let _ = self.thread.join();
     }
 }
@@ -129,7 +130,7 @@ impl Watched {
     }
 
     fn line(&self, at_ns: u64, text: &str) {
-        self.teller.line(format!("[{}] {} {text}", self.label, seconds(at_ns as f64 / 1e6)));
+        self.teller.line(&format!("[{}] {} {text}", self.label, seconds(at_ns as f64 / 1e6)));
     }
 }
 

@@ -6,13 +6,14 @@ use slotquake::history::{self, FILE_NAME, History};
 use slotquake::report::{self, Report, ReportError, Summary};
 
 use super::exit::{Exit, Trouble};
-use super::screen;
+use super::{ci, screen};
 
 /// Write report.html again, from a stored report and its history
 ///
 /// Judges nothing: the page shows what report.json says. Without a history beside it, the page has no
 /// throughput, latency and lag; a history without a report, as a run that was killed leaves it, is
-/// judged for the page alone. A folder of such folders gets a page for each, and an index.html.
+/// judged for the page alone. A folder of such folders gets a page for each, and an index.html, junit.xml
+/// and summary.md over all of them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:  slotquake report reports/latest")]
 pub struct Args {
@@ -45,6 +46,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
             return Err(Trouble::usage(format!("none of the reports in {} can be read", folder.display())));
         }
         write(folder, "index.html", &report::html::index(&summaries, folder))?;
+        ci::write(&summaries, folder)?;
     }
     Ok(Exit::Pass)
 }

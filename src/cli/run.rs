@@ -2,28 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::thread::available_parallelism;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use slotquake::batch::{self, Audience, Done, Ground, Job, Settings};
 use slotquake::plan::Plan;
 use slotquake::report::{self, Standing, Summary};
 use slotquake::sandbox::Mode;
 use slotquake::suite;
 use tokio::runtime::Runtime;
 
-use super::batch::{self, Done, Job, Settings};
 use super::exit::{Exit, Trouble};
-use super::ground::Ground;
 use super::prepare::{self, Overrides};
 use super::progress::Display;
-use super::{Format, containers, screen};
+use super::{Format, ci, containers, screen, signals};
 
 /// Run suites against real clusters, judge them, report them
 ///
 /// Every suite is loaded, resolved and given its server before the first cluster boots. Each run gets
 /// a folder under the reports' directory, with report.html, report.json, the history and the servers'
 /// logs; `latest` there points at the one that was finished last. Several runs get an index.html, too.
+///
+/// For CI, junit.xml and summary.md (Markdown) lie in the reports' directory, over all runs of the last
+/// call. In a workflow of GitHub the summary is appended to the job's, and what does not hold is annotated.
 ///
 /// Runs take place in a sandbox, private namespaces in which links between nodes can be cut and which
 /// no process outlives; it needs no root. Suites that this machine cannot run are skipped, and the
@@ -114,7 +116,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
             let servers = prepare::servers(&plans)?;
             make_folder()?;
             // From here on this may be another process; everything that needs the machine's network is done.
-            let ground = Ground::take(args.sandbox, &plans)?;
+            let ground = Ground::take(args.sandbox, &plans).map_err(Trouble::harness)?;
             (servers, ground, runtime()?)
         }
         Backend::Docker => {
@@ -128,14 +130,13 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         .flat_map(|_| &plans)
         .map(|plan| Job { plan: plan.clone(), server: servers[&plan.server].clone() })
         .collect();
-    let cores = available_parallelism().map_or(1, usize::from);
-    let side_by_side = args.jobs.map_or(cores * 4, usize::from).min(jobs.len());
+    let side_by_side = args.jobs.map_or_else(batch::side_by_side, usize::from).min(jobs.len());
     screen::say(&format!("seed {seed}; {} to run, {side_by_side} at a time", jobs.len()));
     tell_skipped(&skipped);
 
     let settings = Settings { out: args.out.clone(), keep: args.keep, side_by_side, ground };
-    let runs = if jobs.is_empty() { Vec::new() } else { run_all(jobs, &settings, runtime, args.verbose) };
-    let (mut summaries, exits): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
+    let runs = if jobs.is_empty() { Vec::new() } else { run_all(jobs, &settings, runtime, args.verbose)? };
+    let (mut summaries, exits): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.summary, run.exit)).unzip();
     // What was skipped says nothing for or against the rest; without a rest, nothing was found out.
     let exit = Exit::worst(exits);
     summaries.extend(skipped);
@@ -143,6 +144,14 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     if summaries.len() > 1 && summaries.iter().any(|run| run.report.is_some()) {
         index(&summaries, &args.out)?;
     }
+    // A failed invariant must not be masked by a disk that is full.
+    let exit = ci::leave(&summaries, &args.out).map_or_else(
+        |trouble| {
+            screen::say(&format!("slotquake: {}", trouble.message));
+            exit.max(trouble.exit)
+        },
+        |()| exit,
+    );
     match args.format {
         Format::Table => screen::print(&report::render(&summaries, screen::style(args.verbose)))?,
         Format::Json => screen::print(&report::document(&summaries, exit.number()))?,
@@ -155,14 +164,18 @@ pub fn runtime() -> Result<Runtime, Trouble> {
     Runtime::new().map_err(|error| Trouble::harness(format!("cannot start the asynchronous runtime: {error}")))
 }
 
-fn run_all(jobs: Vec<Job>, settings: &Settings, runtime: Runtime, verbose: bool) -> Vec<Done> {
+fn run_all(jobs: Vec<Job>, settings: &Settings, runtime: Runtime, verbose: bool) -> Result<Vec<Done>, Trouble> {
     let display = Display::new(verbose);
-    let runs = runtime.block_on(batch::run_all(jobs, settings, &display));
+    let audience: Arc<dyn Audience> = Arc::new(display.teller());
+    let runs = runtime.block_on(async {
+        let stop = signals::stop_on_signals(display.teller())?;
+        Ok(batch::run_all(jobs, settings, &audience, &stop).await)
+    });
     display.close();
     containers::collect_own(&settings.ground.place, &runtime);
     // What still hangs there is of a run that panicked; its servers die with its threads.
     runtime.shutdown_background();
-    runs
+    runs.map_err(|error: std::io::Error| Trouble::harness(format!("cannot listen for signals: {error}")))
 }
 
 /// Leaves the page over these runs beside their folders.

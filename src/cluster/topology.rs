@@ -95,6 +95,11 @@ pub struct NodeLine {
     pub health: Health,
     /// Whether it is still being introduced: its id is a placeholder, and it can't be referred to.
     pub handshake: bool,
+    /// When the PING was sent that it has not answered yet, by the answering node's wall clock in
+    /// milliseconds from 1970; 0 if there is none.
+    pub ping_ms: u64,
+    /// When its last PONG was received, by the same clock; 0 if none was.
+    pub pong_ms: u64,
     /// configEpoch.
     pub epoch: u64,
     /// `connected`.
@@ -123,7 +128,7 @@ pub fn parse_nodes(text: &str) -> Result<Vec<NodeLine>, TopologyError> {
 fn parse_line(line: &str) -> Result<NodeLine, TopologyError> {
     let error = |what| TopologyError { what, line: line.to_owned() };
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let [id, addr, flags, master_id, _ping, _pong, epoch, link, slots @ ..] = fields.as_slice() else {
+    let [id, addr, flags, master_id, ping, pong, epoch, link, slots @ ..] = fields.as_slice() else {
         return Err(error("a line of CLUSTER NODES"));
     };
     let endpoint = addr.split('@').next().unwrap_or_default();
@@ -151,6 +156,8 @@ fn parse_line(line: &str) -> Result<NodeLine, TopologyError> {
             Health::Ok
         },
         handshake: has("handshake"),
+        ping_ms: ping.parse().map_err(|_| error("the time of a PING in CLUSTER NODES"))?,
+        pong_ms: pong.parse().map_err(|_| error("the time of a PONG in CLUSTER NODES"))?,
         epoch: epoch.parse().map_err(|_| error("the epoch of CLUSTER NODES"))?,
         connected: *link == "connected",
         slots: owned,
@@ -163,20 +170,20 @@ pub fn parse_info(text: &str) -> BTreeMap<&str, &str> {
 }
 
 impl View {
-    /// Assembles a view from the three answers. `number_of` says which node of ours an id is.
+    /// Assembles a view from the lines of CLUSTER NODES and the two other answers. `number_of` says which
+    /// node of ours a line is about.
     pub fn from_answers(
-        nodes: &str,
+        lines: &[NodeLine],
         cluster_info: &str,
         info_replication: &str,
         number_of: impl Fn(&NodeLine) -> Option<NodeNo>,
     ) -> Result<Self, TopologyError> {
-        let mut lines = parse_nodes(nodes)?;
-        lines.retain(|line| !line.handshake);
+        let lines = || lines.iter().filter(|line| !line.handshake);
         let numbers: BTreeMap<&str, NodeNo> =
-            lines.iter().filter_map(|line| Some((line.id.as_str(), number_of(line)?))).collect();
+            lines().filter_map(|line| Some((line.id.as_str(), number_of(line)?))).collect();
         let mut peers = BTreeMap::new();
         let mut strangers = Vec::new();
-        for line in &lines {
+        for line in lines() {
             let Some(&number) = numbers.get(line.id.as_str()) else {
                 strangers.push(line.id.clone());
                 continue;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::control::AskError;
-use super::topology::{Health, Role, View, parse_info};
+use super::topology::{Health, NodeLine, Role, View, parse_info, parse_nodes};
 use super::{Backend, Control};
 use crate::history::{EventKind, Journal};
 use crate::slot::{SLOTS, boot_slots};
@@ -101,6 +101,15 @@ impl Watch {
     }
 }
 
+/// What one look at a node gave.
+struct Answers {
+    lines: Vec<NodeLine>,
+    view: View,
+    /// Of a replica.
+    offset: Option<u64>,
+    syncs: Option<Syncs>,
+}
+
 struct Poller<B> {
     node: NodeNo,
     control: Arc<Control<B>>,
@@ -119,7 +128,8 @@ impl<B: Backend> Poller<B> {
             ticks.tick().await;
             let asked = Instant::now();
             match self.poll().await {
-                Ok((view, offset, syncs)) => {
+                Ok(Answers { lines, view, offset, syncs }) => {
+                    self.note_unheard(&lines, &view);
                     let role = view.peers.get(&self.node).map(|peer| peer.role);
                     let master = match role {
                         Some(Role::ReplicaOf(master)) => Some(master),
@@ -144,7 +154,7 @@ impl<B: Backend> Poller<B> {
         }
     }
 
-    async fn poll(&self) -> Result<(View, Option<u64>, Option<Syncs>), String> {
+    async fn poll(&self) -> Result<Answers, String> {
         let commands: [&[&str]; 4] =
             [&["CLUSTER", "NODES"], &["CLUSTER", "INFO"], &["INFO", "replication"], &["INFO", "stats"]];
         let answers = self.control.ask_all(self.node, &commands, ANSWER_WITHIN).await.map_err(|error| match error {
@@ -155,12 +165,31 @@ impl<B: Backend> Poller<B> {
             return Err(format!("{} answers to 4 commands", answers.len()));
         };
         let (nodes, info, replication, stats) = (text(nodes), text(info), text(replication), text(stats));
-        let view = View::from_answers(&nodes, &info, &replication, |line| {
-            if line.myself { Some(self.node) } else { line.addr.and_then(|addr| self.control.backend().node_at(addr)) }
-        })
-        .map_err(|error| error.to_string())?;
+        let lines = parse_nodes(&nodes).map_err(|error| error.to_string())?;
+        let view = View::from_answers(&lines, &info, &replication, |line| self.number_of(line))
+            .map_err(|error| error.to_string())?;
         let offset = parse_info(&replication).get("slave_repl_offset").and_then(|offset| offset.parse().ok());
-        Ok((view, offset, syncs(&stats)))
+        Ok(Answers { lines, view, offset, syncs: syncs(&stats) })
+    }
+
+    fn number_of(&self, line: &NodeLine) -> Option<NodeNo> {
+        if line.myself { Some(self.node) } else { line.addr.and_then(|addr| self.control.backend().node_at(addr)) }
+    }
+
+    /// Records of each node that is newly held for failing when it was heard of last.
+    fn note_unheard(&self, lines: &[NodeLine], view: &View) {
+        let healthy = |node: NodeNo| {
+            let state = self.state.lock().expect("no holder panics");
+            let before = state.views.get(&self.node).or_else(|| state.stale.get(&self.node));
+            before.is_some_and(|before| before.peers.get(&node).is_some_and(|peer| peer.health == Health::Ok))
+        };
+        for line in lines.iter().filter(|line| line.health != Health::Ok && !line.handshake) {
+            let Some(of) = self.number_of(line).filter(|of| view.peers.contains_key(of) && healthy(*of)) else {
+                continue;
+            };
+            let (ping_ms, pong_ms) = (line.ping_ms, line.pong_ms);
+            self.journal.event(EventKind::Unheard { node: self.node, of, ping_ms, pong_ms });
+        }
     }
 
     /// A first look is recorded too: what comes later is counted from there.

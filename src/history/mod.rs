@@ -154,6 +154,28 @@ pub enum EventKind {
         /// How long formation took, from the first process start, in milliseconds.
         took_ms: f64,
     },
+    /// A node's wall clock, read (TIME) once after boot and once at the end: what relates its log to the
+    /// run's time.
+    Clock {
+        /// Whose.
+        node: NodeNo,
+        /// Microseconds from 1970 in UTC, read after `sent_ns` and before the time of this event.
+        unix_us: u64,
+        /// When it was asked for, in nanoseconds from the start of the run.
+        sent_ns: u64,
+    },
+    /// A node holds another for failing (`fail?` or `fail`) and did not when last asked. Times are of
+    /// its own wall clock, in milliseconds from 1970, as CLUSTER NODES shows them.
+    Unheard {
+        /// Who holds the other for failing.
+        node: NodeNo,
+        /// The other.
+        of: NodeNo,
+        /// When the PING was sent that is not answered; 0 for none.
+        ping_ms: u64,
+        /// When the last PONG came; 0 for never.
+        pong_ms: u64,
+    },
     /// A directive's live value (CONFIG GET), read after boot and after each `command` step.
     Config {
         /// Directive and value.

@@ -6,13 +6,13 @@ use tabled::builder::Builder;
 use tabled::settings::Color;
 
 use super::table::{Style, draw, plural, time_text, wrapped};
-use crate::anatomy::{Anatomy, Election, Source};
+use crate::anatomy::{Anatomy, Election};
 
 /// Each failover: the sentence, then its milestones against what the rules allow, then its elections.
 pub(super) fn render_anatomy(all: &[Anatomy], style: Style) -> String {
     let mut text = String::new();
     for anatomy in all {
-        let head = format!("failover of {}", anatomy.shard);
+        let head = format!("{} of {}", if anatomy.fault.is_some() { "failover" } else { "handover" }, anatomy.shard);
         let _ = writeln!(text, "\n{head}: {}", wrapped(&anatomy.sentence, 2, style.width));
         if !anatomy.milestones.is_empty() {
             text.push_str(&milestones(anatomy, style));
@@ -24,7 +24,11 @@ pub(super) fn render_anatomy(all: &[Anatomy], style: Style) -> String {
             let _ = writeln!(text, "  could not take over: {}", wrapped(reason, 4, style.width));
         }
         if let Some(error_ms) = anatomy.log_error_ms {
-            let _ = writeln!(text, "  times of logs are at most {} late and 1 ms early", time_text(error_ms));
+            let _ = writeln!(
+                text,
+                "  times of logs and of the last pong are at most {} late and 1 ms early",
+                time_text(error_ms)
+            );
         }
     }
     text
@@ -32,7 +36,7 @@ pub(super) fn render_anatomy(all: &[Anatomy], style: Style) -> String {
 
 fn milestones(anatomy: &Anatomy, style: Style) -> String {
     let mut builder = Builder::default();
-    builder.push_record(["  milestone", "within rules", "after", "took", "bound", "known from"]);
+    builder.push_record(["  milestone", "within rules", "after", "took", "by the rules", "bound", "known from"]);
     let mut colours = Vec::new();
     let mut last_ms = 0.0_f64;
     for milestone in &anatomy.milestones {
@@ -42,23 +46,26 @@ fn milestones(anatomy: &Anatomy, style: Style) -> String {
             Some(_) => "yes",
         };
         colours.push(if milestone.late() { Color::FG_RED } else { Color::empty() });
-        let source = match milestone.source {
-            Source::Log => "log",
-            Source::Poll => "poll",
-            Source::Workload => "workload",
-        };
         let node = milestone.node.map(|node| format!(" {node}")).unwrap_or_default();
         builder.push_record([
             format!("  {}", milestone.what.words()),
             within.to_owned(),
-            time_text(milestone.after_ms),
+            signed(milestone.after_ms),
             time_text((milestone.after_ms - last_ms).max(0.0)),
+            milestone
+                .expected_ms
+                .map_or_else(|| "-".to_owned(), |(from, to)| format!("{} to {}", time_text(from), time_text(to))),
             milestone.bound_ms.map_or_else(|| "-".to_owned(), time_text),
-            format!("{source}{node}"),
+            format!("{}{node}", milestone.source),
         ]);
         last_ms = last_ms.max(milestone.after_ms);
     }
     format!("{}\n", draw(builder, 1, colours.into_iter(), style).trim_end_matches('\n'))
+}
+
+/// The last pong may have come before the fault.
+fn signed(ms: f64) -> String {
+    if ms < 0.0 { format!("-{}", time_text(-ms)) } else { time_text(ms) }
 }
 
 /// `election of node-4 for epoch 7: rank 0, delay 612 ms, 2 votes (node-2, node-3), won`.

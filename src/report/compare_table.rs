@@ -6,6 +6,7 @@ use tabled::builder::Builder;
 use tabled::settings::Color;
 
 use super::compare::{Comparison, Pair};
+use super::markdown::escaped;
 use super::measure::{Change, FigureChange, FigureKind, Side};
 use super::statistics::SIGNIFICANCE;
 use super::summary::short_server;
@@ -74,25 +75,6 @@ pub fn render_comparison_markdown(comparison: &Comparison) -> String {
         let _ = writeln!(text, "- {}", escaped(&line));
     }
     text
-}
-
-/// A text that cannot be taken for Markdown or HTML: names come from files that others wrote.
-pub(super) fn escaped(text: &str) -> String {
-    let mut safe = String::new();
-    for letter in text.chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '\n' | '\r' => safe.push(' '),
-            '|' | '*' | '_' | '`' | '[' | ']' | '\\' | '~' | '#' | '@' | '!' => {
-                safe.push('\\');
-                safe.push(letter);
-            }
-            letter => safe.push(letter),
-        }
-    }
-    safe
 }
 
 /// What a table has no place for, one line each.

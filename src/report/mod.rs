@@ -2,17 +2,24 @@
 //! nothing.
 
 mod anatomy_table;
+mod annotations;
 mod compare;
 mod compare_table;
+mod explain;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod html;
 mod json;
+mod junit;
+mod markdown;
+mod matrix;
 mod measure;
 mod narrate;
+mod reproduce;
 pub mod statistics;
 mod store;
 mod summary;
+mod summary_markdown;
 mod table;
 mod verdict_table;
 
@@ -20,13 +27,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use annotations::annotations;
 pub use compare::{Comparison, InvariantChange, Pair, RunKey, compare};
 pub use compare_table::{render_comparison, render_comparison_markdown};
+pub use explain::explain;
 pub use json::document;
+pub use junit::junit;
 pub use measure::{Change, FigureChange, FigureKind, Side};
 pub use narrate::{Narrator, seconds};
+pub use reproduce::{Reproduce, reproduce};
 pub use store::{ReportError, create_folder, folder_name, mark_latest, read, read_all, write, write_page};
-pub use summary::{Figures, LongestOutage, Recorded, Standing, Summary};
+pub use summary::{Course, Figures, LongestOutage, Recorded, Standing, Summary};
+pub use summary_markdown::render_markdown;
 pub use table::{Style, render, wrapped};
 pub use verdict_table::render_verdicts;
 

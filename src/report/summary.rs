@@ -6,9 +6,12 @@ use serde::Serialize;
 
 use super::Report;
 use super::compare::compare;
+use super::narrate::Narrator;
+use super::reproduce::{Reproduce, reproduce};
 use super::table::invariant_name;
 use crate::anatomy::Anatomy;
 use crate::check::{Judgement, Verdict};
+use crate::history::Event;
 use crate::server::Version;
 use crate::suite::OpKind;
 
@@ -31,10 +34,25 @@ pub struct Summary {
     pub invariants: Vec<Judgement>,
     /// Where the time of each failover went.
     pub anatomy: Vec<Anatomy>,
+    /// What happened and when; None without a report.
+    pub course: Option<Course>,
     /// The report's folder, where there is one.
     pub report: Option<PathBuf>,
     /// What was recorded, where a stored history was judged again.
     pub recorded: Option<Recorded>,
+}
+
+/// The course of a run in words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Course {
+    /// When the run began, in RFC 3339.
+    pub started_at: String,
+    /// How long it took, in milliseconds.
+    pub duration_ms: f64,
+    /// Phases, faults, waits and promotions as [`Narrator`] tells them: nanoseconds from the start, and a line.
+    pub lines: Vec<(u64, String)>,
+    /// The command that does it again.
+    pub again: Reproduce,
 }
 
 /// The judgement in `report.json`, beside which that of `slotquake check` stands.
@@ -108,6 +126,20 @@ impl Recorded {
     }
 }
 
+impl Course {
+    /// The course of a report.
+    pub fn new(report: &Report) -> Self {
+        let mut narrator = Narrator::new(&report.header.plan, false);
+        let told = |event: &Event| narrator.tell(event).into_iter().map(|line| (event.at_ns, line)).collect::<Vec<_>>();
+        Self {
+            started_at: report.header.started_at.clone(),
+            duration_ms: report.duration_ms,
+            lines: report.events.iter().flat_map(told).collect(),
+            again: reproduce(&report.header.plan),
+        }
+    }
+}
+
 impl Standing {
     /// `pass`, `inconclusive`, `fail`, `error` or `skipped`.
     pub fn word(&self) -> &'static str {
@@ -115,6 +147,17 @@ impl Standing {
             Self::Judged(verdict) => verdict.word(),
             Self::Error(_) => "error",
             Self::Skipped(_) => "skipped",
+        }
+    }
+
+    /// Among several runs the heaviest is the one to tell of.
+    pub(super) fn weight(&self) -> u8 {
+        match self {
+            Self::Skipped(_) => 0,
+            Self::Judged(Verdict::Pass) => 1,
+            Self::Judged(Verdict::Inconclusive) => 2,
+            Self::Error(_) => 3,
+            Self::Judged(Verdict::Fail) => 4,
         }
     }
 }
@@ -167,6 +210,7 @@ impl Summary {
             figures: Some(Figures::new(report)),
             invariants: report.invariants.clone(),
             anatomy: report.anatomy.clone(),
+            course: Some(Course::new(report)),
             report: Some(folder.to_owned()),
             recorded: None,
         }
@@ -183,6 +227,7 @@ impl Summary {
             figures: None,
             invariants: Vec::new(),
             anatomy: Vec::new(),
+            course: None,
             report: folder.map(Path::to_owned),
             recorded: None,
         }

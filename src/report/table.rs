@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use tabled::Table;
 use tabled::builder::Builder;
 use tabled::settings::formatting::AlignmentStrategy;
 use tabled::settings::object::{Columns, Rows};
@@ -10,6 +11,7 @@ use tabled::settings::style::HorizontalLine;
 use tabled::settings::{Alignment, Color, Padding, Style as Frame, Width};
 
 use super::anatomy_table::render_anatomy;
+use super::matrix::Matrix;
 use super::summary::{Figures, LongestOutage, Standing, Summary};
 use crate::check::{Judgement, Verdict};
 
@@ -43,7 +45,33 @@ pub fn render(runs: &[Summary], style: Style) -> String {
     text.push_str(&skips(runs, style));
     text.push('\n');
     text.push_str(&reports(runs));
+    text.push_str(&matrix(runs, style));
     text
+}
+
+/// What each suite came to on each server, where there are several of both kinds of thing to set side by side.
+fn matrix(runs: &[Summary], style: Style) -> String {
+    let matrix = Matrix::new(runs);
+    if matrix.servers.len() < 2 {
+        return String::new();
+    }
+    let mut builder = Builder::default();
+    builder.push_record(std::iter::once("suite").chain(matrix.servers.iter().copied()));
+    for (suite, cells) in &matrix.rows {
+        builder.push_record(std::iter::once((*suite).to_owned()).chain(cells.iter().map(|cell| cell.words())));
+    }
+    let mut table = builder.build();
+    frame(&mut table, style);
+    if style.colour {
+        for (row, (_, cells)) in matrix.rows.iter().enumerate() {
+            for (column, cell) in cells.iter().enumerate() {
+                if let Some(standing) = cell.worst() {
+                    table.modify((row + 1, column + 1), standing_colour(standing));
+                }
+            }
+        }
+    }
+    format!("\n{}", drawn(&table))
 }
 
 /// What was skipped, once for each reason: mostly one reason skips many.
@@ -65,7 +93,7 @@ fn skips(runs: &[Summary], style: Style) -> String {
     text
 }
 
-const HEADINGS: [&str; 10] = [
+pub(super) const HEADINGS: [&str; 10] = [
     "suite",
     "server",
     "verdict",
@@ -97,18 +125,27 @@ fn overview(runs: &[Summary], style: Style) -> String {
 /// `word_column` itself gets the colours, one a row.
 pub(super) fn draw(builder: Builder, word_column: usize, colours: impl Iterator<Item = Color>, style: Style) -> String {
     let mut table = builder.build();
-    table.with(Frame::empty().horizontals([(1, HorizontalLine::new('-'))])).with(Padding::new(0, 2, 0, 0));
-    table.modify(Columns::last(), Padding::zero()).with(AlignmentStrategy::PerLine);
+    frame(&mut table, style);
     table.modify(Columns::new(word_column + 1..), Alignment::right());
-    table.modify(Rows::first(), Alignment::bottom());
-    if let Some(width) = style.width {
-        table.with(Width::wrap(width).priority(Priority::max(true)).keep_words(true));
-    }
     if style.colour {
         for (row, colour) in colours.enumerate() {
             table.modify((row + 1, word_column), colour);
         }
     }
+    drawn(&table)
+}
+
+/// The look that all tables share.
+fn frame(table: &mut Table, style: Style) {
+    table.with(Frame::empty().horizontals([(1, HorizontalLine::new('-'))])).with(Padding::new(0, 2, 0, 0));
+    table.modify(Columns::last(), Padding::zero()).with(AlignmentStrategy::PerLine);
+    table.modify(Rows::first(), Alignment::bottom());
+    if let Some(width) = style.width {
+        table.with(Width::wrap(width).priority(Priority::max(true)).keep_words(true));
+    }
+}
+
+fn drawn(table: &Table) -> String {
     let mut text = String::new();
     for line in table.to_string().lines() {
         text.push_str(line.trim_end());
@@ -133,7 +170,7 @@ fn standing_colour(standing: &Standing) -> Color {
     }
 }
 
-fn figure_cells(figures: &Figures) -> Vec<String> {
+pub(super) fn figure_cells(figures: &Figures) -> Vec<String> {
     let time = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), time_text);
     vec![
         time(figures.fail_ms),
@@ -221,15 +258,21 @@ fn details(run: &Summary, style: Style, with_passing: bool) -> String {
     for judgement in others {
         let word = style.paint(&judgement.verdict.word().to_uppercase(), &verdict_colour(judgement.verdict));
         let _ = writeln!(text, "\n{word}  {}: {}", run.label(), invariant_text(judgement));
-        let _ = writeln!(text, "  expected  {}", wrapped(&judgement.expected, 12, style.width));
-        let _ = writeln!(text, "  seen      {}", wrapped(&judgement.seen, 12, style.width));
-        for (index, line) in judgement.evidence.iter().enumerate() {
-            let head = if index == 0 { "evidence" } else { "" };
-            let _ = writeln!(text, "  {head:8}  {}", wrapped(line, 12, style.width));
-        }
-        let _ =
-            writeln!(text, "  rests on  {} {}", judgement.observations, plural(judgement.observations, "observation"));
+        text.push_str(&grounds(judgement, style.width));
     }
+    text
+}
+
+/// What was expected of an invariant, what was seen, the evidence, and on how much it rests.
+pub(super) fn grounds(judgement: &Judgement, width: Option<usize>) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "  expected  {}", wrapped(&judgement.expected, 12, width));
+    let _ = writeln!(text, "  seen      {}", wrapped(&judgement.seen, 12, width));
+    for (index, line) in judgement.evidence.iter().enumerate() {
+        let head = if index == 0 { "evidence" } else { "" };
+        let _ = writeln!(text, "  {head:8}  {}", wrapped(line, 12, width));
+    }
+    let _ = writeln!(text, "  rests on  {} {}", judgement.observations, plural(judgement.observations, "observation"));
     text
 }
 
@@ -262,7 +305,7 @@ fn reports(runs: &[Summary]) -> String {
 }
 
 /// `12 runs: 10 pass, 1 fail, 1 error`.
-fn tally(runs: &[Summary]) -> String {
+pub(super) fn tally(runs: &[Summary]) -> String {
     let words = ["pass", "inconclusive", "fail", "error", "skipped"];
     let counts: Vec<String> = words
         .iter()
@@ -354,6 +397,27 @@ shard-loss redis:6.2  seed 7  reports/x
 2 runs: 1 pass, 1 fail
 ";
         assert!(shown.ends_with(expected), "{shown}");
+    }
+
+    #[test]
+    fn several_servers_end_with_a_matrix() {
+        let of = |suite: &str, server: &str, verdict| Summary { server: server.to_owned(), ..summary(suite, verdict) };
+        let runs = [
+            of("role-swap", "redis:6.2", Verdict::Pass),
+            of("role-swap", "valkey:9.1", Verdict::Fail),
+            of("shard-loss", "valkey:9.1", Verdict::Pass),
+        ];
+        let expected = "
+suite       redis:6.2  valkey:9.1
+---------------------------------
+role-swap   pass       fail
+shard-loss  -          pass
+";
+        let shown = render(&runs, Style::default());
+        assert!(shown.ends_with(expected), "{shown}");
+        assert!(!render(&runs[1..], Style::default()).contains("suite       valkey"), "one server needs no matrix");
+        let coloured = render(&runs, Style { colour: true, ..Style::default() });
+        assert!(coloured.contains("role-swap   \u{1b}[32mpass\u{1b}[39m       \u{1b}[31mfail"), "{coloured}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::compare::{Comparison, Pair};
-use super::compare_table::escaped;
+use super::markdown::escaped;
 use super::summary::short_server;
 use super::table::plural;
 

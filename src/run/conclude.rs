@@ -53,20 +53,22 @@ impl<B: Backend> Run<B> {
         self.journal.event(EventKind::Phase { name: "final".to_owned() });
         // What is still behind afterwards is for `replica-lag` to judge.
         let _ = self.watch.until(QUIESCE_WITHIN, caught_up).await;
-        self.probe_redirects().await;
-        self.probe_replicas().await;
+        let sample = self.sample_keys();
+        self.probe_redirects(&sample).await;
+        self.probe_replicas(&sample).await;
         self.read_back().await;
         // The end is a look at a resting cluster. After a partition, packets that were sent before it
         // and come late can make a node forget for a moment what it has learnt; what lasts is judged.
         let rest = if interrupted { Duration::ZERO } else { QUIESCE_WITHIN.min(self.plan.recover_within.0) };
         let _ = self.watch.until(rest, |now| now.whole(nodes, shards).and_then(|()| caught_up(now))).await;
         tokio::time::sleep(POLL * 3).await;
+        self.record_clocks().await;
     }
 
     /// Asks every node for a key of every shard that it does not own, without following.
-    async fn probe_redirects(&self) {
+    async fn probe_redirects(&self, sample: &BTreeMap<ShardNo, u32>) {
         let (now, shards) = (self.watch.snapshot(), self.plan.shards());
-        for (shard, key) in self.sample_keys() {
+        for (&shard, &key) in sample {
             let Some(owner) = now.master(shard, shards) else { continue };
             for node in now.views.keys().copied().filter(|&node| node != owner) {
                 let name = key_name(key);
@@ -83,9 +85,9 @@ impl<B: Backend> Run<B> {
 
     /// Sends every replica a write of its own shard. The key is none of the workload's, and has the
     /// slot of one that is.
-    async fn probe_replicas(&self) {
+    async fn probe_replicas(&self, sample: &BTreeMap<ShardNo, u32>) {
         let (now, shards) = (self.watch.snapshot(), self.plan.shards());
-        for (shard, key) in self.sample_keys() {
+        for (&shard, &key) in sample {
             let Some(owner) = now.master(shard, shards) else { continue };
             for node in now.replicas(owner) {
                 let name = format!("{{{}}}:probe", key_name(key));

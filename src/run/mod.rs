@@ -202,6 +202,7 @@ impl<B: Backend> Run<B> {
         self.formed.clone_from(&formed);
         self.journal.event(EventKind::Booted { nodes: formed, took_ms });
         let node_timeout = self.record_config().await;
+        self.record_clocks().await;
 
         let mut workload = Workload::new(&self.plan, self.control.backend(), &self.journal);
         tokio::select! {
@@ -243,6 +244,20 @@ impl<B: Backend> Run<B> {
         let node_timeout = values.get("cluster-node-timeout").and_then(|value| value.parse().ok());
         self.journal.event(EventKind::Config { values });
         node_timeout.map(Duration::from_millis)
+    }
+
+    /// Reads the wall clock of every node that answers.
+    async fn record_clocks(&self) {
+        for node in self.control.nodes() {
+            let sent_ns = self.journal.now_ns();
+            let Ok(answer) = self.control.ask(node, &["TIME"], Duration::from_millis(500)).await else { continue };
+            let answer = text(&answer);
+            let mut numbers = answer.lines().map(str::parse::<u64>);
+            if let (Some(Ok(seconds)), Some(Ok(micros))) = (numbers.next(), numbers.next()) {
+                let unix_us = seconds.saturating_mul(1_000_000).saturating_add(micros);
+                self.journal.event(EventKind::Clock { node, unix_us, sent_ns });
+            }
+        }
     }
 }
 

@@ -65,6 +65,8 @@ fn every_event_survives_a_round_trip_through_json() {
                 Hit { node: NodeNo(9), shard: None, was_master: false },
             ],
         },
+        EventKind::Clock { node: NodeNo(1), unix_us: u64::MAX, sent_ns: 7 },
+        EventKind::Unheard { node: NodeNo(2), of: NodeNo(1), ping_ms: 0, pong_ms: u64::MAX },
         EventKind::Synced { master: NodeNo(1), full: 2, partial: 1, refused: u64::MAX },
         EventKind::FaultProven { fault: 1, in_effect: false, proof: text() },
         EventKind::FaultHealed { fault: 1, by: "resume".to_owned() },
@@ -116,13 +118,15 @@ fn every_event_survives_a_round_trip_through_json() {
     assert_eq!(seen.len(), EVENT_KINDS, "every kind of event is among the rows: {seen:?}");
 }
 
-const EVENT_KINDS: usize = 27;
+const EVENT_KINDS: usize = 29;
 
 /// Does not compile once a kind is added without a row here; then count it in `EVENT_KINDS` and give
 /// it a row above.
 fn name(kind: &EventKind) -> &'static str {
     match kind {
         EventKind::Booted { .. } => "booted",
+        EventKind::Clock { .. } => "clock",
+        EventKind::Unheard { .. } => "unheard",
         EventKind::Config { .. } => "config",
         EventKind::Phase { .. } => "phase",
         EventKind::StepBegan { .. } => "step-began",

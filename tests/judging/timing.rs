@@ -468,10 +468,10 @@ fn a_failover_begins_with_a_fault_at_a_master_or_without_one() {
         (
             "undone, and replaced by order",
             command(killed().heal(3000.0, 1), 5000.0).views(5100.0, 1..=6, &swapped),
-            vec![(Some(1), 1, None, None, 3000.0), (None, 1, Some(4), None, 9000.0)],
+            vec![(Some(1), 1, None, None, 3000.0), (None, 1, Some(4), Some(100.0), 9000.0)],
         ),
         (
-            "there by a fault and back by order",
+            "there by a fault and back, with an order to another node",
             command(base().failover_of_node_1().node_1_back_as_replica(), 7000.0).views(7100.0, 1..=6, &back),
             vec![(Some(1), 1, Some(4), Some(2500.0), 9000.0), (None, 4, Some(1), None, 9000.0)],
         ),

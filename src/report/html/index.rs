@@ -7,6 +7,7 @@ use askama::Template;
 
 use super::words::{count, length_or_dash};
 use crate::report::Summary;
+use crate::report::matrix::Matrix;
 use crate::report::summary::{Figures, Standing};
 
 /// `templates/index.html`.
@@ -46,17 +47,10 @@ struct Run {
 
 /// An index of runs whose reports lie below `out`, the folder in which it is to lie.
 pub fn index(runs: &[Summary], out: &Path) -> String {
-    let servers = in_order(runs.iter().map(|run| run.server.as_str()));
-    let suites = in_order(runs.iter().map(|run| run.suite.as_str()));
-    let matrix = suites.iter().map(|suite| Line {
-        suite: (*suite).to_owned(),
-        cells: servers
-            .iter()
-            .map(|server| {
-                let of_cell = runs.iter().filter(|run| run.suite == *suite && run.server == *server);
-                of_cell.map(|run| Cell::new(run, out)).collect()
-            })
-            .collect(),
+    let Matrix { servers, rows } = Matrix::new(runs);
+    let matrix = rows.into_iter().map(|(suite, cells)| Line {
+        suite: suite.to_owned(),
+        cells: cells.iter().map(|cell| cell.0.iter().map(|run| Cell::new(run, out)).collect()).collect(),
     });
     let with = |word: &str| runs.iter().filter(|run| run.standing.word() == word).count();
     let counts: Vec<String> = ["fail", "error", "inconclusive", "pass", "skipped"]
@@ -84,17 +78,6 @@ pub fn index(runs: &[Summary], out: &Path) -> String {
 
 fn is_skipped(run: &Summary) -> bool {
     matches!(run.standing, Standing::Skipped(_))
-}
-
-/// Each once, in the order of their first appearance.
-fn in_order<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut once = Vec::new();
-    for each in all {
-        if !once.contains(&each) {
-            once.push(each);
-        }
-    }
-    once
 }
 
 impl Cell {

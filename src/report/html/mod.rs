@@ -1,11 +1,11 @@
 //! `report.html`: one file that needs no network, with the picture that explains a failover, and
 //! everything also as tables. The templates escape whatever is text; pictures are numbers.
 
+mod charts;
 mod index;
 mod lanes;
 mod page;
 mod picture;
-mod reproduce;
 mod series;
 mod tables;
 mod words;

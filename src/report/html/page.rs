@@ -6,13 +6,13 @@ use askama::Template;
 
 use super::lanes;
 use super::picture::{Picture, picture};
-use super::reproduce::{Reproduce, reproduce};
 use super::series::{Grid, op_series};
 use super::tables::{self, Table};
 use super::words::{at, count, counted, figure, length, length_or_dash};
 use crate::analysis::Failover;
 use crate::check::{Judgement, Verdict};
 use crate::history::{FaultKind, History, StepProblem};
+use crate::report::reproduce::{Reproduce, reproduce};
 use crate::report::table::invariant_name;
 use crate::report::{Figures, Report};
 
@@ -177,6 +177,7 @@ fn told(failover: &Failover) -> String {
         Some(FaultKind::Pause) => format!("{shard}: {node} was frozen at {when}"),
         Some(FaultKind::Partition) => format!("{shard}: {node} was cut off at {when}"),
         Some(kind) => format!("{shard}: {kind} hit {node} at {when}"),
+        None if failover.ordered_by.is_some() => format!("{shard}: {node} was ordered to hand over at {when}"),
         None => format!("{shard}: {node} handed over at {when} without a fault"),
     };
     let Some(successor) = failover.new_master else {
@@ -190,7 +191,7 @@ fn told(failover: &Failover) -> String {
         Some(promotion_ms) => format!("{successor} promoted after {}", length(promotion_ms)),
         None => format!("{successor} took over"),
     });
-    if let (Some(first_write_ms), Some(_)) = (failover.first_write_ms, failover.kind) {
+    if let (Some(first_write_ms), Some(_)) = (failover.first_write_ms, failover.promotion_ms) {
         parts.push(format!("first write after {}", length(first_write_ms)));
     }
     format!("{begin}; {}.", parts.join(", "))

@@ -45,7 +45,11 @@ pub fn failovers(report: &Report) -> Table {
     let rows = report.failovers.iter().map(|failover| {
         vec![
             failover.shard.to_string(),
-            failover.kind.map_or_else(|| "no fault".to_owned(), |kind| kind.to_string()),
+            match (failover.kind, failover.ordered_by) {
+                (Some(kind), _) => kind.to_string(),
+                (None, Some(_)) => "CLUSTER FAILOVER".to_owned(),
+                (None, None) => "no fault".to_owned(),
+            },
             failover.old_master.to_string(),
             failover.new_master.map_or_else(|| "nobody".to_owned(), |node| node.to_string()),
             at(failover.from_ns),
@@ -56,7 +60,7 @@ pub fn failovers(report: &Report) -> Table {
         ]
     });
     let head = ["shard", "fault", "from", "to", "at", "to FAIL", "to promotion", "to first write", "epoch"];
-    Table::new("Failovers, each time counted from the fault", &head, 4, rows)
+    Table::new("Failovers, each time counted from the fault or the order", &head, 4, rows)
 }
 
 /// Every outage.

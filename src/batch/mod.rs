@@ -1,25 +1,34 @@
-//! Several runs side by side: each in a task of its own, so that what befalls one loses no other's
-//! report.
+//! Runs from their suites to their reports, side by side: what the command line and the faces for tests
+//! have in common.
+//!
+//! [`plans`] and [`servers`] find out what is wrong before any cluster boots; [`Ground::take`] enters the
+//! sandbox; [`run_all`] runs, judges and leaves the reports. Each run is a task of its own, so that what
+//! befalls one loses no other's report.
+
+mod exit;
+mod ground;
+mod prepare;
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use slotquake::anatomy;
-use slotquake::plan::Plan;
-use slotquake::report::{self, Report, Standing, Summary};
-use slotquake::run::{self, Options, RunError};
-use slotquake::server::Server;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use futures_util::{StreamExt, stream};
+use tokio::sync::watch;
+use tokio::task::{JoinError, spawn_blocking};
 
-use super::exit::Exit;
-use super::ground::Ground;
-use super::progress::{Display, Teller};
+pub use self::exit::Exit;
+pub use self::ground::{Ground, GroundError};
+pub use self::prepare::{draw_seed, plan, plans, servers};
+use crate::anatomy;
+use crate::plan::Plan;
+use crate::report::{self, Report, Standing, Summary};
+use crate::run::{self, Notice, Options, RunError};
+use crate::server::Server;
 
 /// One run to be done.
+#[derive(Debug, Clone)]
 pub struct Job {
     /// What is done.
     pub plan: Plan,
@@ -28,6 +37,7 @@ pub struct Job {
 }
 
 /// What all runs have in common.
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Where reports go.
     pub out: PathBuf,
@@ -40,86 +50,98 @@ pub struct Settings {
 }
 
 /// What a run came to.
-pub type Done = (Summary, Exit);
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    /// The run in one row, with its judgements.
+    pub summary: Summary,
+    /// What it counts as among several.
+    pub exit: Exit,
+}
 
-/// Becomes the name of the signal that ends everything.
-type Stop = watch::Receiver<Option<String>>;
+/// Becomes the name of the signal, or the reason, that ends everything: runs that are under way heal,
+/// report and tear down, and no other begins.
+pub type Stop = watch::Receiver<Option<String>>;
 
-/// Does every job, in their order as far as they fit side by side. The first signal ends the ones that
-/// run in order and skips the rest; the second ends the process.
-pub async fn run_all(jobs: Vec<Job>, settings: &Settings, display: &Display) -> Vec<Done> {
-    let mut stop = match stop_on_signals(display.teller()) {
-        Ok(stop) => stop,
-        Err(error) => {
-            let message = format!("cannot listen for signals: {error}");
-            return jobs
-                .iter()
-                .map(|job| job.without_report(Standing::Error(message.clone()), None, Exit::Harness))
-                .collect();
+/// Is shown everything that happens in a run. It must return at once.
+pub type Watcher = Arc<dyn Fn(Notice<'_>) + Send + Sync>;
+
+/// Who is told of runs while they go on. What it does must not take time: a slow terminal must not delay
+/// an operation and be mistaken for an outage.
+pub trait Audience: Send + Sync {
+    /// Run number `run` begins; what comes back is shown all that happens in it.
+    fn begin(&self, run: usize, label: &str, plan: &Plan) -> Watcher;
+    /// It is over, however it ended.
+    fn end(&self, run: usize);
+    /// Something that concerns no single run, or outlives it.
+    fn line(&self, text: &str);
+}
+
+/// An audience that hears nothing.
+pub fn nobody() -> Arc<dyn Audience> {
+    struct Nobody;
+    impl Audience for Nobody {
+        fn begin(&self, _run: usize, _label: &str, _plan: &Plan) -> Watcher {
+            Arc::new(|_| ())
         }
-    };
-    let places = Arc::new(Semaphore::new(settings.side_by_side));
-    let mut done = Vec::new();
-    let mut running: Vec<(Job, Option<PathBuf>, JoinHandle<Done>)> = Vec::new();
-    for (number, job) in jobs.into_iter().enumerate() {
-        let place = tokio::select! {
-            biased;
-            Ok(_) = stop.wait_for(Option::is_some) => None,
-            place = Arc::clone(&places).acquire_owned() => place.ok(),
-        };
-        let Some(place) = place else {
+        fn end(&self, _run: usize) {}
+        fn line(&self, _text: &str) {}
+    }
+    Arc::new(Nobody)
+}
+
+/// How many runs go side by side where nobody says: four for each core, as runs mostly wait.
+pub fn side_by_side() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from) * 4
+}
+
+/// Does every job, as many at a time as the settings say, and returns what became of them in their order.
+pub async fn run_all(jobs: Vec<Job>, settings: &Settings, audience: &Arc<dyn Audience>, stop: &Stop) -> Vec<Done> {
+    let mut done: Vec<(usize, Done)> = stream::iter(jobs.into_iter().enumerate())
+        .map(async |(number, job)| (number, job.run(number, settings, audience, stop).await))
+        .buffer_unordered(settings.side_by_side.max(1))
+        .collect()
+        .await;
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, done)| done).collect()
+}
+
+impl Job {
+    /// Does this one, as the `number`th run that the audience hears of. It never panics: whatever goes wrong
+    /// is in what it returns, and the run's folder is kept.
+    pub async fn run(self, number: usize, settings: &Settings, audience: &Arc<dyn Audience>, stop: &Stop) -> Done {
+        if stop.borrow().is_some() {
             let why = Standing::Skipped("interrupted before it began".to_owned());
-            done.push(job.without_report(why, None, Exit::Interrupted));
-            continue;
-        };
-        let folder = match report::create_folder(&settings.out, &job.plan.name, &job.server.asked, SystemTime::now()) {
+            return self.without_report(why, None, Exit::Interrupted);
+        }
+        let folder = match report::create_folder(&settings.out, &self.plan.name, &self.server.asked, SystemTime::now())
+        {
             Ok(folder) => folder,
-            Err(error) => {
-                done.push(job.without_report(Standing::Error(error.to_string()), None, Exit::Harness));
-                continue;
-            }
+            Err(error) => return self.without_report(Standing::Error(error.to_string()), None, Exit::Harness),
         };
-        let label = job.without_report(Standing::Skipped(String::new()), None, Exit::Pass).0.label();
         let options = Options {
             folder: folder.clone(),
             keep: settings.keep,
             place: settings.ground.place.clone(),
             stop: stop.clone(),
-            watcher: display.watch(number, &label, &job.plan),
+            watcher: audience.begin(number, &self.label(), &self.plan),
         };
-        let (plan, server, teller) = (job.plan.clone(), job.server.clone(), display.teller());
-        let out = settings.out.clone();
-        let task = tokio::spawn(async move {
-            let _place = place;
-            let _line = RunLine { teller: teller.clone(), number };
-            Job { plan, server }.run(options, &out, &teller).await
-        });
-        running.push((job, Some(folder), task));
-    }
-    for (job, folder, task) in running {
-        done.push(task.await.unwrap_or_else(|error| {
+        let (job, out, told) = (self.clone(), settings.out.clone(), Arc::clone(audience));
+        let task = tokio::spawn(async move { job.through(options, &out, told.as_ref()).await });
+        let done = task.await.unwrap_or_else(|error| {
             let message = format!("the harness panicked: {}", panic_text(error));
-            job.without_report(Standing::Error(message), folder.as_deref(), Exit::Harness)
-        }));
+            self.without_report(Standing::Error(message), Some(&folder), Exit::Harness)
+        });
+        audience.end(number);
+        done
     }
-    done
-}
 
-/// A run's own line in the display; gone when the run is, however it ends.
-struct RunLine {
-    teller: Teller,
-    number: usize,
-}
-
-impl Drop for RunLine {
-    fn drop(&mut self) {
-        self.teller.end(self.number);
+    /// `role-swap redis:6.2`.
+    fn label(&self) -> String {
+        self.without_report(Standing::Skipped(String::new()), None, Exit::Pass).summary.label()
     }
-}
 
-impl Job {
     /// Runs the plan, judges its history and leaves the report in the run's folder.
-    async fn run(self, options: Options, out: &Path, teller: &Teller) -> Done {
+    async fn through(self, options: Options, out: &Path, audience: &dyn Audience) -> Done {
         let (folder, stop) = (options.folder.clone(), options.stop.clone());
         let history = match run::run(self.plan.clone(), self.server.clone(), options).await {
             Ok(history) => history,
@@ -147,7 +169,7 @@ impl Job {
                 return self.without_report(Standing::Error(message), Some(&folder), Exit::Harness);
             }
         };
-        let done = (Summary::new(&report, &folder), Exit::of(&report));
+        let done = Done { summary: Summary::new(&report, &folder), exit: Exit::of(&report) };
         // The verdict stands whatever becomes of the page.
         let into = folder.clone();
         let drawn = spawn_blocking(move || {
@@ -155,10 +177,10 @@ impl Job {
             report::write_page(&into, "report.html", &page).map_err(|error| error.to_string())
         });
         if let Err(why) = drawn.await.unwrap_or_else(|error| Err(panic_text(error))) {
-            teller.line(format!("report.html could not be written: {why}"));
+            audience.line(&format!("report.html could not be written: {why}"));
         }
         if let Err(error) = report::mark_latest(out, &folder) {
-            teller.line(format!("the link to the latest report could not be set: {error}"));
+            audience.line(&format!("the link to the latest report could not be set: {error}"));
         }
         done
     }
@@ -176,7 +198,8 @@ impl Job {
     }
 
     fn without_report(&self, standing: Standing, folder: Option<&Path>, exit: Exit) -> Done {
-        (Summary::without_report(&self.plan.name, &self.server.asked, self.plan.seed, standing, folder), exit)
+        let summary = Summary::without_report(&self.plan.name, &self.server.asked, self.plan.seed, standing, folder);
+        Done { summary, exit }
     }
 }
 
@@ -190,37 +213,15 @@ fn panic_text(error: JoinError) -> String {
     text(panic.as_ref()).unwrap_or_else(|| "without a message".to_owned())
 }
 
-fn stop_on_signals(teller: Teller) -> std::io::Result<Stop> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let (sender, receiver) = watch::channel(None);
-    tokio::spawn(async move {
-        loop {
-            let name = tokio::select! {
-                _ = interrupt.recv() => "SIGINT",
-                _ = terminate.recv() => "SIGTERM",
-                _ = hangup.recv() => "SIGHUP",
-            };
-            if sender.borrow().is_some() {
-                std::process::exit(i32::from(Exit::Interrupted.number()));
-            }
-            teller.line(format!("{name}: runs are healed, reported and torn down; once more to end at once"));
-            sender.send_replace(Some(name.to_owned()));
-        }
-    });
-    Ok(receiver)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use slotquake::plan::PlannedNode;
-    use slotquake::sandbox::Mode;
-    use slotquake::slot::boot_slots;
-    use slotquake::suite::WorkloadSpec;
-    use slotquake::units::{NodeNo, ShardNo, Span};
+    use crate::plan::PlannedNode;
+    use crate::sandbox::Mode;
+    use crate::slot::boot_slots;
+    use crate::suite::WorkloadSpec;
+    use crate::units::{NodeNo, ShardNo, Span};
 
     use super::*;
 
@@ -266,13 +267,12 @@ mod tests {
         let out = tempfile::tempdir().expect("a temporary folder");
         let ground = Ground::take(Mode::Off, &[]).expect("no sandbox is entered");
         let settings = Settings { out: out.path().to_owned(), keep: false, side_by_side: 1, ground };
-        let display = Display::new(false);
+        let (_end, stop) = watch::channel(None);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let jobs = vec![impossible_job("a"), impossible_job("b")];
-        let done = runtime.block_on(run_all(jobs, &settings, &display));
-        display.close();
+        let done = runtime.block_on(run_all(jobs, &settings, &nobody(), &stop));
         assert_eq!(done.len(), 2);
-        for ((summary, exit), suite) in done.iter().zip(["a", "b"]) {
+        for (Done { summary, exit }, suite) in done.iter().zip(["a", "b"]) {
             assert_eq!((summary.suite.as_str(), *exit), (suite, Exit::Harness));
             assert!(matches!(summary.standing, Standing::Error(_)), "{summary:?}");
             assert!(summary.report.as_ref().is_some_and(|folder| folder.is_dir()), "{summary:?}");

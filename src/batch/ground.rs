@@ -3,15 +3,25 @@
 use std::collections::BTreeMap;
 
 #[cfg(feature = "docker")]
-use slotquake::cluster::docker::Engine;
-use slotquake::network::{Network, netem};
-use slotquake::plan::{Need, Plan};
-use slotquake::run::Place;
-use slotquake::sandbox::{Entered, Mode, enter};
+use crate::cluster::docker::Engine;
+use crate::network::{Network, netem};
+use crate::plan::{Need, Plan};
+use crate::run::Place;
+use crate::sandbox::{Entered, Mode, SandboxError, enter};
 
-use super::exit::Trouble;
+/// Why there is no ground to run on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GroundError {
+    /// The sandbox could not be entered.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// Links cannot be cut in the sandbox, and everything was required.
+    #[error("no network faults: {0}")]
+    Links(String),
+}
 
 /// Where runs take place. A plan has needs, and a place meets them or says why not.
+#[derive(Debug, Clone)]
 pub struct Ground {
     /// What runs the nodes.
     pub place: Place,
@@ -21,9 +31,9 @@ pub struct Ground {
 
 impl Ground {
     /// Processes of this machine: enters the sandbox as `mode` says, and tries what the plans need.
-    /// Inside, it returns in another process; call it while there is one thread.
-    pub fn take(mode: Mode, plans: &[Plan]) -> Result<Self, Trouble> {
-        let inside = match enter(mode).map_err(Trouble::harness)? {
+    /// Inside, it returns in another process; call it while there is one thread (see [`enter`]).
+    pub fn take(mode: Mode, plans: &[Plan]) -> Result<Self, GroundError> {
+        let inside = match enter(mode)? {
             Entered::Inside(inside) => inside,
             Entered::No { reason, hint } => {
                 let why = format!("no sandbox: {reason} (hint: {hint})");
@@ -39,7 +49,7 @@ impl Ground {
             match Network::open(&inside) {
                 Ok(open) => network = Some(open),
                 Err(error) if mode == Mode::Require => {
-                    return Err(Trouble::harness(format!("no network faults: {error}")));
+                    return Err(GroundError::Links(error.to_string()));
                 }
                 Err(error) => drop(lacks.insert(Need::Links, error.to_string())),
             }
@@ -73,7 +83,7 @@ impl Ground {
 
 #[cfg(test)]
 mod tests {
-    use slotquake::suite::{self, Step};
+    use crate::suite::{self, Step};
 
     use super::*;
 

@@ -1,0 +1,91 @@
+//! What runs come to, as one number.
+
+use std::process::ExitCode;
+
+use crate::check::Verdict;
+use crate::history::StepProblem;
+use crate::report::Report;
+
+/// The outcome of a command, in the order of weight: the greatest of several runs wins. A failed
+/// invariant outweighs everything, so that no trouble beside it can mask it; then what makes results
+/// worthless (a broken harness, a wrong suite), then what merely left some out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Everything asked for was done, and every invariant holds.
+    Pass,
+    /// Too little was observed to say, or everything was skipped.
+    Inconclusive,
+    /// A signal ended it.
+    Interrupted,
+    /// Wrong usage, or a suite that cannot be run.
+    Usage,
+    /// The harness itself broke.
+    Harness,
+    /// An invariant failed, or a comparison found a regression.
+    Failed,
+}
+
+impl Exit {
+    /// The number that the system gets.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Inconclusive => 3,
+            Self::Harness => 70,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// The same for `main` to return.
+    pub fn code(self) -> ExitCode {
+        self.number().into()
+    }
+
+    /// What one report comes to. Beside the verdict counts why a run is inconclusive: its suite asked
+    /// for the impossible, the harness could not do its part, or a signal ended it; and whether everything that
+    /// the run made is gone.
+    pub fn of(report: &Report) -> Self {
+        let verdict = match report.verdict {
+            Verdict::Pass => Self::Pass,
+            Verdict::Inconclusive => Self::Inconclusive,
+            Verdict::Fail => Self::Failed,
+        };
+        let problems = report.step_problems().filter_map(|problem| match problem {
+            StepProblem::Suite(_) => Some(Self::Usage),
+            StepProblem::Harness(_) => Some(Self::Harness),
+            // That is for the verdict to say.
+            StepProblem::Unmet(_) => None,
+        });
+        let interrupted = report.interrupted_by().is_some_and(|by| by.starts_with("SIG")).then_some(Self::Interrupted);
+        let left_behind = report.left_behind().map(|_| Self::Harness);
+        problems.chain(interrupted).chain(left_behind).fold(verdict, Self::max)
+    }
+
+    /// The outcome of several; nothing at all is inconclusive.
+    pub fn worst(all: impl IntoIterator<Item = Self>) -> Self {
+        all.into_iter().max().unwrap_or(Self::Inconclusive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Exit::{Failed, Harness, Inconclusive, Interrupted, Pass, Usage};
+    use super::*;
+
+    #[test]
+    fn a_failure_is_never_masked_and_nothing_is_no_success() {
+        for (all, expected) in [
+            (vec![Pass, Pass], 0),
+            (vec![Pass, Inconclusive], 3),
+            (vec![Interrupted, Inconclusive, Pass], 130),
+            (vec![Usage, Interrupted], 2),
+            (vec![Usage, Harness, Interrupted], 70),
+            (vec![Harness, Failed, Interrupted, Usage], 1),
+            (vec![], 3),
+        ] {
+            assert_eq!(Exit::worst(all.clone()).number(), expected, "{all:?}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What must be right before any cluster boots: every suite reads, every plan is possible, every
+//! server is there.
+
+use std::collections::BTreeMap;
+
+use crate::plan::Plan;
+use crate::server::{self, Server, ServerError};
+use crate::suite::{LoadError, Source};
+
+/// Loads a suite, applies overrides, the server's last, and resolves it; the error says everything
+/// that is wrong, and where.
+pub fn plan(suite: &str, server: Option<&str>, sets: &[String], seed: u64) -> Result<Plan, LoadError> {
+    let mut source = Source::load(suite)?;
+    for assignment in sets {
+        source.set(assignment)?;
+    }
+    if let Some(server) = server {
+        server.clone_into(&mut source.suite.cluster.server);
+    }
+    Plan::from_source(&source, seed)
+}
+
+/// The plan of every suite on every server. An error in any of them is an error of all.
+pub fn plans(suites: &[String], servers: &[String], sets: &[String], seed: u64) -> Result<Vec<Plan>, LoadError> {
+    let servers: Vec<Option<&str>> =
+        if servers.is_empty() { vec![None] } else { servers.iter().map(|server| Some(server.as_str())).collect() };
+    let mut plans = Vec::new();
+    let mut errors: Vec<LoadError> = Vec::new();
+    for suite in suites {
+        for &server in &servers {
+            match plan(suite, server, sets, seed) {
+                Ok(plan) => plans.push(plan),
+                // What is wrong on one server is mostly wrong on the others too.
+                Err(error) if errors.contains(&error) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+    }
+    if errors.is_empty() {
+        return Ok(plans);
+    }
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    Err(LoadError(texts.join("\n\n")))
+}
+
+/// Finds, or fetches, each server that the plans ask for, once; `notice` is told of what takes time.
+pub fn servers(plans: &[Plan], notice: &dyn Fn(&str)) -> Result<BTreeMap<String, Server>, ServerError> {
+    let mut found = BTreeMap::new();
+    for plan in plans {
+        if !found.contains_key(&plan.server) {
+            found.insert(plan.server.clone(), server::find(&plan.server, notice)?);
+        }
+    }
+    Ok(found)
+}
+
+/// A seed to draw random choices from. The hasher's keys are the random numbers that std has; 32 bits
+/// are short enough to type and exact in every reader of JSON.
+pub fn draw_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one("seed") >> 32
+}

@@ -1,0 +1,43 @@
+//! What a CI system reads: `junit.xml`, `summary.md`, and where it is GitHub's, the job's summary and
+//! annotations.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+
+use slotquake::report::{self, Summary};
+
+use super::exit::Trouble;
+use super::screen;
+
+/// Leaves the files in the folder of reports, and tells a workflow of GitHub what it can show.
+pub fn leave(runs: &[Summary], out: &Path) -> Result<(), Trouble> {
+    write(runs, out)?;
+    if env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+        for line in report::annotations(runs) {
+            screen::say(&line);
+        }
+    }
+    if let Some(file) = env::var_os("GITHUB_STEP_SUMMARY").filter(|file| !file.is_empty()) {
+        append(Path::new(&file), &report::render_markdown(runs))?;
+    }
+    Ok(())
+}
+
+/// Writes `junit.xml` and `summary.md`.
+pub fn write(runs: &[Summary], out: &Path) -> Result<(), Trouble> {
+    for (name, text) in [("junit.xml", report::junit(runs)), ("summary.md", report::render_markdown(runs))] {
+        report::write_page(out, name, &text).map_err(Trouble::harness)?;
+    }
+    Ok(())
+}
+
+/// Other steps of the job may have written there.
+fn append(file: &Path, text: &str) -> Result<(), Trouble> {
+    let written =
+        OpenOptions::new().append(true).create(true).open(file).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| {
+        Trouble::harness(format!("cannot write the job's summary ($GITHUB_STEP_SUMMARY), {}: {error}", file.display()))
+    })
+}

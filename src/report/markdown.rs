@@ -1,0 +1,43 @@
+//! Texts that stand in Markdown.
+
+/// A text that cannot be taken for Markdown or HTML: names come from files that others wrote.
+pub(super) fn escaped(text: &str) -> String {
+    let mut safe = String::new();
+    for letter in text.chars() {
+        match letter {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '\n' | '\r' => safe.push(' '),
+            '|' | '*' | '_' | '`' | '[' | ']' | '\\' | '~' | '#' | '@' | '!' => {
+                safe.push('\\');
+                safe.push(letter);
+            }
+            letter => safe.push(letter),
+        }
+    }
+    safe
+}
+
+/// A text that is shown word for word, whatever is in it: a block with a fence longer than any within.
+pub(super) fn verbatim(text: &str) -> String {
+    let longest = text.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}text\n{}\n{fence}\n", text.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_no_markup() {
+        assert_eq!(escaped("a|b <img> `x`\n@me"), "a\\|b &lt;img&gt; \\`x\\` \\@me");
+    }
+
+    #[test]
+    fn no_text_ends_its_own_block() {
+        assert_eq!(verbatim("a"), "```text\na\n```\n");
+        assert_eq!(verbatim("a\n```\n# b\n"), "````text\na\n```\n# b\n````\n");
+    }
+}

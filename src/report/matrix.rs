@@ -1,0 +1,87 @@
+//! What each suite came to on each server.
+
+use super::summary::{Standing, Summary};
+
+/// Runs by suite and server, each in the order of their first appearance.
+pub(super) struct Matrix<'a> {
+    /// The columns.
+    pub servers: Vec<&'a str>,
+    /// A suite, and its runs on each of the servers.
+    pub rows: Vec<(&'a str, Vec<Cell<'a>>)>,
+}
+
+/// The runs of one suite on one server; none where it was not run there.
+pub(super) struct Cell<'a>(pub Vec<&'a Summary>);
+
+impl<'a> Matrix<'a> {
+    pub fn new(runs: &'a [Summary]) -> Self {
+        let servers = once_each(runs.iter().map(|run| run.server.as_str()));
+        let cell = |suite: &str, server: &str| {
+            Cell(runs.iter().filter(|run| run.suite == suite && run.server == server).collect())
+        };
+        let rows = once_each(runs.iter().map(|run| run.suite.as_str()))
+            .into_iter()
+            .map(|suite| (suite, servers.iter().map(|server| cell(suite, server)).collect()))
+            .collect();
+        Self { servers, rows }
+    }
+}
+
+impl Cell<'_> {
+    /// `pass`; of several runs `5 pass`, or `4 pass, 1 fail`; `-` where it was not run.
+    pub fn words(&self) -> String {
+        match self.0.as_slice() {
+            [] => "-".to_owned(),
+            [only] => only.standing.word().to_owned(),
+            several => {
+                let words = once_each(several.iter().map(|run| run.standing.word()));
+                let count = |word: &str| several.iter().filter(|run| run.standing.word() == word).count();
+                words.iter().map(|word| format!("{} {word}", count(word))).collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+
+    /// The standing that matters most.
+    pub fn worst(&self) -> Option<&Standing> {
+        self.0.iter().map(|run| &run.standing).max_by_key(|standing| standing.weight())
+    }
+}
+
+fn once_each<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut once = Vec::new();
+    for each in all {
+        if !once.contains(&each) {
+            once.push(each);
+        }
+    }
+    once
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Verdict;
+
+    fn run(suite: &str, server: &str, verdict: Verdict) -> Summary {
+        Summary::without_report(suite, server, 7, Standing::Judged(verdict), None)
+    }
+
+    #[test]
+    fn every_suite_has_a_cell_for_every_server_and_the_worst_run_counts() {
+        let runs = [
+            run("a", "redis:6.2", Verdict::Pass),
+            run("a", "valkey:9.1", Verdict::Pass),
+            run("a", "valkey:9.1", Verdict::Fail),
+            run("a", "valkey:9.1", Verdict::Pass),
+            run("b", "redis:6.2", Verdict::Inconclusive),
+        ];
+        let matrix = Matrix::new(&runs);
+        assert_eq!(matrix.servers, ["redis:6.2", "valkey:9.1"]);
+        let words: Vec<(&str, Vec<String>)> =
+            matrix.rows.iter().map(|(suite, cells)| (*suite, cells.iter().map(Cell::words).collect())).collect();
+        assert_eq!(words[0], ("a", vec!["pass".to_owned(), "2 pass, 1 fail".to_owned()]));
+        assert_eq!(words[1], ("b", vec!["inconclusive".to_owned(), "-".to_owned()]));
+        assert_eq!(matrix.rows[0].1[1].worst(), Some(&Standing::Judged(Verdict::Fail)));
+        assert_eq!(matrix.rows[1].1[1].worst(), None);
+    }
+}

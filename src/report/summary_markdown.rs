@@ -1,0 +1,132 @@
+//! `summary.md`: the runs as Markdown, for a job's summary or a pull request.
+
+use std::fmt::Write;
+
+use super::explain::explain;
+use super::markdown::{escaped, verbatim};
+use super::matrix::Matrix;
+use super::summary::{Standing, Summary};
+use super::table::{HEADINGS, figure_cells, tally};
+use crate::check::Verdict;
+
+/// How many runs are told in full: a job's summary may have 1 MiB.
+const TOLD: usize = 30;
+
+/// The tally, the matrix of suites and servers where there are several servers, one row a run, and each
+/// run that failed or is inconclusive in full, folded up.
+pub fn render_markdown(runs: &[Summary]) -> String {
+    let sign = match runs.iter().map(|run| &run.standing).max_by_key(|standing| standing.weight()) {
+        Some(standing) => standing.word(),
+        None => "nothing was run",
+    };
+    let mut text = format!("### slotquake: {sign}\n\n{}\n", tally(runs));
+    let matrix = Matrix::new(runs);
+    if matrix.servers.len() > 1 {
+        row(
+            &mut text,
+            true,
+            std::iter::once("suite".to_owned()).chain(matrix.servers.iter().map(|&name| escaped(name))),
+        );
+        let _ = writeln!(text, "|---|{}", "---|".repeat(matrix.servers.len()));
+        for (suite, cells) in &matrix.rows {
+            let words = cells
+                .iter()
+                .map(|cell| cell.worst().map_or_else(|| "-".to_owned(), |worst| marked(worst, &cell.words())));
+            row(&mut text, false, std::iter::once(escaped(suite)).chain(words));
+        }
+    }
+    row(&mut text, true, HEADINGS.iter().map(|heading| heading.replace("pro-\n", "pro").replace('\n', " ")));
+    text.push_str("|---|---|---|--:|--:|--:|--:|--:|--:|--:|\n");
+    for run in runs {
+        let mut cells = vec![escaped(&run.suite), escaped(&run.server), marked(&run.standing, run.standing.word())];
+        let figures = run.figures.as_ref().map_or_else(|| vec!["-".to_owned(); 7], figure_cells);
+        cells.extend(figures.iter().map(|cell| escaped(cell)));
+        row(&mut text, false, cells.into_iter());
+    }
+    let open: Vec<&Summary> = runs.iter().filter(|run| is_open(run)).collect();
+    for run in open.iter().take(TOLD) {
+        let heading = format!("{}: {}", escaped(&run.label()), run.standing.word());
+        let _ = write!(text, "\n<details><summary>{heading}</summary>\n\n{}\n</details>\n", verbatim(&explain(run)));
+    }
+    if open.len() > TOLD {
+        let _ = writeln!(text, "\n... and {} more, in their reports", open.len() - TOLD);
+    }
+    text
+}
+
+/// What fails stands out.
+fn marked(standing: &Standing, words: &str) -> String {
+    match standing {
+        Standing::Judged(Verdict::Fail) | Standing::Error(_) => format!("**{words}**"),
+        Standing::Judged(_) | Standing::Skipped(_) => words.to_owned(),
+    }
+}
+
+fn is_open(run: &Summary) -> bool {
+    run.standing != Standing::Judged(Verdict::Pass)
+}
+
+fn row(text: &mut String, first: bool, cells: impl Iterator<Item = String>) {
+    if first {
+        text.push('\n');
+    }
+    let _ = writeln!(text, "| {} |", cells.collect::<Vec<_>>().join(" | "));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::fixture;
+    use super::*;
+
+    fn summary(suite: &str, server: &str, verdict: Verdict) -> Summary {
+        let mut run = Summary::new(&fixture::report(suite, verdict), Path::new("reports/x"));
+        run.server = server.to_owned();
+        run
+    }
+
+    #[test]
+    fn several_servers_give_a_matrix_and_what_failed_is_told() {
+        let shown = render_markdown(&[
+            summary("role-swap", "redis:6.2", Verdict::Pass),
+            summary("role-swap", "valkey:9.1", Verdict::Fail),
+        ]);
+        let head = "### slotquake: fail
+
+2 runs: 1 pass, 1 fail
+
+| suite | redis:6.2 | valkey:9.1 |
+|---|---|---|
+| role-swap | pass | **fail** |
+
+| suite | server | verdict | to FAIL | to promotion | to first write | read outage | write outage | acked writes | lost |
+|---|---|---|--:|--:|--:|--:|--:|--:|--:|
+| role-swap | redis:6.2 | pass | 6.71 s | 7.36 s | 7.42 s | 0 | 7.49 s | 4021 | 0 |
+| role-swap | valkey:9.1 | **fail** | 6.71 s | 7.36 s | 7.42 s | 0 | 7.49 s | 4021 | 0 |
+
+<details><summary>role-swap valkey:9.1: fail</summary>
+
+```text
+role-swap on valkey:9.1";
+        assert!(shown.starts_with(head), "{shown}");
+        assert!(shown.contains("seen      12 of 4021 acknowledged writes are lost"), "{shown}");
+        assert!(shown.ends_with("```\n\n</details>\n"), "{shown}");
+        assert_eq!(shown.matches("<details>").count(), 1, "{shown}");
+    }
+
+    #[test]
+    fn one_server_needs_no_matrix_and_names_are_no_markup() {
+        let shown = render_markdown(&[summary("a|<b>", "redis:6.2", Verdict::Fail)]);
+        assert!(!shown.contains("| suite | redis"), "{shown}");
+        assert!(shown.contains("| a\\|&lt;b&gt; | redis:6.2 | **fail** |"), "{shown}");
+        assert!(!shown.split("```").next().expect("a part").contains("<b>"), "{shown}");
+    }
+
+    #[test]
+    fn a_summary_stays_within_what_a_job_may_show() {
+        let runs: Vec<Summary> = (0..500).map(|_| summary("role-swap", "redis:6.2", Verdict::Fail)).collect();
+        let shown = render_markdown(&runs);
+        assert!(shown.len() < 1 << 20 && shown.contains("... and 470 more"), "{} bytes", shown.len());
+    }
+}
