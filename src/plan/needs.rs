@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::Plan;
-use crate::suite::Step;
+use super::{Plan, steps};
+use crate::suite::{Only, Partition, Step};
+use crate::target::Target;
 
 /// Something that whatever runs the nodes must be able to do. What it cannot is a reason to skip a plan before
 /// anything is started.
@@ -17,6 +18,8 @@ pub enum Need {
     Start,
     /// To freeze a server, and to let it go on (SIGSTOP, SIGCONT).
     Freeze,
+    /// To cut one node off from everybody, clients included.
+    Isolate,
     /// To put rules on the packets between two addresses: drop, refuse, thin out, throttle.
     Links,
     /// To delay packets.
@@ -31,10 +34,23 @@ impl Need {
             Step::Kill(_) => &[Self::Kill],
             Step::Start(_) => &[Self::Start],
             Step::Pause(_) | Step::Resume(_) => &[Self::Freeze],
+            Step::Partition(fault) if is_isolation(fault) => &[Self::Isolate],
             Step::Slow(_) => &[Self::Links, Self::Delays],
-            step if step.is_network_fault() => &[Self::Links],
+            Step::Partition(_) | Step::Lossy(_) | Step::Narrow(_) | Step::Refuse(_) => &[Self::Links],
             _ => &[],
         }
+    }
+}
+
+/// Whether it cuts one node, and whoever it is, off from all others: everything, both ways.
+fn is_isolation(fault: &Partition) -> bool {
+    let Partition { between: Some(sides), shape: None, one_way: false, only: Only::All, .. } = fault else {
+        return false;
+    };
+    let sides: Vec<&[Target]> = sides.iter().map(|side| side.0.as_slice()).collect();
+    match sides[..] {
+        [[one], [Target::Others]] | [[Target::Others], [one]] => steps::is_one(one),
+        _ => false,
     }
 }
 
@@ -47,5 +63,27 @@ impl Plan {
     /// Whether its steps need this.
     pub fn needs_to(&self, need: Need) -> bool {
         self.steps.iter().any(|step| Need::of(step).contains(&need))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_cut_off_from_everybody_needs_no_rules() {
+        for (between, more, expected) in [
+            (r#"["node-1", "others"]"#, "", Need::Isolate),
+            (r#"["others", "shard-1/master"]"#, r#", "name": "alone""#, Need::Isolate),
+            (r#"["shard-1/master", "others"]"#, r#", "one-way": true"#, Need::Links),
+            (r#"["node-1", "others"]"#, r#", "only": "bus""#, Need::Links),
+            (r#"["shard-1", "others"]"#, "", Need::Links),
+            (r#"[["node-1", "half-clients"], "others"]"#, "", Need::Links),
+            (r#"["node-1", "node-2"]"#, "", Need::Links),
+        ] {
+            let text = format!(r#"{{"partition": {{"between": {between}{more}}}}}"#);
+            let step: Step = serde_json::from_str(&text).unwrap();
+            assert_eq!(Need::of(&step), [expected], "{text}");
+        }
     }
 }
