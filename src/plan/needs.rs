@@ -18,7 +18,7 @@ pub enum Need {
     Start,
     /// To freeze a server, and to let it go on (SIGSTOP, SIGCONT).
     Freeze,
-    /// To cut one node off from everybody, clients included.
+    /// To cut one node off from everybody, clients and the harness included.
     Isolate,
     /// To put rules on the packets between two addresses: drop, refuse, thin out, throttle.
     Links,
@@ -54,15 +54,37 @@ fn is_isolation(fault: &Partition) -> bool {
     }
 }
 
+/// Whether it is about what certain nodes answer, rather than about what the others know of them.
+fn asks_nodes(step: &Step) -> bool {
+    match step {
+        Step::Phase(_) | Step::Settle(_) => false,
+        Step::Await(wait) => wait.promoted.is_none() && wait.failed.is_none(),
+        _ => true,
+    }
+}
+
 impl Plan {
-    /// What its steps need.
+    /// What its steps need. Where a step asks nodes of which some may be isolated, these must be cut off by rules,
+    /// which let the harness through.
     pub fn needs(&self) -> BTreeSet<Need> {
-        self.steps.iter().flat_map(Need::of).copied().collect()
+        let mut needs: BTreeSet<Need> = self.steps.iter().flat_map(Need::of).copied().collect();
+        let mut isolated = 0_u32;
+        for step in &self.steps {
+            match step {
+                Step::Heal(name) if name == "all" => isolated = 0,
+                // In a plan with other network faults rules are needed in any case.
+                Step::Heal(_) => isolated = isolated.saturating_sub(1),
+                step if Need::of(step) == [Need::Isolate] => isolated += 1,
+                step if isolated > 0 && asks_nodes(step) => _ = needs.insert(Need::Links),
+                _ => {}
+            }
+        }
+        needs
     }
 
     /// Whether its steps need this.
     pub fn needs_to(&self, need: Need) -> bool {
-        self.steps.iter().any(|step| Need::of(step).contains(&need))
+        self.needs().contains(&need)
     }
 }
 
@@ -84,6 +106,16 @@ mod tests {
             let text = format!(r#"{{"partition": {{"between": {between}{more}}}}}"#);
             let step: Step = serde_json::from_str(&text).unwrap();
             assert_eq!(Need::of(&step), [expected], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_while_a_node_is_isolated_needs_rules() {
+        for (suite, expected) in
+            [("flapping", [Need::Isolate].as_slice()), ("majority-lost", &[Need::Isolate, Need::Links])]
+        {
+            let plan = Plan::new(&crate::suite::load(suite).unwrap(), 1).unwrap();
+            assert_eq!(plan.needs().into_iter().collect::<Vec<_>>(), expected, "{suite}");
         }
     }
 }

@@ -199,8 +199,9 @@ impl Docker {
             faults: Mutex::default(),
         };
         try_join_all(docker.nodes.iter().map(|node| docker.anchor(node))).await?;
-        if plan.needs_to(Need::Links) || plan.needs_to(Need::Isolate) {
-            if plan.needs_to(Need::Links) || engine.network_obstacle().await.is_none() {
+        let needs = plan.needs();
+        if needs.contains(&Need::Links) || needs.contains(&Need::Isolate) {
+            if needs.contains(&Need::Links) || engine.network_obstacle().await.is_none() {
                 docker.prepare_faults(clients).await?;
             } else {
                 docker.clients = Clients::Together;
