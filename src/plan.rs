@@ -134,6 +134,31 @@ impl Plan {
         })
     }
 
+    /// Why a target is not one node of this cluster.
+    pub fn refuse_one(&self, target: &Target) -> Option<String> {
+        self.shape().refuse_one(target)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape { masters: self.shards(), replicas: self.nodes.len() as u16 / self.shards() - 1 }
+    }
+
+    /// A fault, or the end of one, that somebody asks for while the cluster stands: its words checked as a
+    /// suite's are, and `any/...` drawn from `seed`. Whether it is possible now is for the run to say.
+    pub fn admit(&self, step: Step, seed: u64) -> Result<Step, Vec<PlanError>> {
+        let shape = self.shape();
+        let mut problems = Problems::default();
+        steps::check_alone(&step, &shape, &mut problems);
+        let population = sides::Population { shape: &shape, clients: self.workload.clients };
+        network::check_alone(&step, &population, &mut problems);
+        if !problems.0.is_empty() {
+            return Err(problems.0);
+        }
+        let mut plan = Self { seed, steps: vec![step], invariants: Vec::new(), ..self.clone() };
+        plan.draw(shape.masters);
+        Ok(plan.steps.remove(0))
+    }
+
     /// The number of shards.
     pub fn shards(&self) -> u16 {
         self.nodes.iter().filter(|node| node.replica_of.is_none()).count() as u16

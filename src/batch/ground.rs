@@ -7,7 +7,7 @@ use crate::cluster::docker::Engine;
 use crate::network::{Network, netem};
 use crate::plan::{Need, Plan};
 use crate::run::Place;
-use crate::sandbox::{Entered, Mode, SandboxError, enter};
+use crate::sandbox::{Entered, Inside, Mode, SandboxError, enter, visit};
 
 /// Why there is no ground to run on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,21 +33,41 @@ impl Ground {
     /// Processes of this machine: enters the sandbox as `mode` says, and tries what the plans need.
     /// Inside, it returns in another process; call it while there is one thread (see [`enter`]).
     pub fn take(mode: Mode, plans: &[Plan]) -> Result<Self, GroundError> {
-        let inside = match enter(mode)? {
-            Entered::Inside(inside) => inside,
-            Entered::No { reason, hint } => {
-                let why = format!("no sandbox: {reason} (hint: {hint})");
-                let place = Place::Local { scratch: None, network: None };
-                let lacks = [Need::Isolate, Need::Links, Need::Delays].map(|need| (need, why.clone())).into();
-                return Ok(Self { place, lacks });
-            }
+        match enter(mode)? {
+            Entered::Inside(inside) => Self::inside(&inside, mode, plans),
+            Entered::No { reason, hint } => Ok(Self::without_sandbox(&no_sandbox(&reason, &hint))),
+        }
+    }
+
+    /// Why each of the plans could not be run after [`Self::take`]; None for those that could. It tries in
+    /// another process; call it while there is one thread.
+    pub fn survey(mode: Mode, plans: &[Plan]) -> Vec<Option<String>> {
+        let obstacles = |ground: Self| -> Vec<Option<String>> {
+            plans.iter().map(|plan| ground.obstacle(plan).map(str::to_owned)).collect()
         };
+        let all = |why: &str| obstacles(Self::without_sandbox(why));
+        if mode == Mode::Off {
+            return obstacles(Self::outside());
+        }
+        let said = visit(|inside| {
+            // That something is required is for `take` to say.
+            let found = Self::inside(inside, Mode::Auto, plans).map_or_else(|error| all(&error.to_string()), obstacles);
+            serde_json::to_string(&found).expect("texts")
+        });
+        match said {
+            Ok(said) => serde_json::from_str(&said).unwrap_or_else(|error| all(&error.to_string())),
+            Err(SandboxError::Refused { reason, hint }) => all(&no_sandbox(&reason, &hint)),
+            Err(error) => all(&error.to_string()),
+        }
+    }
+
+    fn inside(inside: &Inside, mode: Mode, plans: &[Plan]) -> Result<Self, GroundError> {
         // nft and tc are not run for plans that do not need them: nobody would miss them.
         let asked = |need: Need| plans.iter().any(|plan| plan.needs_to(need));
         let mut lacks = BTreeMap::new();
         let mut network = None;
         if asked(Need::Links) || asked(Need::Isolate) {
-            match Network::open(&inside) {
+            match Network::open(inside) {
                 Ok(open) => network = Some(open),
                 Err(error) if mode == Mode::Require => {
                     return Err(GroundError::Links(error.to_string()));
@@ -56,11 +76,21 @@ impl Ground {
             }
         }
         if asked(Need::Delays)
-            && let Err(error) = netem::detect(&inside)
+            && let Err(error) = netem::detect(inside)
         {
             lacks.insert(Need::Delays, error.to_string());
         }
         Ok(Self { place: Place::Local { scratch: Some(inside.scratch().to_owned()), network }, lacks })
+    }
+
+    /// Processes of this machine, outside of the sandbox.
+    pub fn outside() -> Self {
+        Self::without_sandbox("no sandbox was entered (hint: `Ground::take`, while there is one thread)")
+    }
+
+    fn without_sandbox(why: &str) -> Self {
+        let lacks = [Need::Isolate, Need::Links, Need::Delays].map(|need| (need, why.to_owned())).into();
+        Self { place: Place::Local { scratch: None, network: None }, lacks }
     }
 
     /// Containers of an engine. Without rules a node can still be taken off its network.
@@ -80,6 +110,10 @@ impl Ground {
     pub fn obstacle(&self, plan: &Plan) -> Option<&str> {
         plan.needs().iter().find_map(|need| self.lacks.get(need)).map(String::as_str)
     }
+}
+
+fn no_sandbox(reason: &str, hint: &str) -> String {
+    format!("no sandbox: {reason} (hint: {hint})")
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ mod completions;
 #[cfg_attr(not(feature = "docker"), path = "no_containers.rs")]
 mod containers;
 mod doctor;
+mod down;
+mod exec;
 mod exit;
+mod fault;
 mod gc;
 mod list;
 mod plan;
@@ -18,7 +21,11 @@ mod report;
 mod run;
 mod schema;
 mod screen;
+mod send;
 mod signals;
+mod socket;
+mod status;
+mod up;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -63,6 +70,12 @@ enum Command {
     Compare(compare::Args),
     Report(report::Args),
     Schema(schema::Args),
+    Up(up::Args),
+    Status(status::Args),
+    Fault(fault::Args),
+    Send(send::Args),
+    Exec(exec::Args),
+    Down(down::Args),
     Doctor(doctor::Args),
     Gc(gc::Args),
     Completions(completions::Args),
@@ -105,6 +118,12 @@ fn dispatch(command: &Command) -> Result<Exit, Trouble> {
         Command::Compare(args) => compare::main(args),
         Command::Report(args) => report::main(args),
         Command::Schema(args) => schema::main(args),
+        Command::Up(args) => up::main(args),
+        Command::Status(args) => status::main(args),
+        Command::Fault(args) => fault::main(args),
+        Command::Send(args) => send::main(args),
+        Command::Exec(args) => exec::main(args),
+        Command::Down(args) => down::main(args),
         Command::Doctor(args) => doctor::main(args),
         Command::Gc(args) => gc::main(args),
         Command::Completions(args) => completions::main(args),

@@ -90,7 +90,7 @@ pub struct Args {
 
 /// What runs the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Backend {
+pub enum Backend {
     /// Processes of this machine, in the sandbox where possible.
     Local,
     /// Containers of Docker, or what `DOCKER_HOST` names.
@@ -168,7 +168,7 @@ fn run_all(jobs: Vec<Job>, settings: &Settings, runtime: Runtime, verbose: bool)
     let display = Display::new(verbose);
     let audience: Arc<dyn Audience> = Arc::new(display.teller());
     let runs = runtime.block_on(async {
-        let stop = signals::stop_on_signals(display.teller())?;
+        let stop = signals::stop_on_signals(display.teller(), "runs are healed, reported and torn down")?;
         Ok(batch::run_all(jobs, settings, &audience, &stop).await)
     });
     display.close();

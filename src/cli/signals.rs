@@ -7,9 +7,9 @@ use tokio::sync::watch;
 use super::exit::Exit;
 use super::progress::Teller;
 
-/// The first signal ends the runs that are under way in order and lets no other begin; the second ends the
-/// process.
-pub fn stop_on_signals(teller: Teller) -> std::io::Result<Stop> {
+/// The first signal lets what is under way end in order, which is what `happens` says, and lets nothing else
+/// begin; the second ends the process.
+pub fn stop_on_signals(teller: Teller, happens: &'static str) -> std::io::Result<Stop> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -24,7 +24,7 @@ pub fn stop_on_signals(teller: Teller) -> std::io::Result<Stop> {
             if sender.borrow().is_some() {
                 std::process::exit(i32::from(Exit::Interrupted.number()));
             }
-            teller.line(&format!("{name}: runs are healed, reported and torn down; once more to end at once"));
+            teller.line(&format!("{name}: {happens}; once more to end at once"));
             sender.send_replace(Some(name.to_owned()));
         }
     });

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::cluster::Backend;
 use crate::units::NodeNo;
-use crate::wire::{CommandError, ConnectError, Link, command};
+use crate::wire::{Caller, CommandError, ConnectError, Link, command};
 
 /// One lasting connection per node, made anew when it breaks.
 pub struct Control<B> {
@@ -80,8 +80,20 @@ impl<B: Backend> Control<B> {
         readonly: bool,
         within: Duration,
     ) -> Result<Value, AskError> {
+        self.ask_as(&Caller::default(), node, words, readonly, within).await
+    }
+
+    /// The same as a caller of a kind.
+    pub async fn ask_as<W: AsRef<str>>(
+        &self,
+        caller: &Caller,
+        node: NodeNo,
+        words: &[W],
+        readonly: bool,
+        within: Duration,
+    ) -> Result<Value, AskError> {
         let until = Instant::now() + within;
-        let mut link = Link::connect(self.backend.addr(node), within).await?;
+        let mut link = Link::connect_as(self.backend.addr(node), caller, within).await?;
         if readonly {
             match link.send(&command(&["READONLY"]), until).await {
                 Ok(_) | Err(CommandError::Reply(_)) => {}

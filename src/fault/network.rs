@@ -82,6 +82,11 @@ impl<B: Backend> NetworkInjector<B> {
         Self { control, journal, ids, shards, clients, in_force: Vec::new() }
     }
 
+    /// The faults in force, by name.
+    pub fn in_force(&self) -> impl Iterator<Item = (&str, FaultKind)> {
+        self.in_force.iter().map(|fault| (fault.name.as_str(), fault.kind))
+    }
+
     /// Imposes a fault on those whom it means now, and proves it.
     pub async fn inject(&mut self, wanted: &NetworkFault<'_>, now: &Snapshot) -> Result<(), StepProblem> {
         let nodes = self.control.backend().size();

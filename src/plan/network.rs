@@ -3,7 +3,7 @@
 
 use super::sides::Population;
 use super::{Problems, Shape};
-use crate::suite::{Lossy, Narrow, Only, Partition, Slow, Step, Suite, nearest};
+use crate::suite::{Lossy, Narrow, Only, Partition, Sides, Slow, Step, Suite, nearest};
 use crate::units::Span;
 
 const NAME_MAX: usize = 40;
@@ -19,33 +19,62 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
     let mut faults = NetworkFaults::default();
     let population = Population { shape, clients: suite.workload.clients };
     for (index, step) in suite.steps.iter().enumerate() {
+        if let Step::Heal(name) = step {
+            if let Some(message) = faults.heal(name, index) {
+                problems.add(format!("steps[{index}].heal"), message);
+            }
+        } else if let Some(fault) = Fault::of(step) {
+            let at = format!("steps[{index}].{}", fault.word);
+            fault.check(&at, &population, problems);
+            if let Some(message) = faults.begin(fault.name, index) {
+                problems.add(format!("{at}.name"), message);
+            }
+        }
+    }
+}
+
+/// What is wrong with a network fault, whatever was before it; nothing with any other step.
+pub(super) fn check_alone(step: &Step, population: &Population<'_>, problems: &mut Problems) {
+    if let Some(fault) = Fault::of(step) {
+        fault.check(fault.word, population, problems);
+        if let Some(message) = fault.name.and_then(bad_name) {
+            problems.add(format!("{}.name", fault.word), message);
+        }
+    }
+}
+
+/// A step that is a network fault.
+struct Fault<'a> {
+    step: &'a Step,
+    word: &'static str,
+    between: Option<&'a Sides>,
+    only: Only,
+    name: Option<&'a str>,
+}
+
+impl<'a> Fault<'a> {
+    fn of(step: &'a Step) -> Option<Self> {
         let (word, between, only, name) = match step {
             Step::Partition(Partition { between, only, name, .. }) => ("partition", between.as_ref(), *only, name),
             Step::Lossy(fault) => ("lossy", Some(&fault.between), fault.only, &fault.name),
             Step::Narrow(fault) => ("narrow", Some(&fault.between), fault.only, &fault.name),
             Step::Refuse(fault) => ("refuse", Some(&fault.between), fault.only, &fault.name),
             Step::Slow(fault) => ("slow", Some(&fault.between), Only::All, &fault.name),
-            Step::Heal(name) => {
-                if let Some(message) = faults.heal(name, index) {
-                    problems.add(format!("steps[{index}].heal"), message);
-                }
-                continue;
-            }
-            _ => continue,
+            _ => return None,
         };
-        let at = format!("steps[{index}].{word}");
-        if let Some(sides) = between {
-            population.check(&format!("{at}.between"), sides, only, problems);
+        Some(Self { step, word, between, only, name: name.as_deref() })
+    }
+
+    fn check(&self, at: &str, population: &Population<'_>, problems: &mut Problems) {
+        if let Some(sides) = self.between {
+            population.check(&format!("{at}.between"), sides, self.only, problems);
         }
-        match step {
-            Step::Partition(fault) => partition(&at, fault, problems),
-            Step::Lossy(fault) => lossy(&at, fault, problems),
-            Step::Narrow(fault) => narrow(&at, fault, problems),
-            Step::Slow(fault) => slow(&at, fault, problems),
+        match self.step {
+            Step::Partition(fault) => partition(at, fault, problems),
+            Step::Lossy(fault) => lossy(at, fault, problems),
+            Step::Narrow(fault) => narrow(at, fault, problems),
+            Step::Slow(fault) => slow(at, fault, problems),
             _ => {}
-        }
-        if let Some(message) = faults.begin(name.as_deref(), index) {
-            problems.add(format!("{at}.name"), message);
         }
     }
 }

@@ -21,12 +21,8 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
             | Step::Refuse(_)
             | Step::Slow(_)
             | Step::Heal(_) => {}
-            Step::Stop(targets)
-            | Step::Kill(targets)
-            | Step::Start(targets)
-            | Step::Pause(targets)
-            | Step::Resume(targets) => {
-                let verb = Verb::of(step).expect("these are the steps that are faults or undo one");
+            Step::Stop(_) | Step::Kill(_) | Step::Start(_) | Step::Pause(_) | Step::Resume(_) => {
+                let (verb, targets) = Verb::of(step).expect("these are the steps that are faults or undo one");
                 for (at, target) in each(&format!("steps[{index}].{}", verb.word()), targets) {
                     match shape.refuse(target) {
                         Some(message) => problems.add(at, message),
@@ -40,6 +36,13 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
             Step::Await(wait) => check_await(&format!("steps[{index}].await"), wait, shape, problems),
             Step::Expect(expect) => check_expect(&format!("steps[{index}].expect"), expect, shape, problems),
         }
+    }
+}
+
+/// What is wrong with the targets of a fault of a process, whatever was before it; nothing with any other step.
+pub(super) fn check_alone(step: &Step, shape: &Shape, problems: &mut Problems) {
+    if let Some((verb, meant)) = Verb::of(step) {
+        targets(verb.word(), meant, shape, problems);
     }
 }
 
@@ -164,13 +167,13 @@ enum Verb {
 }
 
 impl Verb {
-    fn of(step: &Step) -> Option<Self> {
+    fn of(step: &Step) -> Option<(Self, &Targets)> {
         Some(match step {
-            Step::Stop(_) => Self::Stop,
-            Step::Kill(_) => Self::Kill,
-            Step::Start(_) => Self::Start,
-            Step::Pause(_) => Self::Pause,
-            Step::Resume(_) => Self::Resume,
+            Step::Stop(targets) => (Self::Stop, targets),
+            Step::Kill(targets) => (Self::Kill, targets),
+            Step::Start(targets) => (Self::Start, targets),
+            Step::Pause(targets) => (Self::Pause, targets),
+            Step::Resume(targets) => (Self::Resume, targets),
             _ => return None,
         })
     }

@@ -2,6 +2,8 @@
 //! history.
 
 mod conclude;
+mod keep;
+mod status;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -29,6 +31,9 @@ use crate::server::Server;
 use crate::spec::Rules;
 use crate::wire::text;
 use crate::workload::Workload;
+use keep::Asked;
+pub use keep::{Answer, Ask, Request, keep};
+pub use status::{NodeStatus, Status};
 
 /// What a run needs beside its plan.
 pub struct Options {
@@ -132,21 +137,39 @@ struct Run<B> {
 
 /// Runs a plan on a server. What went wrong in a step is in the history, not in the error.
 pub async fn run(plan: Plan, server: Server, options: Options) -> Result<History, RunError> {
+    run_in_place(plan, server, options, Course::Plan).await
+}
+
+/// What happens to a cluster once it stands.
+enum Course {
+    /// What the plan says.
+    Plan,
+    /// What somebody asks for.
+    Asked(Asked),
+}
+
+async fn run_in_place(plan: Plan, server: Server, options: Options, course: Course) -> Result<History, RunError> {
     let (folder, keep) = (options.folder.clone(), options.keep);
     match options.place.clone() {
         Place::Local { scratch, network } => {
             let backend = Local::prepare(&plan, &server, &folder, keep, scratch.as_deref(), network)?;
-            run_on(backend, plan, server, options).await
+            run_on(backend, plan, server, options, course).await
         }
         #[cfg(feature = "docker")]
         Place::Docker(engine) => {
             let backend = Docker::prepare(&engine, &plan, &server, &folder, keep).await?;
-            run_on(backend, plan, server, options).await
+            run_on(backend, plan, server, options, course).await
         }
     }
 }
 
-async fn run_on<B: Backend>(backend: B, plan: Plan, server: Server, options: Options) -> Result<History, RunError> {
+async fn run_on<B: Backend>(
+    backend: B,
+    plan: Plan,
+    server: Server,
+    options: Options,
+    course: Course,
+) -> Result<History, RunError> {
     let backend = Arc::new(backend);
     let header = Header {
         schema_version: SCHEMA_VERSION,
@@ -178,7 +201,10 @@ async fn run_on<B: Backend>(backend: B, plan: Plan, server: Server, options: Opt
         stop: options.stop,
         formed: Vec::new(),
     };
-    let result = run.through().await;
+    let result = match course {
+        Course::Plan => run.through().await,
+        Course::Asked(asked) => run.as_asked(asked).await,
+    };
     if let Err(error) = backend.tear_down().await {
         journal.event(EventKind::LeftBehind { what: error.to_string() });
     }
@@ -189,21 +215,8 @@ async fn run_on<B: Backend>(backend: B, plan: Plan, server: Server, options: Opt
 
 impl<B: Backend> Run<B> {
     async fn through(mut self) -> Result<(), RunError> {
+        let Some(rules) = self.boot().await? else { return Ok(()) };
         let mut stop = self.stop.clone();
-        let began = Instant::now();
-        let formed = tokio::select! {
-            formed = form(&self.plan, &self.control, &self.watch) => formed?,
-            by = interruption(&mut stop) => {
-                self.journal.event(EventKind::Interrupted { by });
-                return Ok(());
-            }
-        };
-        let took_ms = began.elapsed().as_secs_f64() * 1000.0;
-        self.formed.clone_from(&formed);
-        self.journal.event(EventKind::Booted { nodes: formed, took_ms });
-        let node_timeout = self.record_config().await;
-        self.record_clocks().await;
-
         let mut workload = Workload::new(&self.plan, self.control.backend(), &self.journal);
         tokio::select! {
             loaded = workload.load() => loaded.map_err(RunError::Boot)?,
@@ -213,15 +226,33 @@ impl<B: Backend> Run<B> {
             }
         }
         workload.begin();
-        let rules = Rules {
-            node_timeout: node_timeout.unwrap_or_else(|| self.plan.node_timeout()),
-            version: self.server.version,
-            client_refresh: self.plan.workload.refresh_every.0,
-        };
         let interrupted = self.steps(rules).await;
         self.journal.event(EventKind::StepsEnded);
         self.conclude(&mut workload, interrupted).await;
         Ok(())
+    }
+
+    /// Forms the cluster; None when the run was to end before it stood.
+    async fn boot(&mut self) -> Result<Option<Rules>, RunError> {
+        let mut stop = self.stop.clone();
+        let began = Instant::now();
+        let formed = tokio::select! {
+            formed = form(&self.plan, &self.control, &self.watch) => formed?,
+            by = interruption(&mut stop) => {
+                self.journal.event(EventKind::Interrupted { by });
+                return Ok(None);
+            }
+        };
+        let took_ms = began.elapsed().as_secs_f64() * 1000.0;
+        self.formed.clone_from(&formed);
+        self.journal.event(EventKind::Booted { nodes: formed, took_ms });
+        let node_timeout = self.record_config().await;
+        self.record_clocks().await;
+        Ok(Some(Rules {
+            node_timeout: node_timeout.unwrap_or_else(|| self.plan.node_timeout()),
+            version: self.server.version,
+            client_refresh: self.plan.workload.refresh_every.0,
+        }))
     }
 
     /// Reads the directives that judgements depend on from every node that answers. Where nodes

@@ -17,7 +17,7 @@ use crate::spec::{Rules, bus_links_back};
 use crate::suite::{Answer, Await, Command, CommandLine, Condition, Expect, RoleIs, Step};
 use crate::target::{Target, Targets};
 use crate::units::{Bound, NodeNo, ShardNo};
-use crate::wire::{CommandError, redirect, text};
+use crate::wire::{Caller, CommandError, redirect, text};
 
 const COMMAND_WITHIN: Duration = Duration::from_secs(5);
 
@@ -71,39 +71,37 @@ impl<B: Backend> Run<B> {
                 tokio::time::sleep(span.0).await;
                 Ok(())
             }
-            Step::Stop(targets) => self.fault(ProcessFault::Stop, targets, progress).await,
-            Step::Kill(targets) => self.fault(ProcessFault::Kill, targets, progress).await,
-            Step::Pause(targets) => self.fault(ProcessFault::Pause, targets, progress).await,
-            Step::Start(targets) => self.processes.start(targets, &self.watch.snapshot()).await,
-            Step::Resume(targets) => self.processes.resume(targets, &self.watch.snapshot()).await,
-            Step::Partition(step) => {
-                let fault = NetworkFault::partition(step).map_err(StepProblem::Suite)?;
-                self.network_fault(&fault, progress).await
-            }
-            Step::Lossy(step) => self.network_fault(&NetworkFault::lossy(step), progress).await,
-            Step::Narrow(step) => self.network_fault(&NetworkFault::narrow(step), progress).await,
-            Step::Refuse(step) => self.network_fault(&NetworkFault::refuse(step), progress).await,
-            Step::Slow(step) => self.network_fault(&NetworkFault::slow(step), progress).await,
-            Step::Heal(name) => self.links.heal(name, &self.watch, bus_links_back(progress.rules.node_timeout)).await,
             Step::Command(command) => self.command(number, command, progress).await,
             Step::Await(wait) => self.wait(number, wait, progress).await,
             Step::Expect(expect) => self.expect(number, expect).await,
+            Step::Start(_) | Step::Resume(_) | Step::Heal(_) => self.fault(step, progress.rules.node_timeout).await,
+            fault => {
+                progress.masters = self.masters();
+                self.fault(fault, progress.rules.node_timeout).await
+            }
         }
     }
 
-    async fn fault(
-        &mut self,
-        kind: ProcessFault,
-        targets: &Targets,
-        progress: &mut Progress,
-    ) -> Result<(), StepProblem> {
-        progress.masters = self.masters();
-        self.processes.inject(kind, targets, &self.watch.snapshot()).await
-    }
-
-    async fn network_fault(&mut self, fault: &NetworkFault<'_>, progress: &mut Progress) -> Result<(), StepProblem> {
-        progress.masters = self.masters();
-        self.links.inject(fault, &self.watch.snapshot()).await
+    /// Injects a fault, or undoes one. Other steps are none of its business.
+    pub(super) async fn fault(&mut self, step: &Step, node_timeout: Duration) -> Result<(), StepProblem> {
+        let now = self.watch.snapshot();
+        let network = match step {
+            Step::Stop(targets) => return self.processes.inject(ProcessFault::Stop, targets, &now).await,
+            Step::Kill(targets) => return self.processes.inject(ProcessFault::Kill, targets, &now).await,
+            Step::Pause(targets) => return self.processes.inject(ProcessFault::Pause, targets, &now).await,
+            Step::Start(targets) => return self.processes.start(targets, &now).await,
+            Step::Resume(targets) => return self.processes.resume(targets, &now).await,
+            Step::Heal(name) => return self.links.heal(name, &self.watch, bus_links_back(node_timeout)).await,
+            Step::Partition(step) => NetworkFault::partition(step).map_err(StepProblem::Suite)?,
+            Step::Lossy(step) => NetworkFault::lossy(step),
+            Step::Narrow(step) => NetworkFault::narrow(step),
+            Step::Refuse(step) => NetworkFault::refuse(step),
+            Step::Slow(step) => NetworkFault::slow(step),
+            Step::Phase(_) | Step::Settle(_) | Step::Command(_) | Step::Await(_) | Step::Expect(_) => {
+                return Err(StepProblem::Suite("this is neither a fault nor the end of one".to_owned()));
+            }
+        };
+        self.links.inject(&network, &now).await
     }
 
     fn masters(&self) -> BTreeMap<ShardNo, NodeNo> {
@@ -112,7 +110,7 @@ impl<B: Backend> Run<B> {
         shards_all.filter_map(|shard| Some((shard, now.master(shard, shards)?))).collect()
     }
 
-    fn resolve(&self, targets: &Targets) -> Result<Vec<NodeNo>, StepProblem> {
+    pub(super) fn resolve(&self, targets: &Targets) -> Result<Vec<NodeNo>, StepProblem> {
         let now = self.watch.snapshot();
         let mut nodes = Vec::new();
         for target in &targets.0 {
@@ -196,7 +194,8 @@ impl<B: Backend> Run<B> {
             _ => None,
         };
         let words = self.fill_in(&expect.send)?;
-        let (reply, refused) = self.probe(node, &words, expect).await;
+        let question = Question { words, follow: expect.follow, readonly: expect.readonly, from: Caller::default() };
+        let Reply { text: reply, refused, .. } = self.probe(node, &question).await;
         let asked = self.control.backend().announced(node);
         let (met, expected) = match answer {
             Answer::Is(text) => (reply == text, format!("`{text}`")),
@@ -254,30 +253,49 @@ impl<B: Backend> Run<B> {
         })
     }
 
-    /// The answer of a probe as text, and whether it is that a connection was refused.
-    async fn probe(&self, mut node: NodeNo, words: &[String], expect: &Expect) -> (String, bool) {
+    /// Asks a node, and those that it names where redirects are followed.
+    pub(super) async fn probe(&self, mut node: NodeNo, question: &Question) -> Reply {
+        let Question { words, follow, readonly, from } = question;
         let mut named_by = String::new();
         for _ in 0..MOST_REDIRECTS {
-            let answer = self.control.ask_apart(node, words, expect.readonly, COMMAND_WITHIN).await;
+            let answer = self.control.ask_as(from, node, words, *readonly, COMMAND_WITHIN).await;
             let reply = answer.as_ref().map_or_else(ToString::to_string, text);
             if let Err(AskError::Connect(error)) = &answer {
                 let refused = matches!(error, crate::wire::ConnectError::Refused(_));
-                return (format!("{reply}{named_by}"), refused);
+                return Reply { text: format!("{reply}{named_by}"), connected: false, refused, by: node };
             }
             let asked = self.control.backend().announced(node);
-            match redirect(&reply, asked).filter(|_| expect.follow && answer.is_err()) {
-                None => return (reply, false),
-                Some(redirect) => match self.control.backend().node_at(redirect.addr) {
-                    None => return (reply, false),
-                    Some(next) => {
-                        named_by = format!(", named by {node}: {reply}");
-                        node = next;
-                    }
-                },
-            }
+            let next = redirect(&reply, asked)
+                .filter(|_| *follow && answer.is_err())
+                .and_then(|redirect| self.control.backend().node_at(redirect.addr));
+            let Some(next) = next else { return Reply { text: reply, connected: true, refused: false, by: node } };
+            named_by = format!(", named by {node}: {reply}");
+            node = next;
         }
-        (format!("more than {MOST_REDIRECTS} redirections{named_by}"), false)
+        let text = format!("more than {MOST_REDIRECTS} redirections{named_by}");
+        Reply { text, connected: true, refused: false, by: node }
     }
+}
+
+/// A command, and how it is asked.
+pub(super) struct Question {
+    pub(super) words: Vec<String>,
+    /// Whether MOVED and ASK are followed.
+    pub(super) follow: bool,
+    /// Whether READONLY comes first.
+    pub(super) readonly: bool,
+    pub(super) from: Caller,
+}
+
+/// The answer as text.
+pub(super) struct Reply {
+    pub(super) text: String,
+    /// Whether there was a connection at all.
+    pub(super) connected: bool,
+    /// Whether it is that a connection was refused.
+    pub(super) refused: bool,
+    /// Who gave it, or did not.
+    pub(super) by: NodeNo,
 }
 
 fn all(nodes: &[NodeNo], mut holds: impl FnMut(NodeNo) -> Result<(), String>) -> Result<(), String> {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Suite;
 use super::diagnostic::{list, nearest, show};
-use super::tree::{Node, Segment, Tree, join_path, split_path};
+use super::tree::{Node, Place, Segment, Tree, join_path, split_path};
+use super::{Invariant, Step, Suite};
 
 /// Why a suite could not be read; the text holds file, line, column and the offending text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +84,29 @@ impl Source {
             Some((_, assignment)) => format!("{message}\n  --> --set {assignment}"),
             None => show(message, &self.origin, &self.text, self.tree.locate(&path).as_ref()),
         }
+    }
+}
+
+/// Reads one item of a suite, a step or an invariant, in the words of the file: `stop: node-1`.
+fn item<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, LoadError> {
+    let shown = |message: &str, place: Option<&Place>| LoadError(show(message, "in code", text, place));
+    let tree = Tree::from_yaml(text).map_err(|malformed| shown(&malformed.message, Some(&malformed.place)))?;
+    T::deserialize(&tree).map_err(|refusal| shown(&refusal.message, refusal.place.as_ref().or(tree.place.as_ref())))
+}
+
+impl TryFrom<&str> for Step {
+    type Error = LoadError;
+
+    fn try_from(text: &str) -> Result<Self, LoadError> {
+        item(text)
+    }
+}
+
+impl TryFrom<&str> for Invariant {
+    type Error = LoadError;
+
+    fn try_from(text: &str) -> Result<Self, LoadError> {
+        item(text)
     }
 }
 

@@ -55,11 +55,11 @@ pub struct Suite {
     pub max_duration: Span,
 }
 
-fn default_recover_within() -> Span {
+pub(crate) fn default_recover_within() -> Span {
     Span::secs(60)
 }
 
-fn default_max_duration() -> Span {
+pub(crate) fn default_max_duration() -> Span {
     Span::secs(600)
 }
 

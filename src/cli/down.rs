@@ -1,0 +1,24 @@
+//! `slotquake down`.
+
+use slotquake::run::Ask;
+
+use super::exit::{Exit, Trouble};
+use super::screen;
+use super::socket::{Told, Which};
+
+/// End a cluster that `slotquake up` keeps
+///
+/// It returns when the servers have ended.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Ends it.
+pub fn main(args: &Args) -> Result<Exit, Trouble> {
+    if let Told::Lines(lines) = args.which.ask(&Ask::Down)? {
+        screen::print(&lines.join("\n"))?;
+    }
+    Ok(Exit::Pass)
+}

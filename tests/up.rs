@@ -1,0 +1,188 @@
+//! A cluster that is kept up, looked at, broken and mended from other terminals, and what ends with it.
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use support::{Ended, Places, QUICK, Running, assert_nothing_left, begin_as, fetched, skipped};
+
+/// How long something may take to become so. It judges nothing.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One user's terminals.
+struct Desk {
+    folder: tempfile::TempDir,
+    _places: Places,
+}
+
+impl Desk {
+    fn new(clusters: usize) -> Self {
+        fetched("redis:6.2");
+        Self { folder: tempfile::tempdir().expect("a temporary directory"), _places: Places::take(clusters) }
+    }
+
+    fn reports(&self, name: &str) -> PathBuf {
+        self.folder.path().join("reports").join(name)
+    }
+
+    fn begin(&self, args: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slotquake"));
+        command.args(args).env("XDG_RUNTIME_DIR", self.folder.path());
+        begin_as(command)
+    }
+
+    fn run(&self, line: &str) -> Ended {
+        let words: Vec<&str> = line.split(' ').collect();
+        self.begin(&words).end()
+    }
+
+    /// A cluster of this name, ready.
+    fn up(&self, name: &str) -> Running {
+        let reports = self.reports(name);
+        let out = ["up", "--name", name, "--out", reports.to_str().expect("a plain path")];
+        let mut up = self.begin(&[&out[..], &QUICK].concat());
+        up.until_it_says("cluster of 6 nodes is ready");
+        up
+    }
+
+    /// Runs it, and demands that it succeeds.
+    fn done(&self, line: &str) -> String {
+        let ended = self.run(line);
+        assert_eq!(ended.code(), Some(0), "{line}: {}", ended.whole());
+        ended.stdout.trim_end().to_owned()
+    }
+
+    /// Runs it, and demands that it fails so.
+    fn refused(&self, line: &str, code: i32, words: &[&str]) {
+        let ended = self.run(line);
+        assert_eq!(ended.code(), Some(code), "{line}: {}", ended.whole());
+        assert!(words.iter().all(|word| ended.stderr.contains(word)), "{line}: {words:?} in {}", ended.whole());
+    }
+
+    fn node(&self, number: usize) -> Value {
+        let status: Value = serde_json::from_str(&self.done("status --format json")).expect("JSON");
+        status["nodes"][number - 1].clone()
+    }
+
+    fn until(&self, what: &str, number: usize, is_so: impl Fn(&Value) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(&self.node(number)) {
+            assert!(Instant::now() < deadline, "not for {PATIENCE:?}: {what}\n{}", self.done("status"));
+            sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn sockets(&self) -> usize {
+        fs::read_dir(self.folder.path().join("slotquake")).map_or(0, Iterator::count)
+    }
+}
+
+#[test]
+fn a_cluster_is_broken_and_mended_from_another_terminal() {
+    let desk = Desk::new(1);
+    let up = desk.up("play");
+    assert_eq!(desk.done("send SET testkey value"), "OK");
+    assert!(desk.done("send --to node-2 --no-follow GET testkey").starts_with("MOVED 4757 "));
+    assert!(desk.done("status").contains("16384 of 16384 slots have a master that answers"));
+
+    let proof = desk.done("fault kill key:testkey/master");
+    assert!(proof.contains("kill node-1 as key:testkey/master (master of shard-1)"), "{proof}");
+    assert!(proof.contains("SIGKILL") && proof.contains("refuses connections"), "{proof}");
+    assert!(desk.node(1)["process"].as_str().expect("a text").contains("SIGKILL"));
+    desk.until("node-4 is promoted", 4, |node| node["role"] == "master" && node["slots"] == 5461);
+    assert_eq!(desk.done("send GET testkey"), "value");
+    desk.refused("fault kill node-1", 2, &["kill: node-1 means node-1", "hint: start or resume it first"]);
+
+    assert!(desk.done("fault start node-1").contains("PING is answered"));
+    desk.until("node-1 follows node-4", 1, |node| node["role"]["replica-of"] == "node-4" && node["link_up"] == true);
+    assert!(desk.done("fault pause node-1").contains("PING is not answered"));
+    assert_eq!(desk.node(1)["process"], "paused");
+    desk.done("fault resume node-1");
+
+    assert_eq!(desk.done("down"), "the cluster is down");
+    let ended = up.end();
+    assert_eq!(ended.code(), Some(0), "{}", ended.whole());
+    for line in ["node-1 flagged FAIL", "node-4 promoted to master of shard-1", "node-1 is now a replica of node-4"] {
+        assert!(ended.stderr.contains(line), "{line}: {}", ended.whole());
+    }
+    assert_nothing_left(ended.pid, &desk.reports("play"));
+    assert_eq!(desk.sockets(), 0);
+    let folder = support::only_folder(&desk.reports("play"));
+    assert!(folder.join("logs/node-4.log").is_file() && folder.join("history.jsonl.zst").is_file());
+}
+
+#[test]
+fn links_are_cut_and_a_program_reaches_the_nodes() {
+    let desk = Desk::new(1);
+    let up = desk.up("play");
+    let cut = desk.run("fault partition minority majority --as cut");
+    if cut.stderr.contains("no sandbox") || cut.stderr.contains("nft") {
+        return skipped("cuts of a cluster that is kept up", &cut.stderr);
+    }
+    assert_eq!(cut.code(), Some(0), "{}", cut.whole());
+    assert!(cut.stdout.contains("packets hit"), "{}", cut.whole());
+    assert!(desk.done("status").ends_with("in force: partition (heal cut)"));
+    desk.refused("fault partition minority majority --as cut", 2, &["`cut` is in force already"]);
+    desk.until("node-1 is flagged by the others", 1, |node| node["fail"].as_u64() >= Some(4));
+    let healed = desk.done("fault heal cut");
+    assert!(healed.contains("bus links are connected"), "{healed}");
+
+    // A command comes from client-1's own address, so what hits that client hits it.
+    desk.done("fault refuse client-1 node-2");
+    assert!(desk.done("send --to node-2 PING").starts_with("connection refused by "));
+    assert_eq!(desk.done("send --to node-3 PING"), "PONG");
+    desk.done("fault heal");
+    assert_eq!(desk.done("send --to node-2 PING"), "PONG");
+
+    let address = desk.node(2)["addr"].as_str().expect("an address").to_owned();
+    let (host, port) = address.split_once(':').expect("host and port");
+    let cli = fetched("redis:6.2").path.with_file_name("redis-cli");
+    let cli = format!("{} -h {host} -p {port} ping", cli.display());
+    assert_eq!(desk.done(&format!("exec {cli}")), "PONG");
+    desk.refused("exec /nowhere/redis-cli", 2, &["cannot run /nowhere/redis-cli"]);
+
+    up.signal(Signal::SIGINT);
+    let ended = up.end();
+    assert_eq!(ended.code(), Some(0), "{}", ended.whole());
+    assert_nothing_left(ended.pid, &desk.reports("play"));
+}
+
+#[test]
+fn several_are_told_apart_and_a_killed_one_leaves_nothing() {
+    let desk = Desk::new(2);
+    desk.refused("status", 2, &["no cluster is up", "hint: `slotquake up`"]);
+    let (one, two) = (desk.up("one"), desk.up("two"));
+    desk.refused("status", 2, &["2 clusters are up: one, two", "--name"]);
+    desk.refused("up --name two", 2, &["`two` is up already"]);
+    desk.refused("up --name Two", 2, &["`Two` cannot name a cluster"]);
+    desk.refused("down --name three", 2, &["no cluster `three` is up", "one, two"]);
+    desk.done("fault --name one kill node-6");
+    assert!(desk.done("status --name one").contains("SIGKILL"));
+    assert!(!desk.done("status --name two").contains("SIGKILL"));
+
+    one.signal(Signal::SIGKILL);
+    let killed = one.end();
+    assert_nothing_left(killed.pid, &desk.reports("one"));
+    // With only one left, it need not be named.
+    for (line, words) in [
+        ("fault kill node-9", "kill: node-9 does not exist (the cluster has node-1 to node-6)"),
+        ("fault kill shard-4/master", "shard-4 does not exist"),
+        ("fault start node-1", "start: node-1 means node-1, whose process"),
+        ("fault heal", "no network fault is in force"),
+        ("fault partition node-1 node-1", "stands on both sides"),
+        ("send --to masters PING", "may be several nodes"),
+    ] {
+        desk.refused(line, 2, &[words]);
+    }
+    assert_eq!(desk.sockets(), 1);
+    desk.done("down");
+    let ended = two.end();
+    assert_nothing_left(ended.pid, &desk.reports("two"));
+}
