@@ -14,6 +14,7 @@ mod exit;
 mod fault;
 mod gc;
 mod list;
+mod live;
 mod plan;
 mod prepare;
 mod progress;
