@@ -8,12 +8,13 @@
 //!
 //! The modules in reading order: [`suite`], [`plan`], [`server`], [`cluster`], [`run`], [`history`],
 //! [`analysis`], [`check`], [`anatomy`], [`report`]; beside them the words that all share: [`target`], [`slot`],
-//! [`units`], [`seeded`], [`spec`]; [`batch`], which goes all this way for several runs; what lets an ordinary user cut a network: [`sandbox`], [`network`];
+//! [`units`], [`seeded`], [`spec`]; [`batch`], which goes all this way for several runs, and its faces for tests, [`cargo_test`] and [`testing`]; what lets an ordinary user cut a network: [`sandbox`], [`network`];
 //! and [`doctor`], which says what this machine can do.
 
 pub mod analysis;
 pub mod anatomy;
 pub mod batch;
+pub mod cargo_test;
 pub mod check;
 pub mod cluster;
 pub mod doctor;
@@ -31,6 +32,7 @@ pub mod spec;
 mod subprocess;
 pub mod suite;
 pub mod target;
+pub mod testing;
 pub mod units;
 pub mod wire;
 pub mod workload;

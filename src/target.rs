@@ -264,6 +264,31 @@ impl From<Target> for Targets {
     }
 }
 
+impl From<NodeNo> for Targets {
+    fn from(node: NodeNo) -> Self {
+        Target::Node(node).into()
+    }
+}
+
+impl TryFrom<&str> for Targets {
+    type Error = ParseError;
+
+    fn try_from(text: &str) -> Result<Self, ParseError> {
+        text.parse::<Target>().map(Self::from)
+    }
+}
+
+impl<const COUNT: usize> TryFrom<[&str; COUNT]> for Targets {
+    type Error = ParseError;
+
+    fn try_from(texts: [&str; COUNT]) -> Result<Self, ParseError> {
+        if texts.is_empty() {
+            return Err(ParseError::new("the list of targets is empty"));
+        }
+        texts.iter().map(|text| text.parse()).collect::<Result<_, _>>().map(Self)
+    }
+}
+
 impl Serialize for Targets {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.as_slice() {

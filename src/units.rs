@@ -22,13 +22,19 @@ impl ParseError {
     }
 }
 
-/// Implements serde and JSON Schema for a type that is written as one string and has `Display`
+/// Implements serde, JSON Schema and `TryFrom<&str>` for a type that is written as one string and has `Display`
 /// and `FromStr`.
 macro_rules! text_form {
     ($type:ty, $name:literal, $description:literal, $pattern:expr) => {
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
+            }
+        }
+        impl TryFrom<&str> for $type {
+            type Error = crate::units::ParseError;
+            fn try_from(text: &str) -> Result<Self, Self::Error> {
+                text.parse()
             }
         }
         impl<'de> Deserialize<'de> for $type {
@@ -78,6 +84,12 @@ impl Span {
     /// The span in milliseconds, the unit of a report's figures.
     pub fn as_ms(self) -> f64 {
         self.0.as_secs_f64() * 1000.0
+    }
+}
+
+impl From<Duration> for Span {
+    fn from(duration: Duration) -> Self {
+        Self(duration)
     }
 }
 
@@ -276,6 +288,12 @@ pub enum Bound {
     Spec,
     /// A fixed duration.
     Fixed(Span),
+}
+
+impl From<Duration> for Bound {
+    fn from(duration: Duration) -> Self {
+        Self::Fixed(duration.into())
+    }
 }
 
 impl fmt::Display for Bound {

@@ -216,6 +216,14 @@ impl Anatomy {
         self.milestones.iter().find(|found| found.what == what).map(|found| found.after_ms)
     }
 
+    /// When that came which a milestone (by its position) follows, at most its own time; its bar and its
+    /// duration begin there.
+    pub fn preceding_ms(&self, index: usize) -> f64 {
+        // A client does not wait until every node agrees.
+        let before = self.milestones[..index].iter().filter(|milestone| milestone.what != What::Agreement);
+        before.map(|milestone| milestone.after_ms).fold(0.0, f64::max).min(self.milestones[index].after_ms)
+    }
+
     /// What began it: `the kill of node-1`, `CLUSTER FAILOVER`.
     pub fn cause(&self) -> String {
         match self.kind {

@@ -102,13 +102,19 @@ fn elections(elections: &[Election]) -> String {
         reasons.dedup();
         let why = match (reasons.is_empty(), election.granted.len()) {
             (false, _) => format!("was denied because {}", reasons.join(", and ")),
-            (true, votes) => format!("got {votes} {}", if votes == 1 { "vote" } else { "votes" }),
+            (true, votes) => format!("got {votes} {}{}", if votes == 1 { "vote" } else { "votes" }, belated(election)),
         };
         format!("that of {} for epoch {} {why}", election.candidate, election.epoch)
     });
     let described: Vec<String> = described.collect();
     let count = elections.len();
     format!("; {count} {}: {}", if count == 1 { "election" } else { "elections" }, described.join("; "))
+}
+
+/// Votes that come when the candidate has given up do not count.
+fn belated(election: &Election) -> String {
+    let last_ms = election.granted.values().copied().fold(election.began_ms, f64::max) - election.began_ms;
+    if last_ms < 1000.0 { String::new() } else { format!(", the last after {}", seconds(last_ms)) }
 }
 
 /// `5.9 s`; below a tenth of a second in milliseconds.

@@ -56,6 +56,8 @@ enum Output {
     Json,
     /// For a pull request or a job's summary.
     Markdown,
+    /// Markdown with verdicts alone, a row for each suite: the same suites on two servers or backends.
+    Verdicts,
 }
 
 /// What is a failure.
@@ -93,6 +95,9 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     match args.format {
         Output::Table => screen::print(&report::render_comparison(&comparison, screen::style(args.verbose)))?,
         Output::Markdown => screen::print(&report::render_comparison_markdown(&comparison))?,
+        Output::Verdicts => {
+            screen::print(&report::render_verdicts(&comparison, sides(&base, &new)))?;
+        }
         Output::Json => {
             let document = json!({
                 "schema_version": SCHEMA_VERSION,
@@ -115,6 +120,18 @@ fn exit(comparison: &Comparison, fail_on: FailOn) -> Exit {
         FailOn::Never => false,
     };
     if failed { Exit::Failed } else { Exit::Pass }
+}
+
+/// Two sides are called by their backends, if these differ.
+fn sides<'a>(base: &'a [Report], new: &'a [Report]) -> [&'a str; 2] {
+    let backend = |reports: &'a [Report]| {
+        let backends: BTreeSet<&str> = reports.iter().map(|report| report.header.host.backend.as_str()).collect();
+        backends.first().copied().filter(|_| backends.len() == 1)
+    };
+    match (backend(base), backend(new)) {
+        (Some(base), Some(new)) if base != new => [base, new],
+        _ => ["base", "new"],
+    }
 }
 
 fn is_single(path: &Path) -> bool {

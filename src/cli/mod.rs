@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. This is the only place that prints: results go to
 //! stdout, everything else to stderr.
 
+mod attach;
 mod check;
 mod ci;
 mod compare;
@@ -15,6 +16,7 @@ mod fault;
 mod gc;
 mod list;
 mod live;
+mod place;
 mod plan;
 mod prepare;
 mod progress;

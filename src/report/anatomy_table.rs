@@ -38,8 +38,7 @@ fn milestones(anatomy: &Anatomy, style: Style) -> String {
     let mut builder = Builder::default();
     builder.push_record(["  milestone", "within rules", "after", "took", "by the rules", "bound", "known from"]);
     let mut colours = Vec::new();
-    let mut last_ms = 0.0_f64;
-    for milestone in &anatomy.milestones {
+    for (index, milestone) in anatomy.milestones.iter().enumerate() {
         let within = match milestone.bound_ms {
             None => "-",
             Some(_) if milestone.late() => "late",
@@ -51,14 +50,13 @@ fn milestones(anatomy: &Anatomy, style: Style) -> String {
             format!("  {}", milestone.what.words()),
             within.to_owned(),
             signed(milestone.after_ms),
-            time_text((milestone.after_ms - last_ms).max(0.0)),
+            time_text(milestone.after_ms - anatomy.preceding_ms(index)),
             milestone
                 .expected_ms
                 .map_or_else(|| "-".to_owned(), |(from, to)| format!("{} to {}", time_text(from), time_text(to))),
             milestone.bound_ms.map_or_else(|| "-".to_owned(), time_text),
             format!("{}{node}", milestone.source),
         ]);
-        last_ms = last_ms.max(milestone.after_ms);
     }
     format!("{}\n", draw(builder, 1, colours.into_iter(), style).trim_end_matches('\n'))
 }

@@ -21,6 +21,7 @@ mod store;
 mod summary;
 mod summary_markdown;
 mod table;
+mod verdict_table;
 
 use std::collections::BTreeMap;
 
@@ -39,6 +40,7 @@ pub use store::{ReportError, create_folder, folder_name, mark_latest, read, read
 pub use summary::{Course, Figures, LongestOutage, Recorded, Standing, Summary};
 pub use summary_markdown::render_markdown;
 pub use table::{Style, render, wrapped};
+pub use verdict_table::render_verdicts;
 
 use crate::analysis::{Failover, Ledger, OpStats, Outage, PhaseSpan};
 use crate::analysis::{failovers, ledger, outages, phases, stats, steps_window};

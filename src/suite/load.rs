@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Suite;
 use super::diagnostic::{list, nearest, show};
 use super::tree::{Node, Segment, Tree, join_path, split_path};
+use super::{Invariant, Step, Suite};
 
 /// Why a suite could not be read; the text holds file, line, column and the offending text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,12 +59,7 @@ impl Source {
     /// Reads a suite from text; `origin` is what diagnostics call it.
     pub fn parse(text: &str, origin: &Path) -> Result<Self, LoadError> {
         let origin = origin.display().to_string();
-        let tree = Tree::from_yaml(text)
-            .map_err(|malformed| LoadError(show(&malformed.message, &origin, text, Some(&malformed.place))))?;
-        let suite = Suite::deserialize(&tree).map_err(|refusal| {
-            let place = refusal.place.as_ref().or(tree.place.as_ref());
-            LoadError(show(&refusal.message, &origin, text, place))
-        })?;
+        let (tree, suite) = read(text, &origin)?;
         Ok(Self { suite, origin, text: text.to_owned(), tree, overrides: Vec::new() })
     }
 
@@ -85,6 +81,43 @@ impl Source {
             None => show(message, &self.origin, &self.text, self.tree.locate(&path).as_ref()),
         }
     }
+}
+
+/// Reads one item of a suite, a step or an invariant, in the words of the file: `stop: node-1`.
+fn item<T: DeserializeOwned>(text: &str) -> Result<T, LoadError> {
+    read(text, "in code").map(|(_, item)| item)
+}
+
+impl TryFrom<&str> for Step {
+    type Error = LoadError;
+
+    fn try_from(text: &str) -> Result<Self, LoadError> {
+        item(text)
+    }
+}
+
+impl TryFrom<&str> for Invariant {
+    type Error = LoadError;
+
+    fn try_from(text: &str) -> Result<Self, LoadError> {
+        item(text)
+    }
+}
+
+/// Reads YAML; the error points at what is wrong.
+fn read<T: DeserializeOwned>(text: &str, origin: &str) -> Result<(Tree, T), LoadError> {
+    let tree = Tree::from_yaml(text)
+        .map_err(|malformed| LoadError(show(&malformed.message, origin, text, Some(&malformed.place))))?;
+    let value = T::deserialize(&tree).map_err(|refusal| {
+        let place = refusal.place.as_ref().or(tree.place.as_ref());
+        LoadError(show(&refusal.message, origin, text, place))
+    })?;
+    Ok((tree, value))
+}
+
+/// Reads YAML that is no suite, with the same diagnostics.
+pub(crate) fn read_yaml<T: DeserializeOwned>(text: &str, origin: &Path) -> Result<T, LoadError> {
+    read(text, &origin.display().to_string()).map(|(_, value)| value)
 }
 
 /// Reads a suite by the name of a shipped one or by path; see [`Source::load`].

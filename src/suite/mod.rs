@@ -21,6 +21,7 @@ pub use invariant::{
     Milestone, Moment, OpKind, Promotions, ReplicaLag, RoleIs, RoleOf, Served, ShardSet, SlotCoverage, SplitBrain,
     WriteCutoff,
 };
+pub(crate) use load::read_yaml;
 pub use load::{LoadError, Source, load, parse, schema, set, shipped, shipped_names};
 pub use step::{
     Answer, Await, Command, CommandLine, Condition, Expect, Lossy, Narrow, Only, Partition, Refuse, Shape, Sides, Slow,
@@ -55,11 +56,11 @@ pub struct Suite {
     pub max_duration: Span,
 }
 
-fn default_recover_within() -> Span {
+pub(crate) fn default_recover_within() -> Span {
     Span::secs(60)
 }
 
-fn default_max_duration() -> Span {
+pub(crate) fn default_max_duration() -> Span {
     Span::secs(600)
 }
 

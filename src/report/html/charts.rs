@@ -190,8 +190,8 @@ pub(super) fn lag_row(all: &[LagSeries], grid: &Grid) -> Option<Row> {
     })
 }
 
-/// Numbers alone, so there is nothing that could end the element that they stand in: the grid, and
-/// for each series ok, failed, unknown, then p50, p99 and max in microseconds, each over all buckets.
+/// Numbers alone, so there is nothing that could end the element that they stand in: the
+/// number of buckets, and for each series ok, failed, unknown, then p50, p99 and max in microseconds, each over all buckets.
 pub(super) fn data(grid: &Grid, all: &[OpSeries]) -> String {
     let list = |values: &mut dyn Iterator<Item = u64>| {
         let texts: Vec<String> =
@@ -221,6 +221,5 @@ pub(super) fn data(grid: &Grid, all: &[OpSeries]) -> String {
             )
         })
         .collect();
-    let (from, width, count) = (grid.edge_s(0), grid.width_s(), grid.count);
-    format!("{{\"from\":{from},\"width\":{width},\"count\":{count},\"series\":[{}]}}", series.join(","))
+    format!("{{\"count\":{},\"series\":[{}]}}", grid.count, series.join(","))
 }

@@ -1,6 +1,7 @@
 //! `report.html`: one file that needs no network, with the picture that explains a failover, and
 //! everything also as tables. The templates escape whatever is text; pictures are numbers.
 
+mod anatomy;
 mod charts;
 mod index;
 mod lanes;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use askama::Template;
 
+use super::anatomy::{Figure, figures};
 use super::lanes;
 use super::picture::{Picture, picture};
 use super::series::{Grid, op_series};
@@ -29,6 +30,7 @@ pub struct Page {
     warnings: Vec<String>,
     tiles: Vec<Tile>,
     picture: Picture,
+    anatomy: Vec<Figure>,
     figures: Vec<Table>,
     happened: Vec<Table>,
     invariants: Vec<Invariant>,
@@ -76,6 +78,7 @@ impl Page {
             warnings: warnings(report),
             tiles: tiles(report),
             picture: picture(history, &report.outages),
+            anatomy: figures(&report.anatomy),
             figures: filled(vec![tables::failovers(report), tables::outages(&report.outages)]),
             happened: filled(vec![
                 tables::events(history, report),

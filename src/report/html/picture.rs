@@ -23,6 +23,10 @@ const TRACK_PX: u32 = 20;
 
 /// The whole picture.
 pub struct Picture {
+    /// The left edge in seconds.
+    pub from_s: f64,
+    /// The width in seconds.
+    pub span_s: f64,
     /// The time axis.
     pub ticks: Vec<Tick>,
     /// Lines through all rows.
@@ -135,6 +139,8 @@ pub fn picture(history: &History, outages: &[Outage]) -> Picture {
     rows.extend(lag_row(&lags, &grid));
     rows.extend(op_rows(&ops, outages, &grid));
     Picture {
+        from_s: grid.edge_s(0),
+        span_s: grid.width_s() * grid.count as f64,
         ticks: ticks(&grid),
         guides: guides(&phases, &marks, &grid),
         rows,

@@ -1,0 +1,336 @@
+//! Suites as tests of `cargo test`: one for each suite file and server.
+//!
+//! In `Cargo.toml`:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! slotquake = "0.1"
+//!
+//! [[test]]
+//! name = "chaos"
+//! harness = false
+//! ```
+//!
+//! and in `tests/chaos.rs`:
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     slotquake::cargo_test::main("suites")
+//! }
+//! ```
+//!
+//! `suites/role-swap.yaml` is then the test `role-swap::redis:6.2`. `cargo test --test chaos -- role-swap` runs
+//! what has the word in its name; `--list`, `--exact`, `--skip` and `--test-threads` are there as usual, and
+//! cargo-nextest works. The message of a test that failed tells everything needed to understand it; the
+//! report's folder, which it names, is in `slotquake` in cargo's target directory.
+//!
+//! - A test passes when every invariant holds. Inconclusive is a failure: nothing was shown.
+//! - A suite that this machine cannot run (it cuts links, and there is no sandbox or no nft) is ignored, with
+//!   the reason. With `SLOTQUAKE_REQUIRE_ALL=1`, or when ignored tests are asked for, it fails.
+//! - `SLOTQUAKE_SERVERS=redis:6.2,valkey:9.1` overrides the servers, `SLOTQUAKE_SEED=7` the seed.
+//! - Runs go side by side, four for each core, as they mostly wait; `--test-threads` changes that.
+//!
+//! More is set by [`suites`]:
+//!
+//! ```no_run
+//! use slotquake::testing::Suite;
+//!
+//! fn main() -> std::process::ExitCode {
+//!     slotquake::cargo_test::suites("suites")
+//!         .servers(["redis:6.2", "valkey:9.1"])
+//!         .suite(Suite::new("in-code").kill("shard-1/master").await_promoted("shard-1").acked_writes(0))
+//!         .main()
+//! }
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::watch;
+
+use crate::batch::{self, Exit, Ground, Job, Settings};
+use crate::plan::Plan;
+use crate::report::{Summary, explain};
+use crate::sandbox::Mode;
+use crate::server::{self, Server};
+use crate::testing::{Suite, default_out};
+
+/// The servers that every suite runs on, instead of its own.
+const SERVERS: &str = "SLOTQUAKE_SERVERS";
+/// The seed of every run.
+const SEED: &str = "SLOTQUAKE_SEED";
+/// With 1, what cannot be run here fails.
+const REQUIRE_ALL: &str = "SLOTQUAKE_REQUIRE_ALL";
+
+/// Runs every suite of a folder (`*.yaml`, `*.yml`), which is relative to the package. Call it at the start of
+/// `main`, while there is one thread: it enters the sandbox.
+pub fn main(folder: impl Into<PathBuf>) -> ExitCode {
+    suites(folder).main()
+}
+
+/// The suites of a folder, to say more about how they are run.
+pub fn suites(folder: impl Into<PathBuf>) -> Tests {
+    Tests { folder: folder.into(), in_code: Vec::new(), servers: Vec::new(), out: None, sandbox: Mode::Auto }
+}
+
+/// Suites that become tests; [`Tests::main`] runs them.
+#[derive(Debug)]
+#[must_use = "`main` runs them"]
+pub struct Tests {
+    folder: PathBuf,
+    in_code: Vec<Suite>,
+    servers: Vec<String>,
+    out: Option<PathBuf>,
+    sandbox: Mode,
+}
+
+/// One test.
+struct Case {
+    name: String,
+    /// Its plan, or what is wrong with the suite.
+    plan: Result<Plan, String>,
+}
+
+/// What all tests share.
+struct Shared {
+    settings: Settings,
+    servers: BTreeMap<String, Result<Server, String>>,
+    runtime: Handle,
+    stop: batch::Stop,
+    /// Whether what cannot be run here fails.
+    must_run: bool,
+}
+
+impl Tests {
+    /// Runs each suite on each of these servers, instead of its own.
+    pub fn servers<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
+        self.servers = servers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Runs a suite that is written in Rust, too; its server is overridden as those of files are. What it says
+    /// of seed, place and reports' folder does not count here.
+    pub fn suite(mut self, suite: Suite) -> Self {
+        self.in_code.push(suite);
+        self
+    }
+
+    /// Where reports go; without it, `slotquake` in cargo's target directory.
+    pub fn out(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.out = Some(folder.into());
+        self
+    }
+
+    /// Whether to enter the sandbox; without it, where the system allows.
+    pub fn sandbox(mut self, mode: Mode) -> Self {
+        self.sandbox = mode;
+        self
+    }
+
+    /// Does what the arguments of the process ask for, as a test harness does. Call it at the start of `main`,
+    /// while there is one thread: it enters the sandbox, and returns in another process.
+    pub fn main(self) -> ExitCode {
+        let mut arguments = Arguments::from_args();
+        arguments.test_threads.get_or_insert_with(batch::side_by_side);
+        let required = std::env::var(REQUIRE_ALL).is_ok_and(|value| value == "1");
+        let (unwanted, cases): (Vec<Case>, Vec<Case>) =
+            self.cases().into_iter().partition(|case| filtered_out(&arguments, &case.name));
+        // They are still counted.
+        let mut trials: Vec<Trial> = unwanted.into_iter().map(|case| Trial::test(case.name, || Ok(()))).collect();
+        if arguments.list {
+            trials.extend(listed(cases, required, self.sandbox));
+        } else if !cases.is_empty() {
+            return self.run(&arguments, trials, cases, required);
+        }
+        libtest_mimic::run(&arguments, trials).exit_code()
+    }
+
+    fn run(self, arguments: &Arguments, mut trials: Vec<Trial>, cases: Vec<Case>, required: bool) -> ExitCode {
+        let plans = plans(&cases);
+        // There is no way out of the sandbox by which a server could be fetched.
+        let servers = find(&plans);
+        let prepared = Ground::take(self.sandbox, &plans)
+            .map_err(|error| error.to_string())
+            .and_then(|ground| Ok((ground, Runtime::new().map_err(|error| error.to_string())?)));
+        let (ground, runtime) = match prepared {
+            Ok(prepared) => prepared,
+            Err(why) => {
+                trials.extend(cases.into_iter().map(|case| failing(case, &why)));
+                return libtest_mimic::run(arguments, trials).exit_code();
+            }
+        };
+        let (_running, stop) = watch::channel(None);
+        let out = self.out.unwrap_or_else(default_out);
+        let settings = Settings { out, keep: false, side_by_side: batch::side_by_side(), ground };
+        let insist = arguments.ignored || arguments.include_ignored;
+        let shared = Arc::new(Shared {
+            settings,
+            servers,
+            runtime: runtime.handle().clone(),
+            stop,
+            must_run: required || insist,
+        });
+        trials.extend(cases.into_iter().map(|case| {
+            let shared = Arc::clone(&shared);
+            let ignored = !required && insist && shared.obstacle(&case).is_some();
+            Trial::ignorable_test(case.name.clone(), move || case.run(&shared)).with_ignored_flag(ignored)
+        }));
+        let conclusion = libtest_mimic::run(arguments, trials);
+        runtime.shutdown_background();
+        conclusion.exit_code()
+    }
+
+    /// Every suite on every server, in the order of their names; what is no suite is a test that fails.
+    fn cases(&self) -> Vec<Case> {
+        let seed = match seed() {
+            Ok(seed) => seed,
+            Err(why) => return vec![Case { name: SEED.to_owned(), plan: Err(why) }],
+        };
+        let servers = servers_asked(&self.servers);
+        let mut cases = Vec::new();
+        match files(&self.folder) {
+            Ok(files) => {
+                for file in files {
+                    let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                    let loaded = Suite::load(&file.display().to_string()).map_err(|error| error.to_string());
+                    add(&mut cases, &stem, loaded, &servers, seed);
+                }
+            }
+            Err(why) => cases.push(Case { name: self.folder.display().to_string(), plan: Err(why) }),
+        }
+        for suite in &self.in_code {
+            add(&mut cases, &suite.as_written().name, Ok(suite.clone()), &servers, seed);
+        }
+        cases
+    }
+}
+
+/// Adds the tests of one suite.
+fn add(cases: &mut Vec<Case>, stem: &str, suite: Result<Suite, String>, servers: &[String], seed: u64) {
+    let suite = match suite {
+        Ok(suite) => suite,
+        Err(why) => return cases.push(Case { name: stem.to_owned(), plan: Err(why) }),
+    };
+    let own = [suite.as_written().cluster.server.clone()];
+    for server in if servers.is_empty() { &own[..] } else { servers } {
+        let plan = suite.clone().server(server).plan(seed).map_err(|error| error.to_string());
+        cases.push(Case { name: format!("{stem}::{server}"), plan });
+    }
+}
+
+fn servers_asked(set: &[String]) -> Vec<String> {
+    let asked = std::env::var(SERVERS).unwrap_or_default();
+    let asked: Vec<String> =
+        asked.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    if asked.is_empty() { set.to_vec() } else { asked }
+}
+
+fn seed() -> Result<u64, String> {
+    match std::env::var(SEED) {
+        Ok(text) => text.trim().parse().map_err(|_| format!("`{text}` is no seed (hint: {SEED} is a whole number)")),
+        Err(_) => Ok(batch::draw_seed()),
+    }
+}
+
+/// The suite files of a folder, in the order of their names.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let trouble = |error: std::io::Error| {
+        format!("cannot read the suites in `{}`: {error} (hint: the path is relative to the package)", folder.display())
+    };
+    let mut files = Vec::new();
+    for entry in folder.read_dir().map_err(trouble)? {
+        let path = entry.map_err(trouble)?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        return Err(format!("there are no suites in `{}` (hint: files that end in .yaml)", folder.display()));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether the arguments leave out a test by its name. Which tests are ignored is found out later.
+fn filtered_out(arguments: &Arguments, name: &str) -> bool {
+    let by_name = Arguments { ignored: false, ..arguments.clone() };
+    by_name.is_filtered_out(&Trial::test(name, || Ok(())))
+}
+
+/// Finds, or fetches, each server that the plans ask for, once.
+fn find(plans: &[Plan]) -> BTreeMap<String, Result<Server, String>> {
+    let mut found = BTreeMap::new();
+    for plan in plans {
+        found
+            .entry(plan.server.clone())
+            .or_insert_with(|| server::find(&plan.server, &|_| ()).map_err(|error| error.to_string()));
+    }
+    found
+}
+
+fn plans(cases: &[Case]) -> Vec<Plan> {
+    cases.iter().filter_map(|case| case.plan.as_ref().ok().cloned()).collect()
+}
+
+/// The tests as a list shows them: those that cannot be run here as ignored, unless everything is required.
+fn listed(cases: Vec<Case>, required: bool, mode: Mode) -> impl Iterator<Item = Trial> {
+    let mut obstacles = if required { Vec::new() } else { Ground::survey(mode, &plans(&cases)) }.into_iter();
+    cases.into_iter().map(move |case| {
+        let obstacle = case.plan.ok().and_then(|_| obstacles.next().flatten());
+        Trial::test(case.name, || Ok(())).with_ignored_flag(obstacle.is_some())
+    })
+}
+
+fn failing(case: Case, why: &str) -> Trial {
+    let why = why.to_owned();
+    Trial::test(case.name, move || Err(Failed::from(why)))
+}
+
+impl Shared {
+    fn obstacle(&self, case: &Case) -> Option<&str> {
+        self.settings.ground.obstacle(case.plan.as_ref().ok()?)
+    }
+}
+
+impl Case {
+    fn run(self, shared: &Shared) -> Result<Completion, Failed> {
+        let obstacle = shared.obstacle(&self).map(str::to_owned);
+        let plan = self.plan?;
+        match obstacle {
+            Some(reason) if shared.must_run => return Err(format!("cannot be run here: {reason}").into()),
+            Some(reason) => return Ok(Completion::ignored_with(reason)),
+            None => {}
+        }
+        let server = shared.servers[&plan.server].clone()?;
+        let job = Job { plan, server };
+        let done = shared.runtime.block_on(job.run(0, &shared.settings, &batch::nobody(), &shared.stop));
+        if done.exit == Exit::Pass {
+            return Ok(Completion::Completed);
+        }
+        Err(message(done.summary, &self.name).into())
+    }
+}
+
+/// Everything about a run that failed, with the way to run it again from here.
+fn message(mut run: Summary, test: &str) -> String {
+    if let Some(course) = &mut run.course {
+        course.again.command = format!("{SEED}={} cargo test --test {} -- --exact '{test}'", run.seed, target());
+    }
+    explain(&run)
+}
+
+/// The name of the test target: that of its program, without the hash that cargo appends.
+fn target() -> String {
+    let program = std::env::current_exe().unwrap_or_default();
+    let stem = program.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    match stem.rsplit_once('-') {
+        Some((name, hash)) if hash.len() == 16 && hash.chars().all(|letter| letter.is_ascii_hexdigit()) => {
+            name.to_owned()
+        }
+        _ => stem,
+    }
+}

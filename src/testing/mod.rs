@@ -1,0 +1,292 @@
+//! Suites in tests: read or written in Rust, run, and asserted on.
+//!
+//! ```no_run
+//! use slotquake::testing::{Error, Suite};
+//!
+//! #[tokio::test]
+//! async fn a_master_that_is_stopped_comes_back_as_a_replica() -> Result<(), Error> {
+//!     let outcome = Suite::load("role-swap")?.server("redis:6.2").config("cluster-node-timeout", 1000).run().await?;
+//!     outcome.assert_pass();
+//!     assert_eq!(outcome.figures().lost, 0);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! In Rust a suite has the words of its file: each method stands for the key of that name, and takes its
+//! value as a type or as it is written there. What is wrong is said when the suite is run.
+//!
+//! ```
+//! use std::time::Duration;
+//! use slotquake::suite::OpKind;
+//! use slotquake::testing::Suite;
+//!
+//! let suite = Suite::new("my-failover")
+//!     .masters(3)
+//!     .replicas_per_master(1)
+//!     .config("cluster-node-timeout", 1000)
+//!     .phase("baseline")
+//!     .settle("2s")
+//!     .phase("master-down")
+//!     .kill("shard-1/master")
+//!     .await_promoted("shard-1")
+//!     .settle(Duration::from_secs(2))
+//!     .slot_coverage()
+//!     .acked_writes(0)
+//!     .failover_time("shard-1", "spec")
+//!     .availability(OpKind::Writes, "others", "0s")
+//!     .invariant("role: { node: node-4, is: master, at: end }");
+//! assert_eq!(suite.plan(7)?.steps.len(), 6);
+//! # Ok::<(), slotquake::testing::Error>(())
+//! ```
+//!
+//! A suite that cuts links needs the [sandbox](crate::sandbox), which only a process with one thread can
+//! enter. Hand it to [`cargo_test`](crate::cargo_test), which sees to that, or take a
+//! [`Ground`](crate::batch::Ground) at the start of a `main` of your own.
+
+mod outcome;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+use tokio::runtime::Runtime;
+use tokio::sync::{oneshot, watch};
+
+pub use self::outcome::Outcome;
+use crate::batch::{self, Done, Ground, Job, Settings};
+use crate::plan::{Need, Plan};
+use crate::report::{self, ReportError, Standing};
+use crate::server::{self, ServerError};
+use crate::suite::{self, LoadError, Source};
+
+/// A suite, and how it is to be run. See [the module](self) for examples.
+#[derive(Debug, Clone)]
+#[must_use = "a suite does nothing until it is run"]
+pub struct Suite {
+    origin: Origin,
+    /// What was written wrongly, in order.
+    problems: Vec<String>,
+    seed: Option<u64>,
+    out: Option<PathBuf>,
+    keep: bool,
+    ground: Option<Ground>,
+}
+
+/// Where a suite comes from, as far as diagnostics know.
+#[derive(Debug, Clone)]
+enum Origin {
+    /// A file: its lines are shown.
+    File(Box<Source>),
+    /// Code.
+    Code(Box<suite::Suite>),
+}
+
+/// Why a suite gave no outcome. That an invariant failed is no error: see [`Outcome`].
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The suite is not one, or asks for the impossible; the text says all that is wrong.
+    #[error(transparent)]
+    Suite(#[from] LoadError),
+    /// The server could not be had.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// It cannot be run here.
+    #[error("suite `{suite}` cannot be run here: {reason}")]
+    Impossible {
+        /// The suite's name.
+        suite: String,
+        /// Why, with a hint.
+        reason: String,
+    },
+    /// The run came to no report: the cluster could not be formed, say.
+    #[error("suite `{suite}` on {server}: {message}")]
+    Run {
+        /// The suite's name.
+        suite: String,
+        /// The server, in short.
+        server: String,
+        /// What happened.
+        message: String,
+        /// The run's folder, with the servers' logs, if it came so far.
+        folder: Option<PathBuf>,
+    },
+    /// The report could not be read back.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// The system refused a thread or what an asynchronous runtime needs.
+    #[error("cannot start the harness: {0}")]
+    Harness(#[from] std::io::Error),
+}
+
+impl Suite {
+    /// Reads a suite by the name of one that is shipped or lies in `suites/`, or by path.
+    pub fn load(name_or_path: &str) -> Result<Self, Error> {
+        Ok(Self::with(Origin::File(Box::new(Source::load(name_or_path)?))))
+    }
+
+    /// Begins a suite in code, with the defaults of a file that says nothing: 3 masters with a replica each,
+    /// of `redis:6.2`, and 400 operations per second.
+    pub fn new(name: &str) -> Self {
+        Self::with(Origin::Code(Box::new(suite::Suite {
+            name: name.to_owned(),
+            about: "Written in code.".to_owned(),
+            cluster: suite::ClusterSpec::default(),
+            workload: suite::WorkloadSpec::default(),
+            steps: Vec::new(),
+            invariants: Vec::new(),
+            recover_within: suite::default_recover_within(),
+            max_duration: suite::default_max_duration(),
+        })))
+    }
+
+    fn with(origin: Origin) -> Self {
+        Self { origin, problems: Vec::new(), seed: None, out: None, keep: false, ground: None }
+    }
+
+    /// The suite as it is now.
+    pub fn as_written(&self) -> &suite::Suite {
+        match &self.origin {
+            Origin::File(source) => &source.suite,
+            Origin::Code(suite) => suite,
+        }
+    }
+
+    fn written(&mut self) -> &mut suite::Suite {
+        match &mut self.origin {
+            Origin::File(source) => &mut source.suite,
+            Origin::Code(suite) => suite,
+        }
+    }
+
+    /// Draws random choices from this seed; without it one is drawn.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Where the report's folder goes; without it, `slotquake` in cargo's target directory.
+    pub fn out(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.out = Some(folder.into());
+        self
+    }
+
+    /// Keeps the servers' data directories, in the report's folder.
+    pub fn keep_data(mut self) -> Self {
+        self.keep = true;
+        self
+    }
+
+    /// Runs it there: in the sandbox that was entered, or in containers. Without it, outside of any sandbox.
+    pub fn ground(mut self, ground: &Ground) -> Self {
+        self.ground = Some(ground.clone());
+        self
+    }
+
+    /// Resolves the suite.
+    ///
+    /// # Errors
+    /// With everything that is wrong with it.
+    pub fn plan(&self, seed: u64) -> Result<Plan, Error> {
+        if !self.problems.is_empty() {
+            let name = &self.as_written().name;
+            return Err(LoadError(format!("suite `{name}`, written in code: {}", self.problems.join("\n"))).into());
+        }
+        let plan = match &self.origin {
+            Origin::File(source) => Plan::from_source(source, seed),
+            Origin::Code(suite) => Plan::new(suite, seed).map_err(|errors| {
+                let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                LoadError(format!("suite `{}`, written in code: {}", suite.name, errors.join("\n")))
+            }),
+        };
+        Ok(plan?)
+    }
+
+    /// Runs the suite on a real cluster, judges it and writes its report. It takes threads of its own, so any
+    /// executor will do, and a busy one does not disturb the run. Dropped, it ends the run in order, behind
+    /// the caller's back.
+    ///
+    /// # Errors
+    /// When it comes to no report. A verdict, whichever it is, is an [`Outcome`].
+    pub async fn run(self) -> Result<Outcome, Error> {
+        let (tell, told) = oneshot::channel();
+        let (sender, stop) = watch::channel(None);
+        let _wanted = Wanted(sender);
+        std::thread::Builder::new().name("slotquake".to_owned()).spawn(move || {
+            // Whoever asked may have left.
+            let _ = tell.send(self.run_here(stop));
+        })?;
+        told.await.unwrap_or_else(|_| Err(std::io::Error::other("the harness panicked").into()))
+    }
+
+    /// The same for tests that are not asynchronous.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_blocking(self) -> Result<Outcome, Error> {
+        let (_alive, stop) = watch::channel(None);
+        self.run_here(stop)
+    }
+
+    fn run_here(self, stop: batch::Stop) -> Result<Outcome, Error> {
+        let plan = self.plan(self.seed.unwrap_or_else(batch::draw_seed))?;
+        if let Some(reason) = self.obstacle(&plan) {
+            return Err(Error::Impossible { suite: plan.name, reason });
+        }
+        let server = server::find(&plan.server, &|_| ())?;
+        let settings = Settings {
+            out: self.out.unwrap_or_else(default_out),
+            keep: self.keep,
+            side_by_side: 1,
+            ground: self.ground.unwrap_or_else(Ground::outside),
+        };
+        let runtime = Runtime::new()?;
+        let done = runtime.block_on(Job { plan, server }.run(0, &settings, &batch::nobody(), &stop));
+        runtime.shutdown_background();
+        outcome(done)
+    }
+
+    fn obstacle(&self, plan: &Plan) -> Option<String> {
+        match &self.ground {
+            Some(ground) => ground.obstacle(plan).map(str::to_owned),
+            None if plan.needs_to(Need::Links) => Some(
+                "it cuts links, for which a process with one thread must enter the sandbox (hint: hand it to \
+                 `slotquake::cargo_test`, in a test target with `harness = false`)"
+                    .to_owned(),
+            ),
+            None => None,
+        }
+    }
+}
+
+/// Ends a run in order once nobody waits for it.
+struct Wanted(watch::Sender<Option<String>>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.send_replace(Some("its caller".to_owned()));
+    }
+}
+
+fn outcome(done: Done) -> Result<Outcome, Error> {
+    let summary = done.summary;
+    match (&summary.standing, &summary.report) {
+        (Standing::Judged(_), Some(folder)) => {
+            let report = report::read(folder)?;
+            Ok(Outcome::new(summary, report))
+        }
+        (Standing::Error(message) | Standing::Skipped(message), _) => Err(Error::Run {
+            message: message.clone(),
+            suite: summary.suite,
+            server: summary.server,
+            folder: summary.report,
+        }),
+        (Standing::Judged(_), None) => unreachable!("what was judged has a report"),
+    }
+}
+
+/// `slotquake` in cargo's target directory, which is the one above the test's program that cargo marks as
+/// a cache; without one, `target/slotquake` below the working directory.
+pub(crate) fn default_out() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    target.unwrap_or(Path::new("target")).join("slotquake")
+}

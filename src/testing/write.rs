@@ -1,0 +1,392 @@
+//! Writing a suite in Rust: a method for each key of a suite file.
+
+use std::fmt::Display;
+
+use super::Suite;
+use crate::suite::{
+    self, AckedWrites, Agreement, Availability, Await, Command, CommandLine, FailoverTime, Invariant, MayLose, Moment,
+    OpKind, Partition, Promotions, ReplicaLag, RoleIs, RoleOf, ShardSet, SlotCoverage, Step,
+};
+use crate::target::{Target, Targets};
+use crate::units::{Bound, Directive, Rate, ShardNo, Span};
+
+/// The cluster and the workload.
+impl Suite {
+    /// What is done and what is believed to happen, in a sentence or two.
+    pub fn about(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.written().about);
+        self
+    }
+
+    /// Which server: `redis:6.2`, `valkey:9.1`, or the path of a binary.
+    pub fn server(mut self, server: &str) -> Self {
+        server.clone_into(&mut self.written().cluster.server);
+        self
+    }
+
+    /// Masters at boot, 3 or more.
+    pub fn masters(mut self, masters: u16) -> Self {
+        self.written().cluster.masters = masters;
+        self
+    }
+
+    /// Replicas of each master at boot.
+    pub fn replicas_per_master(mut self, replicas: u16) -> Self {
+        self.written().cluster.replicas_per_master = replicas;
+        self
+    }
+
+    /// A directive of the servers, verbatim.
+    pub fn config(mut self, directive: &str, value: impl Display) -> Self {
+        self.written().cluster.config.insert(directive.to_owned(), Directive(value.to_string()));
+        self
+    }
+
+    /// The workload as a whole; change what matters of [`WorkloadSpec::default`](suite::WorkloadSpec).
+    pub fn workload(mut self, workload: suite::WorkloadSpec) -> Self {
+        self.written().workload = workload;
+        self
+    }
+
+    /// Operations per second of all clients together: `1000/s`.
+    pub fn rate(mut self, rate: impl TryInto<Rate, Error: Display>) -> Self {
+        if let Some(rate) = self.read("rate", rate) {
+            self.written().workload.rate = rate;
+        }
+        self
+    }
+
+    /// How long the cluster may take to become whole again once every fault is undone.
+    pub fn recover_within(mut self, span: impl TryInto<Span, Error: Display>) -> Self {
+        if let Some(span) = self.read("recover_within", span) {
+            self.written().recover_within = span;
+        }
+        self
+    }
+}
+
+/// Steps, in the order of the calls.
+impl Suite {
+    /// Any step, as a type or in the words of a suite file: `"lossy: { between: [masters, replicas], percent: 20% }"`.
+    pub fn step(self, step: impl TryInto<Step, Error: Display>) -> Self {
+        self.then("step", step, |step| step)
+    }
+
+    /// Begins a phase of that name.
+    pub fn phase(self, name: &str) -> Self {
+        self.step(Step::Phase(name.to_owned()))
+    }
+
+    /// Lets the workload run on for this long: `"2s"`, or a [`Duration`](std::time::Duration).
+    pub fn settle(self, span: impl TryInto<Span, Error: Display>) -> Self {
+        self.then("settle", span, Step::Settle)
+    }
+
+    /// Ends servers with SIGTERM: `"shard-1/master"`, `["node-1", "node-4"]`, or a type.
+    pub fn stop(self, targets: impl TryInto<Targets, Error: Display>) -> Self {
+        self.then("stop", targets, Step::Stop)
+    }
+
+    /// Ends servers with SIGKILL.
+    pub fn kill(self, targets: impl TryInto<Targets, Error: Display>) -> Self {
+        self.then("kill", targets, Step::Kill)
+    }
+
+    /// Starts servers again that were stopped or killed.
+    pub fn start(self, targets: impl TryInto<Targets, Error: Display>) -> Self {
+        self.then("start", targets, Step::Start)
+    }
+
+    /// Freezes servers with SIGSTOP.
+    pub fn pause(self, targets: impl TryInto<Targets, Error: Display>) -> Self {
+        self.then("pause", targets, Step::Pause)
+    }
+
+    /// Lets frozen servers go on.
+    pub fn resume(self, targets: impl TryInto<Targets, Error: Display>) -> Self {
+        self.then("resume", targets, Step::Resume)
+    }
+
+    /// Cuts the network between two sides, both ways and all traffic; [`Self::step`] writes the others.
+    pub fn partition(
+        mut self,
+        one: impl TryInto<Targets, Error: Display>,
+        other: impl TryInto<Targets, Error: Display>,
+    ) -> Self {
+        let sides = self.read("partition", one).into_iter().chain(self.read("partition", other)).collect();
+        self.step(Step::Partition(Partition {
+            between: Some(sides),
+            shape: None,
+            one_way: false,
+            only: suite::Only::All,
+            name: None,
+        }))
+    }
+
+    /// Undoes network faults: `all`, or one by its name.
+    pub fn heal(self, name: &str) -> Self {
+        self.step(Step::Heal(name.to_owned()))
+    }
+
+    /// Sends a command to each of the targets; an error reply is an error of the suite.
+    pub fn command(mut self, line: &str, to: impl TryInto<Targets, Error: Display>) -> Self {
+        match CommandLine::split(line) {
+            Ok(send) => self.then("command", to, |to| Step::Command(Command { send, to })),
+            Err(problem) => {
+                self.problem("command", &problem);
+                self
+            }
+        }
+    }
+
+    /// Waits until another node is master of the shard, for at most as long as the server's rules allow; see
+    /// [`Self::within`].
+    pub fn await_promoted(self, shard: impl TryInto<ShardNo, Error: Display>) -> Self {
+        self.then("await_promoted", shard, |shard| Step::Await(Await { promoted: Some(shard), ..unbounded() }))
+    }
+
+    /// ... until a majority of masters has marked the nodes as failed.
+    pub fn await_failed(self, nodes: impl TryInto<Targets, Error: Display>) -> Self {
+        self.then("await_failed", nodes, |nodes| Step::Await(Await { failed: Some(nodes), ..unbounded() }))
+    }
+
+    /// ... until replicas lag by 0 bytes, or all replicas of a master do.
+    pub fn await_in_sync(self, nodes: impl TryInto<Targets, Error: Display>) -> Self {
+        self.then("await_in_sync", nodes, |nodes| Step::Await(Await { in_sync: Some(nodes), ..unbounded() }))
+    }
+
+    /// ... until nodes report `cluster_state:ok`.
+    pub fn await_cluster_ok(self, nodes: impl TryInto<Targets, Error: Display>) -> Self {
+        self.then("await_cluster_ok", nodes, |nodes| Step::Await(Await { cluster_ok: Some(nodes), ..unbounded() }))
+    }
+
+    /// ... until a node has that role: `"master"`, `"replica-of node-4"`.
+    pub fn await_role(
+        mut self,
+        node: impl TryInto<Target, Error: Display>,
+        is: impl TryInto<RoleIs, Error: Display>,
+    ) -> Self {
+        let is = self.read("await_role", is);
+        self.then("await_role", node, |node| Step::Await(Await { role: Some(node), is, ..unbounded() }))
+    }
+
+    /// ... until every node that runs agrees with the others.
+    pub fn await_converged(self) -> Self {
+        self.step("await: { converged: all, within: spec }")
+    }
+
+    /// The deadline of the wait that was written last: `"15s"`, a [`Duration`](std::time::Duration), or `spec`.
+    pub fn within(mut self, bound: impl TryInto<Bound, Error: Display>) -> Self {
+        let Some(bound) = self.read("within", bound) else { return self };
+        match self.written().steps.last_mut() {
+            Some(Step::Await(wait)) => wait.within = bound,
+            _ => self.problem("within", "the step before it is no wait (hint: it follows `await_...`)"),
+        }
+        self
+    }
+}
+
+/// Invariants.
+impl Suite {
+    /// Any invariant, as a type or in the words of a suite file: `"split-brain: { may-last: 0s }"`.
+    pub fn invariant(self, invariant: impl TryInto<Invariant, Error: Display>) -> Self {
+        self.must("invariant", invariant, |invariant| invariant)
+    }
+
+    /// In the end every slot is assigned and ok.
+    pub fn slot_coverage(self) -> Self {
+        self.invariant(Invariant::SlotCoverage(SlotCoverage { at: Moment::End }))
+    }
+
+    /// All nodes share one view so long after the last fault was undone.
+    pub fn agreement(self, within: impl TryInto<Bound, Error: Display>) -> Self {
+        self.must("agreement", within, |within| Invariant::Agreement(Agreement { within }))
+    }
+
+    /// In the end a node has that role.
+    pub fn role(
+        mut self,
+        node: impl TryInto<Target, Error: Display>,
+        is: impl TryInto<RoleIs, Error: Display>,
+    ) -> Self {
+        let Some(is) = self.read("role", is) else { return self };
+        self.must("role", node, |node| Invariant::Role(RoleOf { node, is, at: Moment::End }))
+    }
+
+    /// In the end no replica is further behind than so many bytes.
+    pub fn replica_lag(self, max_bytes: u64) -> Self {
+        self.invariant(Invariant::ReplicaLag(ReplicaLag {
+            at: Moment::End,
+            max_bytes,
+            shard: None,
+            rises_above: None,
+            back_within: None,
+        }))
+    }
+
+    /// At most so many acknowledged writes are lost.
+    pub fn acked_writes(self, may_lose: u64) -> Self {
+        self.invariant(Invariant::AckedWrites(AckedWrites { may_lose: MayLose::AtMost(may_lose) }))
+    }
+
+    /// Each failover of the shards comes to each of its milestones in time; `spec` is what the server's rules
+    /// allow.
+    pub fn failover_time(
+        mut self,
+        shard: impl TryInto<ShardSet, Error: Display>,
+        within: impl TryInto<Bound, Error: Display>,
+    ) -> Self {
+        let Some(shard) = self.read("failover_time", shard) else { return self };
+        self.must("failover_time", within, |within| Invariant::FailoverTime(FailoverTime { shard, to: None, within }))
+    }
+
+    /// The shards' slots pass to another node exactly so often.
+    pub fn promotions(self, shard: impl TryInto<ShardSet, Error: Display>, exactly: u32) -> Self {
+        self.must("promotions", shard, |shard| Invariant::Promotions(Promotions { shard, exactly }))
+    }
+
+    /// Reads or writes of the shards are never refused for longer; `"0s"`: every one is served.
+    pub fn availability(
+        mut self,
+        of: OpKind,
+        shard: impl TryInto<ShardSet, Error: Display>,
+        max_outage: impl TryInto<Bound, Error: Display>,
+    ) -> Self {
+        let Some(shard) = self.read("availability", shard) else { return self };
+        self.must("availability", max_outage, |bound| {
+            Invariant::Availability(Availability {
+                of,
+                shard,
+                during: None,
+                max_outage: Some(bound),
+                min_served: None,
+                served: None,
+            })
+        })
+    }
+}
+
+impl Suite {
+    fn then<T>(mut self, method: &str, value: impl TryInto<T, Error: Display>, step: impl FnOnce(T) -> Step) -> Self {
+        if let Some(value) = self.read(method, value) {
+            self.written().steps.push(step(value));
+        }
+        self
+    }
+
+    fn must<T>(
+        mut self,
+        method: &str,
+        value: impl TryInto<T, Error: Display>,
+        invariant: impl FnOnce(T) -> Invariant,
+    ) -> Self {
+        if let Some(value) = self.read(method, value) {
+            self.written().invariants.push(invariant(value));
+        }
+        self
+    }
+
+    fn read<T>(&mut self, method: &str, value: impl TryInto<T, Error: Display>) -> Option<T> {
+        value.try_into().map_err(|problem| self.problem(method, &problem)).ok()
+    }
+
+    fn problem(&mut self, method: &str, problem: &(impl Display + ?Sized)) {
+        self.problems.push(format!("`{method}`: {problem}"));
+    }
+}
+
+/// A wait for nothing yet, with the bound of the server's rules.
+fn unbounded() -> Await {
+    Await {
+        promoted: None,
+        failed: None,
+        in_sync: None,
+        cluster_ok: None,
+        cluster_fail: None,
+        role: None,
+        is: None,
+        converged: None,
+        within: Bound::Spec,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::units::NodeNo;
+
+    #[test]
+    fn role_swap_in_rust_is_role_swap() {
+        let suite = Suite::new("role-swap")
+            .about(
+                "Stop the master of shard-1, let its replica take over, start it again. It comes back as a replica of the \
+                 node that replaced it.",
+            )
+            .config("cluster-node-timeout", 5000)
+            .config("cluster-require-full-coverage", "no")
+            .config("cluster-allow-reads-when-down", "yes")
+            .config("appendonly", "yes")
+            .rate("400/s")
+            .phase("baseline")
+            .settle("2s")
+            .phase("master-down")
+            .stop("shard-1/master")
+            .await_promoted("shard-1")
+            .settle(Duration::from_secs(2))
+            .phase("old-master-back")
+            .start(NodeNo(1))
+            .await_role("node-1", "replica-of node-4")
+            .await_in_sync(NodeNo(1))
+            .settle("2s")
+            .slot_coverage()
+            .agreement("spec")
+            .invariant("role: { node: node-4, is: master, at: master-down }")
+            .role("node-4", RoleIs::Master)
+            .role("node-1", "replica-of node-4")
+            .replica_lag(0)
+            .acked_writes(0)
+            .failover_time("shard-1", Bound::Spec)
+            .promotions("shard-1", 1)
+            .promotions(ShardSet::Others, 0)
+            .availability(OpKind::Writes, "shard-1", "spec")
+            .availability(OpKind::Reads, "shard-1", "2s")
+            .availability(OpKind::Writes, "others", "0s")
+            .availability(OpKind::Reads, "others", Duration::ZERO)
+            .invariant("redirects: { at: end }")
+            .invariant("replica-read-only: { at: end }");
+        assert_eq!(suite.as_written(), Suite::load("role-swap").expect("a suite").as_written());
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_said_at_once_and_by_name() {
+        let suite = Suite::new("wrong")
+            .kill("shard-1/slave")
+            .settle("two seconds")
+            .within("5s")
+            .command("SET 'a", "node-1")
+            .step("lossy: { betwen: [masters, replicas], percent: 20% }")
+            .invariant("acked-writes: { may-lose: some }");
+        let error = suite.plan(7).expect_err("nothing of it is right").to_string();
+        for expected in [
+            "suite `wrong`, written in code: `kill`: `slave` in target `shard-1/slave` is not a role",
+            "\n`settle`: `two seconds`",
+            "\n`within`: the step before it is no wait (hint",
+            "\n`command`: `SET 'a` has an opening '",
+            "\n`step`: unknown key `betwen` (did you mean `between`?)\n  --> in code:1:10",
+            "\n`invariant`: `some` is neither a number of writes nor `measured`",
+        ] {
+            assert!(error.contains(expected), "{expected:?} in:\n{error}");
+        }
+        let error = Suite::new("far").kill("node-9").plan(7).expect_err("no such node").to_string();
+        assert!(error.contains("steps[0].kill: "), "{error}");
+    }
+
+    #[test]
+    fn a_deadline_is_that_of_the_wait_before_it() {
+        let suite = Suite::new("a").stop("node-1").await_promoted("shard-1").within(Duration::from_secs(9));
+        let Some(Step::Await(wait)) = suite.as_written().steps.last() else { panic!("a wait") };
+        assert_eq!(wait.within, Bound::Fixed(Span::secs(9)));
+    }
+}

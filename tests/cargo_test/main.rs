@@ -1,0 +1,209 @@
+//! Suites as tests of `cargo test`, seen from outside: this program runs itself as a user's test target.
+//!
+//! With `SUITES_OF` set it is that target; otherwise its cases start it so and look at what it says.
+
+use std::path::Path;
+use std::process::{Command, ExitCode, Output};
+
+use libtest_mimic::{Arguments, Trial};
+use slotquake::sandbox::Mode;
+use slotquake::testing::Suite;
+
+/// The folder of suites that the user's test target is to run.
+const SUITES_OF: &str = "SUITES_OF";
+/// Its reports' folder.
+const OUT: &str = "SUITES_OUT";
+/// Its sandbox.
+const SANDBOX: &str = "SUITES_SANDBOX";
+
+const SUITES: &str = "tests/cargo_test/suites";
+const EXAMPLE: &str = "examples/my-service";
+
+fn main() -> ExitCode {
+    if let Ok(folder) = std::env::var(SUITES_OF) {
+        return target(&folder);
+    }
+    let cases: [(&str, fn()); 8] = [
+        ("a_list_names_every_suite_on_every_server_and_starts_nothing", a_list_names_every_suite_on_every_server),
+        ("the_message_of_a_failure_is_enough_to_understand_it", the_message_of_a_failure_is_enough),
+        ("one_test_runs_by_its_exact_name_and_passes", one_test_runs_by_its_exact_name),
+        ("a_suite_that_cuts_links_runs_in_the_sandbox", a_suite_that_cuts_links_runs),
+        ("what_cannot_be_run_here_is_ignored_with_the_reason", what_cannot_be_run_is_ignored),
+        ("what_cannot_be_run_here_fails_where_it_is_asked_for", what_cannot_be_run_fails_where_asked_for),
+        ("a_suite_that_is_wrong_fails_with_its_line", a_suite_that_is_wrong_fails_with_its_line),
+        ("what_is_not_there_is_said_with_a_hint", what_is_not_there_is_said),
+    ];
+    let trials = cases.map(|(name, case)| {
+        Trial::test(name, move || {
+            case();
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
+}
+
+/// The user's test target.
+fn target(folder: &str) -> ExitCode {
+    let sandbox = std::env::var(SANDBOX).map_or(Mode::Auto, |mode| mode.parse().expect("a mode"));
+    let in_code =
+        Suite::new("in-code").config("cluster-node-timeout", 1000).phase("idle").settle("500ms").slot_coverage();
+    slotquake::cargo_test::suites(folder)
+        .suite(in_code)
+        .out(std::env::var(OUT).expect("a folder"))
+        .sandbox(sandbox)
+        .main()
+}
+
+struct Said(Output);
+
+impl Said {
+    fn code(&self) -> Option<i32> {
+        self.0.status.code()
+    }
+
+    fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.0.stdout).into_owned()
+    }
+
+    #[track_caller]
+    fn assert_says(&self, expected: &[&str]) {
+        let stdout = self.stdout();
+        for expected in expected {
+            assert!(
+                stdout.contains(expected),
+                "{expected:?} in:\n{stdout}\n{}",
+                String::from_utf8_lossy(&self.0.stderr)
+            );
+        }
+    }
+}
+
+/// Runs the target with what `cargo test` passes on, in its environment.
+fn run(suites: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+    let out = tempfile::tempdir().expect("a temporary directory");
+    run_into(out.path(), suites, arguments, environment)
+}
+
+fn run_into(out: &Path, suites: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(arguments).env(SUITES_OF, suites).env(OUT, out);
+    for name in ["SLOTQUAKE_SERVERS", "SLOTQUAKE_SEED", "SLOTQUAKE_REQUIRE_ALL"] {
+        command.env_remove(name);
+    }
+    Said(command.envs(environment.iter().copied()).output().expect("it starts"))
+}
+
+fn a_list_names_every_suite_on_every_server() {
+    // As cargo-nextest asks.
+    let servers = ("SLOTQUAKE_SERVERS", "redis:6.2, valkey:9.1");
+    let out = tempfile::tempdir().expect("a temporary directory");
+    let listed = run_into(out.path(), SUITES, &["--list", "--format", "terse"], &[servers]);
+    assert_eq!(listed.code(), Some(0));
+    assert_eq!(
+        listed.stdout(),
+        "cut::redis:6.2: test\ncut::valkey:9.1: test\nmisspelt: test\nsteady::redis:6.2: test\nsteady::valkey:9.1: \
+         test\nin-code::redis:6.2: test\nin-code::valkey:9.1: test\n"
+    );
+    assert_eq!(out.path().read_dir().expect("readable").count(), 0, "a list runs nothing");
+    let off = [servers, (SANDBOX, "off")];
+    let ignored = run(SUITES, &["--list", "--format", "terse", "--ignored"], &off);
+    assert_eq!(ignored.stdout(), "cut::redis:6.2: test\ncut::valkey:9.1: test\n");
+    let filtered = run(SUITES, &["--list", "--format", "terse", "steady", "--skip", "valkey"], &[servers]);
+    assert_eq!(filtered.stdout(), "steady::redis:6.2: test\n");
+}
+
+fn the_message_of_a_failure_is_enough() {
+    let out = tempfile::tempdir().expect("a temporary directory");
+    let suites = format!("{EXAMPLE}/too-much");
+    let failed = run_into(out.path(), &suites, &["no-outage"], &[("SLOTQUAKE_SEED", "7")]);
+    assert_eq!(failed.code(), Some(101), "{}", failed.stdout());
+    let latest = out.path().join("latest").read_link().expect("a link to the report");
+    let report = out.path().join(latest).join("report.html");
+    assert!(report.is_file(), "{}", report.display());
+    failed.assert_says(&[
+        "test no-outage::redis:6.2 ... FAILED",
+        // Which promise was broken, what was demanded, what was seen, and where.
+        "FAIL  availability (of writes, shard shard-1, max-outage 100ms)\n",
+        "  expected  writes are unserved for at most 100 ms at a time",
+        "  seen      shard-1: ",
+        "  evidence  shard-1: ",
+        "  rests on  ",
+        // What held beside it.
+        "held: slot-coverage (at end), faults, steps",
+        // What was done and what came of it, with times.
+        " s  phase master-down\n",
+        " s  kill node-1 as shard-1/master (master of shard-1)\n",
+        " s  node-1 flagged FAIL, first seen at ",
+        " s  node-4 promoted to master of shard-1 (epoch ",
+        "to FAIL ",
+        "longest write outage ",
+        // Where the rest is, and how to see it again.
+        &format!("report  {}\n", report.display()),
+        "again   SLOTQUAKE_SEED=7 cargo test --test cargo_test -- --exact 'no-outage::redis:6.2'\n",
+        "test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 1 filtered out",
+    ]);
+}
+
+fn one_test_runs_by_its_exact_name() {
+    let ran = run(SUITES, &["--exact", "steady::redis:6.2", "--nocapture"], &[]);
+    assert_eq!(ran.code(), Some(0), "{}", ran.stdout());
+    ran.assert_says(&["test steady::redis:6.2 ... ok", "1 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out"]);
+    let ran = run(SUITES, &["in-code"], &[]);
+    ran.assert_says(&["test in-code::redis:6.2 ... ok"]);
+}
+
+fn a_suite_that_cuts_links_runs() {
+    let ran = run(SUITES, &["cut"], &[]);
+    assert_eq!(ran.code(), Some(0), "{}", ran.stdout());
+    if ran.stdout().contains("test cut::redis:6.2 ... ignored") {
+        assert!(std::env::var_os("SLOTQUAKE_REQUIRE_ALL").is_none(), "all is required, but: {}", ran.stdout());
+        return;
+    }
+    ran.assert_says(&["test cut::redis:6.2 ... ok", "1 passed"]);
+}
+
+fn what_cannot_be_run_is_ignored() {
+    let ran = run(SUITES, &["cut"], &[(SANDBOX, "off")]);
+    assert_eq!(ran.code(), Some(0), "{}", ran.stdout());
+    ran.assert_says(&["test cut::redis:6.2 ... ignored", "no sandbox: ", "(hint: ", "0 passed; 0 failed; 1 ignored"]);
+}
+
+fn what_cannot_be_run_fails_where_asked_for() {
+    let off = (SANDBOX, "off");
+    for (arguments, environment) in [
+        (&["cut"][..], &[off, ("SLOTQUAKE_REQUIRE_ALL", "1")][..]),
+        // Of all suites it is the one that is ignored.
+        (&["--ignored"], &[off]),
+        (&["--exact", "cut::redis:6.2", "--include-ignored"], &[off]),
+    ] {
+        let ran = run(SUITES, arguments, environment);
+        assert_eq!(ran.code(), Some(101), "{arguments:?}: {}", ran.stdout());
+        ran.assert_says(&["test cut::redis:6.2 ... FAILED", "cannot be run here: no sandbox", "0 passed; 1 failed"]);
+    }
+}
+
+fn a_suite_that_is_wrong_fails_with_its_line() {
+    let ran = run(SUITES, &["misspelt"], &[]);
+    assert_eq!(ran.code(), Some(101), "{}", ran.stdout());
+    ran.assert_says(&[
+        "unknown step `setle` (did you mean `settle`?)",
+        "--> tests/cargo_test/suites/misspelt.yaml:5:5",
+        "5 |   - setle: 500ms",
+    ]);
+}
+
+fn what_is_not_there_is_said() {
+    let ran = run("tests/no-such-suites", &["no-such"], &[]);
+    assert_eq!(ran.code(), Some(101), "{}", ran.stdout());
+    ran.assert_says(&[
+        "cannot read the suites in `tests/no-such-suites`: ",
+        "(hint: the path is relative to the package)",
+    ]);
+    let ran = run(SUITES, &["steady"], &[("SLOTQUAKE_SERVERS", "redis:1.0")]);
+    assert_eq!(ran.code(), Some(101), "{}", ran.stdout());
+    ran.assert_says(&["test steady::redis:1.0 ... FAILED", "redis:1.0", "hint: "]);
+    let ran = run(SUITES, &["steady"], &[("SLOTQUAKE_SEED", "seven")]);
+    assert_eq!(ran.code(), Some(0), "filtered out: {}", ran.stdout());
+    let ran = run(SUITES, &[], &[("SLOTQUAKE_SEED", "seven")]);
+    ran.assert_says(&["test SLOTQUAKE_SEED ... FAILED", "`seven` is no seed"]);
+}
