@@ -67,7 +67,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     List(list::Args),
-    Run(run::Args),
+    Run(Box<run::Args>),
     Plan(plan::Args),
     Check(check::Args),
     Compare(compare::Args),

@@ -154,16 +154,16 @@ async fn run_in_place(plan: Plan, server: Server, options: Options, course: Cour
     match options.place.clone() {
         Place::Local { scratch, network } => {
             let backend = Local::prepare(&plan, &server, &folder, keep, scratch.as_deref(), network)?;
-            run_on(backend, plan, server, options, course).await
+            Box::pin(run_on(backend, plan, server, options, course)).await
         }
         #[cfg(feature = "docker")]
         Place::Docker(engine) => {
             let backend = Docker::prepare(&engine, &plan, &server, &folder, keep).await?;
-            run_on(backend, plan, server, options, course).await
+            Box::pin(run_on(backend, plan, server, options, course)).await
         }
         Place::Attach(attach) => {
             let backend = Attached::begin(&attach, &plan, &folder).await?;
-            run_on(backend, plan, server, options, course).await
+            Box::pin(run_on(backend, plan, server, options, course)).await
         }
     }
 }
