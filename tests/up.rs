@@ -119,6 +119,36 @@ fn a_cluster_is_broken_and_mended_from_another_terminal() {
 }
 
 #[test]
+fn a_terminal_shows_the_nodes_of_a_run_that_goes_on_alone() {
+    let desk = Desk::new(1);
+    let reports = desk.reports("live");
+    let run = [env!("CARGO_BIN_EXE_slotquake"), "run", "role-swap", "--jobs", "1", "--out", reports.to_str().unwrap()];
+    let line = [&run[..], &QUICK].concat().join(" ");
+    let seen = |rows_and_columns: &str, line: &str| {
+        let mut command = Command::new("script");
+        command.args(["-qec", &format!("stty {rows_and_columns}; {line}"), "/dev/null"]);
+        begin_as(command).end()
+    };
+    let ended = seen("rows 40 cols 100", &line);
+    assert_eq!(ended.code(), Some(0), "{}", ended.whole());
+    for shown in [
+        "phase master-down",
+        "of 11  await: {promoted: shard-1",
+        "node-1   master of shard-1     stopped",
+        "node-4   master of shard-1",
+        "node-1   replica of node-4",
+        "not served: writes of shard-1, for ",
+        "acknowledged/s",
+    ] {
+        assert!(ended.stdout.contains(shown), "no `{shown}`: {}", ended.whole());
+    }
+    // It is drawn over and over in its place, and gone at the end.
+    assert!(ended.stdout.contains("\u{1b}[8A"), "{}", ended.whole());
+    let end = ended.stdout.rsplit("acknowledged/s").next().expect("a last part");
+    assert!(end.contains("\u{1b}[2K") && end.contains("role-swap"), "{end:?}");
+}
+
+#[test]
 fn links_are_cut_and_a_program_reaches_the_nodes() {
     let desk = Desk::new(1);
     let up = desk.up("play");

@@ -17,6 +17,7 @@ mod exit;
 mod fault;
 mod gc;
 mod list;
+mod live;
 mod place;
 mod plan;
 mod prepare;
@@ -68,7 +69,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     List(list::Args),
-    Run(run::Args),
+    Run(Box<run::Args>),
     Plan(plan::Args),
     Check(check::Args),
     Compare(compare::Args),

@@ -1,4 +1,5 @@
-//! Progress on stderr: a line for each run that redraws itself on a terminal, plain lines elsewhere.
+//! Progress on stderr: on a terminal a view that redraws itself, of several lines for a run that goes on alone and of
+//! one for each of several; plain lines elsewhere.
 //! A thread of its own draws, so that a slow terminal never holds up a run.
 
 use std::collections::BTreeMap;
@@ -10,10 +11,13 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use slotquake::batch::{Audience, Watcher};
+use slotquake::history::Counts;
 use slotquake::plan::Plan;
 use slotquake::report::{Narrator, seconds};
 use slotquake::run::Notice;
+use terminal_size::terminal_size_of;
 
+use super::live::Live;
 use super::screen::say;
 
 /// Where there is no terminal, how often a run says how far it is.
@@ -31,6 +35,7 @@ pub struct Teller {
     messages: Sender<Message>,
     terminal: bool,
     verbose: bool,
+    alone: bool,
 }
 
 enum Message {
@@ -60,6 +65,7 @@ impl Audience for Teller {
             run,
             label: label.to_owned(),
             narrator: Narrator::new(plan, self.verbose),
+            live: Live::new(label, plan),
             plain_every_ns: (!self.terminal).then_some(PLAIN_EVERY_NS),
             last_plain_ns: 0,
             teller: self.clone(),
@@ -78,12 +84,12 @@ impl Audience for Teller {
 }
 
 impl Display {
-    /// Starts the display.
-    pub fn new(verbose: bool) -> Self {
+    /// Starts the display. A run that goes on `alone` gets a view of several lines.
+    pub fn new(verbose: bool, alone: bool) -> Self {
         let terminal = io::stderr().is_terminal();
         let (messages, inbox) = channel();
-        let thread = std::thread::spawn(move || if terminal { draw_bars(&inbox) } else { draw_lines(&inbox) });
-        Self { teller: Teller { messages, terminal, verbose }, thread }
+        let thread = std::thread::spawn(move || if terminal { draw_bars(&inbox, alone) } else { draw_lines(&inbox) });
+        Self { teller: Teller { messages, terminal, verbose, alone }, thread }
     }
 
     /// A way to tell it something.
@@ -102,6 +108,7 @@ struct Watched {
     run: usize,
     label: String,
     narrator: Narrator,
+    live: Live,
     plain_every_ns: Option<u64>,
     last_plain_ns: u64,
     teller: Teller,
@@ -111,13 +118,18 @@ impl Watched {
     fn notice(&mut self, notice: Notice<'_>) {
         match notice {
             Notice::Event(event) => {
+                self.live.hear(event);
                 for line in self.narrator.tell(event) {
                     self.line(event.at_ns, &line);
                 }
             }
-            Notice::Progress { at_ns, completed, acknowledged } => {
+            Notice::Progress { at_ns, counts } => {
+                let Counts { completed, acknowledged, .. } = counts;
                 let text = format!("{}, {completed} operations, {acknowledged} acknowledged", self.narrator.phase());
                 match self.plain_every_ns {
+                    None if self.teller.alone => {
+                        self.teller.send(Message::Now(self.run, self.live.lines(at_ns, counts).join("\n")));
+                    }
                     None => self.teller.send(Message::Now(self.run, text)),
                     Some(every_ns) if at_ns >= self.last_plain_ns + every_ns => {
                         self.last_plain_ns = at_ns;
@@ -144,10 +156,11 @@ fn draw_lines(inbox: &Receiver<Message>) {
     }
 }
 
-fn draw_bars(inbox: &Receiver<Message>) {
+fn draw_bars(inbox: &Receiver<Message>, alone: bool) {
     let bars = MultiProgress::new();
     let mut by_run: BTreeMap<usize, ProgressBar> = BTreeMap::new();
-    let look = ProgressStyle::with_template("{spinner} {prefix}  {elapsed}  {wide_msg}").expect("a valid template");
+    let look = if alone { "{msg}" } else { "{spinner} {prefix}  {elapsed}  {wide_msg}" };
+    let look = ProgressStyle::with_template(look).expect("a valid template");
     while let Ok(message) = inbox.recv() {
         match message {
             // The bars draw to a terminal, which may be gone by now.
@@ -161,7 +174,7 @@ fn draw_bars(inbox: &Receiver<Message>) {
             }
             Message::Now(run, text) => {
                 if let Some(bar) = by_run.get(&run) {
-                    bar.set_message(text);
+                    bar.set_message(fitting(&text));
                 }
             }
             Message::End(run) => {
@@ -176,4 +189,11 @@ fn draw_bars(inbox: &Receiver<Message>) {
     for bar in by_run.values() {
         bar.finish_and_clear();
     }
+}
+
+/// Lines no longer than the terminal is wide: a line that wraps would be left behind when the view is drawn anew.
+fn fitting(text: &str) -> String {
+    let width = terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0)).saturating_sub(1);
+    let lines = text.lines().map(|line| line.chars().take(width).collect::<String>());
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -137,7 +137,7 @@ pub fn runtime() -> Result<Runtime, Trouble> {
 }
 
 fn run_all(jobs: Vec<Job>, settings: &Settings, runtime: Runtime, verbose: bool) -> Result<Vec<Done>, Trouble> {
-    let display = Display::new(verbose);
+    let display = Display::new(verbose, settings.side_by_side == 1);
     let audience: Arc<dyn Audience> = Arc::new(display.teller());
     let runs = runtime.block_on(async {
         let stop = signals::stop_on_signals(display.teller(), "runs are healed, reported and torn down")?;

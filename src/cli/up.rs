@@ -95,7 +95,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let server = servers[&plan.server].clone();
     let folder =
         report::create_folder(&args.out, &plan.name, &server.asked, SystemTime::now()).map_err(Trouble::harness)?;
-    let display = Display::new(false);
+    let display = Display::new(false, false);
     let kept = runtime.block_on(keep(plan, server, ground, &folder, listener, &display));
     drop(door);
     display.close();

@@ -1,9 +1,14 @@
 //! The handle by which a run writes its history.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::{Event, EventKind, History, HistoryError, Op, Outcome, Recorder};
+use super::{Event, EventKind, History, HistoryError, Op, Outcome, Recorder, key_name};
+use crate::slot::{boot_shard, key_slot};
+use crate::suite::OpKind;
+use crate::units::ShardNo;
 
 /// Is shown every event as it is recorded.
 pub type OnEvent = Arc<dyn Fn(&Event) + Send + Sync>;
@@ -14,18 +19,39 @@ pub struct Journal {
     recorder: Mutex<Option<Recorder>>,
     on_event: OnEvent,
     counts: Mutex<Counts>,
+    shards: u16,
 }
 
 /// [`Outcome::Fail`] or [`Outcome::Info`], and the text that it refers to.
 pub type Unserved<'a> = (fn(u16) -> Outcome, &'a str);
 
-/// How many operations were completed so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How the workload has fared so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     /// With any outcome.
     pub completed: u64,
     /// Acknowledged.
     pub acknowledged: u64,
+    /// Which operations of which shards are not served, and since when: the issue, in nanoseconds from the start of
+    /// the run, of the first that was not, unless one that was issued after it was.
+    pub unserved: BTreeMap<(ShardNo, OpKind), u64>,
+}
+
+impl Counts {
+    fn note(&mut self, op: &Op, shards: u16) {
+        let served = op.outcome == Outcome::Ok;
+        self.completed += 1;
+        self.acknowledged += u64::from(served);
+        if served && self.unserved.is_empty() {
+            return;
+        }
+        let shard = boot_shard(key_slot(key_name(op.key).as_bytes()), shards);
+        match self.unserved.entry((shard, op.kind)) {
+            Entry::Vacant(since) if !served => drop(since.insert(op.invoke_ns)),
+            Entry::Occupied(since) if served && op.invoke_ns > *since.get() => drop(since.remove()),
+            _ => {}
+        }
+    }
 }
 
 impl std::fmt::Debug for Journal {
@@ -39,6 +65,7 @@ impl Journal {
     pub fn new(recorder: Recorder, on_event: OnEvent) -> Self {
         Self {
             origin: Instant::now(),
+            shards: recorder.shards(),
             recorder: Mutex::new(Some(recorder)),
             on_event,
             counts: Mutex::new(Counts::default()),
@@ -80,9 +107,7 @@ impl Journal {
             }
             recorder.op(op);
         }
-        let mut counts = self.counts.lock().expect("no holder panics");
-        counts.completed += 1;
-        counts.acknowledged += u64::from(op.outcome == Outcome::Ok);
+        self.counts.lock().expect("no holder panics").note(&op, self.shards);
     }
 
     /// Hands what is old enough to the disk.
@@ -92,14 +117,57 @@ impl Journal {
         }
     }
 
-    /// How many operations were completed so far.
+    /// How the workload has fared so far.
     pub fn counts(&self) -> Counts {
-        *self.counts.lock().expect("no holder panics")
+        self.counts.lock().expect("no holder panics").clone()
     }
 
     /// Ends the history. What is recorded afterwards, by tasks that are still ending, is dropped.
     pub fn finish(&self) -> Result<History, HistoryError> {
         let recorder = self.recorder.lock().expect("no holder panics").take();
         recorder.expect("a journal is finished once").finish(self.now_ns())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys of shard 1 (of one): the outcomes of writes that were issued at these times.
+    fn after(ops: &[(u64, Outcome)]) -> Option<u64> {
+        let mut counts = Counts::default();
+        for &(invoke_ns, outcome) in ops {
+            let op = Op {
+                due_ns: invoke_ns,
+                invoke_ns,
+                complete_ns: invoke_ns,
+                key: 1,
+                value: 1,
+                client: 0,
+                node: 1,
+                kind: OpKind::Writes,
+                redirects: 0,
+                outcome,
+            };
+            counts.note(&op, 1);
+        }
+        assert_eq!(counts.completed, ops.len() as u64);
+        counts.unserved.get(&(ShardNo(1), OpKind::Writes)).copied()
+    }
+
+    #[test]
+    fn what_is_not_served_is_so_until_a_later_one_is() {
+        let (ok, fail, unknown) = (Outcome::Ok, Outcome::Fail(0), Outcome::Info(0));
+        for (ops, expected) in [
+            (vec![(1, ok), (2, ok)], None),
+            (vec![(1, ok), (2, fail)], Some(2)),
+            (vec![(2, unknown), (3, fail)], Some(2)),
+            (vec![(2, fail), (3, ok)], None),
+            // It was issued before, and answered late.
+            (vec![(2, fail), (1, ok)], Some(2)),
+            (vec![(2, fail), (3, ok), (4, fail)], Some(4)),
+        ] {
+            assert_eq!(after(&ops), expected, "{ops:?}");
+        }
     }
 }

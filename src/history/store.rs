@@ -98,6 +98,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// How many shards the run's cluster has.
+    pub(super) fn shards(&self) -> u16 {
+        self.history.header.plan.shards()
+    }
+
     /// Begins a history in `folder`.
     pub fn create(folder: &Path, header: Header) -> Result<Self, HistoryError> {
         let path = folder.join(FILE_NAME);

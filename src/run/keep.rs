@@ -112,7 +112,7 @@ fn is_of_a_fault(kind: &EventKind) -> bool {
 
 impl<B: Backend> Run<B> {
     /// Does what it is asked, until that is to end.
-    pub(super) async fn as_asked(mut self, mut asked: Asked) -> Result<(), RunError> {
+    pub(super) async fn until_asked_to_end(mut self, mut asked: Asked) -> Result<(), RunError> {
         let Some(rules) = self.boot().await? else { return Ok(()) };
         let mut stop = self.stop.clone();
         loop {

@@ -26,7 +26,7 @@ use crate::cluster::watch::Watch;
 use crate::cluster::{Backend, BackendError, Control};
 use crate::fault::{FaultIds, NetworkInjector, ProcessInjector};
 use crate::history::{
-    Event, EventKind, Header, History, HistoryError, Host, Journal, NodeInfo, Recorder, SCHEMA_VERSION,
+    Counts, Event, EventKind, Header, History, HistoryError, Host, Journal, NodeInfo, Recorder, SCHEMA_VERSION,
 };
 use crate::network::Network;
 use crate::plan::Plan;
@@ -82,10 +82,8 @@ pub enum Notice<'a> {
     Progress {
         /// Nanoseconds from the start of the run.
         at_ns: u64,
-        /// Operations completed.
-        completed: u64,
-        /// Of these, acknowledged.
-        acknowledged: u64,
+        /// How it has fared.
+        counts: &'a Counts,
     },
 }
 
@@ -220,7 +218,7 @@ async fn run_on<B: Backend>(
     };
     let result = match course {
         Course::Plan => run.through().await,
-        Course::Asked(asked) => run.as_asked(asked).await,
+        Course::Asked(asked) => run.until_asked_to_end(asked).await,
     };
     let left = backend.tear_down().await.err().map(|error| error.to_string());
     if let Some(what) = &left {
@@ -350,12 +348,7 @@ async fn mind_the_clock(journal: Arc<Journal>, watcher: Arc<dyn Fn(Notice<'_>) +
         journal.flush();
         if shown.elapsed() >= PROGRESS_EVERY {
             shown = Instant::now();
-            let counts = journal.counts();
-            watcher(Notice::Progress {
-                at_ns: journal.now_ns(),
-                completed: counts.completed,
-                acknowledged: counts.acknowledged,
-            });
+            watcher(Notice::Progress { at_ns: journal.now_ns(), counts: &journal.counts() });
         }
     }
 }

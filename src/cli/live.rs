@@ -1,0 +1,288 @@
+//! What a terminal shows of a run that goes on: gathered from its events, drawn as lines. Pure.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::{Value, json};
+use slotquake::cluster::topology::{Health, Role, View};
+use slotquake::history::{Counts, Event, EventKind, FaultKind};
+use slotquake::plan::Plan;
+use slotquake::report::seconds;
+use slotquake::slot::boot_slots;
+use slotquake::suite::Step;
+use slotquake::units::{NodeNo, ShardNo};
+
+/// Rates are means over this long.
+const RATE_OVER_NS: u64 = 1_000_000_000;
+
+/// Of more nodes only those are listed that something is the matter with.
+const MOST_NODES: usize = 12;
+
+/// The state of one run, as far as it is known.
+#[derive(Debug)]
+pub struct Live {
+    label: String,
+    steps: Vec<Step>,
+    shards: u16,
+    phase: String,
+    step: Option<usize>,
+    nodes: Vec<NodeNo>,
+    /// What each node last said, and whether it answers.
+    views: BTreeMap<NodeNo, (View, bool)>,
+    /// Faults that are not undone: the kind, and the node or the name.
+    faults: BTreeMap<u32, (FaultKind, String)>,
+    /// Moments of the last second, with the operations completed and acknowledged by then.
+    counted: VecDeque<(u64, u64, u64)>,
+}
+
+impl Live {
+    /// Of a run that is about to begin.
+    pub fn new(label: &str, plan: &Plan) -> Self {
+        Self {
+            label: label.to_owned(),
+            steps: plan.steps.clone(),
+            shards: plan.shards(),
+            phase: "boot".to_owned(),
+            step: None,
+            nodes: plan.nodes.iter().map(|planned| planned.node).collect(),
+            views: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            counted: VecDeque::new(),
+        }
+    }
+
+    /// Takes note of what happened.
+    pub fn hear(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::Phase { name } => self.phase.clone_from(name),
+            EventKind::StepBegan { step } => self.step = Some(*step),
+            EventKind::StepsEnded => self.step = None,
+            EventKind::Viewed { node, view } => drop(self.views.insert(*node, (view.clone(), true))),
+            EventKind::Silent { node, .. } => {
+                if let Some((_, answers)) = self.views.get_mut(node) {
+                    *answers = false;
+                }
+            }
+            EventKind::FaultInjected { fault, kind, node, .. } => {
+                self.faults.insert(*fault, (*kind, node.to_string()));
+            }
+            EventKind::NetworkFaultInjected { fault, kind, name, .. } => {
+                self.faults.insert(*fault, (*kind, name.clone()));
+            }
+            EventKind::FaultHealed { fault, .. } => drop(self.faults.remove(fault)),
+            _ => {}
+        }
+    }
+
+    /// The view at a moment, in nanoseconds from the start of the run.
+    pub fn lines(&mut self, at_ns: u64, counts: &Counts) -> Vec<String> {
+        let clock = |ns: u64| seconds(ns as f64 / 1e6);
+        let mut lines = vec![format!("{}  {}  phase {}", self.label, clock(at_ns), self.phase)];
+        if let Some(step) = self.step {
+            let what = self.steps.get(step).map(words).unwrap_or_default();
+            lines.push(format!("  step {} of {}  {what}", step + 1, self.steps.len()));
+        }
+        lines.push(format!("  {}", self.rates(at_ns, counts)));
+        lines.extend(self.node_lines());
+        for (kind, name) in self.faults.values().filter(|(kind, _)| kind.is_of_the_network()) {
+            lines.push(format!("  in force: {kind} {name}"));
+        }
+        for ((shard, of), since_ns) in &counts.unserved {
+            lines.push(format!("  not served: {of} of {shard}, for {}", clock(at_ns.saturating_sub(*since_ns))));
+        }
+        lines
+    }
+
+    fn rates(&mut self, at_ns: u64, counts: &Counts) -> String {
+        self.counted.push_back((at_ns, counts.completed, counts.acknowledged));
+        while self.counted.len() > 2 && self.counted[1].0 + RATE_OVER_NS <= at_ns {
+            self.counted.pop_front();
+        }
+        let (since_ns, completed, acknowledged) = self.counted[0];
+        let per_second = |count: u64| {
+            let passed = at_ns.saturating_sub(since_ns) as f64 / 1e9;
+            if passed > 0.0 { (count as f64 / passed).round() as u64 } else { 0 }
+        };
+        format!(
+            "{} op/s, {} acknowledged/s; {} operations so far",
+            per_second(counts.completed - completed),
+            per_second(counts.acknowledged - acknowledged),
+            counts.completed
+        )
+    }
+
+    fn node_lines(&self) -> Vec<String> {
+        let told: Vec<(bool, String)> = self.nodes.iter().map(|&node| self.node_line(node)).collect();
+        if told.len() <= MOST_NODES {
+            return told.into_iter().map(|(_, line)| line).collect();
+        }
+        let well = told.iter().filter(|(is_well, _)| *is_well).count();
+        let unwell = told.into_iter().filter(|(is_well, _)| !is_well).map(|(_, line)| line);
+        unwell.take(MOST_NODES).chain([format!("  {well} nodes are well")]).collect()
+    }
+
+    /// Whether nothing is the matter with a node, and its line.
+    fn node_line(&self, node: NodeNo) -> (bool, String) {
+        let role = match self.views.get(&node).and_then(|(view, _)| view.peers.get(&node)) {
+            None => "-".to_owned(),
+            Some(own) => match own.role {
+                Role::Master if own.slots.is_empty() => "master without slots".to_owned(),
+                Role::Master => format!("master of {}", self.shards_of(&own.slots)),
+                Role::ReplicaOf(master) => format!("replica of {master}"),
+                Role::ReplicaOfUnknown => "replica of nobody known".to_owned(),
+            },
+        };
+        let name = node.to_string();
+        let mut matters: Vec<String> = Vec::new();
+        let fault = self.faults.values().find(|(kind, what)| !kind.is_of_the_network() && *what == name);
+        match (fault, self.views.get(&node)) {
+            (Some((FaultKind::Stop, _)), _) => matters.push("stopped".to_owned()),
+            (Some((FaultKind::Kill, _)), _) => matters.push("killed".to_owned()),
+            (Some((FaultKind::Pause, _)), _) => matters.push("paused".to_owned()),
+            (_, Some((_, true))) => {}
+            _ => matters.push("silent".to_owned()),
+        }
+        if let Some((view, true)) = self.views.get(&node)
+            && !view.state_ok
+        {
+            matters.push("says cluster_state:fail".to_owned());
+        }
+        let others = || self.views.iter().filter(|(by, (_, answers))| *answers && **by != node);
+        for (health, word) in [(Health::Fail, "fail"), (Health::Pfail, "fail?")] {
+            let says =
+                others().filter(|(_, (view, _))| view.peers.get(&node).is_some_and(|peer| peer.health == health));
+            match says.count() {
+                0 => {}
+                count => matters.push(format!("{word} to {count} of {}", others().count())),
+            }
+        }
+        let matter = if matters.is_empty() { String::new() } else { format!("  {}", matters.join(", ")) };
+        (matters.is_empty(), format!("  {name:<8} {role:<20}{matter}").trim_end().to_owned())
+    }
+
+    /// The shards whose first slot is among these.
+    fn shards_of(&self, slots: &[(u16, u16)]) -> String {
+        let owned = |shard: &ShardNo| {
+            let first_slot = boot_slots(*shard, self.shards).0;
+            slots.iter().any(|&(first, last)| (first..=last).contains(&first_slot))
+        };
+        let shards: Vec<String> = (1..=self.shards).map(ShardNo).filter(owned).map(|shard| shard.to_string()).collect();
+        shards.join(", ")
+    }
+}
+
+/// A step as a suite says it, on one line.
+fn words(step: &Step) -> String {
+    let Value::Object(step) = json!(step) else { unreachable!("a step is a mapping with one key") };
+    let say = |(key, value): (String, Value)| match value {
+        Value::String(text) => format!("{key}: {text}"),
+        value => format!("{key}: {}", value.to_string().replace('"', "").replace(',', ", ").replace(':', ": ")),
+    };
+    step.into_iter().map(say).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use slotquake::cluster::topology::Peer;
+    use slotquake::suite::{self, OpKind};
+
+    use super::*;
+
+    /// What `by` says while node 4, which took shard 1 over, and node 1 are of this health.
+    fn view(by: u16, node_1: Health) -> EventKind {
+        let peers = (1..=6u16).map(|node| {
+            let master = [4, 2, 3][usize::from((node - 1) % 3)];
+            let peer = Peer {
+                role: if node == master { Role::Master } else { Role::ReplicaOf(NodeNo(master)) },
+                health: if node == 1 { node_1 } else { Health::Ok },
+                epoch: 7,
+                link_connected: true,
+                slots: if node == master { vec![boot_slots(ShardNo((node - 1) % 3 + 1), 3)] } else { Vec::new() },
+            };
+            (NodeNo(node), peer)
+        });
+        let view = View {
+            peers: peers.collect(),
+            strangers: Vec::new(),
+            state_ok: by != 6,
+            slots_assigned: 16384,
+            slots_ok: 16384,
+            slots_pfail: 0,
+            slots_fail: 0,
+            known_nodes: 6,
+            size: 3,
+            current_epoch: 7,
+            link_up: None,
+        };
+        EventKind::Viewed { node: NodeNo(by), view }
+    }
+
+    fn live(nodes: usize, events: Vec<EventKind>) -> Live {
+        let mut plan = Plan::new(&suite::load("role-swap").expect("a suite"), 1).expect("a plan");
+        let one = plan.nodes[0].clone();
+        plan.nodes.resize(nodes, one);
+        let mut live = Live::new("role-swap redis:6.2", &plan);
+        for kind in events {
+            live.hear(&Event { at_ns: 0, kind });
+        }
+        live
+    }
+
+    #[test]
+    fn a_failover_shows_who_is_down_and_what_is_not_served() {
+        let mut events: Vec<EventKind> = (1..=6).map(|by| view(by, Health::Ok)).collect();
+        events.extend([
+            EventKind::Phase { name: "master-down".to_owned() },
+            EventKind::StepBegan { step: 4 },
+            EventKind::FaultInjected {
+                fault: 1,
+                kind: FaultKind::Stop,
+                target: "shard-1/master".to_owned(),
+                node: NodeNo(1),
+                shard: Some(ShardNo(1)),
+                was_master: true,
+            },
+            EventKind::Silent { node: NodeNo(1), reason: "refused".to_owned() },
+            view(2, Health::Fail),
+            view(3, Health::Pfail),
+            EventKind::Silent { node: NodeNo(5), reason: "timeout".to_owned() },
+        ]);
+        let mut live = live(6, events);
+        let counts = |completed, unserved| Counts { completed, acknowledged: completed - 10, unserved };
+        live.lines(1_000_000_000, &counts(400, BTreeMap::new()));
+        live.lines(1_500_000_000, &counts(600, BTreeMap::new()));
+        let unserved = [((ShardNo(1), OpKind::Writes), 800_000_000)].into();
+        let lines = live.lines(2_000_000_000, &counts(780, unserved));
+        assert_eq!(
+            lines,
+            [
+                "role-swap redis:6.2  2.0s  phase master-down",
+                "  step 5 of 11  await: {promoted: shard-1, within: spec}",
+                "  380 op/s, 380 acknowledged/s; 780 operations so far",
+                "  node-1   replica of node-4     stopped, fail to 1 of 4, fail? to 1 of 4",
+                "  node-2   master of shard-2",
+                "  node-3   master of shard-3",
+                "  node-4   master of shard-1",
+                "  node-5   replica of node-2     silent",
+                "  node-6   replica of node-3     says cluster_state:fail",
+                "  not served: writes of shard-1, for 1.2s",
+            ]
+        );
+        live.hear(&Event { at_ns: 0, kind: EventKind::FaultHealed { fault: 1, by: "start".to_owned() } });
+        live.hear(&Event { at_ns: 0, kind: view(1, Health::Ok) });
+        let lines = live.lines(2_100_000_000, &counts(800, BTreeMap::new()));
+        assert!(
+            lines.contains(&"  node-1   replica of node-4     fail to 1 of 4, fail? to 1 of 4".to_owned()),
+            "{lines:?}"
+        );
+        assert!(!lines.iter().any(|line| line.contains("not served")), "{lines:?}");
+    }
+
+    #[test]
+    fn of_many_nodes_those_are_shown_that_matter() {
+        let lines = live(20, vec![view(1, Health::Ok)]).lines(1, &Counts::default());
+        // All but five are copies of node-1.
+        assert_eq!((lines.len(), lines.last().map(String::as_str)), (8, Some("  15 nodes are well")), "{lines:?}");
+        let lines = live(20, Vec::new()).lines(1, &Counts::default());
+        assert_eq!((lines.len(), lines.last().map(String::as_str)), (15, Some("  0 nodes are well")));
+    }
+}
