@@ -34,6 +34,7 @@ fn history(every_us: u64) -> History {
             boots_as_master: node.replica_of.is_none(),
             addr: ([127, 1, 0, node.node.0 as u8], 6379).into(),
             id: format!("{:040x}", node.node.0),
+            name: None,
         })
         .collect();
     let viewed = |observer: u16, view: &View| EventKind::Viewed { node: NodeNo(observer), view: view.clone() };

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. This is the only place that prints: results go to
 //! stdout, everything else to stderr.
 
+mod attach;
 mod check;
 mod ci;
 mod compare;
@@ -16,6 +17,7 @@ mod exit;
 mod fault;
 mod gc;
 mod list;
+mod place;
 mod plan;
 mod prepare;
 mod progress;

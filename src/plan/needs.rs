@@ -1,6 +1,7 @@
 //! What a plan asks of whatever runs its nodes.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::Plan;
 use crate::suite::Step;
@@ -35,6 +36,19 @@ impl Need {
             step if step.is_network_fault() => &[Self::Links],
             _ => &[],
         }
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stop => "stopping a server",
+            Self::Kill => "killing a server",
+            Self::Start => "starting a server",
+            Self::Freeze => "freezing a server",
+            Self::Links => "cutting a link",
+            Self::Delays => "delaying packets",
+        })
     }
 }
 

@@ -109,6 +109,7 @@ impl Story {
                 boots_as_master: node.slots.is_some(),
                 addr: format!("127.1.0.{}:6379", node.node.0).parse().unwrap(),
                 id: format!("{:040x}", node.node.0),
+                name: None,
             })
             .collect();
         let plan = Plan {
