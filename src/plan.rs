@@ -303,6 +303,7 @@ impl Shape {
         Self { masters, replicas, nodes, written_for: Vec::new() }
     }
 
+    /// That of a cluster which is not the one that the suite describes.
     fn found(nodes: Vec<PlannedNode>, cluster: &ClusterSpec) -> Self {
         let written_for = Self::even(cluster.masters.max(1), cluster.replicas_per_master).nodes;
         Self { written_for, ..Self::of(nodes) }
@@ -312,7 +313,7 @@ impl Shape {
         let replicas = |master: NodeNo| nodes.iter().filter(|node| node.replica_of == Some(master)).count();
         let masters = || nodes.iter().filter(|node| node.replica_of.is_none());
         let most = masters().map(|master| replicas(master.node)).max().unwrap_or(0);
-        Self { masters: masters().count() as u16, replicas: most as u16, nodes, written_for: Vec::new() }
+        Self { masters: masters().count() as u16, replicas: most as u16, written_for: Vec::new(), nodes }
     }
 
     fn node_count(&self) -> u16 {

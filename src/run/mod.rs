@@ -7,10 +7,12 @@ mod status;
 mod steps;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -156,28 +158,35 @@ async fn run_in_place(plan: Plan, server: Server, options: Options, course: Cour
     match options.place.clone() {
         Place::Local { scratch, network } => {
             let backend = Local::prepare(&plan, &server, &folder, keep, scratch.as_deref(), network)?;
-            run_on(backend, plan, server, options, course).await
+            Box::pin(run_on(Arc::new(backend), plan, server, options, course)).await
         }
         #[cfg(feature = "docker")]
         Place::Docker(engine) => {
             let backend = Docker::prepare(&engine, &plan, &server, &folder, keep).await?;
-            run_on(backend, plan, server, options, course).await
+            Box::pin(run_on(Arc::new(backend), plan, server, options, course)).await
         }
         Place::Attach(attach) => {
-            let backend = Attached::begin(&attach, &plan, &folder).await?;
-            run_on(backend, plan, server, options, course).await
+            let backend = Arc::new(Attached::begin(&attach, &plan, &folder).await?);
+            let running = run_on(Arc::clone(&backend), plan, server, options, course);
+            // Nobody else would put back what a run did to a cluster that is not ours.
+            match AssertUnwindSafe(Box::pin(running)).catch_unwind().await {
+                Ok(done) => done,
+                Err(panic) => {
+                    backend.abandon().await.map_err(BackendError::from)?;
+                    resume_unwind(panic)
+                }
+            }
         }
     }
 }
 
 async fn run_on<B: Backend>(
-    backend: B,
+    backend: Arc<B>,
     plan: Plan,
     server: Server,
     options: Options,
     course: Course,
 ) -> Result<History, RunError> {
-    let backend = Arc::new(backend);
     let header = Header {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -245,6 +254,17 @@ impl<B: Backend> Run<B> {
         Ok(())
     }
 
+    /// Every node of the cluster, formed or found, once it is whole.
+    async fn formed(&self) -> Result<Vec<NodeInfo>, FormError> {
+        match self.control.backend().found() {
+            None => form(&self.plan, &self.control, &self.watch).await,
+            Some(nodes) => {
+                whole(&self.plan, &self.control, &self.watch).await?;
+                Ok(nodes.to_vec())
+            }
+        }
+    }
+
     /// Forms the cluster; None when the run was to end before it stood.
     async fn boot(&mut self) -> Result<Option<Rules>, RunError> {
         let mut stop = self.stop.clone();
@@ -266,17 +286,6 @@ impl<B: Backend> Run<B> {
             version: self.server.version,
             client_refresh: self.plan.workload.refresh_every.0,
         }))
-    }
-
-    /// Every node of the cluster, formed or found, once it is whole.
-    async fn formed(&self) -> Result<Vec<NodeInfo>, FormError> {
-        match self.control.backend().found() {
-            None => form(&self.plan, &self.control, &self.watch).await,
-            Some(nodes) => {
-                whole(&self.plan, &self.control, &self.watch).await?;
-                Ok(nodes.to_vec())
-            }
-        }
     }
 
     /// Reads the directives that judgements depend on from every node that answers. Where nodes

@@ -83,6 +83,22 @@ impl Source {
     }
 }
 
+/// Reads YAML; the error points at what is wrong.
+fn read<T: DeserializeOwned>(text: &str, origin: &str) -> Result<(Tree, T), LoadError> {
+    let tree = Tree::from_yaml(text)
+        .map_err(|malformed| LoadError(show(&malformed.message, origin, text, Some(&malformed.place))))?;
+    let value = T::deserialize(&tree).map_err(|refusal| {
+        let place = refusal.place.as_ref().or(tree.place.as_ref());
+        LoadError(show(&refusal.message, origin, text, place))
+    })?;
+    Ok((tree, value))
+}
+
+/// Reads YAML that is no suite, with the same diagnostics.
+pub(crate) fn read_yaml<T: DeserializeOwned>(text: &str, origin: &Path) -> Result<T, LoadError> {
+    read(text, &origin.display().to_string()).map(|(_, value)| value)
+}
+
 /// Reads one item of a suite, a step or an invariant, in the words of the file: `stop: node-1`.
 fn item<T: DeserializeOwned>(text: &str) -> Result<T, LoadError> {
     read(text, "in code").map(|(_, item)| item)
@@ -102,22 +118,6 @@ impl TryFrom<&str> for Invariant {
     fn try_from(text: &str) -> Result<Self, LoadError> {
         item(text)
     }
-}
-
-/// Reads YAML; the error points at what is wrong.
-fn read<T: DeserializeOwned>(text: &str, origin: &str) -> Result<(Tree, T), LoadError> {
-    let tree = Tree::from_yaml(text)
-        .map_err(|malformed| LoadError(show(&malformed.message, origin, text, Some(&malformed.place))))?;
-    let value = T::deserialize(&tree).map_err(|refusal| {
-        let place = refusal.place.as_ref().or(tree.place.as_ref());
-        LoadError(show(&refusal.message, origin, text, place))
-    })?;
-    Ok((tree, value))
-}
-
-/// Reads YAML that is no suite, with the same diagnostics.
-pub(crate) fn read_yaml<T: DeserializeOwned>(text: &str, origin: &Path) -> Result<T, LoadError> {
-    read(text, &origin.display().to_string()).map(|(_, value)| value)
 }
 
 /// Reads a suite by the name of a shipped one or by path; see [`Source::load`].

@@ -12,7 +12,9 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use slotquake::history::EventKind;
+use slotquake::cluster::attach::{Attach, Settings, WaySettings};
+use slotquake::history::{Event, EventKind};
+use slotquake::run::{Notice, Options, Place};
 use slotquake::server::Server;
 use slotquake::wire::{Access, Login, Tls, TlsSettings};
 
@@ -473,4 +475,41 @@ fn the_containers_of_a_compose_project_are_stopped_and_started() {
         let keys: Vec<String> = (1..=6).map(|node| project.cli(node, &["dbsize"])).collect();
         assert_eq!(keys.iter().filter(|count| *count == "0").count(), 4, "{keys:?}: {}", ended.whole());
     }
+}
+
+#[test]
+fn a_run_that_panics_is_undone_too() {
+    let _places = Places::take(1);
+    let server = fetched("redis:6.2");
+    let cluster = Cluster::start(&server, &Kind::default());
+    let before = cluster.write_foreign_keys();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let settings = Settings {
+        seeds: vec![cluster.seed(3)],
+        access: Access::default(),
+        allow_faults: true,
+        way: WaySettings::Ports,
+    };
+    let attach = runtime.block_on(Attach::connect(settings)).expect("a cluster");
+    let mut suite = slotquake::suite::load("formation").expect("a suite");
+    suite.cluster.config = [("maxmemory".to_owned(), "123456789".into())].into();
+    let plan = slotquake::plan::Plan::on_found(&suite, 1, attach.found()).expect("a plan");
+    let (_stop, stop) = tokio::sync::watch::channel(None);
+    let watcher = |notice: Notice<'_>| match notice {
+        Notice::Event(Event { kind: EventKind::Phase { name }, .. }) if name == "final" => panic!("a test's own panic"),
+        _ => {}
+    };
+    let server = attach.server();
+    let options = Options {
+        folder: folder.path().to_owned(),
+        keep: false,
+        place: Place::Attach(attach),
+        stop,
+        watcher: std::sync::Arc::new(watcher),
+    };
+    let ended = runtime.block_on(runtime.spawn(slotquake::run::run(plan, server, options)));
+    assert!(ended.expect_err("it panics").is_panic());
+    assert_eq!(cluster.directive("maxmemory"), ["0"; 6]);
+    assert_eq!(cluster.digest(), before);
 }

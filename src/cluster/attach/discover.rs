@@ -86,7 +86,7 @@ async fn seed_answer(seed: &str, caller: &Caller) -> Result<Vec<NodeLine>, Attac
     let addr = addresses.next().ok_or_else(|| wrong("the name has no address".to_owned()))?;
     let words = ["CLUSTER", "NODES"];
     let answer = ask(addr, caller, &words).await;
-    let answer = answer.map_err(|error| AttachError::ask(seed, &words, &error, caller.access.tls.is_some()))?;
+    let answer = answer.map_err(|error| AttachError::ask(&seed, &words, &error, caller.access.tls.is_some()))?;
     let mut lines = parse_nodes(&text(&answer)).map_err(|error| unreadable(seed, &error))?;
     lines.retain(|line| !line.handshake);
     for line in &mut lines {
@@ -98,8 +98,8 @@ async fn seed_answer(seed: &str, caller: &Caller) -> Result<Vec<NodeLine>, Attac
     Ok(lines)
 }
 
-fn unreadable(who: impl ToString, error: &dyn std::fmt::Display) -> AttachError {
-    AttachError::Answer { who: who.to_string(), reason: error.to_string() }
+fn unreadable(who: &str, error: &dyn std::fmt::Display) -> AttachError {
+    AttachError::Answer { who: who.to_owned(), reason: error.to_string() }
 }
 
 /// Numbers nodes as a plan does: masters by their lowest slot, then each shard's first replica, then each shard's
@@ -210,7 +210,10 @@ mod tests {
         format!("{port:040} 10.0.0.1:{port}@1{port} {role} 0 0 1 connected {slots}")
     }
 
-    fn numbered(lines: &[String]) -> Result<Vec<(u16, u16, Option<u16>, u16)>, String> {
+    /// Node, shard, master and port of each.
+    type Row = (u16, u16, Option<u16>, u16);
+
+    fn numbered(lines: &[String]) -> Result<Vec<Row>, String> {
         let found = number(&parse_nodes(&lines.join("\n")).expect("lines")).map_err(|error| error.to_string())?;
         let row = |node: &FoundNode| {
             let planned = &node.planned;

@@ -108,7 +108,7 @@ impl AttachError {
     }
 
     /// A command that got no answer, or an error for one, explained.
-    pub(super) fn ask(who: impl ToString, words: &[&str], error: &AskError, is_tls: bool) -> Self {
+    pub(super) fn ask(who: &dyn std::fmt::Display, words: &[&str], error: &AskError, is_tls: bool) -> Self {
         let (hint, usage) = hint(error, is_tls);
         Self::Ask { who: who.to_string(), command: words.join(" "), reason: reason(error), hint, usage }
     }

@@ -32,7 +32,7 @@ pub(super) struct Different {
 pub(super) async fn get(addr: SocketAddr, caller: &Caller, name: &str) -> Result<Option<String>, AttachError> {
     let words = ["CONFIG", "GET", name];
     let answer = ask(addr, caller, &words).await;
-    let answer = answer.map_err(|error| AttachError::ask(addr, &words, &error, caller.access.tls.is_some()))?;
+    let answer = answer.map_err(|error| AttachError::ask(&addr, &words, &error, caller.access.tls.is_some()))?;
     let answer = text(&answer);
     Ok(answer.split_once('\n').map(|(_, value)| value.to_owned()))
 }

@@ -75,7 +75,7 @@ impl Attach {
         let way = Way::open(settings.way).await?;
         let mut seeds = settings.seeds;
         if seeds.is_empty() {
-            seeds = way.seeds().await?;
+            seeds = way.seeds()?;
         }
         let topology = discover::discover(&seeds, &caller).await?;
         way.fits(&topology.nodes)?;
@@ -178,6 +178,7 @@ pub struct Attached {
     workload_keys: u32,
     logs: PathBuf,
     journal: OnceLock<Arc<Journal>>,
+    is_mute: AtomicBool,
     /// Whether anything may have been written.
     began: AtomicBool,
     /// Names on the servers that steps may have written.
@@ -219,6 +220,7 @@ impl Attached {
             workload_keys: plan.workload.keys,
             logs: folder.join("logs"),
             journal: OnceLock::new(),
+            is_mute: AtomicBool::new(false),
             began: AtomicBool::new(false),
             written: Mutex::default(),
             originals: Mutex::default(),
@@ -250,6 +252,12 @@ impl Attached {
         originals.entry((node, name.to_owned())).or_insert_with(|| value.to_owned());
     }
 
+    /// Undoes what a run did that panicked. Its journal may have panicked with it, so nothing is told there.
+    pub async fn abandon(&self) -> Result<(), AttachError> {
+        self.is_mute.store(true, Ordering::Relaxed);
+        self.undo().await
+    }
+
     fn info(&self, node: NodeNo) -> &NodeInfo {
         &self.nodes[node.index()]
     }
@@ -263,7 +271,7 @@ impl Attached {
     }
 
     fn tell(&self, kind: EventKind) {
-        if let Some(journal) = self.journal.get() {
+        if let Some(journal) = self.journal.get().filter(|_| !self.is_mute.load(Ordering::Relaxed)) {
             journal.event(kind);
         }
     }
@@ -279,24 +287,6 @@ impl Attached {
         self.way().act(deed, self.info(node), &|event| self.tell(event)).await?;
         self.disturbed.lock().expect("no holder panics").remove(&node);
         Ok(())
-    }
-}
-
-/// A run that panics, or that is dropped half-way, is undone too.
-impl Drop for Attached {
-    fn drop(&mut self) {
-        if self.undone.load(Ordering::Relaxed) {
-            return;
-        }
-        // On a thread with a runtime of its own: this may be the end of the one that we are in.
-        std::thread::scope(|scope| {
-            let undoing = scope.spawn(|| {
-                let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-                // Nobody is left to be told of what could not be undone.
-                let _ = runtime.block_on(self.undo());
-            });
-            let _ = undoing.join();
-        });
     }
 }
 

@@ -76,7 +76,7 @@ impl Way {
     }
 
     /// Addresses to begin with, where none were given.
-    pub(super) async fn seeds(&self) -> Result<Vec<String>, AttachError> {
+    pub(super) fn seeds(&self) -> Result<Vec<String>, AttachError> {
         match self {
             #[cfg(feature = "docker")]
             Self::Compose(compose) => compose.seeds(),
