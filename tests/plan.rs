@@ -354,6 +354,7 @@ fn a_plan_says_what_whoever_runs_its_nodes_must_be_able_to_do() {
         (&["stop: node-1", "start: node-1"], &[Need::Stop, Need::Start]),
         (&["kill: node-1"], &[Need::Kill]),
         (&["pause: node-1"], &[Need::Freeze]),
+        (&["partition: { between: [node-1, others] }"], &[Need::Isolate]),
         (&["partition: { shape: ring }"], &[Need::Links]),
         (&["partition: { between: [clients, node-1], only: clients }"], &[Need::Links]),
         (&["lossy: { between: [node-1, node-2], percent: 0.01% }"], &[Need::Links]),

@@ -75,13 +75,13 @@ impl Ground {
         let asked = |need: Need| plans.iter().any(|plan| plan.needs_to(need));
         let mut lacks = BTreeMap::new();
         let mut network = None;
-        if asked(Need::Links) {
+        if asked(Need::Links) || asked(Need::Isolate) {
             match Network::open(inside) {
                 Ok(open) => network = Some(open),
                 Err(error) if mode == Mode::Require => {
                     return Err(GroundError::Links(error.to_string()));
                 }
-                Err(error) => drop(lacks.insert(Need::Links, error.to_string())),
+                Err(error) => lacks.extend([Need::Isolate, Need::Links].map(|need| (need, error.to_string()))),
             }
         }
         if asked(Need::Delays)
@@ -102,11 +102,11 @@ impl Ground {
     }
 
     fn without_sandbox(why: &str) -> Self {
-        let lacks = [Need::Links, Need::Delays].map(|need| (need, why.to_owned())).into();
+        let lacks = [Need::Isolate, Need::Links, Need::Delays].map(|need| (need, why.to_owned())).into();
         Self { place: Place::Local { scratch: None, network: None }, lacks, unfit: BTreeMap::new() }
     }
 
-    /// Containers of an engine.
+    /// Containers of an engine. Without rules a node can still be taken off its network.
     #[cfg(feature = "docker")]
     pub async fn containers(engine: Engine, plans: &[Plan]) -> Self {
         let delays = "packets cannot be delayed in containers yet (hint: use --backend local)".to_owned();
@@ -159,12 +159,13 @@ mod tests {
             plan
         };
         let plain = plan(r#"[{"settle": "1s"}]"#);
-        let cut = plan(r#"[{"partition": {"between": ["node-1", "others"]}}]"#);
+        let alone = plan(r#"[{"partition": {"between": ["node-1", "others"]}}]"#);
+        let cut = plan(r#"[{"partition": {"between": ["node-1", "node-2"]}}]"#);
         let slow = plan(r#"[{"slow": {"between": ["node-1", "others"], "latency": "10ms"}}]"#);
         let place = Place::Local { scratch: None, network: None };
         let lacks = [(Need::Links, "no nft".to_owned()), (Need::Delays, "no netem".to_owned())].into();
         let ground = Ground { place, lacks, unfit: BTreeMap::new() };
-        let obstacles = [&plain, &cut, &slow].map(|plan| ground.obstacle(plan));
-        assert_eq!(obstacles, [None, Some("no nft"), Some("no nft")]);
+        let obstacles = [&plain, &alone, &cut, &slow].map(|plan| ground.obstacle(plan));
+        assert_eq!(obstacles, [None, None, Some("no nft"), Some("no nft")]);
     }
 }

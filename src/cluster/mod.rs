@@ -15,7 +15,7 @@ pub mod topology;
 pub mod watch;
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,8 +115,19 @@ pub trait Backend: Send + Sync + 'static {
     /// What the rule of that name has counted since it was imposed.
     fn counts(&self, name: &str) -> impl Future<Output = Result<Counts, NetworkError>> + Send;
 
+    /// Whether the rule of that name has taken a node off the network as a whole, and what shows it; None for a
+    /// rule that hits packets, and counts them.
+    fn isolation(&self, _name: &str) -> impl Future<Output = Option<(bool, String)>> + Send {
+        std::future::ready(None)
+    }
+
     /// Lifts the rule of that name; nothing is done if there is none.
     fn lift(&self, name: &str) -> impl Future<Output = Result<(), NetworkError>> + Send;
+
+    /// Whether connections can be tried from an address.
+    fn can_knock_from(&self, _ip: Ipv4Addr) -> bool {
+        true
+    }
 
     /// Tries connections from nodes' and clients' own places, all at once.
     fn knock(&self, knocks: &[Knock], within: Duration) -> impl Future<Output = Vec<Heard>> + Send;

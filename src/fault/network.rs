@@ -255,6 +255,9 @@ impl<B: Backend> NetworkInjector<B> {
                     Some(node) => (from, to, node),
                     None => (to, from, at(from)?),
                 };
+                if !self.control.backend().can_knock_from(from) {
+                    return None;
+                }
                 let bus = data + (BUS_PORT - DATA_PORT);
                 let ports = match only {
                     Only::Bus => vec![bus],
@@ -285,22 +288,30 @@ impl<B: Backend> NetworkInjector<B> {
 
     async fn prove_cut(&mut self, knocks: &[Knock], expected: &Heard) -> Result<(bool, String), StepProblem> {
         let heard = self.control.backend().knock(knocks, SILENCE).await;
-        let deadline = Instant::now() + CUT_PROVEN_WITHIN;
-        let counts = loop {
-            let counts = self.counts().await?;
-            if counts.hit.packets > 0 || Instant::now() > deadline {
-                break counts;
-            }
-            tokio::time::sleep(POLL).await;
+        let rule = &self.in_force.last().expect("it was just imposed").rule;
+        let (hits, seen) = match self.control.backend().isolation(rule).await {
+            Some(isolation) => isolation,
+            None => self.hits_packets().await?,
         };
         let across = match knocks.iter().zip(&heard).find(|(_, heard)| *heard != expected) {
             Some((knock, heard)) => Err(format!("a connection {knock} {heard}")),
             None if knocks.is_empty() => Err("no connection could be tried across".to_owned()),
             None => Ok(format!("each of {} connections across {expected}, such as {}", knocks.len(), knocks[0])),
         };
-        let in_effect = across.is_ok() && counts.hit.packets > 0;
+        let in_effect = across.is_ok() && hits;
         let across = across.unwrap_or_else(|seen| seen);
-        Ok((in_effect, format!("{across}; {} packets hit", counts.hit.packets)))
+        Ok((in_effect, format!("{across}; {seen}")))
+    }
+
+    async fn hits_packets(&self) -> Result<(bool, String), StepProblem> {
+        let deadline = Instant::now() + CUT_PROVEN_WITHIN;
+        loop {
+            let hit = self.counts().await?.hit.packets;
+            if hit > 0 || Instant::now() > deadline {
+                return Ok((hit > 0, format!("{hit} packets hit")));
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Connections are tried until one packet was lost and one got through.

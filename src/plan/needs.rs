@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::Plan;
-use crate::suite::Step;
+use super::{Plan, steps};
+use crate::suite::{Only, Partition, Step};
+use crate::target::Target;
 
 /// Something that whatever runs the nodes must be able to do. What it cannot is a reason to skip a plan before
 /// anything is started.
@@ -18,6 +19,8 @@ pub enum Need {
     Start,
     /// To freeze a server, and to let it go on (SIGSTOP, SIGCONT).
     Freeze,
+    /// To cut one node off from everybody, clients and the harness included.
+    Isolate,
     /// To put rules on the packets between two addresses: drop, refuse, thin out, throttle.
     Links,
     /// To delay packets.
@@ -32,8 +35,9 @@ impl Need {
             Step::Kill(_) => &[Self::Kill],
             Step::Start(_) => &[Self::Start],
             Step::Pause(_) | Step::Resume(_) => &[Self::Freeze],
+            Step::Partition(fault) if is_isolation(fault) => &[Self::Isolate],
             Step::Slow(_) => &[Self::Links, Self::Delays],
-            step if step.is_network_fault() => &[Self::Links],
+            Step::Partition(_) | Step::Lossy(_) | Step::Narrow(_) | Step::Refuse(_) => &[Self::Links],
             _ => &[],
         }
     }
@@ -46,20 +50,87 @@ impl fmt::Display for Need {
             Self::Kill => "killing a server",
             Self::Start => "starting a server",
             Self::Freeze => "freezing a server",
+            Self::Isolate => "cutting a node off",
             Self::Links => "cutting a link",
             Self::Delays => "delaying packets",
         })
     }
 }
 
+/// Whether it cuts one node, and whoever it is, off from all others: everything, both ways.
+fn is_isolation(fault: &Partition) -> bool {
+    let Partition { between: Some(sides), shape: None, one_way: false, only: Only::All, .. } = fault else {
+        return false;
+    };
+    let sides: Vec<&[Target]> = sides.iter().map(|side| side.0.as_slice()).collect();
+    match sides[..] {
+        [[one], [Target::Others]] | [[Target::Others], [one]] => steps::is_one(one),
+        _ => false,
+    }
+}
+
+/// Whether it is about what certain nodes answer, rather than about what the others know of them.
+fn asks_nodes(step: &Step) -> bool {
+    match step {
+        Step::Phase(_) | Step::Settle(_) => false,
+        Step::Await(wait) => wait.promoted.is_none() && wait.failed.is_none(),
+        _ => true,
+    }
+}
+
 impl Plan {
-    /// What its steps need.
+    /// What its steps need. Where a step asks nodes of which some may be isolated, these must be cut off by rules,
+    /// which let the harness through.
     pub fn needs(&self) -> BTreeSet<Need> {
-        self.steps.iter().flat_map(Need::of).copied().collect()
+        let mut needs: BTreeSet<Need> = self.steps.iter().flat_map(Need::of).copied().collect();
+        let mut isolated = 0_u32;
+        for step in &self.steps {
+            match step {
+                Step::Heal(name) if name == "all" => isolated = 0,
+                // In a plan with other network faults rules are needed in any case.
+                Step::Heal(_) => isolated = isolated.saturating_sub(1),
+                step if Need::of(step) == [Need::Isolate] => isolated += 1,
+                step if isolated > 0 && asks_nodes(step) => _ = needs.insert(Need::Links),
+                _ => {}
+            }
+        }
+        needs
     }
 
     /// Whether its steps need this.
     pub fn needs_to(&self, need: Need) -> bool {
-        self.steps.iter().any(|step| Need::of(step).contains(&need))
+        self.needs().contains(&need)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_cut_off_from_everybody_needs_no_rules() {
+        for (between, more, expected) in [
+            (r#"["node-1", "others"]"#, "", Need::Isolate),
+            (r#"["others", "shard-1/master"]"#, r#", "name": "alone""#, Need::Isolate),
+            (r#"["shard-1/master", "others"]"#, r#", "one-way": true"#, Need::Links),
+            (r#"["node-1", "others"]"#, r#", "only": "bus""#, Need::Links),
+            (r#"["shard-1", "others"]"#, "", Need::Links),
+            (r#"[["node-1", "half-clients"], "others"]"#, "", Need::Links),
+            (r#"["node-1", "node-2"]"#, "", Need::Links),
+        ] {
+            let text = format!(r#"{{"partition": {{"between": {between}{more}}}}}"#);
+            let step: Step = serde_json::from_str(&text).unwrap();
+            assert_eq!(Need::of(&step), [expected], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_while_a_node_is_isolated_needs_rules() {
+        for (suite, expected) in
+            [("flapping", [Need::Isolate].as_slice()), ("majority-lost", &[Need::Isolate, Need::Links])]
+        {
+            let plan = Plan::new(&crate::suite::load(suite).unwrap(), 1).unwrap();
+            assert_eq!(plan.needs().into_iter().collect::<Vec<_>>(), expected, "{suite}");
+        }
     }
 }

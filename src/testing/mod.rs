@@ -247,7 +247,7 @@ impl Suite {
     fn obstacle(&self, plan: &Plan) -> Option<String> {
         match &self.ground {
             Some(ground) => ground.obstacle(plan).map(str::to_owned),
-            None if plan.needs_to(Need::Links) => Some(
+            None if plan.needs_to(Need::Links) || plan.needs_to(Need::Isolate) => Some(
                 "it cuts links, for which a process with one thread must enter the sandbox (hint: hand it to \
                  `slotquake::cargo_test`, in a test target with `harness = false`)"
                     .to_owned(),

@@ -1,6 +1,12 @@
 //! Nothing of ours stays, whatever ends a run, and nothing of others is touched.
 
+use std::sync::Arc;
+
 use nix::sys::signal::Signal;
+use slotquake::cluster::docker::Engine;
+use slotquake::history::EventKind;
+use slotquake::plan::Plan;
+use slotquake::run::{Notice, Options, Place};
 
 use crate::stand_in::StandIn;
 use crate::support::{begin, slotquake};
@@ -9,11 +15,11 @@ use crate::{docker, engine, left_by, out, run, suite, through};
 #[test]
 fn a_signal_leaves_a_report_and_nothing_else() {
     let Some(_engine) = engine() else { return };
-    for at in ["phase boot", "waiting for promoted: shard-1"] {
+    for (signal, at) in [(Signal::SIGTERM, "phase boot"), (Signal::SIGINT, "waiting for promoted: shard-1")] {
         let (_folder, out) = out();
         let mut running = begin(&run(&out, &["role-swap"]));
         running.until_it_says(at);
-        running.signal(Signal::SIGTERM);
+        running.signal(signal);
         let ended = running.end();
         assert_eq!((ended.code(), left_by(ended.pid)), (Some(130), vec![]), "at `{at}`: {}", ended.whole());
     }
@@ -68,14 +74,14 @@ fn what_a_killed_run_left_is_removed_and_nothing_else() {
     assert_eq!((lives.code(), left_by(lives.pid)), (Some(0), vec![]), "{}", lives.whole());
 }
 
-fn in_use() -> Option<(u16, String)> {
-    Some((403, r#"{"message":"error while removing network: it has active endpoints"}"#.to_owned()))
+fn in_use() -> (u16, String) {
+    (403, r#"{"message":"error while removing network: it has active endpoints"}"#.to_owned())
 }
 
 #[test]
 fn what_the_engine_does_not_let_go_is_told_and_holds_nobody_up() {
     let Some(_engine) = engine() else { return };
-    let lost_count = StandIn::new(|request| request.starts_with("DELETE /networks/").then(in_use).flatten());
+    let lost_count = StandIn::new(|request| request.starts_with("DELETE /networks/").then(in_use));
     let (folder, out) = out();
     let own = suite(&folder, "  - settle: 100ms\n");
     let ended = through(&lost_count, &run(&out, &[&own]));
@@ -109,11 +115,44 @@ fn what_cannot_be_removed_at_once_is_removed_later() {
         *times += 1;
         match (*times, path.starts_with("networks/")) {
             (1, false) => Some((500, r#"{"message":"driver failed to remove root filesystem"}"#.to_owned())),
-            (1 | 2, true) => in_use(),
+            (1 | 2, true) => Some(in_use()),
             _ => None,
         }
     });
     let (folder, out) = out();
     let ended = through(&stumbling, &run(&out, &[&suite(&folder, "  - settle: 100ms\n")]));
     assert_eq!((ended.code(), left_by(ended.pid)), (Some(0), vec![]), "{}", ended.whole());
+}
+
+/// The run's own task panics, with twelve containers up.
+#[test]
+fn a_panic_in_mid_run_leaves_nothing() {
+    let Some(_engine) = engine() else { return };
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let suite = slotquake::suite::load("formation").expect("a shipped suite");
+    let plan = Plan::new(&suite, 1).expect("a plan");
+    let had = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&had);
+    let watcher = Arc::new(move |notice: Notice<'_>| {
+        if let Notice::Event(event) = notice
+            && matches!(event.kind, EventKind::Booted { .. })
+        {
+            *seen.lock().expect("no holder panics") = left_by(std::process::id());
+            panic!("a panic of the test's own");
+        }
+    });
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let ended = runtime.block_on(async {
+        let engine = Engine::connect(None, None).await.expect("an engine");
+        let server = engine.server("redis:6.2", &|_| {}).await.expect("a server");
+        let (_sender, stop) = tokio::sync::watch::channel(None);
+        let place = Place::Docker(engine);
+        let options = Options { folder: folder.path().to_owned(), keep: false, place, stop, watcher };
+        tokio::spawn(slotquake::run::run(plan, server, options)).await
+    });
+    drop(runtime);
+    assert!(ended.is_err_and(|error| error.is_panic()), "it was to panic");
+    let had = had.lock().expect("no holder panics");
+    assert!(had.len() >= 19, "twelve containers, the network and six volumes: {had:?}");
+    assert_eq!(left_by(std::process::id()), Vec::<String>::new());
 }

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod isolation;
 mod leftovers;
 mod messages;
 mod stand_in;

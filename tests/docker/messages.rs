@@ -93,8 +93,8 @@ fn subnets_that_are_all_taken_are_said_with_a_hint() {
 
 #[test]
 fn a_server_that_dies_at_its_start_is_shown_with_its_log() {
-    let Some(_engine) = engine() else { return };
     const IMAGE: &str = "slotquake-test-dying:1";
+    let Some(_engine) = engine() else { return };
     let (folder, out) = out();
     let script = folder.path().join("redis-server");
     let text = "#!/bin/sh\n[ \"$1\" != --version ] || { echo Redis server v=6.2.14 sha=0; exit; }\n\

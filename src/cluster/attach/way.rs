@@ -110,14 +110,14 @@ impl Way {
 
     /// What it cannot do, and why.
     pub(super) fn lacks(&self) -> BTreeMap<Need, String> {
-        let all = [Need::Stop, Need::Kill, Need::Start, Need::Freeze, Need::Links, Need::Delays];
+        let all = [Need::Stop, Need::Kill, Need::Start, Need::Freeze, Need::Isolate, Need::Links, Need::Delays];
         let why = |need: Need| match self {
             Self::Ports => Some(format!(
                 "a cluster that is known by its ports alone cannot be disturbed so: {need} (hint: --compose PROJECT or \
                  --hooks FILE)"
             )),
             #[cfg(feature = "docker")]
-            Self::Compose(_) => matches!(need, Need::Links | Need::Delays).then(|| {
+            Self::Compose(_) => matches!(need, Need::Isolate | Need::Links | Need::Delays).then(|| {
                 "links between the containers of a Compose project cannot be cut yet (hint: --backend docker)"
                     .to_owned()
             }),

@@ -9,6 +9,7 @@
 mod collect;
 mod engine;
 mod error;
+mod faults;
 mod owner;
 mod sidecar;
 mod subnet;
@@ -44,13 +45,14 @@ pub use sidecar::NETFAULT_IMAGE;
 
 use engine::Labels;
 use error::api;
+use faults::{Fault, Faults};
 use sidecar::Sidecar;
 use subnet::{Subnet, bridge, make_network};
 
 use super::config::configuration;
 use super::{Backend, BackendError, ProcessState, new_run};
 use crate::network::knock::{self, Heard, Knock};
-use crate::network::rules::{self, DATA_PORT, Effect, Hook, Rule};
+use crate::network::rules::{self, DATA_PORT, Effect, Rule};
 use crate::network::{Counts, NetworkError, nft};
 use crate::plan::{Need, Plan};
 use crate::server::Server;
@@ -74,7 +76,7 @@ pub struct Docker {
     image: (String, String),
     subnet: Subnet,
     nodes: Vec<Node>,
-    clients: usize,
+    clients: Clients,
     logs: PathBuf,
     /// Where data is kept, if it is.
     data: Option<PathBuf>,
@@ -94,11 +96,22 @@ struct Node {
     sidecar: Option<Sidecar>,
 }
 
-/// Network faults by name: the rules of each node.
-#[derive(Debug, Default)]
-struct Faults {
-    imposed: u64,
-    in_force: BTreeMap<String, Vec<(usize, Rule)>>,
+/// Where clients' connections come from.
+#[derive(Debug, Clone, Copy)]
+enum Clients {
+    /// Wherever the system chooses.
+    Anywhere,
+    /// So many of them, each from an address of its own.
+    Apart(usize),
+    /// All from the host's own address on the network.
+    Together,
+}
+
+impl Node {
+    /// Its fixed address, as the engine takes it.
+    fn address(&self) -> EndpointIpamConfig {
+        EndpointIpamConfig { ipv4_address: Some(self.addr.ip().to_string()), ..Default::default() }
+    }
 }
 
 /// Removes everything of a run when it is dropped while armed: after a panic, or an error half-way.
@@ -172,14 +185,19 @@ impl Docker {
             image: name_and_tag(&image),
             subnet,
             nodes: nodes.collect(),
-            clients: 0,
+            clients: Clients::Anywhere,
             logs,
             data: keep.then(|| folder.join("data")),
             faults: Mutex::default(),
         };
         try_join_all(docker.nodes.iter().map(|node| docker.anchor(node))).await?;
-        if plan.needs_to(Need::Links) {
-            docker.prepare_faults(clients).await?;
+        let needs = plan.needs();
+        if needs.contains(&Need::Links) || needs.contains(&Need::Isolate) {
+            if needs.contains(&Need::Links) || engine.network_obstacle().await.is_none() {
+                docker.prepare_faults(clients).await?;
+            } else {
+                docker.clients = Clients::Together;
+            }
         }
         Ok(docker)
     }
@@ -193,8 +211,7 @@ impl Docker {
             ..Default::default()
         };
         client.create_volume(volume).await.map_err(api(format!("making volume {}", node.volume)))?;
-        let address = EndpointIpamConfig { ipv4_address: Some(node.addr.ip().to_string()), ..Default::default() };
-        let endpoint = EndpointSettings { ipam_config: Some(address), ..Default::default() };
+        let endpoint = EndpointSettings { ipam_config: Some(node.address()), ..Default::default() };
         let network = self.network();
         let body = ContainerCreateBody {
             image: Some(format!("{}:{}", self.image.0, self.image.1)),
@@ -242,7 +259,7 @@ impl Docker {
         for (node, sidecar) in self.nodes.iter_mut().zip(sidecars) {
             node.sidecar = Some(sidecar);
         }
-        self.clients = clients;
+        self.clients = Clients::Apart(clients);
         Ok(())
     }
 
@@ -250,7 +267,7 @@ impl Docker {
         &self.nodes[node.index()]
     }
 
-    fn node_at(&self, address: Ipv4Addr) -> Option<usize> {
+    fn node_with(&self, address: Ipv4Addr) -> Option<usize> {
         self.nodes.iter().position(|node| node.addr.ip() == IpAddr::V4(address))
     }
 
@@ -300,30 +317,6 @@ impl Docker {
         }
         let options = KillContainerOptions { signal: signal.to_owned() };
         self.act(node, self.engine.client.kill_container(&self.node(node).server, Some(options))).await
-    }
-
-    /// The parts of a rule by the node that enforces each: what comes to it, and what goes from it to clients,
-    /// for whom nobody else enforces anything.
-    fn placed(&self, rule: &Rule, number: u64) -> Vec<(usize, Rule)> {
-        let mut placed = Vec::new();
-        for (index, node) in self.nodes.iter().enumerate() {
-            let comes = rule.pairs.iter().copied().filter(|(_, to)| node.addr.ip() == IpAddr::V4(*to)).collect();
-            let leaves = rule
-                .pairs
-                .iter()
-                .copied()
-                .filter(|(from, to)| node.addr.ip() == IpAddr::V4(*from) && self.node_at(*to).is_none())
-                .collect();
-            for (pairs, hook, name) in
-                [(comes, Hook::Input, format!("f{number}")), (leaves, Hook::Output, format!("f{number}-out"))]
-            {
-                let part = Rule { name, pairs, hook, ..rule.clone() };
-                if !part.pairs.is_empty() {
-                    placed.push((index, part));
-                }
-            }
-        }
-        placed
     }
 
     fn sidecar(&self, index: usize) -> Result<&Sidecar, NetworkError> {
@@ -376,7 +369,11 @@ impl Backend for Docker {
 
     fn client_ip(&self, client: ClientNo) -> Option<IpAddr> {
         let index = usize::from(client.0).checked_sub(1)?;
-        (index < self.clients).then(|| self.subnet.client(index).into())
+        match self.clients {
+            Clients::Anywhere => None,
+            Clients::Apart(count) => (index < count).then(|| self.subnet.client(index).into()),
+            Clients::Together => Some(self.subnet.gateway().into()),
+        }
     }
 
     async fn start(&self, node: NodeNo) -> Result<(), BackendError> {
@@ -427,10 +424,13 @@ impl Backend for Docker {
         if faults.in_force.contains_key(&rule.name) {
             return Err(NetworkError::Duplicate(rule.name));
         }
+        if let Clients::Together = self.clients {
+            return self.isolate(&mut faults, rule).await;
+        }
         faults.imposed += 1;
         let placed = self.placed(&rule, faults.imposed);
         // It is noted before it is done: whoever is cut short here has it lifted later.
-        faults.in_force.insert(rule.name, placed.clone());
+        faults.in_force.insert(rule.name, Fault::Rules(placed.clone()));
         try_join_all(
             placed.iter().map(|(index, part)| async move {
                 Ok(self.sidecar(*index)?.nft(&rules::render_addition(part)).await?)
@@ -442,7 +442,9 @@ impl Backend for Docker {
 
     async fn counts(&self, name: &str) -> Result<Counts, NetworkError> {
         let faults = self.faults.lock().await;
-        let placed = faults.in_force.get(name).ok_or_else(|| NetworkError::Gone(name.to_owned()))?;
+        let Some(Fault::Rules(placed)) = faults.in_force.get(name) else {
+            return Err(NetworkError::Gone(name.to_owned()));
+        };
         let counted = try_join_all(placed.iter().map(|(index, part)| async move {
             let printed = self.sidecar(*index)?.run("nft -j list counters").await?;
             let counters =
@@ -457,7 +459,12 @@ impl Backend for Docker {
 
     async fn lift(&self, name: &str) -> Result<(), NetworkError> {
         let mut faults = self.faults.lock().await;
-        let Some(placed) = faults.in_force.remove(name) else { return Ok(()) };
+        let placed = match faults.in_force.remove(name) {
+            None => return Ok(()),
+            Some(Fault::Isolation(index)) if faults.isolates(index) => return Ok(()),
+            Some(Fault::Isolation(index)) => return Ok(self.connect(&self.nodes[index]).await?),
+            Some(Fault::Rules(placed)) => placed,
+        };
         let faults = &*faults;
         try_join_all(placed.iter().map(|(index, part)| async move {
             let sidecar = self.sidecar(*index)?;
@@ -465,7 +472,7 @@ impl Backend for Docker {
                 return Ok(());
             }
             // It was imposed in part only, or this was done in part: what remains is put there as a whole.
-            let remaining = faults.in_force.values().flatten().filter(|(at, _)| at == index);
+            let remaining = faults.rules().filter(|(at, _)| at == index);
             let remaining: Vec<Rule> = remaining.map(|(_, rule)| rule.clone()).collect();
             Ok(sidecar.nft(&rules::render(&remaining)).await?)
         }))
@@ -473,10 +480,22 @@ impl Backend for Docker {
         .map(drop)
     }
 
+    async fn isolation(&self, name: &str) -> Option<(bool, String)> {
+        match self.faults.lock().await.in_force.get(name) {
+            Some(Fault::Isolation(index)) => Some(self.is_disconnected(&self.nodes[*index]).await),
+            _ => None,
+        }
+    }
+
+    /// From a node only through its sidecar.
+    fn can_knock_from(&self, ip: Ipv4Addr) -> bool {
+        self.node_with(ip).is_none_or(|index| self.nodes[index].sidecar.is_some())
+    }
+
     async fn knock(&self, knocks: &[Knock], within: Duration) -> Vec<Heard> {
         let mut from: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
         for (position, knock) in knocks.iter().enumerate() {
-            from.entry(self.node_at(knock.from)).or_default().push(position);
+            from.entry(self.node_with(knock.from)).or_default().push(position);
         }
         let heard = join_all(from.iter().map(|(index, positions)| async move {
             let own: Vec<Knock> = positions.iter().map(|&position| knocks[position]).collect();
@@ -492,7 +511,7 @@ impl Backend for Docker {
     }
 
     async fn fill(&self, knock: Knock, bytes: u64) {
-        let Some(index) = self.node_at(knock.from) else {
+        let Some(index) = self.node_with(knock.from) else {
             let _ = Box::pin(knock::push(knock, bytes)).await;
             return;
         };
