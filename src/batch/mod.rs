@@ -144,7 +144,7 @@ impl Job {
     /// Runs the plan, judges its history and leaves the report in the run's folder.
     async fn through(self, options: Options, out: &Path, audience: &dyn Audience) -> Done {
         let (folder, stop) = (options.folder.clone(), options.stop.clone());
-        let history = match run::run(self.plan.clone(), self.server.clone(), options).await {
+        let history = match Box::pin(run::run(self.plan.clone(), self.server.clone(), options)).await {
             Ok(history) => history,
             Err(error) => return self.without_history(&error, &folder, &stop),
         };

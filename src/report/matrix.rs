@@ -1,6 +1,7 @@
 //! What each suite came to on each server.
 
 use super::summary::{Standing, Summary};
+use super::table::{lost_text, time_text};
 
 /// Runs by suite and server, each in the order of their first appearance.
 pub(super) struct Matrix<'a> {
@@ -28,11 +29,12 @@ impl<'a> Matrix<'a> {
 }
 
 impl Cell<'_> {
-    /// `pass`; of several runs `5 pass`, or `4 pass, 1 fail`; `-` where it was not run.
+    /// Of one run `pass`, with the time to the first write after a failover and how many acknowledged writes
+    /// were lost, where there are such; of several `5 pass`, or `4 pass, 1 fail`; `-` where it was not run.
     pub fn words(&self) -> String {
         match self.0.as_slice() {
             [] => "-".to_owned(),
-            [only] => only.standing.word().to_owned(),
+            [only] => one_run(only),
             several => {
                 let words = once_each(several.iter().map(|run| run.standing.word()));
                 let count = |word: &str| several.iter().filter(|run| run.standing.word() == word).count();
@@ -47,6 +49,17 @@ impl Cell<'_> {
     }
 }
 
+/// What [`Cell::words`] means, for above a matrix.
+pub(super) const LEGEND: &str = "verdict, time to the first write after a failover, acknowledged writes lost";
+
+fn one_run(run: &Summary) -> String {
+    let figures = run.figures.as_ref();
+    let first_write = figures.and_then(|figures| figures.first_write_ms).map(time_text);
+    let lost = figures.filter(|figures| figures.lost > 0).map(|figures| format!("{} lost", lost_text(figures)));
+    let words = [Some(run.standing.word().to_owned()), first_write, lost];
+    words.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
 fn once_each<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut once = Vec::new();
     for each in all {
@@ -59,11 +72,23 @@ fn once_each<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::fixture;
     use super::*;
     use crate::check::Verdict;
+    use crate::report::Figures;
 
     fn run(suite: &str, server: &str, verdict: Verdict) -> Summary {
         Summary::without_report(suite, server, 7, Standing::Judged(verdict), None)
+    }
+
+    #[test]
+    fn one_run_shows_what_differs_between_servers() {
+        let mut run = Summary::new(&fixture::report("a", Verdict::Pass), Path::new("x"));
+        assert_eq!(Cell(vec![&run]).words(), "pass, 7.42 s");
+        run.figures = Some(Figures { lost: 57, ..Figures::default() });
+        assert_eq!(Cell(vec![&run]).words(), "pass, 57 lost");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::explain::explain;
 use super::markdown::{escaped, verbatim};
-use super::matrix::Matrix;
+use super::matrix::{LEGEND, Matrix};
 use super::summary::{Standing, Summary};
 use super::table::{HEADINGS, figure_cells, tally};
 use crate::check::Verdict;
@@ -22,6 +22,7 @@ pub fn render_markdown(runs: &[Summary]) -> String {
     let mut text = format!("### slotquake: {sign}\n\n{}\n", tally(runs));
     let matrix = Matrix::new(runs);
     if matrix.servers.len() > 1 {
+        let _ = writeln!(text, "\n{LEGEND}");
         row(
             &mut text,
             true,
@@ -96,9 +97,11 @@ mod tests {
 
 2 runs: 1 pass, 1 fail
 
+verdict, time to the first write after a failover, acknowledged writes lost
+
 | suite | redis:6.2 | valkey:9.1 |
 |---|---|---|
-| role-swap | pass | **fail** |
+| role-swap | pass, 7.42 s | **fail, 7.42 s** |
 
 | suite | server | verdict | to FAIL | to promotion | to first write | read outage | write outage | acked writes | lost |
 |---|---|---|--:|--:|--:|--:|--:|--:|--:|

@@ -11,7 +11,7 @@ use tabled::settings::style::HorizontalLine;
 use tabled::settings::{Alignment, Color, Padding, Style as Frame, Width};
 
 use super::anatomy_table::render_anatomy;
-use super::matrix::{Cell, Matrix};
+use super::matrix::{Cell, LEGEND, Matrix};
 use super::summary::{Figures, LongestOutage, Standing, Summary};
 use crate::check::{Judgement, Verdict};
 
@@ -71,7 +71,7 @@ fn matrix(runs: &[Summary], style: Style) -> String {
             }
         }
     }
-    format!("\n{}", drawn(&table))
+    format!("\n{LEGEND}\n{}", drawn(&table))
 }
 
 /// What was skipped, once for each reason: mostly one reason skips many.
@@ -408,16 +408,17 @@ shard-loss redis:6.2  seed 7  reports/x
             of("shard-loss", "valkey:9.1", Verdict::Pass),
         ];
         let expected = "
-suite       redis:6.2  valkey:9.1
----------------------------------
-role-swap   pass       fail
-shard-loss  -          pass
+verdict, time to the first write after a failover, acknowledged writes lost
+suite       redis:6.2     valkey:9.1
+--------------------------------------
+role-swap   pass, 7.42 s  fail, 7.42 s
+shard-loss  -             pass, 7.42 s
 ";
         let shown = render(&runs, Style::default());
         assert!(shown.ends_with(expected), "{shown}");
         assert!(!render(&runs[1..], Style::default()).contains("suite       valkey"), "one server needs no matrix");
         let coloured = render(&runs, Style { colour: true, ..Style::default() });
-        assert!(coloured.contains("role-swap   \u{1b}[32mpass\u{1b}[39m       \u{1b}[31mfail"), "{coloured}");
+        assert!(coloured.contains("role-swap   \u{1b}[32mpass, 7.42 s\u{1b}[39m  \u{1b}[31mfail"), "{coloured}");
     }
 
     #[test]

@@ -25,7 +25,8 @@
 //!
 //! # In `cargo test`
 //!
-//! The usual test harness runs tests in threads, and no thread may enter. A test target that runs
+//! [`crate::cargo_test`] makes tests of suite files and does all of this. By hand: the usual test
+//! harness runs tests in threads, and no thread may enter. A test target that runs
 //! plans with network faults through the library therefore has a `main` of its own, which enters
 //! first; its tests then share one private network, where runs side by side get addresses of their
 //! own. In `Cargo.toml`:

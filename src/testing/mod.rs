@@ -41,7 +41,7 @@
 //!
 //! A suite that cuts links needs the [sandbox](crate::sandbox), which only a process with one thread can
 //! enter. Hand it to [`cargo_test`](crate::cargo_test), which sees to that, or take a
-//! [`Ground`](crate::batch::Ground) at the start of a `main` of your own.
+//! [`Ground`] at the start of a `main` of your own.
 
 mod outcome;
 mod write;
