@@ -368,7 +368,10 @@ impl<'a> Dissection<'a> {
                 Some(match lost {
                     Some(lost) => after(
                         lost.began_ms,
-                        (rules.election_retry() - CRON + delay.0, rules.election_retry() + delay.1 + CRON),
+                        (
+                            rules.election_retry().saturating_sub(CRON) + delay.0,
+                            rules.election_retry() + delay.1 + CRON,
+                        ),
                     ),
                     None => after(at(What::Fail)?, (delay.0, delay.1 + CRON)),
                 })

@@ -5,6 +5,7 @@
 mod cause;
 mod cluster;
 mod cut;
+mod epochs;
 mod events;
 mod harness;
 mod lag;

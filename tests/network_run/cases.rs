@@ -42,8 +42,14 @@ pub fn all() -> Vec<Case> {
     ]
 }
 
-const MINORITY: &str = "
-workload: { rate: 400/s, reads: 20%, timeout: 2s }
+/// A suite that cuts a master off with half of the clients; what is added to its workload.
+macro_rules! minority {
+    ($workload:literal) => {
+        concat!(
+            "
+workload: { rate: 400/s, reads: 20%, timeout: 2s",
+            $workload,
+            " }
 steps:
   - settle: 1s
   - partition: { between: [[shard-1/master, half-clients], others], name: minority }
@@ -52,7 +58,12 @@ steps:
   - heal: minority
   - await: { converged: all, within: spec }
   - settle: 3s
-";
+"
+        )
+    };
+}
+
+const MINORITY: &str = minority!("");
 
 fn minority(told: &Told) {
     told.assert_sound();
@@ -84,17 +95,7 @@ fn minority(told: &Told) {
     }
 }
 
-const MINORITY_WAIT: &str = "
-workload: { rate: 400/s, reads: 20%, timeout: 2s, wait: { replicas: 1, timeout: 100ms } }
-steps:
-  - settle: 1s
-  - partition: { between: [[shard-1/master, half-clients], others] }
-  - await: { promoted: shard-1, within: spec }
-  - settle: 1s
-  - heal: all
-  - await: { converged: all, within: spec }
-  - settle: 2s
-";
+const MINORITY_WAIT: &str = minority!(", wait: { replicas: 1, timeout: 100ms }");
 
 fn minority_wait(told: &Told) {
     told.assert_sound();
