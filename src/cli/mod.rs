@@ -9,6 +9,8 @@ mod completions;
 #[cfg_attr(not(feature = "docker"), path = "no_containers.rs")]
 mod containers;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod down;
 mod exec;
 mod exit;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use slotquake::batch::{self, Audience, Done, Ground, Job, Settings};
 use slotquake::plan::Plan;
-use slotquake::report::{self, Standing, Summary};
+use slotquake::report::{self, RunKey, Skipped, Standing, Summary};
 use slotquake::suite;
 use tokio::runtime::Runtime;
 
@@ -110,6 +110,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let (mut summaries, exits): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.summary, run.exit)).unzip();
     // What was skipped says nothing for or against the rest; without a rest, nothing was found out.
     let exit = Exit::worst(exits);
+    note_skipped(&summaries, &skipped, &args.out)?;
     summaries.extend(skipped);
     summaries.sort_by(|a, b| (&a.suite, &a.server, &a.report).cmp(&(&b.suite, &b.server, &b.report)));
     if summaries.len() > 1 && summaries.iter().any(|run| run.report.is_some()) {
@@ -147,6 +148,18 @@ fn run_all(jobs: Vec<Job>, settings: &Settings, runtime: Runtime, verbose: bool)
     // What still hangs there is of a run that panicked; its servers die with its threads.
     runtime.shutdown_background();
     runs.map_err(|error: std::io::Error| Trouble::harness(format!("cannot listen for signals: {error}")))
+}
+
+/// Leaves word beside the reports of what was skipped, for `compare`.
+fn note_skipped(ran: &[Summary], skipped: &[Summary], out: &Path) -> Result<(), Trouble> {
+    let key = |run: &Summary| RunKey { suite: run.suite.clone(), server: run.server.clone() };
+    let judged = ran.iter().filter(|run| matches!(run.standing, Standing::Judged(_)));
+    let ran: Vec<RunKey> = judged.map(key).collect();
+    let skipped = skipped.iter().filter_map(|run| match &run.standing {
+        Standing::Skipped(reason) => Some(Skipped { run: key(run), reason: reason.clone() }),
+        _ => None,
+    });
+    report::note_skipped(out, &ran, &skipped.collect::<Vec<_>>()).map_err(Trouble::harness)
 }
 
 /// Leaves the page over these runs beside their folders.

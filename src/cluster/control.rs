@@ -82,10 +82,10 @@ impl<B: Backend> Control<B> {
         readonly: bool,
         within: Duration,
     ) -> Result<Value, AskError> {
-        self.ask_as(&Caller::default(), node, words, readonly, within).await
+        self.ask_as(&self.caller, node, words, readonly, within).await
     }
 
-    /// The same as a caller of a kind.
+    /// The same as a caller of a kind, with what the servers want to be let in.
     pub async fn ask_as<W: AsRef<str>>(
         &self,
         caller: &Caller,

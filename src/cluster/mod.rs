@@ -6,6 +6,8 @@ mod config;
 pub mod control;
 #[cfg(feature = "docker")]
 pub mod docker;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod form;
 mod keyspace;
 pub mod local;

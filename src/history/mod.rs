@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use journal::{Counts, Journal, OnEvent};
-pub use store::{FILE_NAME, HistoryError, Recorder, read};
+pub use store::{FILE_NAME, HistoryError, Recorder, parse, read};
 
 use crate::cluster::topology::View;
 use crate::plan::Plan;
