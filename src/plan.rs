@@ -154,12 +154,10 @@ impl Plan {
 
     /// Resolves a suite that was read from a file. The error shows every problem at its place.
     pub fn from_source(source: &Source, seed: u64) -> Result<Self, LoadError> {
-        Self::new(&source.suite, seed).map_err(|errors| explained(source, &errors))
-    }
-
-    /// The same for a cluster that is there already.
-    pub fn from_source_on_found(source: &Source, seed: u64, found: &Found) -> Result<Self, LoadError> {
-        Self::on_found(&source.suite, seed, found).map_err(|errors| explained(source, &errors))
+        Self::new(&source.suite, seed).map_err(|errors| {
+            let shown: Vec<String> = errors.iter().map(|error| source.explain(&error.at, &error.message)).collect();
+            LoadError(shown.join("\n\n"))
+        })
     }
 
     /// Why a target is not one node of this cluster.
@@ -253,11 +251,6 @@ impl Plan {
             }
         }
     }
-}
-
-fn explained(source: &Source, errors: &[PlanError]) -> LoadError {
-    let shown: Vec<String> = errors.iter().map(|error| source.explain(&error.at, &error.message)).collect();
-    LoadError(shown.join("\n\n"))
 }
 
 /// The problems found so far.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Fitted;
 use crate::cluster::attach::{Attach, AttachError};
 #[cfg(feature = "docker")]
 use crate::cluster::docker::Engine;
@@ -120,15 +121,15 @@ impl Ground {
     }
 
     /// A cluster that somebody else started. The error says which plan must not be run there.
-    pub async fn attached(attach: Attach, plans: &[Plan]) -> Result<Self, GroundError> {
-        if let Some(refusal) = plans.iter().find_map(|plan| attach.refusal(plan)) {
-            return Err(GroundError::Refused(refusal));
-        }
+    pub async fn attached(attach: Attach, plans: &[Fitted]) -> Result<Self, GroundError> {
         let mut unfit = BTreeMap::new();
-        for plan in plans {
-            if let Some(why) = attach.obstacle(plan).await? {
-                unfit.insert(plan.name.clone(), why);
-            }
+        for fitted in plans {
+            let why = match (&fitted.unfit, attach.refusal(&fitted.plan)) {
+                (Some(why), _) => Some(why.clone()),
+                (None, Some(refusal)) => return Err(GroundError::Refused(refusal)),
+                (None, None) => attach.obstacle(&fitted.plan).await?,
+            };
+            unfit.extend(why.map(|why| (fitted.plan.name.clone(), why)));
         }
         let lacks = attach.lacks();
         Ok(Self { place: Place::Attach(attach), lacks, unfit })

@@ -20,7 +20,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 pub use self::exit::Exit;
 pub use self::ground::{Ground, GroundError};
-pub use self::prepare::{draw_seed, plan, plans, plans_on_found, servers};
+pub use self::prepare::{Fitted, draw_seed, plan, plans, plans_on_found, servers};
 use crate::anatomy;
 use crate::cluster::BackendError;
 use crate::plan::Plan;

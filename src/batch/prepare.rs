@@ -25,9 +25,29 @@ pub fn plans(suites: &[String], servers: &[String], sets: &[String], seed: u64) 
     all(wanted.map(|(suite, server)| plan(suite, server, sets, seed)))
 }
 
-/// The plan of every suite on a cluster that is there already. An error in any of them is an error of all.
-pub fn plans_on_found(suites: &[String], sets: &[String], seed: u64, found: &Found) -> Result<Vec<Plan>, LoadError> {
-    all(suites.iter().map(|suite| Plan::from_source_on_found(&source(suite, sets)?, seed, found)))
+/// A plan for a cluster that is there already, or, of a suite that is right in itself and not for that cluster, its
+/// own plan with the reason.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fitted {
+    /// The plan.
+    pub plan: Plan,
+    /// Why it cannot be run there.
+    pub unfit: Option<String>,
+}
+
+/// Every suite resolved for a cluster that is there already. An error in any of them is an error of all.
+pub fn plans_on_found(suites: &[String], sets: &[String], seed: u64, found: &Found) -> Result<Vec<Fitted>, LoadError> {
+    all(suites.iter().map(|suite| fitted(&source(suite, sets)?, seed, found)))
+}
+
+fn fitted(source: &Source, seed: u64, found: &Found) -> Result<Fitted, LoadError> {
+    let errors = match Plan::on_found(&source.suite, seed, found) {
+        Ok(plan) => return Ok(Fitted { plan, unfit: None }),
+        Err(errors) => errors,
+    };
+    let plan = Plan { server: found.server.clone(), ..Plan::from_source(source, seed)? };
+    let more = if errors.len() > 1 { format!(", and {} more", errors.len() - 1) } else { String::new() };
+    Ok(Fitted { plan, unfit: Some(format!("it is for a cluster of another shape: {}{more}", errors[0])) })
 }
 
 fn source(suite: &str, sets: &[String]) -> Result<Source, LoadError> {
@@ -38,7 +58,7 @@ fn source(suite: &str, sets: &[String]) -> Result<Source, LoadError> {
     Ok(source)
 }
 
-fn all(results: impl Iterator<Item = Result<Plan, LoadError>>) -> Result<Vec<Plan>, LoadError> {
+fn all<T>(results: impl Iterator<Item = Result<T, LoadError>>) -> Result<Vec<T>, LoadError> {
     let mut plans = Vec::new();
     let mut errors: Vec<LoadError> = Vec::new();
     for result in results {

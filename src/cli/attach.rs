@@ -93,7 +93,7 @@ impl AttachArgs {
     }
 }
 
-/// Reaches the cluster and resolves the suites for it. Every suite must be fit for it, and allowed.
+/// Reaches the cluster and resolves the suites for it. Every suite must be allowed there.
 pub fn take(args: &AttachArgs, netfault_image: Option<String>, wanted: &Wanted<'_>) -> Result<Taken, Trouble> {
     if args.nodes.is_empty() && args.compose.is_none() {
         return Err(Trouble::usage(
@@ -120,6 +120,7 @@ pub fn take(args: &AttachArgs, netfault_image: Option<String>, wanted: &Wanted<'
         GroundError::Refused(_) => Trouble::usage(error),
         error => Trouble::harness(error),
     })?;
+    let plans = plans.into_iter().map(|fitted| fitted.plan).collect();
     Ok(Taken { plans, servers: [(server.asked.clone(), server)].into(), ground, runtime })
 }
 

@@ -242,7 +242,7 @@ fn two_masters_with_two_replicas_each_are_a_cluster_too() {
     assert_eq!(shards, [1, 2, 1, 2, 1, 2]);
     // The suite of another shape names node-4 for what is something else here.
     let ended = attach(&cluster, &out, None, &["role-swap", "--allow-faults"]);
-    assert_eq!(ended.code(), Some(2), "{}", ended.whole());
+    assert_eq!(ended.code(), Some(3), "{}", ended.whole());
     assert!(ended.stderr.contains("node-4 is a replica of node-2 in this cluster"), "{}", ended.whole());
 }
 

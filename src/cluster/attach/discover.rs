@@ -54,8 +54,14 @@ pub(super) async fn ask<W: AsRef<str>>(addr: SocketAddr, caller: &Caller, words:
 
 /// Finds the cluster that the first seed to answer belongs to. It must be whole, and all nodes must agree.
 pub async fn discover(seeds: &[String], caller: &Caller) -> Result<Topology, AttachError> {
-    let lines = first_answer(seeds, caller).await?;
-    let nodes = number(&lines)?;
+    let deadline = Instant::now() + WHOLE_WITHIN;
+    let nodes = loop {
+        match number(&first_answer(seeds, caller).await?) {
+            // So it is for a moment when a node has just become a replica.
+            Err(AttachError::NotWhole(_)) if Instant::now() < deadline => tokio::time::sleep(POLL).await,
+            numbered => break numbered?,
+        }
+    };
     let versions = try_join_all(nodes.iter().map(|node| version(node, caller))).await?;
     let version = versions.into_iter().min().ok_or_else(|| AttachError::Unfit("it has no nodes".to_owned()))?;
     whole(&nodes, caller).await?;
@@ -111,7 +117,7 @@ fn number(lines: &[NodeLine]) -> Result<Vec<FoundNode>, AttachError> {
     };
     let mut masters: Vec<&NodeLine> = lines.iter().filter(|line| line.master).collect();
     if let Some(empty) = masters.iter().find(|line| line.slots.is_empty()) {
-        return Err(unfit(format!("its master {} ({}) has no slots", empty.id, addr(empty)?)));
+        return Err(AttachError::NotWhole(format!("its master {} ({}) has no slots", empty.id, addr(empty)?)));
     }
     masters.sort_by_key(|line| line.slots.iter().map(|&(first, _)| first).min());
     let shards = masters.len() as u16;
@@ -136,7 +142,8 @@ fn number(lines: &[NodeLine]) -> Result<Vec<FoundNode>, AttachError> {
         ranked.extend(replicas.into_iter().enumerate().map(|(rank, replica)| (rank + 1, shard, replica)));
     }
     if let Some(stray) = lines.iter().find(|line| !ranked.iter().any(|(_, _, known)| known.id == line.id)) {
-        return Err(unfit(format!("its node {} ({}) replicates no master of it", stray.id, addr(stray)?)));
+        let what = format!("its node {} ({}) replicates no master of it", stray.id, addr(stray)?);
+        return Err(AttachError::NotWhole(what));
     }
     ranked.sort_by_key(|&(rank, shard, _)| (rank, shard));
     let node = |(index, &(rank, shard, line)): (usize, &(usize, usize, &NodeLine))| {
