@@ -16,7 +16,7 @@ use slotquake::plan::Plan;
 use slotquake::slot::key_slot;
 use slotquake::suite;
 use slotquake::units::NodeNo;
-use slotquake::wire::{Link, command};
+use slotquake::wire::{Caller, Link, command};
 use slotquake::workload::Client;
 
 const SETS: usize = 20_000;
@@ -92,7 +92,7 @@ impl Contender {
         let within = Duration::from_secs(5);
         match self {
             Self::Bare => {
-                let link = Link::connect(backend.addr(owner), within).await.expect("a connection");
+                let link = Link::connect(backend.addr(owner), &Caller::default(), within).await.expect("a connection");
                 measure(concurrency, |number| {
                     let mut link = link.clone();
                     async move {
@@ -104,7 +104,7 @@ impl Contender {
             }
             Self::Recording => {
                 let nodes = (0..backend.size()).map(|index| backend.addr(NodeNo::from_index(index)).into()).collect();
-                let client = Arc::new(Client::new(nodes, None, suite::WorkloadSpec::default()));
+                let client = Arc::new(Client::new(nodes, Caller::default(), suite::WorkloadSpec::default()));
                 assert!(client.refresh().await, "a slot table");
                 measure(concurrency, |number| {
                     let client = Arc::clone(&client);

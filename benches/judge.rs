@@ -66,6 +66,7 @@ fn write(plan: &Plan, folder: &Path) {
         boots_as_master: node.replica_of.is_none(),
         addr: ([127, 1, 0, node.node.0 as u8], 6379).into(),
         id: format!("{:040x}", node.node.0),
+        name: None,
     });
     recorder.event(Event { at_ns: 0, kind: EventKind::Booted { nodes: nodes.collect(), took_ms: 0.0 } });
     recorder.event(Event { at_ns: 1, kind: EventKind::Phase { name: "baseline".to_owned() } });

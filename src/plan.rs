@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::seeded::Seeded;
 use crate::slot::boot_slots;
 use crate::suite::{
-    Invariant, LoadError, Lossy, Narrow, Partition, Refuse, RoleIs, Slow, Source, Step, Suite, WorkloadSpec,
+    ClusterSpec, Invariant, LoadError, Lossy, Narrow, Partition, Refuse, RoleIs, Slow, Source, Step, Suite,
+    WorkloadSpec,
 };
 use crate::target::{Group, Member, Owner, Target, Targets};
 use crate::units::{Directive, NodeNo, ShardNo, Span};
@@ -66,6 +67,17 @@ pub struct PlannedNode {
     pub slots: Option<(u16, u16)>,
 }
 
+/// What a plan takes from a cluster that is there already, in place of what its suite says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// What it is called in reports, such as `redis:6.2.14`.
+    pub server: String,
+    /// Every node, by number.
+    pub nodes: Vec<PlannedNode>,
+    /// The live values of directives.
+    pub config: BTreeMap<String, Directive>,
+}
+
 /// What is impossible about a suite, and where: `at` is a path such as `steps[3].stop`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{at}: {message}")]
@@ -91,12 +103,24 @@ impl Plan {
     /// All `any/...` of a plan mean the same shard, so that what was stopped can be awaited and
     /// started again.
     pub fn new(suite: &Suite, seed: u64) -> Result<Self, Vec<PlanError>> {
+        Self::resolve(suite, seed, None)
+    }
+
+    /// Resolves a suite for a cluster that is there already: its nodes, its server, its directives.
+    pub fn on_found(suite: &Suite, seed: u64, found: &Found) -> Result<Self, Vec<PlanError>> {
+        Self::resolve(suite, seed, Some(found))
+    }
+
+    fn resolve(suite: &Suite, seed: u64, found: Option<&Found>) -> Result<Self, Vec<PlanError>> {
         let mut problems = Problems::default();
         bounds::suite(suite, &mut problems);
         bounds::config(&suite.cluster, &mut problems);
         bounds::workload(&suite.workload, &mut problems);
         let phases = steps::phases(suite, &mut problems);
-        let shape = bounds::shape(&suite.cluster, &mut problems);
+        let shape = match found {
+            None => bounds::shape(&suite.cluster, &mut problems),
+            Some(found) => Some(Shape::found(found.nodes.clone(), &suite.cluster)),
+        };
         if let Some(shape) = &shape {
             steps::check(suite, shape, &mut problems);
             network::check(suite, shape, &mut problems);
@@ -106,15 +130,17 @@ impl Plan {
         let Some(shape) = shape.filter(|_| problems.0.is_empty()) else {
             return Err(problems.0);
         };
-        let mut config: BTreeMap<String, Directive> =
-            DEFAULT_CONFIG.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect();
+        let mut config: BTreeMap<String, Directive> = match found {
+            None => DEFAULT_CONFIG.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect(),
+            Some(found) => found.config.clone(),
+        };
         config.extend(suite.cluster.config.clone());
         let mut plan = Self {
             name: suite.name.clone(),
             about: suite.about.trim().to_owned(),
             seed,
-            server: suite.cluster.server.clone(),
-            nodes: shape.nodes(),
+            server: found.map_or_else(|| suite.cluster.server.clone(), |found| found.server.clone()),
+            nodes: shape.nodes.clone(),
             config,
             workload: suite.workload.clone(),
             steps: suite.steps.clone(),
@@ -128,10 +154,12 @@ impl Plan {
 
     /// Resolves a suite that was read from a file. The error shows every problem at its place.
     pub fn from_source(source: &Source, seed: u64) -> Result<Self, LoadError> {
-        Self::new(&source.suite, seed).map_err(|errors| {
-            let shown: Vec<String> = errors.iter().map(|error| source.explain(&error.at, &error.message)).collect();
-            LoadError(shown.join("\n\n"))
-        })
+        Self::new(&source.suite, seed).map_err(|errors| explained(source, &errors))
+    }
+
+    /// The same for a cluster that is there already.
+    pub fn from_source_on_found(source: &Source, seed: u64, found: &Found) -> Result<Self, LoadError> {
+        Self::on_found(&source.suite, seed, found).map_err(|errors| explained(source, &errors))
     }
 
     /// Why a target is not one node of this cluster.
@@ -140,7 +168,7 @@ impl Plan {
     }
 
     fn shape(&self) -> Shape {
-        Shape { masters: self.shards(), replicas: self.nodes.len() as u16 / self.shards() - 1 }
+        Shape::of(self.nodes.clone())
     }
 
     /// A fault, or the end of one, that somebody asks for while the cluster stands: its words checked as a
@@ -227,6 +255,11 @@ impl Plan {
     }
 }
 
+fn explained(source: &Source, errors: &[PlanError]) -> LoadError {
+    let shown: Vec<String> = errors.iter().map(|error| source.explain(&error.at, &error.message)).collect();
+    LoadError(shown.join("\n\n"))
+}
+
 /// The problems found so far.
 #[derive(Default)]
 struct Problems(Vec<PlanError>);
@@ -241,32 +274,58 @@ impl Problems {
     }
 }
 
-/// How many masters, and replicas of each: which nodes and shards there are.
+/// Which nodes and shards there are.
 struct Shape {
     masters: u16,
+    /// The most that any master has.
     replicas: u16,
+    nodes: Vec<PlannedNode>,
+    /// On a cluster that was found: the nodes of the one that the suite describes.
+    written_for: Vec<PlannedNode>,
 }
 
 impl Shape {
-    fn node_count(&self) -> u16 {
-        self.masters * (1 + self.replicas)
-    }
-
     /// The masters come first, then every shard's first replica, then every shard's second.
-    fn nodes(&self) -> Vec<PlannedNode> {
-        let masters = usize::from(self.masters);
-        (0..usize::from(self.node_count()))
+    fn even(masters: u16, replicas: u16) -> Self {
+        let shards = usize::from(masters);
+        let nodes = (0..shards * (1 + usize::from(replicas)))
             .map(|index| {
-                let shard = ShardNo::from_index(index % masters);
-                let is_master = index < masters;
+                let shard = ShardNo::from_index(index % shards);
+                let is_master = index < shards;
                 PlannedNode {
                     node: NodeNo::from_index(index),
                     shard,
-                    replica_of: (!is_master).then(|| NodeNo::from_index(index % masters)),
-                    slots: is_master.then(|| boot_slots(shard, self.masters)),
+                    replica_of: (!is_master).then(|| NodeNo::from_index(index % shards)),
+                    slots: is_master.then(|| boot_slots(shard, masters)),
                 }
             })
-            .collect()
+            .collect();
+        Self { masters, replicas, nodes, written_for: Vec::new() }
+    }
+
+    /// That of a cluster which is not the one that the suite describes.
+    fn found(nodes: Vec<PlannedNode>, cluster: &ClusterSpec) -> Self {
+        let written_for = Self::even(cluster.masters.max(1), cluster.replicas_per_master).nodes;
+        Self { written_for, ..Self::of(nodes) }
+    }
+
+    fn of(nodes: Vec<PlannedNode>) -> Self {
+        let replicas = |master: NodeNo| nodes.iter().filter(|node| node.replica_of == Some(master)).count();
+        let masters = || nodes.iter().filter(|node| node.replica_of.is_none());
+        let most = masters().map(|master| replicas(master.node)).max().unwrap_or(0);
+        Self { masters: masters().count() as u16, replicas: most as u16, written_for: Vec::new(), nodes }
+    }
+
+    fn node_count(&self) -> u16 {
+        self.nodes.len() as u16
+    }
+
+    fn nodes(&self) -> Vec<PlannedNode> {
+        self.nodes.clone()
+    }
+
+    fn replicas_of(&self, shard: ShardNo) -> usize {
+        self.nodes.iter().filter(|node| node.shard == shard && node.replica_of.is_some()).count()
     }
 
     /// The nodes that a target may come to mean; a shard's nodes stay with their shard.
@@ -301,7 +360,9 @@ impl Shape {
                     _ => None,
                 };
                 shard.or_else(|| match member {
-                    Member::Replica | Member::Replicas => self.refuse_replica(target),
+                    Member::Replica | Member::Replicas => self
+                        .refuse_replica(target)
+                        .or_else(|| owner.shard(self.masters).and_then(|shard| self.refuse_bare(target, shard))),
                     Member::Master | Member::Every => None,
                 })
             }
@@ -332,9 +393,29 @@ impl Shape {
         (self.replicas == 0).then(|| format!("`{target}` is nobody: `replicas-per-master` is 0"))
     }
 
+    /// Only a cluster that was found can have replicas here and none there.
+    fn refuse_bare(&self, target: &Target, shard: ShardNo) -> Option<String> {
+        (self.replicas_of(shard) == 0).then(|| format!("`{target}` is nobody: {shard} of this cluster has no replica"))
+    }
+
     fn refuse_node(&self, node: NodeNo) -> Option<String> {
         let last = self.node_count();
-        (node.0 > last).then(|| format!("{node} does not exist (the cluster has node-1 to node-{last})"))
+        if node.0 > last {
+            return Some(format!("{node} does not exist (the cluster has node-1 to node-{last})"));
+        }
+        let (here, written) = (self.nodes.get(node.index())?, self.written_for.get(node.index())?);
+        let place = |node: &PlannedNode| match node.replica_of {
+            None => format!("the master of {}", node.shard),
+            Some(master) => format!("a replica of {master}"),
+        };
+        (place(here) != place(written)).then(|| {
+            format!(
+                "{node} is {} in this cluster, and {} in the one that the suite is written for (hint: name nodes by \
+                 role, such as `shard-1/replica`)",
+                place(here),
+                place(written)
+            )
+        })
     }
 
     fn refuse_shard(&self, shard: ShardNo) -> Option<String> {

@@ -1,5 +1,8 @@
 //! One connection to one node, and a command's answer as text.
 
+mod access;
+mod tls;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,18 +11,24 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, Value};
-use tokio::net::TcpSocket;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
-use crate::history::NO_CONNECTION;
+pub use access::{Access, Login};
+pub use tls::{Tls, TlsError, TlsSettings};
 
-/// No handshake. Static, since the connection's driver would borrow it for as long as it runs.
+use crate::history::{NO_ANSWER, NO_CONNECTION};
+
+/// No handshake of its own: ours comes as a command. Static, since the connection's driver would borrow it for as long as it runs.
 static INFO: LazyLock<RedisConnectionInfo> = LazyLock::new(|| RedisConnectionInfo::default().set_skip_set_lib_name());
 
 /// How a connection is made.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Caller {
+    /// What the servers want to be let in.
+    pub access: Access,
     /// The local address; None where the system is to choose.
     pub from: Option<IpAddr>,
     /// After so long without the other side's TCP acknowledging what was sent, the connection is given
@@ -55,6 +64,19 @@ pub enum ConnectError {
     /// Nobody answered in time.
     #[error("{NO_CONNECTION} {0} within {1:?}")]
     TimedOut(SocketAddr, Duration),
+    /// The system knows no way to the address, or that nobody has it.
+    #[error("nobody is at {0}: {1}")]
+    Unreachable(SocketAddr, String),
+    /// The connection was made, and what has to come before any command was not answered in time. So it is
+    /// with a frozen server, whose kernel accepts.
+    #[error("{0} accepts connections, and gives {NO_ANSWER} {2:?} to {1}")]
+    Unanswered(SocketAddr, &'static str, Duration),
+    /// The server does not let us in; the text is its own.
+    #[error("{0} does not let us in: {1}")]
+    Denied(SocketAddr, String),
+    /// TLS came to nothing.
+    #[error("no TLS with {0}: {1}")]
+    Tls(SocketAddr, String),
     /// Anything else that the system said.
     #[error("cannot connect to {0}: {1}")]
     Other(SocketAddr, String),
@@ -82,37 +104,41 @@ impl fmt::Display for CommandError {
 }
 
 impl Link {
-    /// Connects from whatever address the system chooses. No handshake: a frozen node's kernel still
-    /// accepts, so that it is the first command that will not be answered.
-    pub async fn connect(addr: SocketAddr, within: Duration) -> Result<Self, ConnectError> {
-        Self::connect_as(addr, &Caller::default(), within).await
+    /// Connects as a caller of a kind. Without a password and TLS there is no handshake: a frozen node's kernel
+    /// still accepts, so that it is the first command that will not be answered.
+    pub async fn connect(addr: SocketAddr, caller: &Caller, within: Duration) -> Result<Self, ConnectError> {
+        let until = Instant::now() + within;
+        let stream =
+            timeout_at(until, open(addr, caller)).await.map_err(|_| ConnectError::TimedOut(addr, within))??;
+        let mut link = match &caller.access.tls {
+            None => Self::over(addr, stream).await?,
+            Some(tls) => {
+                let wrapped = timeout_at(until, tls.wrap(addr, stream)).await;
+                let wrapped = wrapped.map_err(|_| ConnectError::Unanswered(addr, "the TLS handshake", within))?;
+                Self::over(addr, wrapped.map_err(|error| ConnectError::Tls(addr, error.to_string()))?).await?
+            }
+        };
+        if let Some(login) = &caller.access.login {
+            link.send(&login.command(), until).await.map_err(|error| match error {
+                CommandError::Reply(reply) => ConnectError::Denied(addr, reply),
+                CommandError::TimedOut => ConnectError::Unanswered(addr, "AUTH", within),
+                CommandError::Broken(reason) => ConnectError::Other(addr, reason),
+            })?;
+        }
+        Ok(link)
     }
 
-    /// Connects as a caller of a kind.
-    pub async fn connect_as(addr: SocketAddr, caller: &Caller, within: Duration) -> Result<Self, ConnectError> {
-        let other = |error: &dyn fmt::Display| ConnectError::Other(addr, error.to_string());
-        let connecting = async {
-            let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-            let socket = socket.map_err(|error| other(&error))?;
-            if let Some(patience) = caller.unacknowledged_for {
-                give_up_after(&socket, patience).map_err(|error| other(&error))?;
-            }
-            if let Some(from) = caller.from {
-                socket.bind(SocketAddr::new(from, 0)).map_err(|error| other(&error))?;
-            }
-            let stream = socket.connect(addr).await.map_err(|error| match error.kind() {
-                std::io::ErrorKind::ConnectionRefused => ConnectError::Refused(addr),
-                _ => other(&error),
-            })?;
-            stream.set_nodelay(true).map_err(|error| other(&error))?;
-            let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(None)
-                .set_response_timeout(None)
-                .set_pipeline_buffer_size(10_000);
-            MultiplexedConnection::new_with_config(&INFO, stream, config).await.map_err(|error| other(&error))
-        };
-        let (connection, driver) =
-            tokio::time::timeout(within, connecting).await.map_err(|_| ConnectError::TimedOut(addr, within))??;
+    async fn over<S>(addr: SocketAddr, stream: S) -> Result<Self, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(10_000);
+        let (connection, driver) = MultiplexedConnection::new_with_config(&INFO, stream, config)
+            .await
+            .map_err(|error| ConnectError::Other(addr, error.to_string()))?;
         let ended = Arc::new(AtomicBool::new(false));
         let ended_too = Arc::clone(&ended);
         let driver = tokio::spawn(async move {
@@ -151,6 +177,27 @@ impl Link {
             }
         }
     }
+}
+
+async fn open(addr: SocketAddr, caller: &Caller) -> Result<TcpStream, ConnectError> {
+    let other = |error: &dyn fmt::Display| ConnectError::Other(addr, error.to_string());
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(|error| other(&error))?;
+    if let Some(patience) = caller.unacknowledged_for {
+        give_up_after(&socket, patience).map_err(|error| other(&error))?;
+    }
+    if let Some(from) = caller.from {
+        socket.bind(SocketAddr::new(from, 0)).map_err(|error| other(&error))?;
+    }
+    let stream = socket.connect(addr).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => ConnectError::Refused(addr),
+        std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable => {
+            ConnectError::Unreachable(addr, error.to_string())
+        }
+        _ => other(&error),
+    })?;
+    stream.set_nodelay(true).map_err(|error| other(&error))?;
+    Ok(stream)
 }
 
 /// Linux alone can do it; elsewhere no link is cut either.
@@ -225,11 +272,9 @@ pub fn redirect(reply: &str, asked: SocketAddr) -> Option<Redirect> {
     };
     let slot = words.next()?.parse().ok()?;
     let endpoint = words.next()?;
-    let addr = match endpoint.strip_prefix(':') {
-        Some(port) => SocketAddr::new(asked.ip(), port.parse().ok()?),
-        None => endpoint.parse().ok()?,
-    };
-    Some(Redirect { ask, slot, addr })
+    let (host, port) = endpoint.rsplit_once(':')?;
+    let ip = if host.is_empty() { asked.ip() } else { host.parse().ok()? };
+    Some(Redirect { ask, slot, addr: SocketAddr::new(ip, port.parse().ok()?) })
 }
 
 #[cfg(test)]
@@ -242,6 +287,7 @@ mod tests {
         for (reply, expected) in [
             ("MOVED 9189 127.1.0.2:6379", Some((false, 9189, "127.1.0.2:6379"))),
             ("ASK 1 127.1.0.3:7000", Some((true, 1, "127.1.0.3:7000"))),
+            ("MOVED 1 ::1:7000", Some((false, 1, "[::1]:7000"))),
             ("MOVED 1 :7000", Some((false, 1, "127.1.0.9:7000"))),
             ("CLUSTERDOWN Hash slot not served", None),
             ("MOVED x 127.1.0.2:6379", None),

@@ -316,9 +316,14 @@ fn what_is_no_report_is_refused_with_its_name_and_2() {
     let good = fs::read_to_string(folder.path().join("good/report.json")).expect("read");
     let mut newer = report("pass", 0);
     newer["schema_version"] = json!(2);
-    for (name, text) in
-        [("garbage", "\u{1}x".to_owned()), ("cut", good[..200].to_owned()), ("newer", newer.to_string())]
-    {
+    let mut older = newer.clone();
+    older["schema_version"] = json!(0);
+    for (name, text) in [
+        ("garbage", "\u{1}x".to_owned()),
+        ("cut", good[..200].to_owned()),
+        ("newer", newer.to_string()),
+        ("older", older.to_string()),
+    ] {
         fs::create_dir(folder.path().join(name)).expect("a folder");
         fs::write(folder.path().join(name).join("report.json"), text).expect("written");
     }
@@ -327,6 +332,7 @@ fn what_is_no_report_is_refused_with_its_name_and_2() {
         ("garbage", "is corrupt"),
         ("cut", "is truncated"),
         ("newer", "has schema version 2, this slotquake reads 1"),
+        ("older", "has schema version 0, this slotquake reads 1"),
         ("empty", "holds no report.json"),
         ("gone", "no such file or folder"),
     ] {
@@ -336,6 +342,11 @@ fn what_is_no_report_is_refused_with_its_name_and_2() {
             assert!(done.err.contains(name) && done.err.contains(expected), "{args:?}: {}", done.err);
             assert_eq!(done.err.lines().count(), 1, "{args:?} gives one message: {}", done.err);
         }
+        if !folder.path().join(name).join("report.json").exists() {
+            continue;
+        }
+        let done = slotquake(folder.path(), &["report", name]);
+        assert!(done.code != Some(0) && done.err.contains(expected), "report {name}: {:?} {}", done.code, done.err);
     }
 }
 

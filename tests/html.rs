@@ -1,13 +1,16 @@
 //! `report.html`: what stands in it, what hostile text and numbers cannot do to it, how large it gets,
 //! and how it looks in a browser.
 
-use std::collections::BTreeMap;
+#[path = "support/views.rs"]
+mod views;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use slotquake::analysis::Outage;
-use slotquake::cluster::topology::{Health, Peer, Role, View};
+use slotquake::anatomy::Logs;
+use slotquake::cluster::topology::{Health, View};
 use slotquake::history::{
     Event, EventKind, FaultKind, FinalValue, Header, History, Host, NodeInfo, Op, Outcome, SCHEMA_VERSION, key_name,
 };
@@ -34,11 +37,12 @@ fn history(every_us: u64) -> History {
             boots_as_master: node.replica_of.is_none(),
             addr: ([127, 1, 0, node.node.0 as u8], 6379).into(),
             id: format!("{:040x}", node.node.0),
+            name: None,
         })
         .collect();
     let viewed = |observer: u16, view: &View| EventKind::Viewed { node: NodeNo(observer), view: view.clone() };
     let mut events = vec![(100, EventKind::Booted { nodes, took_ms: 100.0 })];
-    let healthy = view(&plan, 1, Health::Ok);
+    let healthy = view(1, Health::Ok);
     events.extend((1..=6).map(|node| (150, viewed(node, &healthy))));
     events.extend([
         (1000, EventKind::Phase { name: "baseline".to_owned() }),
@@ -56,15 +60,15 @@ fn history(every_us: u64) -> History {
         ),
         (5050, EventKind::FaultProven { fault: 1, in_effect: true, proof: "it is gone".to_owned() }),
         (5100, EventKind::Silent { node: NodeNo(1), reason: "refused".to_owned() }),
-        (10_000, viewed(2, &view(&plan, 1, Health::Pfail))),
+        (10_000, viewed(2, &view(1, Health::Pfail))),
     ]);
-    events.extend((2..=6).map(|node| (11_000, viewed(node, &view(&plan, 1, Health::Fail)))));
-    events.extend((2..=6).map(|node| (12_000, viewed(node, &view(&plan, 4, Health::Fail)))));
+    events.extend((2..=6).map(|node| (11_000, viewed(node, &view(1, Health::Fail)))));
+    events.extend((2..=6).map(|node| (12_000, viewed(node, &view(4, Health::Fail)))));
     events.extend([
         (15_000, EventKind::FaultHealed { fault: 1, by: "start".to_owned() }),
         (15_100, EventKind::HealProven { fault: 1, healed: true, proof: "it answers".to_owned() }),
     ]);
-    events.extend((1..=6).map(|node| (15_200, viewed(node, &view(&plan, 4, Health::Ok)))));
+    events.extend((1..=6).map(|node| (15_200, viewed(node, &view(4, Health::Ok)))));
     events.extend((0..100).map(|poll| {
         let lag = EventKind::Lag { replica: NodeNo(5), master: NodeNo(2), bytes: poll * 15, link_up: true };
         (1000 + poll * 150, lag)
@@ -80,38 +84,13 @@ fn history(every_us: u64) -> History {
 }
 
 /// One node's idea of the cluster: who is master of shard-1, and what node-1 is held for.
-fn view(plan: &Plan, master: u16, node_1: Health) -> View {
-    let peers: BTreeMap<NodeNo, Peer> = plan
-        .nodes
-        .iter()
-        .map(|planned| {
-            let of_shard_1 = planned.shard == plan.nodes[0].shard;
-            let leads = if of_shard_1 { planned.node == NodeNo(master) } else { planned.replica_of.is_none() };
-            let leader = if of_shard_1 { NodeNo(master) } else { planned.replica_of.unwrap_or(planned.node) };
-            let slots = plan.nodes.iter().find(|node| node.shard == planned.shard).and_then(|node| node.slots);
-            let peer = Peer {
-                role: if leads { Role::Master } else { Role::ReplicaOf(leader) },
-                health: if planned.node == NodeNo(1) { node_1 } else { Health::Ok },
-                epoch: if of_shard_1 && master == 4 { 7 } else { planned.shard.0.into() },
-                link_connected: true,
-                slots: slots.filter(|_| leads).into_iter().collect(),
-            };
-            (planned.node, peer)
-        })
-        .collect();
-    View {
-        peers,
-        strangers: Vec::new(),
-        state_ok: true,
-        slots_assigned: 16384,
-        slots_ok: 16384,
-        slots_pfail: 0,
-        slots_fail: 0,
-        known_nodes: 6,
-        size: 3,
-        current_epoch: if master == 4 { 7 } else { 6 },
-        link_up: None,
+fn view(master: u16, node_1: Health) -> View {
+    let mut view = views::healthy();
+    if master == 4 {
+        view = views::taken_over(view, 1, 4, 7);
+        view.current_epoch = 7;
     }
+    views::flagged(view, 1, node_1)
 }
 
 /// Reads are served by whoever; writes of shard-1 are refused from the fault to the promotion.
@@ -282,6 +261,43 @@ fn neither_names_nor_numbers_from_elsewhere_harm_the_page() {
 }
 
 #[test]
+fn the_anatomy_of_a_failover_is_drawn_beside_the_rules_and_stands_in_tables() {
+    let history = history(5000);
+    let mut report = Report::new(&history).with_anatomy(&Logs::new());
+    let page = html::page(&report, Some(&history));
+    let section = page.split("<h2>").find(|section| section.starts_with("Failover anatomy")).expect("a section");
+    for expected in [
+        "Failover of shard-1: node-1 to node-4, epoch ",
+        " from the stop of node-1 to the first write: 6.0 s detection, ",
+        // As bars: measured, by the rules, and what the nodes knew.
+        "<title>first PFAIL: at 5.000 s, 5.000 s after what came before it (poll of node-2)</title>",
+        "<title>FAIL by quorum: by the rules between 5.000 s and 10.400 s</title>",
+        "<title>node-2 holds it for fail? from 5.000 s on</title>",
+        "From FAIL on, enlarged",
+        // As tables.
+        "<caption>Milestones</caption>",
+        "<caption>What each node knew of the old master, and when</caption>",
+    ] {
+        assert!(section.contains(expected), "{expected}\n{section}");
+    }
+    assert_eq!(
+        section.matches("class=\"expected\"").count(),
+        1 + 5 + 4,
+        "the legend, every row, and those from FAIL on"
+    );
+
+    let evil = "</title><script>alert(1)</script>";
+    let anatomy = &mut report.anatomy[0];
+    anatomy.sentence = evil.to_owned();
+    for (far, drawn) in [(1e11, true), (1e300, false)] {
+        report.anatomy[0].milestones[1].after_ms = far;
+        let page = html::page(&report, Some(&history));
+        assert!(!page.contains("<script>alert"), "a sentence is text");
+        assert_eq!(page.contains("class=\"picture anatomy\""), drawn, "no axis spans {far} ms");
+    }
+}
+
+#[test]
 fn a_million_operations_make_a_page_below_two_megabytes() {
     let history = history(18);
     assert_eq!(history.ops.len(), 1_000_000);
@@ -305,7 +321,7 @@ fn a_million_operations_make_a_page_below_two_megabytes() {
     let flapping = (0..20_000).map(|number| {
         let health = if number % 2 == 0 { Health::Pfail } else { Health::Ok };
         let node = NodeNo((number % 3 + 2) as u16);
-        Event { at_ns: at_ns + number, kind: EventKind::Viewed { node, view: view(&long.header.plan, 4, health) } }
+        Event { at_ns: at_ns + number, kind: EventKind::Viewed { node, view: view(4, health) } }
     });
     let flapping: Vec<Event> = flapping.collect();
     let end = long.events.split_off(last + 1);

@@ -21,6 +21,7 @@ fn report() -> Report {
         boots_as_master: node <= 3,
         addr: "127.0.0.1:6379".parse().expect("an address"),
         id: id(node),
+        name: None,
     };
     let booted = EventKind::Booted { nodes: (1..=6).map(info).collect(), took_ms: 2000.0 };
     report.events.insert(1, Event { at_ns: 2, kind: booted });

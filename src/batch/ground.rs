@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::cluster::attach::{Attach, AttachError};
 #[cfg(feature = "docker")]
 use crate::cluster::docker::Engine;
 use crate::network::{Network, netem};
@@ -10,7 +11,7 @@ use crate::run::Place;
 use crate::sandbox::{Entered, Inside, Mode, SandboxError, enter, visit};
 
 /// Why there is no ground to run on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum GroundError {
     /// The sandbox could not be entered.
     #[error(transparent)]
@@ -18,6 +19,12 @@ pub enum GroundError {
     /// Links cannot be cut in the sandbox, and everything was required.
     #[error("no network faults: {0}")]
     Links(String),
+    /// A suite must not be run on a cluster that is not ours.
+    #[error("{0}")]
+    Refused(String),
+    /// That cluster could not be asked.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
 }
 
 /// Where runs take place. A plan has needs, and a place meets them or says why not.
@@ -27,6 +34,8 @@ pub struct Ground {
     pub place: Place,
     /// What cannot be done here, and why, with a hint. Of what no plan needs nothing is said.
     lacks: BTreeMap<Need, String>,
+    /// Suites, by name, that the place is not as they want it to be for, and why.
+    unfit: BTreeMap<String, String>,
 }
 
 impl Ground {
@@ -80,7 +89,11 @@ impl Ground {
         {
             lacks.insert(Need::Delays, error.to_string());
         }
-        Ok(Self { place: Place::Local { scratch: Some(inside.scratch().to_owned()), network }, lacks })
+        Ok(Self {
+            place: Place::Local { scratch: Some(inside.scratch().to_owned()), network },
+            lacks,
+            unfit: BTreeMap::new(),
+        })
     }
 
     /// Processes of this machine, outside of the sandbox.
@@ -90,7 +103,7 @@ impl Ground {
 
     fn without_sandbox(why: &str) -> Self {
         let lacks = [Need::Isolate, Need::Links, Need::Delays].map(|need| (need, why.to_owned())).into();
-        Self { place: Place::Local { scratch: None, network: None }, lacks }
+        Self { place: Place::Local { scratch: None, network: None }, lacks, unfit: BTreeMap::new() }
     }
 
     /// Containers of an engine. Without rules a node can still be taken off its network.
@@ -103,12 +116,28 @@ impl Ground {
         {
             lacks.insert(Need::Links, why);
         }
-        Self { place: Place::Docker(engine), lacks }
+        Self { place: Place::Docker(engine), lacks, unfit: BTreeMap::new() }
+    }
+
+    /// A cluster that somebody else started. The error says which plan must not be run there.
+    pub async fn attached(attach: Attach, plans: &[Plan]) -> Result<Self, GroundError> {
+        if let Some(refusal) = plans.iter().find_map(|plan| attach.refusal(plan)) {
+            return Err(GroundError::Refused(refusal));
+        }
+        let mut unfit = BTreeMap::new();
+        for plan in plans {
+            if let Some(why) = attach.obstacle(plan).await? {
+                unfit.insert(plan.name.clone(), why);
+            }
+        }
+        let lacks = attach.lacks();
+        Ok(Self { place: Place::Attach(attach), lacks, unfit })
     }
 
     /// Why a plan cannot be run here, with a hint.
     pub fn obstacle(&self, plan: &Plan) -> Option<&str> {
-        plan.needs().iter().find_map(|need| self.lacks.get(need)).map(String::as_str)
+        let lacking = plan.needs().iter().find_map(|need| self.lacks.get(need));
+        lacking.or_else(|| self.unfit.get(&plan.name)).map(String::as_str)
     }
 }
 
@@ -135,7 +164,7 @@ mod tests {
         let slow = plan(r#"[{"slow": {"between": ["node-1", "others"], "latency": "10ms"}}]"#);
         let place = Place::Local { scratch: None, network: None };
         let lacks = [(Need::Links, "no nft".to_owned()), (Need::Delays, "no netem".to_owned())].into();
-        let ground = Ground { place, lacks };
+        let ground = Ground { place, lacks, unfit: BTreeMap::new() };
         let obstacles = [&plain, &alone, &cut, &slow].map(|plan| ground.obstacle(plan));
         assert_eq!(obstacles, [None, None, Some("no nft"), Some("no nft")]);
     }

@@ -20,8 +20,9 @@ use tokio::task::{JoinError, spawn_blocking};
 
 pub use self::exit::Exit;
 pub use self::ground::{Ground, GroundError};
-pub use self::prepare::{draw_seed, plan, plans, servers};
+pub use self::prepare::{draw_seed, plan, plans, plans_on_found, servers};
 use crate::anatomy;
+use crate::cluster::BackendError;
 use crate::plan::Plan;
 use crate::report::{self, Report, Standing, Summary};
 use crate::run::{self, Notice, Options, RunError};
@@ -192,6 +193,9 @@ impl Job {
                 (Standing::Skipped(format!("{by} ended it before the cluster was ready: {message}")), Exit::Interrupted)
             }
             (RunError::Config(message), _) => (Standing::Error(message.clone()), Exit::Usage),
+            (RunError::Backend(BackendError::Attach(error)), _) if error.is_usage() => {
+                (Standing::Error(error.to_string()), Exit::Usage)
+            }
             (error, _) => (Standing::Error(error.to_string()), Exit::Harness),
         };
         self.without_report(standing, Some(folder), exit)

@@ -3,17 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::plan::Plan;
+use crate::plan::{Found, Plan};
 use crate::server::{self, Server, ServerError};
 use crate::suite::{LoadError, Source};
 
 /// Loads a suite, applies overrides, the server's last, and resolves it; the error says everything
 /// that is wrong, and where.
 pub fn plan(suite: &str, server: Option<&str>, sets: &[String], seed: u64) -> Result<Plan, LoadError> {
-    let mut source = Source::load(suite)?;
-    for assignment in sets {
-        source.set(assignment)?;
-    }
+    let mut source = source(suite, sets)?;
     if let Some(server) = server {
         server.clone_into(&mut source.suite.cluster.server);
     }
@@ -24,16 +21,32 @@ pub fn plan(suite: &str, server: Option<&str>, sets: &[String], seed: u64) -> Re
 pub fn plans(suites: &[String], servers: &[String], sets: &[String], seed: u64) -> Result<Vec<Plan>, LoadError> {
     let servers: Vec<Option<&str>> =
         if servers.is_empty() { vec![None] } else { servers.iter().map(|server| Some(server.as_str())).collect() };
+    let wanted = suites.iter().flat_map(|suite| servers.iter().map(move |&server| (suite, server)));
+    all(wanted.map(|(suite, server)| plan(suite, server, sets, seed)))
+}
+
+/// The plan of every suite on a cluster that is there already. An error in any of them is an error of all.
+pub fn plans_on_found(suites: &[String], sets: &[String], seed: u64, found: &Found) -> Result<Vec<Plan>, LoadError> {
+    all(suites.iter().map(|suite| Plan::from_source_on_found(&source(suite, sets)?, seed, found)))
+}
+
+fn source(suite: &str, sets: &[String]) -> Result<Source, LoadError> {
+    let mut source = Source::load(suite)?;
+    for assignment in sets {
+        source.set(assignment)?;
+    }
+    Ok(source)
+}
+
+fn all(results: impl Iterator<Item = Result<Plan, LoadError>>) -> Result<Vec<Plan>, LoadError> {
     let mut plans = Vec::new();
     let mut errors: Vec<LoadError> = Vec::new();
-    for suite in suites {
-        for &server in &servers {
-            match plan(suite, server, sets, seed) {
-                Ok(plan) => plans.push(plan),
-                // What is wrong on one server is mostly wrong on the others too.
-                Err(error) if errors.contains(&error) => {}
-                Err(error) => errors.push(error),
-            }
+    for result in results {
+        match result {
+            Ok(plan) => plans.push(plan),
+            // What is wrong on one server is mostly wrong on the others too.
+            Err(error) if errors.contains(&error) => {}
+            Err(error) => errors.push(error),
         }
     }
     if errors.is_empty() {

@@ -80,7 +80,8 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         (false, true) => keep_suites_of(&new, &mut base),
         _ => {}
     }
-    let comparison = report::compare(&base, &new);
+    let skipped = |path| report::skipped(path).map_err(Trouble::usage);
+    let comparison = report::compare(&base, &new).with_skipped(&skipped(&args.base)?, &skipped(&args.new)?);
     if comparison.pairs.is_empty() {
         return Err(Trouble::usage("nothing in common: no suite is on both sides"));
     }
@@ -105,6 +106,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
                 "worse": comparison.worse(),
                 "regressed": comparison.regressed(),
                 "changed": comparison.changed(),
+                "undecided": comparison.undecided(),
                 "comparison": comparison,
             });
             screen::print(&format!("{document:#}"))?;
@@ -119,7 +121,12 @@ fn exit(comparison: &Comparison, fail_on: FailOn) -> Exit {
         FailOn::AnyChange => comparison.changed(),
         FailOn::Never => false,
     };
-    if failed { Exit::Failed } else { Exit::Pass }
+    match failed {
+        true => Exit::Failed,
+        // Nobody knows whether it got worse.
+        false if comparison.undecided() && fail_on != FailOn::Never => Exit::Inconclusive,
+        false => Exit::Pass,
+    }
 }
 
 /// Two sides are called by their backends, if these differ.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use slotquake::batch::Ground;
+use slotquake::cluster::attach::WaySettings;
 use slotquake::cluster::docker::{Collected, DockerError, Engine};
 use slotquake::plan::Plan;
 use slotquake::run::Place;
@@ -23,6 +24,12 @@ pub fn take(
     let runtime = runtime()?;
     let (servers, ground) = runtime.block_on(reach(image, netfault_image, plans)).map_err(|error| trouble(&error))?;
     Ok((servers, ground, runtime))
+}
+
+/// The way to servers that are containers of a Compose project.
+pub fn compose(project: &str, netfault_image: Option<String>, runtime: &Runtime) -> Result<WaySettings, Trouble> {
+    let engine = runtime.block_on(Engine::connect(None, netfault_image)).map_err(|error| trouble(&error))?;
+    Ok(WaySettings::Compose { engine, project: project.to_owned() })
 }
 
 /// Removes what this process left: of a run that panicked something may be there, and of one that said so.

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. This is the only place that prints: results go to
 //! stdout, everything else to stderr.
 
+mod attach;
 mod check;
 mod ci;
 mod compare;
@@ -8,12 +9,15 @@ mod completions;
 #[cfg_attr(not(feature = "docker"), path = "no_containers.rs")]
 mod containers;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod down;
 mod exec;
 mod exit;
 mod fault;
 mod gc;
 mod list;
+mod place;
 mod plan;
 mod prepare;
 mod progress;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use slotquake::batch::Ground;
+use slotquake::cluster::attach::WaySettings;
 use slotquake::plan::Plan;
 use slotquake::run::Place;
 use slotquake::server::Server;
@@ -16,6 +17,11 @@ pub fn take(
     _netfault_image: Option<String>,
     _plans: &[Plan],
 ) -> Result<(BTreeMap<String, Server>, Ground, Runtime), Trouble> {
+    Err(left_out())
+}
+
+/// There is no engine to reach.
+pub fn compose(_project: &str, _netfault_image: Option<String>, _runtime: &Runtime) -> Result<WaySettings, Trouble> {
     Err(left_out())
 }
 

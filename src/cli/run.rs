@@ -4,17 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::ValueEnum;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use slotquake::batch::{self, Audience, Done, Ground, Job, Settings};
 use slotquake::plan::Plan;
-use slotquake::report::{self, Standing, Summary};
-use slotquake::sandbox::Mode;
+use slotquake::report::{self, RunKey, Skipped, Standing, Summary};
 use slotquake::suite;
 use tokio::runtime::Runtime;
 
 use super::exit::{Exit, Trouble};
-use super::prepare::{self, Overrides};
+use super::place::{PlaceArgs, Taken, Wanted};
+use super::prepare::Overrides;
 use super::progress::Display;
 use super::{Format, ci, containers, screen, signals};
 
@@ -34,13 +32,18 @@ use super::{Format, ci, containers, screen, signals};
 /// With `--backend docker` the nodes are containers of the official images, on a network of their own;
 /// everything is removed when a run ends, and what killed runs left is removed first (see `slotquake gc`).
 ///
+/// With `--backend attach` the cluster is one that somebody else started: `--nodes` alone watches and
+/// loads it, `--compose` or `--hooks` can disturb it, `--allow-faults` says that they may. Keys live under
+/// a prefix of the run; they are removed, and directives put back, when the run ends.
+///
 /// A first Ctrl-C heals, reports and tears down; a second one ends everything at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   slotquake run role-swap
   slotquake run --all --server redis:6.2,redis:7.0,valkey:9.1 --set cluster.config.cluster-node-timeout=1000
-  slotquake run ./my-suite.yaml --server /opt/valkey/bin/valkey-server --repeat 5")]
+  slotquake run ./my-suite.yaml --server /opt/valkey/bin/valkey-server --repeat 5
+  slotquake run role-swap --backend attach --compose my-project --allow-faults")]
 pub struct Args {
     /// Names of suites (see `slotquake list`), or paths of suite files
     #[arg(required_unless_present = "all", value_name = "SUITE")]
@@ -65,21 +68,8 @@ pub struct Args {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Whether to run in the sandbox: where possible, not at all, or fail unless it and what the suites
-    /// need of nft are there. Without it, suites with network faults are skipped
-    #[arg(long, value_name = "MODE", conflicts_with_all = ["image", "netfault_image"], default_value_t = Mode::Auto,
-        value_parser = PossibleValuesParser::new(["auto", "off", "require"]).try_map(|word| word.parse::<Mode>()))]
-    sandbox: Mode,
-    /// What runs the nodes
-    #[arg(long, value_enum, default_value_t = Backend::Local)]
-    backend: Backend,
-    /// Run every server from this image instead of `redis:6.2`, `valkey/valkey:9.1` and so on
-    #[arg(long, value_name = "IMAGE", conflicts_with = "servers")]
-    image: Option<String>,
-    /// The image with nft that cuts links between containers; docker/netfault.Dockerfile builds the default,
-    /// slotquake-netfault:1
-    #[arg(long, value_name = "IMAGE")]
-    netfault_image: Option<String>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Keep the servers' data directories, in the report's folder
     #[arg(long)]
     keep: bool,
@@ -88,49 +78,30 @@ pub struct Args {
     verbose: bool,
 }
 
-/// What runs the nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Backend {
-    /// Processes of this machine, in the sandbox where possible.
-    Local,
-    /// Containers of Docker, or what `DOCKER_HOST` names.
-    Docker,
-}
-
 /// Runs, judges, reports.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let seed = args.overrides.seed();
     let suites =
         if args.all { suite::shipped_names().into_iter().map(str::to_owned).collect() } else { args.suites.clone() };
-    let plans = prepare::plans(&suites, &args.servers, &args.overrides, seed)?;
-    if args.backend == Backend::Local && (args.image.is_some() || args.netfault_image.is_some()) {
-        return Err(Trouble::usage("--image and --netfault-image are for --backend docker"));
+    let is_shared = args.place.is_shared();
+    if is_shared && (args.keep || args.jobs.is_some_and(|jobs| jobs > 1)) {
+        return Err(Trouble::usage(
+            "--keep and --jobs are not for --backend attach: the data is not ours, and runs would disturb each other",
+        ));
     }
-    let make_folder = || {
+    let wanted = Wanted { suites: &suites, servers: &args.servers, overrides: &args.overrides, seed };
+    let Taken { plans, servers, ground, runtime } = args.place.take(&wanted, || {
         std::fs::create_dir_all(&args.out).map_err(|error| {
             Trouble::harness(format!("cannot make the reports' folder {}: {error}", args.out.display()))
         })
-    };
-    let (servers, ground, runtime) = match args.backend {
-        Backend::Local => {
-            let servers = prepare::servers(&plans)?;
-            make_folder()?;
-            // From here on this may be another process; everything that needs the machine's network is done.
-            let ground = Ground::take(args.sandbox, &plans).map_err(Trouble::harness)?;
-            (servers, ground, runtime()?)
-        }
-        Backend::Docker => {
-            let taken = containers::take(args.image.clone(), args.netfault_image.clone(), &plans)?;
-            make_folder()?;
-            taken
-        }
-    };
+    })?;
     let (skipped, plans): (Vec<Summary>, Vec<Plan>) = part(plans, &ground);
     let jobs: Vec<Job> = (0..args.repeat)
         .flat_map(|_| &plans)
         .map(|plan| Job { plan: plan.clone(), server: servers[&plan.server].clone() })
         .collect();
-    let side_by_side = args.jobs.map_or_else(batch::side_by_side, usize::from).min(jobs.len());
+    let at_most = if is_shared { 1 } else { batch::side_by_side() };
+    let side_by_side = args.jobs.map_or(at_most, usize::from).min(jobs.len());
     screen::say(&format!("seed {seed}; {} to run, {side_by_side} at a time", jobs.len()));
     tell_skipped(&skipped);
 
@@ -139,6 +110,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let (mut summaries, exits): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.summary, run.exit)).unzip();
     // What was skipped says nothing for or against the rest; without a rest, nothing was found out.
     let exit = Exit::worst(exits);
+    note_skipped(&summaries, &skipped, &args.out)?;
     summaries.extend(skipped);
     summaries.sort_by(|a, b| (&a.suite, &a.server, &a.report).cmp(&(&b.suite, &b.server, &b.report)));
     if summaries.len() > 1 && summaries.iter().any(|run| run.report.is_some()) {
@@ -176,6 +148,18 @@ fn run_all(jobs: Vec<Job>, settings: &Settings, runtime: Runtime, verbose: bool)
     // What still hangs there is of a run that panicked; its servers die with its threads.
     runtime.shutdown_background();
     runs.map_err(|error: std::io::Error| Trouble::harness(format!("cannot listen for signals: {error}")))
+}
+
+/// Leaves word beside the reports of what was skipped, for `compare`.
+fn note_skipped(ran: &[Summary], skipped: &[Summary], out: &Path) -> Result<(), Trouble> {
+    let key = |run: &Summary| RunKey { suite: run.suite.clone(), server: run.server.clone() };
+    let judged = ran.iter().filter(|run| matches!(run.standing, Standing::Judged(_)));
+    let ran: Vec<RunKey> = judged.map(key).collect();
+    let skipped = skipped.iter().filter_map(|run| match &run.standing {
+        Standing::Skipped(reason) => Some(Skipped { run: key(run), reason: reason.clone() }),
+        _ => None,
+    });
+    report::note_skipped(out, &ran, &skipped.collect::<Vec<_>>()).map_err(Trouble::harness)
 }
 
 /// Leaves the page over these runs beside their folders.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use slotquake::batch::{Audience, Ground};
 use slotquake::history::{Event, EventKind, NodeInfo, StepProblem};
@@ -20,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::exit::{Exit, Trouble};
 use super::progress::{Display, Teller};
-use super::run::{Backend, runtime};
+use super::run::runtime;
 use super::signals::stop_on_signals;
 use super::socket::{self, Door, Told};
 use super::{containers, prepare};
@@ -66,6 +67,15 @@ pub struct Args {
     /// What runs the nodes
     #[arg(long, value_enum, default_value_t = Backend::Local)]
     backend: Backend,
+}
+
+/// What runs the nodes of a cluster of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    /// Processes of this machine, in the sandbox where possible.
+    Local,
+    /// Containers of Docker, or what `DOCKER_HOST` names.
+    Docker,
 }
 
 /// Keeps a cluster up.

@@ -14,6 +14,7 @@ use crate::wire::{Caller, CommandError, ConnectError, Link, command};
 /// One lasting connection per node, made anew when it breaks.
 pub struct Control<B> {
     backend: Arc<B>,
+    caller: Caller,
     links: Vec<Mutex<Option<Link>>>,
 }
 
@@ -38,7 +39,8 @@ impl<B: Backend> Control<B> {
     /// Connections are made when they are first needed.
     pub fn new(backend: Arc<B>) -> Self {
         let links = (0..backend.size()).map(|_| Mutex::new(None)).collect();
-        Self { backend, links }
+        let caller = Caller { access: backend.access(), ..Caller::default() };
+        Self { backend, caller, links }
     }
 
     /// The backend that runs the nodes.
@@ -80,10 +82,10 @@ impl<B: Backend> Control<B> {
         readonly: bool,
         within: Duration,
     ) -> Result<Value, AskError> {
-        self.ask_as(&Caller::default(), node, words, readonly, within).await
+        self.ask_as(&self.caller, node, words, readonly, within).await
     }
 
-    /// The same as a caller of a kind.
+    /// The same as a caller of a kind, with what the servers want to be let in.
     pub async fn ask_as<W: AsRef<str>>(
         &self,
         caller: &Caller,
@@ -93,7 +95,8 @@ impl<B: Backend> Control<B> {
         within: Duration,
     ) -> Result<Value, AskError> {
         let until = Instant::now() + within;
-        let mut link = Link::connect_as(self.backend.addr(node), caller, within).await?;
+        let caller = Caller { access: self.caller.access.clone(), ..caller.clone() };
+        let mut link = Link::connect(self.backend.addr(node), &caller, within).await?;
         if readonly {
             match link.send(&command(&["READONLY"]), until).await {
                 Ok(_) | Err(CommandError::Reply(_)) => {}
@@ -109,7 +112,7 @@ impl<B: Backend> Control<B> {
             Some(link) if !link.is_ended() => Ok(link.clone()),
             _ => {
                 *slot = None;
-                let link = Link::connect(self.backend.addr(node), within).await?;
+                let link = Link::connect(self.backend.addr(node), &self.caller, within).await?;
                 Ok(slot.insert(link).clone())
             }
         }

@@ -86,6 +86,7 @@ pub async fn form<B: Backend>(
             boots_as_master: planned.replica_of.is_none(),
             addr: control.backend().announced(planned.node),
             id,
+            name: None,
         });
     }
     for planned in &plan.nodes {
@@ -93,9 +94,15 @@ pub async fn form<B: Backend>(
             ask(control, planned.node, &["CLUSTER", "REPLICATE", &infos[master.index()].id]).await?;
         }
     }
-    let shards = plan.shards();
+    whole(plan, control, watch).await?;
+    Ok(infos)
+}
+
+/// Waits until every node finds the cluster whole.
+pub async fn whole<B: Backend>(plan: &Plan, control: &Control<B>, watch: &Watch) -> Result<(), FormError> {
+    let (nodes, shards) = (plan.nodes.len(), plan.shards());
     match watch.until(FORM_WITHIN, |snapshot| snapshot.whole(nodes, shards)).await {
-        Ok(()) => Ok(infos),
+        Ok(()) => Ok(()),
         Err(missing) => Err(not_whole(control, &missing).await),
     }
 }

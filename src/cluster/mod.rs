@@ -1,26 +1,35 @@
 //! The cluster under test: how its nodes are started and ended ([`Backend`]), formed into a cluster
 //! ([`form`]), asked ([`Control`]) and watched ([`watch`]).
 
+pub mod attach;
 mod config;
 pub mod control;
 #[cfg(feature = "docker")]
 pub mod docker;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod form;
+mod keyspace;
 pub mod local;
 pub mod topology;
 pub mod watch;
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::history::{Journal, NodeInfo};
 use crate::network::knock::{Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
 use crate::units::{ClientNo, NodeNo};
+use crate::wire::{Access, ConnectError};
 pub use control::Control;
+pub use keyspace::Keyspace;
 
-/// What runs the nodes: processes of this machine ([`local`]) or containers
-/// (`docker`, a feature of this crate).
+/// What runs the nodes: processes of this machine ([`local`]), containers (`docker`, a feature of this crate) or
+/// somebody else ([`attach`]).
 ///
 /// Each call returns when the system has done its part; that it took effect is proven elsewhere
 /// ([`crate::fault`]), by looking from outside.
@@ -48,6 +57,36 @@ pub trait Backend: Send + Sync + 'static {
     /// Where the connections of a client come from, so that a network fault can tell clients apart;
     /// None where the system chooses.
     fn client_ip(&self, client: ClientNo) -> Option<IpAddr>;
+
+    /// What the servers want to be let in.
+    fn access(&self) -> Access {
+        Access::default()
+    }
+
+    /// Under which names keys live.
+    fn keys(&self) -> Keyspace {
+        Keyspace::default()
+    }
+
+    /// Every node of a cluster that was there before; None for one that is to be formed.
+    fn found(&self) -> Option<&[NodeInfo]> {
+        None
+    }
+
+    /// Where whatever the backend does of its own, and is worth knowing, is recorded from now on.
+    fn record_in(&self, _journal: &Arc<Journal>) {}
+
+    /// What a suite's command becomes when it is sent to a node of this cluster. The error says why it must not be
+    /// sent.
+    fn admit(&self, _node: NodeNo, words: Vec<String>) -> impl Future<Output = Result<Vec<String>, String>> + Send {
+        std::future::ready(Ok(words))
+    }
+
+    /// Whether this error, got on connecting, shows that no server listens at the node's address: mostly a refusal,
+    /// but where the address itself goes with the server, nobody is there to refuse.
+    fn is_closed(&self, _node: NodeNo, error: &ConnectError) -> impl Future<Output = bool> + Send {
+        std::future::ready(matches!(error, ConnectError::Refused(_)))
+    }
 
     /// Starts a node's server. It is not ready when this returns.
     fn start(&self, node: NodeNo) -> impl Future<Output = Result<(), BackendError>> + Send;
@@ -97,9 +136,16 @@ pub trait Backend: Send + Sync + 'static {
     /// seen.
     fn fill(&self, knock: Knock, bytes: u64) -> impl Future<Output = ()> + Send;
 
-    /// Ends every server and removes everything that the backend made. The error says what is still there, and
+    /// Ends every server and removes everything that the backend made; on a cluster that is not ours, undoes what the
+    /// run did to it. The error says what is still there, and
     /// what to do about it.
     fn tear_down(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
+}
+
+/// A name for a run that no other has.
+fn new_run() -> String {
+    // The hasher's keys are the random numbers that std has.
+    format!("{:08x}", RandomState::new().hash_one("run") as u32)
 }
 
 /// What the system says of a server's process.
@@ -107,13 +153,13 @@ pub trait Backend: Send + Sync + 'static {
 pub enum ProcessState {
     /// It runs.
     Running {
-        /// Its process id.
-        pid: u32,
+        /// Which process, or by what it is known, in words.
+        how: String,
     },
-    /// It is stopped by a signal.
+    /// It is frozen.
     Paused {
-        /// Its process id.
-        pid: u32,
+        /// Which process, or by what it is known, in words.
+        how: String,
     },
     /// It has ended, or never ran.
     Gone {
@@ -122,11 +168,22 @@ pub enum ProcessState {
     },
 }
 
+impl ProcessState {
+    /// A process of that id runs.
+    pub fn running(pid: u32) -> Self {
+        Self::Running { how: format!("process {pid} runs") }
+    }
+
+    /// A process of that id is stopped by a signal.
+    pub fn paused(pid: u32) -> Self {
+        Self::Paused { how: format!("process {pid} is stopped") }
+    }
+}
+
 impl std::fmt::Display for ProcessState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Running { pid } => write!(f, "process {pid} runs"),
-            Self::Paused { pid } => write!(f, "process {pid} is stopped"),
+            Self::Running { how } | Self::Paused { how } => f.write_str(how),
             Self::Gone { how } => write!(f, "process is gone ({how})"),
         }
     }
@@ -167,6 +224,9 @@ pub enum BackendError {
         /// What the system said.
         source: nix::Error,
     },
+    /// A cluster that is not ours could not be used.
+    #[error(transparent)]
+    Attach(#[from] attach::AttachError),
     /// The container engine could not do its part.
     #[error(transparent)]
     #[cfg(feature = "docker")]

@@ -2,7 +2,7 @@
 //! parsed.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -144,7 +144,10 @@ fn parse_line(line: &str) -> Result<NodeLine, TopologyError> {
     }
     Ok(NodeLine {
         id: (*id).to_owned(),
-        addr: endpoint.parse().ok(),
+        // An address of version 6 stands without brackets.
+        addr: endpoint
+            .rsplit_once(':')
+            .and_then(|(ip, port)| Some((ip.parse::<IpAddr>().ok()?, port.parse().ok()?).into())),
         myself: has("myself"),
         master: has("master"),
         master_id: (*master_id != "-").then(|| (*master_id).to_owned()),

@@ -144,19 +144,26 @@ impl<B: Backend> ProcessInjector<B> {
         };
         let addr = self.control.backend().addr(node);
         let port = self.control.ask_apart(node, &["PING"], false, Duration::from_secs(1)).await;
-        let refused = matches!(port, Err(AskError::Connect(ConnectError::Refused(_))));
+        let closed = match &port {
+            Err(AskError::Connect(error)) => self.control.backend().is_closed(node, error).await,
+            _ => false,
+        };
         let seen = match &port {
             Err(AskError::Connect(ConnectError::Refused(_))) => format!("{addr} refuses connections"),
             Err(error) => format!("{addr}: {error}"),
             Ok(_) => format!("{addr} still answers"),
         };
-        (refused && matches!(state, ProcessState::Gone { .. }), format!("{state}; {seen}"))
+        (closed && matches!(state, ProcessState::Gone { .. }), format!("{state}; {seen}"))
     }
 
     async fn prove_frozen(&self, node: NodeNo) -> (bool, String) {
         let answer = self.control.ask_apart(node, &["PING"], false, SILENCE).await;
         let state = self.control.backend().state(node).await;
-        let silent = matches!(answer, Err(AskError::Command(CommandError::TimedOut)));
+        // Where a password or TLS comes before any command, that is what is not answered.
+        let silent = matches!(
+            answer,
+            Err(AskError::Command(CommandError::TimedOut) | AskError::Connect(ConnectError::Unanswered(..)))
+        );
         let seen = match answer {
             Err(AskError::Command(CommandError::TimedOut)) => format!("PING is not answered within {SILENCE:?}"),
             Err(error) => format!("PING: {error}"),

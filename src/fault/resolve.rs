@@ -48,41 +48,18 @@ fn group_members(group: Group, now: &Snapshot, nodes: usize, shards: u16) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::topology::{Health, Peer, Role, View};
-    use crate::slot::boot_slots;
+    use crate::cluster::fixture::healthy;
+    use crate::cluster::topology::Role;
 
     /// Three shards where node-4 has taken shard-1 over, as every node but the stale node-1 sees it.
     fn after_failover() -> Snapshot {
-        let peer = |role, epoch, shard: Option<u16>| Peer {
-            role,
-            health: Health::Ok,
-            epoch,
-            link_connected: true,
-            slots: shard.map(|shard| boot_slots(ShardNo(shard), 3)).into_iter().collect(),
-        };
-        let view = |first: Peer, fourth: Peer| View {
-            peers: [
-                (NodeNo(1), first),
-                (NodeNo(2), peer(Role::Master, 2, Some(2))),
-                (NodeNo(3), peer(Role::Master, 3, Some(3))),
-                (NodeNo(4), fourth),
-                (NodeNo(5), peer(Role::ReplicaOf(NodeNo(2)), 2, None)),
-                (NodeNo(6), peer(Role::ReplicaOf(NodeNo(3)), 3, None)),
-            ]
-            .into(),
-            strangers: Vec::new(),
-            state_ok: true,
-            slots_assigned: 16384,
-            slots_ok: 16384,
-            slots_pfail: 0,
-            slots_fail: 0,
-            known_nodes: 6,
-            size: 3,
-            current_epoch: 7,
-            link_up: None,
-        };
-        let stale = view(peer(Role::Master, 1, Some(1)), peer(Role::ReplicaOf(NodeNo(1)), 1, None));
-        let fresh = view(peer(Role::ReplicaOf(NodeNo(4)), 7, None), peer(Role::Master, 7, Some(1)));
+        let stale = healthy(3);
+        let mut fresh = stale.clone();
+        let slots = std::mem::take(&mut fresh.peers.get_mut(&NodeNo(1)).unwrap().slots);
+        for (node, role, slots) in [(1, Role::ReplicaOf(NodeNo(4)), Vec::new()), (4, Role::Master, slots)] {
+            let peer = fresh.peers.get_mut(&NodeNo(node)).unwrap();
+            (peer.role, peer.epoch, peer.slots) = (role, 7, slots);
+        }
         let mut snapshot = Snapshot::default();
         snapshot.views.insert(NodeNo(1), stale);
         for node in 2..=6 {

@@ -199,34 +199,11 @@ fn side(parties: &[Party]) -> Side {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::topology::{Health, Peer, Role, View};
-    use crate::slot::boot_slots;
+    use crate::cluster::fixture::healthy;
 
     /// As many shards with one replica each, all well, as every node sees them.
     fn cluster(shards: u16) -> Snapshot {
-        let peer = |node: u16| {
-            let is_master = node <= shards;
-            Peer {
-                role: if is_master { Role::Master } else { Role::ReplicaOf(NodeNo(node - shards)) },
-                health: Health::Ok,
-                epoch: u64::from(node),
-                link_connected: true,
-                slots: is_master.then(|| boot_slots(ShardNo(node), shards)).into_iter().collect(),
-            }
-        };
-        let view = View {
-            peers: (1..=2 * shards).map(|node| (NodeNo(node), peer(node))).collect(),
-            strangers: Vec::new(),
-            state_ok: true,
-            slots_assigned: 16384,
-            slots_ok: 16384,
-            slots_pfail: 0,
-            slots_fail: 0,
-            known_nodes: 2 * shards,
-            size: shards,
-            current_epoch: 1,
-            link_up: None,
-        };
+        let view = healthy(shards);
         let mut snapshot = Snapshot::default();
         snapshot.views.extend((1..=2 * shards).map(|node| (NodeNo(node), view.clone())));
         snapshot

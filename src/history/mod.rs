@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use journal::{Counts, Journal, OnEvent};
-pub use store::{FILE_NAME, HistoryError, Recorder, read};
+pub use store::{FILE_NAME, HistoryError, Recorder, parse, read};
 
 use crate::cluster::topology::View;
 use crate::plan::Plan;
@@ -131,6 +131,11 @@ pub enum Outcome {
 /// The name of key number `key`; all of them are spread over the slots by their own hash.
 pub fn key_name(key: u32) -> String {
     format!("key-{key}")
+}
+
+/// The name of the key, beside key number `key`, that a replica is asked to take at the end.
+pub fn probe_name(key: u32) -> String {
+    format!("{{{}}}:probe", key_name(key))
 }
 
 /// Something that happened at one moment.
@@ -297,6 +302,19 @@ pub enum EventKind {
         /// `sync_partial_err`: a partial resynchronisation was asked for and refused.
         refused: u64,
     },
+    /// A hook of the user's was run.
+    Hooked {
+        /// Its name: `stop`, `start`, ...
+        hook: String,
+        /// For whom.
+        node: NodeNo,
+        /// Its exit status; None where a signal ended it, or it was not done in time.
+        status: Option<i32>,
+        /// How long it ran, in milliseconds.
+        took_ms: f64,
+        /// The end of what it printed.
+        output: String,
+    },
     /// A `command` step's answer.
     Commanded {
         /// Position in the plan's steps.
@@ -387,7 +405,7 @@ pub enum EventKind {
         /// `SIGINT`, `SIGTERM`, or the reason in words.
         by: String,
     },
-    /// Something that the run made is still there after its tear-down.
+    /// Something that the run made is still there after its tear-down, or what it changed is not as it was.
     LeftBehind {
         /// What, why, and what to do about it.
         what: String,
@@ -503,6 +521,9 @@ pub struct NodeInfo {
     pub addr: std::net::SocketAddr,
     /// Its 40 hexadecimal digits.
     pub id: String,
+    /// What it is called where it runs, such as the name of its container; None where nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// What a key held in the end.

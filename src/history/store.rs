@@ -25,6 +25,9 @@ const FLUSH_BYTES: usize = 256 * 1024;
 /// A crash loses at most the records of this span.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
 
+/// No run takes a year: later times are damage, and sums of earlier ones stay within 64 bits.
+const LATEST_NS: u64 = 366 * 24 * 3600 * 1_000_000_000;
+
 /// Records are small and alike: the fastest level already shrinks them about tenfold.
 const COMPRESSION_LEVEL: i32 = 1;
 
@@ -231,7 +234,9 @@ pub fn read(folder: &Path) -> Result<History, HistoryError> {
     parse(&text, cut_off, &path.display().to_string())
 }
 
-fn parse(text: &[u8], cut_off: bool, path: &str) -> Result<History, HistoryError> {
+/// Reads a history from its decompressed text. Where the stream was cut off, half a record may stand at
+/// its end. `path` is what errors call it.
+pub fn parse(text: &[u8], cut_off: bool, path: &str) -> Result<History, HistoryError> {
     let corrupt =
         |line: usize, message: String| HistoryError::Corrupt { path: path.to_owned(), line: line + 1, message };
     let mut lines = text.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()).peekable();
@@ -263,23 +268,30 @@ fn parse(text: &[u8], cut_off: bool, path: &str) -> Result<History, HistoryError
         let last = lines.peek().is_none();
         match result {
             Err(_) if last && cut_off => break,
-            result => result.map_err(|error| corrupt(number, error.to_string()))?,
+            result => result.map_err(|message| corrupt(number, message))?,
         }
     }
     history.complete = matches!(history.events.last(), Some(Event { kind: EventKind::End, .. }));
     Ok(history)
 }
 
-fn parse_record(
-    line: &[u8],
-    history: &mut History,
-    interned: &mut HashMap<String, u16>,
-) -> Result<(), serde_json::Error> {
+fn parse_record(line: &[u8], history: &mut History, interned: &mut HashMap<String, u16>) -> Result<(), String> {
+    let malformed = |error: serde_json::Error| error.to_string();
     if !line.starts_with(b"{\"op\":") {
-        history.events.push(serde_json::from_slice(line)?);
+        let event: Event = serde_json::from_slice(line).map_err(malformed)?;
+        if event.at_ns > LATEST_NS {
+            return Err(format!("an event at {} ns, which is years after the start", event.at_ns));
+        }
+        history.events.push(event);
         return Ok(());
     }
-    let line: OpLine = serde_json::from_slice(line)?;
+    let line: OpLine = serde_json::from_slice(line).map_err(malformed)?;
+    if line.due.max(line.inv) > line.end || line.end > LATEST_NS {
+        return Err(format!(
+            "an operation due at {} ns, issued at {} and completed at {}",
+            line.due, line.inv, line.end
+        ));
+    }
     let mut number = |text: &str| intern(interned, &mut history.reasons, text);
     let outcome = match (&line.fail, &line.info) {
         (Some(reason), _) => Outcome::Fail(number(reason)),

@@ -59,8 +59,11 @@ pub(super) fn shape(cluster: &ClusterSpec, problems: &mut Problems) -> Option<Sh
         let message = format!("{replicas_per_master} replicas of each master are too many (hint: 0 to {REPLICAS_MAX})");
         problems.add("cluster.replicas-per-master", message);
     }
-    let shape = Shape { masters, replicas: replicas_per_master };
-    if problems.count() == found && shape.node_count() > NODES_MAX {
+    if problems.count() > found {
+        return None;
+    }
+    let shape = Shape::even(masters, replicas_per_master);
+    if shape.node_count() > NODES_MAX {
         let message = format!("{} nodes are too many for one machine (hint: at most {NODES_MAX})", shape.node_count());
         problems.add("cluster.masters", message);
     }

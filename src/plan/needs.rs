@@ -1,6 +1,7 @@
 //! What a plan asks of whatever runs its nodes.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::{Plan, steps};
 use crate::suite::{Only, Partition, Step};
@@ -39,6 +40,20 @@ impl Need {
             Step::Partition(_) | Step::Lossy(_) | Step::Narrow(_) | Step::Refuse(_) => &[Self::Links],
             _ => &[],
         }
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stop => "stopping a server",
+            Self::Kill => "killing a server",
+            Self::Start => "starting a server",
+            Self::Freeze => "freezing a server",
+            Self::Isolate => "cutting a node off",
+            Self::Links => "cutting a link",
+            Self::Delays => "delaying packets",
+        })
     }
 }
 

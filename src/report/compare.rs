@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::Report;
 use super::measure::{Change, FigureChange, FigureKind, figure_changes};
+use super::{Report, Skipped};
 use crate::check::Verdict;
 
 /// What was compared, and what was found only on one side.
@@ -19,11 +19,26 @@ pub struct Comparison {
     pub only_in_base: Vec<RunKey>,
     /// Runs that only the new side has.
     pub only_in_new: Vec<RunKey>,
+    /// Runs that one side has and the other skipped: nothing can be said of them. They are in neither of
+    /// the lists above.
+    pub skipped: Vec<SkippedRun>,
+}
+
+/// A run that one side skipped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SkippedRun {
+    /// What was skipped.
+    #[serde(flatten)]
+    pub run: RunKey,
+    /// Whether the new side skipped it, and the base has it; otherwise the other way round.
+    pub in_new: bool,
+    /// Why it was skipped.
+    pub reason: String,
 }
 
 /// A suite on a server. Several reports of it are repeated runs: the worst verdict stands for them, and
 /// their figures are taken together.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RunKey {
     /// The suite's name.
     pub suite: String,
@@ -124,9 +139,14 @@ impl Comparison {
     }
 
     /// Whether there is less to go by than the base had: nothing in common, or a run or an invariant
-    /// of the base that the new side does not have. Then "nothing got worse" is not a finding.
+    /// of the base that the new side does not have and did not skip. Then "nothing got worse" is not a finding.
     pub fn lost_sight(&self) -> bool {
         self.pairs.is_empty() || !self.only_in_base.is_empty() || self.pairs.iter().any(Pair::lost_sight)
+    }
+
+    /// Whether the new side skipped something that the base has: whether that got worse is not known.
+    pub fn undecided(&self) -> bool {
+        self.skipped.iter().any(|skipped| skipped.in_new)
     }
 
     /// Whether the new side is worse in anything: a verdict, a figure, or what can be seen at all.
@@ -137,6 +157,20 @@ impl Comparison {
     /// Whether anything changed, for better or worse, beyond chance.
     pub fn changed(&self) -> bool {
         self.lost_sight() || !self.only_in_new.is_empty() || self.pairs.iter().any(Pair::changed)
+    }
+
+    /// Tells of what only one side has whether the other skipped it.
+    #[must_use]
+    pub fn with_skipped(mut self, base: &[Skipped], new: &[Skipped]) -> Self {
+        for (only_in_one, other, in_new) in [(&mut self.only_in_base, new, true), (&mut self.only_in_new, base, false)]
+        {
+            only_in_one.retain(|run| {
+                let Some(found) = other.iter().find(|skipped| skipped.run == *run) else { return true };
+                self.skipped.push(SkippedRun { run: run.clone(), in_new, reason: found.reason.clone() });
+                false
+            });
+        }
+        self
     }
 
     /// What keeps the runs from being compared as they are, one line each: their experiments differ.
@@ -172,7 +206,8 @@ pub fn compare(base: &[Report], new: &[Report]) -> Comparison {
         }
     }
     pairs.sort_by(|a, b| (&a.suite, &a.server).cmp(&(&b.suite, &b.server)));
-    Comparison { pairs, only_in_base: base.into_keys().collect(), only_in_new: new.into_keys().collect() }
+    let (only_in_base, only_in_new) = (base.into_keys().collect(), new.into_keys().collect());
+    Comparison { pairs, only_in_base, only_in_new, skipped: Vec::new() }
 }
 
 fn grouped(reports: &[Report]) -> Groups<'_> {

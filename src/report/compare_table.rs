@@ -45,7 +45,11 @@ pub fn render_comparison(comparison: &Comparison, style: Style) -> String {
 
 /// The same as Markdown (GitHub's tables): the conclusion first, figures that say nothing left out.
 pub fn render_comparison_markdown(comparison: &Comparison) -> String {
-    let sign = if comparison.regressed() { "Worse" } else { "Not worse" };
+    let sign = match (comparison.regressed(), comparison.undecided()) {
+        (true, _) => "Worse",
+        (false, true) => "Not all compared",
+        (false, false) => "Not worse",
+    };
     let mut text = format!("### slotquake: {sign}\n\n{}\n", escaped(&conclusion(comparison)));
     if !comparison.pairs.is_empty() {
         let headings: Vec<String> = HEADINGS.iter().map(|heading| heading.replace('\n', " ")).collect();
@@ -96,6 +100,11 @@ fn remarks(comparison: &Comparison) -> Vec<String> {
         for key in keys {
             lines.push(format!("only in {side:4}  {} {}", key.suite, short_server(&key.server)));
         }
+    }
+    for skipped in &comparison.skipped {
+        let side = if skipped.in_new { "new" } else { "base" };
+        let (suite, server) = (&skipped.run.suite, short_server(&skipped.run.server));
+        lines.push(format!("not compared  {suite} {server}: skipped in {side}: {}", skipped.reason));
     }
     let figures = || comparison.pairs.iter().flat_map(|pair| &pair.figures).filter(|figure| figure.tested());
     let (tested, found) = (figures().count(), figures().filter(|figure| figure.change != Change::Undecided).count());
@@ -224,14 +233,22 @@ fn conclusion(comparison: &Comparison) -> String {
     if !comparison.only_in_base.is_empty() {
         let _ = write!(text, "; {} of the base missing", comparison.only_in_base.len());
     }
+    let skipped = comparison.skipped.iter().filter(|skipped| skipped.in_new).count();
+    if skipped > 0 {
+        let _ = write!(
+            text,
+            "; {skipped} of the base skipped in new, so nothing is known of {}",
+            if skipped == 1 { "it" } else { "them" }
+        );
+    }
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Report;
-    use super::super::compare::compare;
+    use super::super::compare::{RunKey, compare};
     use super::super::fixture::report;
+    use super::super::{Report, Skipped};
     use super::*;
 
     #[test]
@@ -262,6 +279,34 @@ only in new   shard-loss redis:6.2
 1 compared by verdict: 1 worse, 0 better, 0 alike; 1 of the base missing
 "
         );
+    }
+
+    #[test]
+    fn a_suite_that_one_side_skipped_is_told_with_the_reason_and_is_not_missing() {
+        let role_swap = || report("role-swap", Verdict::Pass);
+        let more = [role_swap(), report("halves", Verdict::Pass)];
+        let fewer = [role_swap()];
+        let run = RunKey { suite: "halves".to_owned(), server: "redis:6.2".to_owned() };
+        let skipped = [Skipped { run, reason: "nft is not installed".to_owned() }];
+        for (comparison, expected, undecided) in [
+            (
+                compare(&more, &fewer).with_skipped(&[], &skipped),
+                "not compared  halves redis:6.2: skipped in new: nft is not installed\n1 compared by verdict: 0 worse, 0 better, 1 alike; 1 of the base skipped in new, so nothing is known of it\n",
+                true,
+            ),
+            (
+                compare(&fewer, &more).with_skipped(&skipped, &[]),
+                "not compared  halves redis:6.2: skipped in base: nft is not installed\n1 compared by verdict: 0 worse, 0 better, 1 alike\n",
+                false,
+            ),
+        ] {
+            let shown = render_comparison(&comparison, Style::default());
+            assert!(shown.ends_with(expected), "{shown}");
+            assert_eq!((comparison.regressed(), comparison.undecided()), (false, undecided), "{shown}");
+            assert!(!shown.contains("only in"), "{shown}");
+        }
+        let gone = compare(&more, &fewer).with_skipped(&skipped, &[]);
+        assert!(gone.regressed(), "the base's own note says nothing of the new side");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub fn explain(run: &Summary) -> String {
         }
         Standing::Judged(_) => judgements(run, &mut text),
     }
-    if let Some(course) = &run.course {
+    if let Some(course) = run.course.as_ref().filter(|course| !course.lines.is_empty()) {
         text.push_str("\nwhat happened\n");
         text.push_str(&told(course));
     }

@@ -1,6 +1,7 @@
 //! `junit.xml`, as test reports of CI systems read it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
@@ -13,7 +14,7 @@ use crate::check::{Judgement, Verdict};
 /// The name of the test case of a run that came to no judgement.
 const RUN: &str = "run";
 
-/// The runs as a JUnit document: a test suite for each run, a test case for each of its invariants.
+/// The runs as a document of `JUnit`'s form: a test suite for each run, a test case for each of its invariants.
 ///
 /// An invariant that does not hold is a `failure`. One of which too little was observed is an `error` of
 /// type `inconclusive`: it is not a pass, and it is not shown to be broken. A run that came to no report is
@@ -44,7 +45,10 @@ fn test_suite(run: &Summary, repetition: usize) -> TestSuite {
     if let Some(course) = &run.course {
         suite.add_property(Property::new("started-at", course.started_at.clone()));
         suite.set_time(Duration::try_from_secs_f64(course.duration_ms / 1000.0).unwrap_or_default());
-        suite.set_system_out(told(course));
+        // Stored reports may be without events.
+        if !course.lines.is_empty() {
+            suite.set_system_out(told(course));
+        }
     }
     match &run.standing {
         Standing::Judged(_) => {
@@ -76,10 +80,10 @@ fn judged(run: &Summary, judgement: &Judgement) -> TestCase {
 fn unmet(run: &Summary, judgement: &Judgement, kind: NonSuccessKind) -> TestCaseStatus {
     let mut text = grounds(judgement, None);
     if let Some(folder) = &run.report {
-        text.push_str(&format!("  report    {}\n", folder.join("report.html").display()));
+        let _ = writeln!(text, "  report    {}", folder.join("report.html").display());
     }
     if let Some(course) = &run.course {
-        text.push_str(&format!("  again     {}\n", course.again.command));
+        let _ = writeln!(text, "  again     {}", course.again.command);
     }
     let mut status = TestCaseStatus::non_success(kind);
     status.set_type(judgement.verdict.word()).set_message(first_line(&judgement.seen)).set_description(text);

@@ -99,6 +99,9 @@ impl Narrator {
             EventKind::Interrupted { by } => Some(format!("interrupted by {by}")),
             EventKind::LeftBehind { what } => Some(format!("left behind: {what}")),
             EventKind::Note { text } => Some(text.clone()),
+            EventKind::Hooked { hook, node, took_ms, output, .. } => {
+                Some(format!("hook {hook} for {node} took {}{}", seconds(*took_ms), said(output)))
+            }
             EventKind::Stalled { by_ms } if self.verbose => {
                 Some(format!("the harness itself was late by {}", seconds(*by_ms)))
             }
@@ -236,6 +239,10 @@ pub fn seconds(ms: f64) -> String {
 }
 
 /// An answer on one line.
+fn said(output: &str) -> String {
+    if output.is_empty() { String::new() } else { format!(" and said {}", first_line(output)) }
+}
+
 fn first_line(reply: &str) -> String {
     let mut lines = reply.lines();
     let first = lines.next().unwrap_or_default();

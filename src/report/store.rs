@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::Report;
 use super::summary::short_server;
+use super::{Report, skipped};
 use crate::history::{FILE_NAME, SCHEMA_VERSION};
 
 /// The file in a report's folder.
@@ -55,7 +55,7 @@ pub enum ReportError {
     },
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ReportError + '_ {
+pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ReportError + '_ {
     move |source| ReportError::Io { path: path.display().to_string(), source }
 }
 
@@ -151,7 +151,8 @@ pub fn read(path: &Path) -> Result<Report, ReportError> {
     parse(&text, &file.display().to_string())
 }
 
-fn parse(text: &[u8], origin: &str) -> Result<Report, ReportError> {
+/// Reads a report from its text; `origin` is what errors call it.
+pub fn parse(text: &[u8], origin: &str) -> Result<Report, ReportError> {
     let origin = origin.to_owned();
     let value: serde_json::Value = serde_json::from_slice(text).map_err(|error| {
         if error.is_eof() {
@@ -196,7 +197,8 @@ pub fn read_all(path: &Path) -> Result<Vec<Report>, ReportError> {
         let is_report = if entry.is_dir() {
             entry.join(FILE).exists() && !entry.is_symlink()
         } else {
-            entry.extension().is_some_and(|extension| extension == "json")
+            let of_ours = entry.file_name().is_some_and(|name| name == skipped::FILE);
+            !of_ours && entry.extension().is_some_and(|extension| extension == "json")
         };
         if is_report {
             reports.push(read(&entry)?);

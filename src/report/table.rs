@@ -11,7 +11,7 @@ use tabled::settings::style::HorizontalLine;
 use tabled::settings::{Alignment, Color, Padding, Style as Frame, Width};
 
 use super::anatomy_table::render_anatomy;
-use super::matrix::Matrix;
+use super::matrix::{Cell, Matrix};
 use super::summary::{Figures, LongestOutage, Standing, Summary};
 use crate::check::{Judgement, Verdict};
 
@@ -58,7 +58,7 @@ fn matrix(runs: &[Summary], style: Style) -> String {
     let mut builder = Builder::default();
     builder.push_record(std::iter::once("suite").chain(matrix.servers.iter().copied()));
     for (suite, cells) in &matrix.rows {
-        builder.push_record(std::iter::once((*suite).to_owned()).chain(cells.iter().map(|cell| cell.words())));
+        builder.push_record(std::iter::once((*suite).to_owned()).chain(cells.iter().map(Cell::words)));
     }
     let mut table = builder.build();
     frame(&mut table, style);

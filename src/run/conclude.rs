@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{HURRY, Run};
 use crate::cluster::Backend;
 use crate::cluster::watch::Snapshot;
-use crate::history::{EventKind, FinalValue, StepProblem, key_name};
+use crate::history::{EventKind, FinalValue, StepProblem, key_name, probe_name};
 use crate::slot::{boot_shard, key_slot};
 use crate::spec::{POLL, bus_links_back};
 use crate::units::{NodeNo, ShardNo};
@@ -71,7 +71,7 @@ impl<B: Backend> Run<B> {
         for (&shard, &key) in sample {
             let Some(owner) = now.master(shard, shards) else { continue };
             for node in now.views.keys().copied().filter(|&node| node != owner) {
-                let name = key_name(key);
+                let name = self.key(key);
                 let answer = self.control.ask_apart(node, &["GET", &name], false, ANSWER_WITHIN).await;
                 let reply = answer.as_ref().map_or_else(ToString::to_string, text);
                 let moved_to = redirect(&reply, self.control.backend().announced(node))
@@ -90,13 +90,18 @@ impl<B: Backend> Run<B> {
         for (&shard, &key) in sample {
             let Some(owner) = now.master(shard, shards) else { continue };
             for node in now.replicas(owner) {
-                let name = format!("{{{}}}:probe", key_name(key));
+                let name = self.control.backend().keys().name(&probe_name(key));
                 let answer = self.control.ask_apart(node, &["SET", &name, "probe"], true, ANSWER_WITHIN).await;
                 let accepted = answer.is_ok();
                 let reply = answer.as_ref().map_or_else(ToString::to_string, text);
                 self.journal.event(EventKind::ReplicaWriteProbed { node, reply, accepted });
             }
         }
+    }
+
+    /// A key's name on the servers.
+    fn key(&self, key: u32) -> String {
+        self.control.backend().keys().name(&key_name(key))
     }
 
     /// The first of the workload's keys in each shard.
@@ -134,7 +139,7 @@ impl<B: Backend> Run<B> {
     }
 
     async fn read_batch(&self, owner: NodeNo, keys: &[u32]) -> Option<Vec<FinalValue>> {
-        let names: Vec<String> = keys.iter().map(|&key| key_name(key)).collect();
+        let names: Vec<String> = keys.iter().map(|&key| self.key(key)).collect();
         let commands: Vec<[&str; 2]> = names.iter().map(|name| ["GET", name.as_str()]).collect();
         let commands: Vec<&[&str]> = commands.iter().map(|command| &command[..]).collect();
         let values = self.control.ask_all(owner, &commands, ANSWER_WITHIN).await.ok()?;
@@ -143,7 +148,7 @@ impl<B: Backend> Run<B> {
 
     /// Asks whoever owns the slot by now, again and again.
     async fn read_alone(&self, key: u32, deadline: Instant) -> (Option<NodeNo>, FinalValue) {
-        let name = key_name(key);
+        let name = self.key(key);
         loop {
             let reason = match self.watch.snapshot().owner(key_slot(name.as_bytes())) {
                 None => "no node is known to own its slot".to_owned(),

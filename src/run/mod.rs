@@ -7,17 +7,20 @@ mod status;
 mod steps;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::cluster::attach::{Attach, Attached};
 #[cfg(feature = "docker")]
 use crate::cluster::docker::{Docker, Engine};
-use crate::cluster::form::{FormError, form};
+use crate::cluster::form::{FormError, form, whole};
 use crate::cluster::local::Local;
 use crate::cluster::watch::Watch;
 use crate::cluster::{Backend, BackendError, Control};
@@ -66,6 +69,8 @@ pub enum Place {
     /// Containers of an engine. The server is one that [`Engine::server`] found.
     #[cfg(feature = "docker")]
     Docker(Engine),
+    /// A cluster that is there already. The plan was made for it ([`Plan::on_found`]).
+    Attach(Attach),
 }
 
 /// What a watcher is shown.
@@ -153,24 +158,35 @@ async fn run_in_place(plan: Plan, server: Server, options: Options, course: Cour
     match options.place.clone() {
         Place::Local { scratch, network } => {
             let backend = Local::prepare(&plan, &server, &folder, keep, scratch.as_deref(), network)?;
-            run_on(backend, plan, server, options, course).await
+            Box::pin(run_on(Arc::new(backend), plan, server, options, course)).await
         }
         #[cfg(feature = "docker")]
         Place::Docker(engine) => {
             let backend = Docker::prepare(&engine, &plan, &server, &folder, keep).await?;
-            run_on(backend, plan, server, options, course).await
+            Box::pin(run_on(Arc::new(backend), plan, server, options, course)).await
+        }
+        Place::Attach(attach) => {
+            let backend = Arc::new(Attached::begin(&attach, &plan, &folder).await?);
+            let running = run_on(Arc::clone(&backend), plan, server, options, course);
+            // Nobody else would put back what a run did to a cluster that is not ours.
+            match AssertUnwindSafe(Box::pin(running)).catch_unwind().await {
+                Ok(done) => done,
+                Err(panic) => {
+                    backend.abandon().await.map_err(BackendError::from)?;
+                    resume_unwind(panic)
+                }
+            }
         }
     }
 }
 
 async fn run_on<B: Backend>(
-    backend: B,
+    backend: Arc<B>,
     plan: Plan,
     server: Server,
     options: Options,
     course: Course,
 ) -> Result<History, RunError> {
-    let backend = Arc::new(backend);
     let header = Header {
         schema_version: SCHEMA_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -188,6 +204,7 @@ async fn run_on<B: Backend>(
     background.spawn(mind_the_clock(Arc::clone(&journal), options.watcher));
     let control = Arc::new(Control::new(Arc::clone(&backend)));
     journal.event(EventKind::Phase { name: "boot".to_owned() });
+    backend.record_in(&journal);
     let (shards, clients) = (plan.shards(), plan.workload.clients);
     let ids = Arc::new(FaultIds::default());
     let run = Run {
@@ -205,12 +222,17 @@ async fn run_on<B: Backend>(
         Course::Plan => run.through().await,
         Course::Asked(asked) => run.as_asked(asked).await,
     };
-    if let Err(error) = backend.tear_down().await {
-        journal.event(EventKind::LeftBehind { what: error.to_string() });
+    let left = backend.tear_down().await.err().map(|error| error.to_string());
+    if let Some(what) = &left {
+        journal.event(EventKind::LeftBehind { what: what.clone() });
     }
     background.shutdown().await;
     let history = journal.finish()?;
-    result.map(|()| history)
+    match (result, left) {
+        (Ok(()), _) => Ok(history),
+        (Err(error), None) => Err(error),
+        (Err(error), Some(left)) => Err(RunError::Boot(format!("{error}\nand left behind: {left}"))),
+    }
 }
 
 impl<B: Backend> Run<B> {
@@ -232,12 +254,23 @@ impl<B: Backend> Run<B> {
         Ok(())
     }
 
+    /// Every node of the cluster, formed or found, once it is whole.
+    async fn formed(&self) -> Result<Vec<NodeInfo>, FormError> {
+        match self.control.backend().found() {
+            None => form(&self.plan, &self.control, &self.watch).await,
+            Some(nodes) => {
+                whole(&self.plan, &self.control, &self.watch).await?;
+                Ok(nodes.to_vec())
+            }
+        }
+    }
+
     /// Forms the cluster; None when the run was to end before it stood.
     async fn boot(&mut self) -> Result<Option<Rules>, RunError> {
         let mut stop = self.stop.clone();
         let began = Instant::now();
         let formed = tokio::select! {
-            formed = form(&self.plan, &self.control, &self.watch) => formed?,
+            formed = self.formed() => formed?,
             by = interruption(&mut stop) => {
                 self.journal.event(EventKind::Interrupted { by });
                 return Ok(None);

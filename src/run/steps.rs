@@ -123,6 +123,7 @@ impl<B: Backend> Run<B> {
         progress.masters = self.masters();
         let words = self.fill_in(&command.send)?;
         for node in self.resolve(&command.to)? {
+            let words = self.admit(node, &words).await?;
             let answer = self.control.ask_apart(node, &words, false, COMMAND_WITHIN).await;
             let reply = answer.as_ref().map_or_else(ToString::to_string, text);
             self.journal.event(EventKind::Commanded { step: number, node, reply: reply.clone() });
@@ -138,6 +139,11 @@ impl<B: Backend> Run<B> {
             progress.rules.node_timeout = node_timeout;
         }
         Ok(())
+    }
+
+    async fn admit(&self, node: NodeNo, words: &[String]) -> Result<Vec<String>, StepProblem> {
+        let admitted = self.control.backend().admit(node, words.to_vec()).await;
+        admitted.map_err(|why| StepProblem::Suite(format!("`{}` is not sent to {node}: {why}", words.join(" "))))
     }
 
     async fn wait(&mut self, number: usize, wait: &Await, progress: &Progress) -> Result<(), StepProblem> {
@@ -193,7 +199,7 @@ impl<B: Backend> Run<B> {
             Answer::MovedTo(target) => self.resolve(&Targets::from(target.clone()))?.first().copied(),
             _ => None,
         };
-        let words = self.fill_in(&expect.send)?;
+        let words = self.admit(node, &self.fill_in(&expect.send)?).await?;
         let question = Question { words, follow: expect.follow, readonly: expect.readonly, from: Caller::default() };
         let Reply { text: reply, refused, .. } = self.probe(node, &question).await;
         let asked = self.control.backend().announced(node);
@@ -261,7 +267,7 @@ impl<B: Backend> Run<B> {
             let answer = self.control.ask_as(from, node, words, *readonly, COMMAND_WITHIN).await;
             let reply = answer.as_ref().map_or_else(ToString::to_string, text);
             if let Err(AskError::Connect(error)) = &answer {
-                let refused = matches!(error, crate::wire::ConnectError::Refused(_));
+                let refused = self.control.backend().is_closed(node, error).await;
                 return Reply { text: format!("{reply}{named_by}"), connected: false, refused, by: node };
             }
             let asked = self.control.backend().announced(node);

@@ -87,6 +87,12 @@ impl Version {
         Some(Self { flavour, major, minor, patch })
     }
 
+    /// A version from its number, such as `6.2.14`; None where that is none.
+    pub fn numbered(flavour: Flavour, number: &str) -> Option<Self> {
+        let [major, minor, patch] = numbers(number)?;
+        Some(Self { flavour, major, minor, patch })
+    }
+
     /// The name of its directory in the cache, such as `redis-6.2.14`.
     pub(super) fn folder(self) -> String {
         format!("{}-{}.{}.{}", self.flavour, self.major, self.minor, self.patch)

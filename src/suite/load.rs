@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::diagnostic::{list, nearest, show};
-use super::tree::{Node, Place, Segment, Tree, join_path, split_path};
+use super::tree::{Node, Segment, Tree, join_path, split_path};
 use super::{Invariant, Step, Suite};
 
 /// Why a suite could not be read; the text holds file, line, column and the offending text.
@@ -58,12 +59,7 @@ impl Source {
     /// Reads a suite from text; `origin` is what diagnostics call it.
     pub fn parse(text: &str, origin: &Path) -> Result<Self, LoadError> {
         let origin = origin.display().to_string();
-        let tree = Tree::from_yaml(text)
-            .map_err(|malformed| LoadError(show(&malformed.message, &origin, text, Some(&malformed.place))))?;
-        let suite = Suite::deserialize(&tree).map_err(|refusal| {
-            let place = refusal.place.as_ref().or(tree.place.as_ref());
-            LoadError(show(&refusal.message, &origin, text, place))
-        })?;
+        let (tree, suite) = read(text, &origin)?;
         Ok(Self { suite, origin, text: text.to_owned(), tree, overrides: Vec::new() })
     }
 
@@ -87,11 +83,25 @@ impl Source {
     }
 }
 
+/// Reads YAML; the error points at what is wrong.
+fn read<T: DeserializeOwned>(text: &str, origin: &str) -> Result<(Tree, T), LoadError> {
+    let tree = Tree::from_yaml(text)
+        .map_err(|malformed| LoadError(show(&malformed.message, origin, text, Some(&malformed.place))))?;
+    let value = T::deserialize(&tree).map_err(|refusal| {
+        let place = refusal.place.as_ref().or(tree.place.as_ref());
+        LoadError(show(&refusal.message, origin, text, place))
+    })?;
+    Ok((tree, value))
+}
+
+/// Reads YAML that is no suite, with the same diagnostics.
+pub(crate) fn read_yaml<T: DeserializeOwned>(text: &str, origin: &Path) -> Result<T, LoadError> {
+    read(text, &origin.display().to_string()).map(|(_, value)| value)
+}
+
 /// Reads one item of a suite, a step or an invariant, in the words of the file: `stop: node-1`.
-fn item<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, LoadError> {
-    let shown = |message: &str, place: Option<&Place>| LoadError(show(message, "in code", text, place));
-    let tree = Tree::from_yaml(text).map_err(|malformed| shown(&malformed.message, Some(&malformed.place)))?;
-    T::deserialize(&tree).map_err(|refusal| shown(&refusal.message, refusal.place.as_ref().or(tree.place.as_ref())))
+fn item<T: DeserializeOwned>(text: &str) -> Result<T, LoadError> {
+    read(text, "in code").map(|(_, item)| item)
 }
 
 impl TryFrom<&str> for Step {

@@ -21,6 +21,7 @@ pub use invariant::{
     Milestone, Moment, OpKind, Promotions, ReplicaLag, RoleIs, RoleOf, Served, ShardSet, SlotCoverage, SplitBrain,
     WriteCutoff,
 };
+pub(crate) use load::read_yaml;
 pub use load::{LoadError, Source, load, parse, schema, set, shipped, shipped_names};
 pub use step::{
     Answer, Await, Command, CommandLine, Condition, Expect, Lossy, Narrow, Only, Partition, Refuse, Shape, Sides, Slow,

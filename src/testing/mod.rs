@@ -212,7 +212,7 @@ impl Suite {
         let _wanted = Wanted(sender);
         std::thread::Builder::new().name("slotquake".to_owned()).spawn(move || {
             // Whoever asked may have left.
-            let _ = tell.send(self.run_here(stop));
+            let _ = tell.send(self.run_here(&stop));
         })?;
         told.await.unwrap_or_else(|_| Err(std::io::Error::other("the harness panicked").into()))
     }
@@ -223,10 +223,10 @@ impl Suite {
     /// As [`Self::run`].
     pub fn run_blocking(self) -> Result<Outcome, Error> {
         let (_alive, stop) = watch::channel(None);
-        self.run_here(stop)
+        self.run_here(&stop)
     }
 
-    fn run_here(self, stop: batch::Stop) -> Result<Outcome, Error> {
+    fn run_here(self, stop: &batch::Stop) -> Result<Outcome, Error> {
         let plan = self.plan(self.seed.unwrap_or_else(batch::draw_seed))?;
         if let Some(reason) = self.obstacle(&plan) {
             return Err(Error::Impossible { suite: plan.name, reason });
@@ -239,7 +239,7 @@ impl Suite {
             ground: self.ground.unwrap_or_else(Ground::outside),
         };
         let runtime = Runtime::new()?;
-        let done = runtime.block_on(Job { plan, server }.run(0, &settings, &batch::nobody(), &stop));
+        let done = runtime.block_on(Job { plan, server }.run(0, &settings, &batch::nobody(), stop));
         runtime.shutdown_background();
         outcome(done)
     }

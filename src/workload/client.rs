@@ -22,7 +22,7 @@
 //! and may be carried out late: its outcome is unknown, and the ledger takes it so.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -146,12 +146,11 @@ pub enum Unserved {
 }
 
 impl Client {
-    /// A client of these nodes, which connects from `from` where that is given. Its
-    /// table is empty until [`Client::refresh`].
-    pub fn new(nodes: Vec<Endpoint>, from: Option<IpAddr>, settings: WorkloadSpec) -> Self {
+    /// A client of these nodes, which connects as `caller`. Its table is empty until [`Client::refresh`].
+    pub fn new(nodes: Vec<Endpoint>, caller: Caller, settings: WorkloadSpec) -> Self {
         let shared = Arc::new(Shared {
             nodes,
-            caller: Caller { from, unacknowledged_for: Some(settings.timeout.0) },
+            caller: Caller { unacknowledged_for: Some(settings.timeout.0), ..caller },
             settings,
             table: Mutex::new(Table::empty()),
             links: Mutex::default(),
@@ -348,7 +347,7 @@ impl Shared {
     async fn connect(&self, node: NodeNo, role: Use, until: Instant) -> Result<Link, String> {
         let within = self.settings.connect_timeout.0.min(until.saturating_duration_since(Instant::now()));
         let deadline = Instant::now() + within;
-        let mut link = Link::connect_as(self.nodes[node.index()].reached, &self.caller, within)
+        let mut link = Link::connect(self.nodes[node.index()].reached, &self.caller, within)
             .await
             .map_err(|error| error.to_string())?;
         if role == Use::Replica {

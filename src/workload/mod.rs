@@ -19,14 +19,14 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::cluster::Backend;
+use crate::cluster::{Backend, Keyspace};
 use crate::history::{FOREIGN, Journal, NO_FREE_KEY, Op, Outcome, key_name};
 use crate::plan::Plan;
 use crate::seeded::Seeded;
 use crate::slot::{boot_shard, key_slot};
 use crate::suite::{OpKind, WorkloadSpec};
 use crate::units::{ClientNo, NodeNo};
-use crate::wire::command;
+use crate::wire::{Caller, command};
 
 /// How many of the first writes of a client are under way at once.
 const LOAD_CONCURRENCY: usize = 32;
@@ -56,6 +56,7 @@ struct Issuer {
     number: u16,
     client: Client,
     journal: Arc<Journal>,
+    keys: Keyspace,
     settings: WorkloadSpec,
     own: Mutex<Vec<OwnKey>>,
     seeded: Mutex<Seeded>,
@@ -72,10 +73,16 @@ impl Workload {
             .collect();
         let clients = (0..settings.clients)
             .map(|number| {
+                let caller = Caller {
+                    access: backend.access(),
+                    from: backend.client_ip(ClientNo(number + 1)),
+                    ..Caller::default()
+                };
                 let own = (0..settings.keys).filter(|key| key % u32::from(settings.clients) == u32::from(number));
                 Arc::new(Issuer {
                     number,
-                    client: Client::new(nodes.clone(), backend.client_ip(ClientNo(number + 1)), settings.clone()),
+                    client: Client::new(nodes.clone(), caller, settings.clone()),
+                    keys: backend.keys(),
                     journal: Arc::clone(journal),
                     settings: settings.clone(),
                     own: Mutex::new(own.map(|key| OwnKey::new(key, plan.shards())).collect()),
@@ -218,7 +225,7 @@ impl Issuer {
 
     async fn write(&self, due_ns: u64, position: usize, (key, slot, value): (u32, u16, u32)) -> Result<(), String> {
         let invoke_ns = self.journal.now_ns();
-        let set = command(&["SET", &key_name(key), &encode(value, self.settings.value_size)]);
+        let set = command(&["SET", &self.keys.name(&key_name(key)), &encode(value, self.settings.value_size)]);
         let reply = self.client.write(slot, &set).await;
         let op = self.op(OpKind::Writes, (due_ns, invoke_ns), key, value, &reply);
         self.record(op, &reply.result);
@@ -231,7 +238,7 @@ impl Issuer {
 
     async fn read(&self, due_ns: u64, key: u32, slot: u16) {
         let invoke_ns = self.journal.now_ns();
-        let reply = self.client.read(slot, &command(&["GET", &key_name(key)])).await;
+        let reply = self.client.read(slot, &command(&["GET", &self.keys.name(&key_name(key))])).await;
         let value = match &reply.result {
             Ok(Value::Nil) | Err(_) => 0,
             Ok(value) => decode(value).unwrap_or(FOREIGN),

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     if let Ok(folder) = std::env::var(SUITES_OF) {
         return target(&folder);
     }
-    let cases: [(&str, fn()); 8] = [
+    let cases: [(&str, fn()); 9] = [
         ("a_list_names_every_suite_on_every_server_and_starts_nothing", a_list_names_every_suite_on_every_server),
         ("the_message_of_a_failure_is_enough_to_understand_it", the_message_of_a_failure_is_enough),
         ("one_test_runs_by_its_exact_name_and_passes", one_test_runs_by_its_exact_name),
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         ("what_cannot_be_run_here_fails_where_it_is_asked_for", what_cannot_be_run_fails_where_asked_for),
         ("a_suite_that_is_wrong_fails_with_its_line", a_suite_that_is_wrong_fails_with_its_line),
         ("what_is_not_there_is_said_with_a_hint", what_is_not_there_is_said),
+        ("what_shows_nothing_is_no_pass", what_shows_nothing_is_no_pass),
     ];
     let trials = cases.map(|(name, case)| {
         Trial::test(name, move || {
@@ -101,7 +102,7 @@ fn a_list_names_every_suite_on_every_server() {
     assert_eq!(listed.code(), Some(0));
     assert_eq!(
         listed.stdout(),
-        "cut::redis:6.2: test\ncut::valkey:9.1: test\nmisspelt: test\nsteady::redis:6.2: test\nsteady::valkey:9.1: \
+        "cut::redis:6.2: test\ncut::valkey:9.1: test\nmisspelt: test\nnothing-seen::redis:6.2: test\nnothing-seen::valkey:9.1: test\nsteady::redis:6.2: test\nsteady::valkey:9.1: \
          test\nin-code::redis:6.2: test\nin-code::valkey:9.1: test\n"
     );
     assert_eq!(out.path().read_dir().expect("readable").count(), 0, "a list runs nothing");
@@ -147,7 +148,7 @@ fn the_message_of_a_failure_is_enough() {
 fn one_test_runs_by_its_exact_name() {
     let ran = run(SUITES, &["--exact", "steady::redis:6.2", "--nocapture"], &[]);
     assert_eq!(ran.code(), Some(0), "{}", ran.stdout());
-    ran.assert_says(&["test steady::redis:6.2 ... ok", "1 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out"]);
+    ran.assert_says(&["test steady::redis:6.2 ... ok", "1 passed; 0 failed; 0 ignored; 0 measured; 4 filtered out"]);
     let ran = run(SUITES, &["in-code"], &[]);
     ran.assert_says(&["test in-code::redis:6.2 ... ok"]);
 }
@@ -206,4 +207,14 @@ fn what_is_not_there_is_said() {
     assert_eq!(ran.code(), Some(0), "filtered out: {}", ran.stdout());
     let ran = run(SUITES, &[], &[("SLOTQUAKE_SEED", "seven")]);
     ran.assert_says(&["test SLOTQUAKE_SEED ... FAILED", "`seven` is no seed"]);
+}
+
+fn what_shows_nothing_is_no_pass() {
+    let ran = run(SUITES, &["nothing-seen"], &[("SLOTQUAKE_SEED", "7")]);
+    assert_eq!(ran.code(), Some(101), "{}", ran.stdout());
+    ran.assert_says(&[
+        "nothing-seen on redis:6.2 (redis 6.2.",
+        ": inconclusive\n",
+        "INCONCLUSIVE  availability (of writes, ",
+    ]);
 }

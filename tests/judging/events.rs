@@ -22,6 +22,7 @@ fn every_event_survives_a_round_trip_through_json() {
         boots_as_master: true,
         addr: "127.1.0.1:6379".parse().unwrap(),
         id: "0".repeat(40),
+        name: None,
     };
     let kinds = vec![
         EventKind::Booted { nodes: vec![node_info], took_ms: 2034.5 },
@@ -104,6 +105,7 @@ fn every_event_survives_a_round_trip_through_json() {
         EventKind::Interrupted { by: "SIGINT".to_owned() },
         EventKind::LeftBehind { what: text() },
         EventKind::Note { text: text() },
+        EventKind::Hooked { hook: "stop".to_owned(), node: NodeNo(1), status: Some(5), took_ms: 12.5, output: text() },
         EventKind::End,
     ];
     let mut seen = std::collections::BTreeSet::new();
@@ -118,7 +120,7 @@ fn every_event_survives_a_round_trip_through_json() {
     assert_eq!(seen.len(), EVENT_KINDS, "every kind of event is among the rows: {seen:?}");
 }
 
-const EVENT_KINDS: usize = 29;
+const EVENT_KINDS: usize = 30;
 
 /// Does not compile once a kind is added without a row here; then count it in `EVENT_KINDS` and give
 /// it a row above.
@@ -152,6 +154,7 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::Interrupted { .. } => "interrupted",
         EventKind::LeftBehind { .. } => "left-behind",
         EventKind::Note { .. } => "note",
+        EventKind::Hooked { .. } => "hooked",
         EventKind::End => "end",
     }
 }

@@ -12,6 +12,8 @@ mod ledger;
 mod network;
 mod story;
 mod timing;
+#[path = "../support/views.rs"]
+mod views;
 
 use slotquake::check::Verdict;
 use slotquake::history::History;

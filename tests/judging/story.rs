@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use slotquake::check::{Judgement, check};
-use slotquake::cluster::topology::{Health, Peer, Role, View};
+use slotquake::cluster::topology::{Health, Role, View};
 use slotquake::history::{
     Event, EventKind, FaultKind, FinalValue, Header, History, Hit, Host, NO_ANSWER, NodeInfo, Op, Outcome,
     SCHEMA_VERSION, Side, key_name,
@@ -14,6 +14,8 @@ use slotquake::plan::{Plan, PlannedNode};
 use slotquake::slot::{boot_shard, boot_slots, key_slot};
 use slotquake::suite::{Only, OpKind, Step};
 use slotquake::units::{ClientNo, NodeNo, ShardNo, Span};
+
+pub use crate::views::{flagged, healthy, taken_over};
 
 /// A history in the making.
 #[derive(Clone)]
@@ -35,61 +37,6 @@ pub fn key_of(shard: u16, n: usize) -> u32 {
     (0..).filter(of_shard).nth(n).expect("every shard has keys without end")
 }
 
-/// What every node says of a cluster in which nothing happened.
-pub fn healthy() -> View {
-    let master = |n| Peer {
-        role: Role::Master,
-        health: Health::Ok,
-        epoch: u64::from(n),
-        link_connected: true,
-        slots: vec![boot_slots(ShardNo(n), 3)],
-    };
-    let replica = |n: u16| Peer {
-        role: Role::ReplicaOf(NodeNo(n - 3)),
-        health: Health::Ok,
-        epoch: u64::from(n - 3),
-        link_connected: true,
-        slots: Vec::new(),
-    };
-    View {
-        peers: (1..=3).map(|n| (NodeNo(n), master(n))).chain((4..=6).map(|n| (NodeNo(n), replica(n)))).collect(),
-        strangers: Vec::new(),
-        state_ok: true,
-        slots_assigned: 16384,
-        slots_ok: 16384,
-        slots_pfail: 0,
-        slots_fail: 0,
-        known_nodes: 6,
-        size: 3,
-        current_epoch: 6,
-        link_up: None,
-    }
-}
-
-/// A view in which `new` has taken the slots of `old`, which replicates it.
-pub fn taken_over(mut view: View, old: u16, new: u16, epoch: u64) -> View {
-    let slots = std::mem::take(&mut view.peers.get_mut(&NodeNo(old)).unwrap().slots);
-    for (node, role, slots) in [(new, Role::Master, slots), (old, Role::ReplicaOf(NodeNo(new)), Vec::new())] {
-        let peer = view.peers.get_mut(&NodeNo(node)).unwrap();
-        (peer.role, peer.slots, peer.epoch) = (role, slots, epoch);
-    }
-    view
-}
-
-/// A view with a node flagged; a master's slots are counted with it.
-pub fn flagged(mut view: View, node: u16, health: Health) -> View {
-    let peer = view.peers.get_mut(&NodeNo(node)).unwrap();
-    peer.health = health;
-    let slots: u16 = peer.slots.iter().map(|(first, last)| last - first + 1).sum();
-    (view.slots_pfail, view.slots_fail) = match health {
-        Health::Ok => (0, 0),
-        Health::Pfail => (slots, 0),
-        Health::Fail => (0, slots),
-    };
-    view.slots_ok = 16384 - view.slots_fail;
-    view
-}
-
 impl Story {
     /// Boot until 500 ms, all views healthy.
     pub fn new() -> Self {
@@ -109,6 +56,7 @@ impl Story {
                 boots_as_master: node.slots.is_some(),
                 addr: format!("127.1.0.{}:6379", node.node.0).parse().unwrap(),
                 id: format!("{:040x}", node.node.0),
+                name: None,
             })
             .collect();
         let plan = Plan {

@@ -9,8 +9,8 @@ use testcontainers::bollard::Docker as Client;
 use testcontainers::bollard::errors::Error;
 use testcontainers::bollard::models::{ContainerCreateBody, HostConfig};
 use testcontainers::bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, LogsOptions, RemoveContainerOptions,
-    StartContainerOptions, WaitContainerOptions,
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions, LogsOptions,
+    RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
 };
 use testcontainers::core::client::{ClientError, docker_client_instance};
 use tokio::time::timeout;
@@ -20,6 +20,7 @@ use super::error::{DockerError, api};
 use super::new_run;
 use super::owner::Owner;
 use super::sidecar::NETFAULT_IMAGE;
+use crate::cluster::ProcessState;
 use crate::server::{Asked, Flavour, Server, Version};
 
 /// An engine that answers at all does so by then.
@@ -32,7 +33,7 @@ const VERSION_SCRIPT: &str = "for program in valkey-server redis-server; do \
 /// An engine that answers. Clones are handles of the same.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    pub(super) client: Client,
+    pub(in crate::cluster) client: Client,
     /// What it calls itself.
     pub about: String,
     /// Runs every server from this image, whatever the suite asks for.
@@ -169,12 +170,32 @@ impl Engine {
         let mut ends = Box::pin(self.client.wait_container(name, None::<WaitContainerOptions>));
         // Its status is an error here; what it printed says more.
         while ends.next().await.is_some() {}
-        self.logs(name, "all").await
+        self.logs(name, "all", 0).await
     }
 
-    /// What a container printed: its last lines, or `all`.
-    pub(super) async fn logs(&self, container: &str, tail: &str) -> Result<String, Error> {
-        let options = LogsOptions { stdout: true, stderr: true, tail: tail.to_owned(), ..Default::default() };
+    /// What is known of a container's process.
+    pub(in crate::cluster) async fn state(&self, container: &str) -> ProcessState {
+        let inspected = self.client.inspect_container(container, None::<InspectContainerOptions>).await;
+        let state = match inspected {
+            Ok(container) => container.state.unwrap_or_default(),
+            Err(error) => return ProcessState::Gone { how: error.to_string() },
+        };
+        let pid = state.pid.unwrap_or_default() as u32;
+        match (state.paused, state.running) {
+            (Some(true), _) => ProcessState::paused(pid),
+            (_, Some(true)) => ProcessState::running(pid),
+            _ => {
+                let memory = if state.oom_killed == Some(true) { ", out of memory" } else { "" };
+                let error =
+                    state.error.filter(|error| !error.is_empty()).map_or_else(String::new, |text| format!(", {text}"));
+                ProcessState::Gone { how: format!("exit code {}{memory}{error}", state.exit_code.unwrap_or_default()) }
+            }
+        }
+    }
+
+    /// What a container printed since then (seconds since 1970): its last lines, or `all`.
+    pub(in crate::cluster) async fn logs(&self, container: &str, tail: &str, since: i32) -> Result<String, Error> {
+        let options = LogsOptions { stdout: true, stderr: true, tail: tail.to_owned(), since, ..Default::default() };
         let mut output = Box::pin(self.client.logs(container, Some(options)));
         let mut bytes = Vec::new();
         while let Some(part) = output.next().await {

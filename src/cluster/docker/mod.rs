@@ -16,7 +16,6 @@ mod subnet;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,8 +29,7 @@ use testcontainers::bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig, VolumeCreateRequest,
 };
 use testcontainers::bollard::query_parameters::{
-    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, InspectContainerOptions, KillContainerOptions,
-    StartContainerOptions,
+    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, KillContainerOptions, StartContainerOptions,
 };
 use testcontainers::core::Mount;
 use testcontainers::runners::AsyncRunner;
@@ -52,7 +50,7 @@ use sidecar::Sidecar;
 use subnet::{Subnet, bridge, make_network};
 
 use super::config::configuration;
-use super::{Backend, BackendError, ProcessState};
+use super::{Backend, BackendError, ProcessState, new_run};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::{self, DATA_PORT, Effect, Rule};
 use crate::network::{Counts, NetworkError, nft};
@@ -68,12 +66,6 @@ const FILL_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long a run that panics may take to be cleaned up after.
 const CLEANUP_WITHIN: Duration = Duration::from_secs(30);
-
-/// A name for a run that no other has.
-fn new_run() -> String {
-    // The hasher's keys are the random numbers that std has.
-    format!("{:08x}", RandomState::new().hash_one("run") as u32)
-}
 
 /// A cluster of containers.
 #[derive(Debug)]
@@ -346,7 +338,7 @@ impl Docker {
         if !node.created.load(Ordering::Relaxed) {
             return;
         }
-        let log = self.engine.logs(&node.server, "all").await.unwrap_or_else(|error| format!("no log: {error}\n"));
+        let log = self.engine.logs(&node.server, "all", 0).await.unwrap_or_else(|error| format!("no log: {error}\n"));
         // The report is worth having without them; whoever misses a log sees that it is not there.
         let _ = tokio::fs::write(self.logs.join(format!("{number}.log")), log).await;
         let Some(data) = &self.data else { return };
@@ -416,26 +408,11 @@ impl Backend for Docker {
         if !own.created.load(Ordering::Relaxed) {
             return ProcessState::Gone { how: "never started".to_owned() };
         }
-        let inspected = self.engine.client.inspect_container(&own.server, None::<InspectContainerOptions>).await;
-        let state = match inspected {
-            Ok(container) => container.state.unwrap_or_default(),
-            Err(error) => return ProcessState::Gone { how: error.to_string() },
-        };
-        let pid = state.pid.unwrap_or_default() as u32;
-        match (state.paused, state.running) {
-            (Some(true), _) => ProcessState::Paused { pid },
-            (_, Some(true)) => ProcessState::Running { pid },
-            _ => {
-                let memory = if state.oom_killed == Some(true) { ", out of memory" } else { "" };
-                let error =
-                    state.error.filter(|error| !error.is_empty()).map_or_else(String::new, |text| format!(", {text}"));
-                ProcessState::Gone { how: format!("exit code {}{memory}{error}", state.exit_code.unwrap_or_default()) }
-            }
-        }
+        self.engine.state(&own.server).await
     }
 
     async fn log_tail(&self, node: NodeNo, lines: usize) -> String {
-        self.engine.logs(&self.node(node).server, &lines.to_string()).await.unwrap_or_default().trim_end().to_owned()
+        self.engine.logs(&self.node(node).server, &lines.to_string(), 0).await.unwrap_or_default().trim_end().to_owned()
     }
 
     async fn impose(&self, rule: Rule) -> Result<(), NetworkError> {

@@ -240,7 +240,7 @@ impl Backend for Local {
                 Process::Child(child) => child.id(),
             }
         };
-        if is_stopped(pid).await { ProcessState::Paused { pid } } else { ProcessState::Running { pid } }
+        if is_stopped(pid).await { ProcessState::paused(pid) } else { ProcessState::running(pid) }
     }
 
     async fn log_tail(&self, node: NodeNo, lines: usize) -> String {

@@ -107,11 +107,11 @@ fn figure(anatomy: &Anatomy, drawn: bool) -> Figure {
 
 fn stages(anatomy: &Anatomy) -> Vec<Stage> {
     let moments = || anatomy.milestones.iter().map(|milestone| milestone.after_ms);
-    let (Some(from_ms), Some(to_ms)) = (moments().reduce(f64::min), moments().reduce(f64::max)) else {
+    if anatomy.milestones.is_empty() {
         return Vec::new();
-    };
-    let mut stages: Vec<Stage> =
-        Axis::over(from_ms.min(0.0), to_ms).map(|axis| stage(anatomy, "", axis)).into_iter().collect();
+    }
+    let (from_ms, to_ms) = (moments().fold(0.0, f64::min), moments().fold(0.0, f64::max));
+    let mut stages: Vec<Stage> = Axis::over(from_ms, to_ms).map(|axis| stage(anatomy, "", axis)).into_iter().collect();
     let fail_ms = anatomy.at(What::Fail).filter(|_| anatomy.at(What::Promotion).is_some());
     if let Some(fail_ms) = fail_ms.filter(|fail_ms| to_ms - fail_ms < (to_ms - from_ms) * SMALL) {
         stages.extend(Axis::over(fail_ms, to_ms).map(|axis| stage(anatomy, "From FAIL on, enlarged", axis)));
@@ -131,7 +131,7 @@ impl Axis {
     fn over(from_ms: f64, to_ms: f64) -> Option<Self> {
         let room_ms = ((to_ms - from_ms) * 0.02).max(0.5);
         let axis = Self { from_ms: from_ms - room_ms, span_ms: to_ms - from_ms + room_ms * 2.0 };
-        let measurable = axis.from_ms.is_finite() && axis.span_ms.is_finite() && axis.span_ms < 1e12;
+        let measurable = axis.from_ms.abs() < 1e12 && axis.span_ms < 1e12;
         measurable.then_some(axis)
     }
 

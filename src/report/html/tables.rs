@@ -7,8 +7,9 @@ use super::series::{Grid, OpSeries};
 use super::words::{at, count, figure, fixed, length, length_or_dash};
 use crate::analysis::{Ledger, Outage};
 use crate::anatomy::Anatomy;
-use crate::history::{FinalValue, History, key_name};
+use crate::history::{EventKind, FinalValue, History, key_name};
 use crate::report::{Narrator, PhaseReport, Report};
+use crate::units::NodeNo;
 
 /// Longer tables are cut, and say so: what is left out stands in `report.json`.
 const MOST_ROWS: usize = 1000;
@@ -300,17 +301,26 @@ pub fn configuration(report: &Report) -> Vec<Table> {
         );
         vec![(index + 1).to_string(), name, value]
     });
+    let booted = report.events.iter().find_map(|event| match &event.kind {
+        EventKind::Booted { nodes, .. } => Some(nodes),
+        _ => None,
+    });
+    let known = |node: NodeNo| booted.into_iter().flatten().find(|info| info.node == node);
     let nodes = plan.nodes.iter().map(|node| {
+        let info = known(node.node);
         vec![
             node.node.to_string(),
             node.shard.to_string(),
             node.replica_of.map_or_else(|| "master".to_owned(), |master| format!("replica of {master}")),
             node.slots.map_or_else(String::new, |(first, last)| format!("{first}-{last}")),
+            info.map_or_else(String::new, |info| info.addr.to_string()),
+            info.map_or_else(String::new, |info| info.id.clone()),
+            info.and_then(|info| info.name.clone()).unwrap_or_default(),
         ]
     });
     vec![
         Table::new("Steps", &["", "step", "settings"], 9, steps),
-        Table::new("Nodes at boot", &["node", "shard", "role", "slots"], 9, nodes),
+        Table::new("Nodes at boot", &["node", "shard", "role", "slots", "address", "id", "called"], 9, nodes),
         Table::new("Server directives", &["directive", "value"], 9, config),
         Table::new("Workload", &["setting", "value"], 9, settings),
     ]

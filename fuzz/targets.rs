@@ -1,0 +1,102 @@
+//! What is fuzzed: one function for each kind of text that comes from outside. Each takes any bytes and
+//! returns; it panics where the program would, or where it breaks a promise. The fuzz targets and
+//! `tests/fuzz.rs` call the same functions.
+#![allow(dead_code, reason = "each fuzz target is a program of its own and calls one of these")]
+
+use std::path::Path;
+
+use slotquake::anatomy::{self, Logs};
+use slotquake::cluster::topology::{View, parse_nodes};
+use slotquake::history::{self, History};
+use slotquake::plan::Plan;
+use slotquake::report::{self, Report, Style, Summary, html};
+use slotquake::suite::Source;
+use slotquake::units::NodeNo;
+
+/// Longer inputs take time and find nothing more.
+const MOST_BYTES: usize = 64 * 1024;
+
+/// A suite file: read or refused with its place; what can be planned is planned alike each time.
+pub fn suite(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    match Source::parse(text, Path::new("fuzzed.yaml")) {
+        Err(error) => assert!(error.to_string().contains("fuzzed.yaml"), "an error names the file: {error}"),
+        Ok(source) => {
+            if let Ok(plan) = Plan::from_source(&source, 7) {
+                assert_eq!(Plan::from_source(&source, 7).as_ref(), Ok(&plan), "planning is pure");
+            }
+        }
+    }
+}
+
+/// A report: refused with the reason, or read, written again as it was, compared and shown.
+pub fn report(data: &[u8]) {
+    if data.len() > MOST_BYTES {
+        return;
+    }
+    let Ok(report) = report::parse(data, "fuzzed.json") else { return };
+    let written = serde_json::to_vec(&report).expect("what was read can be written");
+    let again = report::parse(&written, "again.json").expect("what was written can be read");
+    assert_eq!(serde_json::to_vec(&again).expect("it can be written"), written, "nothing is lost on the way");
+    let comparison = report::compare(std::slice::from_ref(&report), std::slice::from_ref(&again));
+    assert!(!comparison.regressed(), "a report is not worse than itself");
+    report::render_comparison(&comparison, Style::default());
+    report::render_comparison_markdown(&comparison);
+    show(&report, None);
+}
+
+/// The log of a server, read as that of every node of a run with a failover.
+pub fn log(data: &[u8]) {
+    if data.len() > MOST_BYTES {
+        return;
+    }
+    let run = report::parse(include_bytes!("seeds/report/master-crash.json"), "seed").expect("the seed is a report");
+    let nodes: Vec<NodeNo> = run.nodes().collect();
+    let logs: Logs = nodes.into_iter().map(|node| (node, anatomy::read(data))).collect();
+    let run = run.with_anatomy(&logs);
+    assert!(!run.anatomy.is_empty(), "whatever logs say, there was a failover");
+    for anatomy in &run.anatomy {
+        assert!(anatomy.milestones.iter().all(|milestone| milestone.after_ms.is_finite()));
+    }
+    show(&run, None);
+}
+
+/// The answer to CLUSTER NODES.
+pub fn nodes(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    let Ok(lines) = parse_nodes(text) else { return };
+    let info = "cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_slots_ok:16384\r\n\
+                cluster_slots_pfail:0\r\ncluster_slots_fail:0\r\ncluster_known_nodes:6\r\ncluster_size:3\r\n\
+                cluster_current_epoch:6\r\n";
+    let number = |line: &slotquake::cluster::topology::NodeLine| line.addr.map(|addr| NodeNo(addr.port()));
+    let view = View::from_answers(&lines, info, "", number).expect("CLUSTER INFO is sound");
+    assert!(view.peers.len() + view.strangers.len() <= lines.len());
+    for peer in view.peers.values() {
+        assert!(peer.slots.iter().all(|&(first, last)| first <= last && last < 16384));
+    }
+    view.essence();
+}
+
+/// A history (as it is once decompressed), judged and shown.
+pub fn history(data: &[u8]) {
+    if data.len() > MOST_BYTES {
+        return;
+    }
+    for cut_off in [false, true] {
+        let Ok(history) = history::parse(data, cut_off, "fuzzed") else { continue };
+        let report = Report::new(&history).with_anatomy(&Logs::new());
+        assert_eq!(report, Report::new(&history).with_anatomy(&Logs::new()), "judging is pure");
+        show(&report, Some(&history));
+    }
+}
+
+fn show(report: &Report, history: Option<&History>) {
+    let page = html::page(report, history);
+    assert_eq!(page.matches("<script").count(), 2, "only the page's own scripts are in it");
+    assert!(page.len() < 4 << 20, "a page stays small: {} bytes", page.len());
+    report::render(&[Summary::new(report, Path::new("fuzzed"))], Style { verbose: true, ..Style::default() });
+}
+
+fn text(data: &[u8]) -> Option<&str> {
+    (data.len() <= MOST_BYTES).then(|| std::str::from_utf8(data).ok())?
+}

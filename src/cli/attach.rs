@@ -1,0 +1,148 @@
+//! The arguments for a cluster that somebody else started, and getting there.
+
+use std::path::{Path, PathBuf};
+
+use slotquake::batch::{self, Ground, GroundError};
+use slotquake::cluster::attach::{Attach, AttachError, PASSWORD_VARIABLE, Settings, WaySettings};
+use slotquake::wire::{Access, Login, Tls, TlsSettings};
+
+use super::containers;
+use super::exit::Trouble;
+use super::place::{Taken, Wanted};
+use super::run::runtime;
+use super::screen;
+
+/// A cluster that is there already.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "With --backend attach")]
+pub struct AttachArgs {
+    /// Addresses of the cluster's nodes; one that answers is enough, the others are found
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    nodes: Vec<String>,
+    /// The nodes are containers of this Compose project: found, stopped, killed and frozen through the engine
+    #[arg(long, value_name = "PROJECT", conflicts_with = "hooks")]
+    compose: Option<String>,
+    /// A file with shell commands that stop, kill, start and freeze servers
+    #[arg(long, value_name = "FILE", requires = "nodes")]
+    hooks: Option<PathBuf>,
+    /// Allow what disturbs the cluster: faults, failovers, directives that are changed for the run
+    #[arg(long)]
+    allow_faults: bool,
+    /// Authenticate as this ACL user. The password is in SLOTQUAKE_PASSWORD, or in the file below
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// A file whose first line is the password
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Speak TLS
+    #[arg(long)]
+    tls: bool,
+    /// Trust servers whose certificates one of these (PEM) has signed, instead of those the system trusts
+    #[arg(long, value_name = "FILE", requires = "tls", conflicts_with = "insecure")]
+    cacert: Option<PathBuf>,
+    /// Show this certificate (PEM) to servers
+    #[arg(long, value_name = "FILE", requires_all = ["tls", "key"])]
+    cert: Option<PathBuf>,
+    /// The key (PEM) of that certificate
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// The name that the servers' certificates carry, instead of each node's address
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    tls_server_name: Option<String>,
+    /// Take any certificate
+    #[arg(long, requires = "tls")]
+    insecure: bool,
+}
+
+impl AttachArgs {
+    /// One of these arguments that was given, if any was.
+    pub fn given(&self) -> Option<&'static str> {
+        let given = [
+            (!self.nodes.is_empty(), "--nodes"),
+            (self.compose.is_some(), "--compose"),
+            (self.hooks.is_some(), "--hooks"),
+            (self.allow_faults, "--allow-faults"),
+            (self.user.is_some(), "--user"),
+            (self.password_file.is_some(), "--password-file"),
+            (self.tls, "--tls"),
+        ];
+        given.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
+    }
+
+    fn access(&self) -> Result<Access, Trouble> {
+        let password = match &self.password_file {
+            Some(file) => Some(first_line(file)?),
+            None => std::env::var(PASSWORD_VARIABLE).ok().filter(|password| !password.is_empty()),
+        };
+        let login = match (&self.user, password) {
+            (user, Some(password)) => Some(Login::new(user.clone(), &password)),
+            (Some(_), None) => {
+                let message = format!("--user without a password (hint: {PASSWORD_VARIABLE} or --password-file)");
+                return Err(Trouble::usage(message));
+            }
+            (None, None) => None,
+        };
+        let tls = TlsSettings {
+            ca_cert: self.cacert.clone(),
+            identity: self.cert.clone().zip(self.key.clone()),
+            server_name: self.tls_server_name.clone(),
+            insecure: self.insecure,
+        };
+        let tls = self.tls.then(|| Tls::new(&tls)).transpose().map_err(Trouble::usage)?;
+        Ok(Access { login, tls })
+    }
+}
+
+/// Reaches the cluster and resolves the suites for it. Every suite must be fit for it, and allowed.
+pub fn take(args: &AttachArgs, netfault_image: Option<String>, wanted: &Wanted<'_>) -> Result<Taken, Trouble> {
+    if args.nodes.is_empty() && args.compose.is_none() {
+        return Err(Trouble::usage(
+            "--backend attach needs to know the cluster (hint: --nodes HOST:PORT or --compose PROJECT)",
+        ));
+    }
+    if !wanted.servers.is_empty() {
+        return Err(Trouble::usage("--server is not for --backend attach: the cluster has its servers"));
+    }
+    let access = args.access()?;
+    let runtime = runtime()?;
+    let way = match (&args.compose, &args.hooks) {
+        (Some(project), _) => containers::compose(project, netfault_image, &runtime)?,
+        (None, Some(file)) => WaySettings::Hooks(file.clone()),
+        (None, None) => WaySettings::Ports,
+    };
+    let settings = Settings { seeds: args.nodes.clone(), access, allow_faults: args.allow_faults, way };
+    let attach = runtime.block_on(Attach::connect(settings)).map_err(|error| trouble(&error))?;
+    tell(&attach);
+    let plans = batch::plans_on_found(wanted.suites, &wanted.overrides.sets, wanted.seed, attach.found());
+    let plans = plans.map_err(Trouble::usage)?;
+    let server = attach.server();
+    let ground = runtime.block_on(Ground::attached(attach, &plans)).map_err(|error| match error {
+        GroundError::Refused(_) => Trouble::usage(error),
+        error => Trouble::harness(error),
+    })?;
+    Ok(Taken { plans, servers: [(server.asked.clone(), server)].into(), ground, runtime })
+}
+
+fn tell(attach: &Attach) {
+    let nodes = &attach.topology().nodes;
+    let masters = nodes.iter().filter(|node| node.planned.replica_of.is_none()).count();
+    screen::say(&format!(
+        "found {}: {masters} masters and {} replicas, node-1 is {}",
+        attach.topology().version,
+        nodes.len() - masters,
+        nodes[0].addr
+    ));
+}
+
+fn first_line(file: &Path) -> Result<String, Trouble> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Trouble::usage(format!("cannot read the password file `{}`: {error}", file.display())))?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err(Trouble::usage(format!("the first line of the password file `{}` is empty", file.display()))),
+    }
+}
+
+fn trouble(error: &AttachError) -> Trouble {
+    if error.is_usage() { Trouble::usage(error) } else { Trouble::harness(error) }
+}

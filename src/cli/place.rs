@@ -1,0 +1,109 @@
+//! Where nodes run, as arguments, and getting there.
+
+use std::collections::BTreeMap;
+
+use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use slotquake::batch::Ground;
+use slotquake::plan::Plan;
+use slotquake::sandbox::Mode;
+use slotquake::server::Server;
+use tokio::runtime::Runtime;
+
+use super::exit::Trouble;
+use super::prepare::{self, Overrides};
+use super::run::runtime;
+use super::{attach, containers};
+
+/// What runs the nodes.
+#[derive(Debug, clap::Args)]
+pub struct PlaceArgs {
+    /// Whether to run in the sandbox: where possible, not at all, or fail unless it and what the suites
+    /// need of nft are there. Without it, suites with network faults are skipped
+    #[arg(long, value_name = "MODE", conflicts_with_all = ["image", "netfault_image"], default_value_t = Mode::Auto,
+        value_parser = PossibleValuesParser::new(["auto", "off", "require"]).try_map(|word| word.parse::<Mode>()))]
+    sandbox: Mode,
+    /// What runs the nodes
+    #[arg(long, value_enum, default_value_t = Backend::Local)]
+    backend: Backend,
+    /// Run every server from this image instead of `redis:6.2`, `valkey/valkey:9.1` and so on
+    #[arg(long, value_name = "IMAGE", conflicts_with = "servers")]
+    image: Option<String>,
+    /// The image with nft that cuts links between containers; docker/netfault.Dockerfile builds the default,
+    /// slotquake-netfault:1
+    #[arg(long, value_name = "IMAGE")]
+    netfault_image: Option<String>,
+    #[command(flatten)]
+    attach: attach::AttachArgs,
+}
+
+/// What runs the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// Processes of this machine, in the sandbox where possible.
+    Local,
+    /// Containers of Docker, or what `DOCKER_HOST` names.
+    Docker,
+    /// A cluster that somebody else started.
+    Attach,
+}
+
+/// Which suites are to be run on what.
+pub struct Wanted<'a> {
+    pub suites: &'a [String],
+    pub servers: &'a [String],
+    pub overrides: &'a Overrides,
+    pub seed: u64,
+}
+
+/// Everything that runs need.
+pub struct Taken {
+    pub plans: Vec<Plan>,
+    /// By what the plans call them.
+    pub servers: BTreeMap<String, Server>,
+    pub ground: Ground,
+    pub runtime: Runtime,
+}
+
+impl PlaceArgs {
+    /// Whether runs disturb each other there: a cluster that is not ours is one for all of them.
+    pub fn is_shared(&self) -> bool {
+        self.backend == Backend::Attach
+    }
+
+    /// Loads and resolves the suites, finds what they need, and gets to where they can be run. `make_folder` is
+    /// called once it is sure that there is something to report.
+    pub fn take(
+        &self,
+        wanted: &Wanted<'_>,
+        make_folder: impl FnOnce() -> Result<(), Trouble>,
+    ) -> Result<Taken, Trouble> {
+        if self.backend != Backend::Docker && self.image.is_some() {
+            return Err(Trouble::usage("--image is for --backend docker"));
+        }
+        if self.backend == Backend::Local && self.netfault_image.is_some() {
+            return Err(Trouble::usage("--image and --netfault-image are for --backend docker"));
+        }
+        if self.backend == Backend::Attach {
+            let taken = attach::take(&self.attach, self.netfault_image.clone(), wanted)?;
+            make_folder()?;
+            return Ok(taken);
+        }
+        if let Some(argument) = self.attach.given() {
+            return Err(Trouble::usage(format!("{argument} is for --backend attach")));
+        }
+        let plans = prepare::plans(wanted.suites, wanted.servers, wanted.overrides, wanted.seed)?;
+        let (servers, ground, runtime) = if self.backend == Backend::Docker {
+            let taken = containers::take(self.image.clone(), self.netfault_image.clone(), &plans)?;
+            make_folder()?;
+            taken
+        } else {
+            let servers = prepare::servers(&plans)?;
+            make_folder()?;
+            // From here on this may be another process; everything that needs the machine's network is done.
+            let ground = Ground::take(self.sandbox, &plans).map_err(Trouble::harness)?;
+            (servers, ground, runtime()?)
+        };
+        Ok(Taken { plans, servers, ground, runtime })
+    }
+}

@@ -1,0 +1,261 @@
+//! Finding out what a cluster consists of, by asking it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
+use redis::Value;
+use tokio::time::Instant;
+
+use super::error::{AttachError, named};
+use crate::cluster::control::AskError;
+use crate::cluster::topology::{NodeLine, View, parse_info, parse_nodes};
+use crate::cluster::watch::Snapshot;
+use crate::plan::PlannedNode;
+use crate::server::{Flavour, Version};
+use crate::slot::boot_slots;
+use crate::units::{NodeNo, ShardNo};
+use crate::wire::{Caller, Link, command, text};
+
+/// How long a node may take to be connected to, and then to answer.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a cluster may take to be whole: an earlier run may just have ended.
+const WHOLE_WITHIN: Duration = Duration::from_secs(10);
+
+const POLL: Duration = Duration::from_millis(200);
+
+/// What a cluster consists of.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    /// Every node, numbered as a plan's are.
+    pub nodes: Vec<FoundNode>,
+    /// The oldest version that any node runs.
+    pub version: Version,
+}
+
+/// A node as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundNode {
+    /// Its number, shard, role and slots.
+    pub planned: PlannedNode,
+    /// The address that the cluster knows it by.
+    pub addr: SocketAddr,
+    /// Its 40 hexadecimal digits.
+    pub id: String,
+}
+
+/// Asks one server something, over a connection of its own.
+pub(super) async fn ask<W: AsRef<str>>(addr: SocketAddr, caller: &Caller, words: &[W]) -> Result<Value, AskError> {
+    let mut link = Link::connect(addr, caller, ANSWER_WITHIN).await?;
+    link.send(&command(words), Instant::now() + ANSWER_WITHIN).await.map_err(AskError::Command)
+}
+
+/// Finds the cluster that the first seed to answer belongs to. It must be whole, and all nodes must agree.
+pub async fn discover(seeds: &[String], caller: &Caller) -> Result<Topology, AttachError> {
+    let lines = first_answer(seeds, caller).await?;
+    let nodes = number(&lines)?;
+    let versions = try_join_all(nodes.iter().map(|node| version(node, caller))).await?;
+    let version = versions.into_iter().min().ok_or_else(|| AttachError::Unfit("it has no nodes".to_owned()))?;
+    whole(&nodes, caller).await?;
+    Ok(Topology { nodes, version })
+}
+
+async fn first_answer(seeds: &[String], caller: &Caller) -> Result<Vec<NodeLine>, AttachError> {
+    let mut failed = Vec::new();
+    for seed in seeds {
+        match seed_answer(seed, caller).await {
+            Ok(lines) => return Ok(lines),
+            Err(error) => failed.push(error),
+        }
+    }
+    if let [_] = failed.as_slice() {
+        return Err(failed.remove(0));
+    }
+    // What the user has to mend outweighs what may be a node that is down.
+    if let Some(usage) = failed.iter().position(AttachError::is_usage) {
+        return Err(failed.remove(usage));
+    }
+    Err(AttachError::NoSeedAnswers(failed.iter().map(ToString::to_string).collect()))
+}
+
+async fn seed_answer(seed: &str, caller: &Caller) -> Result<Vec<NodeLine>, AttachError> {
+    let wrong = |reason: String| AttachError::Seed { seed: seed.to_owned(), reason };
+    let mut addresses = tokio::net::lookup_host(seed).await.map_err(|error| wrong(error.to_string()))?;
+    let addr = addresses.next().ok_or_else(|| wrong("the name has no address".to_owned()))?;
+    let words = ["CLUSTER", "NODES"];
+    let answer = ask(addr, caller, &words).await;
+    let answer = answer.map_err(|error| AttachError::ask(&seed, &words, &error, caller.access.tls.is_some()))?;
+    let mut lines = parse_nodes(&text(&answer)).map_err(|error| unreadable(seed, &error))?;
+    lines.retain(|line| !line.handshake);
+    for line in &mut lines {
+        // A node that nobody has met yet does not know its own address.
+        if line.myself && line.addr.is_none() {
+            line.addr = Some(addr);
+        }
+    }
+    Ok(lines)
+}
+
+fn unreadable(who: &str, error: &dyn std::fmt::Display) -> AttachError {
+    AttachError::Answer { who: who.to_owned(), reason: error.to_string() }
+}
+
+/// Numbers nodes as a plan does: masters by their lowest slot, then each shard's first replica, then each shard's
+/// second. Replicas of one shard are told apart by their addresses.
+fn number(lines: &[NodeLine]) -> Result<Vec<FoundNode>, AttachError> {
+    let unfit = |what: String| AttachError::Unfit(what);
+    let addr = |line: &NodeLine| {
+        line.addr.ok_or_else(|| unfit(format!("it does not know the address of its node {}", line.id)))
+    };
+    let mut masters: Vec<&NodeLine> = lines.iter().filter(|line| line.master).collect();
+    if let Some(empty) = masters.iter().find(|line| line.slots.is_empty()) {
+        return Err(unfit(format!("its master {} ({}) has no slots", empty.id, addr(empty)?)));
+    }
+    masters.sort_by_key(|line| line.slots.iter().map(|&(first, _)| first).min());
+    let shards = masters.len() as u16;
+    let mut ranked: Vec<(usize, usize, &NodeLine)> = Vec::new();
+    for (shard, master) in masters.iter().enumerate() {
+        let expected = boot_slots(ShardNo::from_index(shard), shards);
+        if master.slots != [expected] {
+            return Err(unfit(format!(
+                "{} ({}) owns slots {}, and where {shards} masters share them evenly, {}-{} (hint: `redis-cli --cluster \
+                 create` deals them so; other layouts are not supported yet)",
+                ShardNo::from_index(shard),
+                addr(master)?,
+                ranges(&master.slots),
+                expected.0,
+                expected.1
+            )));
+        }
+        ranked.push((0, shard, master));
+        let mut replicas: Vec<&NodeLine> =
+            lines.iter().filter(|line| line.master_id.as_deref() == Some(&master.id)).collect();
+        replicas.sort_by_key(|line| line.addr);
+        ranked.extend(replicas.into_iter().enumerate().map(|(rank, replica)| (rank + 1, shard, replica)));
+    }
+    if let Some(stray) = lines.iter().find(|line| !ranked.iter().any(|(_, _, known)| known.id == line.id)) {
+        return Err(unfit(format!("its node {} ({}) replicates no master of it", stray.id, addr(stray)?)));
+    }
+    ranked.sort_by_key(|&(rank, shard, _)| (rank, shard));
+    let node = |(index, &(rank, shard, line)): (usize, &(usize, usize, &NodeLine))| {
+        let planned = PlannedNode {
+            node: NodeNo::from_index(index),
+            shard: ShardNo::from_index(shard),
+            replica_of: (rank > 0).then(|| NodeNo::from_index(shard)),
+            slots: (rank == 0).then(|| line.slots[0]),
+        };
+        Ok(FoundNode { planned, addr: addr(line)?, id: line.id.clone() })
+    };
+    ranked.iter().enumerate().map(node).collect()
+}
+
+fn ranges(slots: &[(u16, u16)]) -> String {
+    slots.iter().map(|(first, last)| format!("{first}-{last}")).collect::<Vec<_>>().join(", ")
+}
+
+async fn version(node: &FoundNode, caller: &Caller) -> Result<Version, AttachError> {
+    let words = ["INFO", "server"];
+    let who = named(node.planned.node, node.addr);
+    let answer = ask(node.addr, caller, &words).await;
+    let answer = answer.map_err(|error| AttachError::ask(&who, &words, &error, caller.access.tls.is_some()))?;
+    let answer = text(&answer);
+    let info = parse_info(&answer);
+    let (flavour, version) = match info.get("valkey_version") {
+        Some(version) => (Flavour::Valkey, version),
+        None => (Flavour::Redis, info.get("redis_version").ok_or_else(|| unreadable(&who, &"INFO without a version"))?),
+    };
+    Version::numbered(flavour, version).ok_or_else(|| unreadable(&who, &format!("a version `{version}`")))
+}
+
+/// Waits until every node answers, agrees with the others and finds nothing wrong.
+async fn whole(nodes: &[FoundNode], caller: &Caller) -> Result<(), AttachError> {
+    let shards = nodes.iter().filter(|node| node.planned.replica_of.is_none()).count() as u16;
+    let deadline = Instant::now() + WHOLE_WITHIN;
+    loop {
+        let looks = join_all(nodes.iter().map(|node| view(node, nodes, caller))).await;
+        let mut now = Snapshot::default();
+        for (node, view) in nodes.iter().zip(looks) {
+            match view {
+                Ok(view) => drop(now.views.insert(node.planned.node, view)),
+                Err(reason) => drop(now.silent.insert(node.planned.node, format!("{} {reason}", node.addr))),
+            }
+        }
+        match now.whole(nodes.len(), shards) {
+            Ok(()) => return Ok(()),
+            Err(missing) if Instant::now() > deadline => return Err(AttachError::NotWhole(missing)),
+            Err(_) => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+async fn view(node: &FoundNode, nodes: &[FoundNode], caller: &Caller) -> Result<View, String> {
+    let mut answers = Vec::new();
+    for words in [["CLUSTER", "NODES"], ["CLUSTER", "INFO"], ["INFO", "replication"]] {
+        answers.push(text(&ask(node.addr, caller, &words).await.map_err(|error| error.to_string())?));
+    }
+    let numbers: BTreeMap<&str, NodeNo> = nodes.iter().map(|node| (node.id.as_str(), node.planned.node)).collect();
+    let lines = parse_nodes(&answers[0]).map_err(|error| error.to_string())?;
+    View::from_answers(&lines, &answers[1], &answers[2], |line| numbers.get(line.id.as_str()).copied())
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(port: u16, master: Option<u16>, slots: &str) -> String {
+        let role = master.map_or_else(|| "master -".to_owned(), |master| format!("slave {master:040}"));
+        format!("{port:040} 10.0.0.1:{port}@1{port} {role} 0 0 1 connected {slots}")
+    }
+
+    /// Node, shard, master and port of each.
+    type Row = (u16, u16, Option<u16>, u16);
+
+    fn numbered(lines: &[String]) -> Result<Vec<Row>, String> {
+        let found = number(&parse_nodes(&lines.join("\n")).expect("lines")).map_err(|error| error.to_string())?;
+        let row = |node: &FoundNode| {
+            let planned = &node.planned;
+            (planned.node.0, planned.shard.0, planned.replica_of.map(|master| master.0), node.addr.port())
+        };
+        Ok(found.iter().map(row).collect())
+    }
+
+    #[test]
+    fn nodes_are_numbered_as_a_plan_numbers_them() {
+        let (low, high) = ("0-8191", "8192-16383");
+        let even = [
+            line(7006, Some(7002), ""),
+            line(7002, None, low),
+            line(7001, None, high),
+            line(7005, Some(7001), ""),
+            line(7004, Some(7002), ""),
+            line(7003, Some(7001), ""),
+        ];
+        let expected = [
+            (1, 1, None, 7002),
+            (2, 2, None, 7001),
+            (3, 1, Some(1), 7004),
+            (4, 2, Some(2), 7003),
+            (5, 1, Some(1), 7006),
+            (6, 2, Some(2), 7005),
+        ];
+        assert_eq!(numbered(&even).unwrap(), expected);
+        let uneven = [line(7001, None, low), line(7002, None, high), line(7003, Some(7002), "")];
+        assert_eq!(numbered(&uneven).unwrap()[2], (3, 2, Some(2), 7003));
+    }
+
+    #[test]
+    fn what_cannot_be_numbered_is_refused_with_the_reason() {
+        let odd = [line(7001, None, "0-99"), line(7002, None, "100-16383")];
+        let stray = [line(7001, None, "0-16383"), line(7002, Some(7009), "")];
+        let empty = [line(7001, None, "0-16383"), line(7002, None, "")];
+        for (lines, expected) in
+            [(&odd[..], "owns slots 0-99"), (&stray, "replicates no master of it"), (&empty, "has no slots")]
+        {
+            let message = numbered(lines).unwrap_err();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

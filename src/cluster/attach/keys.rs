@@ -1,0 +1,120 @@
+//! The keys of a run on a cluster that is not ours: those of a suite's commands are found and renamed, and all are
+//! removed in the end.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use redis::Value;
+use tokio::time::Instant;
+
+use super::discover::{ANSWER_WITHIN, ask};
+use crate::cluster::Keyspace;
+use crate::cluster::control::AskError;
+use crate::cluster::topology::{NodeLine, parse_nodes};
+use crate::slot::key_slot;
+use crate::wire::{Caller, CommandError, Link, command, text};
+
+/// Stands in for an argument while it is found out whether that is a key.
+const MARK: &str = "slotquake-is-this-a-key";
+
+/// Keys that are removed with one round trip.
+const BATCH: usize = 200;
+
+/// Puts the keys that a command names, by the server's own judgement, under the prefix. Returns the new command, and
+/// the keys' new names.
+pub(super) async fn rename(
+    keys: &Keyspace,
+    addr: SocketAddr,
+    caller: &Caller,
+    mut words: Vec<String>,
+) -> Result<(Vec<String>, Vec<String>), String> {
+    let named = named_keys(addr, caller, &words).await?;
+    let mut names = Vec::new();
+    for position in 1..words.len() {
+        if !named.contains(&words[position]) {
+            continue;
+        }
+        // An argument that reads like a key need not be one: `SET a a` has one key.
+        let mut marked = words.clone();
+        MARK.clone_into(&mut marked[position]);
+        if named_keys(addr, caller, &marked).await?.iter().any(|key| key == MARK) {
+            let name = keys.name_any(&words[position]).ok_or_else(|| {
+                format!("no key below the run's prefix has the slot of `{}` (hint: name it otherwise)", words[position])
+            })?;
+            names.push(name.clone());
+            words[position] = name;
+        }
+    }
+    Ok((words, names))
+}
+
+/// The keys that a command names; none where it would not be carried out at all.
+async fn named_keys(addr: SocketAddr, caller: &Caller, words: &[String]) -> Result<Vec<String>, String> {
+    let asked: Vec<&str> = ["COMMAND", "GETKEYS"].into_iter().chain(words.iter().map(String::as_str)).collect();
+    match ask(addr, caller, &asked).await {
+        Ok(Value::Array(keys)) => Ok(keys.iter().map(text).collect()),
+        Ok(other) => Err(format!("COMMAND GETKEYS was answered with {other:?}")),
+        // Such commands the server refuses, or they have no keys.
+        Err(AskError::Command(CommandError::Reply(reply)))
+            if reply.contains("no key arguments") || reply.contains("Invalid") =>
+        {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(format!("its keys cannot be found: COMMAND GETKEYS: {error}")),
+    }
+}
+
+/// Removes keys, each at the master that owns it by what any of the nodes says. Returns how many were there, and
+/// those that could not be removed with the last reason.
+pub(super) async fn remove(
+    nodes: &[SocketAddr],
+    caller: &Caller,
+    names: Vec<String>,
+) -> (u64, Option<(Vec<String>, String)>) {
+    let mut by_owner: BTreeMap<Option<SocketAddr>, Vec<String>> = BTreeMap::new();
+    let lines = lines(nodes, caller).await;
+    for name in names {
+        let slot = key_slot(name.as_bytes());
+        let owns = |line: &&NodeLine| line.slots.iter().any(|&(first, last)| (first..=last).contains(&slot));
+        by_owner.entry(lines.iter().find(owns).and_then(|line| line.addr)).or_default().push(name);
+    }
+    let (mut removed, mut left, mut last) = (0, Vec::new(), String::new());
+    for (owner, names) in by_owner {
+        for batch in names.chunks(BATCH) {
+            let done = match owner {
+                Some(owner) => remove_at(owner, caller, batch).await,
+                None => Err("no node says who owns them".to_owned()),
+            };
+            match done {
+                Ok(count) => removed += count,
+                Err(reason) => {
+                    left.extend_from_slice(batch);
+                    last = reason;
+                }
+            }
+        }
+    }
+    (removed, (!left.is_empty()).then_some((left, last)))
+}
+
+async fn remove_at(owner: SocketAddr, caller: &Caller, names: &[String]) -> Result<u64, String> {
+    let mut link = Link::connect(owner, caller, ANSWER_WITHIN).await.map_err(|error| error.to_string())?;
+    let mut pipeline = redis::pipe();
+    for name in names {
+        pipeline.add_command(command(&["UNLINK", name]));
+    }
+    let answers = link.send_all(&pipeline, names.len(), Instant::now() + ANSWER_WITHIN).await;
+    let answers = answers.map_err(|error| format!("{owner}: {error}"))?;
+    Ok(answers.iter().map(|answer| if let Value::Int(count) = answer { *count as u64 } else { 0 }).sum())
+}
+
+async fn lines(nodes: &[SocketAddr], caller: &Caller) -> Vec<NodeLine> {
+    for &addr in nodes {
+        if let Ok(answer) = ask(addr, caller, &["CLUSTER", "NODES"]).await
+            && let Ok(lines) = parse_nodes(&text(&answer))
+        {
+            return lines;
+        }
+    }
+    Vec::new()
+}

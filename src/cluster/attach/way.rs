@@ -1,0 +1,201 @@
+//! The way to the servers of a cluster that is not ours: by what they can be stopped, started, frozen and looked at.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+#[cfg(feature = "docker")]
+use super::compose::Compose;
+use super::discover::FoundNode;
+use super::error::AttachError;
+use super::hooks::Hooks;
+use crate::cluster::ProcessState;
+#[cfg(feature = "docker")]
+use crate::cluster::docker::Engine;
+use crate::history::{EventKind, NodeInfo};
+use crate::plan::Need;
+use crate::wire::{Caller, CommandError, ConnectError, Link, command};
+
+/// How long a server may take to be connected to when it is looked at from outside.
+const CONNECTS_WITHIN: Duration = Duration::from_secs(1);
+
+/// A server that leaves PING unanswered for so long is taken for a frozen one.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// What is done to a server's process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deed {
+    Stop,
+    Kill,
+    Start,
+    Pause,
+    Resume,
+}
+
+/// By what servers can be got at, as it was asked for.
+#[derive(Debug, Clone, Default)]
+pub enum WaySettings {
+    /// By nothing but their ports.
+    #[default]
+    Ports,
+    /// They are containers of a Compose project.
+    #[cfg(feature = "docker")]
+    Compose {
+        /// The engine that runs them.
+        engine: Engine,
+        /// The project's name.
+        project: String,
+    },
+    /// A file of shell commands.
+    Hooks(PathBuf),
+}
+
+/// By what servers can be got at.
+#[derive(Debug)]
+pub enum Way {
+    /// By nothing but their ports.
+    Ports,
+    /// As containers of a Compose project.
+    #[cfg(feature = "docker")]
+    Compose(Compose),
+    /// By shell commands.
+    Hooks(Hooks),
+}
+
+impl Way {
+    pub(super) async fn open(settings: WaySettings) -> Result<Self, AttachError> {
+        Ok(match settings {
+            WaySettings::Ports => Self::Ports,
+            #[cfg(feature = "docker")]
+            WaySettings::Compose { engine, project } => Self::Compose(Compose::open(engine, project).await?),
+            WaySettings::Hooks(file) => Self::Hooks(Hooks::read(&file)?),
+        })
+    }
+
+    /// Addresses to begin with, where none were given.
+    pub(super) fn seeds(&self) -> Result<Vec<String>, AttachError> {
+        match self {
+            #[cfg(feature = "docker")]
+            Self::Compose(compose) => compose.seeds(),
+            _ => Err(AttachError::NoSeedAnswers(vec!["none was given (hint: --nodes HOST:PORT)".to_owned()])),
+        }
+    }
+
+    /// Whether it leads to every node.
+    pub(super) fn fits(&self, nodes: &[FoundNode]) -> Result<(), AttachError> {
+        match self {
+            #[cfg(feature = "docker")]
+            Self::Compose(compose) => compose.fits(nodes),
+            _ => {
+                let _ = nodes;
+                Ok(())
+            }
+        }
+    }
+
+    /// What a node is called there.
+    pub(super) fn name_of(&self, addr: SocketAddr) -> Option<String> {
+        match self {
+            #[cfg(feature = "docker")]
+            Self::Compose(compose) => compose.container_at(addr.ip()).map(|container| container.name.clone()),
+            _ => {
+                let _ = addr;
+                None
+            }
+        }
+    }
+
+    /// What it cannot do, and why.
+    pub(super) fn lacks(&self) -> BTreeMap<Need, String> {
+        let all = [Need::Stop, Need::Kill, Need::Start, Need::Freeze, Need::Isolate, Need::Links, Need::Delays];
+        let why = |need: Need| match self {
+            Self::Ports => Some(format!(
+                "a cluster that is known by its ports alone cannot be disturbed so: {need} (hint: --compose PROJECT or \
+                 --hooks FILE)"
+            )),
+            #[cfg(feature = "docker")]
+            Self::Compose(_) => matches!(need, Need::Isolate | Need::Links | Need::Delays).then(|| {
+                "links between the containers of a Compose project cannot be cut yet (hint: --backend docker)"
+                    .to_owned()
+            }),
+            Self::Hooks(hooks) => hooks.lacks(need),
+        };
+        all.into_iter().filter_map(|need| Some((need, why(need)?))).collect()
+    }
+
+    /// Whether servers can be looked at, or at least stopped, other than by their ports.
+    pub(super) fn reaches_servers(&self) -> bool {
+        !matches!(self, Self::Ports)
+    }
+
+    pub(super) async fn act(
+        &self,
+        deed: Deed,
+        node: &NodeInfo,
+        tell: &(dyn Fn(EventKind) + Sync),
+    ) -> Result<(), AttachError> {
+        match self {
+            Self::Ports => Err(AttachError::NoWay { what: deed.word() }),
+            #[cfg(feature = "docker")]
+            Self::Compose(compose) => compose.act(deed, node).await,
+            Self::Hooks(hooks) => hooks.act(deed.word(), node, tell).await,
+        }
+    }
+
+    /// What is said of a server's process; where nobody says anything, what its port tells.
+    pub(super) async fn state(&self, node: &NodeInfo, caller: &Caller) -> ProcessState {
+        match self {
+            #[cfg(feature = "docker")]
+            Self::Compose(compose) => compose.state(node).await,
+            Self::Hooks(hooks) => match hooks.state(node).await {
+                Some(state) => state,
+                None => seen_from_outside(node.addr, caller).await,
+            },
+            Self::Ports => seen_from_outside(node.addr, caller).await,
+        }
+    }
+
+    /// A server's log of this run: its last lines, or all of it; None where it cannot be had.
+    pub(super) async fn log(&self, node: &NodeInfo, lines: Option<usize>) -> Option<String> {
+        match self {
+            #[cfg(feature = "docker")]
+            Self::Compose(compose) => compose.log(node, lines).await,
+            Self::Hooks(hooks) => hooks.log(node, lines).await,
+            Self::Ports => None,
+        }
+    }
+}
+
+impl Deed {
+    /// The step, and the hook, of that name.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Kill => "kill",
+            Self::Start => "start",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        }
+    }
+}
+
+/// What a server's port tells of its process.
+async fn seen_from_outside(addr: SocketAddr, caller: &Caller) -> ProcessState {
+    let running = |how: &str| ProcessState::Running { how: how.to_owned() };
+    let frozen = || ProcessState::Paused { how: "it accepts connections, and leaves them unanswered".to_owned() };
+    let gone = |how: String| ProcessState::Gone { how };
+    let mut link = match Link::connect(addr, caller, CONNECTS_WITHIN).await {
+        Ok(link) => link,
+        Err(ConnectError::Unanswered(..)) => return frozen(),
+        Err(ConnectError::Denied(..) | ConnectError::Tls(..)) => return running("it answers"),
+        Err(error) => return gone(format!("seen from outside: {error}")),
+    };
+    match link.send(&command(&["PING"]), Instant::now() + SILENCE).await {
+        Ok(_) | Err(CommandError::Reply(_)) => running("it answers PING"),
+        Err(CommandError::TimedOut) => frozen(),
+        Err(CommandError::Broken(reason)) => gone(format!("seen from outside: connection lost: {reason}")),
+    }
+}

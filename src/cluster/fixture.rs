@@ -1,0 +1,33 @@
+//! A cluster in which nothing has happened, for the tests of this crate.
+
+use super::topology::{Health, Peer, Role, View};
+use crate::slot::boot_slots;
+use crate::units::{NodeNo, ShardNo};
+
+/// As many shards with one replica each, all well, as every node sees them.
+pub fn healthy(shards: u16) -> View {
+    let peer = |node: u16| {
+        let is_master = node <= shards;
+        let shard = if is_master { node } else { node - shards };
+        Peer {
+            role: if is_master { Role::Master } else { Role::ReplicaOf(NodeNo(shard)) },
+            health: Health::Ok,
+            epoch: u64::from(shard),
+            link_connected: true,
+            slots: is_master.then(|| boot_slots(ShardNo(shard), shards)).into_iter().collect(),
+        }
+    };
+    View {
+        peers: (1..=2 * shards).map(|node| (NodeNo(node), peer(node))).collect(),
+        strangers: Vec::new(),
+        state_ok: true,
+        slots_assigned: 16384,
+        slots_ok: 16384,
+        slots_pfail: 0,
+        slots_fail: 0,
+        known_nodes: 2 * shards,
+        size: shards,
+        current_epoch: shards.into(),
+        link_up: None,
+    }
+}

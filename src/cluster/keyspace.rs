@@ -1,0 +1,58 @@
+//! Under which names a run's keys live on the servers.
+
+use crate::slot::key_slot;
+
+/// How a suite's and the workload's key names become those on the servers: as they are on a cluster that is
+/// ours, under a prefix on one that is not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keyspace {
+    prefix: Option<String>,
+}
+
+impl Keyspace {
+    /// Keys below `slotquake:RUN:`.
+    pub fn of_run(run: &str) -> Self {
+        Self { prefix: Some(format!("slotquake:{run}:")) }
+    }
+
+    /// What every name begins with; None where names stay as they are.
+    pub fn prefix(&self) -> Option<&str> {
+        self.prefix.as_deref()
+    }
+
+    /// The name on the servers. It has the hash slot of `key`: a key with a hash tag keeps it, one without becomes
+    /// the tag itself.
+    pub fn name(&self, key: &str) -> String {
+        let Some(prefix) = &self.prefix else { return key.to_owned() };
+        let tagged = format!("{prefix}{key}");
+        if key_slot(tagged.as_bytes()) == key_slot(key.as_bytes()) { tagged } else { format!("{prefix}{{{key}}}") }
+    }
+
+    /// The same for a name that anybody may have thought up; None for the few, such as `{}x`, whose slot no name
+    /// below the prefix has.
+    pub fn name_any(&self, key: &str) -> Option<String> {
+        let name = self.name(key);
+        (key_slot(name.as_bytes()) == key_slot(key.as_bytes())).then_some(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_keep_their_slots_under_a_prefix() {
+        let keys = Keyspace::of_run("3f");
+        for (key, expected) in [
+            ("testkey", Some("slotquake:3f:{testkey}")),
+            ("{key-4}:probe", Some("slotquake:3f:{key-4}:probe")),
+            ("a{b}c", Some("slotquake:3f:a{b}c")),
+            ("a{b", Some("slotquake:3f:{a{b}")),
+            ("", None),
+            ("{}x", None),
+        ] {
+            assert_eq!(keys.name_any(key).as_deref(), expected, "{key}");
+        }
+        assert_eq!(Keyspace::default().name("testkey"), "testkey");
+    }
+}

@@ -1,0 +1,56 @@
+//! What a server wants before it answers: a password, TLS.
+
+use std::fmt;
+use std::sync::Arc;
+
+use redis::Cmd;
+
+use super::command;
+use super::tls::Tls;
+
+/// How the servers of a cluster let a client in. By default they let everybody in, over plain TCP.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Who we are; None where nobody is asked.
+    pub login: Option<Login>,
+    /// The encryption; None for plain TCP.
+    pub tls: Option<Tls>,
+}
+
+/// A user and a password. It shows neither itself in debug prints nor in errors.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    user: Option<String>,
+    password: Arc<str>,
+}
+
+impl Login {
+    /// A login of an ACL user, or, without one, of the default user.
+    pub fn new(user: Option<String>, password: &str) -> Self {
+        Self { user, password: password.into() }
+    }
+
+    /// `AUTH [user] password`.
+    pub(super) fn command(&self) -> Cmd {
+        let words: Vec<&str> = ["AUTH"].into_iter().chain(self.user.as_deref()).chain([&*self.password]).collect();
+        command(&words)
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_in_no_debug_print() {
+        let access = Access { login: Some(Login::new(Some("chaos".to_owned()), "hunter2")), tls: None };
+        let printed = format!("{access:?}");
+        assert!(printed.contains("chaos") && !printed.contains("hunter2"), "{printed}");
+    }
+}
