@@ -369,6 +369,43 @@ fn a_plan_says_what_whoever_runs_its_nodes_must_be_able_to_do() {
 }
 
 #[test]
+fn a_fault_that_is_asked_for_is_checked_and_drawn() {
+    let plan = Plan::new(&suite_of("{}", &["settle: 1s"], &["redirects: {}"]), 1).unwrap();
+    let admit = |step: &str, seed| plan.admit(serde_json::from_str(step).expect("a step"), seed);
+    // Nothing that was before counts: what is started here may have been stopped by an earlier request.
+    for step in [r#"{"start": "node-1"}"#, r#"{"heal": "cut"}"#, r#"{"partition": {"between": ["node-1", "others"]}}"#]
+    {
+        assert_eq!(serde_json::to_value(admit(step, 1).unwrap()).unwrap(), admitted(step), "{step}");
+    }
+    let drawn: std::collections::BTreeSet<String> = (0..50)
+        .map(|seed| serde_json::to_string(&admit(r#"{"kill": "any/master"}"#, seed).unwrap()).unwrap())
+        .collect();
+    let of = |shard: u16| format!(r#"{{"kill":"shard-{shard}/master"}}"#);
+    assert_eq!(drawn, [of(1), of(2), of(3)].into());
+    for (step, expected) in [
+        (r#"{"kill": "node-9"}"#, "kill: node-9 does not exist (the cluster has node-1 to node-6)"),
+        (r#"{"refuse": {"between": ["client-9", "node-1"]}}"#, "refuse.between[0]: client-9 does not exist"),
+        (
+            r#"{"partition": {"shape": "ring", "name": "all"}}"#,
+            "partition.name: a network fault cannot be called `all`",
+        ),
+        (r#"{"partition": {"between": ["node-1", "node-1"]}}"#, "partition.between[1]: `node-1` stands on both sides"),
+    ] {
+        let problems = admit(step, 1).unwrap_err();
+        assert!(problems[0].to_string().starts_with(expected), "{step}: {problems:?}");
+    }
+}
+
+/// A step as it is written out: what was left out has its default.
+fn admitted(step: &str) -> serde_json::Value {
+    let mut value: serde_json::Value = serde_json::from_str(step).unwrap();
+    if let Some(fault) = value.get_mut("partition") {
+        fault["only"] = "all".into();
+    }
+    value
+}
+
+#[test]
 fn a_workload_without_writes_cannot_lose_any() {
     let mut suite = suite_of(
         "{}",

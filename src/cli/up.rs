@@ -148,8 +148,14 @@ async fn keep(
         RunError::Config(message) => Trouble::usage(message),
         error => Trouble::harness(error),
     })?;
-    let stood = history.events.iter().any(|event| matches!(event.kind, EventKind::Booted { .. }));
-    Ok(if stood { Exit::Pass } else { Exit::Interrupted })
+    let happened = |of: fn(&EventKind) -> bool| history.events.iter().any(|event| of(&event.kind));
+    Ok(if happened(|kind| matches!(kind, EventKind::LeftBehind { .. })) {
+        Exit::Harness
+    } else if happened(|kind| matches!(kind, EventKind::Booted { .. })) {
+        Exit::Pass
+    } else {
+        Exit::Interrupted
+    })
 }
 
 /// What requests need.
