@@ -20,7 +20,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::exit::{Exit, Trouble};
-use super::place::Backend;
 use super::progress::{Display, Teller};
 use super::run::runtime;
 use super::signals::stop_on_signals;
@@ -91,9 +90,6 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
             (servers, ground, runtime()?)
         }
         Backend::Docker => containers::take(None, None, &plans)?,
-        Backend::Attach => {
-            return Err(Trouble::usage("--backend attach is for a cluster that is there already, and `up` starts one"));
-        }
     };
     let (door, listener) = Door::open(&args.name)?;
     let server = servers[&plan.server].clone();
