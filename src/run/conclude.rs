@@ -59,7 +59,7 @@ impl<B: Backend> Run<B> {
         self.read_back().await;
         // The end is a look at a resting cluster. After a partition, packets that were sent before it
         // and come late can make a node forget for a moment what it has learnt; what lasts is judged.
-        let rest = if interrupted { Duration::ZERO } else { QUIESCE_WITHIN.min(self.plan.recover_within.0) };
+        let rest = QUIESCE_WITHIN.min(self.plan.recover_within.0);
         let _ = self.watch.until(rest, |now| now.whole(nodes, shards).and_then(|()| caught_up(now))).await;
         tokio::time::sleep(POLL * 3).await;
         self.record_clocks().await;
