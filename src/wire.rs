@@ -104,8 +104,8 @@ impl fmt::Display for CommandError {
 }
 
 impl Link {
-    /// Connects as a caller of a kind. Without a password and TLS there is no handshake: a frozen node's kernel
-    /// still accepts, so that it is the first command that will not be answered.
+    /// Connects as a caller of a kind. Without a password, TLS and a relay there is no handshake: a frozen node's
+    /// kernel still accepts, so that it is the first command that will not be answered.
     pub async fn connect(addr: SocketAddr, caller: &Caller, within: Duration) -> Result<Self, ConnectError> {
         let until = Instant::now() + within;
         let stream =
@@ -118,6 +118,14 @@ impl Link {
                 Self::over(addr, wrapped.map_err(|error| ConnectError::Tls(addr, error.to_string()))?).await?
             }
         };
+        if caller.access.relayed {
+            match link.send(&command(&["PING"]), until).await {
+                // Whatever it says, the server itself has said it.
+                Ok(_) | Err(CommandError::Reply(_)) => {}
+                Err(CommandError::Broken(_)) => return Err(ConnectError::Refused(addr)),
+                Err(CommandError::TimedOut) => return Err(ConnectError::Unanswered(addr, "PING", within)),
+            }
+        }
         if let Some(login) = &caller.access.login {
             link.send(&login.command(), until).await.map_err(|error| match error {
                 CommandError::Reply(reply) => ConnectError::Denied(addr, reply),
