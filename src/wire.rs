@@ -289,6 +289,29 @@ pub fn redirect(reply: &str, asked: SocketAddr) -> Option<Redirect> {
 mod tests {
     use super::*;
 
+    /// What a connection comes to that somebody accepts, and then closes, or keeps without a word.
+    async fn accepted(relayed: bool, closes: bool) -> Result<(), ConnectError> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let accepting = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            if closes { None } else { Some(stream) }
+        });
+        let caller = Caller { access: Access { relayed, ..Access::default() }, ..Caller::default() };
+        let link = Link::connect(addr, &caller, Duration::from_millis(300)).await;
+        drop(accepting.await);
+        link.map(drop)
+    }
+
+    #[tokio::test]
+    async fn only_an_answer_shows_that_a_relay_has_a_server_behind_it() {
+        assert!(matches!(accepted(true, true).await, Err(ConnectError::Refused(_))));
+        assert!(matches!(accepted(true, false).await, Err(ConnectError::Unanswered(_, "PING", _))));
+        for closes in [true, false] {
+            assert_eq!(accepted(false, closes).await, Ok(()), "without a relay the server itself has accepted");
+        }
+    }
+
     #[test]
     fn redirections_are_read_from_error_replies() {
         let asked: SocketAddr = "127.1.0.9:6379".parse().unwrap();

@@ -45,7 +45,7 @@ fn commands(script: &str) -> Vec<Vec<String>> {
                 .split(" #")
                 .next()?
                 .split_whitespace()
-                .skip_while(|word| word.contains("=") && !word.starts_with('-'));
+                .skip_while(|word| word.contains('=') && !word.starts_with('-'));
             (words.next()? == "slotquake").then(|| {
                 words
                     .take_while(|word| !["|", ">", ">>", "&&", "||", ";"].contains(word))

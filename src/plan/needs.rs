@@ -152,7 +152,7 @@ mod tests {
             ("bus-only", &[Need::Links, Need::Clients]),
             ("halves", &[Need::Links]),
             ("lossy-links", &[Need::Links]),
-            ("role-swap", &[]),
+            ("formation", &[]),
         ] {
             let plan = Plan::new(&crate::suite::load(suite).unwrap(), 1).unwrap();
             assert_eq!(plan.needs().into_iter().collect::<Vec<_>>(), expected, "{suite}");

@@ -1,6 +1,7 @@
 //! Clusters that somebody else started: plain processes, formed by the test itself.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -225,7 +226,7 @@ impl Cluster {
                 let value = self.must(number, &format!("GET {key}"));
                 let slot = slotquake::slot::key_slot(key.as_bytes());
                 let entry: &mut String = digest.entry(slot).or_default();
-                entry.push_str(&format!("{key}={value};"));
+                write!(entry, "{key}={value};").expect("a string takes text");
             }
         }
         digest

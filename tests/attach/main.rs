@@ -19,6 +19,7 @@ use slotquake::server::Server;
 use slotquake::wire::{Access, Login, Tls, TlsSettings};
 
 use cluster::{Cluster, Kind};
+use project::{PROJECT, Project};
 use support::{Ended, Places, fetched};
 
 const PASSWORD: &str = "hunter2-and-more";
@@ -74,8 +75,7 @@ fn assert_passes(ended: &Ended) {
 fn a_cluster_with_a_password_is_watched_and_left_as_it_was() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
-    let mut kind =
-        Kind { access: Access { login: Some(Login::new(None, PASSWORD)), ..Access::default() }, ..Kind::default() };
+    let mut kind = Kind { access: Access { login: Some(Login::new(None, PASSWORD)), ..Access::default() }, ..Kind::default() };
     kind.config.extend([format!("requirepass {PASSWORD}"), format!("masterauth {PASSWORD}")]);
     let cluster = Cluster::start(&server, &kind);
     let before = cluster.write_foreign_keys();
@@ -96,8 +96,7 @@ fn a_cluster_with_a_password_is_watched_and_left_as_it_was() {
 fn what_is_wrong_is_said_in_one_message() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
-    let mut kind =
-        Kind { access: Access { login: Some(Login::new(None, PASSWORD)), ..Access::default() }, ..Kind::default() };
+    let mut kind = Kind { access: Access { login: Some(Login::new(None, PASSWORD)), ..Access::default() }, ..Kind::default() };
     kind.config.extend([format!("requirepass {PASSWORD}"), format!("masterauth {PASSWORD}")]);
     let cluster = Cluster::start(&server, &kind);
     let (_folder, out) = out();
@@ -455,13 +454,13 @@ fn certificates(folder: &Path) -> Result<(), String> {
 
 #[test]
 fn the_containers_of_a_compose_project_are_stopped_and_started() {
-    let Some(project) = project::Project::up() else { return };
-    let before = project.containers();
-    assert_eq!(project.cli(1, &["-c", "set", "somebodys", "value"]), "OK");
+    let Some(_project) = Project::up() else { return };
+    let before = Project::containers();
+    assert_eq!(Project::cli(1, &["-c", "set", "somebodys", "value"]), "OK");
     for suite in ["role-swap", "shard-loss", "master-freeze"] {
         let (_folder, out) = out();
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_slotquake"));
-        command.args(["run", suite, "--backend", "attach", "--compose", project::PROJECT, "--allow-faults"]);
+        command.args(["run", suite, "--backend", "attach", "--compose", PROJECT, "--allow-faults"]);
         command.args(["--format", "json", "--out", &out]).args(support::QUICK);
         let ended = support::begin_as(command).end();
         assert_passes(&ended);
@@ -470,11 +469,11 @@ fn the_containers_of_a_compose_project_are_stopped_and_started() {
         let log = fs::read_to_string(folder.join("logs/node-4.log")).expect("a log");
         assert!(log.contains("Failover election won"), "{log}");
         assert!(run["anatomy"][0]["sentence"].as_str().is_some_and(|told| told.contains("vote")), "{}", ended.whole());
-        assert_eq!(project.containers(), before, "{}", ended.whole());
-        let timeout = project.cli(1, &["config", "get", "cluster-node-timeout"]);
+        assert_eq!(Project::containers(), before, "{}", ended.whole());
+        let timeout = Project::cli(1, &["config", "get", "cluster-node-timeout"]);
         assert_eq!(timeout, "cluster-node-timeout\n5000", "{}", ended.whole());
-        assert_eq!(project.cli(1, &["-c", "get", "somebodys"]), "value");
-        let keys: Vec<String> = (1..=6).map(|node| project.cli(node, &["dbsize"])).collect();
+        assert_eq!(Project::cli(1, &["-c", "get", "somebodys"]), "value");
+        let keys: Vec<String> = (1..=6).map(|node| Project::cli(node, &["dbsize"])).collect();
         assert_eq!(keys.iter().filter(|count| *count == "0").count(), 4, "{keys:?}: {}", ended.whole());
     }
 }

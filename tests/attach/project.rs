@@ -69,7 +69,7 @@ impl Project {
     }
 
     /// Every container of the project with its state.
-    pub fn containers(&self) -> Vec<String> {
+    pub fn containers() -> Vec<String> {
         let listed = docker(&["ps", "-a", "--filter", &label(), "--format", "{{.Names}} {{.State}}"]);
         let mut lines: Vec<String> = listed.lines().map(str::to_owned).collect();
         lines.sort();
@@ -77,7 +77,7 @@ impl Project {
     }
 
     /// What a node answers.
-    pub fn cli(&self, node: u8, words: &[&str]) -> String {
+    pub fn cli(node: u8, words: &[&str]) -> String {
         let service = format!("redis-node-{node}");
         let filter = format!("label=com.docker.compose.service={service}");
         let id = docker(&["ps", "-q", "--filter", &label(), "--filter", &filter]);

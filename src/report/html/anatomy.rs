@@ -166,7 +166,7 @@ impl Axis {
     fn ticks(self) -> Vec<Tick> {
         let mut step_ms = 1.0;
         for factor in [2.0, 2.5, 2.0].into_iter().cycle() {
-            if self.span_ms / step_ms <= 8.0 {
+            if self.span_ms / step_ms <= 9.0 {
                 break;
             }
             step_ms *= factor;
