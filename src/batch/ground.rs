@@ -139,7 +139,7 @@ impl Ground {
     /// Why a plan cannot be run here, with a hint.
     pub fn obstacle(&self, plan: &Plan) -> Option<&str> {
         let lacking = plan.needs().iter().find_map(|need| self.lacks.get(need));
-        lacking.or_else(|| self.unfit.get(&plan.name)).map(String::as_str)
+        self.unfit.get(&plan.name).or(lacking).map(String::as_str)
     }
 }
 

@@ -28,7 +28,7 @@ pub struct AttachArgs {
     /// Allow what disturbs the cluster: faults, failovers, directives that are changed for the run
     #[arg(long)]
     allow_faults: bool,
-    /// Authenticate as this ACL user. The password is in SLOTQUAKE_PASSWORD, or in the file below
+    /// Authenticate as this ACL user. The password is in `SLOTQUAKE_PASSWORD`, or in the file below
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// A file whose first line is the password

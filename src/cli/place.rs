@@ -46,7 +46,7 @@ pub struct PlaceArgs {
 
 /// What runs the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Backend {
+enum Backend {
     /// Processes of this machine, in the sandbox where possible.
     Local,
     /// Containers of Docker, or what `DOCKER_HOST` names.
