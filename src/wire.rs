@@ -104,8 +104,8 @@ impl fmt::Display for CommandError {
 }
 
 impl Link {
-    /// Connects as a caller of a kind. Without a password and TLS there is no handshake: a frozen node's kernel
-    /// still accepts, so that it is the first command that will not be answered.
+    /// Connects as a caller of a kind. Without a password, TLS and a relay there is no handshake: a frozen node's
+    /// kernel still accepts, so that it is the first command that will not be answered.
     pub async fn connect(addr: SocketAddr, caller: &Caller, within: Duration) -> Result<Self, ConnectError> {
         let until = Instant::now() + within;
         let stream =
@@ -118,6 +118,14 @@ impl Link {
                 Self::over(addr, wrapped.map_err(|error| ConnectError::Tls(addr, error.to_string()))?).await?
             }
         };
+        if caller.access.relayed {
+            match link.send(&command(&["PING"]), until).await {
+                // Whatever it says, the server itself has said it.
+                Ok(_) | Err(CommandError::Reply(_)) => {}
+                Err(CommandError::Broken(_)) => return Err(ConnectError::Refused(addr)),
+                Err(CommandError::TimedOut) => return Err(ConnectError::Unanswered(addr, "PING", within)),
+            }
+        }
         if let Some(login) = &caller.access.login {
             link.send(&login.command(), until).await.map_err(|error| match error {
                 CommandError::Reply(reply) => ConnectError::Denied(addr, reply),
@@ -280,6 +288,29 @@ pub fn redirect(reply: &str, asked: SocketAddr) -> Option<Redirect> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a connection comes to that somebody accepts, and then closes, or keeps without a word.
+    async fn accepted(relayed: bool, closes: bool) -> Result<(), ConnectError> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let accepting = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            if closes { None } else { Some(stream) }
+        });
+        let caller = Caller { access: Access { relayed, ..Access::default() }, ..Caller::default() };
+        let link = Link::connect(addr, &caller, Duration::from_millis(300)).await;
+        drop(accepting.await);
+        link.map(drop)
+    }
+
+    #[tokio::test]
+    async fn only_an_answer_shows_that_a_relay_has_a_server_behind_it() {
+        assert!(matches!(accepted(true, true).await, Err(ConnectError::Refused(_))));
+        assert!(matches!(accepted(true, false).await, Err(ConnectError::Unanswered(_, "PING", _))));
+        for closes in [true, false] {
+            assert_eq!(accepted(false, closes).await, Ok(()), "without a relay the server itself has accepted");
+        }
+    }
 
     #[test]
     fn redirections_are_read_from_error_replies() {

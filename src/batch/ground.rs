@@ -117,6 +117,7 @@ impl Ground {
         {
             lacks.insert(Need::Links, why);
         }
+        lacks.extend(engine.clients_obstacle().map(|why| (Need::Clients, why)));
         Self { place: Place::Docker(engine), lacks, unfit: BTreeMap::new() }
     }
 

@@ -89,7 +89,7 @@ impl AttachArgs {
             insecure: self.insecure,
         };
         let tls = self.tls.then(|| Tls::new(&tls)).transpose().map_err(Trouble::usage)?;
-        Ok(Access { login, tls })
+        Ok(Access { login, tls, relayed: false })
     }
 }
 

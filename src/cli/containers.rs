@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use slotquake::batch::Ground;
+use slotquake::cluster::Reach;
 use slotquake::cluster::attach::WaySettings;
 use slotquake::cluster::docker::{Collected, DockerError, Engine};
 use slotquake::plan::Plan;
@@ -15,20 +16,22 @@ use super::exit::{Exit, Trouble};
 use super::run::runtime;
 use super::screen;
 
-/// Reaches the engine, tidies up there, and finds what the plans need. The images are None for the usual ones.
+/// Reaches the engine, tidies up there, and finds what the plans need. The images, of servers and of sidecars, are
+/// None for the usual ones.
 pub fn take(
-    image: Option<String>,
-    netfault_image: Option<String>,
+    images: (Option<String>, Option<String>),
+    reach: Reach,
     plans: &[Plan],
 ) -> Result<(BTreeMap<String, Server>, Ground, Runtime), Trouble> {
     let runtime = runtime()?;
-    let (servers, ground) = runtime.block_on(reach(image, netfault_image, plans)).map_err(|error| trouble(&error))?;
+    let (servers, ground) = runtime.block_on(get_to(images, reach, plans)).map_err(|error| trouble(&error))?;
     Ok((servers, ground, runtime))
 }
 
 /// The way to servers that are containers of a Compose project.
 pub fn compose(project: &str, netfault_image: Option<String>, runtime: &Runtime) -> Result<WaySettings, Trouble> {
-    let engine = runtime.block_on(Engine::connect(None, netfault_image)).map_err(|error| trouble(&error))?;
+    let engine = runtime.block_on(Engine::connect(None, netfault_image));
+    let engine = engine.and_then(|engine| engine.reached_by(Reach::Address)).map_err(|error| trouble(&error))?;
     Ok(WaySettings::Compose { engine, project: project.to_owned() })
 }
 
@@ -70,12 +73,12 @@ pub fn collect_dead() -> Result<Exit, Trouble> {
     }
 }
 
-async fn reach(
-    image: Option<String>,
-    netfault_image: Option<String>,
+async fn get_to(
+    (image, netfault_image): (Option<String>, Option<String>),
+    reach: Reach,
     plans: &[Plan],
 ) -> Result<(BTreeMap<String, Server>, Ground), DockerError> {
-    let engine = Engine::connect(image, netfault_image).await?;
+    let engine = Engine::connect(image, netfault_image).await?.reached_by(reach)?;
     let collected = engine.collect_dead().await?;
     tell(&collected, "removed what dead runs left");
     let mut servers = BTreeMap::new();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use slotquake::batch::Ground;
+use slotquake::cluster::Reach;
 use slotquake::cluster::attach::WaySettings;
 use slotquake::plan::Plan;
 use slotquake::run::Place;
@@ -13,8 +14,8 @@ use super::exit::{Exit, Trouble};
 
 /// There is no engine to reach.
 pub fn take(
-    _image: Option<String>,
-    _netfault_image: Option<String>,
+    _images: (Option<String>, Option<String>),
+    _reach: Reach,
     _plans: &[Plan],
 ) -> Result<(BTreeMap<String, Server>, Ground, Runtime), Trouble> {
     Err(left_out())

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use slotquake::batch::Ground;
+use slotquake::cluster::Reach;
 use slotquake::plan::Plan;
 use slotquake::sandbox::Mode;
 use slotquake::server::Server;
@@ -33,6 +34,12 @@ pub struct PlaceArgs {
     /// slotquake-netfault:1
     #[arg(long, value_name = "IMAGE")]
     netfault_image: Option<String>,
+    /// How containers are connected to: by their addresses, or by published ports of 127.0.0.1, where all clients
+    /// have one address and suites that cut some of them off are skipped. `auto` takes addresses on Linux with an
+    /// engine on this machine that is not rootless
+    #[arg(long, value_name = "HOW",
+        value_parser = PossibleValuesParser::new(["auto", "address", "ports"]).try_map(|word| word.parse::<Reach>()))]
+    reach: Option<Reach>,
     #[command(flatten)]
     attach: attach::AttachArgs,
 }
@@ -81,6 +88,9 @@ impl PlaceArgs {
         if self.backend != Backend::Docker && self.image.is_some() {
             return Err(Trouble::usage("--image is for --backend docker"));
         }
+        if self.backend != Backend::Docker && self.reach.is_some() {
+            return Err(Trouble::usage("--reach is for --backend docker"));
+        }
         if self.backend == Backend::Local && self.netfault_image.is_some() {
             return Err(Trouble::usage("--image and --netfault-image are for --backend docker"));
         }
@@ -94,7 +104,8 @@ impl PlaceArgs {
         }
         let plans = prepare::plans(wanted.suites, wanted.servers, wanted.overrides, wanted.seed)?;
         let (servers, ground, runtime) = if self.backend == Backend::Docker {
-            let taken = containers::take(self.image.clone(), self.netfault_image.clone(), &plans)?;
+            let images = (self.image.clone(), self.netfault_image.clone());
+            let taken = containers::take(images, self.reach.unwrap_or_default(), &plans)?;
             make_folder()?;
             taken
         } else {

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use slotquake::batch::{Audience, Ground};
+use slotquake::cluster::Reach;
 use slotquake::history::{Event, EventKind, NodeInfo, StepProblem};
 use slotquake::plan::Plan;
 use slotquake::report::{self, Narrator, seconds};
@@ -89,7 +90,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
             let ground = Ground::take(args.sandbox, &plans).map_err(Trouble::harness)?;
             (servers, ground, runtime()?)
         }
-        Backend::Docker => containers::take(None, None, &plans)?,
+        Backend::Docker => containers::take((None, None), Reach::Auto, &plans)?,
     };
     let (door, listener) = Door::open(&args.name)?;
     let server = servers[&plan.server].clone();

@@ -11,6 +11,7 @@ pub(crate) mod fixture;
 pub mod form;
 mod keyspace;
 pub mod local;
+mod reach;
 pub mod topology;
 pub mod watch;
 
@@ -27,6 +28,7 @@ use crate::units::{ClientNo, NodeNo};
 use crate::wire::{Access, ConnectError};
 pub use control::Control;
 pub use keyspace::Keyspace;
+pub use reach::Reach;
 
 /// What runs the nodes: processes of this machine ([`local`]), containers (`docker`, a feature of this crate) or
 /// somebody else ([`attach`]).

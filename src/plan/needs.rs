@@ -25,6 +25,8 @@ pub enum Need {
     Links,
     /// To delay packets.
     Delays,
+    /// To tell clients' packets from others', by addresses of their own.
+    Clients,
 }
 
 impl Need {
@@ -53,6 +55,7 @@ impl fmt::Display for Need {
             Self::Isolate => "cutting a node off",
             Self::Links => "cutting a link",
             Self::Delays => "delaying packets",
+            Self::Clients => "telling clients apart",
         })
     }
 }
@@ -69,6 +72,20 @@ fn is_isolation(fault: &Partition) -> bool {
     }
 }
 
+/// Whether a network fault has clients on a side.
+fn hits_clients(step: &Step) -> bool {
+    let sides = match step {
+        Step::Partition(fault) => fault.between.as_ref(),
+        Step::Lossy(fault) => Some(&fault.between),
+        Step::Narrow(fault) => Some(&fault.between),
+        Step::Refuse(fault) => Some(&fault.between),
+        Step::Slow(fault) => Some(&fault.between),
+        _ => None,
+    };
+    let mut targets = sides.into_iter().flatten().flat_map(|side| &side.0);
+    targets.any(|target| matches!(target, Target::Clients(_) | Target::Others))
+}
+
 /// Whether it is about what certain nodes answer, rather than about what the others know of them.
 fn asks_nodes(step: &Step) -> bool {
     match step {
@@ -83,6 +100,9 @@ impl Plan {
     /// which let the harness through.
     pub fn needs(&self) -> BTreeSet<Need> {
         let mut needs: BTreeSet<Need> = self.steps.iter().flat_map(Need::of).copied().collect();
+        if self.steps.iter().any(hits_clients) {
+            needs.insert(Need::Clients);
+        }
         let mut isolated = 0_u32;
         for step in &self.steps {
             match step {
@@ -125,10 +145,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_while_a_node_is_isolated_needs_rules() {
-        for (suite, expected) in
-            [("flapping", [Need::Isolate].as_slice()), ("majority-lost", &[Need::Isolate, Need::Links])]
-        {
+    fn whom_faults_hit_and_what_is_asked_meanwhile_makes_needs() {
+        for (suite, expected) in [
+            ("flapping", [Need::Isolate, Need::Clients].as_slice()),
+            ("majority-lost", &[Need::Isolate, Need::Links, Need::Clients]),
+            ("bus-only", &[Need::Links, Need::Clients]),
+            ("halves", &[Need::Links]),
+            ("lossy-links", &[Need::Links]),
+            ("formation", &[]),
+        ] {
             let plan = Plan::new(&crate::suite::load(suite).unwrap(), 1).unwrap();
             assert_eq!(plan.needs().into_iter().collect::<Vec<_>>(), expected, "{suite}");
         }

@@ -1,4 +1,4 @@
-//! What a server wants before it answers: a password, TLS.
+//! What stands between a connection and a server's answer: a password, TLS, a relay.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +15,10 @@ pub struct Access {
     pub login: Option<Login>,
     /// The encryption; None for plain TCP.
     pub tls: Option<Tls>,
+    /// Whether something in between accepts connections in the server's place, alive or not, as an engine's proxy
+    /// does for a published port. A connection is then made once PING is answered, and one that is closed before
+    /// is refused.
+    pub relayed: bool,
 }
 
 /// A user and a password. It shows neither itself in debug prints nor in errors.
@@ -49,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_password_is_in_no_debug_print() {
-        let access = Access { login: Some(Login::new(Some("chaos".to_owned()), "hunter2")), tls: None };
+        let access = Access { login: Some(Login::new(Some("chaos".to_owned()), "hunter2")), tls: None, relayed: false };
         let printed = format!("{access:?}");
         assert!(printed.contains("chaos") && !printed.contains("hunter2"), "{printed}");
     }

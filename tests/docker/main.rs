@@ -7,6 +7,7 @@ mod support;
 mod isolation;
 mod leftovers;
 mod messages;
+mod reach;
 mod stand_in;
 mod verdicts;
 

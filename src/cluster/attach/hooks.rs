@@ -100,7 +100,7 @@ impl Hooks {
             Need::Kill => &["kill", "start"],
             Need::Start => &["start"],
             Need::Freeze => &["pause", "resume"],
-            Need::Isolate | Need::Links | Need::Delays => {
+            Need::Isolate | Need::Links | Need::Delays | Need::Clients => {
                 return Some("hooks cannot cut links yet (hint: --backend local or docker)".to_owned());
             }
         };

@@ -20,7 +20,7 @@ use super::error::{DockerError, api};
 use super::new_run;
 use super::owner::Owner;
 use super::sidecar::NETFAULT_IMAGE;
-use crate::cluster::ProcessState;
+use crate::cluster::{ProcessState, Reach};
 use crate::server::{Asked, Flavour, Server, Version};
 
 /// An engine that answers at all does so by then.
@@ -40,6 +40,10 @@ pub struct Engine {
     pub image: Option<String>,
     /// The image of sidecars.
     pub netfault_image: String,
+    /// Why its containers cannot be reached by their addresses; None where they can.
+    far: Option<&'static str>,
+    /// Whether nodes are connected to by published ports.
+    pub(super) by_ports: bool,
 }
 
 impl Engine {
@@ -58,13 +62,23 @@ impl Engine {
         }
         let info = client.info().await.map_err(api("asking the engine about itself"))?;
         let rootless = info.security_options.iter().flatten().any(|option| option.contains("rootless"));
-        if rootless || !cfg!(target_os = "linux") {
-            let reason = if rootless { "it is rootless" } else { "it runs in a virtual machine" };
-            return Err(DockerError::Unreachable { reason: reason.to_owned() });
-        }
+        let far = if rootless { Some("it is rootless") } else { has_other_kernel(info.kernel_version.as_deref()) };
         let about = format!("engine {} (API {api_version})", version.version.unwrap_or_default());
         let netfault_image = netfault_image.unwrap_or_else(|| NETFAULT_IMAGE.to_owned());
-        Ok(Self { client, about, image, netfault_image })
+        Ok(Self { client, about, image, netfault_image, far, by_ports: far.is_some() })
+    }
+
+    /// The same engine, with nodes connected to in this way. The error says that their addresses lead nowhere.
+    pub fn reached_by(self, reach: Reach) -> Result<Self, DockerError> {
+        let by_ports = match (reach, self.far) {
+            (Reach::Address, Some(reason)) => {
+                return Err(DockerError::Unreachable { reason: reason.to_owned() });
+            }
+            (Reach::Address, None) => false,
+            (Reach::Auto, far) => far.is_some(),
+            (Reach::Ports, _) => true,
+        };
+        Ok(Self { by_ports, ..self })
     }
 
     /// Removes what dead owners left.
@@ -119,6 +133,19 @@ impl Engine {
             )),
             Err(error) => Some(format!("image `{}`: {error}", self.netfault_image)),
         }
+    }
+
+    /// Why network faults cannot tell clients from others, with a hint.
+    pub fn clients_obstacle(&self) -> Option<String> {
+        let hint = match self.far {
+            Some(reason) => {
+                format!("the engine's containers cannot be reached by address: {reason}; use --backend local")
+            }
+            None => "--reach address".to_owned(),
+        };
+        self.by_ports.then(|| {
+            format!("all clients have one address where containers are reached by published ports (hint: {hint})")
+        })
     }
 
     async fn have(&self, image: &str, notice: &dyn Fn(&str)) -> Result<(), DockerError> {
@@ -217,6 +244,15 @@ fn official_image(asked: &str) -> Result<String, DockerError> {
             reason: "a binary of this machine is not in any image".to_owned(),
         }),
         Err(error) => Err(DockerError::Asked { asked: asked.to_owned(), reason: error.to_string() }),
+    }
+}
+
+/// An engine of another kernel is in a virtual machine, or far away.
+fn has_other_kernel(kernel: Option<&str>) -> Option<&'static str> {
+    let own = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok();
+    match (kernel, own.as_deref()) {
+        (Some(kernel), Some(own)) if kernel == own.trim() => None,
+        _ => Some("it does not run on this machine's own kernel"),
     }
 }
 

@@ -27,7 +27,7 @@ pub enum DockerError {
     },
     /// Containers' addresses lead nowhere from here.
     #[error(
-        "containers of this engine cannot be reached by their addresses: {reason} (hint: use Docker on Linux as a system service)"
+        "containers of this engine cannot be reached by their addresses: {reason} (hint: --reach ports, or Docker on Linux as a system service)"
     )]
     Unreachable {
         /// Why.

@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod faults;
 mod owner;
+mod publish;
 mod sidecar;
 mod subnet;
 
@@ -57,6 +58,7 @@ use crate::network::{Counts, NetworkError, nft};
 use crate::plan::{Need, Plan};
 use crate::server::Server;
 use crate::units::{ClientNo, NodeNo};
+use crate::wire::Access;
 
 const DATA: &str = "/data";
 const CONFIG: &str = "/etc/slotquake/node.conf";
@@ -86,6 +88,8 @@ pub struct Docker {
 #[derive(Debug)]
 struct Node {
     addr: SocketAddr,
+    /// Where it is connected to instead of there.
+    published: Option<SocketAddr>,
     anchor: String,
     server: String,
     volume: String,
@@ -168,6 +172,7 @@ impl Docker {
             let name = format!("slotquake-{run}-{}", planned.node);
             Node {
                 addr,
+                published: None,
                 anchor: format!("{name}-net"),
                 volume: format!("{name}-data"),
                 server: name,
@@ -190,7 +195,10 @@ impl Docker {
             data: keep.then(|| folder.join("data")),
             faults: Mutex::default(),
         };
-        try_join_all(docker.nodes.iter().map(|node| docker.anchor(node))).await?;
+        let published = try_join_all(docker.nodes.iter().map(|node| docker.anchor(node))).await?;
+        for (node, published) in docker.nodes.iter_mut().zip(published) {
+            node.published = published;
+        }
         let needs = plan.needs();
         if needs.contains(&Need::Links) || needs.contains(&Need::Isolate) {
             if needs.contains(&Need::Links) || engine.network_obstacle().await.is_none() {
@@ -202,8 +210,8 @@ impl Docker {
         Ok(docker)
     }
 
-    /// Takes a node's address.
-    async fn anchor(&self, node: &Node) -> Result<(), DockerError> {
+    /// Takes a node's address, and where the engine publishes it a port, which is returned.
+    async fn anchor(&self, node: &Node) -> Result<Option<SocketAddr>, DockerError> {
         let client = &self.engine.client;
         let volume = VolumeCreateRequest {
             name: Some(node.volume.clone()),
@@ -212,29 +220,35 @@ impl Docker {
         };
         client.create_volume(volume).await.map_err(api(format!("making volume {}", node.volume)))?;
         let endpoint = EndpointSettings { ipam_config: Some(node.address()), ..Default::default() };
-        let network = self.network();
+        let (network, by_ports) = (self.network(), self.engine.by_ports);
         let body = ContainerCreateBody {
             image: Some(format!("{}:{}", self.image.0, self.image.1)),
             hostname: Some(node.server.clone()),
             entrypoint: Some(vec!["sleep".to_owned()]),
             cmd: Some(vec![u32::MAX.to_string()]),
             labels: Some(self.labels.clone()),
-            host_config: Some(HostConfig { network_mode: Some(network.clone()), ..Default::default() }),
+            exposed_ports: by_ports.then(|| vec![publish::served()]),
+            host_config: Some(HostConfig {
+                network_mode: Some(network.clone()),
+                port_bindings: by_ports.then(publish::bindings),
+                ..Default::default()
+            }),
             networking_config: Some(NetworkingConfig { endpoints_config: Some([(network, endpoint)].into()) }),
             ..Default::default()
         };
         let what = || format!("starting container {}", node.anchor);
         let options = CreateContainerOptionsBuilder::new().name(&node.anchor).build();
         client.create_container(Some(options), body).await.map_err(api(what()))?;
-        client.start_container(&node.anchor, None::<StartContainerOptions>).await.map_err(api(what()))
+        client.start_container(&node.anchor, None::<StartContainerOptions>).await.map_err(api(what()))?;
+        if by_ports { publish::published(&self.engine, &node.anchor).await.map(Some) } else { Ok(None) }
     }
 
     fn network(&self) -> String {
         format!("slotquake-{}", self.run.run)
     }
 
-    /// Starts the sidecars, and gives each client an address of its own on the host's end of the network. Those
-    /// addresses go with the network.
+    /// Starts the sidecars, and gives each client an address of its own on the host's end of the network, if that
+    /// is where they come from. Those addresses go with the network.
     async fn prepare_faults(&mut self, clients: usize) -> Result<(), DockerError> {
         let (client, image) = (&self.engine.client, &self.engine.netfault_image);
         let start = |name: String, network: String| {
@@ -246,7 +260,11 @@ impl Docker {
             write!(script, "\nip addr add {}/32 dev {}", self.subnet.client(index), bridge(&self.run.run))
                 .expect("a string takes text");
         }
+        let by_ports = self.engine.by_ports;
         let host = async {
+            if by_ports {
+                return Ok(());
+            }
             let host = start(format!("slotquake-{}-clients", self.run.run), "host".to_owned()).await?;
             host.run(&script).await.map(drop)
         };
@@ -259,7 +277,9 @@ impl Docker {
         for (node, sidecar) in self.nodes.iter_mut().zip(sidecars) {
             node.sidecar = Some(sidecar);
         }
-        self.clients = Clients::Apart(clients);
+        if !by_ports {
+            self.clients = Clients::Apart(clients);
+        }
         Ok(())
     }
 
@@ -364,7 +384,16 @@ impl Backend for Docker {
     }
 
     fn addr(&self, node: NodeNo) -> SocketAddr {
+        let node = self.node(node);
+        node.published.unwrap_or(node.addr)
+    }
+
+    fn announced(&self, node: NodeNo) -> SocketAddr {
         self.node(node).addr
+    }
+
+    fn access(&self) -> Access {
+        Access { relayed: self.engine.by_ports, ..Access::default() }
     }
 
     fn client_ip(&self, client: ClientNo) -> Option<IpAddr> {

@@ -1,0 +1,33 @@
+//! How containers are connected to.
+
+use std::str::FromStr;
+
+/// How the nodes of the docker backend are connected to. They call one another by their containers' addresses in
+/// any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reach {
+    /// By address where the engine runs on this machine's own kernel and is not rootless, by ports elsewhere.
+    #[default]
+    Auto,
+    /// By the container's address on the cluster's network.
+    Address,
+    /// By a port of 127.0.0.1 that the engine publishes for each. All clients have one address then.
+    Ports,
+}
+
+impl Reach {
+    /// Each as it is written.
+    pub const WORDS: [(&'static str, Self); 3] =
+        [("auto", Self::Auto), ("address", Self::Address), ("ports", Self::Ports)];
+}
+
+impl FromStr for Reach {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::WORDS.iter().find(|(word, _)| *word == text);
+        known
+            .map(|(_, reach)| *reach)
+            .ok_or_else(|| format!("`{text}` is no way to reach containers (hint: `auto`, `address` or `ports`)"))
+    }
+}
