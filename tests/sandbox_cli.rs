@@ -325,7 +325,7 @@ fn without_a_sandbox_a_network_suite_is_skipped_and_says_so() {
         assert_eq!(ended.json()["exit_code"], json!(3));
         assert!(ended.stderr.contains("skipped: cut redis-server: no sandbox: "), "{}", ended.whole());
         assert!(!ended.stderr.contains("phase boot"), "no cluster boots: {}", ended.whole());
-        let is_folder = |entry: io::Result<DirEntry>| entry.expect("an entry").path().is_dir();
+        let is_folder = |entry: &io::Result<DirEntry>| entry.as_ref().expect("an entry").path().is_dir();
         assert_eq!(fs::read_dir(stage.reports()).expect("it was made").filter(is_folder).count(), 0, "no report");
     }
 }
