@@ -75,7 +75,8 @@ fn assert_passes(ended: &Ended) {
 fn a_cluster_with_a_password_is_watched_and_left_as_it_was() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
-    let mut kind = Kind { access: Access { login: Some(Login::new(None, PASSWORD)), ..Access::default() }, ..Kind::default() };
+    let mut kind =
+        Kind { access: Access { login: Some(Login::new(None, PASSWORD)), ..Access::default() }, ..Kind::default() };
     kind.config.extend([format!("requirepass {PASSWORD}"), format!("masterauth {PASSWORD}")]);
     let cluster = Cluster::start(&server, &kind);
     let before = cluster.write_foreign_keys();
@@ -96,7 +97,8 @@ fn a_cluster_with_a_password_is_watched_and_left_as_it_was() {
 fn what_is_wrong_is_said_in_one_message() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
-    let mut kind = Kind { access: Access { login: Some(Login::new(None, PASSWORD)), ..Access::default() }, ..Kind::default() };
+    let mut kind =
+        Kind { access: Access { login: Some(Login::new(None, PASSWORD)), ..Access::default() }, ..Kind::default() };
     kind.config.extend([format!("requirepass {PASSWORD}"), format!("masterauth {PASSWORD}")]);
     let cluster = Cluster::start(&server, &kind);
     let (_folder, out) = out();
