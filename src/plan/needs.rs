@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Plan, steps};
-use crate::suite::{Only, Partition, Step};
+use crate::suite::{Lossy, Narrow, Only, Partition, Refuse, Sides, Step};
 use crate::target::Target;
 
 /// Something that whatever runs the nodes must be able to do. What it cannot is a reason to skip a plan before
@@ -25,6 +25,8 @@ pub enum Need {
     Links,
     /// To delay packets.
     Delays,
+    /// To tell clients of the workload from one another, and from the harness, by their addresses.
+    Clients,
 }
 
 impl Need {
@@ -36,7 +38,16 @@ impl Need {
             Step::Start(_) => &[Self::Start],
             Step::Pause(_) | Step::Resume(_) => &[Self::Freeze],
             Step::Partition(fault) if is_isolation(fault) => &[Self::Isolate],
+            Step::Slow(slow) if names_clients(&slow.between, Only::All) => &[Self::Links, Self::Delays, Self::Clients],
             Step::Slow(_) => &[Self::Links, Self::Delays],
+            Step::Partition(Partition { between: Some(sides), only, .. })
+            | Step::Lossy(Lossy { between: sides, only, .. })
+            | Step::Narrow(Narrow { between: sides, only, .. })
+            | Step::Refuse(Refuse { between: sides, only, .. })
+                if names_clients(sides, *only) =>
+            {
+                &[Self::Links, Self::Clients]
+            }
             Step::Partition(_) | Step::Lossy(_) | Step::Narrow(_) | Step::Refuse(_) => &[Self::Links],
             _ => &[],
         }
@@ -53,6 +64,7 @@ impl fmt::Display for Need {
             Self::Isolate => "cutting a node off",
             Self::Links => "cutting a link",
             Self::Delays => "delaying packets",
+            Self::Clients => "telling clients apart",
         })
     }
 }
@@ -67,6 +79,12 @@ fn is_isolation(fault: &Partition) -> bool {
         [[one], [Target::Others]] | [[Target::Others], [one]] => steps::is_one(one),
         _ => false,
     }
+}
+
+/// Whether links of clients are among those between the sides.
+fn names_clients(sides: &Sides, only: Only) -> bool {
+    matches!(only, Only::All | Only::Clients)
+        && sides.iter().flat_map(|side| &side.0).any(|target| matches!(target, Target::Clients(_) | Target::Others))
 }
 
 /// Whether it is about what certain nodes answer, rather than about what the others know of them.
@@ -110,17 +128,17 @@ mod tests {
     #[test]
     fn a_node_that_is_cut_off_from_everybody_needs_no_rules() {
         for (between, more, expected) in [
-            (r#"["node-1", "others"]"#, "", Need::Isolate),
-            (r#"["others", "shard-1/master"]"#, r#", "name": "alone""#, Need::Isolate),
-            (r#"["shard-1/master", "others"]"#, r#", "one-way": true"#, Need::Links),
-            (r#"["node-1", "others"]"#, r#", "only": "bus""#, Need::Links),
-            (r#"["shard-1", "others"]"#, "", Need::Links),
-            (r#"[["node-1", "half-clients"], "others"]"#, "", Need::Links),
-            (r#"["node-1", "node-2"]"#, "", Need::Links),
+            (r#"["node-1", "others"]"#, "", [Need::Isolate].as_slice()),
+            (r#"["others", "shard-1/master"]"#, r#", "name": "alone""#, &[Need::Isolate]),
+            (r#"["shard-1/master", "others"]"#, r#", "one-way": true"#, &[Need::Links, Need::Clients]),
+            (r#"["node-1", "others"]"#, r#", "only": "bus""#, &[Need::Links]),
+            (r#"["shard-1", "others"]"#, "", &[Need::Links, Need::Clients]),
+            (r#"[["node-1", "half-clients"], "others"]"#, "", &[Need::Links, Need::Clients]),
+            (r#"["node-1", "node-2"]"#, "", &[Need::Links]),
         ] {
             let text = format!(r#"{{"partition": {{"between": {between}{more}}}}}"#);
             let step: Step = serde_json::from_str(&text).unwrap();
-            assert_eq!(Need::of(&step), [expected], "{text}");
+            assert_eq!(Need::of(&step), expected, "{text}");
         }
     }
 

@@ -69,9 +69,10 @@ struct Ended {
 
 impl Hooks {
     /// Reads a YAML file: names of hooks, and their commands.
-    pub fn read(file: &Path) -> Result<Self, AttachError> {
+    pub async fn read(file: &Path) -> Result<Self, AttachError> {
         let wrong = |error: String| AttachError::Hooks(format!("hooks: {error}"));
-        let text = std::fs::read_to_string(file)
+        let text = tokio::fs::read_to_string(file)
+            .await
             .map_err(|error| wrong(format!("cannot read `{}`: {error}", file.display())))?;
         let commands = suite::read_yaml(&text, file).map_err(|error| wrong(error.to_string()))?;
         Ok(Self { commands, file: file.to_owned() })
@@ -100,7 +101,7 @@ impl Hooks {
             Need::Kill => &["kill", "start"],
             Need::Start => &["start"],
             Need::Freeze => &["pause", "resume"],
-            Need::Isolate | Need::Links | Need::Delays => {
+            Need::Isolate | Need::Links | Need::Delays | Need::Clients => {
                 return Some("hooks cannot cut links yet (hint: --backend local or docker)".to_owned());
             }
         };
