@@ -46,9 +46,10 @@ impl Attached {
     /// Lifts every rule and removes the sidecars, also those of a start that was cut short.
     #[cfg(feature = "docker")]
     async fn free_links(&self, left: &mut Vec<String>) {
-        let (Way::Compose(compose), Some(links)) = (self.way(), &self.links) else { return };
-        // With a sidecar that ends go the rules that it has put in force.
-        if let Err(error) = links.clear().await {
+        let Way::Compose(compose) = self.way() else { return };
+        if let Some(links) = &self.links
+            && let Err(error) = links.clear().await
+        {
             left.push(format!("rules may be in force in the containers' networks: {error} (hint: restart them)"));
         }
         if let Err(error) = compose.remove_sidecars(&self.run).await {
