@@ -59,7 +59,7 @@ pub enum Way {
     Ports,
     /// As containers of a Compose project.
     #[cfg(feature = "docker")]
-    Compose(Compose),
+    Compose(Box<Compose>),
     /// By shell commands.
     Hooks(Box<Hooks>),
 }
@@ -69,7 +69,7 @@ impl Way {
         Ok(match settings {
             WaySettings::Ports => Self::Ports,
             #[cfg(feature = "docker")]
-            WaySettings::Compose { engine, project } => Self::Compose(Compose::open(engine, project).await?),
+            WaySettings::Compose { engine, project } => Self::Compose(Box::new(Compose::open(engine, project).await?)),
             WaySettings::Hooks(file) => Self::Hooks(Box::new(Hooks::read(&file).await?)),
         })
     }
