@@ -197,6 +197,8 @@ pub struct Attached {
     /// The containers' links, where the plan needs them.
     #[cfg(feature = "docker")]
     links: Option<Links>,
+    /// The run that sidecars are labelled with.
+    #[cfg(feature = "docker")]
     run: String,
     undone: AtomicBool,
 }
@@ -239,6 +241,7 @@ impl Attached {
             disturbed: Mutex::default(),
             #[cfg(feature = "docker")]
             links: None,
+            #[cfg(feature = "docker")]
             run,
             undone: AtomicBool::new(false),
         };
