@@ -356,7 +356,7 @@ fn a_plan_says_what_whoever_runs_its_nodes_must_be_able_to_do() {
         (&["pause: node-1"], &[Need::Freeze]),
         (&["partition: { between: [node-1, others] }"], &[Need::Isolate]),
         (&["partition: { shape: ring }"], &[Need::Links]),
-        (&["partition: { between: [clients, node-1], only: clients }"], &[Need::Links]),
+        (&["partition: { between: [clients, node-1], only: clients }"], &[Need::Links, Need::Clients]),
         (&["lossy: { between: [node-1, node-2], percent: 0.01% }"], &[Need::Links]),
         (&["narrow: { between: [node-1, node-2], rate: 1kB/s }"], &[Need::Links]),
         (&["refuse: { between: [node-1, node-2] }"], &[Need::Links]),

@@ -117,7 +117,10 @@ impl Ground {
         {
             lacks.insert(Need::Links, why);
         }
-        lacks.extend(engine.clients_obstacle().map(|why| (Need::Clients, why)));
+        if let Some(why) = engine.clients_obstacle() {
+            // Nor can a node be cut off from them.
+            lacks.extend([Need::Isolate, Need::Clients].map(|need| (need, why.clone())));
+        }
         Self { place: Place::Docker(engine), lacks, unfit: BTreeMap::new() }
     }
 

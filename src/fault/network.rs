@@ -206,6 +206,10 @@ impl<B: Backend> NetworkInjector<B> {
         let mut clients = BTreeSet::new();
         let mut pairs = Pairs::new();
         for &(from, to) in &split.pairs {
+            let is_of_client = [from, to].iter().any(|party| matches!(party, Party::Client(_)));
+            if is_of_client && matches!(only, Only::Bus | Only::Replication) {
+                continue;
+            }
             let [from, to] = [from, to].map(|party| match (party, self.ip(party)) {
                 (Party::Client(_), Some(ip)) => {
                     clients.insert(ip);

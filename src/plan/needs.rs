@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Plan, steps};
-use crate::suite::{Only, Partition, Step};
+use crate::suite::{Lossy, Narrow, Only, Partition, Refuse, Sides, Step};
 use crate::target::Target;
 
 /// Something that whatever runs the nodes must be able to do. What it cannot is a reason to skip a plan before
@@ -25,7 +25,7 @@ pub enum Need {
     Links,
     /// To delay packets.
     Delays,
-    /// To tell clients' packets from others', by addresses of their own.
+    /// To tell clients of the workload from one another, and from the harness, by their addresses.
     Clients,
 }
 
@@ -38,7 +38,16 @@ impl Need {
             Step::Start(_) => &[Self::Start],
             Step::Pause(_) | Step::Resume(_) => &[Self::Freeze],
             Step::Partition(fault) if is_isolation(fault) => &[Self::Isolate],
+            Step::Slow(slow) if names_clients(&slow.between, Only::All) => &[Self::Links, Self::Delays, Self::Clients],
             Step::Slow(_) => &[Self::Links, Self::Delays],
+            Step::Partition(Partition { between: Some(sides), only, .. })
+            | Step::Lossy(Lossy { between: sides, only, .. })
+            | Step::Narrow(Narrow { between: sides, only, .. })
+            | Step::Refuse(Refuse { between: sides, only, .. })
+                if names_clients(sides, *only) =>
+            {
+                &[Self::Links, Self::Clients]
+            }
             Step::Partition(_) | Step::Lossy(_) | Step::Narrow(_) | Step::Refuse(_) => &[Self::Links],
             _ => &[],
         }
@@ -72,18 +81,10 @@ fn is_isolation(fault: &Partition) -> bool {
     }
 }
 
-/// Whether a network fault has clients on a side.
-fn hits_clients(step: &Step) -> bool {
-    let sides = match step {
-        Step::Partition(fault) => fault.between.as_ref(),
-        Step::Lossy(fault) => Some(&fault.between),
-        Step::Narrow(fault) => Some(&fault.between),
-        Step::Refuse(fault) => Some(&fault.between),
-        Step::Slow(fault) => Some(&fault.between),
-        _ => None,
-    };
-    let mut targets = sides.into_iter().flatten().flat_map(|side| &side.0);
-    targets.any(|target| matches!(target, Target::Clients(_) | Target::Others))
+/// Whether links of clients are among those between the sides.
+fn names_clients(sides: &Sides, only: Only) -> bool {
+    matches!(only, Only::All | Only::Clients)
+        && sides.iter().flat_map(|side| &side.0).any(|target| matches!(target, Target::Clients(_) | Target::Others))
 }
 
 /// Whether it is about what certain nodes answer, rather than about what the others know of them.
@@ -100,9 +101,6 @@ impl Plan {
     /// which let the harness through.
     pub fn needs(&self) -> BTreeSet<Need> {
         let mut needs: BTreeSet<Need> = self.steps.iter().flat_map(Need::of).copied().collect();
-        if self.steps.iter().any(hits_clients) {
-            needs.insert(Need::Clients);
-        }
         let mut isolated = 0_u32;
         for step in &self.steps {
             match step {
@@ -130,30 +128,25 @@ mod tests {
     #[test]
     fn a_node_that_is_cut_off_from_everybody_needs_no_rules() {
         for (between, more, expected) in [
-            (r#"["node-1", "others"]"#, "", Need::Isolate),
-            (r#"["others", "shard-1/master"]"#, r#", "name": "alone""#, Need::Isolate),
-            (r#"["shard-1/master", "others"]"#, r#", "one-way": true"#, Need::Links),
-            (r#"["node-1", "others"]"#, r#", "only": "bus""#, Need::Links),
-            (r#"["shard-1", "others"]"#, "", Need::Links),
-            (r#"[["node-1", "half-clients"], "others"]"#, "", Need::Links),
-            (r#"["node-1", "node-2"]"#, "", Need::Links),
+            (r#"["node-1", "others"]"#, "", [Need::Isolate].as_slice()),
+            (r#"["others", "shard-1/master"]"#, r#", "name": "alone""#, &[Need::Isolate]),
+            (r#"["shard-1/master", "others"]"#, r#", "one-way": true"#, &[Need::Links, Need::Clients]),
+            (r#"["node-1", "others"]"#, r#", "only": "bus""#, &[Need::Links]),
+            (r#"["shard-1", "others"]"#, "", &[Need::Links, Need::Clients]),
+            (r#"[["node-1", "half-clients"], "others"]"#, "", &[Need::Links, Need::Clients]),
+            (r#"["node-1", "node-2"]"#, "", &[Need::Links]),
         ] {
             let text = format!(r#"{{"partition": {{"between": {between}{more}}}}}"#);
             let step: Step = serde_json::from_str(&text).unwrap();
-            assert_eq!(Need::of(&step), [expected], "{text}");
+            assert_eq!(Need::of(&step), expected, "{text}");
         }
     }
 
     #[test]
-    fn whom_faults_hit_and_what_is_asked_meanwhile_makes_needs() {
-        for (suite, expected) in [
-            ("flapping", [Need::Isolate, Need::Clients].as_slice()),
-            ("majority-lost", &[Need::Isolate, Need::Links, Need::Clients]),
-            ("bus-only", &[Need::Links, Need::Clients]),
-            ("halves", &[Need::Links]),
-            ("lossy-links", &[Need::Links]),
-            ("formation", &[]),
-        ] {
+    fn what_is_asked_for_while_a_node_is_isolated_needs_rules() {
+        for (suite, expected) in
+            [("flapping", [Need::Isolate].as_slice()), ("majority-lost", &[Need::Isolate, Need::Links])]
+        {
             let plan = Plan::new(&crate::suite::load(suite).unwrap(), 1).unwrap();
             assert_eq!(plan.needs().into_iter().collect::<Vec<_>>(), expected, "{suite}");
         }

@@ -5,6 +5,8 @@
 mod support;
 
 mod cluster;
+#[cfg(feature = "docker")]
+mod links;
 mod project;
 
 use std::fs;

@@ -76,6 +76,16 @@ impl Project {
         lines
     }
 
+    /// Containers that carry the label of a run.
+    pub fn of_run(run: &str) -> String {
+        docker(&["ps", "-aq", "--filter", &format!("label=slotquake.run={run}")])
+    }
+
+    /// The fixed address of a node.
+    pub fn address(node: u8) -> String {
+        format!("{SUBNET}.{}", 10 + node)
+    }
+
     /// What a node answers.
     pub fn cli(node: u8, words: &[&str]) -> String {
         let service = format!("redis-node-{node}");

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures_util::future::try_join_all;
 use testcontainers::bollard::models::ContainerSummary;
 use testcontainers::bollard::query_parameters::{
     KillContainerOptions, ListContainersOptionsBuilder, StartContainerOptions,
@@ -12,9 +13,11 @@ use testcontainers::bollard::query_parameters::{
 use super::discover::FoundNode;
 use super::error::AttachError;
 use super::way::Deed;
-use crate::cluster::ProcessState;
-use crate::cluster::docker::Engine;
+use crate::cluster::docker::{DockerError, Engine, Links, Owner, Sidecar};
+use crate::cluster::{BackendError, ProcessState, new_run};
 use crate::history::NodeInfo;
+use crate::network::rules::{BUS_PORT, DATA_PORT};
+use crate::plan::Need;
 
 /// The label by which Compose marks what belongs to a project.
 const PROJECT_LABEL: &str = "com.docker.compose.project";
@@ -30,6 +33,8 @@ pub struct Compose {
     containers: Vec<Container>,
     /// Logs are wanted from here on: seconds since 1970.
     since: i32,
+    /// Why links cannot be cut.
+    no_links: Option<String>,
 }
 
 /// A container of the project.
@@ -57,7 +62,8 @@ impl Compose {
         }
         let containers = listed.into_iter().map(Container::from).collect();
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i32);
-        Ok(Self { engine, project, containers, since })
+        let no_links = engine.network_obstacle().await;
+        Ok(Self { engine, project, containers, since, no_links })
     }
 
     fn wrong(&self, reason: String) -> AttachError {
@@ -109,6 +115,53 @@ impl Compose {
             }
         }
         Ok(())
+    }
+
+    /// Why a need is not met.
+    pub(super) fn lacks(&self, need: Need) -> Option<String> {
+        let why = match need {
+            Need::Stop | Need::Kill | Need::Start | Need::Freeze => return None,
+            Need::Links => return self.no_links.clone(),
+            Need::Isolate | Need::Clients => {
+                "clients of a Compose project's containers have no addresses of their own, so links of clients cannot \
+                 be cut (hint: cut links between nodes only, or --backend docker)"
+            }
+            Need::Delays => "packets cannot be delayed in containers yet (hint: use --backend local)",
+        };
+        Some(why.to_owned())
+    }
+
+    /// Starts a sidecar of a run in the network of each node's container.
+    pub(super) async fn links(&self, nodes: &[NodeInfo], run: &str) -> Result<Links, BackendError> {
+        let odd = nodes.iter().find(|node| node.addr.port() != DATA_PORT || node.addr.is_ipv6());
+        if let Some(node) = odd {
+            let reason = format!(
+                "{} is at {}, and links are cut only of addresses of IPv4 with ports {DATA_PORT} and {BUS_PORT}",
+                node.node, node.addr
+            );
+            return Err(self.wrong(reason).into());
+        }
+        let sidecars = try_join_all(nodes.iter().map(|node| self.sidecar(node, run))).await?;
+        Ok(Links::new(nodes.iter().map(|node| node.addr.ip()).zip(sidecars)))
+    }
+
+    /// Starts a sidecar of a run in the network that a node's container has now.
+    pub(super) async fn sidecar(&self, node: &NodeInfo, run: &str) -> Result<Sidecar, AttachError> {
+        let container = self.container(node)?;
+        // The one before it, of the network before this, may not be gone yet.
+        let name = format!("slotquake-{run}-{}-faults-{}", node.node, new_run());
+        let network = format!("container:{}", container.id);
+        let labels = Owner::this_process().labels(run);
+        let started = Sidecar::start(&self.engine.client, &self.engine.netfault_image, &name, &network, labels).await;
+        started.map_err(|error| self.wrong(error.to_string()))
+    }
+
+    /// Removes the sidecars of a run.
+    pub(super) async fn remove_sidecars(&self, run: &str) -> Result<(), DockerError> {
+        match self.engine.collect_run(run).await?.leftover() {
+            None => Ok(()),
+            Some(what) => Err(DockerError::Leftover { what }),
+        }
     }
 
     pub(super) async fn act(&self, deed: Deed, node: &NodeInfo) -> Result<(), AttachError> {

@@ -69,9 +69,10 @@ struct Ended {
 
 impl Hooks {
     /// Reads a YAML file: names of hooks, and their commands.
-    pub fn read(file: &Path) -> Result<Self, AttachError> {
+    pub async fn read(file: &Path) -> Result<Self, AttachError> {
         let wrong = |error: String| AttachError::Hooks(format!("hooks: {error}"));
-        let text = std::fs::read_to_string(file)
+        let text = tokio::fs::read_to_string(file)
+            .await
             .map_err(|error| wrong(format!("cannot read `{}`: {error}", file.display())))?;
         let commands = suite::read_yaml(&text, file).map_err(|error| wrong(error.to_string()))?;
         Ok(Self { commands, file: file.to_owned() })

@@ -16,6 +16,8 @@ mod undo;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
+#[cfg(feature = "docker")]
+use std::net::Ipv4Addr;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +29,8 @@ pub use error::AttachError;
 pub use hooks::PASSWORD_VARIABLE;
 pub use way::{Way, WaySettings};
 
+#[cfg(feature = "docker")]
+use super::docker::Links;
 use super::{Backend, BackendError, Keyspace, ProcessState, new_run};
 use crate::history::{EventKind, Journal, NodeInfo};
 use crate::network::knock::{self, Heard, Knock};
@@ -78,7 +82,10 @@ impl Attach {
             seeds = way.seeds()?;
         }
         let topology = discover::discover(&seeds, &caller).await?;
-        way.fits(&topology.nodes)?;
+        #[cfg(feature = "docker")]
+        if let Way::Compose(compose) = &way {
+            compose.fits(&topology.nodes)?;
+        }
         let config = live::common(&topology.nodes, &caller).await?;
         let version = topology.version;
         let found = Found {
@@ -187,6 +194,12 @@ pub struct Attached {
     originals: Mutex<BTreeMap<(NodeNo, String), String>>,
     /// Servers that were ended or frozen, and not yet started or woken.
     disturbed: Mutex<BTreeSet<NodeNo>>,
+    /// The containers' links, where the plan needs them.
+    #[cfg(feature = "docker")]
+    links: Option<Links>,
+    /// The run that sidecars are labelled with.
+    #[cfg(feature = "docker")]
+    run: String,
     undone: AtomicBool,
 }
 
@@ -213,10 +226,11 @@ impl Attached {
                 name: inner.way.name_of(node.addr),
             });
         }
-        let attached = Self {
+        let run = new_run();
+        let mut attached = Self {
             attach: attach.clone(),
             nodes,
-            keys: Keyspace::of_run(&new_run()),
+            keys: Keyspace::of_run(&run),
             workload_keys: plan.workload.keys,
             logs: folder.join("logs"),
             journal: OnceLock::new(),
@@ -225,16 +239,29 @@ impl Attached {
             written: Mutex::default(),
             originals: Mutex::default(),
             disturbed: Mutex::default(),
+            #[cfg(feature = "docker")]
+            links: None,
+            #[cfg(feature = "docker")]
+            run,
             undone: AtomicBool::new(false),
         };
-        if let Err(error) = attached.configure(&topology.nodes, &plan.config).await {
-            let error = match attached.undo().await {
+        if let Err(error) = attached.make_ready(&topology.nodes, plan).await {
+            return Err(match attached.undo().await {
                 Ok(()) => error,
-                Err(left) => AttachError::Changed(format!("{error}; and {left}")),
-            };
-            return Err(error.into());
+                Err(left) => AttachError::Changed(format!("{error}; and {left}")).into(),
+            });
         }
         Ok(attached)
+    }
+
+    async fn make_ready(&mut self, nodes: &[FoundNode], plan: &Plan) -> Result<(), BackendError> {
+        #[cfg(feature = "docker")]
+        if let Way::Compose(compose) = &self.attach.inner.way
+            && plan.needs_to(Need::Links)
+        {
+            self.links = Some(compose.links(&self.nodes, &self.run).await?);
+        }
+        Ok(self.configure(nodes, &plan.config).await?)
     }
 
     async fn configure(&self, nodes: &[FoundNode], wanted: &BTreeMap<String, Directive>) -> Result<(), AttachError> {
@@ -279,12 +306,23 @@ impl Attached {
     /// Does something to a server, which from then on counts as disturbed.
     async fn disturb(&self, deed: way::Deed, node: NodeNo) -> Result<(), BackendError> {
         self.disturbed.lock().expect("no holder panics").insert(node);
+        #[cfg(feature = "docker")]
+        if let (Some(links), way::Deed::Stop | way::Deed::Kill) = (&self.links, deed) {
+            links.leave(node.index());
+        }
         Ok(self.way().act(deed, self.info(node), &|event| self.tell(event)).await?)
     }
 
     /// Does something to a server that ends a disturbance.
     async fn restore(&self, deed: way::Deed, node: NodeNo) -> Result<(), BackendError> {
         self.way().act(deed, self.info(node), &|event| self.tell(event)).await?;
+        #[cfg(feature = "docker")]
+        if let (Some(links), Way::Compose(compose), way::Deed::Start) = (&self.links, self.way(), deed)
+            && !self.undone.load(Ordering::Relaxed)
+        {
+            // A container's network is a new one after each start.
+            links.come_back(node.index(), compose.sidecar(self.info(node), &self.run).await?).await?;
+        }
         self.disturbed.lock().expect("no holder panics").remove(&node);
         Ok(())
     }
@@ -389,23 +427,50 @@ impl Backend for Attached {
         self.way().log(self.info(node), Some(lines)).await.unwrap_or_default().trim_end().to_owned()
     }
 
-    async fn impose(&self, _rule: Rule) -> Result<(), NetworkError> {
+    async fn impose(&self, rule: Rule) -> Result<(), NetworkError> {
+        #[cfg(feature = "docker")]
+        if let Some(links) = &self.links {
+            return links.impose(rule).await;
+        }
+        let _ = rule;
         Err(NetworkError::NoNetwork)
     }
 
     async fn counts(&self, name: &str) -> Result<Counts, NetworkError> {
+        #[cfg(feature = "docker")]
+        if let Some(links) = &self.links {
+            return links.counts(name).await;
+        }
         Err(NetworkError::Gone(name.to_owned()))
     }
 
-    async fn lift(&self, _name: &str) -> Result<(), NetworkError> {
+    async fn lift(&self, name: &str) -> Result<(), NetworkError> {
+        #[cfg(feature = "docker")]
+        if let Some(links) = &self.links {
+            return links.lift(name).await;
+        }
+        let _ = name;
         Ok(())
     }
 
+    #[cfg(feature = "docker")]
+    fn can_knock_from(&self, ip: Ipv4Addr) -> bool {
+        self.links.as_ref().is_none_or(|links| links.can_knock_from(ip))
+    }
+
     async fn knock(&self, knocks: &[Knock], within: Duration) -> Vec<Heard> {
+        #[cfg(feature = "docker")]
+        if let Some(links) = &self.links {
+            return links.knock(knocks, within).await;
+        }
         knock::knock_all(knocks, within).await
     }
 
     async fn fill(&self, knock: Knock, bytes: u64) {
+        #[cfg(feature = "docker")]
+        if let Some(links) = &self.links {
+            return links.fill(knock, bytes).await;
+        }
         // Its end shows in the counters, or does not.
         let _ = Box::pin(knock::push(knock, bytes)).await;
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+#[cfg(feature = "docker")]
+use super::Way;
 use super::{AttachError, Attached, discover, keys, live, way};
 use crate::cluster::{Backend, ProcessState};
 use crate::history::{EventKind, key_name, probe_name};
@@ -27,6 +29,8 @@ impl Attached {
             return Ok(());
         }
         let mut left = Vec::new();
+        #[cfg(feature = "docker")]
+        self.free_links(&mut left).await;
         self.wake_servers(&mut left).await;
         self.put_directives_back(&mut left).await;
         if self.began.load(Ordering::Relaxed) {
@@ -37,6 +41,20 @@ impl Attached {
 
     fn note(&self, text: String) {
         self.tell(EventKind::Note { text });
+    }
+
+    /// Lifts every rule and removes the sidecars, also those of a start that was cut short.
+    #[cfg(feature = "docker")]
+    async fn free_links(&self, left: &mut Vec<String>) {
+        let Way::Compose(compose) = self.way() else { return };
+        if let Some(links) = &self.links
+            && let Err(error) = links.clear().await
+        {
+            left.push(format!("rules may be in force in the containers' networks: {error} (hint: restart them)"));
+        }
+        if let Err(error) = compose.remove_sidecars(&self.run).await {
+            left.push(error.to_string());
+        }
     }
 
     /// Starts what is ended and wakes what is frozen. The run's own end does that, too; here is what it left.

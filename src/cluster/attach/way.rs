@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 #[cfg(feature = "docker")]
 use super::compose::Compose;
-use super::discover::FoundNode;
 use super::error::AttachError;
 use super::hooks::Hooks;
 use crate::cluster::ProcessState;
@@ -60,9 +59,9 @@ pub enum Way {
     Ports,
     /// As containers of a Compose project.
     #[cfg(feature = "docker")]
-    Compose(Compose),
+    Compose(Box<Compose>),
     /// By shell commands.
-    Hooks(Hooks),
+    Hooks(Box<Hooks>),
 }
 
 impl Way {
@@ -70,8 +69,8 @@ impl Way {
         Ok(match settings {
             WaySettings::Ports => Self::Ports,
             #[cfg(feature = "docker")]
-            WaySettings::Compose { engine, project } => Self::Compose(Compose::open(engine, project).await?),
-            WaySettings::Hooks(file) => Self::Hooks(Hooks::read(&file)?),
+            WaySettings::Compose { engine, project } => Self::Compose(Box::new(Compose::open(engine, project).await?)),
+            WaySettings::Hooks(file) => Self::Hooks(Box::new(Hooks::read(&file).await?)),
         })
     }
 
@@ -81,18 +80,6 @@ impl Way {
             #[cfg(feature = "docker")]
             Self::Compose(compose) => compose.seeds(),
             _ => Err(AttachError::NoSeedAnswers(vec!["none was given (hint: --nodes HOST:PORT)".to_owned()])),
-        }
-    }
-
-    /// Whether it leads to every node.
-    pub(super) fn fits(&self, nodes: &[FoundNode]) -> Result<(), AttachError> {
-        match self {
-            #[cfg(feature = "docker")]
-            Self::Compose(compose) => compose.fits(nodes),
-            _ => {
-                let _ = nodes;
-                Ok(())
-            }
         }
     }
 
@@ -110,17 +97,23 @@ impl Way {
 
     /// What it cannot do, and why.
     pub(super) fn lacks(&self) -> BTreeMap<Need, String> {
-        let all = [Need::Stop, Need::Kill, Need::Start, Need::Freeze, Need::Isolate, Need::Links, Need::Delays];
+        let all = [
+            Need::Stop,
+            Need::Kill,
+            Need::Start,
+            Need::Freeze,
+            Need::Isolate,
+            Need::Links,
+            Need::Delays,
+            Need::Clients,
+        ];
         let why = |need: Need| match self {
             Self::Ports => Some(format!(
                 "a cluster that is known by its ports alone cannot be disturbed so: {need} (hint: --compose PROJECT or \
                  --hooks FILE)"
             )),
             #[cfg(feature = "docker")]
-            Self::Compose(_) => matches!(need, Need::Isolate | Need::Links | Need::Delays).then(|| {
-                "links between the containers of a Compose project cannot be cut yet (hint: --backend docker)"
-                    .to_owned()
-            }),
+            Self::Compose(compose) => compose.lacks(need),
             Self::Hooks(hooks) => hooks.lacks(need),
         };
         all.into_iter().filter_map(|need| Some((need, why(need)?))).collect()

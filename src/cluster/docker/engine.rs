@@ -86,6 +86,11 @@ impl Engine {
         collect::dead(&self.client).await.map_err(api("looking for what dead owners left"))
     }
 
+    /// Removes what a run made.
+    pub(in crate::cluster) async fn collect_run(&self, run: &str) -> Result<Collected, DockerError> {
+        collect::run(&self.client, run).await.map_err(api(format!("removing what run {run} made")))
+    }
+
     /// Removes what this process left.
     pub async fn collect_own(&self) -> Result<Collected, DockerError> {
         collect::own(&self.client).await.map_err(api("looking for what this process left"))

@@ -1,5 +1,5 @@
-//! Network faults in force: the rules of each node, or, where the image of sidecars is missing, a node that was
-//! taken off the cluster's network as a whole, by the engine's own means.
+//! Network faults where the image of sidecars is missing: a node is taken off the cluster's network as a whole, by
+//! the engine's own means.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,38 +10,10 @@ use testcontainers::bollard::query_parameters::InspectContainerOptions;
 use super::error::{DockerError, api};
 use super::{Docker, Node};
 use crate::network::NetworkError;
-use crate::network::rules::{Effect, Hook, Only, Rule};
+use crate::network::rules::{Effect, Only, Rule};
 
-/// Network faults by name.
-#[derive(Debug, Default)]
-pub(super) struct Faults {
-    /// How many there ever were.
-    pub(super) imposed: u64,
-    pub(super) in_force: BTreeMap<String, Fault>,
-}
-
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// The rules of each node.
-    Rules(Vec<(usize, Rule)>),
-    /// A node is off the network.
-    Isolation(usize),
-}
-
-impl Faults {
-    /// The rules in force, and where.
-    pub(super) fn rules(&self) -> impl Iterator<Item = &(usize, Rule)> {
-        self.in_force.values().flat_map(|fault| match fault {
-            Fault::Rules(placed) => placed.as_slice(),
-            Fault::Isolation(_) => &[],
-        })
-    }
-
-    /// Whether a node is off the network.
-    pub(super) fn isolates(&self, index: usize) -> bool {
-        self.in_force.values().any(|fault| matches!(fault, Fault::Isolation(node) if *node == index))
-    }
-}
+/// Nodes that are off the network, by the names of the faults that want it so.
+pub(super) type Isolated = BTreeMap<String, usize>;
 
 /// The address that a rule cuts off from all of the others, if it does that and nothing else.
 fn isolated(rule: &Rule, all: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
@@ -56,32 +28,13 @@ fn isolated(rule: &Rule, all: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
 }
 
 impl Docker {
-    /// The parts of a rule by the node that enforces each: what comes to it, and what goes from it to clients,
-    /// for whom nobody else enforces anything.
-    pub(super) fn placed(&self, rule: &Rule, number: u64) -> Vec<(usize, Rule)> {
-        let mut placed = Vec::new();
-        for (index, node) in self.nodes.iter().enumerate() {
-            let comes = rule.pairs.iter().copied().filter(|(_, to)| node.addr.ip() == IpAddr::V4(*to)).collect();
-            let leaves = rule
-                .pairs
-                .iter()
-                .copied()
-                .filter(|(from, to)| node.addr.ip() == IpAddr::V4(*from) && self.node_with(*to).is_none())
-                .collect();
-            for (pairs, hook, name) in
-                [(comes, Hook::Input, format!("f{number}")), (leaves, Hook::Output, format!("f{number}-out"))]
-            {
-                let part = Rule { name, pairs, hook, ..rule.clone() };
-                if !part.pairs.is_empty() {
-                    placed.push((index, part));
-                }
-            }
-        }
-        placed
-    }
-
     /// A rule that is none but by a node's absence.
-    pub(super) async fn isolate(&self, faults: &mut Faults, rule: Rule) -> Result<(), NetworkError> {
+    pub(super) async fn isolate(&self, rule: Rule) -> Result<(), NetworkError> {
+        rule.validate()?;
+        let mut faults = self.isolated.lock().await;
+        if faults.contains_key(&rule.name) {
+            return Err(NetworkError::Duplicate(rule.name));
+        }
         let nodes = self.nodes.iter().filter_map(|node| match node.addr.ip() {
             IpAddr::V4(ip) => Some(ip),
             IpAddr::V6(_) => None,
@@ -90,10 +43,19 @@ impl Docker {
         let index = isolated(&rule, &all).and_then(|ip| self.node_with(ip)).ok_or_else(|| {
             NetworkError::Container("without sidecars only whole nodes can be cut off from everybody".to_owned())
         })?;
-        let is_off = faults.isolates(index);
+        let is_off = faults.values().any(|&node| node == index);
         // It is noted before it is done: whoever is cut short here has it lifted later.
-        faults.in_force.insert(rule.name, Fault::Isolation(index));
+        faults.insert(rule.name, index);
         if is_off { Ok(()) } else { Ok(self.disconnect(&self.nodes[index]).await?) }
+    }
+
+    /// Ends what a rule of that name did, unless another one wants it so, too.
+    pub(super) async fn end_isolation(&self, name: &str) -> Result<(), NetworkError> {
+        let mut faults = self.isolated.lock().await;
+        match faults.remove(name) {
+            Some(index) if faults.values().all(|&node| node != index) => Ok(self.connect(&self.nodes[index]).await?),
+            _ => Ok(()),
+        }
     }
 
     /// Takes a node's address away from it, and with it every way in and out.
@@ -104,7 +66,7 @@ impl Docker {
     }
 
     /// Gives it back, if it was taken.
-    pub(super) async fn connect(&self, node: &Node) -> Result<(), DockerError> {
+    async fn connect(&self, node: &Node) -> Result<(), DockerError> {
         if !self.is_disconnected(node).await.0 {
             return Ok(());
         }

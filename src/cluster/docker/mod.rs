@@ -10,12 +10,12 @@ mod collect;
 mod engine;
 mod error;
 mod faults;
+mod links;
 mod owner;
 mod publish;
 mod sidecar;
 mod subnet;
 
-use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -44,17 +44,19 @@ pub use error::DockerError;
 pub use owner::{Owner, RUN_LABEL, TOOL, TOOL_LABEL};
 pub use sidecar::NETFAULT_IMAGE;
 
+pub(in crate::cluster) use links::Links;
+pub(in crate::cluster) use sidecar::Sidecar;
+
 use engine::Labels;
 use error::api;
-use faults::{Fault, Faults};
-use sidecar::Sidecar;
+use faults::Isolated;
 use subnet::{Subnet, bridge, make_network};
 
 use super::config::configuration;
 use super::{Backend, BackendError, ProcessState, new_run};
 use crate::network::knock::{self, Heard, Knock};
-use crate::network::rules::{self, DATA_PORT, Effect, Rule};
-use crate::network::{Counts, NetworkError, nft};
+use crate::network::rules::{DATA_PORT, Rule};
+use crate::network::{Counts, NetworkError};
 use crate::plan::{Need, Plan};
 use crate::server::Server;
 use crate::units::{ClientNo, NodeNo};
@@ -62,9 +64,6 @@ use crate::wire::Access;
 
 const DATA: &str = "/data";
 const CONFIG: &str = "/etc/slotquake/node.conf";
-
-/// How long what fills a narrow link goes on by itself.
-const FILL_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long a run that panics may take to be cleaned up after.
 const CLEANUP_WITHIN: Duration = Duration::from_secs(30);
@@ -82,7 +81,9 @@ pub struct Docker {
     logs: PathBuf,
     /// Where data is kept, if it is.
     data: Option<PathBuf>,
-    faults: Mutex<Faults>,
+    /// The sidecars, where there are any.
+    links: Option<Links>,
+    isolated: Mutex<Isolated>,
 }
 
 #[derive(Debug)]
@@ -97,7 +98,6 @@ struct Node {
     config: String,
     /// Whether the server's container is there.
     created: AtomicBool,
-    sidecar: Option<Sidecar>,
 }
 
 /// Where clients' connections come from.
@@ -179,7 +179,6 @@ impl Docker {
                 program: server.path.display().to_string(),
                 config: configuration(plan, server, addr, Path::new(DATA)),
                 created: AtomicBool::new(false),
-                sidecar: None,
             }
         });
         let image = engine.image.clone().map_or_else(|| engine.image_of(&server.asked), Ok)?;
@@ -193,7 +192,8 @@ impl Docker {
             clients: Clients::Anywhere,
             logs,
             data: keep.then(|| folder.join("data")),
-            faults: Mutex::default(),
+            links: None,
+            isolated: Mutex::default(),
         };
         let published = try_join_all(docker.nodes.iter().map(|node| docker.anchor(node))).await?;
         for (node, published) in docker.nodes.iter_mut().zip(published) {
@@ -274,9 +274,7 @@ impl Docker {
                 .map(|node| start(format!("{}-faults", node.server), format!("container:{}", node.anchor))),
         );
         let ((), sidecars) = futures_util::future::try_join(host, sidecars).await?;
-        for (node, sidecar) in self.nodes.iter_mut().zip(sidecars) {
-            node.sidecar = Some(sidecar);
-        }
+        self.links = Some(Links::new(self.nodes.iter().map(|node| node.addr.ip()).zip(sidecars)));
         if !by_ports {
             self.clients = Clients::Apart(clients);
         }
@@ -337,20 +335,6 @@ impl Docker {
         }
         let options = KillContainerOptions { signal: signal.to_owned() };
         self.act(node, self.engine.client.kill_container(&self.node(node).server, Some(options))).await
-    }
-
-    fn sidecar(&self, index: usize) -> Result<&Sidecar, NetworkError> {
-        self.nodes[index].sidecar.as_ref().ok_or_else(|| NetworkError::Container("there are no sidecars".to_owned()))
-    }
-
-    /// What a sidecar saw; without one, nothing was heard.
-    async fn knock_from(&self, index: usize, knocks: &[Knock], within: Duration) -> Vec<Heard> {
-        let to: Vec<_> = knocks.iter().map(|knock| knock.to).collect();
-        let heard = match self.sidecar(index) {
-            Ok(sidecar) => sidecar.knock(&to, within).await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        heard.unwrap_or_else(|error| vec![Heard::Other(error); knocks.len()])
     }
 
     /// Writes what a node's containers hold and the report keeps.
@@ -445,114 +429,49 @@ impl Backend for Docker {
     }
 
     async fn impose(&self, rule: Rule) -> Result<(), NetworkError> {
-        rule.validate()?;
-        if matches!(rule.effect, Effect::Slow { .. }) {
-            return Err(NetworkError::Container("packets cannot be delayed in containers yet".to_owned()));
+        match &self.links {
+            Some(links) => links.impose(rule).await,
+            None => self.isolate(rule).await,
         }
-        let mut faults = self.faults.lock().await;
-        if faults.in_force.contains_key(&rule.name) {
-            return Err(NetworkError::Duplicate(rule.name));
-        }
-        if let Clients::Together = self.clients {
-            return self.isolate(&mut faults, rule).await;
-        }
-        faults.imposed += 1;
-        let placed = self.placed(&rule, faults.imposed);
-        // It is noted before it is done: whoever is cut short here has it lifted later.
-        faults.in_force.insert(rule.name, Fault::Rules(placed.clone()));
-        try_join_all(
-            placed.iter().map(|(index, part)| async move {
-                Ok(self.sidecar(*index)?.nft(&rules::render_addition(part)).await?)
-            }),
-        )
-        .await
-        .map(drop)
     }
 
     async fn counts(&self, name: &str) -> Result<Counts, NetworkError> {
-        let faults = self.faults.lock().await;
-        let Some(Fault::Rules(placed)) = faults.in_force.get(name) else {
-            return Err(NetworkError::Gone(name.to_owned()));
-        };
-        let counted = try_join_all(placed.iter().map(|(index, part)| async move {
-            let printed = self.sidecar(*index)?.run("nft -j list counters").await?;
-            let counters =
-                nft::parse_counters(printed.as_bytes()).map_err(|error| NetworkError::Counters(error.to_string()))?;
-            let count =
-                |counter: String| counters.get(&counter).copied().ok_or_else(|| NetworkError::Gone(part.name.clone()));
-            Ok::<_, NetworkError>(Counts { seen: count(part.seen_counter())?, hit: count(part.hit_counter())? })
-        }))
-        .await?;
-        Ok(counted.into_iter().fold(Counts::default(), |sum, counts| sum + counts))
+        match &self.links {
+            Some(links) => links.counts(name).await,
+            None => Err(NetworkError::Gone(name.to_owned())),
+        }
     }
 
     async fn lift(&self, name: &str) -> Result<(), NetworkError> {
-        let mut faults = self.faults.lock().await;
-        let placed = match faults.in_force.remove(name) {
-            None => return Ok(()),
-            Some(Fault::Isolation(index)) if faults.isolates(index) => return Ok(()),
-            Some(Fault::Isolation(index)) => return Ok(self.connect(&self.nodes[index]).await?),
-            Some(Fault::Rules(placed)) => placed,
-        };
-        let faults = &*faults;
-        try_join_all(placed.iter().map(|(index, part)| async move {
-            let sidecar = self.sidecar(*index)?;
-            if sidecar.nft(&rules::render_removal(part)).await.is_ok() {
-                return Ok(());
-            }
-            // It was imposed in part only, or this was done in part: what remains is put there as a whole.
-            let remaining = faults.rules().filter(|(at, _)| at == index);
-            let remaining: Vec<Rule> = remaining.map(|(_, rule)| rule.clone()).collect();
-            Ok(sidecar.nft(&rules::render(&remaining)).await?)
-        }))
-        .await
-        .map(drop)
+        match &self.links {
+            Some(links) => links.lift(name).await,
+            None => self.end_isolation(name).await,
+        }
     }
 
     async fn isolation(&self, name: &str) -> Option<(bool, String)> {
-        match self.faults.lock().await.in_force.get(name) {
-            Some(Fault::Isolation(index)) => Some(self.is_disconnected(&self.nodes[*index]).await),
-            _ => None,
-        }
+        let index = *self.isolated.lock().await.get(name)?;
+        Some(self.is_disconnected(&self.nodes[index]).await)
     }
 
     /// From a node only through its sidecar.
     fn can_knock_from(&self, ip: Ipv4Addr) -> bool {
-        self.node_with(ip).is_none_or(|index| self.nodes[index].sidecar.is_some())
+        match &self.links {
+            Some(links) => links.can_knock_from(ip),
+            None => self.node_with(ip).is_none(),
+        }
     }
 
     async fn knock(&self, knocks: &[Knock], within: Duration) -> Vec<Heard> {
-        let mut from: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
-        for (position, knock) in knocks.iter().enumerate() {
-            from.entry(self.node_with(knock.from)).or_default().push(position);
+        match &self.links {
+            Some(links) => links.knock(knocks, within).await,
+            None => knock::knock_all(knocks, within).await,
         }
-        let heard = join_all(from.iter().map(|(index, positions)| async move {
-            let own: Vec<Knock> = positions.iter().map(|&position| knocks[position]).collect();
-            match index {
-                Some(index) => self.knock_from(*index, &own, within).await,
-                None => knock::knock_all(&own, within).await,
-            }
-        }))
-        .await;
-        let by_position: HashMap<usize, Heard> =
-            from.into_values().flatten().zip(heard.into_iter().flatten()).collect();
-        (0..knocks.len()).map(|position| by_position[&position].clone()).collect()
     }
 
     async fn fill(&self, knock: Knock, bytes: u64) {
-        let Some(index) = self.node_with(knock.from) else {
-            let _ = Box::pin(knock::push(knock, bytes)).await;
-            return;
-        };
-        let (ip, port, within) = (knock.to.ip(), knock.to.port(), FILL_WITHIN.as_secs());
-        let script = format!(
-            "timeout {within} bash -c 'exec 3<>/dev/tcp/{ip}/{port}; cat <&3 >/dev/null & \
-             {{ printf \"*2\\r\\n\\$4\\r\\nECHO\\r\\n\\${bytes}\\r\\n\"; head -c {bytes} /dev/zero; printf \"\\r\\n\"; }} >&3; \
-             sleep {within}' >/dev/null 2>&1 &"
-        );
-        if let Ok(sidecar) = self.sidecar(index) {
-            let _ = sidecar.run(&script).await;
-            tokio::time::sleep(FILL_WITHIN).await;
+        if let Some(links) = &self.links {
+            links.fill(knock, bytes).await;
         }
     }
 

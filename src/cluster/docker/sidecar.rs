@@ -1,6 +1,6 @@
 //! A shell with `NET_ADMIN` in another container's network (or the host's): it applies rules, reads their
 //! counters and tries connections there. It reads its commands from our connection, so it ends, and is
-//! removed by the engine, when the harness ends, however that comes.
+//! removed by the engine, when the harness ends, however that comes; the rules go before it does.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use super::error::{DockerError, api};
 use crate::network::knock::Heard;
+use crate::network::rules::TABLE;
 
 /// The image that `docker/netfault.Dockerfile` builds.
 pub const NETFAULT_IMAGE: &str = "slotquake-netfault:1";
@@ -60,7 +61,7 @@ impl Sidecar {
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
             entrypoint: Some(vec!["bash".to_owned()]),
-            cmd: Some(Vec::new()),
+            cmd: Some(vec!["-c".to_owned(), format!("bash; nft delete table inet {TABLE} 2>/dev/null")]),
             user: Some("0".to_owned()),
             labels: Some(labels),
             open_stdin: Some(true),

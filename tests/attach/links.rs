@@ -1,0 +1,106 @@
+//! Links between the containers of a Compose project.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use slotquake::cluster::attach::{Attach, Attached, Settings, WaySettings};
+use slotquake::cluster::docker::Engine;
+use slotquake::cluster::{Backend, ProcessState};
+use slotquake::network::knock::{Heard, Knock};
+use slotquake::network::rules::{Effect, Only, Rule};
+use slotquake::network::shape::between;
+use slotquake::units::NodeNo;
+use slotquake::wire::Access;
+
+use super::out;
+use super::project::{PROJECT, Project};
+use super::support;
+
+#[test]
+fn links_between_the_containers_of_a_compose_project_are_cut() {
+    let Some(_project) = Project::up() else { return };
+    let before = Project::containers();
+    let (folder, out) = out();
+    let bus = folder.path().join("bus.yaml");
+    fs::write(&bus, BUS_SUITE).expect("a suite");
+    let bus = bus.to_str().expect("a plain path");
+    for (suite, code, expected) in [
+        (bus, 0, "\"verdict\": \"pass\""),
+        ("replica-lag", 0, "\"verdict\": \"pass\""),
+        ("bus-only", 3, "clients of a Compose project's containers have no addresses of their own"),
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_slotquake"));
+        command.args(["run", suite, "--backend", "attach", "--compose", PROJECT, "--allow-faults", "-v"]);
+        command.args(["--format", "json", "--out", &out]).args(support::QUICK);
+        let ended = support::begin_as(command).end();
+        assert_eq!(ended.code(), Some(code), "{suite}: {}", ended.whole());
+        assert!(ended.whole().contains(expected), "{suite}: {}", ended.whole());
+        assert_eq!(Project::containers(), before, "{}", ended.whole());
+        if let Some((_, rest)) = ended.stderr.split_once("keys begin with `slotquake:") {
+            assert_eq!(Project::of_run(&rest[..8]), "", "{}", ended.whole());
+        }
+    }
+}
+
+/// The master of shard-1 is cut off from the other nodes on the cluster bus alone.
+const BUS_SUITE: &str = "
+name: bus
+about: The bus of one master is cut.
+steps:
+  - phase: baseline
+  - settle: 1s
+  - partition: { between: [shard-1/master, others], only: bus, name: bus }
+  - await: { promoted: shard-1, within: spec }
+  - heal: bus
+  - await: { role: node-1, is: replica-of node-4, within: spec }
+  - await: { converged: all, within: spec }
+invariants:
+  - promotions: { shard: shard-1, exactly: 1 }
+  - slot-coverage: { at: end }
+";
+
+#[test]
+fn a_cut_outlives_the_restart_of_its_container_and_not_the_run() {
+    let Some(_project) = Project::up() else { return };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let engine = Engine::connect(None, None).await.expect("an engine");
+        let settings = Settings {
+            seeds: Vec::new(),
+            access: Access::default(),
+            allow_faults: true,
+            way: WaySettings::Compose { engine, project: PROJECT.to_owned() },
+        };
+        let attach = Attach::connect(settings).await.expect("a cluster");
+        let suite = slotquake::suite::load("lossy-links").expect("a suite");
+        let plan = slotquake::plan::Plan::on_found(&suite, 1, attach.found()).expect("a plan");
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let attached = Attached::begin(&attach, &plan, folder.path()).await.expect("the nodes");
+        let [one, six] = [NodeNo(1), NodeNo(6)].map(|node| match attached.addr(node) {
+            SocketAddr::V4(addr) => addr,
+            SocketAddr::V6(addr) => panic!("{addr}"),
+        });
+        let pairs = between(&[*one.ip()], &[*six.ip()], false);
+        let rule = Rule::new("cut", &pairs, Only::All, &BTreeSet::new(), Effect::Drop).expect("a rule");
+        let knocks =
+            [Knock { from: *one.ip(), to: six, node: NodeNo(6) }, Knock { from: *six.ip(), to: one, node: NodeNo(1) }];
+        let within = Duration::from_secs(2);
+        assert_eq!(attached.knock(&knocks, within).await, [Heard::Open, Heard::Open]);
+        attached.impose(rule).await.expect("a cut");
+        assert_eq!(attached.knock(&knocks, within).await, [Heard::Silence, Heard::Silence]);
+        attached.kill(NodeNo(6)).await.expect("a kill");
+        while !matches!(attached.state(NodeNo(6)).await, ProcessState::Gone { .. }) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(!attached.can_knock_from(*six.ip()));
+        attached.start(NodeNo(6)).await.expect("a start");
+        assert_eq!(attached.knock(&knocks, within).await, [Heard::Silence, Heard::Silence]);
+        assert!(attached.counts("cut").await.expect("counts").hit.packets > 0);
+        attached.tear_down().await.expect("everything is put back");
+    });
+    // From one container to the other.
+    let answer = Project::cli(1, &["-h", &Project::address(6), "ping"]);
+    assert_eq!(answer, "PONG");
+}
