@@ -84,18 +84,28 @@ pub fn render_comparison_markdown(comparison: &Comparison) -> String {
 /// What a table has no place for, one line each.
 fn remarks(comparison: &Comparison) -> Vec<String> {
     let mut lines = Vec::new();
+    let names = |pairs: &[&Pair]| match pairs.len() {
+        many if many > 1 && many == comparison.pairs.len() => format!("all {many}"),
+        _ => pairs
+            .iter()
+            .map(|pair| format!("{} {}", pair.suite, short_server(&pair.server)))
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    let mut differences: Vec<(&String, Vec<&Pair>)> = Vec::new();
+    let mut repeated: Vec<((usize, usize), Vec<&Pair>)> = Vec::new();
     for pair in &comparison.pairs {
-        let name = format!("{} {}", pair.suite, short_server(&pair.server));
         for difference in pair.differences.iter().chain(&pair.notes) {
-            lines.push(format!("not the same  {name}: {difference}"));
+            note(&mut differences, difference, pair);
         }
         if pair.base_runs + pair.new_runs > 2 {
-            lines.push(format!(
-                "several runs  {name}: {} against {}; the worst verdict of each, medians of times",
-                pair.base_runs, pair.new_runs
-            ));
+            note(&mut repeated, (pair.base_runs, pair.new_runs), pair);
         }
     }
+    lines.extend(differences.iter().map(|(what, pairs)| format!("not the same  {}: {what}", names(pairs))));
+    lines.extend(repeated.iter().map(|((base, new), pairs)| {
+        format!("several runs  {}: {base} against {new}; the worst verdict of each, medians of times", names(pairs))
+    }));
     for (side, keys) in [("base", &comparison.only_in_base), ("new", &comparison.only_in_new)] {
         for key in keys {
             lines.push(format!("only in {side:4}  {} {}", key.suite, short_server(&key.server)));
@@ -115,6 +125,14 @@ fn remarks(comparison: &Comparison) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// Adds a pair to those of which the same is to be said.
+fn note<'a, T: PartialEq>(notes: &mut Vec<(T, Vec<&'a Pair>)>, what: T, pair: &'a Pair) {
+    match notes.iter_mut().find(|(known, _)| *known == what) {
+        Some((_, pairs)) => pairs.push(pair),
+        None => notes.push((what, vec![pair])),
+    }
 }
 
 struct Row {

@@ -77,11 +77,13 @@ impl Project {
     }
 
     /// Containers that carry the label of a run.
+    #[cfg(feature = "docker")]
     pub fn of_run(run: &str) -> String {
         docker(&["ps", "-aq", "--filter", &format!("label=slotquake.run={run}")])
     }
 
     /// The fixed address of a node.
+    #[cfg(feature = "docker")]
     pub fn address(node: u8) -> String {
         format!("{SUBNET}.{}", 10 + node)
     }

@@ -56,7 +56,8 @@ pub(super) async fn ask<W: AsRef<str>>(addr: SocketAddr, caller: &Caller, words:
 pub async fn discover(seeds: &[String], caller: &Caller) -> Result<Topology, AttachError> {
     let deadline = Instant::now() + WHOLE_WITHIN;
     let nodes = loop {
-        match number(&first_answer(seeds, caller).await?) {
+        let lines = first_answer(seeds, caller).await?;
+        match number(&join_all(lines.into_iter().map(|line| own_line(line, caller))).await) {
             // So it is for a moment when a node has just become a replica.
             Err(AttachError::NotWhole(_)) if Instant::now() < deadline => tokio::time::sleep(POLL).await,
             numbered => break numbered?,
@@ -66,6 +67,14 @@ pub async fn discover(seeds: &[String], caller: &Caller) -> Result<Topology, Att
     let version = versions.into_iter().min().ok_or_else(|| AttachError::Unfit("it has no nodes".to_owned()))?;
     whole(&nodes, caller).await?;
     Ok(Topology { nodes, version })
+}
+
+/// What a node says of itself, which others learn later; of one that does not answer, what is said of it.
+async fn own_line(said: NodeLine, caller: &Caller) -> NodeLine {
+    let Some(addr) = said.addr else { return said };
+    let own = seed_answer(&addr.to_string(), caller).await.ok();
+    let own = own.into_iter().flatten().find(|line| line.myself && line.id == said.id);
+    own.map_or_else(|| said.clone(), |own| NodeLine { addr: said.addr, ..own })
 }
 
 async fn first_answer(seeds: &[String], caller: &Caller) -> Result<Vec<NodeLine>, AttachError> {
