@@ -57,12 +57,24 @@ impl<B: Backend> Run<B> {
         self.probe_redirects(&sample).await;
         self.probe_replicas(&sample).await;
         self.read_back().await;
-        // The end is a look at a resting cluster. After a partition, packets that were sent before it
-        // and come late can make a node forget for a moment what it has learnt; what lasts is judged.
-        let rest = QUIESCE_WITHIN.min(self.plan.recover_within.0);
-        let _ = self.watch.until(rest, |now| now.whole(nodes, shards).and_then(|()| caught_up(now))).await;
-        tokio::time::sleep(POLL * 3).await;
+        self.rest().await;
         self.record_clocks().await;
+    }
+
+    /// Waits until the cluster rests: the end is a look at what lasts. After a partition, packets that were sent
+    /// before it and come late can make a node forget for a moment what it has learnt, so it has to be whole
+    /// at both ends of a short while.
+    async fn rest(&self) {
+        let (nodes, shards) = (self.plan.nodes.len(), self.plan.shards());
+        let rests = |now: &Snapshot| now.whole(nodes, shards).and_then(|()| caught_up(now));
+        let deadline = Instant::now() + QUIESCE_WITHIN.min(self.plan.recover_within.0);
+        loop {
+            let _ = self.watch.until(deadline.saturating_duration_since(Instant::now()), rests).await;
+            tokio::time::sleep(POLL * 3).await;
+            if Instant::now() >= deadline || rests(&self.watch.snapshot()).is_ok() {
+                return;
+            }
+        }
     }
 
     /// Asks every node for a key of every shard that it does not own, without following.
