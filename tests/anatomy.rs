@@ -7,12 +7,13 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use support::{Places, QUICK, fetched, slotquake};
+use tempfile::TempDir;
 
 /// The oldest and the newest words for the same things.
 const SERVERS: [&str; 2] = ["redis:6.2", "valkey:9.1"];
 
-#[test]
-fn the_logs_of_old_and_new_servers_tell_where_the_time_went() {
+/// Runs a suite on every server: the reports' folder, which goes with the value, and the runs.
+fn on_each_server(suite: &str) -> (TempDir, Vec<Value>) {
     for server in SERVERS {
         fetched(server);
     }
@@ -20,13 +21,19 @@ fn the_logs_of_old_and_new_servers_tell_where_the_time_went() {
     let out = reports.path().to_str().expect("a plain path");
     let place = Places::take(SERVERS.len());
     let servers = SERVERS.join(",");
-    let args = ["run", "master-crash", "--server", &servers, "--out", out, "--format", "json"];
+    let args = ["run", suite, "--server", &servers, "--out", out, "--format", "json"];
     let ran = slotquake(&[&args[..], &QUICK[..]].concat());
     drop(place);
     let document = ran.json();
-    let runs = document["runs"].as_array().expect("runs");
+    let runs = document["runs"].as_array().expect("runs").clone();
     assert_eq!(runs.len(), SERVERS.len(), "{}", ran.whole());
-    for run in runs {
+    (reports, runs)
+}
+
+#[test]
+fn the_logs_of_old_and_new_servers_tell_where_the_time_went() {
+    let (_reports, runs) = on_each_server("master-crash");
+    for run in &runs {
         let folder = Path::new(run["report"].as_str().expect("a run that was judged has a report"));
         let report: Value = serde_json::from_slice(&fs::read(folder.join("report.json")).expect("read")).expect("JSON");
         let anatomy = &report["anatomy"][0];
@@ -75,20 +82,8 @@ fn told_by_the_logs(anatomy: &Value) {
 
 #[test]
 fn a_handover_is_told_by_the_logs_of_old_and_new_servers() {
-    for server in SERVERS {
-        fetched(server);
-    }
-    let reports = tempfile::tempdir().expect("a temporary directory");
-    let out = reports.path().to_str().expect("a plain path");
-    let place = Places::take(SERVERS.len());
-    let servers = SERVERS.join(",");
-    let args = ["run", "manual-failover", "--server", &servers, "--out", out, "--format", "json"];
-    let ran = slotquake(&[&args[..], &QUICK[..]].concat());
-    drop(place);
-    let document = ran.json();
-    let runs = document["runs"].as_array().expect("runs");
-    assert_eq!(runs.len(), SERVERS.len(), "{}", ran.whole());
-    for run in runs {
+    let (_reports, runs) = on_each_server("manual-failover");
+    for run in &runs {
         let anatomy = &run["anatomy"][0];
         let sentence = anatomy["sentence"].as_str().expect("a sentence");
         assert!(sentence.contains(" from CLUSTER FAILOVER to the first write: "), "{sentence}");

@@ -73,14 +73,19 @@ fn assert_passes(ended: &Ended) {
     assert_eq!(only_run(ended)["verdict"], "pass", "{}", ended.whole());
 }
 
+/// A cluster that lets nobody in without [`PASSWORD`].
+fn with_password() -> Kind {
+    let mut kind =
+        Kind { access: Access { login: Some(Login::new(None, PASSWORD)), ..Access::default() }, ..Kind::default() };
+    kind.config.extend([format!("requirepass {PASSWORD}"), format!("masterauth {PASSWORD}")]);
+    kind
+}
+
 #[test]
 fn a_cluster_with_a_password_is_watched_and_left_as_it_was() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
-    let mut kind =
-        Kind { access: Access { login: Some(Login::new(None, PASSWORD)), ..Access::default() }, ..Kind::default() };
-    kind.config.extend([format!("requirepass {PASSWORD}"), format!("masterauth {PASSWORD}")]);
-    let cluster = Cluster::start(&server, &kind);
+    let cluster = Cluster::start(&server, &with_password());
     let before = cluster.write_foreign_keys();
     let (folder, out) = out();
     let ended = attach(&cluster, &out, Some(PASSWORD), &["formation", "-v"]);
@@ -99,10 +104,7 @@ fn a_cluster_with_a_password_is_watched_and_left_as_it_was() {
 fn what_is_wrong_is_said_in_one_message() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
-    let mut kind =
-        Kind { access: Access { login: Some(Login::new(None, PASSWORD)), ..Access::default() }, ..Kind::default() };
-    kind.config.extend([format!("requirepass {PASSWORD}"), format!("masterauth {PASSWORD}")]);
-    let cluster = Cluster::start(&server, &kind);
+    let cluster = Cluster::start(&server, &with_password());
     let (_folder, out) = out();
     let (nobody, name) = ("127.99.0.1:6379", "no-such-host.invalid:6379");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
