@@ -1,0 +1,111 @@
+//! Failovers that are late, that never come, and that lead nowhere.
+
+use super::control::{CONTROL, Control, Fail, Hold, ONLY_READS, StayOpen};
+
+#[test]
+fn bounds_that_are_too_tight_for_a_failover_are_broken_by_it() {
+    Control {
+        steps: &[
+            "phase: baseline",
+            "settle: 500ms",
+            "phase: down",
+            "kill: shard-1/master",
+            "await: { promoted: shard-1, within: spec }",
+            "settle: 1s",
+            "phase: back",
+            "start: node-1",
+            "await: { in-sync: node-1, within: spec }",
+            "settle: 500ms",
+        ],
+        invariants: &[
+            (
+                "availability: { of: writes, shard: shard-1, max-outage: 100ms }",
+                Fail(&["of writes unserved from", "times `"]),
+            ),
+            ("availability: { of: writes, shard: shard-1, max-outage: spec }", Hold),
+            ("availability: { of: writes, shard: shard-1, served: always }", Fail(&["writes served ("])),
+            ("availability: { of: writes, shard: shard-1, min-served: 100% }", Fail(&["writes served ("])),
+            (
+                "availability: { of: writes, shard: shard-1, during: down, served: never }",
+                Fail(&["was served by node-4"]),
+            ),
+            ("availability: { of: writes, shard: others, max-outage: 0s }", Hold),
+            ("availability: { of: writes, shard: shard-1, during: baseline, served: always }", Hold),
+            ("failover-time: { shard: shard-1, to: fail, within: 1ms }", Fail(&["FAIL after", "over 1 ms"])),
+            (
+                "failover-time: { shard: shard-1, to: promotion, within: 1ms }",
+                Fail(&["kill of node-1 (fault 1), successor node-4"]),
+            ),
+            ("failover-time: { shard: shard-1, to: first-write, within: 1ms }", Fail(&["first write after"])),
+            ("failover-time: { shard: shard-1, within: spec }", Hold),
+            ("promotions: { shard: shard-1, exactly: 0 }", Fail(&["shard-1 passed from node-1 to node-4"])),
+            ("promotions: { shard: shard-1, exactly: 2 }", Fail(&["shard-1: 1 promotion"])),
+            ("promotions: { shard: shard-1, exactly: 1 }", Hold),
+            ("agreement: { within: 1ms }", Fail(&["node-1", "after the start that undid fault 1"])),
+            ("agreement: { within: spec }", Hold),
+            ("role: { node: node-1, is: master, at: down }", StayOpen(&["fault 1 holds it"])),
+            ("role: { node: node-1, is: master }", Fail(&["a replica of node-4"])),
+        ],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
+#[test]
+fn a_failover_that_never_comes_is_a_failure_of_all_who_waited_for_it() {
+    Control {
+        config: &["cluster-replica-no-failover: yes"],
+        steps: &[
+            "phase: down",
+            "expect: { send: PING, to: node-2, is: PANG }",
+            "kill: shard-1/master",
+            "await: { promoted: shard-1, within: 5s }",
+            "phase: never-reached",
+            "settle: 1s",
+        ],
+        invariants: &[
+            ("failover-time: { shard: shard-1, to: fail, within: spec }", Hold),
+            (
+                "failover-time: { shard: shard-1, to: promotion, within: 4s }",
+                Fail(&["promotion did not come", "no successor"]),
+            ),
+            ("promotions: { shard: shard-1, exactly: 0 }", Hold),
+            ("promotions: { shard: shard-1, exactly: 1 }", Fail(&["shard-1: 0 promotions"])),
+            ("availability: { of: writes, shard: shard-1, max-outage: 3s }", Fail(&["of writes unserved from"])),
+            ("availability: { of: writes, shard: others, max-outage: 0s }", Hold),
+            (
+                "availability: { of: writes, shard: others, during: never-reached, served: always }",
+                StayOpen(&["never got as far"]),
+            ),
+            ("role: { node: node-1, is: master }", Hold),
+            ("acked-writes: { may-lose: 0 }", Hold),
+        ],
+        own: &[(
+            "steps",
+            Fail(&[
+                "step 2: node-2 was asked `PING`, which should give `PANG`, and gave: PONG",
+                "step 4: `promoted: shard-1` did not come within 5s",
+                "shard-1 still belongs to node-1",
+                "4 of 6 steps were done",
+            ]),
+        )],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
+#[test]
+fn a_redirection_to_an_address_of_nobody_is_wrong() {
+    Control {
+        workload: ONLY_READS,
+        steps: &["phase: lie", "command: { send: CONFIG SET cluster-announce-port 7000, to: node-1 }", "settle: 2s"],
+        invariants: &[
+            ("redirects: { at: end }", Fail(&["answered `MOVED ", ".0.1:7000` for slot", "which node-1 owns"])),
+            ("acked-writes: { may-lose: 0 }", Hold),
+            ("role: { node: node-1, is: master }", Hold),
+        ],
+        own: &[("recovery", Fail(&["node-"]))],
+        ..CONTROL
+    }
+    .is_caught();
+}

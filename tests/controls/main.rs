@@ -1,0 +1,11 @@
+//! Negative controls: clusters that are really broken, each of which must fail, by exactly the
+//! invariant that speaks of what is broken and with evidence that names it. Beside each stands what
+//! must still hold, so that no control fails for another reason.
+
+mod claims;
+mod control;
+mod data;
+mod failover;
+mod shape;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,108 @@
+//! Clusters of a wrong shape: slots, roles, and who knows whom.
+
+use super::control::{CONTROL, Control, Fail, Hold, ONLY_READS, WRITES};
+
+#[test]
+fn a_slot_that_nobody_owns_is_missed() {
+    Control {
+        steps: &["phase: lost", "command: { send: CLUSTER DELSLOTS 100, to: all }", "settle: 1s"],
+        invariants: &[
+            ("slot-coverage: { at: end }", Fail(&["node-1 sees 16383 slots assigned", "no master claims slots 100"])),
+            ("slot-coverage: { at: throughout }", Fail(&["16383 slots assigned", "slots were missing"])),
+            ("slot-coverage: { at: lost }", Fail(&["16383 slots assigned"])),
+            ("acked-writes: { may-lose: 0 }", Hold),
+            ("redirects: { at: end }", Hold),
+            ("role: { node: node-4, is: replica-of node-1 }", Hold),
+        ],
+        own: &[("recovery", Fail(&["16383 slots assigned"]))],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
+#[test]
+fn two_masters_that_claim_one_slot_are_named() {
+    // node-1 forgets who owns slot 16000 (for 60 s) and takes it; the owner knows nothing of it.
+    Control {
+        workload: ONLY_READS,
+        steps: &[
+            "phase: claimed",
+            "command: { send: \"CLUSTER FORGET {id:node-3}\", to: node-1 }",
+            "command: { send: CLUSTER ADDSLOTS 16000, to: node-1 }",
+            "settle: 1s",
+        ],
+        invariants: &[
+            ("slot-coverage: { at: end }", Fail(&["slots 16000 are claimed by node-1, node-3"])),
+            ("agreement: { within: 1s }", Fail(&["node-1"])),
+            ("acked-writes: { may-lose: 0 }", Hold),
+        ],
+        own: &[("recovery", Fail(&["node-1"]))],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
+#[test]
+fn a_node_that_one_has_forgotten_breaks_agreement() {
+    Control {
+        steps: &["phase: forgotten", "command: { send: \"CLUSTER FORGET {id:node-6}\", to: node-2 }", "settle: 1s"],
+        invariants: &[
+            ("agreement: { within: 1s }", Fail(&["node-2", "node-6", "unknown"])),
+            // Nothing else knows of it.
+            ("slot-coverage: { at: end }", Hold),
+            ("role: { node: node-6, is: replica-of node-3 }", Hold),
+            ("replica-lag: { at: end, max-bytes: 0 }", Hold),
+            ("acked-writes: { may-lose: 0 }", Hold),
+        ],
+        own: &[("recovery", Fail(&["node-2 reports 5 known nodes of 6"]))],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
+#[test]
+fn a_replica_that_changed_its_master_has_another_role() {
+    Control {
+        steps: &[
+            "phase: moved",
+            "command: { send: \"CLUSTER REPLICATE {id:node-2}\", to: node-4 }",
+            "await: { in-sync: node-4, within: 15s }",
+        ],
+        invariants: &[
+            ("role: { node: node-4, is: replica-of node-1 }", Fail(&["node-4 says that it is a replica of node-2"])),
+            ("role: { node: node-4, is: replica-of node-1, at: moved }", Fail(&["a replica of node-2"])),
+            ("role: { node: node-4, is: replica-of node-1, at: throughout }", Fail(&["a replica of node-2"])),
+            ("role: { node: node-4, is: replica-of node-2 }", Hold),
+            ("role: { node: node-4, is: replica }", Hold),
+            ("slot-coverage: { at: end }", Hold),
+            ("acked-writes: { may-lose: 0 }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
+#[test]
+fn a_replica_whose_link_is_down_lags() {
+    Control {
+        workload: WRITES,
+        steps: &[
+            "phase: cut",
+            "command: { send: CONFIG SET masterauth wrong, to: node-4 }",
+            "command: { send: CLIENT KILL TYPE master, to: node-4 }",
+            "settle: 2s",
+        ],
+        invariants: &[
+            ("replica-lag: { at: end, max-bytes: 0 }", Fail(&["node-4 was ", "bytes behind node-1, its link down"])),
+            ("replica-lag: { at: cut, max-bytes: 100 }", Fail(&["bytes behind node-1, its link down"])),
+            ("replica-lag: { at: throughout, max-bytes: 1000000000 }", Fail(&["its link down"])),
+            ("replica-lag: { at: end, max-bytes: 0, shard: shard-2 }", Hold),
+            ("role: { node: node-4, is: replica-of node-1 }", Hold),
+            ("slot-coverage: { at: end }", Hold),
+            ("acked-writes: { may-lose: 0 }", Hold),
+        ],
+        own: &[("recovery", Fail(&["node-4 reports its replication link down"]))],
+        ..CONTROL
+    }
+    .is_caught();
+}
