@@ -17,6 +17,7 @@ pub mod batch;
 pub mod cargo_test;
 pub mod check;
 pub mod cluster;
+mod directories;
 pub mod doctor;
 pub mod fault;
 pub mod history;

@@ -10,10 +10,10 @@ mod steps;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::seeded::Seeded;
-use crate::slot::boot_slots;
+use crate::slot::{Deal, SLOTS};
 use crate::suite::{
     ClusterSpec, Invariant, LoadError, Lossy, Narrow, Partition, Refuse, RoleIs, Slow, Source, Step, Suite,
     WorkloadSpec,
@@ -63,8 +63,35 @@ pub struct PlannedNode {
     pub shard: ShardNo,
     /// The master that it replicates at boot; None for a master.
     pub replica_of: Option<NodeNo>,
-    /// The slots that it owns at boot, first and last; None for a replica.
-    pub slots: Option<(u16, u16)>,
+    /// The slots that it owns at boot, as ranges of first and last; none for a replica.
+    #[serde(default, deserialize_with = "ranges_or_one")]
+    pub slots: Vec<(u16, u16)>,
+}
+
+/// Histories and reports from before a master could have several ranges hold one as a pair, and none as null.
+fn ranges_or_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(u16, u16)>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "slots are ranges of first and last")]
+    enum Written {
+        Ranges(Vec<(u16, u16)>),
+        One((u16, u16)),
+    }
+    Ok(match Option::deserialize(deserializer)? {
+        None => Vec::new(),
+        Some(Written::One(range)) => vec![range],
+        Some(Written::Ranges(ranges)) => ranges,
+    })
+}
+
+/// How the slots are dealt to the shards of nodes; the error says why they are not.
+fn deal(nodes: &[PlannedNode]) -> Result<Deal, String> {
+    let mut masters: Vec<&PlannedNode> = nodes.iter().filter(|node| node.replica_of.is_none()).collect();
+    masters.sort_by_key(|master| master.shard);
+    let misnumbered = masters.iter().enumerate().find(|(index, master)| usize::from(master.shard.0) != index + 1);
+    if let Some((_, master)) = misnumbered {
+        return Err(format!("{} is the master of {}, of {} shards", master.node, master.shard, masters.len()));
+    }
+    Deal::new(masters.iter().map(|master| &master.slots)).map_err(|error| error.to_string())
 }
 
 /// What a plan takes from a cluster that is there already, in place of what its suite says.
@@ -119,7 +146,9 @@ impl Plan {
         let phases = steps::phases(suite, &mut problems);
         let shape = match found {
             None => bounds::shape(&suite.cluster, &mut problems),
-            Some(found) => Some(Shape::found(found.nodes.clone(), &suite.cluster)),
+            Some(found) => Shape::found(found.nodes.clone(), &suite.cluster)
+                .map_err(|message| problems.add("cluster", message))
+                .ok(),
         };
         if let Some(shape) = &shape {
             steps::check(suite, shape, &mut problems);
@@ -148,7 +177,7 @@ impl Plan {
             recover_within: suite.recover_within,
             max_duration: suite.max_duration,
         };
-        plan.draw(shape.masters);
+        plan.draw(shape.deal.count());
         Ok(plan)
     }
 
@@ -166,7 +195,7 @@ impl Plan {
     }
 
     fn shape(&self) -> Shape {
-        Shape::of(self.nodes.clone())
+        Shape::of(self.nodes.clone(), self.deal())
     }
 
     /// A fault, or the end of one, that somebody asks for while the cluster stands: its words checked as a
@@ -181,7 +210,7 @@ impl Plan {
             return Err(problems.0);
         }
         let mut plan = Self { seed, steps: vec![step], invariants: Vec::new(), ..self.clone() };
-        plan.draw(shape.masters);
+        plan.draw(shape.deal.count());
         Ok(plan.steps.remove(0))
     }
 
@@ -190,13 +219,20 @@ impl Plan {
         self.nodes.iter().filter(|node| node.replica_of.is_none()).count() as u16
     }
 
+    /// How the slots are dealt to the shards at boot.
+    ///
+    /// # Panics
+    /// If the plan is [impossible](Self::impossible).
+    pub fn deal(&self) -> Deal {
+        deal(&self.nodes).expect("it was checked when the plan was made or read")
+    }
+
     /// What no plan can have, in one that was read from a stored run: of such a run nothing can be said.
     pub fn impossible(&self) -> Option<String> {
-        let (masters, keys) = (self.nodes.iter().filter(|node| node.replica_of.is_none()).count(), self.workload.keys);
-        if masters > usize::from(crate::slot::SLOTS) {
-            return Some(format!("its plan has {masters} masters"));
-        }
-        (keys > bounds::KEYS_MAX).then(|| format!("its plan has {keys} keys"))
+        let keys = self.workload.keys;
+        let wrong = |error| format!("its plan does not deal the slots: {error}");
+        let too_many = || (keys > bounds::KEYS_MAX).then(|| format!("its plan has {keys} keys"));
+        deal(&self.nodes).err().map(wrong).or_else(too_many)
     }
 
     /// The planned `cluster-node-timeout`.
@@ -269,7 +305,7 @@ impl Problems {
 
 /// Which nodes and shards there are.
 struct Shape {
-    masters: u16,
+    deal: Deal,
     /// The most that any master has.
     replicas: u16,
     nodes: Vec<PlannedNode>,
@@ -280,7 +316,7 @@ struct Shape {
 impl Shape {
     /// The masters come first, then every shard's first replica, then every shard's second.
     fn even(masters: u16, replicas: u16) -> Self {
-        let shards = usize::from(masters);
+        let (deal, shards) = (Deal::even(masters), usize::from(masters));
         let nodes = (0..shards * (1 + usize::from(replicas)))
             .map(|index| {
                 let shard = ShardNo::from_index(index % shards);
@@ -289,24 +325,25 @@ impl Shape {
                     node: NodeNo::from_index(index),
                     shard,
                     replica_of: (!is_master).then(|| NodeNo::from_index(index % shards)),
-                    slots: is_master.then(|| boot_slots(shard, masters)),
+                    slots: if is_master { deal.slots(shard).to_vec() } else { Vec::new() },
                 }
             })
             .collect();
-        Self { masters, replicas, nodes, written_for: Vec::new() }
+        Self { deal, replicas, nodes, written_for: Vec::new() }
     }
 
     /// That of a cluster which is not the one that the suite describes.
-    fn found(nodes: Vec<PlannedNode>, cluster: &ClusterSpec) -> Self {
-        let written_for = Self::even(cluster.masters.max(1), cluster.replicas_per_master).nodes;
-        Self { written_for, ..Self::of(nodes) }
+    fn found(nodes: Vec<PlannedNode>, cluster: &ClusterSpec) -> Result<Self, String> {
+        let deal = deal(&nodes)?;
+        let written_for = Self::even(cluster.masters.clamp(1, SLOTS), cluster.replicas_per_master).nodes;
+        Ok(Self { written_for, ..Self::of(nodes, deal) })
     }
 
-    fn of(nodes: Vec<PlannedNode>) -> Self {
+    fn of(nodes: Vec<PlannedNode>, deal: Deal) -> Self {
         let replicas = |master: NodeNo| nodes.iter().filter(|node| node.replica_of == Some(master)).count();
-        let masters = || nodes.iter().filter(|node| node.replica_of.is_none());
-        let most = masters().map(|master| replicas(master.node)).max().unwrap_or(0);
-        Self { masters: masters().count() as u16, replicas: most as u16, written_for: Vec::new(), nodes }
+        let masters = nodes.iter().filter(|node| node.replica_of.is_none());
+        let most = masters.map(|master| replicas(master.node)).max().unwrap_or(0);
+        Self { deal, replicas: most as u16, written_for: Vec::new(), nodes }
     }
 
     fn node_count(&self) -> u16 {
@@ -326,7 +363,7 @@ impl Shape {
         match target {
             Target::Node(node) => vec![*node],
             Target::Member(owner, _) => {
-                let shard = owner.shard(self.masters);
+                let shard = owner.shard(&self.deal);
                 self.nodes()
                     .into_iter()
                     .filter(|node| shard.is_none_or(|shard| node.shard == shard))
@@ -355,7 +392,7 @@ impl Shape {
                 shard.or_else(|| match member {
                     Member::Replica | Member::Replicas => self
                         .refuse_replica(target)
-                        .or_else(|| owner.shard(self.masters).and_then(|shard| self.refuse_bare(target, shard))),
+                        .or_else(|| owner.shard(&self.deal).and_then(|shard| self.refuse_bare(target, shard))),
                     Member::Master | Member::Every => None,
                 })
             }
@@ -412,7 +449,36 @@ impl Shape {
     }
 
     fn refuse_shard(&self, shard: ShardNo) -> Option<String> {
-        let last = self.masters;
+        let last = self.deal.count();
         (shard.0 > last).then(|| format!("{shard} does not exist (the cluster has shard-1 to shard-{last})"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn slots_are_read_as_ranges_and_as_earlier_versions_wrote_them() {
+        let read = |slots: serde_json::Value| {
+            let node = json!({"node": "node-1", "shard": "shard-1", "replica-of": null, "slots": slots});
+            serde_json::from_value::<PlannedNode>(node).map(|node| node.slots).map_err(|error| error.to_string())
+        };
+        for (slots, expected) in [
+            (json!([0, 5460]), vec![(0, 5460)]),
+            (json!(null), vec![]),
+            (json!([]), vec![]),
+            (json!([[0, 5460]]), vec![(0, 5460)]),
+            (json!([[0, 99], [7, 7]]), vec![(0, 99), (7, 7)]),
+        ] {
+            assert_eq!(read(slots.clone()), Ok(expected), "{slots}");
+        }
+        for slots in [json!([0]), json!([0, 1, 2]), json!("0-5460"), json!([[0]]), json!([0, 65536])] {
+            assert_eq!(read(slots.clone()), Err("slots are ranges of first and last".to_owned()), "{slots}");
+        }
+        let replica = json!({"node": "node-4", "shard": "shard-1", "replica-of": "node-1"});
+        assert_eq!(serde_json::from_value::<PlannedNode>(replica).expect("a node").slots, []);
     }
 }

@@ -1,4 +1,7 @@
-//! Hash slots: which slot a key has, and which shard got it at boot.
+//! Hash slots: which slot a key has, and which shard a slot belongs to.
+
+use std::fmt;
+use std::sync::Arc;
 
 use crate::units::ShardNo;
 
@@ -31,22 +34,160 @@ fn crc16(bytes: &[u8]) -> u16 {
     })
 }
 
-/// The slots, first and last, that shard `shard` of `shards` gets at boot: dealt evenly, as
-/// `redis-cli --cluster create` does (0-5460, 5461-10922, 10923-16383 for three).
-pub fn boot_slots(shard: ShardNo, shards: u16) -> (u16, u16) {
-    let edge = |index: usize| {
-        let cut = (index as f64 * f64::from(SLOTS) / f64::from(shards)).round() as u16;
-        cut.min(SLOTS)
-    };
-    (edge(shard.index()), edge(shard.index() + 1) - 1)
+/// Slots as ranges: `0-99, 5000`.
+pub fn ranges(ranges: &[(u16, u16)]) -> String {
+    let range = |&(first, last): &(u16, u16)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    ranges.iter().map(range).collect::<Vec<_>>().join(", ")
 }
 
-/// The shard that got a slot at boot, with `shards` masters.
-pub fn boot_shard(slot: u16, shards: u16) -> ShardNo {
-    (0..usize::from(shards))
-        .map(ShardNo::from_index)
-        .find(|&shard| slot <= boot_slots(shard, shards).1)
-        .expect("the last shard ends with the last slot")
+/// The slots that each shard has when a run begins: every slot is one shard's, and every shard has some. Clones share
+/// one table.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Deal(Arc<Table>);
+
+#[derive(PartialEq, Eq)]
+struct Table {
+    /// All ranges, ascending: the last slot of each, and its shard.
+    ends: Vec<(u16, ShardNo)>,
+    /// The ranges of each shard, ascending and apart.
+    slots: Vec<Vec<(u16, u16)>>,
+}
+
+/// Why slots cannot be dealt so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DealError {
+    /// Nobody gets any.
+    #[error("there are no shards")]
+    NoShards,
+    /// There are more shards than slots.
+    #[error("{0} shards are more than there are slots")]
+    TooMany(usize),
+    /// A shard gets none.
+    #[error("{0} has no slots")]
+    Empty(ShardNo),
+    /// It ends before it begins, or beyond the last slot.
+    #[error("{first}-{last} of {shard} is no range of slots")]
+    NoRange {
+        /// Whose.
+        shard: ShardNo,
+        /// The first slot.
+        first: u16,
+        /// The last.
+        last: u16,
+    },
+    /// A slot is dealt twice.
+    #[error("slot {slot} is dealt to {one} and to {other}")]
+    Twice {
+        /// Which.
+        slot: u16,
+        /// Who has it.
+        one: ShardNo,
+        /// Who gets it as well.
+        other: ShardNo,
+    },
+    /// Slots are left over.
+    #[error("slots {} are no shard's", ranges(.0))]
+    Missing(Vec<(u16, u16)>),
+}
+
+impl Deal {
+    /// From the ranges of every shard, first and last slot of each, in the order of the shards.
+    pub fn new<R: AsRef<[(u16, u16)]>>(shards: impl IntoIterator<Item = R>) -> Result<Self, DealError> {
+        let dealt: Vec<R> = shards.into_iter().collect();
+        match dealt.len() {
+            0 => return Err(DealError::NoShards),
+            count if count > usize::from(SLOTS) => return Err(DealError::TooMany(count)),
+            _ => {}
+        }
+        let mut all: Vec<(u16, u16, ShardNo)> = Vec::new();
+        for (index, dealt) in dealt.iter().enumerate() {
+            let shard = ShardNo::from_index(index);
+            if dealt.as_ref().is_empty() {
+                return Err(DealError::Empty(shard));
+            }
+            for &(first, last) in dealt.as_ref() {
+                if first > last || last >= SLOTS {
+                    return Err(DealError::NoRange { shard, first, last });
+                }
+                all.push((first, last, shard));
+            }
+        }
+        all.sort_unstable();
+        let mut slots: Vec<Vec<(u16, u16)>> = vec![Vec::new(); dealt.len()];
+        let mut ends: Vec<(u16, ShardNo)> = Vec::new();
+        let (mut missing, mut next) = (Vec::new(), 0);
+        for &(first, last, shard) in &all {
+            match ends.last() {
+                Some(&(_, one)) if first < next => return Err(DealError::Twice { slot: first, one, other: shard }),
+                _ if first > next => missing.push((next, first - 1)),
+                _ => {}
+            }
+            match slots[shard.index()].last_mut() {
+                Some((_, end)) if *end + 1 == first => *end = last,
+                _ => slots[shard.index()].push((first, last)),
+            }
+            match ends.last_mut() {
+                Some((end, before)) if *before == shard => *end = last,
+                _ => ends.push((last, shard)),
+            }
+            next = last + 1;
+        }
+        if next < SLOTS {
+            missing.push((next, SLOTS - 1));
+        }
+        if missing.is_empty() { Ok(Self(Arc::new(Table { ends, slots }))) } else { Err(DealError::Missing(missing)) }
+    }
+
+    /// As `redis-cli --cluster create` deals: one range for each, as equal as can be (0-5460, 5461-10922, 10923-16383
+    /// for three).
+    ///
+    /// # Panics
+    /// If there are no shards, or more than slots.
+    pub fn even(shards: u16) -> Self {
+        let edge = |index: u16| (f64::from(index) * f64::from(SLOTS) / f64::from(shards)).round() as u16;
+        Self::new((0..shards).map(|index| [(edge(index), edge(index + 1) - 1)])).expect("1 to 16384 shards")
+    }
+
+    /// How many shards there are.
+    pub fn count(&self) -> u16 {
+        self.0.slots.len() as u16
+    }
+
+    /// The shards, in order.
+    pub fn shards(&self) -> impl Iterator<Item = ShardNo> + use<> {
+        (1..=self.count()).map(ShardNo)
+    }
+
+    /// The ranges of a shard, ascending and apart; none where there is no such shard.
+    pub fn slots(&self, shard: ShardNo) -> &[(u16, u16)] {
+        usize::from(shard.0).checked_sub(1).and_then(|index| self.0.slots.get(index)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the owner of these slots is a shard's master: it has the shard's first, and with it the others.
+    pub fn is_owned_by(&self, shard: ShardNo, slots: &[(u16, u16)]) -> bool {
+        let first_slot = self.slots(shard).first().map(|&(first, _)| first);
+        first_slot.is_some_and(|slot| slots.iter().any(|&(first, last)| (first..=last).contains(&slot)))
+    }
+
+    /// The shard of a slot.
+    ///
+    /// # Panics
+    /// If there is no such slot.
+    pub fn shard_of(&self, slot: u16) -> ShardNo {
+        let range = self.0.ends.partition_point(|&(last, _)| last < slot);
+        self.0.ends[range].1
+    }
+
+    /// The shard of a key.
+    pub fn shard_of_key(&self, key: &[u8]) -> ShardNo {
+        self.shard_of(key_slot(key))
+    }
+}
+
+impl fmt::Debug for Deal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.0.slots).finish()
+    }
 }
 
 #[cfg(test)]
@@ -73,21 +214,61 @@ mod tests {
     }
 
     #[test]
-    fn boot_ranges_cover_every_slot_once() {
+    fn an_even_deal_gives_every_slot_once_and_each_shard_as_many() {
+        let three = Deal::even(3);
         assert_eq!(
-            (1..=3).map(|n| boot_slots(ShardNo(n), 3)).collect::<Vec<_>>(),
-            [(0, 5460), (5461, 10922), (10923, 16383)]
+            three.shards().map(|shard| three.slots(shard).to_vec()).collect::<Vec<_>>(),
+            [[(0, 5460)], [(5461, 10922)], [(10923, 16383)]]
         );
-        for shards in 3..=40 {
-            let mut next = 0;
-            for n in 1..=shards {
-                let (first, last) = boot_slots(ShardNo(n), shards);
-                assert_eq!(first, next, "shard {n} of {shards}");
-                assert_eq!(boot_shard(first, shards), ShardNo(n));
-                assert_eq!(boot_shard(last, shards), ShardNo(n));
-                next = last + 1;
-            }
-            assert_eq!(next, SLOTS);
+        for shards in [1, 2, 3, 7, 64, 1000, SLOTS] {
+            let deal = Deal::even(shards);
+            assert_eq!((deal.count(), deal.shards().count()), (shards, usize::from(shards)));
+            let sizes: Vec<u16> = deal.shards().map(|shard| deal.slots(shard)[0]).map(|(from, to)| to - from).collect();
+            assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1, "{shards}");
         }
+    }
+
+    #[test]
+    fn a_shard_may_have_several_ranges_of_any_size() {
+        let deal = Deal::new([
+            &[(5000, 9999), (0, 99)][..],
+            &[(100, 4999), (10000, 10000)],
+            &[(10002, 16383), (10001, 10001)],
+        ])
+        .unwrap();
+        assert_eq!(deal.slots(ShardNo(1)), [(0, 99), (5000, 9999)]);
+        assert_eq!(deal.slots(ShardNo(2)), [(100, 4999), (10000, 10000)]);
+        assert_eq!(deal.slots(ShardNo(3)), [(10001, 16383)], "ranges that touch are one");
+        for (slots, expected) in [(&[(0, 99)][..], [1, 0, 0]), (&[(100, 10000)], [0, 1, 0]), (&[(0, 16383)], [1, 1, 1])]
+        {
+            let owned = deal.shards().map(|shard| u16::from(deal.is_owned_by(shard, slots)));
+            assert_eq!(owned.collect::<Vec<_>>(), expected, "{slots:?}");
+        }
+        for shard in [0, 4] {
+            assert!(deal.slots(ShardNo(shard)).is_empty(), "there is no shard-{shard}");
+        }
+        for (slot, shard) in [(0, 1), (99, 1), (100, 2), (4999, 2), (5000, 1), (9999, 1), (10000, 2), (10001, 3)] {
+            assert_eq!(deal.shard_of(slot), ShardNo(shard), "{slot}");
+        }
+        assert_eq!(deal.shard_of(SLOTS - 1), ShardNo(3));
+        // Slots 4757 and 9189; an even deal would give both to another shard.
+        assert_eq!([&b"testkey"[..], b"key1"].map(|key| deal.shard_of_key(key).0), [2, 1]);
+        assert_eq!(Deal::even(3), Deal::new([[(0, 5460)], [(5461, 10922)], [(10923, 16383)]]).unwrap());
+    }
+
+    #[test]
+    fn a_deal_that_is_none_is_refused_with_the_reason() {
+        for (shards, expected) in [
+            (&[][..], "there are no shards"),
+            (&[&[(0, 16383)][..], &[]], "shard-2 has no slots"),
+            (&[&[(0, 16384)]], "0-16384 of shard-1 is no range of slots"),
+            (&[&[(0, 16383)], &[(9, 8)]], "9-8 of shard-2 is no range of slots"),
+            (&[&[(0, 99)], &[(99, 16383)]], "slot 99 is dealt to shard-1 and to shard-2"),
+            (&[&[(0, 16383), (7, 7)]], "slot 7 is dealt to shard-1 and to shard-1"),
+            (&[&[(1, 99)], &[(101, 16380)]], "slots 0, 100, 16381-16383 are no shard's"),
+        ] {
+            assert_eq!(Deal::new(shards).unwrap_err().to_string(), expected);
+        }
+        assert_eq!(Deal::new(vec![[(0, 0)]; 16385]), Err(DealError::TooMany(16385)));
     }
 }

@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::slot::{SLOTS, key_slot};
+use crate::slot::{Deal, SLOTS};
 use crate::units::{ClientNo, NodeNo, ParseError, ShardNo, text_form};
 
 /// One target, as written.
@@ -105,23 +105,23 @@ const MEMBERS: [(&str, Member); 3] =
     [("master", Member::Master), ("replica", Member::Replica), ("replicas", Member::Replicas)];
 
 impl Target {
-    /// The shard that the target belongs to by its spelling alone, where `shards` were dealt evenly
-    /// at boot. None for nodes and groups, whose shard depends on the moment, and for `any`.
-    pub fn shard(&self, shards: u16) -> Option<ShardNo> {
+    /// The shard that the target belongs to by its spelling alone, where slots are dealt so. None for
+    /// nodes and groups, whose shard depends on the moment, and for `any`.
+    pub fn shard(&self, deal: &Deal) -> Option<ShardNo> {
         match self {
-            Self::Member(owner, _) => owner.shard(shards),
+            Self::Member(owner, _) => owner.shard(deal),
             _ => None,
         }
     }
 }
 
 impl Owner {
-    /// The shard of this owner when `shards` masters got even ranges at boot; None for `any`.
-    pub fn shard(&self, shards: u16) -> Option<ShardNo> {
+    /// The shard of this owner where slots are dealt so; None for `any`.
+    pub fn shard(&self, deal: &Deal) -> Option<ShardNo> {
         match self {
             Self::Shard(shard) => Some(*shard),
-            Self::Key(key) => Some(crate::slot::boot_shard(key_slot(key.as_bytes()), shards)),
-            Self::Slot(slot) => Some(crate::slot::boot_shard(*slot, shards)),
+            Self::Key(key) => Some(deal.shard_of_key(key.as_bytes())),
+            Self::Slot(slot) => Some(deal.shard_of(*slot)),
             Self::Any => None,
         }
     }

@@ -168,7 +168,8 @@ fn report(verdict: &str, lost: u32) -> Value {
         "refused_but_applied": 0, "foreign": 0, "keys_read": 600, "keys_unread": 0, "examples": [],
     });
     let plan = json!({
-        "name": "role-swap", "about": "Stop a master.", "seed": 7, "server": "redis:6.2", "nodes": [],
+        "name": "role-swap", "about": "Stop a master.", "seed": 7, "server": "redis:6.2",
+        "nodes": [{"node": "node-1", "shard": "shard-1", "replica-of": null, "slots": [[0, 16383]]}],
         "config": {"cluster-node-timeout": "5000"}, "workload": {}, "steps": [], "invariants": [],
         "recover-within": "60s", "max-duration": "10m",
     });

@@ -17,7 +17,7 @@ use slotquake::history::{
 use slotquake::plan::Plan;
 use slotquake::report::{Report, html};
 use slotquake::server::{Flavour, Server, Version};
-use slotquake::slot::{boot_shard, key_slot};
+use slotquake::slot::Deal;
 use slotquake::suite::{self, OpKind};
 use slotquake::units::{NodeNo, ShardNo};
 
@@ -77,7 +77,8 @@ fn history(every_us: u64) -> History {
     events.push((20_000, EventKind::End));
     events.sort_by_key(|(at_ms, _)| *at_ms);
     let events = events.into_iter().map(|(at_ms, kind)| Event { at_ns: at_ms * MS, kind }).collect();
-    let shards: Vec<ShardNo> = (0..600).map(|key| boot_shard(key_slot(key_name(key).as_bytes()), 3)).collect();
+    let deal = Deal::even(3);
+    let shards: Vec<ShardNo> = (0..600).map(|key| deal.shard_of_key(key_name(key).as_bytes())).collect();
     let ops =
         (0..18_000_000 / every_us).map(|number| op(number, 1_000 * MS + number * every_us * 1000, &shards)).collect();
     History { header: header(plan), ops, reasons: vec!["connection refused".to_owned()], events, complete: true }
@@ -251,12 +252,6 @@ fn neither_names_nor_numbers_from_elsewhere_harm_the_page() {
     report.events.retain(|event| !matches!(event.kind, EventKind::Booted { .. }));
     for history in [None, Some(&late)] {
         assert!(html::page(&report, history).len() < 2_000_000);
-    }
-    // A plan without nodes, beside a history of something.
-    late.header.plan.nodes.clear();
-    report.header.plan.nodes.clear();
-    for history in [None, Some(&late)] {
-        assert!(html::page(&report, history).contains("</html>"));
     }
 }
 

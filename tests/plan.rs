@@ -35,20 +35,20 @@ fn masters_come_first_and_replicas_follow_in_rounds() {
     let nodes: Vec<_> = plan
         .nodes
         .iter()
-        .map(|node| (node.node.0, node.shard.0, node.replica_of.map(|master| master.0), node.slots))
+        .map(|node| (node.node.0, node.shard.0, node.replica_of.map(|master| master.0), node.slots.clone()))
         .collect();
     assert_eq!(
         nodes,
         [
-            (1, 1, None, Some((0, 5460))),
-            (2, 2, None, Some((5461, 10922))),
-            (3, 3, None, Some((10923, 16383))),
-            (4, 1, Some(1), None),
-            (5, 2, Some(2), None),
-            (6, 3, Some(3), None),
-            (7, 1, Some(1), None),
-            (8, 2, Some(2), None),
-            (9, 3, Some(3), None),
+            (1, 1, None, vec![(0, 5460)]),
+            (2, 2, None, vec![(5461, 10922)]),
+            (3, 3, None, vec![(10923, 16383)]),
+            (4, 1, Some(1), vec![]),
+            (5, 2, Some(2), vec![]),
+            (6, 3, Some(3), vec![]),
+            (7, 1, Some(1), vec![]),
+            (8, 2, Some(2), vec![]),
+            (9, 3, Some(3), vec![]),
         ]
     );
     assert_eq!(plan.shards(), 3);
@@ -100,7 +100,7 @@ fn any_is_one_shard_that_the_seed_draws() {
         let text = serde_json::to_string(&plan).unwrap();
         assert!(!text.contains("any/"), "{text}");
         let Step::Stop(Targets(targets)) = &plan.steps[0] else { panic!("the first step stops") };
-        let shard = targets[0].shard(5).unwrap();
+        let shard = targets[0].shard(&plan.deal()).unwrap();
         assert_eq!(text.matches(&format!("{shard}/")).count(), 15, "{text}");
         drawn.insert(shard);
     }
@@ -357,9 +357,9 @@ fn a_plan_says_what_whoever_runs_its_nodes_must_be_able_to_do() {
         (&["partition: { between: [node-1, others] }"], &[Need::Isolate]),
         (&["partition: { shape: ring }"], &[Need::Links]),
         (&["partition: { between: [clients, node-1], only: clients }"], &[Need::Links, Need::Clients]),
-        (&["lossy: { between: [node-1, node-2], percent: 0.01% }"], &[Need::Links]),
-        (&["narrow: { between: [node-1, node-2], rate: 1kB/s }"], &[Need::Links]),
-        (&["refuse: { between: [node-1, node-2] }"], &[Need::Links]),
+        (&["lossy: { between: [node-1, node-2], percent: 0.01% }"], &[Need::Links, Need::Impairments]),
+        (&["narrow: { between: [node-1, node-2], rate: 1kB/s }"], &[Need::Links, Need::Impairments]),
+        (&["refuse: { between: [node-1, node-2] }"], &[Need::Links, Need::Impairments]),
         (&["slow: { between: [node-1, node-2], latency: 5ms }"], &[Need::Links, Need::Delays]),
     ] {
         let plan = Plan::new(&suite_of("{}", steps, &["redirects: {}"]), 1).unwrap();
@@ -533,8 +533,8 @@ proptest! {
         let mut next = 0;
         for (index, node) in plan.nodes.iter().enumerate() {
             prop_assert_eq!(node.node, NodeNo::from_index(index));
-            prop_assert_eq!(node.replica_of.is_none(), node.slots.is_some());
-            if let Some((first, last)) = node.slots {
+            prop_assert_eq!(node.replica_of.is_none(), !node.slots.is_empty());
+            if let [(first, last)] = node.slots[..] {
                 prop_assert_eq!(first, next);
                 next = last + 1;
             } else {

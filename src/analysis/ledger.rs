@@ -136,7 +136,7 @@ fn explain(history: &History, lost: &[(&Op, &FinalValue)], ledger: &mut Ledger) 
     if lost.is_empty() {
         return;
     }
-    let (shards, causes, phases) = (KeyShards::new(history), Causes::new(history), phases(history));
+    let (shards, causes, phases) = (KeyShards::new(&history.header.plan), Causes::new(history), phases(history));
     for &(op, read_back) in lost {
         let shard = shards.of(op.key);
         let acked_in = phases.iter().find(|phase| phase.window.contains(op.complete_ns));

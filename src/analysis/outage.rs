@@ -11,7 +11,7 @@ use crate::units::ShardNo;
 /// How long an operation may wait for its answer, while none that was issued after it is answered
 /// either, before that is an outage even if it is served in the end: a frozen server leaves
 /// everything hanging, and may serve it all when it wakes.
-const HANG_NS: u64 = 1_000_000_000;
+pub(crate) const HANG_NS: u64 = 1_000_000_000;
 
 /// From the issue of the first operation that was not served to the first completion of an operation
 /// issued after it that was. An operation that hung for over a second is not served meanwhile: its
@@ -48,7 +48,7 @@ impl Outage {
 
 /// The outages of one kind and shard among the operations issued in `window`, in order of time.
 pub fn outages(history: &History, of: OpKind, shard: ShardNo, window: Window) -> Vec<Outage> {
-    let shards = KeyShards::new(history);
+    let shards = KeyShards::new(&history.header.plan);
     let mut ops: Vec<&Op> = history
         .ops
         .iter()

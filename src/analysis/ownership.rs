@@ -39,14 +39,13 @@ struct Owner {
 impl Ownership {
     /// Follows the owners through the views of a history.
     pub fn new(history: &History) -> Self {
-        let masters = history.header.plan.nodes.iter().filter_map(|node| Some((node.shard, node.node, node.slots?)));
         let mut boot = BTreeMap::new();
         let mut slots_of = BTreeMap::new();
         let mut owners = BTreeMap::new();
-        for (shard, node, slots) in masters {
-            boot.insert(shard, node);
-            slots_of.insert(shard, slots);
-            owners.insert(shard, Owner { node, epoch: 0, renounced: false });
+        for master in history.header.plan.nodes.iter().filter(|node| node.replica_of.is_none()) {
+            boot.insert(master.shard, master.node);
+            slots_of.insert(master.shard, master.slots.as_slice());
+            owners.insert(master.shard, Owner { node: master.node, epoch: 0, renounced: false });
         }
         let mut changes = Vec::new();
         for event in &history.events {
@@ -96,19 +95,17 @@ enum Owned {
     None,
 }
 
-fn owned_of(peer: &Peer, (first, last): (u16, u16)) -> Owned {
+fn owned_of(peer: &Peer, wanted: &[(u16, u16)]) -> Owned {
     if peer.role != Role::Master {
         return Owned::None;
     }
-    let wanted = u32::from(last) - u32::from(first) + 1;
-    let owned: u32 = peer
-        .slots
-        .iter()
-        .map(|&(from, to)| (u32::from(to.min(last)) + 1).saturating_sub(u32::from(from.max(first))))
-        .sum();
+    let count = |slots: &[(u16, u16)], first: u16, last: u16| -> u32 {
+        slots.iter().map(|&(from, to)| (u32::from(to.min(last)) + 1).saturating_sub(u32::from(from.max(first)))).sum()
+    };
+    let owned: u32 = wanted.iter().map(|&(first, last)| count(&peer.slots, first, last)).sum();
     match owned {
         0 => Owned::None,
-        owned if owned >= wanted => Owned::All,
+        owned if owned >= count(wanted, 0, u16::MAX) => Owned::All,
         _ => Owned::Some,
     }
 }

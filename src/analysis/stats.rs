@@ -1,13 +1,14 @@
 //! Counts and latencies of operations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::Outage;
 use crate::history::{History, Op, Outcome, key_name};
-use crate::slot::{boot_shard, key_slot};
+use crate::plan::Plan;
+use crate::slot::Deal;
 use crate::suite::OpKind;
 use crate::units::ShardNo;
 
@@ -61,33 +62,38 @@ pub struct OpStats {
     pub reasons: BTreeMap<String, u64>,
 }
 
-/// The shard of an operation: that of its key's slot at boot. It hashes the key's name; for many
-/// operations use an [`OpIndex`].
-pub fn op_shard(history: &History, op: &Op) -> ShardNo {
-    key_shard(op.key, history.header.plan.shards())
-}
-
-fn key_shard(key: u32, shards: u16) -> ShardNo {
-    boot_shard(key_slot(key_name(key).as_bytes()), shards)
-}
-
-/// The shard of every key, each hashed once.
-pub(super) struct KeyShards {
-    shards: u16,
+/// The shard of every key, that of its slot at boot; each is hashed once.
+#[derive(Debug)]
+pub struct KeyShards {
+    deal: Deal,
     by_key: Vec<ShardNo>,
 }
 
 impl KeyShards {
-    pub(super) fn new(history: &History) -> Self {
-        let shards = history.header.plan.shards();
+    /// Those of a plan's workload.
+    pub fn new(plan: &Plan) -> Self {
+        let deal = plan.deal();
         // Keys are numbered without gaps, but a history from elsewhere must not make us allocate by
         // its numbers: what lies beyond the plan's keys is hashed when it is asked for.
-        let by_key = (0..history.header.plan.workload.keys).map(|key| key_shard(key, shards)).collect();
-        Self { shards, by_key }
+        let by_key = (0..plan.workload.keys).map(|key| deal.shard_of_key(key_name(key).as_bytes())).collect();
+        Self { deal, by_key }
     }
 
-    pub(super) fn of(&self, key: u32) -> ShardNo {
-        self.by_key.get(key as usize).copied().unwrap_or_else(|| key_shard(key, self.shards))
+    /// The shard of a key.
+    pub fn of(&self, key: u32) -> ShardNo {
+        let known = self.by_key.get(key as usize).copied();
+        known.unwrap_or_else(|| self.deal.shard_of_key(key_name(key).as_bytes()))
+    }
+
+    /// How the slots are dealt to the shards at boot.
+    pub fn deal(&self) -> &Deal {
+        &self.deal
+    }
+
+    /// The shards that have none of the workload's keys: it says nothing of them.
+    pub fn without_keys(&self) -> Vec<ShardNo> {
+        let with: BTreeSet<ShardNo> = self.by_key.iter().copied().collect();
+        self.deal.shards().filter(|shard| !with.contains(shard)).collect()
     }
 }
 
@@ -95,13 +101,14 @@ impl KeyShards {
 /// often.
 pub struct OpIndex<'a> {
     history: &'a History,
+    shards: KeyShards,
     by: BTreeMap<(OpKind, ShardNo), Vec<&'a Op>>,
 }
 
 impl<'a> OpIndex<'a> {
     /// Sorts the operations of a history.
     pub fn new(history: &'a History) -> Self {
-        let shards = KeyShards::new(history);
+        let shards = KeyShards::new(&history.header.plan);
         let mut by: BTreeMap<_, Vec<&Op>> = BTreeMap::new();
         for op in &history.ops {
             by.entry((op.kind, shards.of(op.key))).or_default().push(op);
@@ -109,7 +116,12 @@ impl<'a> OpIndex<'a> {
         for ops in by.values_mut() {
             ops.sort_by_key(|op| (op.invoke_ns, op.complete_ns));
         }
-        Self { history, by }
+        Self { history, shards, by }
+    }
+
+    /// The shard of every key.
+    pub fn key_shards(&self) -> &KeyShards {
+        &self.shards
     }
 
     /// The operations of a kind and shard issued in a window, in the order of their issue.
@@ -134,7 +146,7 @@ impl<'a> OpIndex<'a> {
 
 /// Statistics of the operations of `kind` issued in `window`, of one shard or of all.
 pub fn stats(history: &History, kind: OpKind, shard: Option<ShardNo>, window: Window) -> OpStats {
-    let shards = shard.map(|shard| (shard, KeyShards::new(history)));
+    let shards = shard.map(|shard| (shard, KeyShards::new(&history.header.plan)));
     let ops = history.ops.iter().filter(|op| {
         op.kind == kind
             && window.contains(op.invoke_ns)

@@ -223,7 +223,7 @@ mod tests {
 
     use crate::plan::PlannedNode;
     use crate::sandbox::Mode;
-    use crate::slot::boot_slots;
+    use crate::slot::Deal;
     use crate::suite::WorkloadSpec;
     use crate::units::{NodeNo, ShardNo, Span};
 
@@ -236,7 +236,7 @@ mod tests {
             node: NodeNo::from_index(index),
             shard,
             replica_of: (!is_master).then_some(NodeNo(shard.0)),
-            slots: is_master.then(|| boot_slots(shard, 3)),
+            slots: if is_master { Deal::even(3).slots(shard).to_vec() } else { Vec::new() },
         }
     }
 

@@ -19,6 +19,9 @@ pub(super) fn judge(case: &Case<'_>, settings: &AckedWrites) -> Judgement {
     if ledger.acknowledged == 0 {
         finding.undecided("no write was acknowledged");
     }
+    for shard in case.ops.key_shards().without_keys() {
+        finding.undecided(format!("{shard}: no write was acknowledged ({})", case.too_few(shard)));
+    }
     let text = format!(
         "{} acknowledged: {} lost, {} undecided; {} read back",
         count(ledger.acknowledged, "write"),

@@ -1,11 +1,12 @@
 //! `agreement`: once everything is undone, all nodes share one view.
 
 use super::case::{Case, Silence};
-use super::finding::{Finding, at, length_ns, list, ranges};
+use super::finding::{Finding, at, length_ns, list};
 use super::{Judgement, Verdict};
 use crate::analysis::Window;
 use crate::cluster::topology::{Health, Peer, Role};
 use crate::history::EventKind;
+use crate::slot::ranges;
 use crate::spec::Rules;
 use crate::suite::{Agreement, Step};
 use crate::units::NodeNo;

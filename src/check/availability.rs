@@ -3,7 +3,7 @@
 use super::case::Case;
 use super::finding::{Finding, at, count, length, length_ns};
 use super::{Judgement, Verdict};
-use crate::analysis::{Outage, Window};
+use crate::analysis::{HANG_NS, Outage, Window};
 use crate::history::{Op, Outcome, SLOWNESS};
 use crate::spec::Rules;
 use crate::suite::{Availability, Served};
@@ -65,7 +65,7 @@ fn bound_ns(case: &Case<'_>, bound: Bound, at_ns: u64) -> u64 {
 fn look_at(case: &Case<'_>, settings: &Availability, shard: ShardNo, window: Window, finding: &mut Finding) {
     let ops = case.ops.issued(settings.of, shard, window);
     if ops.is_empty() {
-        finding.undecided(format!("{shard}: none of the {} were issued", settings.of));
+        finding.undecided(format!("{shard}: none of the {} were issued ({})", settings.of, case.too_few(shard)));
         return;
     }
     let served = ops.iter().filter(|op| op.outcome == Outcome::Ok).count();
@@ -95,21 +95,25 @@ fn look_at(case: &Case<'_>, settings: &Availability, shard: ShardNo, window: Win
         finding.observed(ops.len() as u64);
     }
     if let Some(bound) = settings.max_outage {
-        judge_outages(case, bound, &outages, finding);
-        if bound_ns(case, bound, window.from_ns) == 0 {
-            judge_every(case, ops, window, finding);
+        judge_outages(case, bound, &outages, (ops, window), finding);
+        match bound_ns(case, bound, window.from_ns) {
+            0 => judge_every(case, shard, ops, window, finding),
+            bound_ns => judge_gaps(case, settings, shard, bound_ns, (ops, window), finding),
         }
     }
     if let Some(least) = settings.min_served {
         match case.cut_in(window) {
             // What was left out could have made up for it.
             Some(why) if is_less(served, ops.len(), least) => _ = finding.undecided(format!("{shard}: {why}")),
-            _ if is_less(served, ops.len(), least) => _ = finding.weigh(Verdict::Fail),
+            _ if is_less(served, ops.len(), least) => match out_of_keys(case, shard, ops) {
+                Some(why) => _ = finding.undecided(why),
+                None => _ = finding.weigh(Verdict::Fail),
+            },
             _ => {}
         }
     }
     match settings.served {
-        Some(Served::Always) => judge_every(case, ops, window, finding),
+        Some(Served::Always) => judge_every(case, shard, ops, window, finding),
         Some(Served::Never) => judge_never(shard, ops, window, finding),
         None => {}
     }
@@ -146,7 +150,7 @@ fn describe(
 
 /// Every one must have been served. One that a server refused was not; of those that merely had no
 /// answer in time nothing can be said where the harness itself was late.
-fn judge_every(case: &Case<'_>, ops: &[&Op], window: Window, finding: &mut Finding) {
+fn judge_every(case: &Case<'_>, shard: ShardNo, ops: &[&Op], window: Window, finding: &mut Finding) {
     let unserved: Vec<&&Op> = ops.iter().filter(|op| op.outcome != Outcome::Ok).collect();
     if unserved.is_empty() {
         return;
@@ -155,22 +159,79 @@ fn judge_every(case: &Case<'_>, ops: &[&Op], window: Window, finding: &mut Findi
         let reason = case.history.reason(op.outcome).unwrap_or_default();
         SLOWNESS.iter().any(|words| reason.contains(words))
     };
-    match case.workload_was_late(window).filter(|_| unserved.iter().all(slow)) {
+    let late = case.workload_was_late(window).filter(|_| unserved.iter().all(slow));
+    match late.or_else(|| out_of_keys(case, shard, ops)) {
         Some(why) => _ = finding.undecided(why),
         None => _ = finding.weigh(Verdict::Fail),
     }
 }
 
-fn judge_outages(case: &Case<'_>, bound: Bound, outages: &[Outage], finding: &mut Finding) {
+/// Why operations that were not served say nothing of the cluster: none of them was sent, since the client's few keys
+/// in the shard had writes under way, and those were all served within a second.
+fn out_of_keys(case: &Case<'_>, shard: ShardNo, ops: &[&Op]) -> Option<String> {
+    let is_well = |op: &&Op| match op.outcome {
+        Outcome::Ok => op.complete_ns - op.invoke_ns <= HANG_NS,
+        _ => !case.was_tried(op),
+    };
+    let unsent = ops.iter().filter(|op| !case.was_tried(op)).count();
+    ops.iter().all(is_well).then(|| {
+        format!("{shard}: {} not sent, for want of keys (hint: raise workload.keys)", count(unsent as u64, "operation"))
+    })
+}
+
+/// Between two operations lies nothing that could be judged.
+fn judge_gaps(
+    case: &Case<'_>,
+    settings: &Availability,
+    shard: ShardNo,
+    bound_ns: u64,
+    (ops, window): (&[&Op], Window),
+    finding: &mut Finding,
+) {
+    let mut answered_ns = window.from_ns;
+    let issued = ops.iter().map(|op| (op.invoke_ns, op.complete_ns)).chain([(window.to_ns, window.to_ns)]);
+    for (invoke_ns, complete_ns) in issued {
+        if invoke_ns.saturating_sub(answered_ns) > bound_ns {
+            finding.undecided(format!(
+                "{shard}: none of the {} were issued from {} to {} ({})",
+                settings.of,
+                at(answered_ns),
+                at(invoke_ns),
+                case.too_few(shard)
+            ));
+            return;
+        }
+        answered_ns = answered_ns.max(complete_ns);
+    }
+}
+
+fn judge_outages(
+    case: &Case<'_>,
+    bound: Bound,
+    outages: &[Outage],
+    (ops, window): (&[&Op], Window),
+    finding: &mut Finding,
+) {
     for outage in outages {
         let bound_ns = bound_ns(case, bound, outage.from_ns);
-        let length_ns = outage.to_ns - outage.from_ns;
+        let lasted_ns = outage.to_ns - outage.from_ns;
         if bound_ns == 0 {
             // `0s` is about being served, not about time: see `judge_every`.
-        } else if length_ns > bound_ns {
+        } else if lasted_ns > bound_ns {
+            let over_ns = outage.from_ns.saturating_add(bound_ns);
+            let during = ops.iter().filter(|op| (outage.from_ns..outage.to_ns).contains(&op.invoke_ns)).copied();
             match case.workload_was_late(Window { from_ns: outage.from_ns, to_ns: outage.to_ns }) {
                 Some(why) => _ = finding.undecided(why),
-                None => _ = finding.weigh(Verdict::Fail),
+                None if case.unserved_beyond(during, over_ns) => _ = finding.weigh(Verdict::Fail),
+                None => {
+                    finding.undecided(format!(
+                        "{}: the outage from {} may have been over by {}, as nobody tried just then ({})",
+                        outage.shard,
+                        at(outage.from_ns),
+                        at(over_ns),
+                        case.too_few(outage.shard)
+                    ));
+                }
             }
         } else if !outage.ended && !ended_in_time(case, outage, bound_ns) {
             finding.undecided(format!(
@@ -178,8 +239,24 @@ fn judge_outages(case: &Case<'_>, bound: Bound, outages: &[Outage], finding: &mu
                 outage.shard,
                 at(outage.from_ns)
             ));
+        } else if outage.to_ns - last_served_ns(ops, outage, window) > bound_ns {
+            finding.undecided(format!(
+                "{}: the outage from {} may have begun up to {} earlier, as nobody tried before ({})",
+                outage.shard,
+                at(outage.from_ns),
+                length_ns(outage.from_ns - last_served_ns(ops, outage, window)),
+                case.too_few(outage.shard)
+            ));
         }
     }
+}
+
+/// The last moment before an outage, within what is looked at, at which an operation shows that there was service.
+fn last_served_ns(ops: &[&Op], outage: &Outage, window: Window) -> u64 {
+    let before = ops.iter().take_while(|op| op.invoke_ns < outage.from_ns);
+    let served = before.filter(|op| op.outcome == Outcome::Ok && op.complete_ns - op.invoke_ns <= HANG_NS);
+    let shown = served.map(|op| if op.complete_ns <= outage.from_ns { op.complete_ns } else { op.invoke_ns });
+    shown.max().unwrap_or(window.from_ns).min(outage.from_ns)
 }
 
 /// Whether an outage that was cut off by the end of what was looked at ended within the bound, by

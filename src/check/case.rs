@@ -1,15 +1,15 @@
 //! The case before the checks: a history with everything that several of them derive from it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::finding::{count, length_ns};
 use crate::analysis::{
-    Disturbance, Failover, OpIndex, Ownership, PhaseSpan, Reigns, Seen, Views, Window, disturbances, failovers_among,
-    phases, steps_window,
+    Disturbance, Failover, HANG_NS, OpIndex, Ownership, PhaseSpan, Reigns, Seen, Views, Window, disturbances,
+    failovers_among, phases, steps_window,
 };
 use crate::cluster::topology::View;
-use crate::history::{EventKind, History, StepProblem};
+use crate::history::{EventKind, History, NO_FREE_KEY, Op, Outcome, StepProblem};
 use crate::plan::Plan;
 use crate::spec::Rules;
 use crate::suite::ShardSet;
@@ -42,6 +42,8 @@ pub(super) struct Case<'a> {
     stalls: Vec<Window>,
     /// When and by what the steps were ended before their time.
     cut: Option<(u64, String)>,
+    /// What the harness could not undo.
+    stuck: Option<String>,
 }
 
 impl<'a> Case<'a> {
@@ -78,6 +80,7 @@ impl<'a> Case<'a> {
             node_timeouts,
             stalls,
             cut: cut(history),
+            stuck: stuck(history),
         }
     }
 
@@ -132,15 +135,21 @@ impl<'a> Case<'a> {
             EventKind::Recovered { recovered, .. } => Some(recovered),
             _ => None,
         });
-        match (recovered, &self.cut, self.history.events.last()) {
-            // The wait for recovery was cut short as well.
-            (Some(false), Some((_, why)), _) => Err(format!("the cluster was not whole when the run ended: {why}")),
+        let cut = self.cut.as_ref().map(|(_, why)| why);
+        match (recovered, self.stuck.as_ref().or(cut), self.history.events.last()) {
+            // The wait for recovery was cut short as well, or in vain.
+            (Some(false), Some(why), _) => Err(format!("the cluster was not whole when the run ended: {why}")),
             (Some(_), _, Some(last)) => Ok(last.at_ns),
             _ => Err("the run never got to its end: it has no result of the recovery".to_owned()),
         }
     }
 
-    /// The same, for what the steps bring about.
+    /// Why it is not the cluster's doing if it does not recover.
+    pub(super) fn stuck(&self) -> Option<&str> {
+        self.stuck.as_deref()
+    }
+
+    /// The same as [`end_ns`](Self::end_ns), for what the steps bring about.
     pub(super) fn end_of_steps_ns(&self) -> Result<u64, String> {
         match &self.cut {
             Some((_, why)) => Err(format!("the steps that lead there were not all done: {why}")),
@@ -237,6 +246,29 @@ impl<'a> Case<'a> {
         (late as u64, self.history.ops.len() as u64)
     }
 
+    /// Whether operations show that service was still out after a moment: one of them was waiting then, or was
+    /// issued later and not served within a second. Where few are issued, nobody may have tried.
+    pub(super) fn unserved_beyond<'o>(&self, ops: impl IntoIterator<Item = &'o Op>, at_ns: u64) -> bool {
+        ops.into_iter()
+            .filter(|op| op.complete_ns > at_ns && self.was_tried(op))
+            .any(|op| op.invoke_ns <= at_ns || op.outcome != Outcome::Ok || op.complete_ns - op.invoke_ns > HANG_NS)
+    }
+
+    /// Whether an operation was sent, or at least a connection for it tried.
+    pub(super) fn was_tried(&self, op: &Op) -> bool {
+        self.history.reason(op.outcome) != Some(NO_FREE_KEY)
+    }
+
+    /// What to do where operations are too few, in parentheses.
+    pub(super) fn too_few(&self, shard: ShardNo) -> String {
+        let keys = self.plan().workload.keys;
+        if self.ops.key_shards().without_keys().contains(&shard) {
+            format!("none of the workload's {keys} keys is in {shard}; hint: raise workload.keys")
+        } else {
+            "hint: raise workload.rate or workload.keys".to_owned()
+        }
+    }
+
     /// A node's view, or what its silence means.
     pub(super) fn view_of(&self, node: NodeNo, at_ns: u64) -> Result<&'a View, Silence> {
         let reason = match self.views.of(node, at_ns) {
@@ -298,6 +330,19 @@ fn cut(history: &History) -> Option<(u64, String)> {
     }
     let died_ns = history.events.last().map_or(0, |event| event.at_ns);
     Some((died_ns, "the harness died before the run was over".to_owned()))
+}
+
+/// The first of the faults that the harness could not undo, and why.
+fn stuck(history: &History) -> Option<String> {
+    let mut failed = BTreeMap::new();
+    for event in &history.events {
+        match &event.kind {
+            EventKind::HealFailed { fault, reason } => _ = failed.insert(fault, reason),
+            EventKind::HealProven { fault, healed: true, .. } => _ = failed.remove(fault),
+            _ => {}
+        }
+    }
+    failed.into_iter().next().map(|(fault, reason)| format!("the harness could not undo fault {fault}: {reason}"))
 }
 
 /// Why a node's view is missing.

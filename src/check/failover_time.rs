@@ -4,6 +4,7 @@ use super::case::Case;
 use super::finding::{Finding, at, length, list};
 use super::{Judgement, Verdict};
 use crate::analysis::{Failover, Window};
+use crate::history::Outcome;
 use crate::suite::{FailoverTime, Milestone, OpKind};
 use crate::units::Bound;
 
@@ -74,7 +75,9 @@ fn look_at(case: &Case<'_>, settings: &FailoverTime, failover: &Failover, milest
         finding.observed(1).saw(text);
         let late = match milestone {
             Milestone::Fail | Milestone::Promotion => case.stalled(window),
-            Milestone::FirstWrite => case.workload_was_late(window),
+            Milestone::FirstWrite => {
+                case.workload_was_late(window).or_else(|| untried(case, failover, bound_ms, to_ms))
+            }
         };
         match late {
             Some(why) => _ = finding.undecided(why),
@@ -103,8 +106,6 @@ fn look_at(case: &Case<'_>, settings: &FailoverTime, failover: &Failover, milest
         }
     } else if milestone != Milestone::Fail && no_replica_stood(case, failover) {
         finding.saw(format!("{shard}: no {what}, as faults held every other node of the shard"));
-    } else if milestone == Milestone::FirstWrite && !writes_were_tried(case, failover) {
-        finding.undecided(format!("{shard}: the workload issued no write that could have been the first"));
     } else if watched_ms > bound_ms {
         over(watched_ms, format!("{shard}: {what} did not come within {}", length(watched_ms)), finding);
     } else {
@@ -121,9 +122,18 @@ fn no_replica_stood(case: &Case<'_>, failover: &Failover) -> bool {
     others.all(|other| other.node == failover.old_master || case.cannot_be_elected(other.node, at_ns))
 }
 
-fn writes_were_tried(case: &Case<'_>, failover: &Failover) -> bool {
-    let window = Window { from_ns: failover.from_ns, to_ns: failover.until_ns };
-    !case.ops.issued(OpKind::Writes, failover.shard, window).is_empty()
+/// Why a first write that came, or was waited for, until `to_ms` need not have been late: nobody tried when the bound
+/// was over. What the old master acknowledges tells nothing of its successor.
+fn untried(case: &Case<'_>, failover: &Failover, bound_ms: f64, to_ms: f64) -> Option<String> {
+    let at_ns = |ms: f64| failover.from_ns.saturating_add((ms * 1e6) as u64);
+    let window = Window { from_ns: failover.from_ns, to_ns: at_ns(to_ms) };
+    let writes = case.ops.issued(OpKind::Writes, failover.shard, window).iter().copied();
+    let of_others = writes.filter(|op| op.outcome != Outcome::Ok || op.node != failover.old_master.0);
+    let over_ns = at_ns(bound_ms);
+    (!case.unserved_beyond(of_others, over_ns)).then(|| {
+        let shard = failover.shard;
+        format!("{shard}: nobody tried to write at {}, when that was over ({})", at(over_ns), case.too_few(shard))
+    })
 }
 
 fn reached_ms(failover: &Failover, milestone: Milestone) -> Option<f64> {

@@ -143,8 +143,3 @@ pub(super) fn count(number: u64, noun: &str) -> String {
 pub(super) fn list<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
-
-/// Slots as ranges: `0-99, 5000`.
-pub(super) fn ranges(ranges: &[(u16, u16)]) -> String {
-    list(ranges.iter().map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") }))
-}

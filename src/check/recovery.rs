@@ -18,6 +18,9 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
                 let took = length(*took_ms);
                 match (recovered, interrupted) {
                     (true, _) => _ = finding.saw(format!("whole again after {took}")),
+                    (false, _) if let Some(why) = case.stuck() => {
+                        finding.undecided(format!("not whole after {took}, but {why}: {last}"));
+                    }
                     (false, None) => _ = finding.fail(format!("not whole after {took}: {last}")),
                     (false, Some(by)) => {
                         finding.undecided(format!("not whole after {took}, but {by} had cut the run short: {last}"));

@@ -21,7 +21,7 @@ pub(super) fn resolve(case: &Case<'_>, target: &Target, at_ns: u64) -> Result<Ve
     let nodes: Vec<NodeNo> = match target {
         Target::Node(node) => case.nodes().filter(|each| each == node).collect(),
         Target::Member(owner, member) => {
-            let shard = owner.shard(case.plan().shards()).ok_or_else(|| format!("{target} was never drawn"))?;
+            let shard = owner.shard(case.ops.key_shards().deal()).ok_or_else(|| format!("{target} was never drawn"))?;
             let owner = master(shard).ok_or_else(|| format!("there is no {shard}"))?;
             match member {
                 Member::Master => vec![owner],

@@ -1,11 +1,11 @@
 //! `slot-coverage`: every slot is assigned and served, and at the end none by two masters.
 
 use super::case::{Case, Silence};
-use super::finding::{Finding, at, length_ns, list, ranges};
+use super::finding::{Finding, at, length_ns, list};
 use super::{Judgement, Verdict};
 use crate::analysis::Window;
 use crate::cluster::topology::{Role, View};
-use crate::slot::SLOTS;
+use crate::slot::{SLOTS, ranges};
 use crate::suite::{Moment, SlotCoverage};
 use crate::units::NodeNo;
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use slotquake::batch::{self, Ground, GroundError};
-use slotquake::cluster::attach::{Attach, AttachError, PASSWORD_VARIABLE, Settings, WaySettings};
+use slotquake::cluster::attach::{Attach, AttachError, PASSWORD_VARIABLE, Settings, WaySettings, ledgers_folder};
 use slotquake::wire::{Access, Login, Tls, TlsSettings};
 
 use super::containers;
@@ -11,6 +11,7 @@ use super::exit::Trouble;
 use super::place::{Taken, Wanted};
 use super::run::runtime;
 use super::screen;
+use super::signals::Signals;
 
 /// A cluster that is there already.
 #[derive(Debug, clap::Args)]
@@ -22,7 +23,7 @@ pub struct AttachArgs {
     /// The nodes are containers of this Compose project: found, stopped, killed and frozen through the engine
     #[arg(long, value_name = "PROJECT", conflicts_with = "hooks")]
     compose: Option<String>,
-    /// A file with shell commands that stop, kill, start and freeze servers
+    /// A file with shell commands that stop, kill, start and freeze servers, and cut and heal their links
     #[arg(long, value_name = "FILE", requires = "nodes")]
     hooks: Option<PathBuf>,
     /// Allow what disturbs the cluster: faults, failovers, directives that are changed for the run
@@ -110,8 +111,9 @@ pub fn take(args: &AttachArgs, netfault_image: Option<String>, wanted: &Wanted<'
         (None, Some(file)) => WaySettings::Hooks(file.clone()),
         (None, None) => WaySettings::Ports,
     };
-    let settings = Settings { seeds: args.nodes.clone(), access, allow_faults: args.allow_faults, way };
-    let attach = runtime.block_on(Attach::connect(settings)).map_err(|error| trouble(&error))?;
+    let ledgers = ledgers_folder().map_err(|error| trouble(&error))?;
+    let settings = Settings { seeds: args.nodes.clone(), access, allow_faults: args.allow_faults, way, ledgers };
+    let attach = runtime.block_on(Attach::connect(settings, &screen::say)).map_err(|error| trouble(&error))?;
     tell(&attach);
     let plans = batch::plans_on_found(wanted.suites, &wanted.overrides.sets, wanted.seed, attach.found());
     let plans = plans.map_err(Trouble::usage)?;
@@ -121,7 +123,8 @@ pub fn take(args: &AttachArgs, netfault_image: Option<String>, wanted: &Wanted<'
         error => Trouble::harness(error),
     })?;
     let plans = plans.into_iter().map(|fitted| fitted.plan).collect();
-    Ok(Taken { plans, servers: [(server.asked.clone(), server)].into(), ground, runtime })
+    let signals = Signals::listen(&runtime)?;
+    Ok(Taken { plans, servers: [(server.asked.clone(), server)].into(), ground, runtime, signals })
 }
 
 fn tell(attach: &Attach) {

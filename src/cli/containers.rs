@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use slotquake::batch::Ground;
 use slotquake::cluster::Reach;
-use slotquake::cluster::attach::WaySettings;
+use slotquake::cluster::attach::{ComposeProject, WaySettings};
 use slotquake::cluster::docker::{Collected, DockerError, Engine};
 use slotquake::plan::Plan;
 use slotquake::run::Place;
@@ -13,26 +13,44 @@ use slotquake::server::Server;
 use tokio::runtime::Runtime;
 
 use super::exit::{Exit, Trouble};
-use super::run::runtime;
+use super::run::{listening, runtime};
 use super::screen;
+use super::signals::Signals;
 
 /// Reaches the engine, tidies up there, and finds what the plans need. The images, of servers and of sidecars, are
 /// None for the usual ones.
 pub fn take(
-    images: (Option<String>, Option<String>),
+    (image, netfault_image): (Option<String>, Option<String>),
     reach: Reach,
     plans: &[Plan],
-) -> Result<(BTreeMap<String, Server>, Ground, Runtime), Trouble> {
-    let runtime = runtime()?;
-    let (servers, ground) = runtime.block_on(get_to(images, reach, plans)).map_err(|error| trouble(&error))?;
-    Ok((servers, ground, runtime))
+) -> Result<(BTreeMap<String, Server>, Ground, Runtime, Signals), Trouble> {
+    let (runtime, mut signals) = listening()?;
+    let ended =
+        |name: &str| Trouble { exit: Exit::Interrupted, message: format!("{name} ended it before anything was run") };
+    let (servers, ground) = runtime.block_on(async {
+        let engine = tokio::select! {
+            engine = Engine::connect(image, netfault_image) => engine.map_err(|error| trouble(&error))?,
+            name = signals.next() => return Err(ended(name)),
+        };
+        let engine = engine.reached_by(reach).map_err(|error| trouble(&error))?;
+        tokio::select! {
+            found = find(&engine, plans) => found.map_err(|error| trouble(&error)),
+            name = signals.next() => {
+                if let Some(left) = engine.collect_own().await.map_err(|error| trouble(&error))?.leftover() {
+                    return Err(Trouble::harness(left));
+                }
+                Err(ended(name))
+            }
+        }
+    })?;
+    Ok((servers, ground, runtime, signals))
 }
 
 /// The way to servers that are containers of a Compose project.
 pub fn compose(project: &str, netfault_image: Option<String>, runtime: &Runtime) -> Result<WaySettings, Trouble> {
     let engine = runtime.block_on(Engine::connect(None, netfault_image));
     let engine = engine.and_then(|engine| engine.reached_by(Reach::Address)).map_err(|error| trouble(&error))?;
-    Ok(WaySettings::Compose { engine, project: project.to_owned() })
+    Ok(WaySettings::Compose(ComposeProject { engine, name: project.to_owned() }))
 }
 
 /// Removes what this process left: of a run that panicked something may be there, and of one that said so.
@@ -73,12 +91,8 @@ pub fn collect_dead() -> Result<Exit, Trouble> {
     }
 }
 
-async fn get_to(
-    (image, netfault_image): (Option<String>, Option<String>),
-    reach: Reach,
-    plans: &[Plan],
-) -> Result<(BTreeMap<String, Server>, Ground), DockerError> {
-    let engine = Engine::connect(image, netfault_image).await?.reached_by(reach)?;
+/// Tidies up, and finds what the plans need.
+async fn find(engine: &Engine, plans: &[Plan]) -> Result<(BTreeMap<String, Server>, Ground), DockerError> {
     let collected = engine.collect_dead().await?;
     tell(&collected, "removed what dead runs left");
     let mut servers = BTreeMap::new();
@@ -88,7 +102,7 @@ async fn get_to(
             servers.insert(plan.server.clone(), server);
         }
     }
-    Ok((servers, Ground::containers(engine, plans).await))
+    Ok((servers, Ground::containers(engine.clone(), plans).await))
 }
 
 fn tell(collected: &Collected, removed: &str) {

@@ -7,9 +7,9 @@ use slotquake::cluster::topology::{Health, Role, View};
 use slotquake::history::{Counts, Event, EventKind, FaultKind};
 use slotquake::plan::Plan;
 use slotquake::report::seconds;
-use slotquake::slot::boot_slots;
+use slotquake::slot::Deal;
 use slotquake::suite::Step;
-use slotquake::units::{NodeNo, ShardNo};
+use slotquake::units::NodeNo;
 
 /// Rates are means over this long.
 const RATE_OVER_NS: u64 = 1_000_000_000;
@@ -22,7 +22,7 @@ const MOST_NODES: usize = 12;
 pub struct Live {
     label: String,
     steps: Vec<Step>,
-    shards: u16,
+    deal: Deal,
     phase: String,
     step: Option<usize>,
     nodes: Vec<NodeNo>,
@@ -40,7 +40,7 @@ impl Live {
         Self {
             label: label.to_owned(),
             steps: plan.steps.clone(),
-            shards: plan.shards(),
+            deal: plan.deal(),
             phase: "boot".to_owned(),
             step: None,
             nodes: plan.nodes.iter().map(|planned| planned.node).collect(),
@@ -161,12 +161,8 @@ impl Live {
 
     /// The shards whose first slot is among these.
     fn shards_of(&self, slots: &[(u16, u16)]) -> String {
-        let owned = |shard: &ShardNo| {
-            let first_slot = boot_slots(*shard, self.shards).0;
-            slots.iter().any(|&(first, last)| (first..=last).contains(&first_slot))
-        };
-        let shards: Vec<String> = (1..=self.shards).map(ShardNo).filter(owned).map(|shard| shard.to_string()).collect();
-        shards.join(", ")
+        let owned = self.deal.shards().filter(|&shard| self.deal.is_owned_by(shard, slots));
+        owned.map(|shard| shard.to_string()).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -183,7 +179,9 @@ fn words(step: &Step) -> String {
 #[cfg(test)]
 mod tests {
     use slotquake::cluster::topology::Peer;
+    use slotquake::plan::PlannedNode;
     use slotquake::suite::{self, OpKind};
+    use slotquake::units::ShardNo;
 
     use super::*;
 
@@ -196,7 +194,11 @@ mod tests {
                 health: if node == 1 { node_1 } else { Health::Ok },
                 epoch: 7,
                 link_connected: true,
-                slots: if node == master { vec![boot_slots(ShardNo((node - 1) % 3 + 1), 3)] } else { Vec::new() },
+                slots: if node == master {
+                    Deal::even(3).slots(ShardNo((node - 1) % 3 + 1)).to_vec()
+                } else {
+                    Vec::new()
+                },
             };
             (NodeNo(node), peer)
         });
@@ -218,8 +220,8 @@ mod tests {
 
     fn live(nodes: usize, events: Vec<EventKind>) -> Live {
         let mut plan = Plan::new(&suite::load("role-swap").expect("a suite"), 1).expect("a plan");
-        let one = plan.nodes[0].clone();
-        plan.nodes.resize(nodes, one);
+        let again = PlannedNode { node: NodeNo(1), ..plan.nodes[3].clone() };
+        plan.nodes.resize(nodes, again);
         let mut live = Live::new("role-swap redis:6.2", &plan);
         for kind in events {
             live.hear(&Event { at_ns: 0, kind });
@@ -280,7 +282,7 @@ mod tests {
     #[test]
     fn of_many_nodes_those_are_shown_that_matter() {
         let lines = live(20, vec![view(1, Health::Ok)]).lines(1, &Counts::default());
-        // All but five are copies of node-1.
+        // All beyond the sixth are node-1 again.
         assert_eq!((lines.len(), lines.last().map(String::as_str)), (8, Some("  15 nodes are well")), "{lines:?}");
         let lines = live(20, Vec::new()).lines(1, &Counts::default());
         assert_eq!((lines.len(), lines.last().map(String::as_str)), (15, Some("  0 nodes are well")));

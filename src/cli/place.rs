@@ -13,7 +13,8 @@ use tokio::runtime::Runtime;
 
 use super::exit::Trouble;
 use super::prepare::{self, Overrides};
-use super::run::runtime;
+use super::run::listening;
+use super::signals::Signals;
 use super::{attach, containers};
 
 /// What runs the nodes.
@@ -70,6 +71,7 @@ pub struct Taken {
     pub servers: BTreeMap<String, Server>,
     pub ground: Ground,
     pub runtime: Runtime,
+    pub signals: Signals,
 }
 
 impl PlaceArgs {
@@ -103,7 +105,7 @@ impl PlaceArgs {
             return Err(Trouble::usage(format!("{argument} is for --backend attach")));
         }
         let plans = prepare::plans(wanted.suites, wanted.servers, wanted.overrides, wanted.seed)?;
-        let (servers, ground, runtime) = if self.backend == Backend::Docker {
+        let (servers, ground, runtime, signals) = if self.backend == Backend::Docker {
             let images = (self.image.clone(), self.netfault_image.clone());
             let taken = containers::take(images, self.reach.unwrap_or_default(), &plans)?;
             make_folder()?;
@@ -113,8 +115,9 @@ impl PlaceArgs {
             make_folder()?;
             // From here on this may be another process; everything that needs the machine's network is done.
             let ground = Ground::take(self.sandbox, &plans).map_err(Trouble::harness)?;
-            (servers, ground, runtime()?)
+            let (runtime, signals) = listening()?;
+            (servers, ground, runtime, signals)
         };
-        Ok(Taken { plans, servers, ground, runtime })
+        Ok(Taken { plans, servers, ground, runtime, signals })
     }
 }

@@ -14,7 +14,8 @@ use super::exit::{Exit, Trouble};
 use super::place::{PlaceArgs, Taken, Wanted};
 use super::prepare::Overrides;
 use super::progress::Display;
-use super::{Format, ci, containers, screen, signals};
+use super::signals::Signals;
+use super::{Format, ci, containers, screen};
 
 /// Run suites against real clusters, judge them, report them
 ///
@@ -34,7 +35,8 @@ use super::{Format, ci, containers, screen, signals};
 ///
 /// With `--backend attach` the cluster is one that somebody else started: `--nodes` alone watches and
 /// loads it, `--compose` or `--hooks` can disturb it, `--allow-faults` says that they may. Keys live under
-/// a prefix of the run; they are removed, and directives put back, when the run ends.
+/// a prefix of the run; they are removed, and directives put back, when the run ends. What a killed run has
+/// changed there is put back first (see `slotquake gc`).
 ///
 /// A first Ctrl-C heals, reports and tears down; a second one ends everything at once.
 #[derive(Debug, clap::Args)]
@@ -90,7 +92,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         ));
     }
     let wanted = Wanted { suites: &suites, servers: &args.servers, overrides: &args.overrides, seed };
-    let Taken { plans, servers, ground, runtime } = args.place.take(&wanted, || {
+    let Taken { plans, servers, ground, runtime, signals } = args.place.take(&wanted, || {
         std::fs::create_dir_all(&args.out).map_err(|error| {
             Trouble::harness(format!("cannot make the reports' folder {}: {error}", args.out.display()))
         })
@@ -106,7 +108,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     tell_skipped(&skipped);
 
     let settings = Settings { out: args.out.clone(), keep: args.keep, side_by_side, ground };
-    let runs = if jobs.is_empty() { Vec::new() } else { run_all(jobs, &settings, runtime, args.verbose)? };
+    let runs = if jobs.is_empty() { Vec::new() } else { run_all(jobs, &settings, (runtime, signals), args.verbose) };
     let (mut summaries, exits): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.summary, run.exit)).unzip();
     // What was skipped says nothing for or against the rest; without a rest, nothing was found out.
     let exit = Exit::worst(exits);
@@ -136,18 +138,25 @@ pub fn runtime() -> Result<Runtime, Trouble> {
     Runtime::new().map_err(|error| Trouble::harness(format!("cannot start the asynchronous runtime: {error}")))
 }
 
-fn run_all(jobs: Vec<Job>, settings: &Settings, runtime: Runtime, verbose: bool) -> Result<Vec<Done>, Trouble> {
+/// The same, with the signals that end what is done there.
+pub fn listening() -> Result<(Runtime, Signals), Trouble> {
+    let runtime = runtime()?;
+    let signals = Signals::listen(&runtime)?;
+    Ok((runtime, signals))
+}
+
+fn run_all(jobs: Vec<Job>, settings: &Settings, (runtime, signals): (Runtime, Signals), verbose: bool) -> Vec<Done> {
     let display = Display::new(verbose, settings.side_by_side == 1);
     let audience: Arc<dyn Audience> = Arc::new(display.teller());
     let runs = runtime.block_on(async {
-        let stop = signals::stop_on_signals(display.teller(), "runs are healed, reported and torn down")?;
-        Ok(batch::run_all(jobs, settings, &audience, &stop).await)
+        let stop = signals.stop(display.teller(), "runs are healed, reported and torn down");
+        batch::run_all(jobs, settings, &audience, &stop).await
     });
     display.close();
     containers::collect_own(&settings.ground.place, &runtime);
     // What still hangs there is of a run that panicked; its servers die with its threads.
     runtime.shutdown_background();
-    runs.map_err(|error: std::io::Error| Trouble::harness(format!("cannot listen for signals: {error}")))
+    runs
 }
 
 /// Leaves word beside the reports of what was skipped, for `compare`.

@@ -22,8 +22,8 @@ use tokio::task::JoinSet;
 
 use super::exit::{Exit, Trouble};
 use super::progress::{Display, Teller};
-use super::run::runtime;
-use super::signals::stop_on_signals;
+use super::run::listening;
+use super::signals::Signals;
 use super::socket::{self, Door, Told};
 use super::{containers, prepare};
 
@@ -83,12 +83,13 @@ enum Backend {
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let plan = plan(args).map_err(|error| Trouble::usage(error.0))?;
     let plans = [plan.clone()];
-    let (servers, ground, runtime) = match args.backend {
+    let (servers, ground, runtime, signals) = match args.backend {
         Backend::Local => {
             let servers = prepare::servers(&plans)?;
             // From here on this may be another process, the one that other terminals see listening.
             let ground = Ground::take(args.sandbox, &plans).map_err(Trouble::harness)?;
-            (servers, ground, runtime()?)
+            let (runtime, signals) = listening()?;
+            (servers, ground, runtime, signals)
         }
         Backend::Docker => containers::take((None, None), Reach::Auto, &plans)?,
     };
@@ -97,7 +98,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let folder =
         report::create_folder(&args.out, &plan.name, &server.asked, SystemTime::now()).map_err(Trouble::harness)?;
     let display = Display::new(false, false);
-    let kept = runtime.block_on(keep(plan, server, ground, &folder, listener, &display));
+    let kept = runtime.block_on(keep(plan, server, ground, &folder, (listener, signals), &display));
     drop(door);
     display.close();
     kept
@@ -119,11 +120,11 @@ async fn keep(
     server: Server,
     ground: Ground,
     folder: &Path,
-    listener: std::os::unix::net::UnixListener,
+    (listener, signals): (std::os::unix::net::UnixListener, Signals),
     display: &Display,
 ) -> Result<Exit, Trouble> {
     let trouble = |error: std::io::Error| Trouble::harness(format!("cannot listen: {error}"));
-    let stop = stop_on_signals(display.teller(), "the cluster ends").map_err(trouble)?;
+    let stop = signals.stop(display.teller(), "the cluster ends");
     listener.set_nonblocking(true).map_err(trouble)?;
     let listener = UnixListener::from_std(listener).map_err(trouble)?;
     let (requests, inbox) = mpsc::channel(1);

@@ -1,11 +1,12 @@
 //! A cluster in which nothing has happened, for the tests of this crate.
 
 use super::topology::{Health, Peer, Role, View};
-use crate::slot::boot_slots;
+use crate::slot::Deal;
 use crate::units::{NodeNo, ShardNo};
 
 /// As many shards with one replica each, all well, as every node sees them.
 pub fn healthy(shards: u16) -> View {
+    let deal = Deal::even(shards);
     let peer = |node: u16| {
         let is_master = node <= shards;
         let shard = if is_master { node } else { node - shards };
@@ -14,7 +15,7 @@ pub fn healthy(shards: u16) -> View {
             health: Health::Ok,
             epoch: u64::from(shard),
             link_connected: true,
-            slots: is_master.then(|| boot_slots(ShardNo(shard), shards)).into_iter().collect(),
+            slots: if is_master { deal.slots(ShardNo(shard)).to_vec() } else { Vec::new() },
         }
     };
     View {

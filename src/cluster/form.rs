@@ -135,9 +135,10 @@ async fn assign<B: Backend>(plan: &Plan, control: &Control<B>) -> Result<(), For
     for planned in &plan.nodes {
         // Different epochs from the start; else the nodes would resolve collisions one by one.
         ask(control, planned.node, &["CLUSTER", "SET-CONFIG-EPOCH", &planned.node.0.to_string()]).await?;
-        if let Some((first, last)) = planned.slots {
+        if !planned.slots.is_empty() {
             // ADDSLOTSRANGE is not in 6.2.
-            let slots: Vec<String> = (first..=last).map(|slot| slot.to_string()).collect();
+            let slots = planned.slots.iter().flat_map(|&(first, last)| first..=last);
+            let slots: Vec<String> = slots.map(|slot| slot.to_string()).collect();
             let words: Vec<&str> =
                 ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
             ask(control, planned.node, &words).await?;

@@ -56,6 +56,12 @@ pub trait Backend: Send + Sync + 'static {
         (0..self.size()).map(NodeNo::from_index).find(|&node| self.announced(node) == announced)
     }
 
+    /// The port of a node's cluster bus: 10000 above the one that clients use, unless its configuration says otherwise
+    /// (cluster specification, "The cluster bus").
+    fn bus_port(&self, node: NodeNo) -> u16 {
+        self.announced(node).port().wrapping_add(10_000)
+    }
+
     /// Where the connections of a client come from, so that a network fault can tell clients apart;
     /// None where the system chooses.
     fn client_ip(&self, client: ClientNo) -> Option<IpAddr>;
@@ -117,6 +123,12 @@ pub trait Backend: Send + Sync + 'static {
     /// What the rule of that name has counted since it was imposed.
     fn counts(&self, name: &str) -> impl Future<Output = Result<Counts, NetworkError>> + Send;
 
+    /// Whether rules count the packets that they hit. Where they do not, connections are tried before a cut, too, so
+    /// that it shows by what it changed.
+    fn counts_packets(&self) -> bool {
+        true
+    }
+
     /// Whether the rule of that name has taken a node off the network as a whole, and what shows it; None for a
     /// rule that hits packets, and counts them.
     fn isolation(&self, _name: &str) -> impl Future<Output = Option<(bool, String)>> + Send {
@@ -139,8 +151,7 @@ pub trait Backend: Send + Sync + 'static {
     fn fill(&self, knock: Knock, bytes: u64) -> impl Future<Output = ()> + Send;
 
     /// Ends every server and removes everything that the backend made; on a cluster that is not ours, undoes what the
-    /// run did to it. The error says what is still there, and
-    /// what to do about it.
+    /// run did to it. The error says what is still there, and what to do about it.
     fn tear_down(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
 }
 

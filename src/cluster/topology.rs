@@ -85,6 +85,8 @@ pub struct NodeLine {
     pub id: String,
     /// Where it listens; None while the address is unknown.
     pub addr: Option<SocketAddr>,
+    /// Where other nodes reach it over the cluster bus; 0 while that is unknown.
+    pub bus_port: u16,
     /// Whether this is the node that answered.
     pub myself: bool,
     /// `master` flag.
@@ -104,8 +106,11 @@ pub struct NodeLine {
     pub epoch: u64,
     /// `connected`.
     pub connected: bool,
-    /// Owned slots, without importing and migrating ones.
+    /// The slots that it owns, those that it is migrating among them.
     pub slots: Vec<(u16, u16)>,
+    /// The slots that it is migrating or importing, as the server writes them: `[93->-ID]`, `[93-<-ID]`. A node
+    /// says so of itself alone.
+    pub open: Vec<String>,
 }
 
 /// What nodes must agree on about one of them: its role, a master's epoch, its slots.
@@ -131,11 +136,13 @@ fn parse_line(line: &str) -> Result<NodeLine, TopologyError> {
     let [id, addr, flags, master_id, ping, pong, epoch, link, slots @ ..] = fields.as_slice() else {
         return Err(error("a line of CLUSTER NODES"));
     };
-    let endpoint = addr.split('@').next().unwrap_or_default();
+    let (endpoint, rest) = addr.split_once('@').unwrap_or((addr, ""));
+    let bus_port = rest.split(',').next().and_then(|port| port.parse().ok()).unwrap_or_default();
     let flags: Vec<&str> = flags.split(',').collect();
     let has = |flag: &str| flags.contains(&flag);
     let mut owned = Vec::new();
-    for slot in slots.iter().filter(|slot| !slot.starts_with('[')) {
+    let (open, slots): (Vec<&str>, Vec<&str>) = slots.iter().partition(|slot| slot.starts_with('['));
+    for slot in slots {
         let (first, last) = slot.split_once('-').unwrap_or((slot, slot));
         match (first.parse(), last.parse()) {
             (Ok(first), Ok(last)) if first <= last && last < crate::slot::SLOTS => owned.push((first, last)),
@@ -148,6 +155,7 @@ fn parse_line(line: &str) -> Result<NodeLine, TopologyError> {
         addr: endpoint
             .rsplit_once(':')
             .and_then(|(ip, port)| Some((ip.parse::<IpAddr>().ok()?, port.parse().ok()?).into())),
+        bus_port,
         myself: has("myself"),
         master: has("master"),
         master_id: (*master_id != "-").then(|| (*master_id).to_owned()),
@@ -164,6 +172,7 @@ fn parse_line(line: &str) -> Result<NodeLine, TopologyError> {
         epoch: epoch.parse().map_err(|_| error("the epoch of CLUSTER NODES"))?,
         connected: *link == "connected",
         slots: owned,
+        open: open.into_iter().map(str::to_owned).collect(),
     })
 }
 

@@ -13,7 +13,7 @@ use super::control::AskError;
 use super::topology::{Health, NodeLine, Role, View, parse_info, parse_nodes};
 use super::{Backend, Control};
 use crate::history::{EventKind, Journal};
-use crate::slot::{SLOTS, boot_slots};
+use crate::slot::{Deal, SLOTS};
 use crate::spec::POLL;
 use crate::units::{NodeNo, ShardNo};
 use crate::wire::text;
@@ -268,9 +268,9 @@ impl Snapshot {
             .map(|(_, owner)| owner)
     }
 
-    /// The node that owns the first of the slots which a shard got at boot.
-    pub fn master(&self, shard: ShardNo, shards: u16) -> Option<NodeNo> {
-        self.owner(boot_slots(shard, shards).0)
+    /// The node that owns the first of the slots which a shard got at boot: they change hands together.
+    pub fn master(&self, shard: ShardNo, deal: &Deal) -> Option<NodeNo> {
+        deal.slots(shard).first().and_then(|&(first, _)| self.owner(first))
     }
 
     /// The replicas of a node, by the freshest view: its own, or else that of any node that answers.
@@ -280,9 +280,9 @@ impl Snapshot {
     }
 
     /// The shard that a node belongs to, as master or replica.
-    pub fn shard_of(&self, node: NodeNo, shards: u16) -> Option<ShardNo> {
-        (0..usize::from(shards)).map(ShardNo::from_index).find(|&shard| {
-            self.master(shard, shards).is_some_and(|master| master == node || self.replicas(master).contains(&node))
+    pub fn shard_of(&self, node: NodeNo, deal: &Deal) -> Option<ShardNo> {
+        deal.shards().find(|&shard| {
+            self.master(shard, deal).is_some_and(|master| master == node || self.replicas(master).contains(&node))
         })
     }
 

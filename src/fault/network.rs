@@ -15,9 +15,10 @@ use crate::cluster::watch::{Snapshot, Watch};
 use crate::cluster::{Backend, Control, ProcessState};
 use crate::history::{EventKind, FaultKind, Hit, Journal, StepProblem};
 use crate::network::knock::{Heard, Knock, round_trip, sample};
-use crate::network::rules::{BUS_PORT, DATA_PORT, Effect, Rule};
+use crate::network::rules::{Effect, Rule};
 use crate::network::shape::Pairs;
 use crate::network::{Counts, NetworkError};
+use crate::slot::Deal;
 use crate::suite::Only;
 use crate::units::{NodeNo, Span};
 
@@ -48,7 +49,7 @@ pub struct NetworkInjector<B> {
     control: Arc<Control<B>>,
     journal: Arc<Journal>,
     ids: Arc<FaultIds>,
-    shards: u16,
+    deal: Deal,
     clients: u16,
     in_force: Vec<InForce>,
 }
@@ -71,15 +72,15 @@ struct InForce {
 }
 
 impl<B: Backend> NetworkInjector<B> {
-    /// An injector without faults in force, for a cluster of so many shards and a workload of so many
+    /// An injector without faults in force, for a cluster whose slots are dealt so and a workload of so many
     /// clients.
     pub fn new(
         control: Arc<Control<B>>,
         journal: Arc<Journal>,
         ids: Arc<FaultIds>,
-        (shards, clients): (u16, u16),
+        (deal, clients): (Deal, u16),
     ) -> Self {
-        Self { control, journal, ids, shards, clients, in_force: Vec::new() }
+        Self { control, journal, ids, deal, clients, in_force: Vec::new() }
     }
 
     /// The faults in force, by name.
@@ -91,7 +92,7 @@ impl<B: Backend> NetworkInjector<B> {
     pub async fn inject(&mut self, wanted: &NetworkFault<'_>, now: &Snapshot) -> Result<(), StepProblem> {
         let nodes = self.control.backend().size();
         let split = wanted
-            .split(&Whole { now, nodes, shards: self.shards, clients: self.clients })
+            .split(&Whole { now, nodes, deal: &self.deal, clients: self.clients })
             .map_err(|problem| StepProblem::Suite(format!("{}: {problem}", wanted.kind)))?;
         let effect = wanted.effect;
         let fault = self.ids.next();
@@ -103,6 +104,9 @@ impl<B: Backend> NetworkInjector<B> {
             )));
         }
         let rule = self.rule(&name, &split, wanted.only, effect)?;
+        let knocks = self.knocks(&rule.pairs, wanted.only);
+        let backend = self.control.backend();
+        let before = if backend.counts_packets() { None } else { Some(backend.knock(&knocks, SILENCE).await) };
         let is_on_bus = matches!(wanted.only, Only::All | Only::Bus);
         let bus_links = split.pairs.iter().filter_map(|pair| match pair {
             (Party::Node(from), Party::Node(to)) if is_on_bus => Some((*from, *to)),
@@ -136,7 +140,7 @@ impl<B: Backend> NetworkInjector<B> {
         });
         self.control.backend().impose(rule).await.map_err(|error| harness(&error))?;
 
-        let (in_effect, proof) = self.prove(wanted).await?;
+        let (in_effect, proof) = self.prove(wanted, &knocks, before.as_deref()).await?;
         self.journal.event(EventKind::FaultProven { fault, in_effect, proof: proof.clone() });
         if in_effect {
             return Ok(());
@@ -171,20 +175,24 @@ impl<B: Backend> NetworkInjector<B> {
     /// Takes up where an earlier call was cut short.
     async fn undo(&mut self, wanted: &[u32], watch: &Watch, links_within: Duration) -> Result<(), StepProblem> {
         let mut problems = Vec::new();
+        let mut failed = |fault: u32, reason: String| {
+            self.journal.event(EventKind::HealFailed { fault, reason: reason.clone() });
+            problems.push(reason);
+        };
         for fault in self.in_force.iter_mut().filter(|fault| wanted.contains(&fault.fault)) {
             if !fault.is_healing {
                 self.journal.event(EventKind::FaultHealed { fault: fault.fault, by: "heal".to_owned() });
                 fault.is_healing = true;
             }
             if let Err(error) = self.control.backend().lift(&fault.rule).await {
-                problems.push(error.to_string());
+                failed(fault.fault, error.to_string());
             }
         }
         for &number in wanted {
             let Some(position) = self.in_force.iter().position(|fault| fault.fault == number) else { continue };
             let (is_open, mut proof) = self.prove_open(position).await;
             if !is_open {
-                problems.push(format!("`{}` is lifted, and yet {proof}", self.in_force[position].name));
+                failed(number, format!("`{}` is lifted, and yet {proof}", self.in_force[position].name));
             }
             let mut healed = is_open;
             let links = self.free_bus_links(position);
@@ -197,7 +205,10 @@ impl<B: Backend> NetworkInjector<B> {
                 };
             }
             self.journal.event(EventKind::HealProven { fault: number, healed, proof });
-            self.in_force.remove(position);
+            // What could not be lifted is tried again when the steps are over.
+            if is_open {
+                self.in_force.remove(position);
+            }
         }
         if problems.is_empty() { Ok(()) } else { Err(StepProblem::Harness(problems.join("; "))) }
     }
@@ -239,8 +250,8 @@ impl<B: Backend> NetworkInjector<B> {
     }
 
     fn hit(&self, node: NodeNo, now: &Snapshot) -> Hit {
-        let shard = now.shard_of(node, self.shards);
-        Hit { node, shard, was_master: shard.is_some_and(|shard| now.master(shard, self.shards) == Some(node)) }
+        let shard = now.shard_of(node, &self.deal);
+        Hit { node, shard, was_master: shard.is_some_and(|shard| now.master(shard, &self.deal) == Some(node)) }
     }
 
     /// Connections across a fault: one for each of its pairs and ports, from a client to a node where
@@ -262,7 +273,7 @@ impl<B: Backend> NetworkInjector<B> {
                 if !self.control.backend().can_knock_from(from) {
                     return None;
                 }
-                let bus = data + (BUS_PORT - DATA_PORT);
+                let bus = self.control.backend().bus_port(node);
                 let ports = match only {
                     Only::Bus => vec![bus],
                     Only::All if at(from).is_some() => vec![data, bus],
@@ -275,34 +286,43 @@ impl<B: Backend> NetworkInjector<B> {
         sample(&knocks.into_iter().collect::<Vec<_>>(), MOST_KNOCKS)
     }
 
-    async fn prove(&mut self, wanted: &NetworkFault<'_>) -> Result<(bool, String), StepProblem> {
-        let fault = self.in_force.last().expect("it was just imposed");
-        let knocks = self.knocks(&fault.pairs, fault.only);
+    async fn prove(
+        &mut self,
+        wanted: &NetworkFault<'_>,
+        knocks: &[Knock],
+        before: Option<&[Heard]>,
+    ) -> Result<(bool, String), StepProblem> {
         match wanted.effect {
-            Effect::Drop => self.prove_cut(&knocks, &Heard::Silence).await,
-            Effect::Refuse => self.prove_cut(&knocks, &Heard::Refused).await,
-            Effect::Lossy(percent) => self.prove_lossy(&knocks, percent.fraction() >= 1.0).await,
-            Effect::Narrow { bytes_per_second } => self.prove_narrow(&knocks, wanted.only, bytes_per_second).await,
+            Effect::Drop => self.prove_cut(knocks, before, &Heard::Silence).await,
+            Effect::Refuse => self.prove_cut(knocks, before, &Heard::Refused).await,
+            Effect::Lossy(percent) => self.prove_lossy(knocks, percent.fraction() >= 1.0).await,
+            Effect::Narrow { bytes_per_second } => self.prove_narrow(knocks, wanted.only, bytes_per_second).await,
             Effect::Slow { latency_us, jitter_us, .. } => {
                 let [latency, jitter] = [latency_us, jitter_us].map(Duration::from_micros);
-                self.prove_slow(&knocks, latency, jitter).await
+                self.prove_slow(knocks, latency, jitter).await
             }
         }
     }
 
-    async fn prove_cut(&mut self, knocks: &[Knock], expected: &Heard) -> Result<(bool, String), StepProblem> {
+    async fn prove_cut(
+        &mut self,
+        knocks: &[Knock],
+        before: Option<&[Heard]>,
+        expected: &Heard,
+    ) -> Result<(bool, String), StepProblem> {
         let heard = self.control.backend().knock(knocks, SILENCE).await;
         let rule = &self.in_force.last().expect("it was just imposed").rule;
-        let (hits, seen) = match self.control.backend().isolation(rule).await {
-            Some(isolation) => isolation,
-            None => self.hits_packets().await?,
+        let (shows, seen) = match (self.control.backend().isolation(rule).await, before) {
+            (Some(isolation), _) => isolation,
+            (None, Some(before)) => was_open(knocks, before),
+            (None, None) => self.hits_packets().await?,
         };
         let across = match knocks.iter().zip(&heard).find(|(_, heard)| *heard != expected) {
             Some((knock, heard)) => Err(format!("a connection {knock} {heard}")),
             None if knocks.is_empty() => Err("no connection could be tried across".to_owned()),
             None => Ok(format!("each of {} connections across {expected}, such as {}", knocks.len(), knocks[0])),
         };
-        let in_effect = across.is_ok() && hits;
+        let in_effect = across.is_ok() && shows;
         let across = across.unwrap_or_else(|seen| seen);
         Ok((in_effect, format!("{across}; {seen}")))
     }
@@ -448,6 +468,14 @@ impl<B: Backend> NetworkInjector<B> {
     fn others(&self, position: usize) -> impl Iterator<Item = &InForce> {
         let others = self.in_force.iter().enumerate().filter(move |(other, _)| *other != position);
         others.map(|(_, fault)| fault).filter(|fault| !fault.is_healing)
+    }
+}
+
+/// Whether something was heard on each connection before a cut, so that silence after it is the cut's doing.
+fn was_open(knocks: &[Knock], before: &[Heard]) -> (bool, String) {
+    match knocks.iter().zip(before).find(|(_, heard)| !matches!(heard, Heard::Open | Heard::Refused)) {
+        Some((knock, heard)) => (false, format!("before the cut, too, a connection {knock} {heard}")),
+        None => (true, "none of them was before the cut".to_owned()),
     }
 }
 

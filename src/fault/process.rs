@@ -11,6 +11,7 @@ use crate::cluster::control::AskError;
 use crate::cluster::watch::Snapshot;
 use crate::cluster::{Backend, Control, ProcessState};
 use crate::history::{EventKind, FaultKind, Journal, StepProblem};
+use crate::slot::Deal;
 use crate::target::{Target, Targets};
 use crate::units::NodeNo;
 use crate::wire::{CommandError, ConnectError};
@@ -54,14 +55,14 @@ pub struct ProcessInjector<B> {
     control: Arc<Control<B>>,
     journal: Arc<Journal>,
     ids: Arc<FaultIds>,
-    shards: u16,
+    deal: Deal,
     active: BTreeMap<NodeNo, Vec<u32>>,
 }
 
 impl<B: Backend> ProcessInjector<B> {
-    /// An injector without active faults.
-    pub fn new(control: Arc<Control<B>>, journal: Arc<Journal>, ids: Arc<FaultIds>, shards: u16) -> Self {
-        Self { control, journal, ids, shards, active: BTreeMap::new() }
+    /// An injector without active faults, for a cluster whose slots are dealt so.
+    pub fn new(control: Arc<Control<B>>, journal: Arc<Journal>, ids: Arc<FaultIds>, deal: Deal) -> Self {
+        Self { control, journal, ids, deal, active: BTreeMap::new() }
     }
 
     /// Injects one fault at every node that the targets mean now, at once, and proves each. Whether a
@@ -105,7 +106,7 @@ impl<B: Backend> ProcessInjector<B> {
         node: NodeNo,
         now: &Snapshot,
     ) -> Result<u32, StepProblem> {
-        let shard = now.shard_of(node, self.shards);
+        let shard = now.shard_of(node, &self.deal);
         let fault = self.ids.next();
         self.journal.event(EventKind::FaultInjected {
             fault,
@@ -113,7 +114,7 @@ impl<B: Backend> ProcessInjector<B> {
             target: target.to_string(),
             node,
             shard,
-            was_master: shard.is_some_and(|shard| now.master(shard, self.shards) == Some(node)),
+            was_master: shard.is_some_and(|shard| now.master(shard, &self.deal) == Some(node)),
         });
         self.active.entry(node).or_default().push(fault);
         let backend = self.control.backend();
@@ -218,6 +219,9 @@ impl<B: Backend> ProcessInjector<B> {
                 ProcessState::Running { .. } => Ok(()),
             };
             if let Err(error) = done {
+                for &fault in &faults {
+                    self.journal.event(EventKind::HealFailed { fault, reason: error.to_string() });
+                }
                 problems.push(error.to_string());
             }
             undone.push((node, faults));
@@ -254,7 +258,7 @@ impl<B: Backend> ProcessInjector<B> {
     fn resolve_all<'t>(&self, targets: &'t Targets, now: &Snapshot) -> Result<Vec<(&'t Target, NodeNo)>, StepProblem> {
         let mut nodes: Vec<(&Target, NodeNo)> = Vec::new();
         for target in &targets.0 {
-            for node in resolve(target, now, self.control.backend().size(), self.shards).map_err(StepProblem::Suite)? {
+            for node in resolve(target, now, self.control.backend().size(), &self.deal).map_err(StepProblem::Suite)? {
                 if !nodes.iter().any(|&(_, known)| known == node) {
                     nodes.push((target, node));
                 }

@@ -1,18 +1,18 @@
 //! Which nodes a target means at one moment.
 
 use crate::cluster::watch::Snapshot;
+use crate::slot::Deal;
 use crate::target::{Group, Member, Target};
-use crate::units::{NodeNo, ShardNo};
+use crate::units::NodeNo;
 
-/// The nodes that a target means, one at least, in a cluster of `nodes` nodes and `shards` shards. The
-/// error says why there is none.
-pub fn resolve(target: &Target, now: &Snapshot, nodes: usize, shards: u16) -> Result<Vec<NodeNo>, String> {
+/// The nodes that a target means, one at least, in a cluster of `nodes` nodes. The error says why there
+/// is none.
+pub fn resolve(target: &Target, now: &Snapshot, nodes: usize, deal: &Deal) -> Result<Vec<NodeNo>, String> {
     let found = match target {
         Target::Node(node) => vec![*node],
         Target::Member(owner, member) => {
-            let shard =
-                owner.shard(shards).ok_or_else(|| format!("`{target}` was not drawn when the plan was made"))?;
-            let master = now.master(shard, shards).ok_or_else(|| format!("no node is known to own {shard}"))?;
+            let shard = owner.shard(deal).ok_or_else(|| format!("`{target}` was not drawn when the plan was made"))?;
+            let master = now.master(shard, deal).ok_or_else(|| format!("no node is known to own {shard}"))?;
             match member {
                 Member::Master => vec![master],
                 Member::Replica => now.replicas(master).into_iter().take(1).collect(),
@@ -23,18 +23,18 @@ pub fn resolve(target: &Target, now: &Snapshot, nodes: usize, shards: u16) -> Re
         Target::Clients(_) | Target::Others => {
             return Err(format!("`{target}` has a meaning only on a side of a network fault"));
         }
-        Target::Group(group) => group_members(*group, now, nodes, shards)?,
+        Target::Group(group) => group_members(*group, now, nodes, deal)?,
     };
     if found.is_empty() { Err(format!("`{target}` means no node at this moment")) } else { Ok(found) }
 }
 
-fn group_members(group: Group, now: &Snapshot, nodes: usize, shards: u16) -> Result<Vec<NodeNo>, String> {
+fn group_members(group: Group, now: &Snapshot, nodes: usize, deal: &Deal) -> Result<Vec<NodeNo>, String> {
     let all: Vec<NodeNo> = (0..nodes).map(NodeNo::from_index).collect();
-    let masters = (0..usize::from(shards))
-        .map(ShardNo::from_index)
-        .map(|shard| now.master(shard, shards).ok_or_else(|| format!("no node is known to own {shard}")))
+    let masters = deal
+        .shards()
+        .map(|shard| now.master(shard, deal).ok_or_else(|| format!("no node is known to own {shard}")))
         .collect::<Result<Vec<NodeNo>, String>>();
-    let minority = || masters.clone().map(|masters| masters[..(usize::from(shards) - 1) / 2].to_vec());
+    let minority = || masters.clone().map(|masters| masters[..(usize::from(deal.count()) - 1) / 2].to_vec());
     let without = |taken: Vec<NodeNo>| all.iter().copied().filter(|node| !taken.contains(node)).collect();
     Ok(match group {
         Group::All => all,
@@ -83,7 +83,7 @@ mod tests {
             ("majority", vec![1, 2, 3, 5, 6]),
             ("all", vec![1, 2, 3, 4, 5, 6]),
         ] {
-            let nodes = resolve(&target.parse().unwrap(), &now, 6, 3).unwrap();
+            let nodes = resolve(&target.parse().unwrap(), &now, 6, &Deal::even(3)).unwrap();
             assert_eq!(nodes, expected.into_iter().map(NodeNo).collect::<Vec<_>>(), "{target}");
         }
     }
@@ -94,9 +94,9 @@ mod tests {
         now.views.retain(|&node, _| node == NodeNo(1));
         let view = now.views.get_mut(&NodeNo(1)).unwrap();
         view.peers.remove(&NodeNo(4));
-        let error = resolve(&"shard-1/replica".parse().unwrap(), &now, 6, 3).unwrap_err();
+        let error = resolve(&"shard-1/replica".parse().unwrap(), &now, 6, &Deal::even(3)).unwrap_err();
         assert_eq!(error, "`shard-1/replica` means no node at this moment");
-        let error = resolve(&"shard-1/master".parse().unwrap(), &Snapshot::default(), 6, 3).unwrap_err();
+        let error = resolve(&"shard-1/master".parse().unwrap(), &Snapshot::default(), 6, &Deal::even(3)).unwrap_err();
         assert_eq!(error, "no node is known to own shard-1");
     }
 }

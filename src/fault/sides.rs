@@ -7,9 +7,10 @@ use super::resolve;
 use crate::cluster::watch::Snapshot;
 use crate::history::Side;
 use crate::network::shape::{self, Pairs};
+use crate::slot::Deal;
 use crate::suite::{Only, Shape, Sides};
 use crate::target::{Clients, Target, Targets};
-use crate::units::{ClientNo, NodeNo, ShardNo};
+use crate::units::{ClientNo, NodeNo};
 
 /// One end of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,8 +28,8 @@ pub(super) struct Whole<'s> {
     pub now: &'s Snapshot,
     /// How many nodes there are.
     pub nodes: usize,
-    /// How many shards.
-    pub shards: u16,
+    /// How its slots are dealt.
+    pub deal: &'s Deal,
     /// How many clients.
     pub clients: u16,
 }
@@ -127,7 +128,7 @@ impl Whole<'_> {
                     let everybody = nodes.chain(clients().map(Party::Client));
                     everybody.filter(|party| opposite.is_some_and(|taken| !taken.contains(party))).collect()
                 }
-                _ => resolve(target, self.now, self.nodes, self.shards)?.into_iter().map(Party::Node).collect(),
+                _ => resolve(target, self.now, self.nodes, self.deal)?.into_iter().map(Party::Node).collect(),
             };
             if meant.is_empty() {
                 return Err(format!("`{target}` means nobody on its side of a network fault"));
@@ -142,8 +143,8 @@ impl Whole<'_> {
     /// Of two sides the one without a majority of the masters, or both where neither has one; where
     /// clients stand alone on a side, or only their traffic is meant, the nodes that they face.
     fn hits(&self, sides: &[Side], only: Only) -> Vec<NodeNo> {
-        let shards = (0..usize::from(self.shards)).map(ShardNo::from_index);
-        let masters: BTreeSet<NodeNo> = shards.filter_map(|shard| self.now.master(shard, self.shards)).collect();
+        let shards = self.deal.shards();
+        let masters: BTreeSet<NodeNo> = shards.filter_map(|shard| self.now.master(shard, self.deal)).collect();
         let is_majority =
             |side: &Side| side.nodes.iter().filter(|node| masters.contains(node)).count() > masters.len() / 2;
         let faces_clients = |position: usize| {
@@ -159,10 +160,9 @@ impl Whole<'_> {
 
     /// The master of each shard, and its replicas.
     fn by_shard(&self) -> Result<Vec<(NodeNo, Vec<NodeNo>)>, String> {
-        let shards = (0..usize::from(self.shards)).map(ShardNo::from_index);
         let master =
-            |shard| self.now.master(shard, self.shards).ok_or_else(|| format!("no node is known to own {shard}"));
-        shards.map(|shard| master(shard).map(|master| (master, self.now.replicas(master)))).collect()
+            |shard| self.now.master(shard, self.deal).ok_or_else(|| format!("no node is known to own {shard}"));
+        self.deal.shards().map(|shard| master(shard).map(|master| (master, self.now.replicas(master)))).collect()
     }
 
     /// The order in which nodes stand for a shape: the lower half of the masters with the replicas
@@ -209,8 +209,8 @@ mod tests {
         snapshot
     }
 
-    fn whole(now: &Snapshot, shards: u16) -> Whole<'_> {
-        Whole { now, nodes: usize::from(2 * shards), shards, clients: 5 }
+    fn whole<'s>(now: &'s Snapshot, deal: &'s Deal) -> Whole<'s> {
+        Whole { now, nodes: usize::from(2 * deal.count()), deal, clients: 5 }
     }
 
     fn sides(words: [&str; 2]) -> Sides {
@@ -241,7 +241,7 @@ mod tests {
             (["clients node-5", "masters node-4"], Only::Clients, "5 c1 c2 c3 c4 c5", "1 2 3 4", vec![1, 2, 3, 4]),
             (["clients node-5", "masters node-4"], Only::All, "5 c1 c2 c3 c4 c5", "1 2 3 4", vec![5]),
         ] {
-            let split = whole(&now, 3).between(&sides(words), false, only).unwrap();
+            let split = whole(&now, &Deal::even(3)).between(&sides(words), false, only).unwrap();
             let seen = (told(&split.sides[0]), told(&split.sides[1]), numbers(&split.hits));
             assert_eq!(seen, (first.to_owned(), second.to_owned(), hits), "{words:?}");
         }
@@ -253,9 +253,9 @@ mod tests {
         let (one, two) = (Party::Node(NodeNo(1)), Party::Node(NodeNo(2)));
         let client = |number| Party::Client(ClientNo(number));
         let wanted = sides(["node-1 client-1", "node-2 client-2"]);
-        let split = whole(&now, 3).between(&wanted, true, Only::All).unwrap();
+        let split = whole(&now, &Deal::even(3)).between(&wanted, true, Only::All).unwrap();
         assert_eq!(split.pairs, [(one, two), (one, client(2)), (client(1), two)].into());
-        assert_eq!(whole(&now, 3).between(&wanted, false, Only::All).unwrap().pairs.len(), 6);
+        assert_eq!(whole(&now, &Deal::even(3)).between(&wanted, false, Only::All).unwrap().pairs.len(), 6);
     }
 
     #[test]
@@ -268,10 +268,11 @@ mod tests {
             (["client-6", "others"], "`client-6` means nobody"),
             (["all clients", "others"], "`others` means nobody"),
         ] {
-            let error = whole(&now, 3).between(&sides(words), false, Only::All).unwrap_err();
+            let error = whole(&now, &Deal::even(3)).between(&sides(words), false, Only::All).unwrap_err();
             assert!(error.starts_with(expected), "{error}");
         }
-        let lonely = Whole { clients: 1, ..whole(&now, 3) };
+        let deal = Deal::even(3);
+        let lonely = Whole { clients: 1, ..whole(&now, &deal) };
         let error = lonely.between(&sides(["half-clients", "all"]), false, Only::All).unwrap_err();
         assert!(error.starts_with("`half-clients` means nobody"), "{error}");
         assert!(lonely.between(&sides(["all", "clients"])[..1].to_vec(), false, Only::All).is_err());
@@ -287,17 +288,17 @@ mod tests {
             (3, Shape::Ring, vec![], vec![1, 2, 3, 4, 5, 6]),
         ] {
             let now = cluster(shards);
-            let split = whole(&now, shards).shape(shape).unwrap();
+            let split = whole(&now, &Deal::even(shards)).shape(shape).unwrap();
             assert_eq!(split.sides.iter().map(told).collect::<Vec<_>>(), expected, "{shape:?}");
             assert_eq!(numbers(&split.hits), hits, "{shape:?}");
         }
         let now = cluster(3);
         let node = |number| Party::Node(NodeNo(number));
-        let ring = whole(&now, 3).shape(Shape::Ring).unwrap().pairs;
+        let ring = whole(&now, &Deal::even(3)).shape(Shape::Ring).unwrap().pairs;
         let apart = [(1, 2), (2, 1), (5, 3), (3, 5), (6, 4), (4, 6)].map(|(from, to)| (node(from), node(to)));
         assert_eq!(ring, apart.into());
         assert!(
-            whole(&now, 3)
+            whole(&now, &Deal::even(3))
                 .shape(Shape::Bridge)
                 .unwrap()
                 .pairs

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::{Event, EventKind, History, HistoryError, Op, Outcome, Recorder, key_name};
-use crate::slot::{boot_shard, key_slot};
+use crate::slot::Deal;
 use crate::suite::OpKind;
 use crate::units::ShardNo;
 
@@ -19,7 +19,7 @@ pub struct Journal {
     recorder: Mutex<Option<Recorder>>,
     on_event: OnEvent,
     counts: Mutex<Counts>,
-    shards: u16,
+    deal: Deal,
 }
 
 /// [`Outcome::Fail`] or [`Outcome::Info`], and the text that it refers to.
@@ -38,14 +38,14 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn note(&mut self, op: &Op, shards: u16) {
+    fn note(&mut self, op: &Op, deal: &Deal) {
         let served = op.outcome == Outcome::Ok;
         self.completed += 1;
         self.acknowledged += u64::from(served);
         if served && self.unserved.is_empty() {
             return;
         }
-        let shard = boot_shard(key_slot(key_name(op.key).as_bytes()), shards);
+        let shard = deal.shard_of_key(key_name(op.key).as_bytes());
         match self.unserved.entry((shard, op.kind)) {
             Entry::Vacant(since) if !served => drop(since.insert(op.invoke_ns)),
             Entry::Occupied(since) if served && op.invoke_ns > *since.get() => drop(since.remove()),
@@ -65,7 +65,7 @@ impl Journal {
     pub fn new(recorder: Recorder, on_event: OnEvent) -> Self {
         Self {
             origin: Instant::now(),
-            shards: recorder.shards(),
+            deal: recorder.deal(),
             recorder: Mutex::new(Some(recorder)),
             on_event,
             counts: Mutex::new(Counts::default()),
@@ -107,7 +107,7 @@ impl Journal {
             }
             recorder.op(op);
         }
-        self.counts.lock().expect("no holder panics").note(&op, self.shards);
+        self.counts.lock().expect("no holder panics").note(&op, &self.deal);
     }
 
     /// Hands what is old enough to the disk.
@@ -149,7 +149,7 @@ mod tests {
                 redirects: 0,
                 outcome,
             };
-            counts.note(&op, 1);
+            counts.note(&op, &Deal::even(1));
         }
         assert_eq!(counts.completed, ops.len() as u64);
         counts.unserved.get(&(ShardNo(1), OpKind::Writes)).copied()

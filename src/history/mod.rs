@@ -4,7 +4,7 @@
 mod journal;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,12 @@ pub use store::{FILE_NAME, HistoryError, Recorder, parse, read};
 use crate::cluster::topology::View;
 use crate::plan::Plan;
 use crate::server::Server;
+use crate::slot::Deal;
 use crate::suite::OpKind;
 use crate::units::{ClientNo, NodeNo, ShardNo};
+
+/// Every slot is that of a key with a far lower number.
+const SAMPLED_MAX: u32 = 1 << 24;
 
 /// The version of the formats of `history.jsonl.zst` and `report.json`.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -138,6 +142,14 @@ pub fn probe_name(key: u32) -> String {
     format!("{{{}}}:probe", key_name(key))
 }
 
+/// Of each shard the first key that belongs to it, in the order of their numbers. Where a shard is so small that the
+/// workload has none there, a number beyond the workload's.
+pub fn sample_keys(deal: &Deal) -> Vec<u32> {
+    let mut wanted: BTreeSet<ShardNo> = deal.shards().collect();
+    let is_first = |key: &u32| wanted.remove(&deal.shard_of_key(key_name(*key).as_bytes()));
+    (0..SAMPLED_MAX).filter(is_first).take(usize::from(deal.count())).collect()
+}
+
 /// Something that happened at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -256,6 +268,13 @@ pub enum EventKind {
         fault: u32,
         /// `start` or `resume`, or `heal` when the harness did it at the end.
         by: String,
+    },
+    /// The harness could not undo a fault, so what comes of that is not the cluster's doing.
+    HealFailed {
+        /// The fault.
+        fault: u32,
+        /// What kept it from doing so.
+        reason: String,
     },
     /// What was found when the end of a fault was looked for.
     HealProven {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::{Event, EventKind, Header, History, Op, Outcome};
+use crate::slot::Deal;
 use crate::suite::OpKind;
 
 /// The name of a history's file in a report's folder.
@@ -98,9 +99,9 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// How many shards the run's cluster has.
-    pub(super) fn shards(&self) -> u16 {
-        self.history.header.plan.shards()
+    /// How the slots of the run's cluster are dealt.
+    pub(super) fn deal(&self) -> Deal {
+        self.history.header.plan.deal()
     }
 
     /// Begins a history in `folder`.
@@ -262,9 +263,6 @@ pub fn parse(text: &[u8], cut_off: bool, path: &str) -> Result<History, HistoryE
     }
     if let Some(message) = header.plan.impossible() {
         return Err(corrupt(0, message));
-    }
-    if header.plan.shards() == 0 {
-        return Err(corrupt(0, "its plan has no masters".to_owned()));
     }
     let mut history = History { header, ops: Vec::new(), reasons: Vec::new(), events: Vec::new(), complete: false };
     let mut interned = HashMap::new();

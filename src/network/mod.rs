@@ -91,6 +91,9 @@ pub enum NetworkError {
     /// A container in whose network it was to be could not do its part.
     #[error("{0}")]
     Container(String),
+    /// Hooks of the user's could not do their part.
+    #[error("{0}")]
+    Hook(String),
     /// Packets cannot be delayed.
     #[error(transparent)]
     Delay(netem::Unavailable),
@@ -116,6 +119,12 @@ impl std::ops::Add for Counts {
 
     fn add(self, other: Self) -> Self {
         Self { seen: self.seen + other.seen, hit: self.hit + other.hit }
+    }
+}
+
+impl From<crate::cluster::attach::AttachError> for NetworkError {
+    fn from(error: crate::cluster::attach::AttachError) -> Self {
+        Self::Hook(error.to_string())
     }
 }
 

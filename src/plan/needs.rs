@@ -21,8 +21,10 @@ pub enum Need {
     Freeze,
     /// To cut one node off from everybody, clients and the harness included.
     Isolate,
-    /// To put rules on the packets between two addresses: drop, refuse, thin out, throttle.
+    /// To drop all packets between two addresses, or those of one kind of traffic.
     Links,
+    /// To refuse, thin out or throttle the packets between two addresses.
+    Impairments,
     /// To delay packets.
     Delays,
     /// To tell clients of the workload from one another, and from the harness, by their addresses.
@@ -38,17 +40,20 @@ impl Need {
             Step::Start(_) => &[Self::Start],
             Step::Pause(_) | Step::Resume(_) => &[Self::Freeze],
             Step::Partition(fault) if is_isolation(fault) => &[Self::Isolate],
-            Step::Slow(slow) if names_clients(&slow.between, Only::All) => &[Self::Links, Self::Delays, Self::Clients],
-            Step::Slow(_) => &[Self::Links, Self::Delays],
-            Step::Partition(Partition { between: Some(sides), only, .. })
-            | Step::Lossy(Lossy { between: sides, only, .. })
+            Step::Partition(Partition { between: Some(sides), only, .. }) if names_clients(sides, *only) => {
+                &[Self::Links, Self::Clients]
+            }
+            Step::Partition(_) => &[Self::Links],
+            Step::Lossy(Lossy { between: sides, only, .. })
             | Step::Narrow(Narrow { between: sides, only, .. })
             | Step::Refuse(Refuse { between: sides, only, .. })
                 if names_clients(sides, *only) =>
             {
-                &[Self::Links, Self::Clients]
+                &[Self::Links, Self::Impairments, Self::Clients]
             }
-            Step::Partition(_) | Step::Lossy(_) | Step::Narrow(_) | Step::Refuse(_) => &[Self::Links],
+            Step::Lossy(_) | Step::Narrow(_) | Step::Refuse(_) => &[Self::Links, Self::Impairments],
+            Step::Slow(slow) if names_clients(&slow.between, Only::All) => &[Self::Links, Self::Delays, Self::Clients],
+            Step::Slow(_) => &[Self::Links, Self::Delays],
             _ => &[],
         }
     }
@@ -63,6 +68,7 @@ impl fmt::Display for Need {
             Self::Freeze => "freezing a server",
             Self::Isolate => "cutting a node off",
             Self::Links => "cutting a link",
+            Self::Impairments => "impairing a link",
             Self::Delays => "delaying packets",
             Self::Clients => "telling clients apart",
         })
@@ -97,8 +103,8 @@ fn asks_nodes(step: &Step) -> bool {
 }
 
 impl Plan {
-    /// What its steps need. Where a step asks nodes of which some may be isolated, these must be cut off by rules,
-    /// which let the harness through.
+    /// What its steps need. Where a step asks nodes of which some may be isolated, these must be cut off by rules
+    /// that let the harness through.
     pub fn needs(&self) -> BTreeSet<Need> {
         let mut needs: BTreeSet<Need> = self.steps.iter().flat_map(Need::of).copied().collect();
         let mut isolated = 0_u32;
@@ -108,7 +114,7 @@ impl Plan {
                 // In a plan with other network faults rules are needed in any case.
                 Step::Heal(_) => isolated = isolated.saturating_sub(1),
                 step if Need::of(step) == [Need::Isolate] => isolated += 1,
-                step if isolated > 0 && asks_nodes(step) => _ = needs.insert(Need::Links),
+                step if isolated > 0 && asks_nodes(step) => needs.extend([Need::Links, Need::Clients]),
                 _ => {}
             }
         }
@@ -145,7 +151,7 @@ mod tests {
     #[test]
     fn what_is_asked_for_while_a_node_is_isolated_needs_rules() {
         for (suite, expected) in
-            [("flapping", [Need::Isolate].as_slice()), ("majority-lost", &[Need::Isolate, Need::Links])]
+            [("flapping", [Need::Isolate].as_slice()), ("majority-lost", &[Need::Isolate, Need::Links, Need::Clients])]
         {
             let plan = Plan::new(&crate::suite::load(suite).unwrap(), 1).unwrap();
             assert_eq!(plan.needs().into_iter().collect::<Vec<_>>(), expected, "{suite}");

@@ -62,7 +62,7 @@ impl Population<'_> {
     /// Who certainly stands on both sides, whatever roles the nodes have by then: the position of the
     /// second side's target, and the message.
     fn common(&self, first: &[Target], second: &[Target]) -> Option<(usize, String)> {
-        let shards = || (0..usize::from(self.shape.masters)).map(ShardNo::from_index);
+        let shards = || self.shape.deal.shards();
         let draws_any = first.iter().chain(second).any(|target| matches!(target, Target::Member(Owner::Any, _)));
         let draws: Vec<ShardNo> = shards().take(if draws_any { usize::MAX } else { 1 }).collect();
         for shard in shards() {
@@ -196,7 +196,7 @@ impl Roles<'_> {
             Target::Node(node) => self.nodes().filter(|each| each == node).collect(),
             Target::Clients(_) | Target::Others => Vec::new(),
             Target::Member(owner, member) => {
-                if owner.shard(self.shape.masters).unwrap_or(self.drawn) != self.shard {
+                if owner.shard(&self.shape.deal).unwrap_or(self.drawn) != self.shard {
                     return Vec::new();
                 }
                 match member {
@@ -207,7 +207,7 @@ impl Roles<'_> {
                 }
             }
             Target::Group(group) => {
-                let in_minority = self.shard.0 <= (self.shape.masters - 1) / 2;
+                let in_minority = self.shard.0 <= (self.shape.deal.count() - 1) / 2;
                 match group {
                     Group::Masters => vec![self.master],
                     Group::Replicas => replicas(),

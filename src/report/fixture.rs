@@ -91,7 +91,7 @@ fn header(suite: &str) -> Header {
             about: "Stop a master.".to_owned(),
             seed: 7,
             server: "redis:6.2".to_owned(),
-            nodes: vec![PlannedNode { node: NodeNo(1), shard: ShardNo(1), replica_of: None, slots: Some((0, 16383)) }],
+            nodes: vec![PlannedNode { node: NodeNo(1), shard: ShardNo(1), replica_of: None, slots: vec![(0, 16383)] }],
             config: BTreeMap::from([("cluster-node-timeout".to_owned(), Directive("5000".to_owned()))]),
             workload: WorkloadSpec::default(),
             steps: vec![Step::Settle(Span::secs(2))],

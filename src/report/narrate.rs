@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::cluster::topology::{Health, Peer, Role, View};
 use crate::history::{Event, EventKind, FaultKind, StepProblem};
 use crate::plan::Plan;
-use crate::slot::boot_slots;
+use crate::slot::Deal;
 use crate::suite::Step;
 use crate::units::{NodeNo, ShardNo};
 
 /// Remembers what was told, so that only news is.
 pub struct Narrator {
     steps: Vec<Step>,
-    shards: u16,
+    deal: Deal,
     verbose: bool,
     phase: String,
     booted: bool,
@@ -32,7 +32,7 @@ impl Narrator {
     pub fn new(plan: &Plan, verbose: bool) -> Self {
         Self {
             steps: plan.steps.clone(),
-            shards: plan.shards(),
+            deal: plan.deal(),
             verbose,
             phase: "boot".to_owned(),
             booted: false,
@@ -97,9 +97,12 @@ impl Narrator {
                 Some(format!("not recovered after {}: {last}", seconds(*took_ms)))
             }
             EventKind::Interrupted { by } => Some(format!("interrupted by {by}")),
+            EventKind::HealFailed { fault, reason } => Some(format!("fault {fault} could not be undone: {reason}")),
             EventKind::LeftBehind { what } => Some(format!("left behind: {what}")),
             EventKind::Note { text } => Some(text.clone()),
-            EventKind::Hooked { hook, node, took_ms, output, .. } => {
+            EventKind::Hooked { hook, node, took_ms, output, .. }
+                if self.verbose || !matches!(hook.as_str(), "state" | "knock") =>
+            {
                 Some(format!("hook {hook} for {node} took {}{}", seconds(*took_ms), said(output)))
             }
             EventKind::Stalled { by_ms } if self.verbose => {
@@ -204,13 +207,7 @@ impl Narrator {
 
     /// The shards whose first slot a node owns.
     fn shards_of(&self, peer: &Peer) -> BTreeSet<ShardNo> {
-        (1..=self.shards)
-            .map(ShardNo)
-            .filter(|&shard| {
-                let first_slot = boot_slots(shard, self.shards).0;
-                peer.slots.iter().any(|&(first, last)| (first..=last).contains(&first_slot))
-            })
-            .collect()
+        self.deal.shards().filter(|&shard| self.deal.is_owned_by(shard, &peer.slots)).collect()
     }
 
     /// Who is flagged FAIL by anybody now and was not, or the reverse.
@@ -261,11 +258,11 @@ mod tests {
     use super::*;
 
     fn plan() -> Plan {
-        let node = |number, shard, replica_of: Option<u16>| PlannedNode {
+        let node = |number, shard: u16, replica_of: Option<u16>| PlannedNode {
             node: NodeNo(number),
             shard: ShardNo(shard),
             replica_of: replica_of.map(NodeNo),
-            slots: None,
+            slots: if replica_of.is_none() { Deal::even(3).slots(ShardNo(shard)).to_vec() } else { Vec::new() },
         };
         Plan {
             name: "role-swap".to_owned(),

@@ -267,10 +267,21 @@ mod tests {
         let older = good.replace("\"schema_version\": 1", "\"schema_version\": 0");
         let worded = good.replace("\"verdict\": \"pass\"", "\"verdict\": \"maybe\"");
         let endless = good.replace("\"keys\": 600", "\"keys\": 4294967295");
+        let plan = |path: &str, value: serde_json::Value| {
+            let mut report: serde_json::Value = serde_json::from_str(&good).expect("JSON");
+            *report.pointer_mut(&format!("/plan/nodes{path}")).expect("a plan") = value;
+            report.to_string()
+        };
+        let nobody = plan("", serde_json::json!([]));
+        let halved = plan("/0/slots", serde_json::json!([[0, 8191]]));
+        let second = plan("/0/shard", serde_json::json!("shard-2"));
         let huge = good.replace("\"p50_ms\": 0.4", "\"p50_ms\": 1e999");
         let deep = good.replacen("\"schema_version\": 1", &format!("\"a\": {}", "[".repeat(100_000)), 1);
         for (text, expected) in [
             (endless.as_str(), "is not a report of slotquake: its plan has 4294967295 keys"),
+            (&nobody, "its plan does not deal the slots: there are no shards"),
+            (&halved, "its plan does not deal the slots: slots 8192-16383 are no shard's"),
+            (&second, "its plan does not deal the slots: node-1 is the master of shard-2, of 1 shards"),
             (&huge, "is corrupt: number out of range"),
             (&deep, "is corrupt: recursion limit exceeded"),
             ("", "is truncated: EOF"),

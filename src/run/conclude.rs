@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use super::{HURRY, Run};
 use crate::cluster::Backend;
 use crate::cluster::watch::Snapshot;
-use crate::history::{EventKind, FinalValue, StepProblem, key_name, probe_name};
-use crate::slot::{boot_shard, key_slot};
+use crate::history::{EventKind, FinalValue, StepProblem, key_name, probe_name, sample_keys};
+use crate::slot::key_slot;
 use crate::spec::{POLL, bus_links_back};
-use crate::units::{NodeNo, ShardNo};
+use crate::units::NodeNo;
 use crate::wire::{redirect, text};
 use crate::workload::{Workload, decode};
 
@@ -53,7 +53,7 @@ impl<B: Backend> Run<B> {
         self.journal.event(EventKind::Phase { name: "final".to_owned() });
         // What is still behind afterwards is for `replica-lag` to judge.
         let _ = self.watch.until(QUIESCE_WITHIN, caught_up).await;
-        let sample = self.sample_keys();
+        let sample = sample_keys(&self.deal);
         self.probe_redirects(&sample).await;
         self.probe_replicas(&sample).await;
         self.read_back().await;
@@ -78,10 +78,11 @@ impl<B: Backend> Run<B> {
     }
 
     /// Asks every node for a key of every shard that it does not own, without following.
-    async fn probe_redirects(&self, sample: &BTreeMap<ShardNo, u32>) {
-        let (now, shards) = (self.watch.snapshot(), self.plan.shards());
-        for (&shard, &key) in sample {
-            let Some(owner) = now.master(shard, shards) else { continue };
+    async fn probe_redirects(&self, sample: &[u32]) {
+        let now = self.watch.snapshot();
+        for &key in sample {
+            let slot = key_slot(key_name(key).as_bytes());
+            let Some(owner) = now.owner(slot) else { continue };
             for node in now.views.keys().copied().filter(|&node| node != owner) {
                 let name = self.key(key);
                 let answer = self.control.ask_apart(node, &["GET", &name], false, ANSWER_WITHIN).await;
@@ -89,18 +90,16 @@ impl<B: Backend> Run<B> {
                 let moved_to = redirect(&reply, self.control.backend().announced(node))
                     .filter(|redirect| !redirect.ask && answer.is_err())
                     .and_then(|redirect| self.control.backend().node_at(redirect.addr));
-                let slot = key_slot(name.as_bytes());
                 self.journal.event(EventKind::RedirectProbed { node, slot, reply, moved_to, owner });
             }
         }
     }
 
-    /// Sends every replica a write of its own shard. The key is none of the workload's, and has the
-    /// slot of one that is.
-    async fn probe_replicas(&self, sample: &BTreeMap<ShardNo, u32>) {
-        let (now, shards) = (self.watch.snapshot(), self.plan.shards());
-        for (&shard, &key) in sample {
-            let Some(owner) = now.master(shard, shards) else { continue };
+    /// Sends every replica a write of its own shard. The key is none of the workload's.
+    async fn probe_replicas(&self, sample: &[u32]) {
+        let now = self.watch.snapshot();
+        for &key in sample {
+            let Some(owner) = now.owner(key_slot(key_name(key).as_bytes())) else { continue };
             for node in now.replicas(owner) {
                 let name = self.control.backend().keys().name(&probe_name(key));
                 let answer = self.control.ask_apart(node, &["SET", &name, "probe"], true, ANSWER_WITHIN).await;
@@ -114,16 +113,6 @@ impl<B: Backend> Run<B> {
     /// A key's name on the servers.
     fn key(&self, key: u32) -> String {
         self.control.backend().keys().name(&key_name(key))
-    }
-
-    /// The first of the workload's keys in each shard.
-    fn sample_keys(&self) -> BTreeMap<ShardNo, u32> {
-        let shards = self.plan.shards();
-        let mut sample = BTreeMap::new();
-        for key in 0..self.plan.workload.keys {
-            sample.entry(boot_shard(key_slot(key_name(key).as_bytes()), shards)).or_insert(key);
-        }
-        sample
     }
 
     async fn read_back(&self) {

@@ -106,6 +106,7 @@ fn is_of_a_fault(kind: &EventKind) -> bool {
             | EventKind::NetworkFaultInjected { .. }
             | EventKind::FaultProven { .. }
             | EventKind::FaultHealed { .. }
+            | EventKind::HealFailed { .. }
             | EventKind::HealProven { .. }
     )
 }
@@ -179,6 +180,6 @@ impl<B: Backend> Run<B> {
             processes.push((node, self.control.backend().addr(node), self.control.backend().state(node).await));
         }
         let faults = self.links.in_force().map(|(name, kind)| (name.to_owned(), kind)).collect();
-        status(&self.server, &self.watch.snapshot(), processes, self.plan.shards(), faults)
+        status(&self.server, &self.watch.snapshot(), processes, &self.deal, faults)
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::analysis::KeyShards;
 use crate::cluster::attach::{Attach, Attached};
 #[cfg(feature = "docker")]
 use crate::cluster::docker::{Docker, Engine};
@@ -31,6 +32,7 @@ use crate::history::{
 use crate::network::Network;
 use crate::plan::Plan;
 use crate::server::Server;
+use crate::slot::Deal;
 use crate::spec::Rules;
 use crate::wire::text;
 use crate::workload::Workload;
@@ -127,6 +129,8 @@ const HURRY: Duration = Duration::from_secs(10);
 /// Everything that the parts of one run share.
 struct Run<B> {
     plan: Plan,
+    /// How the plan deals the slots.
+    deal: Deal,
     server: Server,
     control: Arc<Control<B>>,
     journal: Arc<Journal>,
@@ -168,7 +172,12 @@ async fn run_in_place(plan: Plan, server: Server, options: Options, course: Cour
             let running = run_on(Arc::clone(&backend), plan, server, options, course);
             // Nobody else would put back what a run did to a cluster that is not ours.
             match AssertUnwindSafe(Box::pin(running)).catch_unwind().await {
-                Ok(done) => done,
+                Ok(Ok(history)) => Ok(history),
+                // It may have failed before it came to tearing down; if not, nothing is left to be done.
+                Ok(Err(error)) => match backend.abandon().await {
+                    Ok(()) => Err(error),
+                    Err(left) => Err(RunError::Boot(format!("{error}\nand left behind: {left}"))),
+                },
                 Err(panic) => {
                     backend.abandon().await.map_err(BackendError::from)?;
                     resume_unwind(panic)
@@ -203,12 +212,13 @@ async fn run_on<B: Backend>(
     let control = Arc::new(Control::new(Arc::clone(&backend)));
     journal.event(EventKind::Phase { name: "boot".to_owned() });
     backend.record_in(&journal);
-    let (shards, clients) = (plan.shards(), plan.workload.clients);
+    let (deal, clients) = (plan.deal(), plan.workload.clients);
     let ids = Arc::new(FaultIds::default());
     let run = Run {
         watch: Watch::begin(&control, &journal),
-        processes: ProcessInjector::new(Arc::clone(&control), Arc::clone(&journal), Arc::clone(&ids), shards),
-        links: NetworkInjector::new(Arc::clone(&control), Arc::clone(&journal), ids, (shards, clients)),
+        processes: ProcessInjector::new(Arc::clone(&control), Arc::clone(&journal), Arc::clone(&ids), deal.clone()),
+        links: NetworkInjector::new(Arc::clone(&control), Arc::clone(&journal), ids, (deal.clone(), clients)),
+        deal,
         plan,
         server,
         control,
@@ -236,6 +246,7 @@ async fn run_on<B: Backend>(
 impl<B: Backend> Run<B> {
     async fn through(mut self) -> Result<(), RunError> {
         let Some(rules) = self.boot().await? else { return Ok(()) };
+        self.note_shards_without_keys();
         let mut stop = self.stop.clone();
         let mut workload = Workload::new(&self.plan, self.control.backend(), &self.journal);
         tokio::select! {
@@ -250,6 +261,15 @@ impl<B: Backend> Run<B> {
         self.journal.event(EventKind::StepsEnded);
         self.conclude(&mut workload, interrupted).await;
         Ok(())
+    }
+
+    /// Says so before time is spent: what judges operations will leave these shards open.
+    fn note_shards_without_keys(&self) {
+        let keys = self.plan.workload.keys;
+        for shard in KeyShards::new(&self.plan).without_keys() {
+            let text = format!("none of the workload's {keys} keys is in {shard} (hint: raise workload.keys)");
+            self.journal.event(EventKind::Note { text });
+        }
     }
 
     /// Every node of the cluster, formed or found, once it is whole.

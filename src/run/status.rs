@@ -9,6 +9,7 @@ use crate::cluster::topology::{Health, Peer, Role};
 use crate::cluster::watch::Snapshot;
 use crate::history::FaultKind;
 use crate::server::Server;
+use crate::slot::Deal;
 use crate::units::{NodeNo, ShardNo};
 
 /// The cluster at one moment.
@@ -56,7 +57,7 @@ pub(super) fn status(
     server: &Server,
     now: &Snapshot,
     processes: Vec<(NodeNo, SocketAddr, ProcessState)>,
-    shards: u16,
+    deal: &Deal,
     network_faults: Vec<(String, FaultKind)>,
 ) -> Status {
     let nodes = processes.into_iter().map(|(node, addr, process)| {
@@ -75,7 +76,7 @@ pub(super) fn status(
                 ProcessState::Gone { how } => format!("gone ({how})"),
             },
             role: word.map(|peer| peer.role),
-            shard: now.shard_of(node, shards),
+            shard: now.shard_of(node, deal),
             slots: word.map_or(0, |peer| peer.slots.iter().map(|(first, last)| last - first + 1).sum()),
             link_up: own.and_then(|view| view.link_up),
             lag_bytes: now.lag.get(&node).map(|(bytes, _)| *bytes),

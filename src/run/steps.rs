@@ -12,7 +12,7 @@ use crate::cluster::topology::{Health, Role};
 use crate::cluster::watch::Snapshot;
 use crate::fault::{NetworkFault, ProcessFault, resolve};
 use crate::history::{EventKind, StepProblem};
-use crate::slot::boot_slots;
+use crate::slot::Deal;
 use crate::spec::{Rules, bus_links_back};
 use crate::suite::{Answer, Await, Command, CommandLine, Condition, Expect, RoleIs, Step};
 use crate::target::{Target, Targets};
@@ -105,16 +105,15 @@ impl<B: Backend> Run<B> {
     }
 
     fn masters(&self) -> BTreeMap<ShardNo, NodeNo> {
-        let (now, shards) = (self.watch.snapshot(), self.plan.shards());
-        let shards_all = (0..usize::from(shards)).map(ShardNo::from_index);
-        shards_all.filter_map(|shard| Some((shard, now.master(shard, shards)?))).collect()
+        let now = self.watch.snapshot();
+        self.deal.shards().filter_map(|shard| Some((shard, now.master(shard, &self.deal)?))).collect()
     }
 
     pub(super) fn resolve(&self, targets: &Targets) -> Result<Vec<NodeNo>, StepProblem> {
         let now = self.watch.snapshot();
         let mut nodes = Vec::new();
         for target in &targets.0 {
-            nodes.extend(resolve(target, &now, self.plan.nodes.len(), self.plan.shards()).map_err(StepProblem::Suite)?);
+            nodes.extend(resolve(target, &now, self.plan.nodes.len(), &self.deal).map_err(StepProblem::Suite)?);
         }
         Ok(nodes)
     }
@@ -160,14 +159,14 @@ impl<B: Backend> Run<B> {
             Condition::Role(target, _) => self.resolve(&Targets::from((*target).clone()))?,
             Condition::Promoted(_) => Vec::new(),
         };
-        let shards = self.plan.shards();
+        let deal = self.deal.clone();
         let began = Instant::now();
         let result = self
             .watch
             .until(within, |now| match &condition {
-                Condition::Promoted(shard) => promoted(now, *shard, shards, progress.masters.get(shard).copied()),
-                Condition::Failed(_) => all(&nodes, |node| failed(now, node, shards)),
-                Condition::InSync(_) => all(&nodes, |node| in_sync(now, node, shards)),
+                Condition::Promoted(shard) => promoted(now, *shard, &deal, progress.masters.get(shard).copied()),
+                Condition::Failed(_) => all(&nodes, |node| failed(now, node, deal.count())),
+                Condition::InSync(_) => all(&nodes, |node| in_sync(now, node, &deal)),
                 Condition::ClusterState { ok, .. } => all(&nodes, |node| cluster_state(now, node, *ok)),
                 Condition::Role(_, is) => all(&nodes, |node| role(now, node, **is)),
                 Condition::Converged(_) => all(&nodes, |node| answers(now, node)).and_then(|()| now.agreed()),
@@ -315,14 +314,14 @@ fn answers(now: &Snapshot, node: NodeNo) -> Result<(), String> {
     Err(format!("{node} does not answer: {}", now.silent.get(&node).map_or("not asked yet", String::as_str)))
 }
 
-fn promoted(now: &Snapshot, shard: ShardNo, shards: u16, before: Option<NodeNo>) -> Result<(), String> {
-    let master = now.master(shard, shards).ok_or_else(|| format!("no node is known to own {shard}"))?;
+fn promoted(now: &Snapshot, shard: ShardNo, deal: &Deal, before: Option<NodeNo>) -> Result<(), String> {
+    let master = now.master(shard, deal).ok_or_else(|| format!("no node is known to own {shard}"))?;
     if Some(master) == before {
         return Err(format!("{shard} still belongs to {master}"));
     }
-    let (first, last) = boot_slots(shard, shards);
     let own = now.views.get(&master).ok_or_else(|| format!("{master} is said to own {shard} and does not answer"))?;
-    if (first..=last).all(|slot| own.owner(slot) == Some(master)) {
+    let mut slots = deal.slots(shard).iter().flat_map(|&(first, last)| first..=last);
+    if slots.all(|slot| own.owner(slot) == Some(master)) {
         return Ok(());
     }
     Err(format!("{master} is said to own {shard} and does not say so of all its slots"))
@@ -343,7 +342,7 @@ fn failed(now: &Snapshot, node: NodeNo, shards: u16) -> Result<(), String> {
     Err(format!("{flags} masters have marked {node} as failed, and {majority} are a majority"))
 }
 
-fn in_sync(now: &Snapshot, node: NodeNo, shards: u16) -> Result<(), String> {
+fn in_sync(now: &Snapshot, node: NodeNo, deal: &Deal) -> Result<(), String> {
     answers(now, node)?;
     let synced = |replica: NodeNo| match now.lag.get(&replica) {
         None => Err(format!("{replica} has not been compared with its master")),
@@ -351,7 +350,7 @@ fn in_sync(now: &Snapshot, node: NodeNo, shards: u16) -> Result<(), String> {
         Some((0, true)) => Ok(()),
         Some((bytes, true)) => Err(format!("{replica} is {bytes} bytes behind")),
     };
-    let owns = (0..usize::from(shards)).map(ShardNo::from_index).any(|shard| now.master(shard, shards) == Some(node));
+    let owns = deal.shards().any(|shard| now.master(shard, deal) == Some(node));
     match now.views[&node].peers.get(&node).map(|peer| peer.role) {
         Some(Role::Master) if !owns => {
             Err(format!("{node} holds itself for a master, and owns no slots in the newest view"))

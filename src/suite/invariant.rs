@@ -349,7 +349,8 @@ pub struct Availability {
     pub during: Option<String>,
     /// The longest outage: from the issue of the first operation that was not served to the
     /// completion of the next that was; while everything hangs for over a second, nothing is served,
-    /// even if it is in the end. `0s` means that every single one was served, however late.
+    /// even if it is in the end. `0s` means that every single one was served, however late. Where too
+    /// few are issued to tell on which side of the bound it was, that stays open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_outage: Option<Bound>,
     /// The least share of operations that was served.

@@ -23,7 +23,7 @@ use crate::cluster::{Backend, Keyspace};
 use crate::history::{FOREIGN, Journal, NO_FREE_KEY, Op, Outcome, key_name};
 use crate::plan::Plan;
 use crate::seeded::Seeded;
-use crate::slot::{boot_shard, key_slot};
+use crate::slot::{Deal, key_slot};
 use crate::suite::{OpKind, WorkloadSpec};
 use crate::units::{ClientNo, NodeNo};
 use crate::wire::{Caller, command};
@@ -66,7 +66,7 @@ impl Workload {
     /// Clients of the nodes of a cluster, which do nothing yet. Each has an address of its own where
     /// the backend has one for it.
     pub fn new<B: Backend>(plan: &Plan, backend: &B, journal: &Arc<Journal>) -> Self {
-        let settings = &plan.workload;
+        let (settings, deal) = (&plan.workload, plan.deal());
         let nodes: Vec<Endpoint> = (0..backend.size())
             .map(NodeNo::from_index)
             .map(|node| Endpoint { reached: backend.addr(node), announced: backend.announced(node) })
@@ -85,7 +85,7 @@ impl Workload {
                     keys: backend.keys(),
                     journal: Arc::clone(journal),
                     settings: settings.clone(),
-                    own: Mutex::new(own.map(|key| OwnKey::new(key, plan.shards())).collect()),
+                    own: Mutex::new(own.map(|key| OwnKey::new(key, &deal)).collect()),
                     seeded: Mutex::new(Seeded::new(plan.seed, &format!("client-{number}"))),
                 })
             })
@@ -137,9 +137,9 @@ impl Workload {
 }
 
 impl OwnKey {
-    fn new(key: u32, shards: u16) -> Self {
+    fn new(key: u32, deal: &Deal) -> Self {
         let slot = key_slot(key_name(key).as_bytes());
-        Self { key, slot, shard: boot_shard(slot, shards).index(), last: 0, busy: false }
+        Self { key, slot, shard: deal.shard_of(slot).index(), last: 0, busy: false }
     }
 }
 

@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use slotquake::server::{Server, harness_options};
-use slotquake::slot::boot_slots;
+use slotquake::slot::Deal;
 use slotquake::units::ShardNo;
 use slotquake::wire::{Access, Caller, Link, command, text};
 use tokio::runtime::Runtime;
@@ -24,7 +24,8 @@ const NODES_MAX: u8 = 50;
 /// How a cluster is made.
 #[derive(Clone)]
 pub struct Kind {
-    pub masters: u16,
+    /// How its masters share the slots.
+    pub deal: Deal,
     pub replicas: u16,
     /// Lines of every node's configuration.
     pub config: Vec<String>,
@@ -37,7 +38,7 @@ impl Default for Kind {
         let config = ["cluster-node-timeout 1000", "appendonly yes", "cluster-require-full-coverage no"];
         let config = [&config[..], &["cluster-allow-reads-when-down yes", "protected-mode no"]].concat();
         Self {
-            masters: 3,
+            deal: Deal::even(3),
             replicas: 1,
             config: config.into_iter().map(str::to_owned).collect(),
             access: Access::default(),
@@ -59,7 +60,7 @@ impl Cluster {
     /// Starts and forms one; nodes are numbered as a plan numbers them.
     pub fn start(server: &Server, kind: &Kind) -> Self {
         let (k, reservation) = reserve();
-        let count = kind.masters * (1 + kind.replicas);
+        let count = kind.deal.count() * (1 + kind.replicas);
         let addrs: Vec<SocketAddr> =
             (1..=count).map(|n| SocketAddr::from((Ipv4Addr::new(127, k, 0, n as u8), 6379))).collect();
         let mut cluster = Self {
@@ -154,7 +155,7 @@ impl Cluster {
         })
     }
 
-    fn must(&self, number: u16, line: &str) -> String {
+    pub fn must(&self, number: u16, line: &str) -> String {
         self.ask(number, line).unwrap_or_else(|error| panic!("node {number}: {line}: {error}"))
     }
 
@@ -167,13 +168,13 @@ impl Cluster {
     }
 
     fn form(&self, kind: &Kind) {
-        let count = self.addrs.len() as u16;
+        let (count, masters) = (self.addrs.len() as u16, kind.deal.count());
         for number in 1..=count {
             self.until("PING", || self.ask(number, "PING").is_ok());
             self.must(number, &format!("CLUSTER SET-CONFIG-EPOCH {number}"));
-            if number <= kind.masters {
-                let (first, last) = boot_slots(ShardNo(number), kind.masters);
-                let slots: Vec<String> = (first..=last).map(|slot| slot.to_string()).collect();
+            if number <= masters {
+                let slots = kind.deal.slots(ShardNo(number)).iter().flat_map(|&(first, last)| first..=last);
+                let slots: Vec<String> = slots.map(|slot| slot.to_string()).collect();
                 self.must(number, &format!("CLUSTER ADDSLOTS {}", slots.join(" ")));
             }
         }
@@ -187,12 +188,12 @@ impl Cluster {
                 .is_ok_and(|nodes| nodes.lines().count() == usize::from(count) && !nodes.contains("handshake"))
         };
         self.until("everybody is known", || (1..=count).all(known));
-        for number in kind.masters + 1..=count {
-            let master = (number - 1) % kind.masters + 1;
+        for number in masters + 1..=count {
+            let master = (number - 1) % masters + 1;
             let id = self.must(master, "CLUSTER MYID");
             self.must(number, &format!("CLUSTER REPLICATE {id}"));
         }
-        self.until("whole", || (1..=count).all(|number| self.is_whole(number, kind.masters)));
+        self.until("whole", || (1..=count).all(|number| self.is_whole(number, masters)));
     }
 
     fn is_whole(&self, number: u16, masters: u16) -> bool {

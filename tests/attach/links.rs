@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use slotquake::cluster::attach::{Attach, Attached, Settings, WaySettings};
+use slotquake::cluster::attach::{Attach, Attached, ComposeProject, Settings, WaySettings};
 use slotquake::cluster::docker::Engine;
 use slotquake::cluster::{Backend, ProcessState};
 use slotquake::network::knock::{Heard, Knock};
@@ -14,9 +14,8 @@ use slotquake::network::shape::between;
 use slotquake::units::NodeNo;
 use slotquake::wire::Access;
 
-use super::out;
 use super::project::{PROJECT, Project};
-use super::support;
+use super::{out, program, support};
 
 #[test]
 fn links_between_the_containers_of_a_compose_project_are_cut() {
@@ -26,12 +25,16 @@ fn links_between_the_containers_of_a_compose_project_are_cut() {
     let bus = folder.path().join("bus.yaml");
     fs::write(&bus, BUS_SUITE).expect("a suite");
     let bus = bus.to_str().expect("a plain path");
+    let alone = folder.path().join("alone.yaml");
+    fs::write(&alone, ALONE_SUITE).expect("a suite");
+    let alone = alone.to_str().expect("a plain path");
     for (suite, code, expected) in [
+        (alone, 0, "\"verdict\": \"pass\""),
         (bus, 0, "\"verdict\": \"pass\""),
         ("replica-lag", 0, "\"verdict\": \"pass\""),
         ("bus-only", 3, "clients of a Compose project's containers have no addresses of their own"),
     ] {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_slotquake"));
+        let mut command = program(&out);
         command.args(["run", suite, "--backend", "attach", "--compose", PROJECT, "--allow-faults", "-v"]);
         command.args(["--format", "json", "--out", &out]).args(support::QUICK);
         let ended = support::begin_as(command).end();
@@ -43,6 +46,24 @@ fn links_between_the_containers_of_a_compose_project_are_cut() {
         }
     }
 }
+
+/// The replica of shard-2 is cut off from everybody, us included.
+const ALONE_SUITE: &str = "
+name: alone
+about: One replica is alone.
+steps:
+  - phase: baseline
+  - settle: 500ms
+  - phase: alone
+  - partition: { between: [node-5, others] }
+  - await: { failed: node-5, within: spec }
+  - heal: all
+  - await: { in-sync: node-5, within: spec }
+invariants:
+  - promotions: { shard: all, exactly: 0 }
+  - availability: { of: writes, shard: all, max-outage: 0s }
+  - slot-coverage: { at: end }
+";
 
 /// The master of shard-1 is cut off from the other nodes on the cluster bus alone.
 const BUS_SUITE: &str = "
@@ -65,18 +86,19 @@ invariants:
 fn a_cut_outlives_the_restart_of_its_container_and_not_the_run() {
     let Some(_project) = Project::up() else { return };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let folder = tempfile::tempdir().expect("a temporary directory");
     runtime.block_on(async {
         let engine = Engine::connect(None, None).await.expect("an engine");
         let settings = Settings {
             seeds: Vec::new(),
             access: Access::default(),
             allow_faults: true,
-            way: WaySettings::Compose { engine, project: PROJECT.to_owned() },
+            way: WaySettings::Compose(ComposeProject { engine, name: PROJECT.to_owned() }),
+            ledgers: folder.path().join("attached"),
         };
-        let attach = Attach::connect(settings).await.expect("a cluster");
+        let attach = Attach::connect(settings, &|_| ()).await.expect("a cluster");
         let suite = slotquake::suite::load("lossy-links").expect("a suite");
         let plan = slotquake::plan::Plan::on_found(&suite, 1, attach.found()).expect("a plan");
-        let folder = tempfile::tempdir().expect("a temporary directory");
         let attached = Attached::begin(&attach, &plan, folder.path()).await.expect("the nodes");
         let [one, six] = [NodeNo(1), NodeNo(6)].map(|node| match attached.addr(node) {
             SocketAddr::V4(addr) => addr,

@@ -5,6 +5,9 @@
 mod support;
 
 mod cluster;
+mod cuts;
+mod deal;
+mod killed;
 #[cfg(feature = "docker")]
 mod links;
 mod project;
@@ -12,12 +15,12 @@ mod project;
 use std::fs;
 use std::path::Path;
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use slotquake::cluster::attach::{Attach, Settings, WaySettings};
 use slotquake::history::{Event, EventKind};
 use slotquake::run::{Notice, Options, Place};
 use slotquake::server::Server;
+use slotquake::slot::Deal;
 use slotquake::wire::{Access, Login, Tls, TlsSettings};
 
 use cluster::{Cluster, Kind};
@@ -38,10 +41,17 @@ fn attach(cluster: &Cluster, out: &str, password: Option<&str>, more: &[&str]) -
 }
 
 fn command(seed: &str, out: &str, password: Option<&str>, more: &[&str]) -> std::process::Command {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_slotquake"));
+    let mut command = program(out);
     command.args(["run", "--backend", "attach", "--nodes", seed, "--format", "json", "--out", out]).args(more);
     command.args(support::QUICK).env_remove("SLOTQUAKE_PASSWORD");
     command.envs(password.map(|password| ("SLOTQUAKE_PASSWORD", password)));
+    command
+}
+
+/// The built binary, which keeps its ledgers beside these reports.
+fn program(out: &str) -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_slotquake"));
+    command.env("SLOTQUAKE_STATE", Path::new(out).with_file_name("state"));
     command
 }
 
@@ -129,6 +139,17 @@ fn what_is_wrong_is_said_in_one_message() {
         assert!(ended.stderr.contains(expected), "{seeds} {more:?}: {}", ended.whole());
         assert!(!ended.whole().contains("wrong-guess") && !ended.whole().contains(PASSWORD), "{}", ended.whole());
     }
+    for (state, expected) in [
+        (Some("/dev/null/state"), "`/dev/null/state/attached` cannot be written"),
+        (None, "none of SLOTQUAKE_STATE, XDG_STATE_HOME and HOME is set"),
+    ] {
+        let mut nowhere = command(&seed, &out, Some(PASSWORD), &["formation"]);
+        nowhere.env_remove("SLOTQUAKE_STATE").env_remove("XDG_STATE_HOME").env_remove("HOME");
+        nowhere.envs(state.map(|state| ("SLOTQUAKE_STATE", state)));
+        let ended = support::begin_as(nowhere).end();
+        assert_eq!(ended.code(), Some(70), "{state:?}: {}", ended.whole());
+        assert!(ended.stderr.contains(expected), "{state:?}: {}", ended.whole());
+    }
     // One that answers is enough.
     let seeds = format!("{nobody},{seed}");
     let ended = support::begin_as(command(&seeds, &out, Some(PASSWORD), &["formation"])).end();
@@ -174,6 +195,11 @@ fn a_user_who_may_touch_its_own_keys_only_is_enough() {
     let ended = attach(&cluster, &out, None, &more);
     assert_passes(&ended);
     assert_eq!(cluster.digest(), before, "{}", ended.whole());
+
+    cluster.must(5, "CONFIG SET cluster-preferred-endpoint-type hostname");
+    let ended = attach(&cluster, &out, None, &more);
+    assert_eq!(ended.code(), Some(2), "{}", ended.whole());
+    assert!(ended.stderr.contains("has `cluster-preferred-endpoint-type hostname`"), "{}", ended.whole());
 }
 
 /// Keys in commands, told from arguments that read like them.
@@ -216,6 +242,11 @@ fn faults_and_what_cannot_be_undone_are_refused_first() {
         (&[&set], 2, "`CONFIG SET maxmemory 1gb` is a fault"),
         (&[&flush], 2, "`FLUSHALL` is not done to a cluster that is not ours"),
         (&[&flush, "--allow-faults"], 2, "nobody could undo it"),
+        (
+            &["formation", "--allow-faults", "--set", "cluster.config.tls-key-file-pass=x"],
+            2,
+            "it would lock somebody out",
+        ),
         (&["role-swap", "--allow-faults"], 3, "known by its ports alone"),
         (&["formation", "--set", "cluster.config.maxmemory=123456789"], 3, "(node-1 has `0`)"),
         (&[&moved], 2, "node-7 does not exist"),
@@ -237,7 +268,7 @@ fn faults_and_what_cannot_be_undone_are_refused_first() {
 fn two_masters_with_two_replicas_each_are_a_cluster_too() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
-    let cluster = Cluster::start(&server, &Kind { masters: 2, replicas: 2, ..Kind::default() });
+    let cluster = Cluster::start(&server, &Kind { deal: Deal::even(2), replicas: 2, ..Kind::default() });
     let (folder, out) = out();
     let suite = folder.path().join("wide.yaml");
     fs::write(&suite, WIDE_SUITE).expect("a suite");
@@ -320,7 +351,7 @@ fn hooks_carry_out_faults_and_everything_is_put_back() {
         let run = only_run(&ended);
         let folder = Path::new(run["report"].as_str().expect("a folder"));
         let report = slotquake::report::read(folder).expect("a report");
-        let hooked: Vec<(String, Option<i32>, String)> = report
+        let mut hooked: Vec<(String, Option<i32>, String)> = report
             .events
             .iter()
             .filter_map(|event| match &event.kind {
@@ -328,6 +359,10 @@ fn hooks_carry_out_faults_and_everything_is_put_back() {
                 _ => None,
             })
             .collect();
+        let looks: Vec<String> =
+            hooked.extract_if(.., |(hook, ..)| hook == "state").map(|(_, _, output)| output).collect();
+        let expected = if state { &["running", "gone", "running"][..] } else { &[] };
+        assert_eq!(looks, expected, "{}", ended.whole());
         let expected = if suite == "role-swap" {
             [("stop", "sent TERM"), ("start", "")]
         } else {
@@ -369,27 +404,6 @@ fn a_hook_that_fails_fails_its_step_and_one_that_lies_is_found_out() {
         let ended = attach(&cluster, &out, None, &[suite, "--allow-faults", "--hooks", path]);
         assert_eq!(ended.code(), Some(code), "{text}: {}", ended.whole());
         assert!(ended.whole().contains(expected), "{text}: {}", ended.whole());
-    }
-}
-
-#[test]
-fn a_signal_puts_everything_back() {
-    let _places = Places::take(1);
-    let server = fetched("redis:6.2");
-    let cluster = Cluster::start(&server, &Kind::default());
-    let hooks = hooks(&cluster, &server, true);
-    let before = cluster.write_foreign_keys();
-    for at in ["phase baseline", "waiting for promoted: shard-1"] {
-        let (_folder, out) = out();
-        let more = ["--hooks", &hooks, "--allow-faults", "--set", "cluster.config.maxmemory=123456789", "role-swap"];
-        let mut running = support::begin_as(command(&cluster.seed(2), &out, None, &more));
-        running.until_it_says(at);
-        assert_eq!(cluster.ask(2, "CONFIG GET maxmemory").expect("an answer"), "maxmemory\n123456789");
-        running.signal(Signal::SIGTERM);
-        let ended = running.end();
-        assert_eq!(ended.code(), Some(130), "at `{at}`: {}", ended.whole());
-        assert_eq!(cluster.directive("maxmemory"), ["0"; 6], "at `{at}`: {}", ended.whole());
-        assert_eq!(cluster.digest(), before, "at `{at}`: {}", ended.whole());
     }
 }
 
@@ -465,7 +479,7 @@ fn the_containers_of_a_compose_project_are_stopped_and_started() {
     assert_eq!(Project::cli(1, &["-c", "set", "somebodys", "value"]), "OK");
     for suite in ["role-swap", "shard-loss", "master-freeze"] {
         let (_folder, out) = out();
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_slotquake"));
+        let mut command = program(&out);
         command.args(["run", suite, "--backend", "attach", "--compose", PROJECT, "--allow-faults"]);
         command.args(["--format", "json", "--out", &out]).args(support::QUICK);
         let ended = support::begin_as(command).end();
@@ -482,6 +496,7 @@ fn the_containers_of_a_compose_project_are_stopped_and_started() {
         let keys: Vec<String> = (1..=6).map(|node| Project::cli(node, &["dbsize"])).collect();
         assert_eq!(keys.iter().filter(|count| *count == "0").count(), 4, "{keys:?}: {}", ended.whole());
     }
+    killed::a_frozen_container_is_woken(&before);
 }
 
 #[test]
@@ -497,8 +512,9 @@ fn a_run_that_panics_is_undone_too() {
         access: Access::default(),
         allow_faults: true,
         way: WaySettings::Ports,
+        ledgers: folder.path().join("attached"),
     };
-    let attach = runtime.block_on(Attach::connect(settings)).expect("a cluster");
+    let attach = runtime.block_on(Attach::connect(settings, &|_| ())).expect("a cluster");
     let mut suite = slotquake::suite::load("formation").expect("a suite");
     suite.cluster.config = [("maxmemory".to_owned(), "123456789".into())].into();
     let plan = slotquake::plan::Plan::on_found(&suite, 1, attach.found()).expect("a plan");

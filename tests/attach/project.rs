@@ -83,17 +83,25 @@ impl Project {
     }
 
     /// The fixed address of a node.
-    #[cfg(feature = "docker")]
     pub fn address(node: u8) -> String {
         format!("{SUBNET}.{}", 10 + node)
     }
 
+    /// The container of a node.
+    pub fn id(node: u8) -> String {
+        let filter = format!("label=com.docker.compose.service=redis-node-{node}");
+        docker(&["ps", "-q", "--filter", &label(), "--filter", &filter])
+    }
+
     /// What a node answers.
     pub fn cli(node: u8, words: &[&str]) -> String {
-        let service = format!("redis-node-{node}");
-        let filter = format!("label=com.docker.compose.service={service}");
-        let id = docker(&["ps", "-q", "--filter", &label(), "--filter", &filter]);
-        docker(&[&["exec", &id, "redis-cli"], words].concat())
+        docker(&[&["exec", &Self::id(node), "redis-cli"], words].concat())
+    }
+
+    /// What a program says in the network of a node's container.
+    pub fn in_network(node: u8, words: &[&str]) -> String {
+        let pid = docker(&["inspect", "-f", "{{.State.Pid}}", &Self::id(node)]);
+        run("nsenter", &[&["-t", &pid, "-n"], words].concat()).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 }
 

@@ -15,7 +15,7 @@ use std::env;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use support::{Ended, QUICK, begin_as};
+use support::{Ended, QUICK, Running, begin_as};
 
 /// What one test removes, another must not be looking for.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -70,9 +70,13 @@ fn out() -> (tempfile::TempDir, String) {
 
 /// Runs a command of ours with a stand-in between it and the engine.
 fn through(stand_in: &stand_in::StandIn, args: &[&str]) -> Ended {
+    begin_through(stand_in, args).end()
+}
+
+fn begin_through(stand_in: &stand_in::StandIn, args: &[&str]) -> Running {
     let mut command = Command::new(env!("CARGO_BIN_EXE_slotquake"));
     command.args(args).env("DOCKER_HOST", stand_in.host());
-    begin_as(command).end()
+    begin_as(command)
 }
 
 /// Writes a suite that does next to nothing beside its steps, and returns its path.

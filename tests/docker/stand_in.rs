@@ -70,7 +70,10 @@ fn serve(mut client: UnixStream, answer: &Answer) -> std::io::Result<()> {
     let (mut from_client, mut to_engine) = (client.try_clone()?, engine.try_clone()?);
     let sending = std::thread::spawn(move || {
         let _ = std::io::copy(&mut from_client, &mut to_engine);
-        let _ = to_engine.shutdown(Shutdown::Write);
+        // An engine takes back what it can of a request whose client has gone, but it is not to see that here.
+        if is_upgrade {
+            let _ = to_engine.shutdown(Shutdown::Write);
+        }
     });
     let copied = std::io::copy(&mut engine, &mut client);
     client.shutdown(Shutdown::Both)?;

@@ -75,6 +75,14 @@ fn a_cluster_that_was_not_whole_in_the_hurry_says_nothing_of_the_end() {
             ("in a hurry", interrupted(torn()).ends_with(8001.0, not_whole()), Inconclusive, "SIGINT"),
             ("with all the time", torn().ends_with(8001.0, not_whole()), Fail, "10923 ok"),
             (
+                "with a fault that the harness could not undo",
+                torn()
+                    .event(8000.0, EventKind::HealFailed { fault: 1, reason: "no route".to_owned() })
+                    .ends_with(8001.0, not_whole()),
+                Inconclusive,
+                "no route",
+            ),
+            (
                 "in a hurry, and whole",
                 interrupted(story(json!({"slot-coverage": {"at": "end"}}))).ends(8001.0),
                 Pass,

@@ -71,6 +71,7 @@ fn every_event_survives_a_round_trip_through_json() {
         EventKind::Synced { master: NodeNo(1), full: 2, partial: 1, refused: u64::MAX },
         EventKind::FaultProven { fault: 1, in_effect: false, proof: text() },
         EventKind::FaultHealed { fault: 1, by: "resume".to_owned() },
+        EventKind::HealFailed { fault: 1, reason: text() },
         EventKind::HealProven { fault: 1, healed: true, proof: text() },
         EventKind::Viewed { node: NodeNo(1), view: healthy() },
         EventKind::Viewed { node: NodeNo(6), view: odd_view },
@@ -120,7 +121,7 @@ fn every_event_survives_a_round_trip_through_json() {
     assert_eq!(seen.len(), EVENT_KINDS, "every kind of event is among the rows: {seen:?}");
 }
 
-const EVENT_KINDS: usize = 30;
+const EVENT_KINDS: usize = 31;
 
 /// Does not compile once a kind is added without a row here; then count it in `EVENT_KINDS` and give
 /// it a row above.
@@ -138,6 +139,7 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::Synced { .. } => "synced",
         EventKind::FaultProven { .. } => "fault-proven",
         EventKind::FaultHealed { .. } => "fault-healed",
+        EventKind::HealFailed { .. } => "heal-failed",
         EventKind::HealProven { .. } => "heal-proven",
         EventKind::Viewed { .. } => "viewed",
         EventKind::Silent { .. } => "silent",

@@ -148,6 +148,8 @@ fn recovery_is_judged_by_its_own_event() {
     let recovered =
         |recovered, last: &str| Some(EventKind::Recovered { recovered, took_ms: 1500.0, last: last.to_owned() });
     let interrupted = || story().event(3000.0, EventKind::Interrupted { by: "SIGINT".to_owned() });
+    let stuck = || story().event(8000.0, EventKind::HealFailed { fault: 1, reason: "no route to host".to_owned() });
+    let again = |healed| EventKind::HealProven { fault: 1, healed, proof: "a connection is open".to_owned() };
     expect(
         "recovery",
         vec![
@@ -160,6 +162,18 @@ fn recovery_is_judged_by_its_own_event() {
                 "SIGINT",
             ),
             ("whole in the hurry all the same", interrupted().ends_with(9000.0, recovered(true, "")), Pass, "whole"),
+            (
+                "not whole since the harness could not undo a fault",
+                stuck().event(8100.0, again(false)).ends_with(9000.0, recovered(false, "node-1 is gone")),
+                Inconclusive,
+                "could not undo fault 1: no route to host",
+            ),
+            (
+                "not whole though a second try undid it",
+                stuck().event(8100.0, again(true)).ends_with(9000.0, recovered(false, "node-1 is gone")),
+                Fail,
+                "node-1 is gone",
+            ),
             ("never looked at", story().ends_with(9000.0, None), Inconclusive, "never got as far"),
             ("the harness died", story().breaks_off(), Inconclusive, "never got as far"),
         ],

@@ -5,8 +5,10 @@
 mod cause;
 mod cluster;
 mod cut;
+mod deal;
 mod epochs;
 mod events;
+mod failover;
 mod harness;
 mod lag;
 mod ledger;

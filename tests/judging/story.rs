@@ -7,11 +7,11 @@ use serde_json::json;
 use slotquake::check::{Judgement, check};
 use slotquake::cluster::topology::{Health, Role, View};
 use slotquake::history::{
-    Event, EventKind, FaultKind, FinalValue, Header, History, Hit, Host, NO_ANSWER, NodeInfo, Op, Outcome,
+    Event, EventKind, FaultKind, FinalValue, Header, History, Hit, Host, NO_ANSWER, NO_FREE_KEY, NodeInfo, Op, Outcome,
     SCHEMA_VERSION, Side, key_name,
 };
 use slotquake::plan::{Plan, PlannedNode};
-use slotquake::slot::{boot_shard, boot_slots, key_slot};
+use slotquake::slot::Deal;
 use slotquake::suite::{Only, OpKind, Step};
 use slotquake::units::{ClientNo, NodeNo, ShardNo, Span};
 
@@ -33,7 +33,8 @@ pub fn ns(ms: f64) -> u64 {
 
 /// The `n`th key of a shard, from 0.
 pub fn key_of(shard: u16, n: usize) -> u32 {
-    let of_shard = |key: &u32| boot_shard(key_slot(key_name(*key).as_bytes()), 3) == ShardNo(shard);
+    let deal = Deal::even(3);
+    let of_shard = |key: &u32| deal.shard_of_key(key_name(*key).as_bytes()) == ShardNo(shard);
     (0..).filter(of_shard).nth(n).expect("every shard has keys without end")
 }
 
@@ -45,7 +46,7 @@ impl Story {
                 node: NodeNo(n),
                 shard: ShardNo((n - 1) % 3 + 1),
                 replica_of: (n > 3).then(|| NodeNo(n - 3)),
-                slots: (n <= 3).then(|| boot_slots(ShardNo(n), 3)),
+                slots: if n <= 3 { Deal::even(3).slots(ShardNo(n)).to_vec() } else { Vec::new() },
             })
             .collect();
         let infos = nodes
@@ -53,7 +54,7 @@ impl Story {
             .map(|node| NodeInfo {
                 node: node.node,
                 shard: node.shard,
-                boots_as_master: node.slots.is_some(),
+                boots_as_master: node.replica_of.is_none(),
                 addr: format!("127.1.0.{}:6379", node.node.0).parse().unwrap(),
                 id: format!("{:040x}", node.node.0),
                 name: None,
@@ -263,6 +264,7 @@ impl Story {
             What::Ok => Outcome::Ok,
             What::Fail => Outcome::Fail(self.reason("refused")),
             What::Down => Outcome::Fail(self.reason("CLUSTERDOWN The cluster is down")),
+            What::Unsent => Outcome::Fail(self.reason(NO_FREE_KEY)),
             What::Info => Outcome::Info(self.reason(&format!("{NO_ANSWER} 5s"))),
         };
         let (invoke_ns, complete_ns) = (ns(invoke), ns(complete));
@@ -369,6 +371,8 @@ pub enum What {
     /// Refused by a node that has lost the majority.
     Down,
     Info,
+    /// Not sent: the client had no free key.
+    Unsent,
 }
 
 /// The judgement of a name.

@@ -1,17 +1,18 @@
 //! Views of a cluster of three masters and three replicas.
 
 use slotquake::cluster::topology::{Health, Peer, Role, View};
-use slotquake::slot::boot_slots;
+use slotquake::slot::Deal;
 use slotquake::units::{NodeNo, ShardNo};
 
 /// What every node says of a cluster in which nothing happened.
 pub fn healthy() -> View {
+    let deal = Deal::even(3);
     let master = |n| Peer {
         role: Role::Master,
         health: Health::Ok,
         epoch: u64::from(n),
         link_connected: true,
-        slots: vec![boot_slots(ShardNo(n), 3)],
+        slots: deal.slots(ShardNo(n)).to_vec(),
     };
     let replica = |n: u16| Peer {
         role: Role::ReplicaOf(NodeNo(n - 3)),

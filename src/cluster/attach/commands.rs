@@ -71,7 +71,7 @@ const SUBCOMMANDS: [(&str, &[&str], &[&str]); 6] = [
 ];
 
 /// Directives that hold secrets, or that would lock us or others out.
-const KEPT: [&str; 10] = [
+const KEPT: [&str; 11] = [
     "requirepass",
     "masterauth",
     "masteruser",
@@ -79,6 +79,7 @@ const KEPT: [&str; 10] = [
     "primaryuser",
     "aclfile",
     "tls-key-file-pass",
+    "tls-client-key-file-pass",
     "port",
     "tls-port",
     "bind",
@@ -96,12 +97,17 @@ pub fn standing(words: &[String]) -> Standing {
         return Standing::Harmless;
     };
     let sub = word(1);
-    let sets_kept = name == "CONFIG" && directives(words).any(|name| KEPT.contains(&name.as_str()));
+    let sets_kept = name == "CONFIG" && directives(words).any(|name| is_kept(&name));
     match () {
         () if harmless.contains(&sub.as_str()) => Standing::Harmless,
         () if faults.contains(&sub.as_str()) && !sets_kept => Standing::Fault,
         () => Standing::Refused,
     }
+}
+
+/// Whether a directive is left as it is in any case.
+pub fn is_kept(directive: &str) -> bool {
+    KEPT.iter().any(|kept| kept.eq_ignore_ascii_case(directive))
 }
 
 /// The directives that `CONFIG SET` sets.

@@ -1,10 +1,10 @@
 //! The containers of a Compose project, as the servers of a cluster.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_util::future::try_join_all;
 use testcontainers::bollard::models::ContainerSummary;
 use testcontainers::bollard::query_parameters::{
     KillContainerOptions, ListContainersOptionsBuilder, StartContainerOptions,
@@ -13,17 +13,29 @@ use testcontainers::bollard::query_parameters::{
 use super::discover::FoundNode;
 use super::error::AttachError;
 use super::way::Deed;
-use crate::cluster::docker::{DockerError, Engine, Links, Owner, Sidecar};
-use crate::cluster::{BackendError, ProcessState, new_run};
+use crate::cluster::docker::{DockerError, Engine, Links, Owner, Sidecar, all};
+use crate::cluster::{ProcessState, new_run};
 use crate::history::NodeInfo;
-use crate::network::rules::{BUS_PORT, DATA_PORT};
+use crate::network::knock::{Heard, Knock};
+use crate::network::rules::{BUS_PORT, DATA_PORT, Rule};
+use crate::network::{Counts, NetworkError};
 use crate::plan::Need;
+use crate::units::NodeNo;
 
 /// The label by which Compose marks what belongs to a project.
 const PROJECT_LABEL: &str = "com.docker.compose.project";
 
 /// Where servers listen unless an image says otherwise.
 const USUAL_PORT: u16 = 6379;
+
+/// A Compose project whose containers are a cluster.
+#[derive(Debug, Clone)]
+pub struct ComposeProject {
+    /// The engine that runs them.
+    pub engine: Engine,
+    /// What it is called.
+    pub name: String,
+}
 
 /// A project's containers.
 #[derive(Debug)]
@@ -39,8 +51,8 @@ pub struct Compose {
 
 /// A container of the project.
 #[derive(Debug, Clone)]
-pub(super) struct Container {
-    pub(super) name: String,
+struct Container {
+    name: String,
     id: String,
     addresses: Vec<IpAddr>,
     ports: Vec<u16>,
@@ -48,7 +60,7 @@ pub(super) struct Container {
 
 impl Compose {
     /// Looks for the project's containers.
-    pub async fn open(engine: Engine, project: String) -> Result<Self, AttachError> {
+    pub(super) async fn open(ComposeProject { engine, name: project }: ComposeProject) -> Result<Self, AttachError> {
         let wrong = |reason: String| AttachError::Compose { project: project.clone(), reason };
         let label = format!("{PROJECT_LABEL}={project}");
         let filters = HashMap::from([("label", vec![label.as_str()])]);
@@ -86,12 +98,23 @@ impl Compose {
         Ok(seeds)
     }
 
-    pub(super) fn container_at(&self, ip: IpAddr) -> Option<&Container> {
+    fn container_at(&self, ip: IpAddr) -> Option<&Container> {
         self.containers.iter().find(|container| container.addresses.contains(&ip))
     }
 
+    /// The name of the container that has an address.
+    pub(super) fn name_at(&self, ip: IpAddr) -> Option<String> {
+        self.container_at(ip).map(|container| container.name.clone())
+    }
+
+    pub(super) fn project(&self) -> &str {
+        &self.project
+    }
+
     fn container(&self, node: &NodeInfo) -> Result<&Container, AttachError> {
-        self.container_at(node.addr.ip()).ok_or_else(|| {
+        // One that has been stopped may have no address any more.
+        let named = || self.containers.iter().find(|container| Some(&container.name) == node.name.as_ref());
+        self.container_at(node.addr.ip()).or_else(named).ok_or_else(|| {
             self.wrong(format!("none of its containers has the address of {}, {}", node.node, node.addr))
         })
     }
@@ -121,32 +144,29 @@ impl Compose {
     pub(super) fn lacks(&self, need: Need) -> Option<String> {
         let why = match need {
             Need::Stop | Need::Kill | Need::Start | Need::Freeze => return None,
-            Need::Links => return self.no_links.clone(),
-            Need::Isolate | Need::Clients => {
-                "clients of a Compose project's containers have no addresses of their own, so links of clients cannot \
-                 be cut (hint: cut links between nodes only, or --backend docker)"
+            Need::Links | Need::Impairments | Need::Isolate => return self.no_links.clone(),
+            Need::Clients => {
+                "clients of a Compose project's containers have no addresses of their own, so they cannot be told apart \
+                 (hint: cut links between nodes, or one node from all `others`, or --backend docker)"
             }
             Need::Delays => "packets cannot be delayed in containers yet (hint: use --backend local)",
         };
         Some(why.to_owned())
     }
 
-    /// Starts a sidecar of a run in the network of each node's container.
-    pub(super) async fn links(&self, nodes: &[NodeInfo], run: &str) -> Result<Links, BackendError> {
-        let odd = nodes.iter().find(|node| node.addr.port() != DATA_PORT || node.addr.is_ipv6());
-        if let Some(node) = odd {
-            let reason = format!(
-                "{} is at {}, and links are cut only of addresses of IPv4 with ports {DATA_PORT} and {BUS_PORT}",
-                node.node, node.addr
-            );
-            return Err(self.wrong(reason).into());
-        }
-        let sidecars = try_join_all(nodes.iter().map(|node| self.sidecar(node, run))).await?;
-        Ok(Links::new(nodes.iter().map(|node| node.addr.ip()).zip(sidecars)))
+    /// Why links between these nodes cannot be cut.
+    pub(super) fn links_obstacle(&self, nodes: &[FoundNode]) -> Option<String> {
+        let is_usual = |node: &&FoundNode| (node.addr.port(), node.bus_port) == (DATA_PORT, BUS_PORT);
+        let odd = nodes.iter().find(|node| node.addr.is_ipv6() || !is_usual(node))?;
+        Some(format!(
+            "{} is at {} with its bus at {}, and links between containers of project {} are cut only of addresses of \
+             IPv4 with ports {DATA_PORT} and {BUS_PORT}",
+            odd.planned.node, odd.addr, odd.bus_port, self.project
+        ))
     }
 
     /// Starts a sidecar of a run in the network that a node's container has now.
-    pub(super) async fn sidecar(&self, node: &NodeInfo, run: &str) -> Result<Sidecar, AttachError> {
+    async fn sidecar(&self, node: &NodeInfo, run: &str) -> Result<Sidecar, AttachError> {
         let container = self.container(node)?;
         // The one before it, of the network before this, may not be gone yet.
         let name = format!("slotquake-{run}-{}-faults-{}", node.node, new_run());
@@ -157,7 +177,7 @@ impl Compose {
     }
 
     /// Removes the sidecars of a run.
-    pub(super) async fn remove_sidecars(&self, run: &str) -> Result<(), DockerError> {
+    async fn remove_sidecars(&self, run: &str) -> Result<(), DockerError> {
         match self.engine.collect_run(run).await?.leftover() {
             None => Ok(()),
             Some(what) => Err(DockerError::Leftover { what }),
@@ -188,6 +208,80 @@ impl Compose {
     pub(super) async fn log(&self, node: &NodeInfo, lines: Option<usize>) -> Option<String> {
         let tail = lines.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
         self.engine.logs(&self.container(node).ok()?.id, &tail, self.since).await.ok()
+    }
+}
+
+/// The links between a project's containers, cut by a sidecar of a run in the network of each.
+#[derive(Debug)]
+pub(super) struct Sidecars {
+    compose: Arc<Compose>,
+    links: Links,
+    /// The run that they are labelled with.
+    run: String,
+}
+
+impl Sidecars {
+    /// Starts one in the network of each node's container.
+    pub async fn start(compose: Arc<Compose>, nodes: &[NodeInfo], run: String) -> Result<Self, AttachError> {
+        match all(nodes.iter().map(|node| compose.sidecar(node, &run))).await {
+            Ok(sidecars) => {
+                let links = Links::new(nodes.iter().map(|node| node.addr.ip()).zip(sidecars));
+                Ok(Self { compose, links, run })
+            }
+            Err(error) => {
+                let removed = compose.remove_sidecars(&run).await;
+                let left = removed.err().map_or_else(String::new, |left| format!("; and {left}"));
+                Err(compose.wrong(format!("{error}{left}")))
+            }
+        }
+    }
+
+    pub async fn impose(&self, rule: Rule) -> Result<(), NetworkError> {
+        self.links.impose(rule).await
+    }
+
+    pub async fn counts(&self, name: &str) -> Result<Counts, NetworkError> {
+        self.links.counts(name).await
+    }
+
+    pub async fn lift(&self, name: &str) -> Result<(), NetworkError> {
+        self.links.lift(name).await
+    }
+
+    pub fn can_knock_from(&self, ip: Ipv4Addr) -> bool {
+        self.links.can_knock_from(ip)
+    }
+
+    pub async fn knock(&self, knocks: &[Knock], within: Duration) -> Vec<Heard> {
+        self.links.knock(knocks, within).await
+    }
+
+    pub async fn fill(&self, knock: Knock, bytes: u64) {
+        self.links.fill(knock, bytes).await;
+    }
+
+    /// A node's container is about to end.
+    pub fn leave(&self, node: NodeNo) {
+        self.links.leave(node.index());
+    }
+
+    /// A node's container was started: its network is a new one after each start.
+    pub async fn come_back(&self, node: &NodeInfo) -> Result<(), AttachError> {
+        let sidecar = self.compose.sidecar(node, &self.run).await?;
+        let came_back = self.links.come_back(node.node.index(), sidecar).await;
+        came_back.map_err(|error| self.compose.wrong(error.to_string()))
+    }
+
+    /// Lifts every rule and removes the sidecars. What is left is told, with a way to do it by hand.
+    pub async fn clear(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        if let Err(error) = self.links.clear().await {
+            left.push(format!("rules may be in force in the containers' networks: {error} (hint: restart them)"));
+        }
+        if let Err(error) = self.compose.remove_sidecars(&self.run).await {
+            left.push(error.to_string());
+        }
+        left
     }
 }
 

@@ -14,7 +14,7 @@ use crate::cluster::topology::{NodeLine, View, parse_info, parse_nodes};
 use crate::cluster::watch::Snapshot;
 use crate::plan::PlannedNode;
 use crate::server::{Flavour, Version};
-use crate::slot::boot_slots;
+use crate::slot::{Deal, DealError, ranges};
 use crate::units::{NodeNo, ShardNo};
 use crate::wire::{Caller, Link, command, text};
 
@@ -42,6 +42,8 @@ pub struct FoundNode {
     pub planned: PlannedNode,
     /// The address that the cluster knows it by.
     pub addr: SocketAddr,
+    /// Where the other nodes reach it.
+    pub bus_port: u16,
     /// Its 40 hexadecimal digits.
     pub id: String,
 }
@@ -74,7 +76,7 @@ async fn own_line(said: NodeLine, caller: &Caller) -> NodeLine {
     let Some(addr) = said.addr else { return said };
     let own = seed_answer(&addr.to_string(), caller).await.ok();
     let own = own.into_iter().flatten().find(|line| line.myself && line.id == said.id);
-    own.map_or_else(|| said.clone(), |own| NodeLine { addr: said.addr, ..own })
+    own.map_or_else(|| said.clone(), |own| NodeLine { addr: said.addr, bus_port: said.bus_port, ..own })
 }
 
 async fn first_answer(seeds: &[String], caller: &Caller) -> Result<Vec<NodeLine>, AttachError> {
@@ -95,7 +97,8 @@ async fn first_answer(seeds: &[String], caller: &Caller) -> Result<Vec<NodeLine>
     Err(AttachError::NoSeedAnswers(failed.iter().map(ToString::to_string).collect()))
 }
 
-async fn seed_answer(seed: &str, caller: &Caller) -> Result<Vec<NodeLine>, AttachError> {
+/// What one node says of all.
+pub(super) async fn seed_answer(seed: &str, caller: &Caller) -> Result<Vec<NodeLine>, AttachError> {
     let wrong = |reason: String| AttachError::Seed { seed: seed.to_owned(), reason };
     let mut addresses = tokio::net::lookup_host(seed).await.map_err(|error| wrong(error.to_string()))?;
     let addr = addresses.next().ok_or_else(|| wrong("the name has no address".to_owned()))?;
@@ -118,32 +121,25 @@ fn unreadable(who: &str, error: &dyn std::fmt::Display) -> AttachError {
 }
 
 /// Numbers nodes as a plan does: masters by their lowest slot, then each shard's first replica, then each shard's
-/// second. Replicas of one shard are told apart by their addresses.
+/// second. Replicas of one shard are told apart by their addresses. The slots may be dealt in whatever way, as long as
+/// they stay so.
 fn number(lines: &[NodeLine]) -> Result<Vec<FoundNode>, AttachError> {
     let unfit = |what: String| AttachError::Unfit(what);
     let addr = |line: &NodeLine| {
         line.addr.ok_or_else(|| unfit(format!("it does not know the address of its node {}", line.id)))
     };
+    if let Some(line) = lines.iter().find(|line| !line.open.is_empty()) {
+        let (addr, more) = (addr(line)?, if line.open.len() > 1 { " and more" } else { "" });
+        return Err(moving(&format!("{addr} says {}{more}", line.open[0]), addr));
+    }
     let mut masters: Vec<&NodeLine> = lines.iter().filter(|line| line.master).collect();
     if let Some(empty) = masters.iter().find(|line| line.slots.is_empty()) {
         return Err(AttachError::NotWhole(format!("its master {} ({}) has no slots", empty.id, addr(empty)?)));
     }
     masters.sort_by_key(|line| line.slots.iter().map(|&(first, _)| first).min());
-    let shards = masters.len() as u16;
+    let deal = Deal::new(masters.iter().map(|line| &line.slots)).map_err(|error| amiss(&error, &masters))?;
     let mut ranked: Vec<(usize, usize, &NodeLine)> = Vec::new();
     for (shard, master) in masters.iter().enumerate() {
-        let expected = boot_slots(ShardNo::from_index(shard), shards);
-        if master.slots != [expected] {
-            return Err(unfit(format!(
-                "{} ({}) owns slots {}, and where {shards} masters share them evenly, {}-{} (hint: `redis-cli --cluster \
-                 create` deals them so; other layouts are not supported yet)",
-                ShardNo::from_index(shard),
-                addr(master)?,
-                ranges(&master.slots),
-                expected.0,
-                expected.1
-            )));
-        }
         ranked.push((0, shard, master));
         let mut replicas: Vec<&NodeLine> =
             lines.iter().filter(|line| line.master_id.as_deref() == Some(&master.id)).collect();
@@ -160,15 +156,29 @@ fn number(lines: &[NodeLine]) -> Result<Vec<FoundNode>, AttachError> {
             node: NodeNo::from_index(index),
             shard: ShardNo::from_index(shard),
             replica_of: (rank > 0).then(|| NodeNo::from_index(shard)),
-            slots: (rank == 0).then(|| line.slots[0]),
+            slots: if rank == 0 { deal.slots(ShardNo::from_index(shard)).to_vec() } else { Vec::new() },
         };
-        Ok(FoundNode { planned, addr: addr(line)?, id: line.id.clone() })
+        Ok(FoundNode { planned, addr: addr(line)?, bus_port: line.bus_port, id: line.id.clone() })
     };
     ranked.iter().enumerate().map(node).collect()
 }
 
-fn ranges(slots: &[(u16, u16)]) -> String {
-    slots.iter().map(|(first, last)| format!("{first}-{last}")).collect::<Vec<_>>().join(", ")
+/// A run in the midst of a reshard would judge what is not the cluster's doing.
+fn moving(what: &str, addr: SocketAddr) -> AttachError {
+    AttachError::Unfit(format!(
+        "slots are being moved: {what} (hint: let that end first; what a reshard left half done, `redis-cli --cluster \
+         fix {addr}` mends)"
+    ))
+}
+
+/// Why masters, in the order of their shards, do not share the slots.
+fn amiss(error: &DealError, masters: &[&NodeLine]) -> AttachError {
+    let master = |(index, line): (usize, &&NodeLine)| {
+        let addr = line.addr.map_or_else(|| line.id.clone(), |addr| addr.to_string());
+        format!("{} is {addr} with slots {}", ShardNo::from_index(index), ranges(&line.slots))
+    };
+    let masters: Vec<String> = masters.iter().enumerate().map(master).collect();
+    AttachError::NotWhole(format!("{error} ({})", masters.join("; ")))
 }
 
 async fn version(node: &FoundNode, caller: &Caller) -> Result<Version, AttachError> {
@@ -199,10 +209,20 @@ async fn whole(nodes: &[FoundNode], caller: &Caller) -> Result<(), AttachError> 
             }
         }
         match now.whole(nodes.len(), shards) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return still_dealt_so(nodes, &now),
             Err(missing) if Instant::now() > deadline => return Err(AttachError::NotWhole(missing)),
             Err(_) => tokio::time::sleep(POLL).await,
         }
+    }
+}
+
+/// Between two slots of a reshard none is open.
+fn still_dealt_so(nodes: &[FoundNode], now: &Snapshot) -> Result<(), AttachError> {
+    let slots =
+        |node: &FoundNode| now.views.get(&node.planned.node)?.peers.get(&node.planned.node).map(|own| &own.slots);
+    match nodes.iter().find(|node| slots(node) != Some(&node.planned.slots)) {
+        None => Ok(()),
+        Some(node) => Err(moving(&format!("{} did not keep its own", node.addr), node.addr)),
     }
 }
 
@@ -220,6 +240,7 @@ async fn view(node: &FoundNode, nodes: &[FoundNode], caller: &Caller) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::fixture::healthy;
 
     fn line(port: u16, master: Option<u16>, slots: &str) -> String {
         let role = master.map_or_else(|| "master -".to_owned(), |master| format!("slave {master:040}"));
@@ -263,13 +284,56 @@ mod tests {
     }
 
     #[test]
+    fn slots_may_be_dealt_in_whatever_way() {
+        let lines = [
+            line(7004, Some(7003), ""),
+            line(7001, None, "100-4999 10000"),
+            line(7002, None, "10001-16383"),
+            line(7003, None, "0-99 5000-9999"),
+        ];
+        let found = number(&parse_nodes(&lines.join("\n")).expect("lines")).expect("a cluster");
+        let slots: Vec<_> = found.iter().map(|node| (node.addr.port(), ranges(&node.planned.slots))).collect();
+        let expected = [(7003, "0-99, 5000-9999"), (7001, "100-4999, 10000"), (7002, "10001-16383"), (7004, "")];
+        assert_eq!(slots, expected.map(|(port, slots)| (port, slots.to_owned())));
+    }
+
+    #[test]
+    fn slots_that_move_between_two_looks_are_noticed() {
+        let lines = [
+            line(7001, None, "0-8191"),
+            line(7002, None, "8192-16383"),
+            line(7003, Some(7001), ""),
+            line(7004, Some(7002), ""),
+        ];
+        let nodes = number(&parse_nodes(&lines.join("\n")).expect("lines")).expect("a cluster");
+        let mut now = Snapshot::default();
+        now.views.extend((1..=4).map(|node| (NodeNo(node), healthy(2))));
+        assert!(still_dealt_so(&nodes, &now).is_ok());
+        let own = now.views.get_mut(&NodeNo(2)).and_then(|view| view.peers.get_mut(&NodeNo(2))).expect("a node");
+        own.slots = vec![(8193, 16383)];
+        let message = still_dealt_so(&nodes, &now).unwrap_err().to_string();
+        assert!(message.contains("slots are being moved: 10.0.0.1:7002 did not keep its own"), "{message}");
+    }
+
+    #[test]
     fn what_cannot_be_numbered_is_refused_with_the_reason() {
-        let odd = [line(7001, None, "0-99"), line(7002, None, "100-16383")];
+        let (half, twice) = ([line(7001, None, "0-8191")], [line(7001, None, "0-99"), line(7002, None, "99-16383")]);
+        let importing = format!("0-99 [5-<-{:040}]", 7002);
+        let moving = [line(7001, None, &importing), line(7002, None, "100-16383")];
+        let drained = [line(7001, None, "0-16383 [16383->-7002]"), line(7002, None, "")];
         let stray = [line(7001, None, "0-16383"), line(7002, Some(7009), "")];
         let empty = [line(7001, None, "0-16383"), line(7002, None, "")];
-        for (lines, expected) in
-            [(&odd[..], "owns slots 0-99"), (&stray, "replicates no master of it"), (&empty, "has no slots")]
-        {
+        for (lines, expected) in [
+            (&half[..], "slots 8192-16383 are no shard's (shard-1 is 10.0.0.1:7001 with slots 0-8191)"),
+            (&twice, "slot 99 is dealt to shard-1 and to shard-2 (shard-1 is 10.0.0.1:7001 with slots 0-99; shard-2"),
+            (&moving, "slots are being moved: 10.0.0.1:7001 says [5-<-0"),
+            (
+                &drained,
+                "(hint: let that end first; what a reshard left half done, `redis-cli --cluster fix 10.0.0.1:7001`",
+            ),
+            (&stray, "replicates no master of it"),
+            (&empty, "has no slots"),
+        ] {
             let message = numbered(lines).unwrap_err();
             assert!(message.contains(expected), "{message}");
         }

@@ -1,6 +1,7 @@
 //! What can go wrong with a cluster that somebody else started.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use crate::cluster::control::AskError;
 use crate::units::NodeNo;
@@ -64,8 +65,63 @@ pub enum AttachError {
         reason: String,
     },
     /// What the end of a run could not undo, each with a way to do it by hand.
-    #[error("the cluster is not as it was: {}", .0.join("; "))]
+    #[error("the cluster is not as it was: {} (the next run with --backend attach tries again)", .0.join("; "))]
     Left(Vec<String>),
+    /// The same of a run that was killed.
+    #[error(
+        "{whose} was killed, and what it changed cannot be put back: {} (hint: do it by hand, then remove `{}`)",
+        .left.join("; "),
+        .ledger.display()
+    )]
+    StillLeft {
+        /// The run, in words.
+        whose: String,
+        /// What could not be undone, each with a way to do it by hand.
+        left: Vec<String>,
+        /// Where it is noted.
+        ledger: PathBuf,
+    },
+    /// What a run that was killed has changed, which cannot be put back in the way that was given.
+    #[error("this cluster has to be put right first, in another way: {0}")]
+    Owed(String),
+    /// Somebody else is at work.
+    #[error("{whose} is under way on this cluster, and two would disturb each other (hint: wait for its end)")]
+    Busy {
+        /// The run, in words.
+        whose: String,
+    },
+    /// A ledger cannot be read.
+    #[error(
+        "`{}` says what a run changed on a cluster, and cannot be read: {reason} (hint: remove it once that cluster is \
+         as it was)",
+        .path.display()
+    )]
+    Ledger {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What a run changes cannot be noted.
+    #[error(
+        "`{}` {what}, and must hold what is to be undone, should this process be killed: {reason} (hint: set \
+         SLOTQUAKE_STATE to a directory that you may write)",
+        .path.display()
+    )]
+    State {
+        /// The file or folder.
+        path: PathBuf,
+        /// What cannot be done.
+        what: &'static str,
+        /// The system's word.
+        reason: String,
+    },
+    /// There is no place to note it.
+    #[error(
+        "no directory for what is to be undone, should this process be killed: none of SLOTQUAKE_STATE, XDG_STATE_HOME \
+         and HOME is set (hint: set SLOTQUAKE_STATE)"
+    )]
+    NoState,
     /// There is no way to do it.
     #[error("{what}: there is no way to do that to this cluster (hint: --compose PROJECT or --hooks FILE)")]
     NoWay {
@@ -101,10 +157,20 @@ impl AttachError {
     /// Whether what was given on the command line is wrong, rather than the cluster or the machine.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Seed { .. } | Self::Unfit(_) | Self::Hooks(_) | Self::Compose { .. } => true,
+            Self::Seed { .. }
+            | Self::Unfit(_)
+            | Self::Hooks(_)
+            | Self::Compose { .. }
+            | Self::Owed(_)
+            | Self::Busy { .. } => true,
             Self::Ask { usage, .. } => *usage,
             _ => false,
         }
+    }
+
+    /// What the system said of a file or folder of ledgers.
+    pub(super) fn state(path: &Path, what: &'static str, error: &std::io::Error) -> Self {
+        Self::State { path: path.to_owned(), what, reason: error.to_string() }
     }
 
     /// A command that got no answer, or an error for one, explained.

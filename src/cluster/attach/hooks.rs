@@ -1,28 +1,33 @@
-//! Hooks: shell commands of the user's that stop, start, freeze and look at servers, by whatever means: ssh,
+//! Hooks: shell commands of the user's that stop, start, freeze, cut off and look at servers, by whatever means: ssh,
 //! systemctl, kubectl, a cloud's tool.
 //!
 //! A hook is run by `sh -c` and told by its environment what to do: `SLOTQUAKE_HOOK` (its name), `SLOTQUAKE_NODE`
 //! (`node-1`), `SLOTQUAKE_HOST`, `SLOTQUAKE_PORT`, `SLOTQUAKE_ID` (the 40 hexadecimal digits). It has done its part
-//! when it ends with status 0; `state` prints `running`, `paused` or `gone` first, `log` the server's log. What a hook
-//! says it did is believed only after a look from outside.
+//! when it ends with status 0; `state` prints `running`, `paused` or `gone` first, `log` the server's log. What `cut`
+//! and `heal` are told beside that, and what `knock` is for, is in [`super::cuts`]. What a hook says it did is believed
+//! only after a look from outside.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::Deserialize;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::error::AttachError;
 use crate::cluster::ProcessState;
 use crate::history::{EventKind, NodeInfo};
+use crate::network::knock::{self, Heard};
 use crate::plan::Need;
 use crate::suite;
-use crate::units::Span;
+use crate::units::{NodeNo, Span};
 
 /// How long a hook may take where the file says nothing else.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -30,7 +35,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// What a hook leaves running may hold its output open; what it printed is read for so long after its end.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// As much of a hook's output is kept: its end.
+/// As much of a hook's output is recorded: its end.
 const OUTPUT_MAX: usize = 4096;
 
 /// The variable with the password, which hooks are not given.
@@ -47,6 +52,9 @@ struct Commands {
     resume: Option<String>,
     state: Option<String>,
     log: Option<String>,
+    cut: Option<String>,
+    heal: Option<String>,
+    knock: Option<String>,
     /// How long each may take.
     within: Option<Span>,
 }
@@ -56,6 +64,26 @@ struct Commands {
 pub struct Hooks {
     commands: Commands,
     file: PathBuf,
+    /// What those that look said last, so that only what is new is recorded.
+    looks: Mutex<BTreeMap<(NodeNo, &'static str), String>>,
+}
+
+/// Where what hooks did is recorded.
+pub(super) type Tell<'t> = &'t (dyn Fn(EventKind) + Sync);
+
+/// A hook, for whom it is to be run, and what it is told beside that.
+#[derive(Debug)]
+pub(super) struct Call<'c> {
+    pub hook: &'static str,
+    pub node: &'c NodeInfo,
+    pub environment: Vec<(&'static str, String)>,
+    pub input: Option<String>,
+}
+
+impl<'c> Call<'c> {
+    pub fn new(hook: &'static str, node: &'c NodeInfo) -> Self {
+        Self { hook, node, environment: Vec::new(), input: None }
+    }
 }
 
 /// How a hook ended.
@@ -67,6 +95,14 @@ struct Ended {
     output: String,
 }
 
+impl Ended {
+    /// The end of what it printed.
+    fn last_words(&self) -> &str {
+        let from = self.output.len().saturating_sub(OUTPUT_MAX)..;
+        from.into_iter().find_map(|from| self.output.get(from..)).unwrap_or_default()
+    }
+}
+
 impl Hooks {
     /// Reads a YAML file: names of hooks, and their commands.
     pub async fn read(file: &Path) -> Result<Self, AttachError> {
@@ -75,7 +111,7 @@ impl Hooks {
             .await
             .map_err(|error| wrong(format!("cannot read `{}`: {error}", file.display())))?;
         let commands = suite::read_yaml(&text, file).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { commands, file: file.to_owned() })
+        Ok(Self { commands, file: file.to_owned(), looks: Mutex::default() })
     }
 
     fn command(&self, hook: &str) -> Option<&str> {
@@ -88,9 +124,17 @@ impl Hooks {
             "resume" => &commands.resume,
             "state" => &commands.state,
             "log" => &commands.log,
+            "cut" => &commands.cut,
+            "heal" => &commands.heal,
+            "knock" => &commands.knock,
             _ => &None,
         }
         .as_deref()
+    }
+
+    /// Where they stand.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Why a need is not met.
@@ -101,40 +145,40 @@ impl Hooks {
             Need::Kill => &["kill", "start"],
             Need::Start => &["start"],
             Need::Freeze => &["pause", "resume"],
-            Need::Isolate | Need::Links | Need::Delays | Need::Clients => {
-                return Some("hooks cannot cut links yet (hint: --backend local or docker)".to_owned());
+            Need::Isolate | Need::Links => &["cut", "heal", "knock"],
+            Need::Impairments | Need::Delays => {
+                return Some(format!(
+                    "hooks cut links, and nothing less: no way of {need} (hint: --compose PROJECT, or --backend local)"
+                ));
+            }
+            Need::Clients => {
+                return Some(
+                    "clients have no addresses of their own here, so hooks cannot tell them apart (hint: cut links \
+                     between nodes, or one node from all `others`)"
+                        .to_owned(),
+                );
             }
         };
         let missing = wanted.iter().find(|hook| self.command(hook).is_none())?;
         Some(format!("there is no hook `{missing}` in `{}`", self.file.display()))
     }
 
-    /// Runs the hook of that name for a node.
-    pub(super) async fn act(
-        &self,
-        hook: &'static str,
-        node: &NodeInfo,
-        tell: &(dyn Fn(EventKind) + Sync),
-    ) -> Result<(), AttachError> {
-        let ended = self.run(hook, node).await.ok_or(AttachError::NoWay { what: hook })?;
-        tell(EventKind::Hooked {
-            hook: hook.to_owned(),
-            node: node.node,
-            status: ended.status,
-            took_ms: ended.took.as_secs_f64() * 1000.0,
-            output: ended.output.clone(),
-        });
+    /// Runs a hook that does something.
+    pub(super) async fn act(&self, call: Call<'_>, tell: Tell<'_>) -> Result<(), AttachError> {
+        let (hook, node) = (call.hook, call.node.node);
+        let ended = self.run(&call).await.ok_or(AttachError::NoWay { what: hook })?;
+        tell(hooked(hook, node, &ended));
         if ended.status == Some(0) {
             return Ok(());
         }
-        let output = if ended.output.is_empty() { "nothing".to_owned() } else { ended.output };
-        Err(AttachError::Hook { hook, on: format!("for {}: ", node.node), reason: ended.how, output })
+        let output = if ended.output.is_empty() { "nothing" } else { ended.last_words() }.to_owned();
+        Err(AttachError::Hook { hook, on: format!("for {node}: "), reason: ended.how, output })
     }
 
     /// What the hook `state` says; None where there is none.
-    pub(super) async fn state(&self, node: &NodeInfo) -> Option<ProcessState> {
-        let ended = self.run("state", node).await?;
-        let how = format!("hook `state` says `{}`", ended.output.trim());
+    pub(super) async fn state(&self, node: &NodeInfo, tell: Tell<'_>) -> Option<ProcessState> {
+        let ended = self.look(&Call::new("state", node), tell).await?;
+        let how = format!("hook `state` says `{}`", ended.last_words().trim());
         Some(match ended.output.split_ascii_whitespace().next().filter(|_| ended.status == Some(0)) {
             Some("running") => ProcessState::Running { how },
             Some("paused") => ProcessState::Paused { how },
@@ -146,13 +190,45 @@ impl Hooks {
 
     /// What the hook `log` prints; None where there is none.
     pub(super) async fn log(&self, node: &NodeInfo, lines: Option<usize>) -> Option<String> {
-        let ended = self.run("log", node).await.filter(|ended| ended.status == Some(0))?;
+        let ended = self.run(&Call::new("log", node)).await.filter(|ended| ended.status == Some(0))?;
         let all: Vec<&str> = ended.output.lines().collect();
         let first = lines.map_or(0, |lines| all.len().saturating_sub(lines));
         Some(all[first..].join("\n") + "\n")
     }
 
-    async fn run(&self, hook: &str, node: &NodeInfo) -> Option<Ended> {
+    /// Tries connections from a node's place, by the hook `knock`.
+    pub(super) async fn knock(
+        &self,
+        node: &NodeInfo,
+        to: &[SocketAddrV4],
+        within: Duration,
+        tell: Tell<'_>,
+    ) -> Vec<Heard> {
+        // Others may try from the same machine at the same time.
+        let script = knock::script(to, within);
+        let input =
+            Some(format!("place=$(mktemp -d) && cd \"$place\" || exit 1\n{script}\ncd / && rm -rf \"$place\"\n"));
+        let read = match self.look(&Call { input, ..Call::new("knock", node) }, tell).await {
+            Some(ended) => knock::read(&ended.output, to.len())
+                .map_err(|error| format!("cannot be tried: hook `knock` for {} {}; {error}", node.node, ended.how)),
+            None => Err("cannot be tried: there is no hook `knock`".to_owned()),
+        };
+        read.unwrap_or_else(|error| vec![Heard::Other(error); to.len()])
+    }
+
+    /// Runs a hook that looks at something. It is recorded where it says something else than before.
+    async fn look(&self, call: &Call<'_>, tell: Tell<'_>) -> Option<Ended> {
+        let ended = self.run(call).await?;
+        let said = format!("{}: {}", ended.how, ended.output);
+        let before = self.looks.lock().expect("no holder panics").insert((call.node.node, call.hook), said.clone());
+        if before != Some(said) {
+            tell(hooked(call.hook, call.node.node, &ended));
+        }
+        Some(ended)
+    }
+
+    async fn run(&self, call: &Call<'_>) -> Option<Ended> {
+        let Call { hook, node, environment, input } = call;
         let script = self.command(hook)?;
         let within = self.commands.within.map_or(WITHIN, |span| span.0);
         let began = Instant::now();
@@ -164,8 +240,9 @@ impl Hooks {
             .env("SLOTQUAKE_HOST", node.addr.ip().to_string())
             .env("SLOTQUAKE_PORT", node.addr.port().to_string())
             .env("SLOTQUAKE_ID", &node.id)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .env_remove(PASSWORD_VARIABLE)
-            .stdin(Stdio::null())
+            .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // So that a terminal's Ctrl-C does not reach it, and all of it can be ended.
@@ -177,12 +254,17 @@ impl Hooks {
             Err(error) => return Some(ended(None, format!("could not be run: {error}"), String::new())),
         };
         let group = child.id();
-        let limit = if hook == "log" { usize::MAX } else { OUTPUT_MAX };
         let (out, err) = (Output::of(child.stdout.take()), Output::of(child.stderr.take()));
-        let result = timeout(within, child.wait()).await;
-        let output = [out.end().await, err.end().await].concat();
-        let from = output.len().saturating_sub(limit);
-        let output = String::from_utf8_lossy(&output[from..]).trim_end().to_owned();
+        let stdin = child.stdin.take();
+        let result = timeout(within, async {
+            if let (Some(mut stdin), Some(input)) = (stdin, input) {
+                // A hook that does not want it says by its output what came of that.
+                let _ = stdin.write_all(input.as_bytes()).await;
+            }
+            child.wait().await
+        })
+        .await;
+        let output = String::from_utf8_lossy(&[out.end().await, err.end().await].concat()).trim_end().to_owned();
         Some(match result {
             Ok(Ok(status)) => ended(status.code(), format!("ended with {status}"), output),
             Ok(Err(error)) => ended(None, format!("could not be waited for: {error}"), output),
@@ -197,16 +279,26 @@ impl Hooks {
     }
 }
 
+fn hooked(hook: &str, node: NodeNo, ended: &Ended) -> EventKind {
+    EventKind::Hooked {
+        hook: hook.to_owned(),
+        node,
+        status: ended.status,
+        took_ms: ended.took.as_secs_f64() * 1000.0,
+        output: ended.last_words().to_owned(),
+    }
+}
+
 /// What a stream gives, gathered while it does.
 struct Output {
-    bytes: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
+    bytes: Arc<Mutex<Vec<u8>>>,
     reading: tokio::task::JoinHandle<()>,
 }
 
 impl Output {
     fn of<R: AsyncRead + Unpin + Send + 'static>(stream: Option<R>) -> Self {
-        let bytes = std::sync::Arc::<std::sync::Mutex<Vec<u8>>>::default();
-        let gathered = std::sync::Arc::clone(&bytes);
+        let bytes = Arc::<Mutex<Vec<u8>>>::default();
+        let gathered = Arc::clone(&bytes);
         let reading = tokio::spawn(async move {
             let Some(mut stream) = stream else { return };
             let mut part = [0; 4096];
@@ -221,5 +313,30 @@ impl Output {
         let _ = timeout(LAST_WORDS, &mut self.reading).await;
         self.reading.abort();
         std::mem::take(&mut *self.bytes.lock().expect("no holder panics"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_hooks_that_readme_shows_meet_every_need_that_hooks_can_meet() {
+        let readme = include_str!("../../../README.md");
+        let block = readme.split("```").find(|block| block.starts_with("yaml\nstop:")).expect("a file of hooks");
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let file = folder.path().join("hooks.yaml");
+        std::fs::write(&file, block.trim_start_matches("yaml\n")).expect("a file");
+        let hooks = Hooks::read(&file).await.expect("hooks");
+        for need in [Need::Stop, Need::Kill, Need::Start, Need::Freeze, Need::Isolate, Need::Links] {
+            assert_eq!(hooks.lacks(need), None, "{need}");
+        }
+        for (need, expected) in [
+            (Need::Impairments, "nothing less: no way of impairing a link"),
+            (Need::Delays, "nothing less: no way of delaying packets"),
+            (Need::Clients, "hooks cannot tell them apart"),
+        ] {
+            assert!(hooks.lacks(need).is_some_and(|why| why.contains(expected)), "{need}");
+        }
     }
 }

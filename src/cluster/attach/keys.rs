@@ -1,7 +1,7 @@
 //! The keys of a run on a cluster that is not ours: those of a suite's commands are found and renamed, and all are
 //! removed in the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use redis::Value;
@@ -11,6 +11,8 @@ use super::discover::{ANSWER_WITHIN, ask};
 use crate::cluster::Keyspace;
 use crate::cluster::control::AskError;
 use crate::cluster::topology::{NodeLine, parse_nodes};
+use crate::history::{probe_name, sample_keys};
+use crate::plan::Plan;
 use crate::slot::key_slot;
 use crate::wire::{Caller, CommandError, Link, command, text};
 
@@ -62,6 +64,13 @@ async fn named_keys(addr: SocketAddr, caller: &Caller, words: &[String]) -> Resu
         }
         Err(error) => Err(format!("its keys cannot be found: COMMAND GETKEYS: {error}")),
     }
+}
+
+/// The names, on the servers, of the keys that a run's end asks replicas to take beside the workload's, as they may have
+/// become masters by then.
+pub(super) fn probed_beyond_workload(plan: &Plan, keys: &Keyspace) -> BTreeSet<String> {
+    let probed = sample_keys(&plan.deal()).into_iter().filter(|&key| key >= plan.workload.keys);
+    probed.map(|key| keys.name(&probe_name(key))).collect()
 }
 
 /// Removes keys, each at the master that owns it by what any of the nodes says. Returns how many were there, and
@@ -117,4 +126,25 @@ async fn lines(nodes: &[SocketAddr], caller: &Caller) -> Vec<NodeLine> {
         }
     }
     Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite;
+
+    #[test]
+    fn a_shard_without_keys_of_the_workload_is_probed_with_one_that_is_removed_too() {
+        let mut plan = Plan::new(&suite::load("formation").expect("a suite"), 1).expect("a plan");
+        let run = Keyspace::of_run("3f");
+        assert_eq!(probed_beyond_workload(&plan, &run), BTreeSet::new());
+        // 15131 is the slot of key-606, and of no other of the first 700.
+        let slots = [vec![(0, 15130)], vec![(15131, 15131)], vec![(15132, 16383)]];
+        for (node, slots) in plan.nodes.iter_mut().zip(slots) {
+            node.slots = slots;
+        }
+        assert_eq!(probed_beyond_workload(&plan, &run), ["slotquake:3f:{key-606}:probe".to_owned()].into());
+        plan.workload.keys = 607;
+        assert_eq!(probed_beyond_workload(&plan, &run), BTreeSet::new());
+    }
 }

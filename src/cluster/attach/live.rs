@@ -67,6 +67,21 @@ pub(super) async fn common(nodes: &[FoundNode], caller: &Caller) -> Result<BTree
     Ok(common)
 }
 
+/// Redirections must name nodes by the addresses that CLUSTER NODES shows, by which the harness knows them. Servers
+/// from redis 7.0 on may be told to name them otherwise (redis.conf, `cluster-preferred-endpoint-type`).
+pub(super) async fn redirect_by_address(nodes: &[FoundNode], caller: &Caller) -> Result<(), AttachError> {
+    const NAME: &str = "cluster-preferred-endpoint-type";
+    let values = try_join_all(nodes.iter().map(|node| get(node.addr, caller, NAME))).await?;
+    let odd = nodes.iter().zip(values).find_map(|(node, value)| Some((node, value.filter(|value| value != "ip")?)));
+    odd.map_or(Ok(()), |(node, value)| {
+        Err(AttachError::Unfit(format!(
+            "{} has `{NAME} {value}`, and redirections that name nodes so are not followed yet (hint: `CONFIG SET {NAME} \
+             ip` on every node while it is tested)",
+            named(node.planned.node, node.addr)
+        )))
+    })
+}
+
 /// Where the live values are not as wanted.
 pub(super) async fn different(
     nodes: &[FoundNode],

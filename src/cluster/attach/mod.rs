@@ -1,39 +1,42 @@
 //! The attach backend: a cluster that somebody else started, and that is there when the run has ended.
 //!
 //! Nothing there is ours but the keys below the run's prefix, and what a run changes it puts back: keys are removed,
-//! directives set to what they were, servers started or woken. What cannot be put back is refused beforehand, as is
+//! directives set to what they were, servers started or woken. A ledger on disk says what that is ([`ledgers`]), so that
+//! the next run can do it for one that was killed. What cannot be put back is refused beforehand, as is
 //! every fault that was not allowed.
 
 pub mod commands;
-#[cfg(feature = "docker")]
+#[cfg_attr(not(feature = "docker"), path = "no_compose.rs")]
 mod compose;
+mod cuts;
 mod discover;
 mod error;
 mod hooks;
 mod keys;
+mod ledger;
+mod links;
 mod live;
+mod settle;
 mod undo;
 mod way;
 
-use std::collections::{BTreeMap, BTreeSet};
-#[cfg(feature = "docker")]
-use std::net::Ipv4Addr;
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+pub use compose::ComposeProject;
 pub use discover::{FoundNode, Topology};
 pub use error::AttachError;
 pub use hooks::PASSWORD_VARIABLE;
+pub use ledger::{Changes, Found as FoundLedger, ledgers, ledgers_folder};
 pub use way::{Way, WaySettings};
 
-#[cfg(feature = "docker")]
-use super::docker::Links;
 use super::{Backend, BackendError, Keyspace, ProcessState, new_run};
 use crate::history::{EventKind, Journal, NodeInfo};
-use crate::network::knock::{self, Heard, Knock};
+use crate::network::knock::{Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
 use crate::plan::{Found, Need, Plan};
@@ -42,6 +45,11 @@ use crate::suite::Step;
 use crate::units::{ClientNo, Directive, NodeNo};
 use crate::wire::{Access, Caller, ConnectError};
 use commands::Standing;
+use cuts::Place;
+use ledger::{Ledger, Ledgers};
+use links::Links;
+use settle::Visit;
+use undo::Undo;
 
 /// How to get at a cluster, and what may be done to it.
 #[derive(Debug, Clone)]
@@ -54,6 +62,8 @@ pub struct Settings {
     pub allow_faults: bool,
     /// How its servers can be stopped and started.
     pub way: WaySettings,
+    /// Where it is noted what is to be undone, mostly [`ledgers_folder`].
+    pub ledgers: PathBuf,
 }
 
 /// A cluster that was found. Clones are handles of the same.
@@ -68,24 +78,26 @@ struct Inner {
     caller: Caller,
     allow_faults: bool,
     way: Way,
+    ledgers: Ledgers,
     found: Found,
     topology: Topology,
 }
 
 impl Attach {
-    /// Finds the cluster, which must be whole, and the ways to its servers.
-    pub async fn connect(settings: Settings) -> Result<Self, AttachError> {
+    /// Finds the cluster, which must be whole, and the ways to its servers. What runs that were killed have left there
+    /// is undone first, and `notice` is told of it, a line each.
+    pub async fn connect(settings: Settings, notice: &(dyn Fn(&str) + Sync)) -> Result<Self, AttachError> {
+        let ledgers = Ledgers::open(settings.ledgers)?;
         let caller = Caller { access: settings.access, ..Caller::default() };
         let way = Way::open(settings.way).await?;
         let mut seeds = settings.seeds;
         if seeds.is_empty() {
             seeds = way.seeds()?;
         }
+        Visit { ledgers: &ledgers, seeds: &seeds, caller: &caller, way: &way, notice }.settle().await?;
         let topology = discover::discover(&seeds, &caller).await?;
-        #[cfg(feature = "docker")]
-        if let Way::Compose(compose) = &way {
-            compose.fits(&topology.nodes)?;
-        }
+        way.fits(&topology.nodes)?;
+        live::redirect_by_address(&topology.nodes, &caller).await?;
         let config = live::common(&topology.nodes, &caller).await?;
         let version = topology.version;
         let found = Found {
@@ -93,7 +105,7 @@ impl Attach {
             nodes: topology.nodes.iter().map(|node| node.planned.clone()).collect(),
             config,
         };
-        let inner = Inner { seeds, caller, allow_faults: settings.allow_faults, way, found, topology };
+        let inner = Inner { seeds, caller, allow_faults: settings.allow_faults, way, ledgers, found, topology };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -120,11 +132,30 @@ impl Attach {
 
     /// What cannot be done to this cluster, and why.
     pub fn lacks(&self) -> BTreeMap<Need, String> {
-        self.inner.way.lacks()
+        let mut lacks = self.inner.way.lacks();
+        let nodes = &self.inner.topology.nodes;
+        if let Some(why) = self.inner.way.links_obstacle(nodes) {
+            for need in [Need::Links, Need::Isolate] {
+                lacks.entry(need).or_insert_with(|| why.clone());
+            }
+        }
+        if links::own_address(&nodes.iter().map(|node| node.addr).collect::<Vec<_>>()).is_none() {
+            let why = "this machine would have to be cut off, too, but it reaches the nodes from several addresses, or has \
+                       one of theirs (hint: cut links between nodes only)";
+            lacks.entry(Need::Isolate).or_insert_with(|| why.to_owned());
+        }
+        lacks
     }
 
     /// Why a plan must not be run here at all: it would do what cannot be undone, or what was not allowed.
     pub fn refusal(&self, plan: &Plan) -> Option<String> {
+        if let Some(name) = plan.config.keys().find(|name| commands::is_kept(name)) {
+            return Some(format!(
+                "suite `{}` sets `{name}`, which is left alone on a cluster that is not ours: it would lock somebody out \
+                 (hint: --backend local or docker)",
+                plan.name
+            ));
+        }
         plan.steps.iter().enumerate().find_map(|(index, step)| {
             let named = |what: &str| format!("suite `{}`, step {}, `{what}`", plan.name, index + 1);
             let (what, standing) = match step {
@@ -180,26 +211,20 @@ fn word(step: &Step) -> String {
 pub struct Attached {
     attach: Attach,
     nodes: Vec<NodeInfo>,
+    bus_ports: Vec<u16>,
     keys: Keyspace,
-    /// How many keys the workload has.
-    workload_keys: u32,
     logs: PathBuf,
     journal: OnceLock<Arc<Journal>>,
     is_mute: AtomicBool,
     /// Whether anything may have been written.
     began: AtomicBool,
-    /// Names on the servers that steps may have written.
-    written: Mutex<BTreeSet<String>>,
-    /// What directives were before they were changed.
-    originals: Mutex<BTreeMap<(NodeNo, String), String>>,
-    /// Servers that were ended or frozen, and not yet started or woken.
-    disturbed: Mutex<BTreeSet<NodeNo>>,
-    /// The containers' links, where the plan needs them.
-    #[cfg(feature = "docker")]
-    links: Option<Links>,
-    /// The run that sidecars are labelled with.
-    #[cfg(feature = "docker")]
-    run: String,
+    /// What has been changed.
+    ledger: Ledger,
+    /// What was put back before this run began.
+    settled: Vec<String>,
+    links: Links,
+    /// Where all clients come from, if a node is to be cut off from them.
+    own: Option<IpAddr>,
     undone: AtomicBool,
 }
 
@@ -207,6 +232,15 @@ impl Attached {
     /// Looks at the cluster once more, and sets the directives that the plan wants.
     pub async fn begin(attach: &Attach, plan: &Plan, folder: &Path) -> Result<Self, BackendError> {
         let inner = &attach.inner;
+        let settled = Mutex::new(Vec::new());
+        let visit = Visit {
+            ledgers: &inner.ledgers,
+            seeds: &inner.seeds,
+            caller: &inner.caller,
+            way: &inner.way,
+            notice: &|line| settled.lock().expect("no holder panics").push(line.to_owned()),
+        };
+        visit.settle().await?;
         let topology = discover::discover(&inner.seeds, &inner.caller).await?;
         if topology.nodes.iter().map(|node| &node.planned).ne(&plan.nodes) {
             let (now, then) = (topology.nodes.len(), plan.nodes.len());
@@ -227,59 +261,93 @@ impl Attached {
             });
         }
         let run = new_run();
-        let mut attached = Self {
+        let needs_isolation = plan.needs_to(Need::Isolate);
+        let bus_ports: Vec<u16> = topology.nodes.iter().map(|node| node.bus_port).collect();
+        let place = |(node, &bus_port): (&NodeInfo, &u16)| Place { node: node.clone(), bus_port };
+        let places = nodes.iter().zip(&bus_ports).map(place).collect();
+        let mut changes = Changes::new(&run, &plan.name, inner.way.taken(), places, plan.workload.keys);
+        changes.written = keys::probed_beyond_workload(plan, &Keyspace::of_run(&run));
+        let ledger = inner.ledgers.begin(changes)?;
+        let links = match visit.is_alone(&ledger) {
+            Ok(()) if needs_isolation || plan.needs_to(Need::Links) => Links::open(&inner.way, &ledger).await,
+            alone => alone.map(|()| Links::Whole),
+        };
+        let links = links.inspect_err(|_| ledger.close())?;
+        let addrs: Vec<SocketAddr> = nodes.iter().map(|node| node.addr).collect();
+        let attached = Self {
             attach: attach.clone(),
+            own: links::own_address(&addrs).filter(|_| needs_isolation),
             nodes,
+            bus_ports,
             keys: Keyspace::of_run(&run),
-            workload_keys: plan.workload.keys,
             logs: folder.join("logs"),
             journal: OnceLock::new(),
             is_mute: AtomicBool::new(false),
             began: AtomicBool::new(false),
-            written: Mutex::default(),
-            originals: Mutex::default(),
-            disturbed: Mutex::default(),
-            #[cfg(feature = "docker")]
-            links: None,
-            #[cfg(feature = "docker")]
-            run,
+            ledger,
+            settled: settled.into_inner().expect("no holder panics"),
+            links,
             undone: AtomicBool::new(false),
         };
-        if let Err(error) = attached.make_ready(&topology.nodes, plan).await {
+        if let Err(error) = attached.configure(&topology.nodes, &plan.config).await {
             return Err(match attached.undo().await {
-                Ok(()) => error,
+                Ok(()) => error.into(),
                 Err(left) => AttachError::Changed(format!("{error}; and {left}")).into(),
             });
         }
         Ok(attached)
     }
 
-    async fn make_ready(&mut self, nodes: &[FoundNode], plan: &Plan) -> Result<(), BackendError> {
-        #[cfg(feature = "docker")]
-        if let Way::Compose(compose) = &self.attach.inner.way
-            && plan.needs_to(Need::Links)
-        {
-            self.links = Some(compose.links(&self.nodes, &self.run).await?);
-        }
-        Ok(self.configure(nodes, &plan.config).await?)
-    }
-
     async fn configure(&self, nodes: &[FoundNode], wanted: &BTreeMap<String, Directive>) -> Result<(), AttachError> {
         let caller = self.caller();
-        for one in live::different(nodes, caller, wanted).await? {
-            self.note_original(one.node, &one.name, &one.live);
+        let different = live::different(nodes, caller, wanted).await?;
+        let noted = different.clone();
+        let note = move |changes: &mut Changes| {
+            for one in &noted {
+                changes.add_original(one.node, &one.name, &one.live);
+            }
+        };
+        self.ledger.note(note).await?;
+        for one in different {
             live::set(one.node, self.addr(one.node), caller, &one.name, &one.wanted).await?;
         }
         Ok(())
     }
 
-    /// Remembers what a directive was, unless that is known.
-    fn note_original(&self, node: NodeNo, name: &str, value: &str) {
-        let mut originals = self.originals.lock().expect("no holder panics");
-        originals.entry((node, name.to_owned())).or_insert_with(|| value.to_owned());
+    /// Undoes what the run did. A second call does nothing.
+    async fn undo(&self) -> Result<(), AttachError> {
+        if self.undone.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let tell = |event| self.tell(event);
+        let (caller, way) = (self.caller(), self.way());
+        let undo = Undo { ledger: &self.ledger, caller, way, links: &self.links, tell: &tell };
+        let changes = self.ledger.changes();
+        let mut left = undo.heal_links().await;
+        left.extend(undo.wake_servers(&changes).await);
+        left.extend(undo.put_directives_back().await);
+        if self.began.load(Ordering::Relaxed) {
+            left.extend(undo.remove_keys().await);
+        }
+        if left.is_empty() {
+            self.ledger.close();
+            return Ok(());
+        }
+        self.ledger.leave();
+        Err(AttachError::Left(left))
     }
 
-    /// Undoes what a run did that panicked. Its journal may have panicked with it, so nothing is told there.
+    /// Leaves the servers' logs of this run in its folder, as far as they can be had.
+    async fn save_logs(&self) {
+        for node in &self.nodes {
+            let Some(log) = self.way().log(node, None).await else { continue };
+            // The report is worth having without them; whoever misses a log sees that it is not there.
+            let _ = tokio::fs::create_dir_all(&self.logs).await;
+            let _ = tokio::fs::write(self.logs.join(format!("{}.log", node.node)), log).await;
+        }
+    }
+
+    /// Undoes what a run did that failed or panicked. Its journal may have panicked with it, so nothing is told there.
     pub async fn abandon(&self) -> Result<(), AttachError> {
         self.is_mute.store(true, Ordering::Relaxed);
         self.undo().await
@@ -305,10 +373,9 @@ impl Attached {
 
     /// Does something to a server, which from then on counts as disturbed.
     async fn disturb(&self, deed: way::Deed, node: NodeNo) -> Result<(), BackendError> {
-        self.disturbed.lock().expect("no holder panics").insert(node);
-        #[cfg(feature = "docker")]
-        if let (Some(links), way::Deed::Stop | way::Deed::Kill) = (&self.links, deed) {
-            links.leave(node.index());
+        self.ledger.note(move |changes| changes.disturbed.extend([node])).await?;
+        if matches!(deed, way::Deed::Stop | way::Deed::Kill) {
+            self.links.leave(node);
         }
         Ok(self.way().act(deed, self.info(node), &|event| self.tell(event)).await?)
     }
@@ -316,14 +383,10 @@ impl Attached {
     /// Does something to a server that ends a disturbance.
     async fn restore(&self, deed: way::Deed, node: NodeNo) -> Result<(), BackendError> {
         self.way().act(deed, self.info(node), &|event| self.tell(event)).await?;
-        #[cfg(feature = "docker")]
-        if let (Some(links), Way::Compose(compose), way::Deed::Start) = (&self.links, self.way(), deed)
-            && !self.undone.load(Ordering::Relaxed)
-        {
-            // A container's network is a new one after each start.
-            links.come_back(node.index(), compose.sidecar(self.info(node), &self.run).await?).await?;
+        if deed == way::Deed::Start {
+            self.links.come_back(self.info(node)).await?;
         }
-        self.disturbed.lock().expect("no holder panics").remove(&node);
+        self.ledger.forget(move |changes| changes.disturbed.retain(|&left| left != node)).await;
         Ok(())
     }
 }
@@ -339,8 +402,12 @@ impl Backend for Attached {
         self.info(node).addr
     }
 
+    fn bus_port(&self, node: NodeNo) -> u16 {
+        self.bus_ports[node.index()]
+    }
+
     fn client_ip(&self, _client: ClientNo) -> Option<IpAddr> {
-        None
+        self.own
     }
 
     fn access(&self) -> Access {
@@ -362,10 +429,12 @@ impl Backend for Attached {
         }
         let prefix = self.keys.prefix().unwrap_or_default();
         self.tell(EventKind::Note { text: format!("a cluster that is not ours: keys begin with `{prefix}`") });
-        for ((node, name), original) in &*self.originals.lock().expect("no holder panics") {
-            self.tell(EventKind::Note {
-                text: format!("{node}: `{name}` was `{original}`, and is changed for this run"),
-            });
+        for text in &self.settled {
+            self.tell(EventKind::Note { text: text.clone() });
+        }
+        for original in self.ledger.changes().originals {
+            let ledger::Original { node, name, value } = original;
+            self.tell(EventKind::Note { text: format!("{node}: `{name}` was `{value}`, and is changed for this run") });
         }
     }
 
@@ -377,14 +446,21 @@ impl Backend for Attached {
             }
             _ => {}
         }
+        let mut originals = Vec::new();
         for name in commands::directives(&words) {
             let live = live::get(self.addr(node), self.caller(), &name).await.map_err(|error| error.to_string())?;
             if let Some(live) = live {
-                self.note_original(node, &name, &live);
+                originals.push((name, live));
             }
         }
         let (words, names) = keys::rename(&self.keys, self.addr(node), self.caller(), words).await?;
-        self.written.lock().expect("no holder panics").extend(names);
+        let note = move |changes: &mut Changes| {
+            changes.written.extend(names);
+            for (name, live) in originals {
+                changes.add_original(node, &name, &live);
+            }
+        };
+        self.ledger.note(note).await.map_err(|error| error.to_string())?;
         Ok(words)
     }
 
@@ -420,7 +496,7 @@ impl Backend for Attached {
     }
 
     async fn state(&self, node: NodeNo) -> ProcessState {
-        self.way().state(self.info(node), self.caller()).await
+        self.way().state(self.info(node), self.caller(), &|event| self.tell(event)).await
     }
 
     async fn log_tail(&self, node: NodeNo, lines: usize) -> String {
@@ -428,51 +504,31 @@ impl Backend for Attached {
     }
 
     async fn impose(&self, rule: Rule) -> Result<(), NetworkError> {
-        #[cfg(feature = "docker")]
-        if let Some(links) = &self.links {
-            return links.impose(rule).await;
-        }
-        let _ = rule;
-        Err(NetworkError::NoNetwork)
+        self.links.impose(rule, &|event| self.tell(event)).await
     }
 
     async fn counts(&self, name: &str) -> Result<Counts, NetworkError> {
-        #[cfg(feature = "docker")]
-        if let Some(links) = &self.links {
-            return links.counts(name).await;
-        }
-        Err(NetworkError::Gone(name.to_owned()))
+        self.links.counts(name).await
+    }
+
+    fn counts_packets(&self) -> bool {
+        self.links.counts_packets()
     }
 
     async fn lift(&self, name: &str) -> Result<(), NetworkError> {
-        #[cfg(feature = "docker")]
-        if let Some(links) = &self.links {
-            return links.lift(name).await;
-        }
-        let _ = name;
-        Ok(())
+        self.links.lift(name, &|event| self.tell(event)).await
     }
 
-    #[cfg(feature = "docker")]
     fn can_knock_from(&self, ip: Ipv4Addr) -> bool {
-        self.links.as_ref().is_none_or(|links| links.can_knock_from(ip))
+        self.links.can_knock_from(ip)
     }
 
     async fn knock(&self, knocks: &[Knock], within: Duration) -> Vec<Heard> {
-        #[cfg(feature = "docker")]
-        if let Some(links) = &self.links {
-            return links.knock(knocks, within).await;
-        }
-        knock::knock_all(knocks, within).await
+        self.links.knock(knocks, within, &|event| self.tell(event)).await
     }
 
     async fn fill(&self, knock: Knock, bytes: u64) {
-        #[cfg(feature = "docker")]
-        if let Some(links) = &self.links {
-            return links.fill(knock, bytes).await;
-        }
-        // Its end shows in the counters, or does not.
-        let _ = Box::pin(knock::push(knock, bytes)).await;
+        self.links.fill(knock, bytes).await;
     }
 
     async fn tear_down(&self) -> Result<(), BackendError> {

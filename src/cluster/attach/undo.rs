@@ -1,15 +1,18 @@
 //! The end of a run on a cluster that is not ours: everything is put back, and what could not be is said.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-#[cfg(feature = "docker")]
-use super::Way;
-use super::{AttachError, Attached, discover, keys, live, way};
-use crate::cluster::{Backend, ProcessState};
+use super::error::named;
+use super::hooks::Tell;
+use super::ledger::{Changes, Ledger, Original};
+use super::links::Links;
+use super::way::{Deed, Way};
+use super::{discover, keys, live};
+use crate::cluster::ProcessState;
 use crate::history::{EventKind, key_name, probe_name};
+use crate::wire::Caller;
 
 /// How long the cluster may take to be whole, after which keys and directives are put back as far as they can be.
 const WHOLE_WITHIN: Duration = Duration::from_secs(60);
@@ -22,83 +25,77 @@ const PASSES: usize = 5;
 
 const POLL: Duration = Duration::from_millis(200);
 
-impl Attached {
-    /// Undoes what the run did. A second call does nothing.
-    pub(super) async fn undo(&self) -> Result<(), AttachError> {
-        if self.undone.swap(true, Ordering::Relaxed) {
-            return Ok(());
-        }
-        let mut left = Vec::new();
-        #[cfg(feature = "docker")]
-        self.free_links(&mut left).await;
-        self.wake_servers(&mut left).await;
-        self.put_directives_back(&mut left).await;
-        if self.began.load(Ordering::Relaxed) {
-            self.remove_keys(&mut left).await;
-        }
-        if left.is_empty() { Ok(()) } else { Err(AttachError::Left(left)) }
-    }
+/// What it takes to undo what is in a ledger. What has been put back is forgotten there, and what could not be is
+/// returned, each with a way to do it by hand.
+#[derive(Clone, Copy)]
+pub(super) struct Undo<'u> {
+    pub ledger: &'u Ledger,
+    pub caller: &'u Caller,
+    pub way: &'u Way,
+    pub links: &'u Links,
+    pub tell: Tell<'u>,
+}
 
+impl Undo<'_> {
     fn note(&self, text: String) {
-        self.tell(EventKind::Note { text });
+        (self.tell)(EventKind::Note { text });
     }
 
-    /// Lifts every rule and removes the sidecars, also those of a start that was cut short.
-    #[cfg(feature = "docker")]
-    async fn free_links(&self, left: &mut Vec<String>) {
-        let Way::Compose(compose) = self.way() else { return };
-        if let Some(links) = &self.links
-            && let Err(error) = links.clear().await
-        {
-            left.push(format!("rules may be in force in the containers' networks: {error} (hint: restart them)"));
-        }
-        if let Err(error) = compose.remove_sidecars(&self.run).await {
-            left.push(error.to_string());
-        }
+    /// Heals links. The run's own end does that, too; here is what it left.
+    pub async fn heal_links(&self) -> Vec<String> {
+        self.links.clear(self.tell).await
     }
 
-    /// Starts what is ended and wakes what is frozen. The run's own end does that, too; here is what it left.
-    async fn wake_servers(&self, left: &mut Vec<String>) {
-        let disturbed: Vec<_> = self.disturbed.lock().expect("no holder panics").iter().copied().collect();
-        if disturbed.is_empty() {
-            return;
-        }
-        for node in disturbed {
-            let done = match self.state(node).await {
-                ProcessState::Gone { .. } => self.restore(way::Deed::Start, node).await,
-                ProcessState::Paused { .. } => self.restore(way::Deed::Resume, node).await,
+    /// Starts and wakes servers, of the changes as they were before links were healed, and waits for the cluster to
+    /// be whole.
+    pub async fn wake_servers(&self, changes: &Changes) -> Vec<String> {
+        let mut left = Vec::new();
+        for &node in &changes.disturbed {
+            let info = changes.node(node);
+            let done = match self.way.state(info, self.caller, self.tell).await {
+                ProcessState::Gone { .. } => self.way.act(Deed::Start, info, self.tell).await,
+                ProcessState::Paused { .. } => self.way.act(Deed::Resume, info, self.tell).await,
                 ProcessState::Running { .. } => Ok(()),
             };
             match done {
-                Ok(()) => self.note(format!("{node} runs again")),
-                Err(error) => {
-                    let addr = self.addr(node);
-                    left.push(format!("{node} ({addr}) was stopped and does not run: {error} (hint: start it)"));
+                Ok(()) => {
+                    self.ledger.forget(move |changes| changes.disturbed.retain(|&left| left != node)).await;
+                    self.note(format!("{} runs again", named(node, info.addr)));
                 }
+                Err(error) => left
+                    .push(format!("{} was stopped and does not run: {error} (hint: start it)", named(node, info.addr))),
             }
         }
-        let seeds: Vec<String> = self.nodes.iter().map(|node| node.addr.to_string()).collect();
+        let is_healed = !changes.cuts.is_empty() && self.ledger.changes().cuts.is_empty();
+        if changes.disturbed.is_empty() && !is_healed {
+            return left;
+        }
+        let seeds = changes.addrs();
         let deadline = Instant::now() + WHOLE_WITHIN;
-        while let Err(error) = discover::discover(&seeds, self.caller()).await {
+        while let Err(error) = discover::discover(&seeds, self.caller).await {
             if Instant::now() > deadline {
                 left.push(error.to_string());
-                return;
+                break;
             }
             tokio::time::sleep(POLL).await;
         }
+        left
     }
 
-    async fn put_directives_back(&self, left: &mut Vec<String>) {
-        let originals = self.originals.lock().expect("no holder panics").clone();
+    /// Puts directives back.
+    pub async fn put_directives_back(&self) -> Vec<String> {
+        let changes = self.ledger.changes();
+        let (mut left, mut kept) = (Vec::new(), Vec::new());
         let deadline = Instant::now() + UNDO_WITHIN;
         let mut put_back = 0;
-        for ((node, name), original) in originals {
-            let addr = self.addr(node);
+        for one in &changes.originals {
+            let Original { node, name, value: original } = one;
+            let (node, addr) = (*node, changes.node(*node).addr);
             let done = loop {
                 // A server that was restarted has its file's value again.
-                let done = match live::get(addr, self.caller(), &name).await {
-                    Ok(Some(now)) if live::is_same(&now, &original) => Ok(()),
-                    Ok(_) => live::set(node, addr, self.caller(), &name, &original).await,
+                let done = match live::get(addr, self.caller, name).await {
+                    Ok(Some(now)) if live::is_same(&now, original) => Ok(()),
+                    Ok(_) => live::set(node, addr, self.caller, name, original).await,
                     Err(error) => Err(error),
                 };
                 if done.is_ok() || Instant::now() > deadline {
@@ -108,29 +105,37 @@ impl Attached {
             };
             match done {
                 Ok(()) => put_back += 1,
-                Err(error) => left.push(format!(
-                    "`{name}` of {node} was `{original}` and is not: {error} (hint: `redis-cli -h {} -p {} CONFIG SET {name} \
-                     '{original}'`)",
-                    addr.ip(),
-                    addr.port()
-                )),
+                Err(error) => {
+                    left.push(format!(
+                        "`{name}` of {node} was `{original}` and is not: {error} (hint: `redis-cli -h {} -p {} CONFIG SET \
+                         {name} '{original}'`)",
+                        addr.ip(),
+                        addr.port()
+                    ));
+                    kept.push(one.clone());
+                }
             }
         }
+        self.ledger.forget(|changes| changes.originals = kept).await;
         if put_back > 0 {
             self.note(format!("{put_back} directives are what they were"));
         }
+        left
     }
 
-    async fn remove_keys(&self, left: &mut Vec<String>) {
-        let addrs: Vec<_> = self.nodes.iter().map(|node| node.addr).collect();
-        let mut names: Vec<String> = self.written.lock().expect("no holder panics").iter().cloned().collect();
-        for key in 0..self.workload_keys {
-            names.extend([key_name(key), probe_name(key)].map(|name| self.keys.name(&name)));
+    /// Removes every key that the run may have written.
+    pub async fn remove_keys(&self) -> Option<String> {
+        let changes = self.ledger.changes();
+        let keys = changes.keys();
+        let addrs: Vec<_> = changes.places.iter().map(|place| place.node.addr).collect();
+        let mut names: Vec<String> = changes.written.into_iter().collect();
+        for key in 0..changes.workload_keys {
+            names.extend([key_name(key), probe_name(key)].map(|name| keys.name(&name)));
         }
         let deadline = Instant::now() + UNDO_WITHIN;
         let (mut removed, mut passes) = (0, 0);
         let remaining = loop {
-            let (now, remaining) = keys::remove(&addrs, self.caller(), names.clone()).await;
+            let (now, remaining) = keys::remove(&addrs, self.caller, names.clone()).await;
             removed += now;
             passes += 1;
             let is_done = match &remaining {
@@ -144,24 +149,13 @@ impl Attached {
                 tokio::time::sleep(POLL).await;
             }
         };
-        let prefix = self.keys.prefix().unwrap_or_default();
+        let prefix = keys.prefix().unwrap_or_default();
         self.note(format!("{removed} keys below `{prefix}` are removed"));
-        if let Some((names, reason)) = remaining {
-            left.push(format!(
-                "up to {} keys below `{prefix}` may be left: {reason} (hint: on each master, `redis-cli --scan --pattern \
-                 '{prefix}*'`, and UNLINK each)",
-                names.len()
-            ));
-        }
-    }
-
-    /// Leaves the servers' logs of this run in its folder, as far as they can be had.
-    pub(super) async fn save_logs(&self) {
-        for node in &self.nodes {
-            let Some(log) = self.way().log(node, None).await else { continue };
-            // The report is worth having without them; whoever misses a log sees that it is not there.
-            let _ = tokio::fs::create_dir_all(&self.logs).await;
-            let _ = tokio::fs::write(self.logs.join(format!("{}.log", node.node)), log).await;
-        }
+        let (names, reason) = remaining?;
+        Some(format!(
+            "up to {} keys below `{prefix}` may be left: {reason} (hint: on each master, `redis-cli --scan --pattern \
+             '{prefix}*'`, and UNLINK each)",
+            names.len()
+        ))
     }
 }

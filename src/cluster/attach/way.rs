@@ -1,20 +1,20 @@
 //! The way to the servers of a cluster that is not ours: by what they can be stopped, started, frozen and looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-#[cfg(feature = "docker")]
-use super::compose::Compose;
+use super::compose::{Compose, ComposeProject};
+use super::discover::FoundNode;
 use super::error::AttachError;
-use super::hooks::Hooks;
+use super::hooks::{Call, Hooks, Tell};
+use super::ledger::WayTaken;
 use crate::cluster::ProcessState;
-#[cfg(feature = "docker")]
-use crate::cluster::docker::Engine;
-use crate::history::{EventKind, NodeInfo};
+use crate::history::NodeInfo;
 use crate::plan::Need;
 use crate::wire::{Caller, CommandError, ConnectError, Link, command};
 
@@ -41,13 +41,7 @@ pub enum WaySettings {
     #[default]
     Ports,
     /// They are containers of a Compose project.
-    #[cfg(feature = "docker")]
-    Compose {
-        /// The engine that runs them.
-        engine: Engine,
-        /// The project's name.
-        project: String,
-    },
+    Compose(ComposeProject),
     /// A file of shell commands.
     Hooks(PathBuf),
 }
@@ -58,40 +52,46 @@ pub enum Way {
     /// By nothing but their ports.
     Ports,
     /// As containers of a Compose project.
-    #[cfg(feature = "docker")]
-    Compose(Box<Compose>),
+    Compose(Arc<Compose>),
     /// By shell commands.
-    Hooks(Box<Hooks>),
+    Hooks(Arc<Hooks>),
 }
 
 impl Way {
     pub(super) async fn open(settings: WaySettings) -> Result<Self, AttachError> {
         Ok(match settings {
             WaySettings::Ports => Self::Ports,
-            #[cfg(feature = "docker")]
-            WaySettings::Compose { engine, project } => Self::Compose(Box::new(Compose::open(engine, project).await?)),
-            WaySettings::Hooks(file) => Self::Hooks(Box::new(Hooks::read(&file).await?)),
+            WaySettings::Compose(project) => Self::Compose(Arc::new(Compose::open(project).await?)),
+            WaySettings::Hooks(file) => Self::Hooks(Arc::new(Hooks::read(&file).await?)),
         })
     }
 
     /// Addresses to begin with, where none were given.
     pub(super) fn seeds(&self) -> Result<Vec<String>, AttachError> {
         match self {
-            #[cfg(feature = "docker")]
             Self::Compose(compose) => compose.seeds(),
-            _ => Err(AttachError::NoSeedAnswers(vec!["none was given (hint: --nodes HOST:PORT)".to_owned()])),
+            Self::Ports | Self::Hooks(_) => {
+                Err(AttachError::NoSeedAnswers(vec!["none was given (hint: --nodes HOST:PORT)".to_owned()]))
+            }
+        }
+    }
+
+    /// As it is noted for whoever has to go it again.
+    pub(super) fn taken(&self) -> WayTaken {
+        match self {
+            Self::Ports => WayTaken::Ports,
+            Self::Compose(compose) => WayTaken::Compose(compose.project().to_owned()),
+            Self::Hooks(hooks) => {
+                WayTaken::Hooks(std::path::absolute(hooks.file()).unwrap_or_else(|_| hooks.file().to_owned()))
+            }
         }
     }
 
     /// What a node is called there.
     pub(super) fn name_of(&self, addr: SocketAddr) -> Option<String> {
         match self {
-            #[cfg(feature = "docker")]
-            Self::Compose(compose) => compose.container_at(addr.ip()).map(|container| container.name.clone()),
-            _ => {
-                let _ = addr;
-                None
-            }
+            Self::Compose(compose) => compose.name_at(addr.ip()),
+            Self::Ports | Self::Hooks(_) => None,
         }
     }
 
@@ -104,6 +104,7 @@ impl Way {
             Need::Freeze,
             Need::Isolate,
             Need::Links,
+            Need::Impairments,
             Need::Delays,
             Need::Clients,
         ];
@@ -112,11 +113,34 @@ impl Way {
                 "a cluster that is known by its ports alone cannot be disturbed so: {need} (hint: --compose PROJECT or \
                  --hooks FILE)"
             )),
-            #[cfg(feature = "docker")]
             Self::Compose(compose) => compose.lacks(need),
             Self::Hooks(hooks) => hooks.lacks(need),
         };
         all.into_iter().filter_map(|need| Some((need, why(need)?))).collect()
+    }
+
+    /// Whether these nodes are those that it leads to.
+    pub(super) fn fits(&self, nodes: &[FoundNode]) -> Result<(), AttachError> {
+        match self {
+            Self::Compose(compose) => compose.fits(nodes),
+            Self::Ports | Self::Hooks(_) => Ok(()),
+        }
+    }
+
+    /// Why links between these nodes cannot be cut, whatever else could be.
+    pub(super) fn links_obstacle(&self, nodes: &[FoundNode]) -> Option<String> {
+        match self {
+            Self::Ports => None,
+            Self::Compose(compose) => compose.links_obstacle(nodes),
+            Self::Hooks(_) => {
+                let mut taken = BTreeSet::new();
+                let odd = nodes.iter().find(|node| node.addr.is_ipv6() || !taken.insert(node.addr.ip()))?;
+                Some(format!(
+                    "{} is at {}, and links are told apart by addresses of IPv4, one for each node",
+                    odd.planned.node, odd.addr
+                ))
+            }
+        }
     }
 
     /// Whether servers can be looked at, or at least stopped, other than by their ports.
@@ -124,26 +148,19 @@ impl Way {
         !matches!(self, Self::Ports)
     }
 
-    pub(super) async fn act(
-        &self,
-        deed: Deed,
-        node: &NodeInfo,
-        tell: &(dyn Fn(EventKind) + Sync),
-    ) -> Result<(), AttachError> {
+    pub(super) async fn act(&self, deed: Deed, node: &NodeInfo, tell: Tell<'_>) -> Result<(), AttachError> {
         match self {
             Self::Ports => Err(AttachError::NoWay { what: deed.word() }),
-            #[cfg(feature = "docker")]
             Self::Compose(compose) => compose.act(deed, node).await,
-            Self::Hooks(hooks) => hooks.act(deed.word(), node, tell).await,
+            Self::Hooks(hooks) => hooks.act(Call::new(deed.word(), node), tell).await,
         }
     }
 
     /// What is said of a server's process; where nobody says anything, what its port tells.
-    pub(super) async fn state(&self, node: &NodeInfo, caller: &Caller) -> ProcessState {
+    pub(super) async fn state(&self, node: &NodeInfo, caller: &Caller, tell: Tell<'_>) -> ProcessState {
         match self {
-            #[cfg(feature = "docker")]
             Self::Compose(compose) => compose.state(node).await,
-            Self::Hooks(hooks) => match hooks.state(node).await {
+            Self::Hooks(hooks) => match hooks.state(node, tell).await {
                 Some(state) => state,
                 None => seen_from_outside(node.addr, caller).await,
             },
@@ -154,7 +171,6 @@ impl Way {
     /// A server's log of this run: its last lines, or all of it; None where it cannot be had.
     pub(super) async fn log(&self, node: &NodeInfo, lines: Option<usize>) -> Option<String> {
         match self {
-            #[cfg(feature = "docker")]
             Self::Compose(compose) => compose.log(node, lines).await,
             Self::Hooks(hooks) => hooks.log(node, lines).await,
             Self::Ports => None,

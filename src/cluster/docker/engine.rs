@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::collect::{self, Collected};
 use super::error::{DockerError, api};
+use super::making::Making;
 use super::new_run;
 use super::owner::Owner;
 use super::sidecar::NETFAULT_IMAGE;
@@ -44,6 +45,8 @@ pub struct Engine {
     far: Option<&'static str>,
     /// Whether nodes are connected to by published ports.
     pub(super) by_ports: bool,
+    /// Containers that are of no cluster.
+    making: Making,
 }
 
 impl Engine {
@@ -65,7 +68,7 @@ impl Engine {
         let far = if rootless { Some("it is rootless") } else { has_other_kernel(info.kernel_version.as_deref()) };
         let about = format!("engine {} (API {api_version})", version.version.unwrap_or_default());
         let netfault_image = netfault_image.unwrap_or_else(|| NETFAULT_IMAGE.to_owned());
-        Ok(Self { client, about, image, netfault_image, far, by_ports: far.is_some() })
+        Ok(Self { client, about, image, netfault_image, far, by_ports: far.is_some(), making: Making::default() })
     }
 
     /// The same engine, with nodes connected to in this way. The error says that their addresses lead nowhere.
@@ -93,6 +96,7 @@ impl Engine {
 
     /// Removes what this process left.
     pub async fn collect_own(&self) -> Result<Collected, DockerError> {
+        let _nothing_is_made = self.making.ended().await;
         collect::own(&self.client).await.map_err(api("looking for what this process left"))
     }
 
@@ -101,7 +105,8 @@ impl Engine {
     pub async fn server(&self, asked: &str, notice: &dyn Fn(&str)) -> Result<Server, DockerError> {
         let image = self.image_of(asked)?;
         self.have(&image, notice).await?;
-        let (program, version) = self.version_of(&image).await?;
+        let (own, its) = (self.clone(), image.clone());
+        let (program, version) = self.making.to_its_end(async move { own.version_of(&its).await }).await?;
         if let (None, Ok(Asked::Version(wanted))) = (&self.image, asked.parse())
             && !wanted.accepts(version)
         {

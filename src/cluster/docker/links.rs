@@ -1,12 +1,12 @@
 //! The links between containers: the rules of network faults, enforced by a sidecar in the network of each container.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 use tokio::sync::{Mutex, RwLock};
 
 use super::error::DockerError;
@@ -163,21 +163,13 @@ impl Links {
 
     /// Tries connections, from containers' addresses through their sidecars, all at once.
     pub(in crate::cluster) async fn knock(&self, knocks: &[Knock], within: Duration) -> Vec<Heard> {
-        let mut from: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
-        for (position, knock) in knocks.iter().enumerate() {
-            from.entry(self.place_of(knock.from)).or_default().push(position);
-        }
-        let heard = join_all(from.iter().map(|(index, positions)| async move {
-            let own: Vec<Knock> = positions.iter().map(|&position| knocks[position]).collect();
-            match index {
-                Some(index) => self.knock_from(*index, &own, within).await,
+        let from = |place: Option<usize>, own: Vec<Knock>| async move {
+            match place {
+                Some(index) => self.knock_from(index, &own, within).await,
                 None => knock::knock_all(&own, within).await,
             }
-        }))
-        .await;
-        let by_position: HashMap<usize, Heard> =
-            from.into_values().flatten().zip(heard.into_iter().flatten()).collect();
-        (0..knocks.len()).map(|position| by_position[&position].clone()).collect()
+        };
+        knock::by_place(knocks, |ip| self.place_of(ip), from).await
     }
 
     async fn knock_from(&self, index: usize, knocks: &[Knock], within: Duration) -> Vec<Heard> {

@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod faults;
 mod links;
+mod making;
 mod owner;
 mod publish;
 mod sidecar;
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::{join, join_all};
 use testcontainers::bollard::Docker as Client;
 use testcontainers::bollard::errors::Error;
 use testcontainers::bollard::models::{
@@ -37,6 +38,7 @@ use testcontainers::runners::AsyncRunner;
 use testcontainers::{CopyTargetOptions, GenericImage, ImageExt};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 pub use collect::Collected;
 pub use engine::Engine;
@@ -50,6 +52,7 @@ pub(in crate::cluster) use sidecar::Sidecar;
 use engine::Labels;
 use error::api;
 use faults::Isolated;
+use making::Making;
 use subnet::{Subnet, bridge, make_network};
 
 use super::config::configuration;
@@ -124,6 +127,8 @@ struct Guard {
     run: String,
     client: Client,
     armed: AtomicBool,
+    /// The servers' containers.
+    making: Making,
 }
 
 impl Drop for Guard {
@@ -131,15 +136,22 @@ impl Drop for Guard {
         if !self.armed.load(Ordering::Relaxed) {
             return;
         }
-        let (run, client) = (self.run.clone(), self.client.clone());
+        let (run, client, making) = (self.run.clone(), self.client.clone(), self.making.clone());
         // On a thread with a runtime of its own: this may be the end of the one that we are in.
         let cleaning = std::thread::spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
             // What cannot be removed is left to the next run.
-            let _ = runtime.block_on(async { tokio::time::timeout(CLEANUP_WITHIN, collect::run(&client, &run)).await });
+            let _ = runtime.block_on(async { timeout(CLEANUP_WITHIN, remove_when_made(&client, &run, &making)).await });
         });
         let _ = cleaning.join();
     }
+}
+
+/// Removes everything of a run once nothing more of it is being made.
+async fn remove_when_made(client: &Client, run: &str, making: &Making) -> Result<Collected, Error> {
+    // What an engine takes too long to make is told as left behind.
+    let _nothing_is_made = making.ended().await;
+    collect::run(client, run).await
 }
 
 impl Docker {
@@ -165,7 +177,8 @@ impl Docker {
         std::fs::create_dir_all(&logs)
             .map_err(|source| BackendError::Io { what: format!("cannot make {}", logs.display()), source })?;
         let labels = Owner::this_process().labels(&run);
-        let guard = Guard { run: run.clone(), client: engine.client.clone(), armed: AtomicBool::new(true) };
+        let (client, making) = (engine.client.clone(), Making::default());
+        let guard = Guard { run: run.clone(), client, armed: AtomicBool::new(true), making };
         let subnet = make_network(engine, &run, &labels).await?;
         let nodes = plan.nodes.iter().map(|planned| {
             let addr = SocketAddr::from((subnet.node(planned.node.index()), DATA_PORT));
@@ -195,7 +208,7 @@ impl Docker {
             links: None,
             isolated: Mutex::default(),
         };
-        let published = try_join_all(docker.nodes.iter().map(|node| docker.anchor(node))).await?;
+        let published = all(docker.nodes.iter().map(|node| docker.anchor(node))).await?;
         for (node, published) in docker.nodes.iter_mut().zip(published) {
             node.published = published;
         }
@@ -268,13 +281,13 @@ impl Docker {
             let host = start(format!("slotquake-{}-clients", self.run.run), "host".to_owned()).await?;
             host.run(&script).await.map(drop)
         };
-        let sidecars = try_join_all(
-            self.nodes
-                .iter()
-                .map(|node| start(format!("{}-faults", node.server), format!("container:{}", node.anchor))),
-        );
-        let ((), sidecars) = futures_util::future::try_join(host, sidecars).await?;
-        self.links = Some(Links::new(self.nodes.iter().map(|node| node.addr.ip()).zip(sidecars)));
+        let sidecars = all(self
+            .nodes
+            .iter()
+            .map(|node| start(format!("{}-faults", node.server), format!("container:{}", node.anchor))));
+        let (host, sidecars) = join(host, sidecars).await;
+        host?;
+        self.links = Some(Links::new(self.nodes.iter().map(|node| node.addr.ip()).zip(sidecars?)));
         if !by_ports {
             self.clients = Clients::Apart(clients);
         }
@@ -307,13 +320,13 @@ impl Docker {
                 host.publish_all_ports = Some(false);
                 host.port_bindings = None;
             });
-        let container = request.start().await.map_err(|error| DockerError::Api {
+        // The container goes with everything else of the run; its own way to remove itself needs a runtime and
+        // blocks it.
+        let made = self.run.making.to_its_end(async move { request.start().await.map(std::mem::forget) });
+        made.await.map_err(|error| DockerError::Api {
             what: format!("starting container {}", node.server),
             reason: error.to_string(),
-        })?;
-        // It goes with everything else of the run; its own way to remove itself needs a runtime and blocks it.
-        std::mem::forget(container);
-        Ok(())
+        })
     }
 
     /// Does something with the server's container.
@@ -477,7 +490,7 @@ impl Backend for Docker {
 
     async fn tear_down(&self) -> Result<(), BackendError> {
         join_all(self.nodes.iter().enumerate().map(|(index, node)| self.save(NodeNo::from_index(index), node))).await;
-        let collected = collect::run(&self.engine.client, &self.run.run).await;
+        let collected = remove_when_made(&self.engine.client, &self.run.run, &self.run.making).await;
         // What is left now is told rather than tried once more.
         self.run.armed.store(false, Ordering::Relaxed);
         match collected.map_err(api(format!("removing what run {} made", self.run.run)))?.leftover() {
@@ -485,6 +498,13 @@ impl Backend for Docker {
             Some(what) => Err(DockerError::Leftover { what }.into()),
         }
     }
+}
+
+/// Waits for all of them, also where one fails: what is given up half-way would outlive a removal.
+pub(in crate::cluster) async fn all<T, E>(
+    made: impl Iterator<Item = impl Future<Output = Result<T, E>>>,
+) -> Result<Vec<T>, E> {
+    join_all(made).await.into_iter().collect()
 }
 
 /// testcontainers takes an image in two parts. A digest is the tag's place too: `name@sha256` and `...`.

@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::error::{DockerError, api};
-use crate::network::knock::Heard;
+use crate::network::knock::{self, Heard};
 use crate::network::rules::TABLE;
 
 /// The image that `docker/netfault.Dockerfile` builds.
@@ -112,7 +112,8 @@ impl Sidecar {
 
     /// Tries connections from here, all at once.
     pub async fn knock(&self, to: &[SocketAddrV4], within: Duration) -> Result<Vec<Heard>, DockerError> {
-        read_knocks(&self.run(&knock_script(to, within)).await?, to.len())
+        let script = format!("cd /tmp\n{}", knock::script(to, within));
+        knock::read(&self.run(&script).await?, to.len())
             .map_err(|reason| DockerError::Sidecar { name: self.name.clone(), reason })
     }
 }
@@ -154,54 +155,5 @@ impl Shell {
                 None => return Err("it has ended".to_owned()),
             }
         }
-    }
-}
-
-/// The connections are tried by forks of the shell, so that no program has to start within the time. What each
-/// came to is in a file of its own, which stays empty for one that is still being tried when time is up.
-fn knock_script(to: &[SocketAddrV4], within: Duration) -> String {
-    let mut script = "try() { exec 2>/tmp/knock-$1; exec 3<>/dev/tcp/$2/$3 && echo open >&2; }\ntried=\n".to_owned();
-    for (number, addr) in to.iter().enumerate() {
-        writeln!(script, "try {number} {} {} & tried=\"$tried $!\"", addr.ip(), addr.port())
-            .expect("a string takes text");
-    }
-    let (within, last) = (within.as_secs_f64(), to.len().saturating_sub(1));
-    write!(
-        script,
-        "(sleep {within}; kill $tried) 2>/dev/null & timer=$!\nwait $tried 2>/dev/null\nkill $timer 2>/dev/null\n\
-         for ((number = 0; number <= {last}; number++)); do echo knock $number $(</tmp/knock-$number); done"
-    )
-    .expect("a string takes text");
-    script
-}
-
-fn read_knocks(printed: &str, count: usize) -> Result<Vec<Heard>, String> {
-    let mut heard = vec![None; count];
-    for line in printed.lines().filter_map(|line| line.strip_prefix("knock ")) {
-        let (number, said) = line.split_once(' ').unwrap_or((line, ""));
-        if let Some(slot) = number.parse().ok().and_then(|number: usize| heard.get_mut(number)) {
-            *slot = Some(match said {
-                "" => Heard::Silence,
-                "open" => Heard::Open,
-                said if said.contains("Connection refused") => Heard::Refused,
-                said => Heard::Other(said.to_owned()),
-            });
-        }
-    }
-    let all: Option<Vec<Heard>> = heard.into_iter().collect();
-    all.ok_or_else(|| format!("connections tried said: {printed}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_connections_came_to_is_read_by_number() {
-        let printed = "knock 2\nknock 0 open\nknock 1 bash: connect: Connection refused\nknock 3 bash: No route\n";
-        let expected = [Heard::Open, Heard::Refused, Heard::Silence, Heard::Other("bash: No route".to_owned())];
-        assert_eq!(read_knocks(printed, 4).unwrap(), expected);
-        assert!(read_knocks(printed, 5).is_err(), "one is missing");
-        assert!(read_knocks("sh: bash: not found\n", 1).unwrap_err().contains("not found"));
     }
 }

@@ -1,11 +1,10 @@
 //! Throughput, latency and lag over time: a run's operations gathered into buckets, so that a history
 //! of any length becomes a picture of bounded size. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use crate::analysis::{Window, op_shard};
+use crate::analysis::{KeyShards, Window};
 use crate::history::{EventKind, History, Outcome};
-use crate::slot::SLOTS;
 use crate::suite::OpKind;
 use crate::units::{NodeNo, ShardNo};
 
@@ -127,15 +126,11 @@ pub fn op_series(history: &History, grid: &Grid) -> Vec<OpSeries> {
         unknown: u64,
         latencies_ns: Vec<u64>,
     }
-    if !(1..=SLOTS).contains(&history.header.plan.shards()) {
-        // Of no cluster that there could be: no key belongs anywhere.
-        return Vec::new();
-    }
-    let mut shards: HashMap<u32, ShardNo> = HashMap::new();
+    let shards = KeyShards::new(&history.header.plan);
     let mut cells: BTreeMap<(ShardNo, bool), Vec<Cell>> = BTreeMap::new();
     for op in &history.ops {
         let Some(index) = grid.index(op.invoke_ns) else { continue };
-        let shard = *shards.entry(op.key).or_insert_with(|| op_shard(history, op));
+        let shard = shards.of(op.key);
         let row = cells.entry((shard, op.kind == OpKind::Reads)).or_insert_with(|| vec![Cell::default(); grid.count]);
         match op.outcome {
             Outcome::Ok => row[index].latencies_ns.push(op.complete_ns.saturating_sub(op.due_ns)),

@@ -9,6 +9,7 @@ use crate::analysis::{Ledger, Outage};
 use crate::anatomy::Anatomy;
 use crate::history::{EventKind, FinalValue, History, key_name};
 use crate::report::{Narrator, PhaseReport, Report};
+use crate::slot::ranges;
 use crate::units::NodeNo;
 
 /// Longer tables are cut, and say so: what is left out stands in `report.json`.
@@ -312,7 +313,7 @@ pub fn configuration(report: &Report) -> Vec<Table> {
             node.node.to_string(),
             node.shard.to_string(),
             node.replica_of.map_or_else(|| "master".to_owned(), |master| format!("replica of {master}")),
-            node.slots.map_or_else(String::new, |(first, last)| format!("{first}-{last}")),
+            ranges(&node.slots),
             info.map_or_else(String::new, |info| info.addr.to_string()),
             info.map_or_else(String::new, |info| info.id.clone()),
             info.and_then(|info| info.name.clone()).unwrap_or_default(),

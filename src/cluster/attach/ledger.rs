@@ -1,0 +1,494 @@
+//! What is to be undone on clusters that are not ours, on disk: it is known after SIGKILL, too.
+//!
+//! Each run has one file. It is written before a change is made, and removed when all is put back. The owner holds a
+//! lock on it, which the system takes back when the process ends, however that comes: a file whose lock is free is of a
+//! dead run, also after the machine has started anew. It holds no password and no key of TLS.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Read, Write as _};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
+
+use super::cuts::{Order, Place};
+use super::error::{AttachError, named};
+use crate::cluster::Keyspace;
+use crate::directories::Kept;
+use crate::history::NodeInfo;
+use crate::units::NodeNo;
+
+/// Grows when an older program would misread what is written.
+const SCHEMA_VERSION: u32 = 1;
+
+/// How files end that hold changes.
+const EXTENSION: &str = "json";
+
+/// Where this user's ledgers are: `attached` in `SLOTQUAKE_STATE`, or in `slotquake` below `XDG_STATE_HOME`, or else
+/// below `~/.local/state`.
+pub fn ledgers_folder() -> Result<PathBuf, AttachError> {
+    Kept::State.directory().map(|state| state.join("attached")).ok_or(AttachError::NoState)
+}
+
+/// What a run has changed on a cluster that is not ours, and has not yet put back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    schema_version: u32,
+    /// The run's name, after which its keys are called.
+    pub(super) run: String,
+    suite: String,
+    /// The process id of the harness, for people.
+    pid: u32,
+    began_at: String,
+    pub(super) way: WayTaken,
+    /// Every node, by its number in that run.
+    pub(super) places: Vec<Place>,
+    /// How many keys the workload has: all of them may be there from the start.
+    pub(super) workload_keys: u32,
+    /// Names on the servers that steps may have written.
+    pub(super) written: BTreeSet<String>,
+    /// What directives were before they were changed.
+    pub(super) originals: Vec<Original>,
+    /// Servers that were ended or frozen.
+    pub(super) disturbed: BTreeSet<NodeNo>,
+    /// Cuts that hooks made, by the fault's name.
+    pub(super) cuts: BTreeMap<String, Vec<Order>>,
+}
+
+/// By what a run got at servers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum WayTaken {
+    Ports,
+    Compose(String),
+    Hooks(PathBuf),
+}
+
+/// What a directive was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Original {
+    pub node: NodeNo,
+    pub name: String,
+    pub value: String,
+}
+
+impl Changes {
+    /// Those of a run that begins: its keys.
+    pub(super) fn new(run: &str, suite: &str, way: WayTaken, places: Vec<Place>, workload_keys: u32) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            run: run.to_owned(),
+            suite: suite.to_owned(),
+            pid: std::process::id(),
+            began_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            way,
+            places,
+            workload_keys,
+            written: BTreeSet::new(),
+            originals: Vec::new(),
+            disturbed: BTreeSet::new(),
+            cuts: BTreeMap::new(),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            schema_version: u32,
+        }
+        let version = serde_json::from_str::<Versioned>(text).map_err(|error| error.to_string())?.schema_version;
+        if version != SCHEMA_VERSION {
+            return Err(format!("it has version {version}, and this program reads {SCHEMA_VERSION}"));
+        }
+        let changes: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let numbers = changes.places.iter().map(|place| place.node.node.0);
+        if !numbers.eq(1..=changes.places.len() as u16) || changes.places.is_empty() {
+            return Err("its nodes are not numbered from 1".to_owned());
+        }
+        let originals = changes.originals.iter().map(|original| original.node);
+        let cuts = changes.cuts.values().flatten().map(|order| order.node);
+        let mut named = originals.chain(changes.disturbed.iter().copied()).chain(cuts);
+        let is_there = |node: NodeNo| (1..=changes.places.len()).contains(&usize::from(node.0));
+        match named.find(|&node| !is_there(node)) {
+            Some(node) => Err(format!("{node} is none of its nodes")),
+            None => Ok(changes),
+        }
+    }
+
+    pub(super) fn node(&self, node: NodeNo) -> &NodeInfo {
+        &self.places[node.index()].node
+    }
+
+    /// Where its nodes are, as seeds.
+    pub(super) fn addrs(&self) -> Vec<String> {
+        self.places.iter().map(|place| place.node.addr.to_string()).collect()
+    }
+
+    pub(super) fn keys(&self) -> Keyspace {
+        Keyspace::of_run(&self.run)
+    }
+
+    /// Remembers what a directive was, unless that is known.
+    pub(super) fn add_original(&mut self, node: NodeNo, name: &str, value: &str) {
+        if !self.originals.iter().any(|known| known.node == node && known.name == name) {
+            self.originals.push(Original { node, name: name.to_owned(), value: value.to_owned() });
+        }
+    }
+
+    /// Whose they are.
+    pub fn whose(&self) -> String {
+        format!("run {} (suite `{}`, process {}, begun at {})", self.run, self.suite, self.pid, self.began_at)
+    }
+
+    /// When their run began; later is greater.
+    pub(super) fn began_at(&self) -> &str {
+        &self.began_at
+    }
+
+    /// What they come to.
+    pub(super) fn told(&self) -> String {
+        let mut told = String::new();
+        for &node in &self.disturbed {
+            let _ = write!(told, "{} was stopped or frozen, ", named(node, self.node(node).addr));
+        }
+        for original in &self.originals {
+            let Original { node, name, value } = original;
+            let _ = write!(told, "`{name}` of {} was `{value}`, ", named(*node, self.node(*node).addr));
+        }
+        for order in self.cuts.values().flatten() {
+            let _ = write!(told, "links may be cut, of {}, ", order.told(&self.places));
+        }
+        let keys = self.keys();
+        told + &format!("there may be keys below `{}`", keys.prefix().unwrap_or_default())
+    }
+
+    /// What they come to, and what puts it back.
+    pub fn owed(&self) -> String {
+        format!(
+            "{} was killed: {} (hint: `{}`, with the password and TLS as then)",
+            self.whose(),
+            self.told(),
+            self.command()
+        )
+    }
+
+    /// A command that undoes them.
+    fn command(&self) -> String {
+        let nodes = self.addrs().join(",");
+        let way = match &self.way {
+            WayTaken::Ports => format!("--nodes {nodes}"),
+            WayTaken::Compose(project) => format!("--compose {project}"),
+            WayTaken::Hooks(file) => format!("--nodes {nodes} --hooks {}", file.display()),
+        };
+        format!("slotquake run formation --backend attach {way}")
+    }
+}
+
+/// The ledgers of a folder.
+#[derive(Debug, Clone)]
+pub(super) struct Ledgers {
+    folder: PathBuf,
+}
+
+/// A ledger that somebody may hold.
+#[derive(Debug)]
+pub struct Found {
+    /// What is in it.
+    pub changes: Changes,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether its run is under way.
+    pub is_alive: bool,
+}
+
+/// Every ledger of a folder, or why one cannot be read. Nothing is made or changed there.
+pub fn ledgers(folder: &Path) -> Vec<Result<Found, AttachError>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
+        Err(error) => return vec![Err(AttachError::state(folder, "cannot be read", &error))],
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
+    paths.sort();
+    let found = |path: PathBuf| match look(&path, File::try_lock_shared) {
+        Ok((changes, lock)) => Some(Ok(Found { changes, path, is_alive: lock.is_none() })),
+        Err(None) => None,
+        Err(Some(reason)) => Some(Err(AttachError::Ledger { path, reason })),
+    };
+    paths.into_iter().filter_map(found).collect()
+}
+
+/// What a file says, and it locked if nobody else had it so. The error is None if it is not there any more.
+fn look(
+    path: &Path,
+    lock: impl Fn(&File) -> Result<(), TryLockError>,
+) -> Result<(Changes, Option<Lock>), Option<String>> {
+    let failed = |error: io::Error| (error.kind() != ErrorKind::NotFound).then(|| error.to_string());
+    loop {
+        let mut file = File::options().read(true).write(true).open(path).map_err(failed)?;
+        let held = match lock(&file) {
+            Ok(()) => Some(Lock(file.try_clone().map_err(failed)?)),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Error(error)) => return Err(Some(format!("it cannot be locked: {error}"))),
+        };
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(failed)?;
+        // Its owner may have put another in its place, with a lock of its own.
+        let (opened, there) = (file.metadata().map_err(failed)?, fs::metadata(path).map_err(failed)?);
+        if (opened.dev(), opened.ino()) == (there.dev(), there.ino()) {
+            return Ok((Changes::parse(&text).map_err(Some)?, held));
+        }
+    }
+}
+
+/// A lock on a file, until it is dropped. Closing the file alone would not give it back while a child that is just being
+/// started has it open, too.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // The system gives it back with the last that has the file open.
+        let _ = self.0.unlock();
+    }
+}
+
+impl Ledgers {
+    /// Makes the folder if need be, and tries whether it can be written.
+    pub fn open(folder: PathBuf) -> Result<Self, AttachError> {
+        let wrong = |error: io::Error| AttachError::state(&folder, "cannot be written", &error);
+        // What was changed on somebody's servers is nobody else's business.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(wrong)?;
+        let probe = folder.join(format!(".{}.probe", std::process::id()));
+        let lock = write(&probe, b"probe").map_err(wrong)?;
+        fs::remove_file(&probe).map_err(wrong)?;
+        drop(lock);
+        Ok(Self { folder })
+    }
+
+    /// Every ledger that is there; an error if one cannot be read, since nobody knows what it is about.
+    pub fn all(&self) -> Result<Vec<Found>, AttachError> {
+        ledgers(&self.folder).into_iter().collect()
+    }
+
+    /// Opens the ledger of a run that begins.
+    pub fn begin(&self, changes: Changes) -> Result<Ledger, AttachError> {
+        let path = self.folder.join(format!("{}.{EXTENSION}", changes.run));
+        let mut open = Open { path, changes, lock: None };
+        open.store().map_err(|error| AttachError::state(&self.folder, "cannot be written", &error))?;
+        Ok(Ledger { open: Arc::new(Mutex::new(open)) })
+    }
+}
+
+/// The ledger of a run, which this process owns.
+#[derive(Debug, Clone)]
+pub(super) struct Ledger {
+    open: Arc<Mutex<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    path: PathBuf,
+    changes: Changes,
+    /// The file, as long as it is owned.
+    lock: Option<Lock>,
+}
+
+impl Ledger {
+    /// Takes over the ledger of a dead run; None if it is gone, or somebody was faster.
+    pub fn adopt(path: &Path) -> Result<Option<Self>, AttachError> {
+        match look(path, File::try_lock) {
+            Ok((changes, Some(lock))) => {
+                let open = Open { path: path.to_owned(), changes, lock: Some(lock) };
+                Ok(Some(Self { open: Arc::new(Mutex::new(open)) }))
+            }
+            Ok((_, None)) | Err(None) => Ok(None),
+            Err(Some(reason)) => Err(AttachError::Ledger { path: path.to_owned(), reason }),
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().expect("no holder panics")
+    }
+
+    /// What is in it.
+    pub fn changes(&self) -> Changes {
+        self.open().changes.clone()
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.open().path.clone()
+    }
+
+    /// Notes what is going to be changed. Nothing may be changed before this has returned, nor if it fails.
+    pub async fn note(&self, change: impl FnOnce(&mut Changes) + Send + 'static) -> Result<(), AttachError> {
+        let this = self.clone();
+        // A disk may take its time. Whoever gives up waiting for it does not end it.
+        let noted = spawn_blocking(move || {
+            let mut open = this.open();
+            let before = open.changes.clone();
+            open.change(change).inspect_err(|_| open.changes = before)
+        });
+        let noted = noted.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        noted.map_err(|error| AttachError::state(&self.path(), "cannot be written", &error))
+    }
+
+    /// Notes what has been put back. What the disk says beyond that is found not to be so by whoever undoes it.
+    pub async fn forget(&self, change: impl FnOnce(&mut Changes) + Send + 'static) {
+        let this = self.clone();
+        let _ = spawn_blocking(move || this.open().change(change)).await;
+    }
+
+    /// Removes it: all is as it was.
+    pub fn close(&self) {
+        let mut open = self.open();
+        let _ = fs::remove_file(&open.path);
+        open.lock = None;
+    }
+
+    /// Leaves it to whoever comes next.
+    pub fn leave(&self) {
+        self.open().lock = None;
+    }
+}
+
+impl Open {
+    fn change(&mut self, change: impl FnOnce(&mut Changes)) -> io::Result<()> {
+        let before = self.changes.clone();
+        change(&mut self.changes);
+        if self.changes == before { Ok(()) } else { self.store() }
+    }
+
+    fn store(&mut self) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(&self.changes)?;
+        text.push(b'\n');
+        self.lock = Some(write(&self.path, &text)?);
+        Ok(())
+    }
+}
+
+/// Puts a file in a place, whole and locked, or not at all.
+fn write(path: &Path, text: &[u8]) -> io::Result<Lock> {
+    let beside = path.with_extension("new");
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.try_lock()?;
+    let lock = Lock(file.try_clone()?);
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(lock)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::units::ShardNo;
+
+    /// Those of a run on three nodes.
+    pub fn changes(run: &str) -> Changes {
+        let place = |number: u16| Place {
+            node: NodeInfo {
+                node: NodeNo(number),
+                shard: ShardNo(number),
+                boots_as_master: true,
+                addr: ([10, 0, 0, number as u8], 6379).into(),
+                id: format!("{number:040}"),
+                name: None,
+            },
+            bus_port: 16379,
+        };
+        Changes::new(run, "role-swap", WayTaken::Hooks("/h/hooks.yaml".into()), (1..=3).map(place).collect(), 600)
+    }
+
+    fn cut(node: u16) -> Vec<Order> {
+        vec![Order { node: NodeNo(node), from: ["10.0.0.2".parse().expect("an address")].into(), ports: [6379].into() }]
+    }
+
+    #[tokio::test]
+    async fn a_ledger_lives_with_its_owner_and_is_taken_over_by_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledgers = Ledgers::open(folder.path().join("a/b")).unwrap();
+        let ledger = ledgers.begin(changes("3f")).unwrap();
+        let found = || ledgers.all().unwrap().into_iter().map(|found| (found.changes, found.is_alive));
+        ledger.note(|changes| changes.disturbed.extend([NodeNo(2)])).await.unwrap();
+        ledger.note(|changes| changes.add_original(NodeNo(1), "maxmemory", "0")).await.unwrap();
+        ledger.note(|changes| changes.add_original(NodeNo(1), "maxmemory", "7")).await.unwrap();
+        ledger.note(|changes| drop(changes.cuts.insert("net1".to_owned(), cut(3)))).await.unwrap();
+        assert_eq!(found().collect::<Vec<_>>(), [(ledger.changes(), true)]);
+        assert!(Ledger::adopt(&ledger.path()).unwrap().is_none(), "its owner lives");
+        let told = ledger.changes().told();
+        for part in [
+            "node-2 (10.0.0.2:6379) was stopped or frozen",
+            "`maxmemory` of node-1 (10.0.0.1:6379) was `0`",
+            "links may be cut, of node-3 (10.0.0.3) from 10.0.0.2",
+            "keys below `slotquake:3f:`",
+        ] {
+            assert!(told.contains(part), "{told}");
+        }
+        drop(ledger);
+
+        let taken = Ledger::adopt(&found_path(&ledgers)).unwrap().expect("its owner is dead");
+        assert_eq!(found().collect::<Vec<_>>(), [(taken.changes(), true)]);
+        taken.forget(|changes| changes.cuts.clear()).await;
+        taken.leave();
+        assert_eq!(found().collect::<Vec<_>>(), [(taken.changes(), false)]);
+        assert!(taken.changes().cuts.is_empty());
+        Ledger::adopt(&found_path(&ledgers)).unwrap().expect("it was left").close();
+        assert_eq!((found().count(), fs::read_dir(folder.path().join("a/b")).unwrap().count()), (0, 0));
+    }
+
+    fn found_path(ledgers: &Ledgers) -> PathBuf {
+        ledgers.all().unwrap().remove(0).path
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_noted_is_not_to_be_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledgers::open(folder.path().join("a")).unwrap().begin(changes("3f")).unwrap();
+        fs::remove_dir_all(folder.path().join("a")).unwrap();
+        let error = ledger.note(|changes| changes.disturbed.extend([NodeNo(2)])).await.unwrap_err();
+        assert!(error.to_string().contains("cannot be written"), "{error}");
+        assert!(ledger.changes().disturbed.is_empty());
+        fs::write(folder.path().join("a"), "").unwrap();
+        let error = Ledgers::open(folder.path().join("a/b")).unwrap_err();
+        assert!(error.to_string().contains("SLOTQUAKE_STATE"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = serde_json::to_value(changes("3f")).unwrap();
+        let with = |key: &str, value: serde_json::Value| {
+            let mut changed = good.clone();
+            changed[key] = value;
+            changed.to_string()
+        };
+        for (text, expected) in [
+            (String::new(), "EOF"),
+            ("no ledger".to_owned(), "expected"),
+            ("{}".to_owned(), "schema_version"),
+            (with("schema_version", 2.into()), "it has version 2, and this program reads 1"),
+            (with("places", serde_json::json!([])), "not numbered from 1"),
+            (with("disturbed", serde_json::json!(["node-4"])), "node-4 is none of its nodes"),
+            (with("cuts", serde_json::json!({"net1": cut(9)})), "node-9 is none"),
+            (with("originals", serde_json::json!([{"node": "node-1"}])), "missing field"),
+        ] {
+            fs::write(folder.path().join("3f.json"), &text).unwrap();
+            let found = ledgers(folder.path());
+            let [Err(error)] = &found[..] else { panic!("{text}: {found:?}") };
+            let error = error.to_string();
+            assert!(error.contains(expected) && error.contains("3f.json"), "{text}: {error}");
+        }
+        assert!(ledgers(&folder.path().join("nothing")).is_empty());
+    }
+}
