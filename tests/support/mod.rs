@@ -79,9 +79,11 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Everything, for the message of a failed assertion.
+    /// Everything, for the message of a failed assertion: first what did not pass, since what shows a
+    /// failure may cut it short.
     pub fn whole(&self) -> String {
-        format!("{}\n--- stdout\n{}\n--- stderr\n{}", self.status, self.stdout, self.stderr)
+        let not_passed = serde_json::from_str(&self.stdout).map_or_else(|_| String::new(), |found| not_passed(&found));
+        format!("{}\n{not_passed}--- stdout\n{}\n--- stderr\n{}", self.status, self.stdout, self.stderr)
     }
 
     pub fn code(&self) -> Option<i32> {
@@ -92,6 +94,17 @@ impl Ended {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON: {error}; {}", self.whole()))
     }
+}
+
+/// The judgements of a document of `--format json` that are no passes, a line each.
+fn not_passed(document: &Value) -> String {
+    let all = |parent: &Value, key: &str| parent[key].as_array().cloned().unwrap_or_default();
+    all(document, "runs")
+        .iter()
+        .flat_map(|run| all(run, "invariants"))
+        .filter(|judgement| judgement["verdict"] != "pass")
+        .map(|judgement| format!("{judgement}\n"))
+        .collect()
 }
 
 /// A command of ours under way.
