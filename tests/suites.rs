@@ -1,9 +1,12 @@
 //! Every shipped suite passes on real servers, is judged again with the same result, and leaves
-//! nothing behind.
+//! nothing behind. What takes its time to break the cluster is no failure of it.
 
 mod support;
 
-use support::{Places, QUICK, assert_nothing_left, fetched, skipped, slotquake, try_fetched, verdicts};
+use support::{
+    Places, QUICK, assert_nothing_left, begin_as, command, conclusive, fetched, skipped, slotquake, try_fetched,
+    verdicts,
+};
 
 const EXERCISE: [&str; 1] = ["redis:6.2"];
 const OLD_AND_NEW: [&str; 3] = ["redis:6.2", "redis:7.0", "valkey:9.1"];
@@ -65,9 +68,9 @@ fn passes(suite: &str, servers: &[&str]) {
     let reports = tempfile::tempdir().expect("a temporary directory");
     let out = reports.path().to_str().expect("a plain path");
     let place = Places::take(servers.len());
-    let ran = slotquake(
-        &[&["run", suite, "--server", &servers.join(","), "--out", out, "--format", "json"], &QUICK[..]].concat(),
-    );
+    let servers_of_it = servers.join(",");
+    let args = ["run", suite, "--server", &servers_of_it, "--out", out, "--format", "json"];
+    let ran = conclusive(|| command(&[&args[..], &QUICK].concat()));
     drop(place);
     if ran.code() == Some(3)
         && let Some(reason) = ran.json()["runs"][0]["reason"].as_str()
@@ -94,4 +97,36 @@ fn passes(suite: &str, servers: &[&str]) {
         assert_eq!(again["runs"][0]["recorded"]["verdict"], "pass", "{}", checked.whole());
         assert_eq!(again["runs"][0]["recorded"]["changed"], serde_json::json!([]), "{}", checked.whole());
     }
+}
+
+#[test]
+fn a_cut_that_takes_its_time_leaves_open_what_is_counted_from_it() {
+    use std::os::unix::fs::PermissionsExt;
+
+    const SUITE: &str = "minority-partition";
+    fetched(EXERCISE[0]);
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    // An nft that takes longer than the rules of the server, to put rules in force and to lift them.
+    let path = std::env::var("PATH").expect("a text");
+    let slow = "#!/bin/sh\nPATH=$REST_OF_PATH\ncase $* in '-f -') sleep 5 ;; esac\nexec nft \"$@\"\n";
+    let nft = folder.path().join("nft");
+    std::fs::write(&nft, slow).expect("it is ours");
+    std::fs::set_permissions(&nft, PermissionsExt::from_mode(0o755)).expect("it is ours");
+    let out = folder.path().join("reports").to_str().expect("a plain path").to_owned();
+    let _place = Places::take(1);
+    let mut run = command(&[&["run", SUITE, "--format", "json", "--out", &out][..], &QUICK].concat());
+    run.env("PATH", format!("{}:{path}", folder.path().display())).env("REST_OF_PATH", format!("{path}:/usr/sbin"));
+    let ran = begin_as(run).end();
+    if let Some(reason) = ran.json()["runs"][0]["reason"].as_str() {
+        skipped(SUITE, reason);
+        return;
+    }
+    assert_eq!(ran.code(), Some(3), "{}", ran.whole());
+    let run = ran.json()["runs"][0].clone();
+    let open: Vec<_> = verdicts(&run).into_iter().filter(|verdict| !verdict.ends_with(": pass")).collect();
+    assert!(open.iter().all(|verdict| verdict.ends_with(": inconclusive")), "{open:?}: {}", ran.whole());
+    for invariant in ["write-cutoff", "failover-time"] {
+        assert!(open.iter().any(|verdict| verdict.starts_with(invariant)), "{invariant}: {open:?}: {}", ran.whole());
+    }
+    assert!(ran.stdout.contains("the injection of the fault took "), "{}", ran.whole());
 }

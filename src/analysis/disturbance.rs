@@ -14,11 +14,14 @@ pub struct Disturbance {
     pub kind: FaultKind,
     /// The nodes that it hit.
     pub hits: Vec<Hit>,
-    /// When it was injected.
+    /// When its injection began.
     pub from_ns: u64,
-    /// When somebody began to undo it; None when nobody did. A rule is lifted within milliseconds of
-    /// it, while the proof may take seconds: what happens in between happens on a whole network.
+    /// When its injection was done, and so by when it was in effect. The same where that is not known.
+    pub applied_ns: u64,
+    /// When somebody began to undo it; None when nobody did.
     pub healed_ns: Option<u64>,
+    /// When that was done, which its proof, that may take seconds, comes after; None where that is not known.
+    pub lifted_ns: Option<u64>,
     /// When it was shown to be undone.
     pub undone_ns: Option<u64>,
     /// Whether somebody looked and found it not undone.
@@ -41,33 +44,37 @@ pub fn disturbances(history: &History) -> Vec<Disturbance> {
                 EventKind::NetworkFaultInjected { only, sides, .. } => (*only, sides.clone()),
                 _ => (Only::All, Vec::new()),
             };
-            let (healed_ns, undone_ns, heal_failed) = (None, None, false);
-            let from_ns = event.at_ns;
             all.push(Disturbance {
                 fault,
                 kind,
                 hits,
-                from_ns,
-                healed_ns,
-                undone_ns,
-                heal_failed,
+                from_ns: event.at_ns,
+                applied_ns: event.at_ns,
+                healed_ns: None,
+                lifted_ns: None,
+                undone_ns: None,
+                heal_failed: false,
                 only,
                 sides,
                 end_ns,
             });
         }
+        let (EventKind::FaultApplied { fault }
+        | EventKind::FaultHealed { fault, .. }
+        | EventKind::FaultLifted { fault }
+        | EventKind::HealProven { fault, .. }) = event.kind
+        else {
+            continue;
+        };
+        let Some(disturbance) = all.iter_mut().find(|each| each.fault == fault) else { continue };
         match event.kind {
-            EventKind::FaultHealed { fault, .. } => {
-                if let Some(healed) = all.iter_mut().find(|each| each.fault == fault) {
-                    healed.healed_ns.get_or_insert(event.at_ns);
-                }
-            }
-            EventKind::HealProven { fault, healed, .. } => {
-                if let Some(proven) = all.iter_mut().find(|each| each.fault == fault) {
-                    proven.heal_failed = !healed;
-                    if healed {
-                        proven.undone_ns.get_or_insert(event.at_ns);
-                    }
+            EventKind::FaultApplied { .. } => disturbance.applied_ns = event.at_ns,
+            EventKind::FaultHealed { .. } => _ = disturbance.healed_ns.get_or_insert(event.at_ns),
+            EventKind::FaultLifted { .. } => _ = disturbance.lifted_ns.get_or_insert(event.at_ns),
+            EventKind::HealProven { healed, .. } => {
+                disturbance.heal_failed = !healed;
+                if healed {
+                    disturbance.undone_ns.get_or_insert(event.at_ns);
                 }
             }
             _ => {}
@@ -89,6 +96,23 @@ impl Disturbance {
     /// Whether a master that it hits may be replaced for it: every fault of a process, and every cut.
     pub fn may_end_a_reign(&self) -> bool {
         !self.kind.is_of_the_network() || self.cuts_off()
+    }
+
+    /// From when times after it are counted: a process falls silent when it is signalled, even if whoever signals
+    /// it waits for its end, while links are whole until the last rule is in force.
+    pub fn struck_ns(&self) -> u64 {
+        if self.kind.is_of_the_network() { self.applied_ns } else { self.from_ns }
+    }
+
+    /// Between which moments it took effect.
+    pub fn took_effect(&self) -> Window {
+        Window { from_ns: self.from_ns, to_ns: self.applied_ns }
+    }
+
+    /// Between which moments its effect ended; None when nobody undid it.
+    pub fn lost_effect(&self) -> Option<Window> {
+        let from_ns = self.healed_ns?;
+        Some(Window { from_ns, to_ns: self.lifted_ns.unwrap_or(from_ns) })
     }
 
     /// What it did to a node; None when it did not hit it.

@@ -26,9 +26,13 @@ pub struct Failover {
     /// Its successor: the first other node that owned the shard's slots before the next fault at the
     /// shard's master, a CLUSTER FAILOVER after the fault was undone, or the end of the steps.
     pub new_master: Option<NodeNo>,
-    /// When the fault was injected, or else the CLUSTER FAILOVER was sent; without either, when the change
-    /// was first seen.
+    /// From when times are counted: when the fault struck (a process when it was signalled, the network when
+    /// all rules were in force), or else the CLUSTER FAILOVER was sent; without either, when the change was
+    /// first seen.
     pub from_ns: u64,
+    /// Between which moments the fault took effect; None without a fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_effect: Option<Window>,
     /// The `command` step (its position in the plan's steps) by which the CLUSTER FAILOVER was sent that
     /// brought it about; None after a fault, and where no step ordered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,7 +47,7 @@ pub struct Failover {
     /// write that it acknowledged, where that was seen earlier. None without a fault or an order: there is
     /// no moment to count from.
     pub promotion_ms: Option<f64>,
-    /// ... to the completion of the workload's first write of the shard, issued after `from_ns`,
+    /// ... to the completion of the workload's first write of the shard, issued after the injection began,
     /// that another node than the old master acknowledged.
     pub first_write_ms: Option<f64>,
     /// configEpoch of the new master.
@@ -73,7 +77,10 @@ struct MasterFault {
     node: NodeNo,
     /// Every node that the fault hit, this one among them.
     hit_nodes: Vec<NodeNo>,
+    /// When its injection began.
     at_ns: u64,
+    struck_ns: u64,
+    took_effect: Window,
     healed_ns: Option<u64>,
 }
 
@@ -109,6 +116,8 @@ impl Finder<'_> {
                     node: hit.node,
                     hit_nodes: hit_nodes.clone(),
                     at_ns: fault.from_ns,
+                    struck_ns: fault.struck_ns(),
+                    took_effect: fault.took_effect(),
                     healed_ns: fault.healed_ns,
                 });
             }
@@ -136,7 +145,7 @@ impl Finder<'_> {
                 fault.healed_ns.is_none_or(|healed_ns| !self.ordered_between(healed_ns, promoted_ns))
             });
         let change = position.map(|position| unexplained.remove(position));
-        let since_ms = |at_ns: u64| at_ns.saturating_sub(fault.at_ns) as f64 / 1e6;
+        let since_ms = |at_ns: u64| at_ns.saturating_sub(fault.struck_ns) as f64 / 1e6;
         let until_ns = match (&change, fault.healed_ns) {
             (None, Some(healed_ns)) => healed_ns.min(close_ns),
             _ => close_ns,
@@ -152,7 +161,8 @@ impl Finder<'_> {
             kind: Some(fault.kind),
             old_master: fault.node,
             new_master: change.map(|change| change.to),
-            from_ns: fault.at_ns,
+            from_ns: fault.struck_ns,
+            took_effect: Some(fault.took_effect),
             ordered_by: None,
             until_ns,
             fail_ms: fail_ns.map(since_ms),
@@ -179,6 +189,7 @@ impl Finder<'_> {
             old_master: change.from,
             new_master: Some(change.to),
             from_ns,
+            took_effect: None,
             ordered_by: order.map(|(step, _)| step),
             until_ns: close_ns,
             fail_ms: None,

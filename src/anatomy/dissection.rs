@@ -121,13 +121,19 @@ impl<'a> Dissection<'a> {
         at_ns.saturating_sub(self.failover.from_ns) as f64 / 1e6
     }
 
+    /// When the fault's injection began, which may have had effects before all of it was done.
+    fn began_ns(&self) -> u64 {
+        self.failover.took_effect.map_or(self.failover.from_ns, |effect| effect.from_ns)
+    }
+
     /// The lines between the beginning and the end of the failover's time, each with its milliseconds
-    /// since the beginning. A line may seem early by the millisecond that logs leave out.
+    /// since the moment from which times are counted. A line may seem early by the millisecond that logs leave out.
     fn lines(&self) -> impl Iterator<Item = (f64, &'a Timed<'a>)> {
         let (from_ms, until_ms) = (self.failover.from_ns as f64 / 1e6, self.failover.until_ns as f64 / 1e6);
+        let began_ms = self.began_ns() as f64 / 1e6;
         self.timed
             .iter()
-            .filter(move |line| line.at_ms + 1.0 >= from_ms && line.at_ms - line.error_ms <= until_ms)
+            .filter(move |line| line.at_ms + 1.0 >= began_ms && line.at_ms - line.error_ms <= until_ms)
             .map(move |line| ((line.at_ms - from_ms).max(0.0), line))
     }
 
@@ -201,7 +207,7 @@ impl<'a> Dissection<'a> {
 
     /// The events of the failover's time.
     fn events(&self) -> impl Iterator<Item = &'a Event> {
-        let window = self.failover.from_ns..=self.failover.until_ns;
+        let window = self.began_ns()..=self.failover.until_ns;
         self.report.events.iter().filter(move |event| window.contains(&event.at_ns))
     }
 

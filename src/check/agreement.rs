@@ -1,9 +1,9 @@
 //! `agreement`: once everything is undone, all nodes share one view.
 
 use super::case::{Case, Silence};
-use super::finding::{Finding, at, length_ns, list};
+use super::finding::{Finding, at, length_ns, list, undoing};
 use super::{Judgement, Verdict};
-use crate::analysis::Window;
+use crate::analysis::{Disturbance, Window};
 use crate::cluster::topology::{Health, Peer, Role};
 use crate::history::EventKind;
 use crate::slot::ranges;
@@ -14,14 +14,14 @@ use crate::units::NodeNo;
 pub(super) fn judge(case: &Case<'_>, settings: &Agreement) -> Judgement {
     let mut finding = Finding::new();
     let base = last_disturbance(case);
-    let bound_ns = base.as_ref().map_or(0, |(base_ns, _)| case.bound_ns(settings.within, *base_ns, Rules::agreement));
+    let bound_ns = base.as_ref().map_or(0, |base| case.bound_ns(settings.within, base.over.to_ns, Rules::agreement));
     match base.and_then(|base| Ok((base, case.end_ns()?))) {
-        Ok(((base_ns, since), end_ns)) => {
-            let window = Window { from_ns: base_ns, to_ns: end_ns };
-            let unknown = open_after(case, window);
-            match unknown {
-                Some(why) => _ = finding.undecided(why),
-                None => look(case, window, bound_ns, (&since, "the run ended before the bound was over"), &mut finding),
+        Ok((base, end_ns)) => {
+            if let Some(why) = open_after(case, base.over.to_ns) {
+                finding.undecided(why);
+            } else {
+                let limit = Limit { bound_ns, to_ns: end_ns, means: "the run ended before the bound was over" };
+                look(case, &base, &limit, &mut finding);
             }
         }
         Err(why) => _ = finding.undecided(why),
@@ -33,14 +33,34 @@ pub(super) fn judge(case: &Case<'_>, settings: &Agreement) -> Judgement {
     finding.judge("agreement", format!("within {}", settings.within), expected)
 }
 
-/// From when on the views must come together: the last heal, or the last CLUSTER command, or the
-/// start; with its name.
-fn last_disturbance(case: &Case<'_>) -> Result<(u64, String), String> {
+/// What the views must come together after.
+pub(super) struct Since {
+    /// Between which moments it was over. Times are counted from the later one.
+    pub(super) over: Window,
+    /// Its name.
+    pub(super) words: String,
+}
+
+/// How long they may take, and until when they are looked at.
+pub(super) struct Limit<'a> {
+    pub(super) bound_ns: u64,
+    pub(super) to_ns: u64,
+    /// What it means that this comes before the bound.
+    pub(super) means: &'a str,
+}
+
+/// The last heal, or the last CLUSTER command, or the start.
+fn last_disturbance(case: &Case<'_>) -> Result<Since, String> {
+    let moment = |at_ns: u64| Window { from_ns: at_ns, to_ns: at_ns };
     let disturbed = case.history.events.iter().rev().find_map(|event| match &event.kind {
-        EventKind::FaultHealed { fault, by } => Some((event.at_ns, format!("the {by} that undid fault {fault}"))),
+        EventKind::FaultHealed { fault, by } => {
+            let fault_of_it = case.disturbances.iter().find(|each| each.fault == *fault);
+            let over = fault_of_it.and_then(Disturbance::lost_effect).unwrap_or(moment(event.at_ns));
+            Some(Since { over, words: format!("the {by} that undid fault {fault}") })
+        }
         EventKind::Commanded { step, .. } => match case.plan().steps.get(*step) {
             Some(Step::Command(command)) if command.send.0[0].eq_ignore_ascii_case("cluster") => {
-                Some((event.at_ns, command.send.to_string()))
+                Some(Since { over: moment(event.at_ns), words: command.send.to_string() })
             }
             _ => None,
         },
@@ -48,21 +68,22 @@ fn last_disturbance(case: &Case<'_>) -> Result<(u64, String), String> {
     });
     match disturbed {
         Some(disturbed) => Ok(disturbed),
-        None => case.steps().map(|window| (window.from_ns, "the first phase".to_owned())),
+        None => case.steps().map(|window| Since { over: moment(window.from_ns), words: "the first phase".to_owned() }),
     }
 }
 
 /// Why the views cannot come together: a fault that was injected afterwards and never undone.
-fn open_after(case: &Case<'_>, window: Window) -> Option<String> {
-    case.disturbances.iter().find(|each| each.from_ns > window.from_ns).map(|each| {
+fn open_after(case: &Case<'_>, at_ns: u64) -> Option<String> {
+    case.disturbances.iter().find(|each| each.from_ns > at_ns).map(|each| {
         let nodes = list(each.hits.iter().map(|hit| hit.node));
         format!("fault {} at {nodes} was never undone", each.fault)
     })
 }
 
-/// Judges how long after the beginning of a time the views came together for the rest of it. `since`
-/// says in words what began it, `over` what it means that it is over before the bound is.
-pub(super) fn look(case: &Case<'_>, window: Window, bound_ns: u64, (since, over): (&str, &str), finding: &mut Finding) {
+/// Judges how long after it the views came together for the rest of the time.
+pub(super) fn look(case: &Case<'_>, since: &Since, limit: &Limit<'_>, finding: &mut Finding) {
+    let window = Window { from_ns: since.over.to_ns, to_ns: limit.to_ns };
+    let bound_ns = limit.bound_ns;
     let moments = case.views.moments();
     let inside = moments.into_iter().filter(|&moment| moment > window.from_ns && moment <= window.to_ns);
     let edges: Vec<u64> = std::iter::once(window.from_ns).chain(inside).collect();
@@ -93,19 +114,21 @@ pub(super) fn look(case: &Case<'_>, window: Window, bound_ns: u64, (since, over)
     };
     if let Some(agreed_ns) = agreed_since {
         let took_ns = agreed_ns - window.from_ns;
-        finding.saw(format!("all nodes agreed {} after {since}", length_ns(took_ns)));
+        finding.saw(format!("all nodes agreed {} after {}", length_ns(took_ns), since.words));
         finding.figure("converged_ms", took_ns as f64 / 1e6);
         if took_ns > bound_ns {
             late(Window { from_ns: window.from_ns, to_ns: agreed_ns }, finding);
+        } else if took_ns + since.over.length_ns() > bound_ns {
+            finding.undecided(undoing(since.over.length_ns()));
         }
     } else {
         let watched_ns = window.length_ns();
         let words = last_difference.map_or_else(String::new, |(_, difference)| difference.words);
-        finding.saw(format!("{} after {since} they still differed: {words}", length_ns(watched_ns)));
+        finding.saw(format!("{} after {} they still differed: {words}", length_ns(watched_ns), since.words));
         if watched_ns > bound_ns {
             late(window, finding);
         } else {
-            finding.undecided(over);
+            finding.undecided(limit.means);
         }
     }
 }

@@ -1,10 +1,9 @@
 //! `convergence`: once the network is whole again, all nodes come to share one view.
 
-use super::agreement::look;
+use super::agreement::{Limit, Since, look};
 use super::case::Case;
 use super::finding::{Finding, at, length_ns};
 use super::{Judgement, Verdict};
-use crate::analysis::Window;
 use crate::history::EventKind;
 use crate::spec::Rules;
 use crate::suite::{Convergence, Step};
@@ -12,13 +11,12 @@ use crate::suite::{Convergence, Step};
 pub(super) fn judge(case: &Case<'_>, settings: &Convergence) -> Judgement {
     let mut finding = Finding::new();
     let healed = last_heal(case);
-    let healed_ns = healed.as_ref().map_or(0, |heal| heal.at_ns);
+    let healed_ns = healed.as_ref().map_or(0, |heal| heal.since.over.to_ns);
     let bound_ns = case.bound_ns(settings.within, healed_ns, Rules::agreement);
     match healed.and_then(|heal| Ok((heal, case.end_ns()?))) {
         Ok((heal, end_ns)) => {
-            let (to_ns, over) = watched_until(case, healed_ns, end_ns);
-            let window = Window { from_ns: healed_ns, to_ns };
-            look(case, window, bound_ns, (&heal.words, &over), &mut finding);
+            let (to_ns, means) = watched_until(case, healed_ns, end_ns);
+            look(case, &heal.since, &Limit { bound_ns, to_ns, means: &means }, &mut finding);
             if let (Verdict::Fail, Some(doubt)) = (finding.verdict(), heal.doubt) {
                 // The network may still have been cut: that says nothing of the nodes.
                 finding = Finding::new();
@@ -36,8 +34,7 @@ pub(super) fn judge(case: &Case<'_>, settings: &Convergence) -> Judgement {
 
 /// The end of the last network fault.
 struct Heal {
-    at_ns: u64,
-    words: String,
+    since: Since,
     /// Why the network may not have been whole from then on. That the nodes came to agree shows that it
     /// was.
     doubt: Option<String>,
@@ -48,12 +45,13 @@ fn last_heal(case: &Case<'_>) -> Result<Heal, String> {
     let mut doubt = None;
     for fault in case.disturbances.iter().filter(|fault| fault.kind.is_of_the_network()) {
         let what = format!("fault {} ({})", fault.fault, fault.kind);
-        let at_ns = fault.healed_ns.ok_or_else(|| format!("{what} was never undone"))?;
+        let over = fault.lost_effect().ok_or_else(|| format!("{what} was never undone"))?;
         if fault.heal_failed {
             doubt = Some(format!("{what} was not shown to be undone, and the nodes did not agree in time"));
         }
-        if last.as_ref().is_none_or(|last| last.at_ns <= at_ns) {
-            last = Some(Heal { at_ns, words: format!("the healing of {what}"), doubt: None });
+        if last.as_ref().is_none_or(|last| last.since.over.to_ns <= over.to_ns) {
+            let since = Since { over, words: format!("the healing of {what}") };
+            last = Some(Heal { since, doubt: None });
         }
     }
     let last = last.ok_or("there was no network fault to heal")?;

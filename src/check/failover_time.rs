@@ -1,7 +1,7 @@
 //! `failover-time`: from the fault to FAIL, to the promotion, to the first write.
 
 use super::case::Case;
-use super::finding::{Finding, at, length, list};
+use super::finding::{Finding, at, injecting, length, list};
 use super::{Judgement, Verdict};
 use crate::analysis::{Failover, Window};
 use crate::history::Outcome;
@@ -84,11 +84,14 @@ fn look_at(case: &Case<'_>, settings: &FailoverTime, failover: &Failover, milest
             None => _ = finding.weigh(Verdict::Fail),
         }
     };
+    let (earlier_ms, later_ms) = doubt_ms(failover);
     if let Some(took_ms) = reached_ms(failover, milestone) {
         finding.worst_figure(&figure(milestone), took_ms);
         let text = format!("{shard}: {what} after {}", length(took_ms));
-        if took_ms > bound_ms {
+        if took_ms - later_ms > bound_ms {
             over(took_ms, format!("{text}, over {}", length(bound_ms)), finding);
+        } else if took_ms + earlier_ms > bound_ms {
+            finding.undecided(format!("{text}, but {}", injecting(earlier_ms + later_ms)));
         } else {
             finding.observed(1).saw(text);
         }
@@ -96,21 +99,30 @@ fn look_at(case: &Case<'_>, settings: &FailoverTime, failover: &Failover, milest
     }
     let watched_ms = failover.until_ns.saturating_sub(failover.from_ns) as f64 / 1e6;
     let later = MILESTONES.into_iter().filter(|later| *later > milestone);
-    if let Some(later_ms) = later.filter_map(|later| reached_ms(failover, later)).reduce(f64::min) {
+    if let Some(next_ms) = later.filter_map(|later| reached_ms(failover, later)).reduce(f64::min) {
         // It must have come, unseen between two looks at the nodes, before what follows it.
-        let text = format!("{shard}: {what} was not seen, but what follows it was, after {}", length(later_ms));
-        if later_ms <= bound_ms {
+        let text = format!("{shard}: {what} was not seen, but what follows it was, after {}", length(next_ms));
+        if next_ms + earlier_ms <= bound_ms {
             finding.observed(1).saw(text);
         } else {
             finding.undecided(text);
         }
     } else if milestone != Milestone::Fail && no_replica_stood(case, failover) {
         finding.saw(format!("{shard}: no {what}, as faults held every other node of the shard"));
-    } else if watched_ms > bound_ms {
+    } else if watched_ms - later_ms > bound_ms {
         over(watched_ms, format!("{shard}: {what} did not come within {}", length(watched_ms)), finding);
     } else {
         finding.undecided(format!("{shard}: {what} did not come, but it was waited for only {}", length(watched_ms)));
     }
+}
+
+/// By how much the fault may have taken effect before, and after, the moment from which times are counted.
+fn doubt_ms(failover: &Failover) -> (f64, f64) {
+    failover.took_effect.map_or((0.0, 0.0), |effect| {
+        let earlier_ns = failover.from_ns.saturating_sub(effect.from_ns);
+        let later_ns = effect.to_ns.saturating_sub(failover.from_ns);
+        (earlier_ns as f64 / 1e6, later_ns as f64 / 1e6)
+    })
 }
 
 /// Whether faults held every other node of the shard before any election could begin (which takes a

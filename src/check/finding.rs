@@ -134,6 +134,16 @@ pub(super) fn length_ns(ns: u64) -> String {
     length(ns as f64 / 1e6)
 }
 
+/// Why a time since a fault that is near its bound says nothing.
+pub(super) fn injecting(ms: f64) -> String {
+    format!("the injection of the fault took {}, and it may have been in effect at any time of that", length(ms))
+}
+
+/// The same of a time since the end of a fault.
+pub(super) fn undoing(ns: u64) -> String {
+    format!("undoing the fault took {}, and it may have been over at any time of that", length_ns(ns))
+}
+
 /// `1 write`, `2 writes`.
 pub(super) fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }

@@ -10,7 +10,11 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
     let mut right = 0;
     let mut asked = 0;
     for event in &case.history.events {
-        let EventKind::RedirectProbed { node, slot, reply, moved_to, owner } = &event.kind else { continue };
+        let EventKind::RedirectProbed { node, slot, reply, moved_to, owner, answered } = &event.kind else { continue };
+        if !answered {
+            finding.undecided(format!("{node} gave no answer for slot {slot}: {reply}"));
+            continue;
+        }
         asked += 1;
         finding.observed(1);
         if *moved_to == Some(*owner) {

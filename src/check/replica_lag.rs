@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::case::{Case, Silence};
-use super::finding::{Finding, at, count, length_ns};
+use super::finding::{Finding, at, count, length_ns, undoing};
 use super::{Judgement, Verdict};
-use crate::analysis::Window;
+use crate::analysis::{Disturbance, Window};
 use crate::cluster::topology::Role;
 use crate::history::EventKind;
 use crate::suite::{Moment, ReplicaLag};
@@ -140,10 +140,12 @@ fn rises(case: &Case<'_>, settings: &ReplicaLag, window: Window, above: u64, fin
 /// workload goes on, so a few bytes of lag may be seen at any time; and a sample of 0 bytes between
 /// two breakdowns of the link is no end of them.)
 fn back(case: &Case<'_>, settings: &ReplicaLag, bound_ns: u64, finding: &mut Finding) {
-    let Some(healed_ns) = case.disturbances.iter().filter_map(|fault| fault.healed_ns).max() else {
+    let ends = case.disturbances.iter().filter_map(Disturbance::lost_effect);
+    let Some(over) = ends.max_by_key(|over| over.to_ns) else {
         finding.undecided("no fault was undone, after which the lag could have returned to 0");
         return;
     };
+    let healed_ns = over.to_ns;
     let since = Window { from_ns: healed_ns, to_ns: u64::MAX };
     let mut by_replica: BTreeMap<NodeNo, Vec<Sample>> = BTreeMap::new();
     for sample in samples(case, since).into_iter().filter(|sample| of_shard(case, settings, sample)) {
@@ -176,6 +178,8 @@ fn back(case: &Case<'_>, settings: &ReplicaLag, bound_ns: u64, finding: &mut Fin
                 Some(why) => _ = finding.undecided(format!("{text}, but {why}")),
                 None => _ = finding.fail(text),
             }
+        } else if caught_up.is_some() && took_ns + over.length_ns() > bound_ns {
+            finding.undecided(format!("{replica}: {}", undoing(over.length_ns())));
         } else if caught_up.is_none() {
             finding.undecided(format!(
                 "{replica} was not seen at 0 bytes, but it was sampled for only {}",

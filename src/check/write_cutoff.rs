@@ -1,7 +1,7 @@
 //! `write-cutoff`: a master that is cut off from the majority stops acknowledging writes.
 
 use super::case::Case;
-use super::finding::{Finding, at, count, length_ns};
+use super::finding::{Finding, at, count, injecting, length_ns};
 use super::{Judgement, Verdict};
 use crate::analysis::{Disturbance, Window};
 use crate::history::{Hit, Op, Outcome, key_name};
@@ -56,8 +56,9 @@ fn look_at(
     (node, shard): (NodeNo, ShardNo),
     finding: &mut Finding,
 ) {
-    let in_force = cut.in_force();
-    let bound_ns = case.bound_ns(settings.within, cut.from_ns, Rules::write_cutoff);
+    // What is acknowledged while rules are being put in force need not come from behind them.
+    let in_force = Window { from_ns: cut.struck_ns(), ..cut.in_force() };
+    let bound_ns = case.bound_ns(settings.within, in_force.from_ns, Rules::write_cutoff);
     let all = case.ops.issued(OpKind::Writes, shard, Window { from_ns: 0, to_ns: in_force.to_ns });
     let acked: Vec<&Op> = all
         .iter()
@@ -65,8 +66,8 @@ fn look_at(
         .filter(|op| op.outcome == Outcome::Ok && op.node == node.0 && in_force.contains(op.complete_ns))
         .collect();
     let last = acked.iter().max_by_key(|op| op.complete_ns);
-    let last_ns = last.map_or(cut.from_ns, |op| op.complete_ns);
-    let took_ns = last_ns - cut.from_ns;
+    let last_ns = last.map_or(in_force.from_ns, |op| op.complete_ns);
+    let took_ns = last_ns - in_force.from_ns;
     // Who cannot reach the node says nothing of it. A client beside it that the node has sent
     // elsewhere still tried whatever there is on its side.
     let tried = all
@@ -77,8 +78,8 @@ fn look_at(
     // Where the cut was lifted before the bound was over, only the node's own word shows that it would
     // have acknowledged nothing more.
     let by_its_word = |op: &Op| case.history.reason(op.outcome).is_some_and(|reason| reason.contains("CLUSTERDOWN"));
-    let settled = tried.clone().any(|op| by_its_word(op) || op.invoke_ns - cut.from_ns >= bound_ns);
-    let what = format!("{shard}: {node}, cut off at {}", at(cut.from_ns));
+    let settled = tried.clone().any(|op| by_its_word(op) || op.invoke_ns - in_force.from_ns >= bound_ns);
+    let what = format!("{shard}: {node}, cut off at {}", at(in_force.from_ns));
     finding.observed(acked.len() as u64 + refused);
     finding.worst_figure("write_cutoff_ms", took_ns as f64 / 1e6);
     finding.add_figure("acknowledged_while_cut_off", acked.len() as f64);
@@ -100,10 +101,12 @@ fn look_at(
         None => _ = finding.saw(format!("{what}, acknowledged no more writes")),
     }
     if took_ns > bound_ns {
-        match case.stalled(Window { from_ns: cut.from_ns, to_ns: last_ns }) {
+        match case.stalled(Window { from_ns: in_force.from_ns, to_ns: last_ns }) {
             Some(why) => _ = finding.undecided(why),
             None => _ = finding.weigh(Verdict::Fail),
         }
+    } else if last_ns - cut.from_ns > bound_ns {
+        finding.undecided(format!("{shard}: {}", injecting(cut.took_effect().length_ns() as f64 / 1e6)));
     } else if refused == 0 {
         let what =
             if last.is_some() { "another write before the cut was lifted" } else { "a write while it was cut off" };

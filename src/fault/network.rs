@@ -139,6 +139,7 @@ impl<B: Backend> NetworkInjector<B> {
             hits: split.hits.iter().map(|&node| self.hit(node, now)).collect(),
         });
         self.control.backend().impose(rule).await.map_err(|error| harness(&error))?;
+        self.journal.event(EventKind::FaultApplied { fault });
 
         let (in_effect, proof) = self.prove(wanted, &knocks, before.as_deref()).await?;
         self.journal.event(EventKind::FaultProven { fault, in_effect, proof: proof.clone() });
@@ -184,8 +185,9 @@ impl<B: Backend> NetworkInjector<B> {
                 self.journal.event(EventKind::FaultHealed { fault: fault.fault, by: "heal".to_owned() });
                 fault.is_healing = true;
             }
-            if let Err(error) = self.control.backend().lift(&fault.rule).await {
-                failed(fault.fault, error.to_string());
+            match self.control.backend().lift(&fault.rule).await {
+                Ok(()) => _ = self.journal.event(EventKind::FaultLifted { fault: fault.fault }),
+                Err(error) => failed(fault.fault, error.to_string()),
             }
         }
         for &number in wanted {

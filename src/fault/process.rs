@@ -88,7 +88,7 @@ impl<B: Backend> ProcessInjector<B> {
         for (target, node) in nodes {
             injected.push((self.signal(kind, target, node, now).await?, node));
         }
-        let proofs = join_all(injected.iter().map(|&(_, node)| self.prove(kind, node))).await;
+        let proofs = join_all(injected.iter().map(|&(fault, node)| self.prove(kind, fault, node))).await;
         let mut unproven = Vec::new();
         for ((fault, node), (in_effect, proof)) in injected.into_iter().zip(proofs) {
             if !in_effect {
@@ -127,14 +127,17 @@ impl<B: Backend> ProcessInjector<B> {
         Ok(fault)
     }
 
-    async fn prove(&self, kind: ProcessFault, node: NodeNo) -> (bool, String) {
+    async fn prove(&self, kind: ProcessFault, fault: u32, node: NodeNo) -> (bool, String) {
         match kind {
-            ProcessFault::Stop | ProcessFault::Kill => self.prove_gone(node).await,
-            ProcessFault::Pause => self.prove_frozen(node).await,
+            ProcessFault::Stop | ProcessFault::Kill => self.prove_gone(fault, node).await,
+            ProcessFault::Pause => {
+                self.journal.event(EventKind::FaultApplied { fault });
+                self.prove_frozen(node).await
+            }
         }
     }
 
-    async fn prove_gone(&self, node: NodeNo) -> (bool, String) {
+    async fn prove_gone(&self, fault: u32, node: NodeNo) -> (bool, String) {
         let deadline = tokio::time::Instant::now() + ENDS_WITHIN;
         let state = loop {
             let state = self.control.backend().state(node).await;
@@ -143,6 +146,9 @@ impl<B: Backend> ProcessInjector<B> {
             }
             tokio::time::sleep(POLL).await;
         };
+        if matches!(state, ProcessState::Gone { .. }) {
+            self.journal.event(EventKind::FaultApplied { fault });
+        }
         let addr = self.control.backend().addr(node);
         let port = self.control.ask_apart(node, &["PING"], false, Duration::from_secs(1)).await;
         let closed = match &port {
@@ -218,12 +224,13 @@ impl<B: Backend> ProcessInjector<B> {
                 ProcessState::Paused { .. } => backend.resume(node).await,
                 ProcessState::Running { .. } => Ok(()),
             };
-            if let Err(error) = done {
-                for &fault in &faults {
-                    self.journal.event(EventKind::HealFailed { fault, reason: error.to_string() });
-                }
-                problems.push(error.to_string());
+            for &fault in &faults {
+                self.journal.event(match &done {
+                    Ok(()) => EventKind::FaultLifted { fault },
+                    Err(error) => EventKind::HealFailed { fault, reason: error.to_string() },
+                });
             }
+            problems.extend(done.err().map(|error| error.to_string()));
             undone.push((node, faults));
         }
         let proofs = join_all(undone.iter().map(|&(node, _)| self.prove_answers(node))).await;

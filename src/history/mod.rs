@@ -253,6 +253,13 @@ pub enum EventKind {
         /// all of both where no side has one, or for a fault that cuts nothing off.
         hits: Vec<Hit>,
     },
+    /// A fault's injection is done: the process is gone or was told to freeze, or the rules are in force
+    /// everywhere. It took effect between the event of its injection and this one, which may be long where
+    /// containers or hooks do it.
+    FaultApplied {
+        /// The fault.
+        fault: u32,
+    },
     /// What was found when the fault's effect was looked for.
     FaultProven {
         /// The fault.
@@ -268,6 +275,11 @@ pub enum EventKind {
         fault: u32,
         /// `start` or `resume`, or `heal` when the harness did it at the end.
         by: String,
+    },
+    /// What undoes a fault is done: the server is started, the rules are in force nowhere.
+    FaultLifted {
+        /// The fault.
+        fault: u32,
     },
     /// The harness could not undo a fault, so what comes of that is not the cluster's doing.
     HealFailed {
@@ -383,6 +395,9 @@ pub enum EventKind {
         moved_to: Option<NodeNo>,
         /// The owner in the agreed view.
         owner: NodeNo,
+        /// Whether it answered at all; else `reply` says why not.
+        #[serde(default = "answered", skip_serializing_if = "is_answered")]
+        answered: bool,
     },
     /// A SET sent to a replica, after READONLY: it must be refused.
     ReplicaWriteProbed {
@@ -486,6 +501,15 @@ pub struct Side {
     pub nodes: Vec<NodeNo>,
     /// Its clients; [`Op::client`] counts from 0, these from 1.
     pub clients: Vec<ClientNo>,
+}
+
+fn answered() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_answered(answered: &bool) -> bool {
+    *answered
 }
 
 /// A node that a fault hits.

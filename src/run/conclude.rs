@@ -8,12 +8,13 @@ use tokio::time::Instant;
 
 use super::{HURRY, Run};
 use crate::cluster::Backend;
+use crate::cluster::control::AskError;
 use crate::cluster::watch::Snapshot;
 use crate::history::{EventKind, FinalValue, StepProblem, key_name, probe_name, sample_keys};
 use crate::slot::key_slot;
 use crate::spec::{POLL, bus_links_back};
 use crate::units::NodeNo;
-use crate::wire::{redirect, text};
+use crate::wire::{CommandError, redirect, text};
 use crate::workload::{Workload, decode};
 
 /// How long replicas may take to catch up once the workload has ended.
@@ -26,6 +27,9 @@ const READ_BACK_WITHIN: Duration = Duration::from_secs(10);
 const BATCH: usize = 200;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long nodes that give no answer to a probe are asked again, all together.
+const PROBE_WITHIN: Duration = Duration::from_secs(10);
 
 impl<B: Backend> Run<B> {
     pub(super) async fn conclude(&mut self, workload: &mut Workload, interrupted: bool) {
@@ -54,8 +58,11 @@ impl<B: Backend> Run<B> {
         // What is still behind afterwards is for `replica-lag` to judge.
         let _ = self.watch.until(QUIESCE_WITHIN, caught_up).await;
         let sample = sample_keys(&self.deal);
-        self.probe_redirects(&sample).await;
-        self.probe_replicas(&sample).await;
+        // In a cluster that is not whole, silence is no surprise.
+        let patience = if whole.is_ok() && !interrupted { PROBE_WITHIN } else { Duration::ZERO };
+        let deadline = Instant::now() + patience;
+        self.probe_redirects(&sample, deadline).await;
+        self.probe_replicas(&sample, deadline).await;
         self.read_back().await;
         self.rest().await;
         self.record_clocks().await;
@@ -78,35 +85,53 @@ impl<B: Backend> Run<B> {
     }
 
     /// Asks every node for a key of every shard that it does not own, without following.
-    async fn probe_redirects(&self, sample: &[u32]) {
+    async fn probe_redirects(&self, sample: &[u32], deadline: Instant) {
         let now = self.watch.snapshot();
         for &key in sample {
             let slot = key_slot(key_name(key).as_bytes());
             let Some(owner) = now.owner(slot) else { continue };
             for node in now.views.keys().copied().filter(|&node| node != owner) {
                 let name = self.key(key);
-                let answer = self.control.ask_apart(node, &["GET", &name], false, ANSWER_WITHIN).await;
+                let answer = self.ask_until(node, &["GET", &name], false, deadline).await;
+                let answered = is_answer(&answer);
                 let reply = answer.as_ref().map_or_else(ToString::to_string, text);
                 let moved_to = redirect(&reply, self.control.backend().announced(node))
                     .filter(|redirect| !redirect.ask && answer.is_err())
                     .and_then(|redirect| self.control.backend().node_at(redirect.addr));
-                self.journal.event(EventKind::RedirectProbed { node, slot, reply, moved_to, owner });
+                self.journal.event(EventKind::RedirectProbed { node, slot, reply, moved_to, owner, answered });
             }
         }
     }
 
     /// Sends every replica a write of its own shard. The key is none of the workload's.
-    async fn probe_replicas(&self, sample: &[u32]) {
+    async fn probe_replicas(&self, sample: &[u32], deadline: Instant) {
         let now = self.watch.snapshot();
         for &key in sample {
             let Some(owner) = now.owner(key_slot(key_name(key).as_bytes())) else { continue };
             for node in now.replicas(owner) {
                 let name = self.control.backend().keys().name(&probe_name(key));
-                let answer = self.control.ask_apart(node, &["SET", &name, "probe"], true, ANSWER_WITHIN).await;
+                let answer = self.ask_until(node, &["SET", &name, "probe"], true, deadline).await;
                 let accepted = answer.is_ok();
                 let reply = answer.as_ref().map_or_else(ToString::to_string, text);
                 self.journal.event(EventKind::ReplicaWriteProbed { node, reply, accepted });
             }
+        }
+    }
+
+    /// Asks a node until it answers, as what it does not say proves nothing.
+    async fn ask_until(
+        &self,
+        node: NodeNo,
+        words: &[&str],
+        readonly: bool,
+        deadline: Instant,
+    ) -> Result<redis::Value, AskError> {
+        loop {
+            let answer = self.control.ask_apart(node, words, readonly, ANSWER_WITHIN).await;
+            if is_answer(&answer) || Instant::now() > deadline {
+                return answer;
+            }
+            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -164,6 +189,11 @@ impl<B: Backend> Run<B> {
             tokio::time::sleep(POLL).await;
         }
     }
+}
+
+/// Whether it is the server's own word, rather than its silence.
+fn is_answer(answer: &Result<redis::Value, AskError>) -> bool {
+    matches!(answer, Ok(_) | Err(AskError::Command(CommandError::Reply(_))))
 }
 
 fn caught_up(now: &Snapshot) -> Result<(), String> {

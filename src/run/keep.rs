@@ -104,8 +104,10 @@ fn is_of_a_fault(kind: &EventKind) -> bool {
         kind,
         EventKind::FaultInjected { .. }
             | EventKind::NetworkFaultInjected { .. }
+            | EventKind::FaultApplied { .. }
             | EventKind::FaultProven { .. }
             | EventKind::FaultHealed { .. }
+            | EventKind::FaultLifted { .. }
             | EventKind::HealFailed { .. }
             | EventKind::HealProven { .. }
     )

@@ -15,7 +15,7 @@ use slotquake::units::NodeNo;
 use slotquake::wire::Access;
 
 use super::project::{PROJECT, Project};
-use super::{out, program, support};
+use super::{of_project, out, support};
 
 #[test]
 fn links_between_the_containers_of_a_compose_project_are_cut() {
@@ -34,10 +34,7 @@ fn links_between_the_containers_of_a_compose_project_are_cut() {
         ("replica-lag", 0, "\"verdict\": \"pass\""),
         ("bus-only", 3, "clients of a Compose project's containers have no addresses of their own"),
     ] {
-        let mut command = program(&out);
-        command.args(["run", suite, "--backend", "attach", "--compose", PROJECT, "--allow-faults", "-v"]);
-        command.args(["--format", "json", "--out", &out]).args(support::QUICK);
-        let ended = support::begin_as(command).end();
+        let ended = support::conclusive(|| of_project(suite, &out));
         assert_eq!(ended.code(), Some(code), "{suite}: {}", ended.whole());
         assert!(ended.whole().contains(expected), "{suite}: {}", ended.whole());
         assert_eq!(Project::containers(), before, "{}", ended.whole());

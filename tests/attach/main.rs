@@ -37,7 +37,7 @@ fn out() -> (tempfile::TempDir, String) {
 
 /// Runs a suite against a cluster, with a password in the environment where one is given.
 fn attach(cluster: &Cluster, out: &str, password: Option<&str>, more: &[&str]) -> Ended {
-    support::begin_as(command(&cluster.seed(1), out, password, more)).end()
+    support::conclusive(|| command(&cluster.seed(1), out, password, more))
 }
 
 fn command(seed: &str, out: &str, password: Option<&str>, more: &[&str]) -> std::process::Command {
@@ -45,6 +45,14 @@ fn command(seed: &str, out: &str, password: Option<&str>, more: &[&str]) -> std:
     command.args(["run", "--backend", "attach", "--nodes", seed, "--format", "json", "--out", out]).args(more);
     command.args(support::QUICK).env_remove("SLOTQUAKE_PASSWORD");
     command.envs(password.map(|password| ("SLOTQUAKE_PASSWORD", password)));
+    command
+}
+
+/// A run of a suite against the Compose project.
+fn of_project(suite: &str, out: &str) -> std::process::Command {
+    let mut command = program(out);
+    command.args(["run", suite, "--backend", "attach", "--compose", PROJECT, "--allow-faults", "-v"]);
+    command.args(["--format", "json", "--out", out]).args(support::QUICK);
     command
 }
 
@@ -479,10 +487,7 @@ fn the_containers_of_a_compose_project_are_stopped_and_started() {
     assert_eq!(Project::cli(1, &["-c", "set", "somebodys", "value"]), "OK");
     for suite in ["role-swap", "shard-loss", "master-freeze"] {
         let (_folder, out) = out();
-        let mut command = program(&out);
-        command.args(["run", suite, "--backend", "attach", "--compose", PROJECT, "--allow-faults"]);
-        command.args(["--format", "json", "--out", &out]).args(support::QUICK);
-        let ended = support::begin_as(command).end();
+        let ended = support::conclusive(|| of_project(suite, &out));
         assert_passes(&ended);
         let run = only_run(&ended);
         let folder = Path::new(run["report"].as_str().expect("a folder"));

@@ -1,6 +1,6 @@
 //! Without the image of sidecars a node can still be cut off from everybody, and the rest is skipped.
 
-use crate::support::slotquake;
+use crate::support::{command, conclusive};
 use crate::{engine, left_by, out, run, suite};
 
 #[test]
@@ -13,7 +13,7 @@ fn a_node_is_isolated_without_sidecars_and_proven_to_be() {
          - partition: { between: [others, node-6] }\n  \
          - await: { promoted: shard-1, within: spec }\n  - heal: all\n  - await: { in-sync: all, within: spec }\n",
     );
-    let ended = slotquake(&run(&out, &[&own, "bus-only", "--netfault-image", "none:1"]));
+    let ended = conclusive(|| command(&run(&out, &[&own, "bus-only", "--netfault-image", "none:1"])));
     assert_eq!((ended.code(), left_by(ended.pid)), (Some(0), vec![]), "{}", ended.whole());
     let document = ended.json();
     let runs = document["runs"].as_array().expect("runs");

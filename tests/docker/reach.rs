@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::stand_in::StandIn;
-use crate::support::{Ended, slotquake};
+use crate::support::{Ended, command, conclusive, slotquake};
 use crate::{engine, left_by, out, run, through};
 
 /// Each run's verdict, and the events of those that were run, as text.
@@ -25,7 +25,7 @@ fn suites_pass_by_published_ports_and_those_that_part_clients_are_skipped() {
     let (_folder, out) = out();
     let suites = ["formation", "role-swap", "shard-loss", "master-freeze", "halves", "minority-partition"];
     let more = [&suites[..], &["--server", "redis:6.2", "--reach", "ports"]].concat();
-    let ended = slotquake(&run(&out, &more));
+    let ended = conclusive(|| command(&run(&out, &more)));
     assert_eq!((ended.code(), left_by(ended.pid)), (Some(0), vec![]), "{}", ended.whole());
     let told = told(&ended);
     let verdicts: Vec<_> = told.iter().map(|(suite, (verdict, _))| (suite.as_str(), verdict.as_str())).collect();

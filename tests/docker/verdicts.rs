@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::support::{Ended, QUICK, fetched, slotquake, verdicts};
+use crate::support::{Ended, QUICK, command, conclusive, fetched, verdicts};
 use crate::{engine, left_by, out, run};
 
 const SUITES: [&str; 6] = ["formation", "role-swap", "shard-loss", "master-freeze", "minority-partition", "bus-only"];
@@ -35,10 +35,11 @@ fn suites_are_judged_as_on_the_local_backend_and_leave_nothing() {
         fetched(server);
     }
     // They mostly wait, but twelve containers start for each.
-    let contained = slotquake(&run(&out, &[&SUITES[..], &["--server", &servers, "--jobs", "2", "--keep"]].concat()));
+    let more = [&SUITES[..], &["--server", &servers, "--jobs", "2", "--keep"]].concat();
+    let contained = conclusive(|| command(&run(&out, &more)));
     assert_eq!((contained.code(), left_by(contained.pid)), (Some(0), vec![]), "{}", contained.whole());
     let local = ["run", "--format", "json", "--out", &out, "--server", &servers, "--jobs", "4"];
-    let local = slotquake(&[&local[..], &QUICK, &SUITES].concat());
+    let local = conclusive(|| command(&[&local[..], &QUICK, &SUITES].concat()));
     let (ours, theirs) = (judged(&contained), judged(&local));
     assert_eq!(ours.len(), SUITES.len() * SERVERS.len(), "{}", contained.whole());
     assert_eq!(ours, theirs, "{}\n{}", contained.whole(), local.whole());

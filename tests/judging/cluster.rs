@@ -471,7 +471,8 @@ fn redirections_name_the_owner() {
     let probed = |moved_to: Option<u16>| {
         let reply = "MOVED 12539 127.1.0.3:6379".to_owned();
         let (node, owner) = (NodeNo(2), NodeNo(3));
-        let probe = EventKind::RedirectProbed { node, slot: 12539, reply, moved_to: moved_to.map(NodeNo), owner };
+        let moved_to = moved_to.map(NodeNo);
+        let probe = EventKind::RedirectProbed { node, slot: 12539, reply, moved_to, owner, answered: true };
         story(json!({"redirects": {}})).event(9150.0, probe)
     };
     let right = EventKind::RedirectProbed {
@@ -480,6 +481,15 @@ fn redirections_name_the_owner() {
         reply: "MOVED 0 127.1.0.1:6379".to_owned(),
         moved_to: Some(NodeNo(1)),
         owner: NodeNo(1),
+        answered: true,
+    };
+    let silent = EventKind::RedirectProbed {
+        node: NodeNo(2),
+        slot: 0,
+        reply: "no answer in time".to_owned(),
+        moved_to: None,
+        owner: NodeNo(1),
+        answered: false,
     };
     expect(
         "redirects",
@@ -488,6 +498,13 @@ fn redirections_name_the_owner() {
             ("another", probed(Some(1)).ends(9000.0), Fail, "0 of 1"),
             ("none", probed(None).ends(9000.0), Fail, "0 of 1"),
             ("one of two", probed(Some(1)).event(9160.0, right).ends(9000.0), Fail, "1 of 2 redirections"),
+            (
+                "silence says nothing",
+                probed(Some(3)).event(9160.0, silent.clone()).ends(9000.0),
+                Inconclusive,
+                "node-2 gave no answer for slot 0: no answer in time; 1 of 1 redirection",
+            ),
+            ("nor does it hide another", probed(Some(1)).event(9160.0, silent).ends(9000.0), Fail, "0 of 1"),
             ("nobody asked", story(json!({"redirects": {}})).ends(9000.0), Inconclusive, "nothing was observed"),
         ],
     );

@@ -69,8 +69,10 @@ fn every_event_survives_a_round_trip_through_json() {
         EventKind::Clock { node: NodeNo(1), unix_us: u64::MAX, sent_ns: 7 },
         EventKind::Unheard { node: NodeNo(2), of: NodeNo(1), ping_ms: 0, pong_ms: u64::MAX },
         EventKind::Synced { master: NodeNo(1), full: 2, partial: 1, refused: u64::MAX },
+        EventKind::FaultApplied { fault: 1 },
         EventKind::FaultProven { fault: 1, in_effect: false, proof: text() },
         EventKind::FaultHealed { fault: 1, by: "resume".to_owned() },
+        EventKind::FaultLifted { fault: 1 },
         EventKind::HealFailed { fault: 1, reason: text() },
         EventKind::HealProven { fault: 1, healed: true, proof: text() },
         EventKind::Viewed { node: NodeNo(1), view: healthy() },
@@ -93,8 +95,16 @@ fn every_event_survives_a_round_trip_through_json() {
             reply: "MOVED 16383 127.1.0.3:6379".to_owned(),
             moved_to: Some(NodeNo(3)),
             owner: NodeNo(3),
+            answered: true,
         },
-        EventKind::RedirectProbed { node: NodeNo(2), slot: 0, reply: text(), moved_to: None, owner: NodeNo(1) },
+        EventKind::RedirectProbed {
+            node: NodeNo(2),
+            slot: 0,
+            reply: text(),
+            moved_to: None,
+            owner: NodeNo(1),
+            answered: false,
+        },
         EventKind::ReplicaWriteProbed { node: NodeNo(4), reply: text(), accepted: false },
         EventKind::Stalled { by_ms: 120.75 },
         EventKind::StepsEnded,
@@ -121,7 +131,7 @@ fn every_event_survives_a_round_trip_through_json() {
     assert_eq!(seen.len(), EVENT_KINDS, "every kind of event is among the rows: {seen:?}");
 }
 
-const EVENT_KINDS: usize = 31;
+const EVENT_KINDS: usize = 33;
 
 /// Does not compile once a kind is added without a row here; then count it in `EVENT_KINDS` and give
 /// it a row above.
@@ -137,6 +147,8 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::FaultInjected { .. } => "fault-injected",
         EventKind::NetworkFaultInjected { .. } => "network-fault-injected",
         EventKind::Synced { .. } => "synced",
+        EventKind::FaultApplied { .. } => "fault-applied",
+        EventKind::FaultLifted { .. } => "fault-lifted",
         EventKind::FaultProven { .. } => "fault-proven",
         EventKind::FaultHealed { .. } => "fault-healed",
         EventKind::HealFailed { .. } => "heal-failed",

@@ -6,6 +6,7 @@ mod cause;
 mod cluster;
 mod cut;
 mod deal;
+mod effect;
 mod epochs;
 mod events;
 mod failover;
