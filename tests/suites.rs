@@ -1,5 +1,5 @@
 //! Every shipped suite passes on real servers, is judged again with the same result, and leaves
-//! nothing behind. What takes its time to break the cluster is no failure of it.
+//! nothing behind. What takes its time to break the cluster is no failure of it, and a run does not end in an outage.
 
 mod support;
 
@@ -129,4 +129,33 @@ fn a_cut_that_takes_its_time_leaves_open_what_is_counted_from_it() {
         assert!(open.iter().any(|verdict| verdict.starts_with(invariant)), "{invariant}: {open:?}: {}", ran.whole());
     }
     assert!(ran.stdout.contains("the injection of the fault took "), "{}", ran.whole());
+}
+
+#[test]
+fn an_outage_that_the_steps_end_in_is_seen_to_end() {
+    // So few operations that none comes between the end of the steps and that of the recovery.
+    const SUITE: &str = "
+name: end
+about: The steps end while writes of one shard are still refused.
+workload: { rate: 10/s, reads: 0%, clients: 2 }
+steps:
+  - phase: baseline
+  - settle: 1s
+  - refuse: { between: [clients, shard-1/master], only: clients }
+  - settle: 800ms
+  - heal: all
+invariants:
+  - availability: { of: writes, shard: shard-1, max-outage: 10s }
+";
+    fetched(EXERCISE[0]);
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let [suite, out] = ["end.yaml", "reports"].map(|name| folder.path().join(name).to_str().expect("plain").to_owned());
+    std::fs::write(&suite, SUITE).expect("it is ours");
+    let _place = Places::take(1);
+    let ran = slotquake(&[&["run", &suite, "--format", "json", "--out", &out][..], &QUICK].concat());
+    let run = ran.json()["runs"][0].clone();
+    match run["reason"].as_str() {
+        Some(reason) => skipped("an outage at the end", reason),
+        None => assert_eq!(ran.code(), Some(0), "{}", ran.whole()),
+    }
 }

@@ -11,13 +11,13 @@ use crate::suite::{Convergence, Step};
 pub(super) fn judge(case: &Case<'_>, settings: &Convergence) -> Judgement {
     let mut finding = Finding::new();
     let healed = last_heal(case);
-    let healed_ns = healed.as_ref().map_or(0, |heal| heal.since.over.to_ns);
+    let healed_ns = healed.as_ref().map_or(0, |(since, _)| since.over.to_ns);
     let bound_ns = case.bound_ns(settings.within, healed_ns, Rules::agreement);
-    match healed.and_then(|heal| Ok((heal, case.end_ns()?))) {
-        Ok((heal, end_ns)) => {
+    match healed.and_then(|healed| Ok((healed, case.end_ns()?))) {
+        Ok(((since, doubt), end_ns)) => {
             let (to_ns, means) = watched_until(case, healed_ns, end_ns);
-            look(case, &heal.since, &Limit { bound_ns, to_ns, means: &means }, &mut finding);
-            if let (Verdict::Fail, Some(doubt)) = (finding.verdict(), heal.doubt) {
+            look(case, &since, &Limit { bound_ns, to_ns, means: &means }, &mut finding);
+            if let (Verdict::Fail, Some(doubt)) = (finding.verdict(), doubt) {
                 // The network may still have been cut: that says nothing of the nodes.
                 finding = Finding::new();
                 finding.undecided(doubt);
@@ -32,16 +32,10 @@ pub(super) fn judge(case: &Case<'_>, settings: &Convergence) -> Judgement {
     finding.judge("convergence", format!("within {}", settings.within), expected)
 }
 
-/// The end of the last network fault.
-struct Heal {
-    since: Since,
-    /// Why the network may not have been whole from then on. That the nodes came to agree shows that it
-    /// was.
-    doubt: Option<String>,
-}
-
-fn last_heal(case: &Case<'_>) -> Result<Heal, String> {
-    let mut last: Option<Heal> = None;
+/// The end of the last network fault; and why the network may not have been whole from then on. That the nodes came
+/// to agree shows that it was.
+fn last_heal(case: &Case<'_>) -> Result<(Since, Option<String>), String> {
+    let mut last: Option<Since> = None;
     let mut doubt = None;
     for fault in case.disturbances.iter().filter(|fault| fault.kind.is_of_the_network()) {
         let what = format!("fault {} ({})", fault.fault, fault.kind);
@@ -49,13 +43,11 @@ fn last_heal(case: &Case<'_>) -> Result<Heal, String> {
         if fault.heal_failed {
             doubt = Some(format!("{what} was not shown to be undone, and the nodes did not agree in time"));
         }
-        if last.as_ref().is_none_or(|last| last.since.over.to_ns <= over.to_ns) {
-            let since = Since { over, words: format!("the healing of {what}") };
-            last = Some(Heal { since, doubt: None });
+        if last.as_ref().is_none_or(|last| last.over.to_ns <= over.to_ns) {
+            last = Some(Since { over, words: format!("the healing of {what}") });
         }
     }
-    let last = last.ok_or("there was no network fault to heal")?;
-    Ok(Heal { doubt, ..last })
+    Ok((last.ok_or("there was no network fault to heal")?, doubt))
 }
 
 /// Until when the healed network's views are looked at: a later fault or CLUSTER command disturbs them

@@ -28,6 +28,9 @@ const BATCH: usize = 200;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long the workload of a whole cluster goes on until all shards are seen to serve it.
+const SERVED_WITHIN: Duration = Duration::from_secs(3);
+
 /// How long nodes that give no answer to a probe are asked again, all together.
 const PROBE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -52,6 +55,9 @@ impl<B: Backend> Run<B> {
             took_ms: began.elapsed().as_secs_f64() * 1000.0,
             last,
         });
+        if whole.is_ok() && !interrupted {
+            workload.until_served(SERVED_WITHIN).await;
+        }
         workload.end().await;
 
         self.journal.event(EventKind::Phase { name: "final".to_owned() });

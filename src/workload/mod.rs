@@ -8,6 +8,7 @@
 
 mod client;
 mod pool;
+mod served;
 mod table;
 
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,7 @@ use crate::slot::{Deal, key_slot};
 use crate::suite::{OpKind, WorkloadSpec};
 use crate::units::{ClientNo, NodeNo};
 use crate::wire::{Caller, command};
+use served::Served;
 
 /// How many of the first writes of a client are under way at once.
 const LOAD_CONCURRENCY: usize = 32;
@@ -34,11 +36,14 @@ const LOAD_CONCURRENCY: usize = 32;
 /// How long the first write of every key may take, repeated until acknowledged.
 const LOAD_WITHIN: Duration = Duration::from_secs(30);
 
+const SERVED_POLL: Duration = Duration::from_millis(20);
+
 /// The workload of one run.
 #[derive(Debug)]
 pub struct Workload {
     clients: Vec<Arc<Issuer>>,
     issuing: JoinSet<()>,
+    served: Arc<Served>,
 }
 
 /// A key as one client writes it.
@@ -60,6 +65,7 @@ struct Issuer {
     settings: WorkloadSpec,
     own: Mutex<Vec<OwnKey>>,
     seeded: Mutex<Seeded>,
+    served: Arc<Served>,
 }
 
 impl Workload {
@@ -71,6 +77,7 @@ impl Workload {
             .map(NodeNo::from_index)
             .map(|node| Endpoint { reached: backend.addr(node), announced: backend.announced(node) })
             .collect();
+        let served = Arc::new(Served::new(settings, deal.clone()));
         let clients = (0..settings.clients)
             .map(|number| {
                 let caller = Caller {
@@ -87,10 +94,11 @@ impl Workload {
                     settings: settings.clone(),
                     own: Mutex::new(own.map(|key| OwnKey::new(key, &deal)).collect()),
                     seeded: Mutex::new(Seeded::new(plan.seed, &format!("client-{number}"))),
+                    served: Arc::clone(&served),
                 })
             })
             .collect();
-        Self { clients, issuing: JoinSet::new() }
+        Self { clients, issuing: JoinSet::new(), served }
     }
 
     /// Writes every key once, so that reads have something to find. The error says which write was
@@ -117,6 +125,16 @@ impl Workload {
         for (position, issuer) in self.clients.iter().enumerate() {
             let first = start + interval.mul_f64(position as f64 / self.clients.len() as f64);
             self.issuing.spawn(Arc::clone(issuer).issue(first, interval));
+        }
+    }
+
+    /// Waits until operations of each kind that were issued from now on are served in every shard that has keys, at
+    /// most so long. An outage that a run ends in the middle of could be of any length.
+    pub async fn until_served(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        let from_ns = self.clients[0].journal.now_ns();
+        while !self.served.all_since(from_ns) && Instant::now() < deadline {
+            tokio::time::sleep(SERVED_POLL).await;
         }
     }
 
@@ -272,7 +290,10 @@ impl Issuer {
 
     fn record(&self, op: Op, result: &Result<Value, Unserved>) {
         match result {
-            Ok(_) => self.journal.op(op, None),
+            Ok(_) => {
+                self.served.note(&op);
+                self.journal.op(op, None);
+            }
             Err(Unserved::Failed(reason)) => self.journal.op(op, Some((Outcome::Fail, reason))),
             Err(Unserved::Unknown(reason)) => self.journal.op(op, Some((Outcome::Info, reason))),
         }

@@ -1,0 +1,86 @@
+//! Which shards are being served.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use crate::history::{Op, key_name};
+use crate::slot::Deal;
+use crate::suite::{OpKind, WorkloadSpec};
+use crate::units::ShardNo;
+
+/// When the last operation was issued that was served, of each kind and shard that the workload has operations of.
+#[derive(Debug)]
+pub struct Served {
+    deal: Deal,
+    last_ns: Mutex<BTreeMap<(OpKind, ShardNo), Option<u64>>>,
+}
+
+impl Served {
+    /// Nothing is served yet.
+    pub fn new(settings: &WorkloadSpec, deal: Deal) -> Self {
+        let reads = settings.reads.fraction();
+        let kinds = [(OpKind::Reads, reads > 0.0), (OpKind::Writes, reads < 1.0)];
+        let kinds = kinds.into_iter().filter_map(|(kind, is_issued)| is_issued.then_some(kind));
+        let last_ns = kinds
+            .flat_map(|kind| (0..settings.keys).map(move |key| (kind, key)))
+            .map(|(kind, key)| ((kind, deal.shard_of_key(key_name(key).as_bytes())), None))
+            .collect();
+        Self { deal, last_ns: Mutex::new(last_ns) }
+    }
+
+    /// An operation was served.
+    pub fn note(&self, op: &Op) {
+        let shard = self.deal.shard_of_key(key_name(op.key).as_bytes());
+        let mut last_ns = self.last_ns.lock().expect("no holder panics");
+        // The first write of every key comes before all others, even where there are to be none.
+        if let Some(last_ns) = last_ns.get_mut(&(op.kind, shard)) {
+            *last_ns = Some(op.invoke_ns).max(*last_ns);
+        }
+    }
+
+    /// Whether all of them have served an operation that was issued from a moment on.
+    pub fn all_since(&self, from_ns: u64) -> bool {
+        self.last_ns.lock().expect("no holder panics").values().all(|last_ns| *last_ns >= Some(from_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Outcome;
+
+    #[test]
+    fn every_kind_must_be_served_in_every_shard_that_has_keys() {
+        let settings = |reads: &str, keys: u32| -> WorkloadSpec {
+            serde_json::from_value(serde_json::json!({"reads": reads, "keys": keys})).unwrap()
+        };
+        let op = |kind, key, invoke_ns| Op {
+            due_ns: invoke_ns,
+            invoke_ns,
+            complete_ns: invoke_ns + 5,
+            key,
+            value: 1,
+            client: 0,
+            node: 1,
+            kind,
+            redirects: 0,
+            outcome: Outcome::Ok,
+        };
+        let deal = Deal::even(3);
+        let of = |shard| (0..600).find(|key| deal.shard_of_key(key_name(*key).as_bytes()) == ShardNo(shard)).unwrap();
+        let both = Served::new(&settings("50%", 600), deal.clone());
+        for kind in [OpKind::Reads, OpKind::Writes] {
+            for shard in 1..=3 {
+                assert!(!both.all_since(10), "{kind:?} of shard-{shard} is missing");
+                both.note(&op(kind, of(shard), 10));
+                both.note(&op(kind, of(shard), 4));
+            }
+        }
+        assert!(both.all_since(10) && !both.all_since(11));
+        let reads = Served::new(&settings("100%", 1), deal.clone());
+        reads.note(&op(OpKind::Writes, 0, 10));
+        assert!(!reads.all_since(10));
+        reads.note(&op(OpKind::Reads, 0, 10));
+        assert!(reads.all_since(10), "one key is in one shard");
+    }
+}
