@@ -5,6 +5,7 @@
 mod support;
 
 mod isolation;
+mod kept;
 mod leftovers;
 mod messages;
 mod reach;
