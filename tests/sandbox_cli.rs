@@ -21,7 +21,9 @@ use nix::unistd::{Pid, geteuid};
 use serde_json::{Value, json};
 use slotquake::plan::{Need, Plan};
 
-use support::{Ended, Places, QUICK, Running, assert_nothing_left, begin_as, fetched, only_folder, processes};
+use support::{
+    Ended, Places, QUICK, Running, assert_nothing_left, begin_as, conclusive, fetched, only_folder, processes,
+};
 
 /// The user and group `nobody` of most systems; any number without an account would do.
 const NOBODY: u32 = 65534;
@@ -273,10 +275,12 @@ fn the_suites_with_network_faults_pass_for_an_ordinary_user() {
     let stage = Stage::new(true);
     for pair in suites.chunks(2) {
         let _place = Places::take(pair.len());
-        let mut command = stage.command(stage.path("slotquake"));
-        command.arg("run").args(pair).args(["--server", "./redis-server", "--format", "json", "--sandbox", "require"]);
-        command.args(QUICK);
-        let ended = begin_as(command).end();
+        let ended = conclusive(|| {
+            let mut command = stage.command(stage.path("slotquake"));
+            command.arg("run").args(pair).args(["--server", "./redis-server", "--format", "json"]);
+            command.args(["--sandbox", "require"]).args(QUICK);
+            command
+        });
         let passed: Vec<_> = verdicts(&ended).into_iter().filter(|(_, verdict)| verdict != "pass").collect();
         assert_eq!((ended.code(), passed), (Some(0), Vec::new()), "{}", ended.whole());
         stage.nothing_left(ended.pid, &stage.reports());
