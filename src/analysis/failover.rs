@@ -77,11 +77,16 @@ struct MasterFault {
     node: NodeNo,
     /// Every node that the fault hit, this one among them.
     hit_nodes: Vec<NodeNo>,
-    /// When its injection began.
-    at_ns: u64,
     struck_ns: u64,
     took_effect: Window,
     healed_ns: Option<u64>,
+}
+
+impl MasterFault {
+    /// When its injection began.
+    fn began_ns(&self) -> u64 {
+        self.took_effect.from_ns
+    }
 }
 
 struct Finder<'a> {
@@ -115,7 +120,6 @@ impl Finder<'_> {
                     shard,
                     node: hit.node,
                     hit_nodes: hit_nodes.clone(),
-                    at_ns: fault.from_ns,
                     struck_ns: fault.struck_ns(),
                     took_effect: fault.took_effect(),
                     healed_ns: fault.healed_ns,
@@ -131,12 +135,12 @@ impl Finder<'_> {
         all: &[MasterFault],
         unexplained: &mut Vec<OwnershipChange>,
     ) -> Failover {
-        let close_ns = self.close_ns(fault.shard, fault.at_ns, all);
+        let close_ns = self.close_ns(fault.shard, fault.began_ns(), all);
         let position = unexplained
             .iter()
             .position(|change| {
                 let at_stake = change.shard == fault.shard && change.to != fault.node;
-                at_stake && (fault.at_ns..close_ns).contains(&change.at_ns)
+                at_stake && (fault.began_ns()..close_ns).contains(&change.at_ns)
             })
             .filter(|&position| {
                 // The master of a healed fault may still be replaced by an election that its absence
@@ -152,7 +156,7 @@ impl Finder<'_> {
         };
         // Views are looked at only now and then; a write that the new master acknowledged shows that
         // it had been promoted by then, and a promotion that FAIL had been agreed on.
-        let first_write_ns = self.first_write_ns(fault.shard, fault.node, fault.at_ns, close_ns);
+        let first_write_ns = self.first_write_ns(fault.shard, fault.node, fault.began_ns(), close_ns);
         let promotion_ns = change.map(|change| change.at_ns.min(first_write_ns.unwrap_or(u64::MAX)));
         let fail_ns = self.first_fail_ns(fault, close_ns).map(|at_ns| at_ns.min(promotion_ns.unwrap_or(u64::MAX)));
         Failover {
@@ -202,7 +206,7 @@ impl Finder<'_> {
     /// The next fault at the shard's master, or the end of the steps, or of the history.
     fn close_ns(&self, shard: ShardNo, from_ns: u64, faults: &[MasterFault]) -> u64 {
         let next_fault =
-            faults.iter().filter(|next| next.shard == shard && next.at_ns > from_ns).map(|next| next.at_ns);
+            faults.iter().filter(|next| next.shard == shard && next.began_ns() > from_ns).map(MasterFault::began_ns);
         let steps_ended = self
             .history
             .events
@@ -247,14 +251,14 @@ impl Finder<'_> {
     /// The first view after a fault in which a node that had not flagged the old master FAIL does.
     fn first_fail_ns(&self, fault: &MasterFault, close_ns: u64) -> Option<u64> {
         let flags = |view: &View| view.peers.get(&fault.node).is_some_and(|peer| peer.health == Health::Fail);
-        let window = Window { from_ns: fault.at_ns, to_ns: close_ns };
+        let window = Window { from_ns: fault.began_ns(), to_ns: close_ns };
         // Those behind a cut with the old master do not flag it; where everybody is hit, all count.
         let mut nodes = self.history.header.plan.nodes.iter();
         let all_are_hit = nodes.all(|planned| fault.hit_nodes.contains(&planned.node));
         let may_flag = |node| node != fault.node && (all_are_hit || !fault.hit_nodes.contains(&node));
         self.history.events.iter().filter(|event| window.contains(event.at_ns)).find_map(|event| match &event.kind {
             EventKind::Viewed { node, view } if may_flag(*node) && flags(view) => {
-                let before = self.views.of(*node, fault.at_ns.saturating_sub(1)).view();
+                let before = self.views.of(*node, fault.began_ns().saturating_sub(1)).view();
                 (!before.is_some_and(flags)).then_some(event.at_ns)
             }
             _ => None,

@@ -91,7 +91,7 @@ fn look_at(case: &Case<'_>, settings: &FailoverTime, failover: &Failover, milest
         if took_ms - later_ms > bound_ms {
             over(took_ms, format!("{text}, over {}", length(bound_ms)), finding);
         } else if took_ms + earlier_ms > bound_ms {
-            finding.undecided(format!("{text}, but {}", injecting(earlier_ms + later_ms)));
+            finding.undecided(format!("{text}, but {}", injecting(failover.took_effect.map_or(0, Window::length_ns))));
         } else {
             finding.observed(1).saw(text);
         }

@@ -135,8 +135,8 @@ pub(super) fn length_ns(ns: u64) -> String {
 }
 
 /// Why a time since a fault that is near its bound says nothing.
-pub(super) fn injecting(ms: f64) -> String {
-    format!("the injection of the fault took {}, and it may have been in effect at any time of that", length(ms))
+pub(super) fn injecting(ns: u64) -> String {
+    format!("the injection of the fault took {}, and it may have been in effect at any time of that", length_ns(ns))
 }
 
 /// The same of a time since the end of a fault.

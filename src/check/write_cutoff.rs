@@ -106,7 +106,7 @@ fn look_at(
             None => _ = finding.weigh(Verdict::Fail),
         }
     } else if last_ns - cut.from_ns > bound_ns {
-        finding.undecided(format!("{shard}: {}", injecting(cut.took_effect().length_ns() as f64 / 1e6)));
+        finding.undecided(format!("{shard}: {}", injecting(cut.took_effect().length_ns())));
     } else if refused == 0 {
         let what =
             if last.is_some() { "another write before the cut was lifted" } else { "a write while it was cut off" };

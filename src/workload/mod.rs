@@ -77,7 +77,7 @@ impl Workload {
             .map(NodeNo::from_index)
             .map(|node| Endpoint { reached: backend.addr(node), announced: backend.announced(node) })
             .collect();
-        let served = Arc::new(Served::new(settings, deal.clone()));
+        let served = Arc::new(Served::new(plan));
         let clients = (0..settings.clients)
             .map(|number| {
                 let caller = Caller {

@@ -3,34 +3,36 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use crate::history::{Op, key_name};
-use crate::slot::Deal;
-use crate::suite::{OpKind, WorkloadSpec};
+use crate::analysis::KeyShards;
+use crate::history::Op;
+use crate::plan::Plan;
+use crate::suite::OpKind;
 use crate::units::ShardNo;
 
 /// When the last operation was issued that was served, of each kind and shard that the workload has operations of.
 #[derive(Debug)]
 pub struct Served {
-    deal: Deal,
+    shards: KeyShards,
     last_ns: Mutex<BTreeMap<(OpKind, ShardNo), Option<u64>>>,
 }
 
 impl Served {
     /// Nothing is served yet.
-    pub fn new(settings: &WorkloadSpec, deal: Deal) -> Self {
-        let reads = settings.reads.fraction();
+    pub fn new(plan: &Plan) -> Self {
+        let shards = KeyShards::new(plan);
+        let reads = plan.workload.reads.fraction();
         let kinds = [(OpKind::Reads, reads > 0.0), (OpKind::Writes, reads < 1.0)];
         let kinds = kinds.into_iter().filter_map(|(kind, is_issued)| is_issued.then_some(kind));
         let last_ns = kinds
-            .flat_map(|kind| (0..settings.keys).map(move |key| (kind, key)))
-            .map(|(kind, key)| ((kind, deal.shard_of_key(key_name(key).as_bytes())), None))
+            .flat_map(|kind| (0..plan.workload.keys).map(move |key| (kind, key)))
+            .map(|(kind, key)| ((kind, shards.of(key)), None))
             .collect();
-        Self { deal, last_ns: Mutex::new(last_ns) }
+        Self { shards, last_ns: Mutex::new(last_ns) }
     }
 
     /// An operation was served.
     pub fn note(&self, op: &Op) {
-        let shard = self.deal.shard_of_key(key_name(op.key).as_bytes());
+        let shard = self.shards.of(op.key);
         let mut last_ns = self.last_ns.lock().expect("no holder panics");
         // The first write of every key comes before all others, even where there are to be none.
         if let Some(last_ns) = last_ns.get_mut(&(op.kind, shard)) {
@@ -51,8 +53,11 @@ mod tests {
 
     #[test]
     fn every_kind_must_be_served_in_every_shard_that_has_keys() {
-        let settings = |reads: &str, keys: u32| -> WorkloadSpec {
-            serde_json::from_value(serde_json::json!({"reads": reads, "keys": keys})).unwrap()
+        let suite = crate::suite::load("formation").unwrap();
+        let plan = |reads: &str, keys: u32| {
+            let mut plan = Plan::new(&suite, 1).unwrap();
+            plan.workload = serde_json::from_value(serde_json::json!({"reads": reads, "keys": keys})).unwrap();
+            plan
         };
         let op = |kind, key, invoke_ns| Op {
             due_ns: invoke_ns,
@@ -66,9 +71,8 @@ mod tests {
             redirects: 0,
             outcome: Outcome::Ok,
         };
-        let deal = Deal::even(3);
-        let of = |shard| (0..600).find(|key| deal.shard_of_key(key_name(*key).as_bytes()) == ShardNo(shard)).unwrap();
-        let both = Served::new(&settings("50%", 600), deal.clone());
+        let both = Served::new(&plan("50%", 600));
+        let of = |shard| (0..600).find(|key| both.shards.of(*key) == ShardNo(shard)).unwrap();
         for kind in [OpKind::Reads, OpKind::Writes] {
             for shard in 1..=3 {
                 assert!(!both.all_since(10), "{kind:?} of shard-{shard} is missing");
@@ -77,7 +81,7 @@ mod tests {
             }
         }
         assert!(both.all_since(10) && !both.all_since(11));
-        let reads = Served::new(&settings("100%", 1), deal.clone());
+        let reads = Served::new(&plan("100%", 1));
         reads.note(&op(OpKind::Writes, 0, 10));
         assert!(!reads.all_since(10));
         reads.note(&op(OpKind::Reads, 0, 10));
