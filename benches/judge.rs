@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use slotquake::history::{
-    self, Event, EventKind, FILE_NAME, FinalValue, Header, Host, NodeInfo, Op, Outcome, Recorder, SCHEMA_VERSION,
+    self, Event, EventKind, FILE_NAME, FinalValue, Header, Host, NodeInfo, Op, Outcome, SCHEMA_VERSION,
 };
+use slotquake::journal::Recorder;
 use slotquake::plan::Plan;
 use slotquake::report::Report;
 use slotquake::server::{Flavour, Server, Version};

@@ -5,13 +5,13 @@
 
 use std::path::Path;
 
-use slotquake::anatomy::{self, Logs};
-use slotquake::cluster::topology::{View, parse_nodes};
-use slotquake::history::{self, History};
-use slotquake::plan::Plan;
-use slotquake::report::{self, Report, Style, Summary, html};
-use slotquake::suite::Source;
-use slotquake::units::NodeNo;
+use slotquake_judge::anatomy::{self, Logs};
+use slotquake_judge::history::{self, History};
+use slotquake_judge::plan::Plan;
+use slotquake_judge::report::{self, Report, Style, Summary, html};
+use slotquake_judge::suite::Source;
+use slotquake_judge::topology::{View, parse_nodes};
+use slotquake_judge::units::NodeNo;
 
 /// Longer inputs take time and find nothing more.
 const MOST_BYTES: usize = 64 * 1024;
@@ -68,7 +68,7 @@ pub fn nodes(data: &[u8]) {
     let info = "cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_slots_ok:16384\r\n\
                 cluster_slots_pfail:0\r\ncluster_slots_fail:0\r\ncluster_known_nodes:6\r\ncluster_size:3\r\n\
                 cluster_current_epoch:6\r\n";
-    let number = |line: &slotquake::cluster::topology::NodeLine| line.addr.map(|addr| NodeNo(addr.port()));
+    let number = |line: &slotquake_judge::topology::NodeLine| line.addr.map(|addr| NodeNo(addr.port()));
     let view = View::from_answers(&lines, info, "", number).expect("CLUSTER INFO is sound");
     assert!(view.peers.len() + view.strangers.len() <= lines.len());
     for peer in view.peers.values() {

@@ -31,7 +31,7 @@ fn no_wheels() -> bool {
 }
 
 fn works(server: &Server) {
-    let output = server.command().arg("--version").output().expect("the binary starts");
+    let output = slotquake::server::command(server).arg("--version").output().expect("the binary starts");
     let banner = String::from_utf8(output.stdout).unwrap();
     let version = format!("v={}.{}.{} ", server.version.major, server.version.minor, server.version.patch);
     assert!(output.status.success() && banner.contains(&version), "{banner}");
@@ -159,7 +159,7 @@ fn each_server_starts_with_the_options_of_its_version_and_has_them_in_effect() {
         let addr = Ipv4Addr::new(127, 77, (std::process::id() % 250) as u8, index as u8 + 1);
         let options = harness_options(server.version, addr.into());
         let folder = tempfile::tempdir().unwrap();
-        let mut command = server.command();
+        let mut command = slotquake::server::command(&server);
         command.current_dir(folder.path()).args(["--port", "6379", "--cluster-enabled", "yes"]);
         for (name, value) in &options {
             command.arg(format!("--{name}")).arg(value);

@@ -25,6 +25,7 @@ use crate::anatomy;
 use crate::cluster::BackendError;
 use crate::plan::Plan;
 use crate::report::{self, Report, Standing, Summary};
+use crate::reports;
 use crate::run::{self, Notice, Options, RunError};
 use crate::server::Server;
 
@@ -114,7 +115,7 @@ impl Job {
             let why = Standing::Skipped("interrupted before it began".to_owned());
             return self.without_report(why, None, Exit::Interrupted);
         }
-        let folder = match report::create_folder(&settings.out, &self.plan.name, &self.server.asked, SystemTime::now())
+        let folder = match reports::create_folder(&settings.out, &self.plan.name, &self.server.asked, SystemTime::now())
         {
             Ok(folder) => folder,
             Err(error) => return self.without_report(Standing::Error(error.to_string()), None, Exit::Harness),
@@ -154,7 +155,7 @@ impl Job {
             let report = Report::new(&history);
             let logs = anatomy::logs(&into, report.nodes());
             let report = report.with_anatomy(&logs);
-            report::write(&into, &report).map(|_| (report, history))
+            reports::write(&into, &report).map(|_| (report, history))
         });
         let (report, history) = match judged.await {
             Ok(Ok(judged)) => judged,
@@ -175,12 +176,12 @@ impl Job {
         let into = folder.clone();
         let drawn = spawn_blocking(move || {
             let page = report::html::page(&report, Some(&history));
-            report::write_page(&into, "report.html", &page).map_err(|error| error.to_string())
+            reports::write_page(&into, "report.html", &page).map_err(|error| error.to_string())
         });
         if let Err(why) = drawn.await.unwrap_or_else(|error| Err(panic_text(error))) {
             audience.line(&format!("report.html could not be written: {why}"));
         }
-        if let Err(error) = report::mark_latest(out, &folder) {
+        if let Err(error) = reports::mark_latest(out, &folder) {
             audience.line(&format!("the link to the latest report could not be set: {error}"));
         }
         done

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::Path;
 
 use slotquake::report::{self, Summary};
+use slotquake::reports;
 
 use super::exit::Trouble;
 use super::screen;
@@ -28,7 +29,7 @@ pub fn leave(runs: &[Summary], out: &Path) -> Result<(), Trouble> {
 /// Writes `junit.xml` and `summary.md`.
 pub fn write(runs: &[Summary], out: &Path) -> Result<(), Trouble> {
     for (name, text) in [("junit.xml", report::junit(runs)), ("summary.md", report::render_markdown(runs))] {
-        report::write_page(out, name, &text).map_err(Trouble::harness)?;
+        reports::write_page(out, name, &text).map_err(Trouble::harness)?;
     }
     Ok(())
 }

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Value, json};
-use slotquake::cluster::topology::{Health, Role, View};
-use slotquake::history::{Counts, Event, EventKind, FaultKind};
+use slotquake::history::{Event, EventKind, FaultKind};
+use slotquake::journal::Counts;
 use slotquake::plan::Plan;
 use slotquake::report::seconds;
 use slotquake::slot::Deal;
 use slotquake::suite::Step;
+use slotquake::topology::{Health, Role, View};
 use slotquake::units::NodeNo;
 
 /// Rates are means over this long.
@@ -178,9 +179,9 @@ fn words(step: &Step) -> String {
 
 #[cfg(test)]
 mod tests {
-    use slotquake::cluster::topology::Peer;
     use slotquake::plan::PlannedNode;
     use slotquake::suite::{self, OpKind};
+    use slotquake::topology::Peer;
     use slotquake::units::ShardNo;
 
     use super::*;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use slotquake::batch::{Audience, Watcher};
-use slotquake::history::Counts;
+use slotquake::journal::Counts;
 use slotquake::plan::Plan;
 use slotquake::report::{Narrator, seconds};
 use slotquake::run::Notice;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use slotquake::history::{self, FILE_NAME, History};
 use slotquake::report::{self, Report, ReportError, Summary};
+use slotquake::reports;
 
 use super::exit::{Exit, Trouble};
 use super::{ci, screen};
@@ -95,6 +96,6 @@ fn history(folder: &Path) -> Result<Option<History>, String> {
 }
 
 fn write(folder: &Path, name: &str, page: &str) -> Result<(), Trouble> {
-    let path = report::write_page(folder, name, page).map_err(Trouble::harness)?;
+    let path = reports::write_page(folder, name, page).map_err(Trouble::harness)?;
     screen::print(&path.display().to_string())
 }

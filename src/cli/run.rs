@@ -7,6 +7,7 @@ use std::sync::Arc;
 use slotquake::batch::{self, Audience, Done, Ground, Job, Settings};
 use slotquake::plan::Plan;
 use slotquake::report::{self, RunKey, Skipped, Standing, Summary};
+use slotquake::reports;
 use slotquake::suite;
 use tokio::runtime::Runtime;
 
@@ -168,13 +169,13 @@ fn note_skipped(ran: &[Summary], skipped: &[Summary], out: &Path) -> Result<(), 
         Standing::Skipped(reason) => Some(Skipped { run: key(run), reason: reason.clone() }),
         _ => None,
     });
-    report::note_skipped(out, &ran, &skipped.collect::<Vec<_>>()).map_err(Trouble::harness)
+    reports::note_skipped(out, &ran, &skipped.collect::<Vec<_>>()).map_err(Trouble::harness)
 }
 
 /// Leaves the page over these runs beside their folders.
 fn index(summaries: &[Summary], out: &Path) -> Result<(), Trouble> {
     let page = report::html::index(summaries, out);
-    let path = report::write_page(out, "index.html", &page).map_err(Trouble::harness)?;
+    let path = reports::write_page(out, "index.html", &page).map_err(Trouble::harness)?;
     screen::say(&format!("all runs on one page: {}", path.display()));
     Ok(())
 }

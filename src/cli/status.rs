@@ -1,8 +1,8 @@
 //! `slotquake status`.
 
-use slotquake::cluster::topology::Role;
 use slotquake::run::{Ask, NodeStatus, Status};
 use slotquake::slot::SLOTS;
+use slotquake::topology::Role;
 use tabled::builder::Builder;
 use tabled::settings::{Padding, Style};
 

@@ -11,7 +11,8 @@ use slotquake::batch::{Audience, Ground};
 use slotquake::cluster::Reach;
 use slotquake::history::{Event, EventKind, NodeInfo, StepProblem};
 use slotquake::plan::Plan;
-use slotquake::report::{self, Narrator, seconds};
+use slotquake::report::{Narrator, seconds};
+use slotquake::reports;
 use slotquake::run::{self, Answer, Ask, Notice, Options, Request, RunError};
 use slotquake::sandbox::Mode;
 use slotquake::server::Server;
@@ -96,7 +97,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let (door, listener) = Door::open(&args.name)?;
     let server = servers[&plan.server].clone();
     let folder =
-        report::create_folder(&args.out, &plan.name, &server.asked, SystemTime::now()).map_err(Trouble::harness)?;
+        reports::create_folder(&args.out, &plan.name, &server.asked, SystemTime::now()).map_err(Trouble::harness)?;
     let display = Display::new(false, false);
     let kept = runtime.block_on(keep(plan, server, ground, &folder, (listener, signals), &display));
     drop(door);

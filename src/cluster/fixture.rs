@@ -1,7 +1,7 @@
 //! A cluster in which nothing has happened, for the tests of this crate.
 
-use super::topology::{Health, Peer, Role, View};
 use crate::slot::Deal;
+use crate::topology::{Health, Peer, Role, View};
 use crate::units::{NodeNo, ShardNo};
 
 /// As many shards with one replica each, all well, as every node sees them.

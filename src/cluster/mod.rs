@@ -12,7 +12,6 @@ pub mod form;
 mod keyspace;
 pub mod local;
 mod reach;
-pub mod topology;
 pub mod watch;
 
 use std::hash::{BuildHasher, RandomState};
@@ -20,7 +19,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::history::{Journal, NodeInfo};
+use crate::history::NodeInfo;
+use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
@@ -34,7 +34,7 @@ pub use reach::Reach;
 /// somebody else ([`attach`]).
 ///
 /// Each call returns when the system has done its part; that it took effect is proven elsewhere
-/// ([`crate::fault`]), by looking from outside.
+/// ([`crate::inject`]), by looking from outside.
 pub trait Backend: Send + Sync + 'static {
     /// How it is called on the command line and in reports.
     const NAME: &'static str;

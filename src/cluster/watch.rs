@@ -10,11 +10,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::control::AskError;
-use super::topology::{Health, NodeLine, Role, View, parse_info, parse_nodes};
 use super::{Backend, Control};
-use crate::history::{EventKind, Journal};
+use crate::history::EventKind;
+use crate::journal::Journal;
 use crate::slot::{Deal, SLOTS};
 use crate::spec::POLL;
+use crate::topology::{Health, NodeLine, Role, View, parse_info, parse_nodes};
 use crate::units::{NodeNo, ShardNo};
 use crate::wire::text;
 

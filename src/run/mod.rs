@@ -17,7 +17,6 @@ use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::analysis::KeyShards;
 use crate::cluster::attach::{Attach, Attached};
 #[cfg(feature = "docker")]
 use crate::cluster::docker::{Docker, Engine};
@@ -25,10 +24,10 @@ use crate::cluster::form::{FormError, form, whole};
 use crate::cluster::local::Local;
 use crate::cluster::watch::Watch;
 use crate::cluster::{Backend, BackendError, Control};
-use crate::fault::{FaultIds, NetworkInjector, ProcessInjector};
-use crate::history::{
-    Counts, Event, EventKind, Header, History, HistoryError, Host, Journal, NodeInfo, Recorder, SCHEMA_VERSION,
-};
+use crate::facts::KeyShards;
+use crate::history::{Event, EventKind, Header, History, HistoryError, Host, NodeInfo, SCHEMA_VERSION};
+use crate::inject::{FaultIds, NetworkInjector, ProcessInjector};
+use crate::journal::{Counts, Journal, Recorder};
 use crate::network::Network;
 use crate::plan::Plan;
 use crate::server::Server;

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::ProcessState;
-use crate::cluster::topology::{Health, Peer, Role};
 use crate::cluster::watch::Snapshot;
 use crate::history::FaultKind;
 use crate::server::Server;
 use crate::slot::Deal;
+use crate::topology::{Health, Peer, Role};
 use crate::units::{NodeNo, ShardNo};
 
 /// The cluster at one moment.

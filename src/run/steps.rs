@@ -8,14 +8,14 @@ use tokio::time::Instant;
 use super::{Run, interruption};
 use crate::cluster::Backend;
 use crate::cluster::control::AskError;
-use crate::cluster::topology::{Health, Role};
 use crate::cluster::watch::Snapshot;
-use crate::fault::{NetworkFault, ProcessFault, resolve};
 use crate::history::{EventKind, StepProblem};
+use crate::inject::{NetworkFault, ProcessFault, resolve};
 use crate::slot::Deal;
 use crate::spec::{Rules, bus_links_back};
 use crate::suite::{Answer, Await, Command, CommandLine, Condition, Expect, RoleIs, Step};
 use crate::target::{Target, Targets};
+use crate::topology::{Health, Role};
 use crate::units::{Bound, NodeNo, ShardNo};
 use crate::wire::{Caller, CommandError, redirect, text};
 

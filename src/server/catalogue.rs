@@ -1,7 +1,7 @@
 //! The versions that can be fetched, and from which package each comes. Everything is pinned: a
 //! wheel by its SHA-256; a Debian package by the system's own signed index.
 
-use super::version::{Flavour, Version, Wanted};
+use super::{Flavour, Version, Wanted};
 
 /// A version that can be fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

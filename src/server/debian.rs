@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::catalogue::Entry;
 use super::fetch::{SourceError, Unpacked};
 use super::lookup::LIBRARY_FOLDER;
-use super::version::{Version, Wanted, numbers};
+use super::{Version, Wanted, numbers};
 use crate::subprocess;
 
 /// How long one package's download may take, or a look into the index.

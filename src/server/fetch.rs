@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::Wanted;
 use super::catalogue::{Entry, Source};
 use super::lookup::{ORIGIN_FILE, best_cached, cached};
-use super::version::Wanted;
 use super::{ServerError, debian, wheel};
 
 /// How long another run's fetch of the same version is waited for.

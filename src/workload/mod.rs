@@ -21,7 +21,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::cluster::{Backend, Keyspace};
-use crate::history::{FOREIGN, Journal, NO_FREE_KEY, Op, Outcome, key_name};
+use crate::history::{FOREIGN, NO_FREE_KEY, Op, Outcome, key_name};
+use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::seeded::Seeded;
 use crate::slot::{Deal, key_slot};

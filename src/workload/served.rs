@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use crate::analysis::KeyShards;
+use crate::facts::KeyShards;
 use crate::history::Op;
 use crate::plan::Plan;
 use crate::suite::OpKind;

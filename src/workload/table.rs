@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::topology::{Health, Role, parse_nodes};
 use crate::slot::SLOTS;
+use crate::topology::{Health, Role, parse_nodes};
 use crate::units::NodeNo;
 
 /// Which node owns each slot, and who replicates whom, as one client knows it.
@@ -47,7 +47,7 @@ impl Table {
         for (answered_by, text) in answers {
             let Ok(lines) = parse_nodes(text) else { continue };
             read_any = true;
-            let number = |line: &crate::cluster::topology::NodeLine| {
+            let number = |line: &crate::topology::NodeLine| {
                 if line.myself { Some(answered_by) } else { line.addr.and_then(&number_of) }
             };
             let ids: BTreeMap<&str, NodeNo> =

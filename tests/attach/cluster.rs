@@ -121,7 +121,7 @@ impl Cluster {
 
     fn spawn(&self, server: &Server, number: u16) -> Child {
         let log = File::options().create(true).append(true).open(self.log_file(number)).expect("a log");
-        let mut command: Command = server.command();
+        let mut command: Command = slotquake::server::command(server);
         command.arg(self.config_file(number)).stdin(Stdio::null()).stderr(log.try_clone().expect("a log")).stdout(log);
         command.spawn().expect("the server starts")
     }

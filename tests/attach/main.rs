@@ -169,7 +169,7 @@ fn a_server_that_is_no_cluster_is_told_so() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let mut alone = server.command();
+    let mut alone = slotquake::server::command(&server);
     alone.args(["--port", "7999", "--bind", "127.98.0.1", "--save", ""]).current_dir(folder.path());
     let mut alone = alone.stdout(std::process::Stdio::null()).spawn().expect("the server starts");
     let (_folder, out) = out();

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use slotquake::cluster::topology::parse_nodes;
+use slotquake::topology::parse_nodes;
 
 use crate::support;
 use crate::walk::{Names, Step};

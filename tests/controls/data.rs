@@ -143,7 +143,7 @@ fn replace(server: &Server, addr: SocketAddr) -> Impostor {
     while TcpStream::connect(addr).is_ok() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let mut command = server.command();
+    let mut command = slotquake::server::command(server);
     command.args(["--port", &addr.port().to_string(), "--bind", &addr.ip().to_string(), "--save", ""]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     slotquake::sandbox::tie_to_spawner(&mut command);

@@ -30,5 +30,5 @@ fn a_node_is_isolated_without_sidecars_and_proven_to_be() {
         _ => None,
     });
     let role = node_1.expect("node-1 is seen").role;
-    assert_eq!(role, slotquake::cluster::topology::Role::ReplicaOf(slotquake::units::NodeNo(4)), "the old master");
+    assert_eq!(role, slotquake::topology::Role::ReplicaOf(slotquake::units::NodeNo(4)), "the old master");
 }

@@ -1,7 +1,7 @@
 //! The cases: a suite each, and what must be true of its history.
 
-use slotquake::analysis::ledger;
 use slotquake::check::{Verdict, check};
+use slotquake::facts::ledger;
 use slotquake::history::{EventKind, Outcome, StepProblem};
 use slotquake::units::{ClientNo, NodeNo, ShardNo};
 

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 
 use super::error::{AttachError, named};
 use crate::cluster::control::AskError;
-use crate::cluster::topology::{NodeLine, View, parse_info, parse_nodes};
 use crate::cluster::watch::Snapshot;
 use crate::plan::PlannedNode;
 use crate::server::{Flavour, Version};
 use crate::slot::{Deal, DealError, ranges};
+use crate::topology::{NodeLine, View, parse_info, parse_nodes};
 use crate::units::{NodeNo, ShardNo};
 use crate::wire::{Caller, Link, command, text};
 

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 use super::discover::{ANSWER_WITHIN, ask};
 use crate::cluster::Keyspace;
 use crate::cluster::control::AskError;
-use crate::cluster::topology::{NodeLine, parse_nodes};
 use crate::history::{probe_name, sample_keys};
 use crate::plan::Plan;
 use crate::slot::key_slot;
+use crate::topology::{NodeLine, parse_nodes};
 use crate::wire::{Caller, CommandError, Link, command, text};
 
 /// Stands in for an argument while it is found out whether that is a key.

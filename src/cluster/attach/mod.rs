@@ -35,7 +35,8 @@ pub use ledger::{Changes, Found as FoundLedger, ledgers, ledgers_folder};
 pub use way::{Way, WaySettings};
 
 use super::{Backend, BackendError, Keyspace, ProcessState, new_run};
-use crate::history::{EventKind, Journal, NodeInfo};
+use crate::history::{EventKind, NodeInfo};
+use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};

@@ -16,9 +16,9 @@ use super::links::Links;
 use super::undo::Undo;
 use super::way::Way;
 use crate::cluster::ProcessState;
-use crate::cluster::topology::NodeLine;
 use crate::history::EventKind;
 use crate::plan::Need;
+use crate::topology::NodeLine;
 use crate::wire::Caller;
 
 /// Who comes to a cluster, and how.
@@ -218,7 +218,7 @@ async fn follow(ledger: &Ledger, here: &[NodeLine]) {
 mod tests {
     use super::super::ledger::tests::changes;
     use super::*;
-    use crate::cluster::topology::parse_nodes;
+    use crate::topology::parse_nodes;
 
     fn here(nodes: &[(u16, u16)]) -> Vec<NodeLine> {
         let line = |(id, at): &(u16, u16)| format!("{id:040} 10.0.0.{at}:6379@16379 master - 0 0 1 connected");

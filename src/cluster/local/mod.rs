@@ -198,7 +198,7 @@ impl Backend for Local {
             .open(&log_path)
             .map_err(|source| io(format!("cannot open {}", log_path.display()), source))?;
         let errors = log.try_clone().map_err(|source| io("cannot share the log", source))?;
-        let mut command = self.server.command();
+        let mut command = crate::server::command(&self.server);
         command
             .arg(&self.node(node).config)
             .current_dir(&self.node(node).dir)

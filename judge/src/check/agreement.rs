@@ -1,0 +1,185 @@
+//! `agreement`: once everything is undone, all nodes share one view.
+
+use super::case::{Case, Silence};
+use super::finding::{Finding, at, length_ns, list, undoing};
+use super::{Judgement, Verdict};
+use crate::facts::{Disturbance, Window};
+use crate::history::EventKind;
+use crate::slot::ranges;
+use crate::spec::Rules;
+use crate::suite::{Agreement, Step};
+use crate::topology::{Health, Peer, Role};
+use crate::units::NodeNo;
+
+pub(super) fn judge(case: &Case<'_>, settings: &Agreement) -> Judgement {
+    let mut finding = Finding::new();
+    let base = last_disturbance(case);
+    let bound_ns = base.as_ref().map_or(0, |base| case.bound_ns(settings.within, base.over.to_ns, Rules::agreement));
+    match base.and_then(|base| Ok((base, case.end_ns()?))) {
+        Ok((base, end_ns)) => {
+            if let Some(why) = open_after(case, base.over.to_ns) {
+                finding.undecided(why);
+            } else {
+                let limit = Limit { bound_ns, to_ns: end_ns, means: "the run ended before the bound was over" };
+                look(case, &base, &limit, &mut finding);
+            }
+        }
+        Err(why) => _ = finding.undecided(why),
+    }
+    let expected = format!(
+        "within {} of the last heal, and from then on, every node knows the same masters, replicas, slots and epochs and flags none as failing",
+        length_ns(bound_ns)
+    );
+    finding.judge("agreement", format!("within {}", settings.within), expected)
+}
+
+/// What the views must come together after.
+pub(super) struct Since {
+    /// Between which moments it was over. Times are counted from the later one.
+    pub(super) over: Window,
+    /// Its name.
+    pub(super) words: String,
+}
+
+/// How long they may take, and until when they are looked at.
+pub(super) struct Limit<'a> {
+    pub(super) bound_ns: u64,
+    pub(super) to_ns: u64,
+    /// What it means that this comes before the bound.
+    pub(super) means: &'a str,
+}
+
+/// The last heal, or the last CLUSTER command, or the start.
+fn last_disturbance(case: &Case<'_>) -> Result<Since, String> {
+    let moment = |at_ns: u64| Window { from_ns: at_ns, to_ns: at_ns };
+    let disturbed = case.history.events.iter().rev().find_map(|event| match &event.kind {
+        EventKind::FaultHealed { fault, by } => {
+            let fault_of_it = case.disturbances.iter().find(|each| each.fault == *fault);
+            let over = fault_of_it.and_then(Disturbance::lost_effect).unwrap_or(moment(event.at_ns));
+            Some(Since { over, words: format!("the {by} that undid fault {fault}") })
+        }
+        EventKind::Commanded { step, .. } => match case.plan().steps.get(*step) {
+            Some(Step::Command(command)) if command.send.0[0].eq_ignore_ascii_case("cluster") => {
+                Some(Since { over: moment(event.at_ns), words: command.send.to_string() })
+            }
+            _ => None,
+        },
+        _ => None,
+    });
+    match disturbed {
+        Some(disturbed) => Ok(disturbed),
+        None => case.steps().map(|window| Since { over: moment(window.from_ns), words: "the first phase".to_owned() }),
+    }
+}
+
+/// Why the views cannot come together: a fault that was injected afterwards and never undone.
+fn open_after(case: &Case<'_>, at_ns: u64) -> Option<String> {
+    case.disturbances.iter().find(|each| each.from_ns > at_ns).map(|each| {
+        let nodes = list(each.hits.iter().map(|hit| hit.node));
+        format!("fault {} at {nodes} was never undone", each.fault)
+    })
+}
+
+/// Judges how long after it the views came together for the rest of the time.
+pub(super) fn look(case: &Case<'_>, since: &Since, limit: &Limit<'_>, finding: &mut Finding) {
+    let window = Window { from_ns: since.over.to_ns, to_ns: limit.to_ns };
+    let bound_ns = limit.bound_ns;
+    let moments = case.views.moments();
+    let inside = moments.into_iter().filter(|&moment| moment > window.from_ns && moment <= window.to_ns);
+    let edges: Vec<u64> = std::iter::once(window.from_ns).chain(inside).collect();
+    let mut agreed_since = None;
+    let mut last_difference = None;
+    for &moment in &edges {
+        match difference(case, moment) {
+            None => {
+                agreed_since.get_or_insert(moment);
+            }
+            Some(difference) => {
+                agreed_since = None;
+                last_difference = Some((moment, difference));
+            }
+        }
+    }
+    if let (None, Some((_, Difference { unknown: true, words }))) = (agreed_since, &last_difference) {
+        finding.undecided(words.clone());
+        return;
+    }
+    finding.observed(edges.len() as u64);
+    if let Some((moment, difference)) = &last_difference {
+        finding.evidence(format!("last difference, at {}: {}", at(*moment), difference.words));
+    }
+    let late = |over: Window, finding: &mut Finding| match case.stalled(over) {
+        Some(why) => _ = finding.undecided(why),
+        None => _ = finding.weigh(Verdict::Fail),
+    };
+    if let Some(agreed_ns) = agreed_since {
+        let took_ns = agreed_ns - window.from_ns;
+        finding.saw(format!("all nodes agreed {} after {}", length_ns(took_ns), since.words));
+        finding.figure("converged_ms", took_ns as f64 / 1e6);
+        if took_ns > bound_ns {
+            late(Window { from_ns: window.from_ns, to_ns: agreed_ns }, finding);
+        } else if took_ns + since.over.length_ns() > bound_ns {
+            finding.undecided(undoing(since.over.length_ns()));
+        }
+    } else {
+        let watched_ns = window.length_ns();
+        let words = last_difference.map_or_else(String::new, |(_, difference)| difference.words);
+        finding.saw(format!("{} after {} they still differed: {words}", length_ns(watched_ns), since.words));
+        if watched_ns > bound_ns {
+            late(window, finding);
+        } else {
+            finding.undecided(limit.means);
+        }
+    }
+}
+
+pub(super) struct Difference {
+    /// Whether it is only that a node was not looked at, or is held by a fault.
+    unknown: bool,
+    words: String,
+}
+
+/// What keeps the nodes from sharing one view at a moment.
+pub(super) fn difference(case: &Case<'_>, at_ns: u64) -> Option<Difference> {
+    let seen = |words| Some(Difference { unknown: false, words });
+    let mut views = Vec::new();
+    for node in case.nodes() {
+        match case.view_of(node, at_ns) {
+            Ok(view) => views.push((node, view)),
+            Err(Silence::Broken(words)) => return seen(words),
+            Err(Silence::Unknown(words)) => return Some(Difference { unknown: true, words }),
+        }
+    }
+    let Some(&(first, reference)) = views.first() else {
+        return Some(Difference { unknown: true, words: "no node was looked at".to_owned() });
+    };
+    for &(node, view) in &views {
+        for (peer, line) in &view.peers {
+            if line.health != Health::Ok {
+                let flag = if line.health == Health::Fail { "fail" } else { "fail?" };
+                return seen(format!("{node} flags {peer} as {flag}"));
+            }
+        }
+        if view.essence() == reference.essence() {
+            continue;
+        }
+        let differs = |peer: &NodeNo| view.essence().get(peer) != reference.essence().get(peer);
+        let peer = case.nodes().find(differs).unwrap_or(node);
+        return seen(format!(
+            "{node} holds {peer} for {}, {first} for {}",
+            held_for(view.peers.get(&peer)),
+            held_for(reference.peers.get(&peer))
+        ));
+    }
+    None
+}
+
+fn held_for(peer: Option<&Peer>) -> String {
+    let Some(peer) = peer else { return "unknown".to_owned() };
+    match peer.role {
+        Role::Master if peer.slots.is_empty() => format!("a master without slots, epoch {}", peer.epoch),
+        Role::Master => format!("a master of slots {}, epoch {}", ranges(&peer.slots), peer.epoch),
+        Role::ReplicaOf(master) => format!("a replica of {master}"),
+        Role::ReplicaOfUnknown => "a replica of a node that is unknown".to_owned(),
+    }
+}

@@ -1,0 +1,354 @@
+//! The case before the checks: a history with everything that several of them derive from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::finding::{count, length_ns};
+use crate::facts::{
+    Disturbance, Failover, HANG_NS, OpIndex, Ownership, PhaseSpan, Reigns, Seen, Views, Window, disturbances,
+    failovers_among, phases, steps_window,
+};
+use crate::history::{EventKind, History, NO_FREE_KEY, Op, Outcome, StepProblem};
+use crate::plan::Plan;
+use crate::spec::Rules;
+use crate::suite::ShardSet;
+use crate::topology::View;
+use crate::units::{Bound, NodeNo, ShardNo};
+
+/// The share of operations that may be issued late before times measured from the workload are the
+/// harness's rather than the cluster's.
+const MAY_BE_LATE: f64 = 0.01;
+
+/// From when on an operation counts as issued late.
+const LATE_NS: u64 = 1_000_000_000;
+
+/// How long after its fault was undone a node must have been looked at again.
+const LOOKED_AGAIN_NS: u64 = 1_000_000_000;
+
+pub(super) struct Case<'a> {
+    pub(super) history: &'a History,
+    pub(super) ops: OpIndex<'a>,
+    pub(super) views: Views<'a>,
+    pub(super) ownership: Ownership,
+    pub(super) reigns: Reigns,
+    pub(super) failovers: Vec<Failover>,
+    /// Every fault, in the order of their injection.
+    pub(super) disturbances: Vec<Disturbance>,
+    phases: Vec<PhaseSpan>,
+    steps: Option<Window>,
+    /// When `cluster-node-timeout` was read, and what it was.
+    node_timeouts: Vec<(u64, Duration)>,
+    /// When the harness itself stood still.
+    stalls: Vec<Window>,
+    /// When and by what the steps were ended before their time.
+    cut: Option<(u64, String)>,
+    /// What the harness could not undo.
+    stuck: Option<String>,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn new(history: &'a History) -> Self {
+        let ops = OpIndex::new(history);
+        let views = Views::new(history);
+        let ownership = Ownership::new(history);
+        let failovers = failovers_among(history, &ops, &views, &ownership);
+        let mut node_timeouts = Vec::new();
+        let mut stalls = Vec::new();
+        for event in &history.events {
+            match &event.kind {
+                EventKind::Config { values } => {
+                    let live = values.get("cluster-node-timeout").and_then(|value| value.parse().ok());
+                    node_timeouts.extend(live.map(|ms| (event.at_ns, Duration::from_millis(ms))));
+                }
+                EventKind::Stalled { by_ms } => {
+                    let from_ns = event.at_ns.saturating_sub((by_ms.max(0.0) * 1e6) as u64);
+                    stalls.push(Window { from_ns, to_ns: event.at_ns });
+                }
+                _ => {}
+            }
+        }
+        Self {
+            history,
+            reigns: Reigns::new(&ownership, &ops),
+            ops,
+            views,
+            ownership,
+            failovers,
+            disturbances: disturbances(history),
+            phases: phases(history),
+            steps: steps_window(history),
+            node_timeouts,
+            stalls,
+            cut: cut(history),
+            stuck: stuck(history),
+        }
+    }
+
+    pub(super) fn plan(&self) -> &'a Plan {
+        &self.history.header.plan
+    }
+
+    /// Every node of the plan.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeNo> + 'a {
+        self.plan().nodes.iter().map(|node| node.node)
+    }
+
+    /// The steps' time, or why there is none.
+    pub(super) fn steps(&self) -> Result<Window, String> {
+        self.steps.ok_or_else(|| "the run never got as far as its first phase".to_owned())
+    }
+
+    /// A phase's time, or why there is none.
+    pub(super) fn phase(&self, name: &str) -> Result<Window, String> {
+        let mut named = self.phases.iter().filter(|phase| phase.name == name);
+        match (named.next(), named.next()) {
+            (Some(phase), None) => Ok(phase.window),
+            (Some(_), Some(_)) => Err(format!("more than one phase is named {name}")),
+            (None, _) => Err(format!("the run never got as far as phase {name}")),
+        }
+    }
+
+    /// The last moment of a phase, or why there is none. What a phase was to bring may come at its
+    /// very end, so one that was cut short says nothing.
+    pub(super) fn phase_end_ns(&self, name: &str) -> Result<u64, String> {
+        let window = self.phase(name)?;
+        match self.cut_in(window) {
+            Some(why) => Err(format!("phase {name} was not ended: {why}")),
+            None => Ok(window.to_ns.saturating_sub(1)),
+        }
+    }
+
+    /// What ended the steps before their time, if it did so in that time.
+    pub(super) fn cut_in(&self, window: Window) -> Option<&str> {
+        self.cut.as_ref().filter(|(at_ns, _)| window.contains(*at_ns)).map(|(_, why)| why.as_str())
+    }
+
+    /// The time of the phase `during`, or of the steps.
+    pub(super) fn window(&self, during: Option<&str>) -> Result<Window, String> {
+        during.map_or_else(|| self.steps(), |name| self.phase(name))
+    }
+
+    /// The moment that `at: end` means: the last of the history, after recovery. (A run stops looking
+    /// at the nodes before it takes the cluster down.)
+    pub(super) fn end_ns(&self) -> Result<u64, String> {
+        let recovered = self.history.events.iter().find_map(|event| match event.kind {
+            EventKind::Recovered { recovered, .. } => Some(recovered),
+            _ => None,
+        });
+        let cut = self.cut.as_ref().map(|(_, why)| why);
+        match (recovered, self.stuck.as_ref().or(cut), self.history.events.last()) {
+            // The wait for recovery was cut short as well, or in vain.
+            (Some(false), Some(why), _) => Err(format!("the cluster was not whole when the run ended: {why}")),
+            (Some(_), _, Some(last)) => Ok(last.at_ns),
+            _ => Err("the run never got to its end: it has no result of the recovery".to_owned()),
+        }
+    }
+
+    /// Why it is not the cluster's doing if it does not recover.
+    pub(super) fn stuck(&self) -> Option<&str> {
+        self.stuck.as_deref()
+    }
+
+    /// The same as [`end_ns`](Self::end_ns), for what the steps bring about.
+    pub(super) fn end_of_steps_ns(&self) -> Result<u64, String> {
+        match &self.cut {
+            Some((_, why)) => Err(format!("the steps that lead there were not all done: {why}")),
+            None => self.end_ns(),
+        }
+    }
+
+    /// When the recovery's result was known.
+    pub(super) fn recovered_ns(&self) -> Option<u64> {
+        self.history
+            .events
+            .iter()
+            .find(|event| matches!(event.kind, EventKind::Recovered { .. }))
+            .map(|event| event.at_ns)
+    }
+
+    /// The shards that are meant, or why there are none.
+    pub(super) fn shards(&self, set: ShardSet) -> Result<Vec<ShardNo>, String> {
+        let shards: Vec<ShardNo> = match set {
+            ShardSet::One(shard) => self.ownership.shards().filter(|each| *each == shard).collect(),
+            ShardSet::All => self.ownership.shards().collect(),
+            ShardSet::Others => {
+                let hit = self.shards_hit();
+                self.ownership.shards().filter(|shard| !hit.contains(shard)).collect()
+            }
+        };
+        match set {
+            _ if !shards.is_empty() => Ok(shards),
+            ShardSet::One(shard) => Err(format!("there is no {shard}")),
+            ShardSet::All => Err("the plan has no shards".to_owned()),
+            ShardSet::Others => Err("a node of every shard was hit by a fault: there are no others".to_owned()),
+        }
+    }
+
+    /// The shards of the nodes that faults hit: the one at boot and the one at that moment.
+    fn shards_hit(&self) -> BTreeSet<ShardNo> {
+        let mut hit = BTreeSet::new();
+        for each in self.disturbances.iter().flat_map(|disturbance| &disturbance.hits) {
+            hit.extend(each.shard);
+            let planned = self.plan().nodes.iter().find(|planned| planned.node == each.node);
+            hit.extend(planned.map(|planned| planned.shard));
+        }
+        hit
+    }
+
+    /// What the server's rules allow, with the node timeout that was live at that moment.
+    pub(super) fn rules(&self, at_ns: u64) -> Rules {
+        let live = self.node_timeouts.iter().rev().find(|(read_ns, _)| *read_ns <= at_ns).map(|&(_, timeout)| timeout);
+        Rules {
+            node_timeout: live.unwrap_or_else(|| self.plan().node_timeout()),
+            version: self.history.header.server.version,
+            client_refresh: self.plan().workload.refresh_every.0,
+        }
+    }
+
+    /// A bound in nanoseconds, where `spec` is what the rules of that moment allow.
+    pub(super) fn bound_ns(&self, bound: Bound, at_ns: u64, spec: impl Fn(&Rules) -> Duration) -> u64 {
+        match bound {
+            Bound::Fixed(span) => span.as_ns(),
+            Bound::Spec => u64::try_from(spec(&self.rules(at_ns)).as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Why a time that is over its bound says nothing of the cluster: the harness itself stood still
+    /// for more than a quarter of it.
+    pub(super) fn stalled(&self, window: Window) -> Option<String> {
+        let stalled_ns: u64 = self.stalls.iter().map(|stall| stall.overlap_ns(window)).sum();
+        (stalled_ns.saturating_mul(4) > window.length_ns()).then(|| {
+            format!("the harness itself stood still for {} of {}", length_ns(stalled_ns), length_ns(window.length_ns()))
+        })
+    }
+
+    /// As `stalled`, for a time that is measured by the workload's operations.
+    pub(super) fn workload_was_late(&self, window: Window) -> Option<String> {
+        self.stalled(window).or_else(|| self.issued_late())
+    }
+
+    /// Says so if more operations were issued late than a measurement of times can bear.
+    pub(super) fn issued_late(&self) -> Option<String> {
+        let (late, issued) = self.late_ops();
+        (issued > 0 && late as f64 > issued as f64 * MAY_BE_LATE).then(|| {
+            format!(
+                "{} of {} ({:.1} %) were issued over 1 s late, which more than 1 % may not be",
+                late,
+                count(issued, "operation"),
+                late as f64 * 100.0 / issued as f64
+            )
+        })
+    }
+
+    /// How many operations were issued over a second late, and how many were issued.
+    pub(super) fn late_ops(&self) -> (u64, u64) {
+        let late = self.history.ops.iter().filter(|op| op.invoke_ns.saturating_sub(op.due_ns) > LATE_NS).count();
+        (late as u64, self.history.ops.len() as u64)
+    }
+
+    /// Whether operations show that service was still out after a moment: one of them was waiting then, or was
+    /// issued later and not served within a second. Where few are issued, nobody may have tried.
+    pub(super) fn unserved_beyond<'o>(&self, ops: impl IntoIterator<Item = &'o Op>, at_ns: u64) -> bool {
+        ops.into_iter()
+            .filter(|op| op.complete_ns > at_ns && self.was_tried(op))
+            .any(|op| op.invoke_ns <= at_ns || op.outcome != Outcome::Ok || op.complete_ns - op.invoke_ns > HANG_NS)
+    }
+
+    /// Whether an operation was sent, or at least a connection for it tried.
+    pub(super) fn was_tried(&self, op: &Op) -> bool {
+        self.history.reason(op.outcome) != Some(NO_FREE_KEY)
+    }
+
+    /// What to do where operations are too few, in parentheses.
+    pub(super) fn too_few(&self, shard: ShardNo) -> String {
+        let keys = self.plan().workload.keys;
+        if self.ops.key_shards().without_keys().contains(&shard) {
+            format!("none of the workload's {keys} keys is in {shard}; hint: raise workload.keys")
+        } else {
+            "hint: raise workload.rate or workload.keys".to_owned()
+        }
+    }
+
+    /// A node's view, or what its silence means.
+    pub(super) fn view_of(&self, node: NodeNo, at_ns: u64) -> Result<&'a View, Silence> {
+        let reason = match self.views.of(node, at_ns) {
+            Seen::View(view) => return Ok(view),
+            Seen::Never => return Err(Silence::Unknown(format!("{node} was never looked at"))),
+            Seen::Silent(reason) => reason,
+        };
+        if let Some(fault) = self.open_fault(node, at_ns) {
+            return Err(Silence::Unknown(format!("{node} does not answer ({reason}): fault {fault} holds it")));
+        }
+        if self.undone_ns(node, at_ns).is_some_and(|undone_ns| at_ns - undone_ns < LOOKED_AGAIN_NS) {
+            return Err(Silence::Unknown(format!("{node} was not looked at since its fault was undone")));
+        }
+        let since_ns = self.views.since(node, at_ns).unwrap_or(at_ns);
+        let asked = Window { from_ns: since_ns.saturating_sub(LOOKED_AGAIN_NS), to_ns: since_ns };
+        if let Some(why) = self.stalled(asked) {
+            return Err(Silence::Unknown(format!("{node} was not heard ({reason}), but {why}")));
+        }
+        Err(Silence::Broken(format!("{node} does not answer ({reason}), and no fault holds it")))
+    }
+
+    /// When the last fault of a node's process was shown to be undone.
+    fn undone_ns(&self, node: NodeNo, at_ns: u64) -> Option<u64> {
+        self.holding(node).filter_map(|each| each.undone_ns).filter(|&undone_ns| undone_ns <= at_ns).max()
+    }
+
+    /// A fault that keeps a node's process from answering at a moment: injected, and not shown to be
+    /// undone. A fault of the network does not: the harness itself reaches every node all the while.
+    pub(super) fn open_fault(&self, node: NodeNo, at_ns: u64) -> Option<u32> {
+        let open = self.holding(node).filter(|each| each.is_open(at_ns));
+        open.map(|each| each.fault).last()
+    }
+
+    fn holding(&self, node: NodeNo) -> impl Iterator<Item = &Disturbance> {
+        self.disturbances.iter().filter(move |each| !each.kind.is_of_the_network() && each.hit(node).is_some())
+    }
+
+    /// Whether a fault keeps a node from being elected at a moment: it holds its process, or cuts it
+    /// off from the majority.
+    pub(super) fn cannot_be_elected(&self, node: NodeNo, at_ns: u64) -> bool {
+        let mut faults = self.disturbances.iter().filter(|each| each.may_end_a_reign() && each.hit(node).is_some());
+        faults.any(|each| each.is_open(at_ns))
+    }
+}
+
+/// When and by what the steps were ended before their time: a signal, a suite's or the harness's
+/// error, the harness's death. That something waited for did not come is no such thing.
+fn cut(history: &History) -> Option<(u64, String)> {
+    for event in &history.events {
+        let why = match &event.kind {
+            EventKind::StepsEnded => return None,
+            EventKind::Interrupted { by } => format!("{by} had cut the run short"),
+            EventKind::StepEnded { step, problem: Some(StepProblem::Suite(why) | StepProblem::Harness(why)) } => {
+                format!("step {} could not be done: {why}", step + 1)
+            }
+            _ => continue,
+        };
+        return Some((event.at_ns, why));
+    }
+    let died_ns = history.events.last().map_or(0, |event| event.at_ns);
+    Some((died_ns, "the harness died before the run was over".to_owned()))
+}
+
+/// The first of the faults that the harness could not undo, and why.
+fn stuck(history: &History) -> Option<String> {
+    let mut failed = BTreeMap::new();
+    for event in &history.events {
+        match &event.kind {
+            EventKind::HealFailed { fault, reason } => _ = failed.insert(fault, reason),
+            EventKind::HealProven { fault, healed: true, .. } => _ = failed.remove(fault),
+            _ => {}
+        }
+    }
+    failed.into_iter().next().map(|(fault, reason)| format!("the harness could not undo fault {fault}: {reason}"))
+}
+
+/// Why a node's view is missing.
+pub(super) enum Silence {
+    /// Nobody looked, or the harness silenced it: says nothing.
+    Unknown(String),
+    /// It should answer.
+    Broken(String),
+}

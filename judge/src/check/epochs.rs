@@ -1,0 +1,143 @@
+//! `epochs`: masters have configEpochs of their own, and no epoch ever falls.
+
+use std::collections::BTreeMap;
+
+use super::Judgement;
+use super::agreement::difference;
+use super::case::Case;
+use super::finding::{Finding, at, count, list};
+use crate::history::EventKind;
+use crate::suite::Epochs;
+use crate::topology::{Role, View};
+use crate::units::NodeNo;
+
+pub(super) fn judge(case: &Case<'_>, settings: &Epochs) -> Judgement {
+    let mut finding = Finding::new();
+    if let Err(why) = look(case, settings, &mut finding) {
+        finding.undecided(why);
+    }
+    let rise = settings.max_rise.map(|most| format!(", and the current epoch rises by at most {most}"));
+    let expected = format!(
+        "whenever all nodes agree, and at the end, no two masters with slots have one configEpoch; no node's epoch falls{}",
+        rise.unwrap_or_default()
+    );
+    let words = settings.max_rise.map_or_else(String::new, |most| format!("max-rise {most}"));
+    finding.judge("epochs", words, expected)
+}
+
+fn look(case: &Case<'_>, settings: &Epochs, finding: &mut Finding) -> Result<(), String> {
+    let from_ns = case.steps()?.from_ns;
+    let end_ns = case.end_ns();
+    // A run that broke off is looked at as far as it got, but has no end to speak of.
+    let to_ns = end_ns.as_ref().map_or(u64::MAX, |&end_ns| end_ns);
+    let views: Vec<(u64, NodeNo, &View)> = case
+        .history
+        .events
+        .iter()
+        .filter(|event| event.at_ns <= to_ns)
+        .filter_map(|event| match &event.kind {
+            EventKind::Viewed { node, view } => Some((event.at_ns, *node, view)),
+            _ => None,
+        })
+        .collect();
+    let at_start = case.views.at(from_ns);
+    let inside = views.iter().filter(|(at_ns, ..)| *at_ns > from_ns).count();
+    finding.observed((at_start.len() + inside) as u64);
+    falls(&views, from_ns, finding);
+    collisions(case, from_ns, to_ns, finding);
+    rise(case, &views, from_ns, settings, finding);
+    if let Ok(end_ns) = end_ns {
+        at_end(case, end_ns, finding);
+    }
+    end_ns.map(drop)
+}
+
+/// No node's current epoch, and no node's own epoch as a master with slots, is ever lower than before.
+fn falls(views: &[(u64, NodeNo, &View)], from_ns: u64, finding: &mut Finding) {
+    let mut highest: BTreeMap<(NodeNo, &str), u64> = BTreeMap::new();
+    let mut fallen = 0;
+    for &(at_ns, node, view) in views {
+        let own = view.peers.get(&node).filter(|own| own.role == Role::Master && !own.slots.is_empty());
+        let epochs = [("current epoch", Some(view.current_epoch)), ("configEpoch", own.map(|own| own.epoch))];
+        for (what, epoch) in epochs {
+            let Some(epoch) = epoch else { continue };
+            let before = highest.entry((node, what)).or_insert(epoch);
+            if epoch < *before && at_ns >= from_ns {
+                fallen += 1;
+                finding.evidence(format!("at {}: the {what} of {node} fell from {before} to {epoch}", at(at_ns)));
+            }
+            *before = epoch;
+        }
+    }
+    if fallen > 0 {
+        finding.fail(format!("epochs fell {fallen} times"));
+    }
+    finding.figure("epoch_falls", f64::from(fallen));
+}
+
+/// While epochs are being settled, two masters may have the same one for a moment: moments at which
+/// all agree are judged, and the end.
+fn collisions(case: &Case<'_>, from_ns: u64, to_ns: u64, finding: &mut Finding) {
+    let moments = case.views.moments();
+    let inside = moments.into_iter().filter(|&moment| moment > from_ns && moment <= to_ns);
+    let mut collided = 0_u32;
+    for moment in std::iter::once(from_ns).chain(inside) {
+        let views = case.views.at(moment);
+        let found = views.iter().find_map(|(&node, view)| Some((node, collision(view)?)));
+        let Some((node, collision)) = found else { continue };
+        if difference(case, moment).is_none() {
+            collided += 1;
+            finding.evidence(format!("at {}, when all agreed, {node} saw {collision}", at(moment)));
+        }
+    }
+    if collided > 0 {
+        finding.fail(format!("masters shared a configEpoch at {}", count(collided.into(), "agreed moment")));
+    }
+}
+
+fn at_end(case: &Case<'_>, end_ns: u64, finding: &mut Finding) {
+    let views = case.views.at(end_ns);
+    if views.is_empty() {
+        finding.undecided("no node answered at the end");
+        return;
+    }
+    let bad: Vec<String> =
+        views.iter().filter_map(|(node, view)| Some(format!("{node} saw {}", collision(view)?))).collect();
+    if bad.is_empty() {
+        finding.saw(format!("at the end every master had a configEpoch of its own in {}", {
+            count(views.len() as u64, "view")
+        }));
+    } else {
+        finding.fail(format!("at the end {}", bad.join(", ")));
+    }
+}
+
+/// Masters with slots that share a configEpoch in one view.
+fn collision(view: &View) -> Option<String> {
+    let mut by_epoch: BTreeMap<u64, Vec<NodeNo>> = BTreeMap::new();
+    for (&node, peer) in &view.peers {
+        if peer.role == Role::Master && !peer.slots.is_empty() {
+            by_epoch.entry(peer.epoch).or_default().push(node);
+        }
+    }
+    let (epoch, masters) = by_epoch.into_iter().find(|(_, masters)| masters.len() > 1)?;
+    Some(format!("{} as masters with epoch {epoch}", list(masters)))
+}
+
+fn rise(case: &Case<'_>, views: &[(u64, NodeNo, &View)], from_ns: u64, settings: &Epochs, finding: &mut Finding) {
+    let before = case.views.at(from_ns).values().map(|view| view.current_epoch).max();
+    let Some(before) = before else {
+        if settings.max_rise.is_some() {
+            finding.undecided("no node had been looked at when the first phase began");
+        }
+        return;
+    };
+    let after = views.iter().filter(|(at_ns, ..)| *at_ns > from_ns).map(|(.., view)| view.current_epoch).max();
+    let risen = after.unwrap_or(before).saturating_sub(before);
+    finding.figure("epoch_rise", risen as f64);
+    let text = format!("the current epoch rose by {risen}, from {before}");
+    match settings.max_rise {
+        Some(most) if risen > most => _ = finding.fail(text),
+        _ => _ = finding.saw(text),
+    }
+}

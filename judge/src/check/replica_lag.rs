@@ -1,0 +1,272 @@
+//! `replica-lag`: how far replicas are behind, and that their link is up.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::case::{Case, Silence};
+use super::finding::{Finding, at, count, length_ns, undoing};
+use super::{Judgement, Verdict};
+use crate::facts::{Disturbance, Window};
+use crate::history::EventKind;
+use crate::suite::{Moment, ReplicaLag};
+use crate::topology::Role;
+use crate::units::{NodeNo, ShardNo};
+
+pub(super) fn judge(case: &Case<'_>, settings: &ReplicaLag) -> Judgement {
+    let mut finding = Finding::new();
+    if let Err(why) = look(case, settings, &mut finding) {
+        finding.undecided(why);
+    }
+    let whose = settings.shard.map_or_else(|| "every replica".to_owned(), |shard| format!("every replica of {shard}"));
+    let when = match &settings.at {
+        Moment::End => "at the end".to_owned(),
+        Moment::Throughout => "at every sample during the steps".to_owned(),
+        Moment::Phase(name) => format!("at the last sample of phase {name}"),
+    };
+    let mut expected =
+        format!("{whose} has its link up and is at most {} bytes behind its master {when}", settings.max_bytes);
+    if let Some(above) = settings.rises_above {
+        let _ = write!(expected, "; some replica was more than {above} bytes behind");
+    }
+    if let Some(within) = settings.back_within {
+        let _ = write!(expected, "; within {within} of the last heal each is at 0 bytes");
+    }
+    finding.judge("replica-lag", words(settings), expected)
+}
+
+fn words(settings: &ReplicaLag) -> String {
+    let mut parts = vec![format!("at {}, max-bytes {}", settings.at, settings.max_bytes)];
+    parts.extend(settings.shard.map(|shard| format!("shard {shard}")));
+    parts.extend(settings.rises_above.map(|above| format!("rises-above {above}")));
+    parts.extend(settings.back_within.map(|within| format!("back-within {within}")));
+    parts.join(", ")
+}
+
+#[derive(Clone, Copy)]
+struct Sample {
+    at_ns: u64,
+    replica: NodeNo,
+    master: NodeNo,
+    bytes: u64,
+    link_up: bool,
+}
+
+fn look(case: &Case<'_>, settings: &ReplicaLag, finding: &mut Finding) -> Result<(), String> {
+    // `at_ns` is the moment at which it is asked who is a replica.
+    let (window, at_ns) = match &settings.at {
+        Moment::End => {
+            let recovered_ns = case.recovered_ns().ok_or("the run never got to its end: nothing was sampled there")?;
+            (Window { from_ns: recovered_ns, to_ns: u64::MAX }, case.end_ns()?)
+        }
+        Moment::Throughout => {
+            let window = case.steps()?;
+            (window, window.to_ns.saturating_sub(1))
+        }
+        Moment::Phase(name) => (case.phase(name)?, case.phase_end_ns(name)?),
+    };
+    let samples = samples(case, window);
+    let expected = expected_replicas(case, settings, at_ns, finding);
+    if expected.is_empty() {
+        finding.undecided("there was no replica to look at");
+    }
+    let last: BTreeMap<NodeNo, Sample> = samples.iter().map(|sample| (sample.replica, *sample)).collect();
+    for replica in expected.iter().filter(|replica| !last.contains_key(replica)) {
+        finding.undecided(format!("{replica} was not sampled"));
+    }
+    let judged: Vec<Sample> = match settings.at {
+        Moment::Throughout => samples.into_iter().filter(|sample| of_shard(case, settings, sample)).collect(),
+        Moment::End | Moment::Phase(_) => expected.iter().filter_map(|replica| last.get(replica).copied()).collect(),
+    };
+    finding.observed(judged.len() as u64);
+    let most = judged.iter().map(|sample| sample.bytes).max();
+    if let Some(most) = most {
+        finding.figure("max_lag_bytes", most as f64);
+    }
+    let bad: Vec<&Sample> =
+        judged.iter().filter(|sample| !sample.link_up || sample.bytes > settings.max_bytes).collect();
+    for sample in &bad {
+        let link = if sample.link_up { "" } else { ", its link down" };
+        finding.weigh(Verdict::Fail).evidence(format!(
+            "at {}: {} was {} bytes behind {}{link}",
+            at(sample.at_ns),
+            sample.replica,
+            sample.bytes,
+            sample.master
+        ));
+    }
+    let down = judged.iter().filter(|sample| !sample.link_up).count();
+    finding.saw(format!(
+        "{} samples of {} replicas, at most {} bytes behind, {down} with the link down",
+        judged.len(),
+        last.len(),
+        most.unwrap_or(0)
+    ));
+    if let Some(above) = settings.rises_above {
+        // After recovery nothing is behind any more: `end` asks whether it was so during the steps.
+        let risen_in = if settings.at == Moment::End { case.steps()? } else { window };
+        rises(case, settings, risen_in, above, finding);
+    }
+    if let Some(within) = settings.back_within {
+        back(case, settings, within.as_ns(), finding);
+    }
+    resynchronised(case, settings, finding);
+    Ok(())
+}
+
+/// Some replica was further behind than `above` in that time.
+fn rises(case: &Case<'_>, settings: &ReplicaLag, window: Window, above: u64, finding: &mut Finding) {
+    let samples = samples(case, window).into_iter().filter(|sample| of_shard(case, settings, sample));
+    let Some(furthest) = samples.max_by_key(|sample| sample.bytes) else {
+        finding.undecided("nothing was sampled when the lag was to rise");
+        return;
+    };
+    finding.figure("risen_lag_bytes", furthest.bytes as f64);
+    let text = format!(
+        "{} was {} bytes behind {} at {}",
+        furthest.replica,
+        furthest.bytes,
+        furthest.master,
+        at(furthest.at_ns)
+    );
+    if furthest.bytes > above {
+        finding.saw(text);
+    } else {
+        finding.fail(format!("the lag never rose above {above} bytes: at most, {text}"));
+    }
+}
+
+/// From when on a replica had caught up for good: the first sample after the last heal with 0 bytes and
+/// its link up, after which its link was not seen down and its lag not above `rises-above` again. (The
+/// workload goes on, so a few bytes of lag may be seen at any time; and a sample of 0 bytes between
+/// two breakdowns of the link is no end of them.)
+fn back(case: &Case<'_>, settings: &ReplicaLag, bound_ns: u64, finding: &mut Finding) {
+    let ends = case.disturbances.iter().filter_map(Disturbance::lost_effect);
+    let Some(over) = ends.max_by_key(|over| over.to_ns) else {
+        finding.undecided("no fault was undone, after which the lag could have returned to 0");
+        return;
+    };
+    let healed_ns = over.to_ns;
+    let since = Window { from_ns: healed_ns, to_ns: u64::MAX };
+    let mut by_replica: BTreeMap<NodeNo, Vec<Sample>> = BTreeMap::new();
+    for sample in samples(case, since).into_iter().filter(|sample| of_shard(case, settings, sample)) {
+        by_replica.entry(sample.replica).or_default().push(sample);
+    }
+    if by_replica.is_empty() {
+        finding.undecided("nothing was sampled after the last heal");
+    }
+    for (replica, samples) in by_replica {
+        let relapsed =
+            |sample: &Sample| !sample.link_up || settings.rises_above.is_some_and(|above| sample.bytes > above);
+        let steady = samples.iter().rposition(relapsed).map_or(0, |last| last + 1);
+        let caught_up = samples[steady..].iter().find(|sample| sample.bytes == 0).map(|sample| sample.at_ns);
+        let watched_ns = samples.last().map_or(healed_ns, |sample| sample.at_ns);
+        let took_ns = caught_up.unwrap_or(watched_ns) - healed_ns;
+        if let Some(caught_up_ns) = caught_up {
+            finding.worst_figure("back_ms", took_ns as f64 / 1e6);
+            finding.evidence(format!(
+                "{replica} was at 0 bytes {} after the last heal",
+                length_ns(caught_up_ns - healed_ns)
+            ));
+        }
+        if took_ns > bound_ns {
+            let took = length_ns(took_ns);
+            let text = match caught_up {
+                Some(_) => format!("{replica} was at 0 bytes only {took} after the last heal"),
+                None => format!("{replica} was not at 0 bytes yet {took} after the last heal"),
+            };
+            match case.stalled(Window { from_ns: healed_ns, to_ns: healed_ns + took_ns }) {
+                Some(why) => _ = finding.undecided(format!("{text}, but {why}")),
+                None => _ = finding.fail(text),
+            }
+        } else if caught_up.is_some() && took_ns + over.length_ns() > bound_ns {
+            finding.undecided(format!("{replica}: {}", undoing(over.length_ns())));
+        } else if caught_up.is_none() {
+            finding.undecided(format!(
+                "{replica} was not seen at 0 bytes, but it was sampled for only {}",
+                length_ns(took_ns)
+            ));
+        }
+    }
+}
+
+/// How replicas came back from the first phase on: by a copy of all data, or by the part that they
+/// lacked. A count that falls began anew with its process.
+fn resynchronised(case: &Case<'_>, settings: &ReplicaLag, finding: &mut Finding) {
+    let Ok(window) = case.steps() else { return };
+    let mut counts: BTreeMap<NodeNo, [u64; 3]> = BTreeMap::new();
+    let mut risen = [0; 3];
+    let mut any = false;
+    for event in &case.history.events {
+        let EventKind::Synced { master, full, partial, refused } = event.kind else { continue };
+        any = true;
+        let now = [full, partial, refused];
+        let before = counts.insert(master, now).unwrap_or_default();
+        let of_shard = |shard| case.ownership.owner(shard, event.at_ns) == Some(master);
+        if event.at_ns < window.from_ns || !settings.shard.is_none_or(of_shard) {
+            continue;
+        }
+        let restarted = now.iter().zip(before).any(|(now, before)| *now < before);
+        for (position, sum) in risen.iter_mut().enumerate() {
+            *sum += now[position] - if restarted { 0 } else { before[position] };
+        }
+    }
+    if !any {
+        return;
+    }
+    let [full, partial, refused] = risen;
+    finding.saw(format!(
+        "{} and {}, {} for a partial one refused",
+        count(full, "full resynchronisation"),
+        count(partial, "partial one"),
+        count(refused, "request")
+    ));
+    finding.figure("full_syncs", full as f64).figure("partial_syncs", partial as f64);
+}
+
+fn samples(case: &Case<'_>, window: Window) -> Vec<Sample> {
+    case.history
+        .events
+        .iter()
+        .filter(|event| window.contains(event.at_ns))
+        .filter_map(|event| match event.kind {
+            EventKind::Lag { replica, master, bytes, link_up } => {
+                Some(Sample { at_ns: event.at_ns, replica, master, bytes, link_up })
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn of_shard(case: &Case<'_>, settings: &ReplicaLag, sample: &Sample) -> bool {
+    settings.shard.is_none_or(|shard| case.ownership.owner(shard, sample.at_ns) == Some(sample.master))
+}
+
+/// The replicas that should be there: every node that owns no shard and, at the end, answers or not.
+/// One that should be a replica and is none, or does not answer at the end, is judged here.
+fn expected_replicas(case: &Case<'_>, settings: &ReplicaLag, at_ns: u64, finding: &mut Finding) -> Vec<NodeNo> {
+    let owners: BTreeMap<NodeNo, ShardNo> =
+        case.ownership.shards().filter_map(|shard| Some((case.ownership.owner(shard, at_ns)?, shard))).collect();
+    let mut expected = Vec::new();
+    for planned in case.plan().nodes.iter().filter(|planned| !owners.contains_key(&planned.node)) {
+        let node = planned.node;
+        let view = case.view_of(node, at_ns);
+        let own = view.as_ref().ok().and_then(|view| view.peers.get(&node));
+        let master = own.and_then(|own| match own.role {
+            Role::ReplicaOf(master) => Some(master),
+            Role::Master | Role::ReplicaOfUnknown => None,
+        });
+        // A node that is detached or silent counts with the shard that it belonged to at boot.
+        let shard = master.and_then(|master| owners.get(&master).copied()).unwrap_or(planned.shard);
+        if settings.shard.is_some_and(|wanted| wanted != shard) {
+            continue;
+        }
+        match view {
+            Ok(_) if master.is_some() => expected.push(node),
+            Ok(_) if settings.at == Moment::End => _ = finding.fail(format!("{node} replicates no node of ours")),
+            Err(Silence::Broken(why)) if settings.at == Moment::End => _ = finding.fail(why),
+            Err(Silence::Unknown(why)) if settings.at == Moment::End => _ = finding.undecided(why),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    expected
+}

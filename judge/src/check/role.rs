@@ -1,0 +1,99 @@
+//! `role`: who is master, and who replicates whom.
+
+use super::case::{Case, Silence};
+use super::finding::{Finding, at};
+use super::resolve::resolve;
+use super::{Judgement, Verdict};
+use crate::facts::Window;
+use crate::suite::{Moment, RoleIs, RoleOf};
+use crate::topology::{Role, View};
+use crate::units::NodeNo;
+
+pub(super) fn judge(case: &Case<'_>, settings: &RoleOf) -> Judgement {
+    let mut finding = Finding::new();
+    let result = match &settings.at {
+        Moment::End => case.end_of_steps_ns().and_then(|end_ns| look_at(case, settings, end_ns, &mut finding)),
+        Moment::Phase(name) => case.phase_end_ns(name).and_then(|end_ns| look_at(case, settings, end_ns, &mut finding)),
+        Moment::Throughout => case.steps().map(|window| throughout(case, settings, window, &mut finding)),
+    };
+    if let Err(why) = result {
+        finding.undecided(why);
+    }
+    let when = match &settings.at {
+        Moment::End => "at the end".to_owned(),
+        Moment::Throughout => "whenever it answers during the steps".to_owned(),
+        Moment::Phase(name) => format!("at the end of phase {name}"),
+    };
+    let expected = format!("{} is {} {when}", settings.node, words(settings.is));
+    finding.judge("role", format!("{} is {}, at {}", settings.node, settings.is, settings.at), expected)
+}
+
+fn look_at(case: &Case<'_>, settings: &RoleOf, at_ns: u64, finding: &mut Finding) -> Result<(), String> {
+    for node in resolve(case, &settings.node, at_ns)? {
+        match case.view_of(node, at_ns) {
+            Ok(view) => {
+                let (holds, seen) = holds(view, node, settings.is);
+                finding.observed(1).saw(seen.clone());
+                if !holds {
+                    finding.weigh(Verdict::Fail).evidence(format!("at {}: {seen}", at(at_ns)));
+                }
+            }
+            Err(Silence::Unknown(why)) => _ = finding.undecided(why),
+            Err(Silence::Broken(why)) => _ = finding.fail(why),
+        }
+    }
+    Ok(())
+}
+
+fn throughout(case: &Case<'_>, settings: &RoleOf, window: Window, finding: &mut Finding) {
+    let moments = case.views.moments();
+    let inside = moments.into_iter().filter(|&moment| moment > window.from_ns && moment < window.to_ns);
+    let (mut first, mut looked) = (None, false);
+    for moment in std::iter::once(window.from_ns).chain(inside) {
+        let Ok(nodes) = resolve(case, &settings.node, moment) else { continue };
+        for node in nodes {
+            let Ok(view) = case.view_of(node, moment) else { continue };
+            let (holds, seen) = holds(view, node, settings.is);
+            finding.observed(1);
+            looked = true;
+            if !holds {
+                let line = format!("at {}: {seen}", at(moment));
+                first.get_or_insert_with(|| line.clone());
+                finding.evidence(line);
+            }
+        }
+    }
+    match first {
+        None if !looked => {}
+        Some(first) => _ = finding.fail(format!("it was not so, first {first}")),
+        None => _ = finding.saw("it was so in every view of its own"),
+    }
+}
+
+/// Whether a node has a role by its own word, and what it says. Its own word decides: it is by it
+/// that the node serves or refuses.
+fn holds(view: &View, node: NodeNo, is: RoleIs) -> (bool, String) {
+    let Some(own) = view.peers.get(&node) else {
+        return (false, format!("{node} does not know itself"));
+    };
+    let holds = match is {
+        RoleIs::Master => own.role == Role::Master && !own.slots.is_empty(),
+        RoleIs::Replica => matches!(own.role, Role::ReplicaOf(_) | Role::ReplicaOfUnknown),
+        RoleIs::ReplicaOf(master) => own.role == Role::ReplicaOf(master),
+    };
+    let says = match own.role {
+        Role::Master if own.slots.is_empty() => "a master without slots".to_owned(),
+        Role::Master => "a master with slots".to_owned(),
+        Role::ReplicaOf(master) => format!("a replica of {master}"),
+        Role::ReplicaOfUnknown => "a replica of a node that is unknown".to_owned(),
+    };
+    (holds, format!("{node} says that it is {says}"))
+}
+
+fn words(is: RoleIs) -> String {
+    match is {
+        RoleIs::Master => "a master with slots".to_owned(),
+        RoleIs::Replica => "a replica".to_owned(),
+        RoleIs::ReplicaOf(node) => format!("a replica of {node}"),
+    }
+}

@@ -1,0 +1,176 @@
+//! `split-brain`: for how long two nodes acknowledged writes of one shard.
+
+use std::collections::BTreeSet;
+
+use super::case::Case;
+use super::finding::{Finding, at, count, length_ns, list};
+use super::{Judgement, Verdict};
+use crate::facts::{Reign, Window};
+use crate::history::{Op, Outcome, key_name};
+use crate::spec::Rules;
+use crate::suite::{MayLast, Only, OpKind, SplitBrain};
+use crate::units::{NodeNo, ShardNo};
+
+pub(super) fn judge(case: &Case<'_>, settings: &SplitBrain) -> Judgement {
+    let mut finding = Finding::new();
+    match case.steps().and_then(|window| Ok((window, case.shards(settings.shard)?))) {
+        Ok((window, shards)) => {
+            for shard in shards {
+                look_at(case, settings, shard, window, &mut finding);
+            }
+        }
+        Err(why) => _ = finding.undecided(why),
+    }
+    let expected = match settings.may_last {
+        MayLast::AtMost(bound) => {
+            let first_ns = case.failovers.first().map_or(0, |failover| failover.from_ns);
+            match case.bound_ns(bound, first_ns, Rules::split_brain) {
+                0 => "once a new master acknowledged a write, the old one acknowledges none".to_owned(),
+                bound_ns => format!(
+                    "an old master acknowledges no write later than {} after the new one's first",
+                    length_ns(bound_ns)
+                ),
+            }
+        }
+        MayLast::Measured => "writes of old and new masters are observed, so that it can be measured".to_owned(),
+    };
+    finding.judge("split-brain", format!("shard {}, may-last {}", settings.shard, settings.may_last), expected)
+}
+
+fn look_at(case: &Case<'_>, settings: &SplitBrain, shard: ShardNo, window: Window, finding: &mut Finding) {
+    let all = case.ops.issued(OpKind::Writes, shard, Window { from_ns: window.from_ns, to_ns: u64::MAX });
+    let mut acked: Vec<&Op> = all.iter().copied().filter(|op| op.outcome == Outcome::Ok && op.node != 0).collect();
+    acked.sort_by_key(|op| op.complete_ns);
+    finding.observed(acked.len() as u64);
+    if acked.is_empty() {
+        finding.undecided(format!("{shard}: no write was acknowledged"));
+        return;
+    }
+    let reigns = case.reigns.of(shard);
+    strangers(shard, reigns, &acked, finding);
+    let began = |reign: &&Reign| window.contains(reign.from_ns);
+    let mut successions = reigns.windows(2).filter(|pair| began(&&pair[1])).peekable();
+    if successions.peek().is_none() {
+        finding.worst_figure("split_brain_ms", 0.0).add_figure("split_brain_writes", 0.0);
+        finding.saw(format!("{shard}: no promotion, {} acknowledged", count(acked.len() as u64, "write")));
+    }
+    for pair in successions {
+        succession(case, settings, shard, (pair[0], pair[1]), (all, &acked), finding);
+    }
+}
+
+/// Acknowledgements by nodes that were never seen to own the shard by then: who was master is not
+/// known well enough to say anything.
+fn strangers(shard: ShardNo, reigns: &[Reign], acked: &[&Op], finding: &mut Finding) {
+    let known = |op: &Op| reigns.iter().any(|reign| reign.node.0 == op.node && reign.from_ns <= op.complete_ns);
+    let strange: Vec<&&Op> = acked.iter().filter(|op| !known(op)).collect();
+    if let Some(first) = strange.first() {
+        finding.undecided(format!(
+            "{shard}: {} acknowledged by nodes that were not seen to own it by then, first by node-{} at {}",
+            count(strange.len() as u64, "write"),
+            first.node,
+            at(first.complete_ns)
+        ));
+    }
+}
+
+/// Judges one promotion: every other node is an old master as long as the new one reigns.
+fn succession(
+    case: &Case<'_>,
+    settings: &SplitBrain,
+    shard: ShardNo,
+    (old, new): (Reign, Reign),
+    (all, acked): (&[&Op], &[&Op]),
+    finding: &mut Finding,
+) {
+    let by = |node: NodeNo| move |op: &&&Op| op.node == node.0;
+    let reigned = Window { from_ns: new.from_ns, to_ns: new.to_ns };
+    let first = acked.iter().filter(by(new.node)).find(|op| reigned.contains(op.complete_ns));
+    let before = acked.iter().filter(by(old.node)).any(|op| op.complete_ns < new.from_ns);
+    let Some(first) = first else {
+        finding.undecided(format!("{shard}: {} acknowledged no write after its promotion", new.node));
+        return;
+    };
+    let overlap = Window { from_ns: first.complete_ns, to_ns: new.to_ns };
+    let stale: Vec<&Op> = acked
+        .iter()
+        .copied()
+        .filter(|op| op.node != new.node.0 && op.complete_ns > overlap.from_ns && op.complete_ns < overlap.to_ns)
+        .collect();
+    let lasted_ns = stale.last().map_or(0, |last| last.complete_ns - overlap.from_ns);
+    finding.worst_figure("split_brain_ms", lasted_ns as f64 / 1e6);
+    finding.add_figure("split_brain_writes", stale.len() as f64);
+    if let (Some(earliest), Some(last)) = (stale.first(), stale.last()) {
+        finding.saw(format!(
+            "{shard}: {} acknowledged {} in the {} after the first write of {}",
+            list(stale.iter().map(|op| NodeNo(op.node)).collect::<BTreeSet<_>>()),
+            count(stale.len() as u64, "write"),
+            length_ns(lasted_ns),
+            new.node
+        ));
+        finding.evidence(format!(
+            "{shard}: {} acknowledged {} at {}",
+            new.node,
+            key_name(first.key),
+            at(overlap.from_ns)
+        ));
+        for op in [earliest, last] {
+            finding.evidence(format!(
+                "{shard}: node-{} acknowledged {} of client-{} at {}",
+                op.node,
+                key_name(op.key),
+                u32::from(op.client) + 1,
+                at(op.complete_ns)
+            ));
+        }
+        exceeds(case, settings, Window { from_ns: overlap.from_ns, to_ns: last.complete_ns }, finding);
+    } else if !before {
+        finding.undecided(format!("{shard}: {} acknowledged no write before {} took over", old.node, new.node));
+    } else if let Some(why) = unseen(case, shard, (old, new), (all, overlap)) {
+        finding.undecided(why);
+    } else {
+        finding.saw(format!("{shard}: {} acknowledged none after the first write of {}", old.node, new.node));
+    }
+}
+
+fn exceeds(case: &Case<'_>, settings: &SplitBrain, lasted: Window, finding: &mut Finding) {
+    let MayLast::AtMost(bound) = settings.may_last else { return };
+    if lasted.length_ns() > case.bound_ns(bound, lasted.from_ns, Rules::split_brain) {
+        match case.stalled(lasted) {
+            Some(why) => _ = finding.undecided(why),
+            None => _ = finding.weigh(Verdict::Fail),
+        }
+    }
+}
+
+/// Why it says nothing that the old master acknowledged no write: it was cut off together with clients
+/// or from all of them, and nobody who reached it was seen to try.
+fn unseen(
+    case: &Case<'_>,
+    shard: ShardNo,
+    (old, new): (Reign, Reign),
+    (all, overlap): (&[&Op], Window),
+) -> Option<String> {
+    let cut = case.disturbances.iter().find(|each| {
+        each.cuts_off()
+            && each.only == Only::All
+            && each.hit(old.node).is_some()
+            && each.in_force().contains(overlap.from_ns)
+    })?;
+    if case.open_fault(old.node, overlap.from_ns).is_some() {
+        // Its process is held too: there is nothing to be seen.
+        return None;
+    }
+    let tried = all.iter().any(|op| {
+        let to_it = op.node == old.node.0 || cut.beside(op.client, old.node);
+        op.invoke_ns > overlap.from_ns && to_it && cut.reaches(op.client, old.node)
+    });
+    (!tried).then(|| {
+        format!(
+            "{shard}: nobody who reaches {} tried to write to it after the first write of {}, at {}",
+            old.node,
+            new.node,
+            at(overlap.from_ns)
+        )
+    })
+}

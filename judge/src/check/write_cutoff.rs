@@ -1,0 +1,120 @@
+//! `write-cutoff`: a master that is cut off from the majority stops acknowledging writes.
+
+use super::case::Case;
+use super::finding::{Finding, at, count, injecting, length_ns};
+use super::{Judgement, Verdict};
+use crate::facts::{Disturbance, Window};
+use crate::history::{Hit, Op, Outcome, key_name};
+use crate::spec::Rules;
+use crate::suite::{OpKind, WriteCutoff};
+use crate::units::{NodeNo, ShardNo};
+
+pub(super) fn judge(case: &Case<'_>, settings: &WriteCutoff) -> Judgement {
+    let mut finding = Finding::new();
+    match case.steps().and_then(|window| Ok((window, cuts(case, settings)?))) {
+        Ok((window, cuts)) => {
+            let cuts: Vec<_> = cuts.into_iter().filter(|(cut, ..)| window.contains(cut.from_ns)).collect();
+            if cuts.is_empty() {
+                finding.undecided("no partition cut off a master");
+            }
+            for (cut, node, shard) in cuts {
+                look_at(case, settings, cut, (node, shard), &mut finding);
+            }
+        }
+        Err(why) => _ = finding.undecided(why),
+    }
+    let first_ns = case.disturbances.iter().find(|each| each.cuts_off()).map_or(0, |cut| cut.from_ns);
+    let bound_ns = case.bound_ns(settings.within, first_ns, Rules::write_cutoff);
+    let expected = format!(
+        "a master that is cut off acknowledges its last write within {}, and clients that reach it go on trying ({})",
+        length_ns(bound_ns),
+        settings.shard
+    );
+    finding.judge("write-cutoff", format!("shard {}, within {}", settings.shard, settings.within), expected)
+}
+
+/// The cuts that hit masters of the shards that are meant, with the master and its shard.
+fn cuts<'c>(case: &'c Case<'_>, settings: &WriteCutoff) -> Result<Vec<(&'c Disturbance, NodeNo, ShardNo)>, String> {
+    let shards = case.shards(settings.shard)?;
+    let mut found = Vec::new();
+    for cut in case.disturbances.iter().filter(|each| each.cuts_off()) {
+        for hit in &cut.hits {
+            if let Hit { node, shard: Some(shard), was_master: true } = *hit
+                && shards.contains(&shard)
+            {
+                found.push((cut, node, shard));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn look_at(
+    case: &Case<'_>,
+    settings: &WriteCutoff,
+    cut: &Disturbance,
+    (node, shard): (NodeNo, ShardNo),
+    finding: &mut Finding,
+) {
+    // What is acknowledged while rules are being put in force need not come from behind them.
+    let in_force = Window { from_ns: cut.struck_ns(), ..cut.in_force() };
+    let bound_ns = case.bound_ns(settings.within, in_force.from_ns, Rules::write_cutoff);
+    let all = case.ops.issued(OpKind::Writes, shard, Window { from_ns: 0, to_ns: in_force.to_ns });
+    let acked: Vec<&Op> = all
+        .iter()
+        .copied()
+        .filter(|op| op.outcome == Outcome::Ok && op.node == node.0 && in_force.contains(op.complete_ns))
+        .collect();
+    let last = acked.iter().max_by_key(|op| op.complete_ns);
+    let last_ns = last.map_or(in_force.from_ns, |op| op.complete_ns);
+    let took_ns = last_ns - in_force.from_ns;
+    // Who cannot reach the node says nothing of it. A client beside it that the node has sent
+    // elsewhere still tried whatever there is on its side.
+    let tried = all
+        .iter()
+        .filter(|op| op.outcome != Outcome::Ok && op.invoke_ns > last_ns)
+        .filter(|op| cut.reaches(op.client, node) && (op.node == node.0 || cut.beside(op.client, node)));
+    let refused = tried.clone().count() as u64;
+    // Where the cut was lifted before the bound was over, only the node's own word shows that it would
+    // have acknowledged nothing more.
+    let by_its_word = |op: &Op| case.history.reason(op.outcome).is_some_and(|reason| reason.contains("CLUSTERDOWN"));
+    let settled = tried.clone().any(|op| by_its_word(op) || op.invoke_ns - in_force.from_ns >= bound_ns);
+    let what = format!("{shard}: {node}, cut off at {}", at(in_force.from_ns));
+    finding.observed(acked.len() as u64 + refused);
+    finding.worst_figure("write_cutoff_ms", took_ns as f64 / 1e6);
+    finding.add_figure("acknowledged_while_cut_off", acked.len() as f64);
+    match last {
+        Some(last) => {
+            finding.saw(format!(
+                "{what}, acknowledged {}, the last after {}",
+                count(acked.len() as u64, "more write"),
+                length_ns(took_ns)
+            ));
+            finding.evidence(format!(
+                "{what}: {} of client-{} was acknowledged at {}; {} not acknowledged after it",
+                key_name(last.key),
+                u32::from(last.client) + 1,
+                at(last_ns),
+                count(refused, "write")
+            ));
+        }
+        None => _ = finding.saw(format!("{what}, acknowledged no more writes")),
+    }
+    if took_ns > bound_ns {
+        match case.stalled(Window { from_ns: in_force.from_ns, to_ns: last_ns }) {
+            Some(why) => _ = finding.undecided(why),
+            None => _ = finding.weigh(Verdict::Fail),
+        }
+    } else if last_ns - cut.from_ns > bound_ns {
+        finding.undecided(format!("{shard}: {}", injecting(cut.took_effect().length_ns())));
+    } else if refused == 0 {
+        let what =
+            if last.is_some() { "another write before the cut was lifted" } else { "a write while it was cut off" };
+        finding.undecided(format!("{shard}: nobody who reaches {node} tried {what}"));
+    } else if !settled {
+        finding.undecided(format!(
+            "{shard}: the cut was lifted {} after it began, and {node} had not refused a write by then",
+            length_ns(in_force.length_ns())
+        ));
+    }
+}

@@ -1,0 +1,276 @@
+//! Failovers: from a fault at a master to the first write that its successor acknowledged.
+
+use serde::{Deserialize, Serialize};
+
+use super::disturbance::{Disturbance, disturbances};
+use super::{OpIndex, Ownership, OwnershipChange, Views, Window, history_end_ns};
+use crate::history::{EventKind, FaultKind, History, Outcome};
+use crate::spec::MANUAL_FAILOVER_TIMEOUT;
+use crate::suite::{OpKind, Step};
+use crate::topology::{Health, View};
+use crate::units::{NodeNo, ShardNo};
+
+/// One failover of a shard: a fault at its master (of its process, or a partition or refusal that
+/// keeps gossip from it), or an ownership that changed without one
+/// (CLUSTER FAILOVER).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failover {
+    /// Whose slots changed hands, or did not.
+    pub shard: ShardNo,
+    /// The fault that began it; None where the ownership changed without one.
+    pub fault: Option<u32>,
+    /// Its kind.
+    pub kind: Option<FaultKind>,
+    /// The master that the fault hit, or the owner before.
+    pub old_master: NodeNo,
+    /// Its successor: the first other node that owned the shard's slots before the next fault at the
+    /// shard's master, a CLUSTER FAILOVER after the fault was undone, or the end of the steps.
+    pub new_master: Option<NodeNo>,
+    /// From when times are counted: when the fault struck (a process when it was signalled, the network when
+    /// all rules were in force), or else the CLUSTER FAILOVER was sent; without either, when the change was
+    /// first seen.
+    pub from_ns: u64,
+    /// Between which moments the fault took effect; None without a fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_effect: Option<Window>,
+    /// The `command` step (its position in the plan's steps) by which the CLUSTER FAILOVER was sent that
+    /// brought it about; None after a fault, and where no step ordered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered_by: Option<usize>,
+    /// Until when it was looked for: without a successor until the fault was undone, else until the
+    /// next failover of the shard or the end of the steps.
+    pub until_ns: u64,
+    /// From the fault to the first FAIL flag that a node raised after it, in milliseconds. Of a fault
+    /// of the network, by a node that it did not hit, where there is one.
+    pub fail_ms: Option<f64>,
+    /// ... to the first view of the new master in which it owns the shard's slots, or to the first
+    /// write that it acknowledged, where that was seen earlier. None without a fault or an order: there is
+    /// no moment to count from.
+    pub promotion_ms: Option<f64>,
+    /// ... to the completion of the workload's first write of the shard, issued after the injection began,
+    /// that another node than the old master acknowledged.
+    pub first_write_ms: Option<f64>,
+    /// configEpoch of the new master.
+    pub epoch: Option<u64>,
+}
+
+/// The failovers of a history in order of time.
+pub fn failovers(history: &History) -> Vec<Failover> {
+    failovers_among(history, &OpIndex::new(history), &Views::new(history), &Ownership::new(history))
+}
+
+/// As [`failovers`], where the parts are there already.
+pub(crate) fn failovers_among(
+    history: &History,
+    ops: &OpIndex<'_>,
+    views: &Views<'_>,
+    ownership: &Ownership,
+) -> Vec<Failover> {
+    Finder { history, ops, views, ownership, end_ns: history_end_ns(history) }.find()
+}
+
+/// A fault at a shard's master.
+struct MasterFault {
+    fault: u32,
+    kind: FaultKind,
+    shard: ShardNo,
+    node: NodeNo,
+    /// Every node that the fault hit, this one among them.
+    hit_nodes: Vec<NodeNo>,
+    struck_ns: u64,
+    took_effect: Window,
+    healed_ns: Option<u64>,
+}
+
+impl MasterFault {
+    /// When its injection began.
+    fn began_ns(&self) -> u64 {
+        self.took_effect.from_ns
+    }
+}
+
+struct Finder<'a> {
+    history: &'a History,
+    ops: &'a OpIndex<'a>,
+    views: &'a Views<'a>,
+    ownership: &'a Ownership,
+    end_ns: u64,
+}
+
+impl Finder<'_> {
+    fn find(&self) -> Vec<Failover> {
+        let faults = self.master_faults();
+        let mut unexplained: Vec<OwnershipChange> = self.ownership.changes().to_vec();
+        let mut found: Vec<Failover> =
+            faults.iter().map(|fault| self.after_fault(fault, &faults, &mut unexplained)).collect();
+        found.extend(unexplained.iter().map(|change| self.without_fault(change, &faults)));
+        found.sort_by_key(|failover| failover.from_ns);
+        found
+    }
+
+    fn master_faults(&self) -> Vec<MasterFault> {
+        let mut found = Vec::new();
+        for fault in disturbances(self.history).into_iter().filter(Disturbance::may_end_a_reign) {
+            let hit_nodes: Vec<NodeNo> = fault.hits.iter().map(|hit| hit.node).collect();
+            for hit in fault.hits.iter().filter(|hit| hit.was_master) {
+                let Some(shard) = hit.shard else { continue };
+                found.push(MasterFault {
+                    fault: fault.fault,
+                    kind: fault.kind,
+                    shard,
+                    node: hit.node,
+                    hit_nodes: hit_nodes.clone(),
+                    struck_ns: fault.struck_ns(),
+                    took_effect: fault.took_effect(),
+                    healed_ns: fault.healed_ns,
+                });
+            }
+        }
+        found
+    }
+
+    fn after_fault(
+        &self,
+        fault: &MasterFault,
+        all: &[MasterFault],
+        unexplained: &mut Vec<OwnershipChange>,
+    ) -> Failover {
+        let close_ns = self.close_ns(fault.shard, fault.began_ns(), all);
+        let position = unexplained
+            .iter()
+            .position(|change| {
+                let at_stake = change.shard == fault.shard && change.to != fault.node;
+                at_stake && (fault.began_ns()..close_ns).contains(&change.at_ns)
+            })
+            .filter(|&position| {
+                // The master of a healed fault may still be replaced by an election that its absence
+                // began, but not by one that was ordered afterwards.
+                let promoted_ns = unexplained[position].at_ns;
+                fault.healed_ns.is_none_or(|healed_ns| !self.ordered_between(healed_ns, promoted_ns))
+            });
+        let change = position.map(|position| unexplained.remove(position));
+        let since_ms = |at_ns: u64| at_ns.saturating_sub(fault.struck_ns) as f64 / 1e6;
+        let until_ns = match (&change, fault.healed_ns) {
+            (None, Some(healed_ns)) => healed_ns.min(close_ns),
+            _ => close_ns,
+        };
+        // Views are looked at only now and then; a write that the new master acknowledged shows that
+        // it had been promoted by then, and a promotion that FAIL had been agreed on.
+        let first_write_ns = self.first_write_ns(fault.shard, fault.node, fault.began_ns(), close_ns);
+        let promotion_ns = change.map(|change| change.at_ns.min(first_write_ns.unwrap_or(u64::MAX)));
+        let fail_ns = self.first_fail_ns(fault, close_ns).map(|at_ns| at_ns.min(promotion_ns.unwrap_or(u64::MAX)));
+        Failover {
+            shard: fault.shard,
+            fault: Some(fault.fault),
+            kind: Some(fault.kind),
+            old_master: fault.node,
+            new_master: change.map(|change| change.to),
+            from_ns: fault.struck_ns,
+            took_effect: Some(fault.took_effect),
+            ordered_by: None,
+            until_ns,
+            fail_ms: fail_ns.map(since_ms),
+            promotion_ms: promotion_ns.map(since_ms),
+            first_write_ms: first_write_ns.map(since_ms),
+            epoch: change.map(|change| change.epoch),
+        }
+    }
+
+    fn without_fault(&self, change: &OwnershipChange, faults: &[MasterFault]) -> Failover {
+        let order = self.order_of(change);
+        let from_ns = order.map_or(change.at_ns, |(_, sent_ns)| sent_ns);
+        let next_change =
+            self.ownership.changes().iter().find(|next| next.shard == change.shard && next.at_ns > change.at_ns);
+        let close_ns =
+            self.close_ns(change.shard, change.at_ns, faults).min(next_change.map_or(u64::MAX, |next| next.at_ns));
+        let first_write_ns = self.first_write_ns(change.shard, change.from, from_ns, close_ns);
+        let since_ms = |at_ns: u64| at_ns.saturating_sub(from_ns) as f64 / 1e6;
+        let promotion_ns = order.map(|_| change.at_ns.min(first_write_ns.unwrap_or(u64::MAX)));
+        Failover {
+            shard: change.shard,
+            fault: None,
+            kind: None,
+            old_master: change.from,
+            new_master: Some(change.to),
+            from_ns,
+            took_effect: None,
+            ordered_by: order.map(|(step, _)| step),
+            until_ns: close_ns,
+            fail_ms: None,
+            promotion_ms: promotion_ns.map(since_ms),
+            first_write_ms: first_write_ns.map(since_ms),
+            epoch: Some(change.epoch),
+        }
+    }
+
+    /// The next fault at the shard's master, or the end of the steps, or of the history.
+    fn close_ns(&self, shard: ShardNo, from_ns: u64, faults: &[MasterFault]) -> u64 {
+        let next_fault =
+            faults.iter().filter(|next| next.shard == shard && next.began_ns() > from_ns).map(MasterFault::began_ns);
+        let steps_ended = self
+            .history
+            .events
+            .iter()
+            .filter(|event| event.kind == EventKind::StepsEnded && event.at_ns > from_ns)
+            .map(|event| event.at_ns);
+        next_fault.chain(steps_ended).min().unwrap_or(self.end_ns)
+    }
+
+    /// Every step that ordered a CLUSTER FAILOVER, and when it began.
+    fn orders(&self) -> impl DoubleEndedIterator<Item = (usize, u64)> {
+        self.history.events.iter().filter_map(|event| {
+            let EventKind::StepBegan { step } = event.kind else { return None };
+            let Some(Step::Command(command)) = self.history.header.plan.steps.get(step) else { return None };
+            let [first, second, ..] = command.send.0.as_slice() else { return None };
+            let is_order = first.eq_ignore_ascii_case("cluster") && second.eq_ignore_ascii_case("failover");
+            is_order.then_some((step, event.at_ns))
+        })
+    }
+
+    fn ordered_between(&self, from_ns: u64, to_ns: u64) -> bool {
+        let window = Window { from_ns, to_ns };
+        self.orders().any(|(_, at_ns)| window.contains(at_ns))
+    }
+
+    /// The order that a change followed: the last that went to the new master before the change was seen.
+    /// It explains the first change after it, and none that comes when it must have been given up.
+    fn order_of(&self, change: &OwnershipChange) -> Option<(usize, u64)> {
+        let earlier = self.ownership.changes().iter().filter(|other| other.shard == change.shard);
+        let earlier_ns = earlier.map(|other| other.at_ns).filter(|&at_ns| at_ns < change.at_ns).max().unwrap_or(0);
+        let given_up_ns = MANUAL_FAILOVER_TIMEOUT.as_nanos() as u64 * 2;
+        let was_told = |step: usize| {
+            self.history.events.iter().any(|event| {
+                matches!(&event.kind, EventKind::Commanded { step: told, node, .. } if *told == step && *node == change.to)
+            })
+        };
+        let may_explain =
+            |sent_ns: u64| (earlier_ns..=change.at_ns).contains(&sent_ns) && change.at_ns - sent_ns <= given_up_ns;
+        self.orders().rev().find(|&(step, sent_ns)| may_explain(sent_ns) && was_told(step))
+    }
+
+    /// The first view after a fault in which a node that had not flagged the old master FAIL does.
+    fn first_fail_ns(&self, fault: &MasterFault, close_ns: u64) -> Option<u64> {
+        let flags = |view: &View| view.peers.get(&fault.node).is_some_and(|peer| peer.health == Health::Fail);
+        let window = Window { from_ns: fault.began_ns(), to_ns: close_ns };
+        // Those behind a cut with the old master do not flag it; where everybody is hit, all count.
+        let mut nodes = self.history.header.plan.nodes.iter();
+        let all_are_hit = nodes.all(|planned| fault.hit_nodes.contains(&planned.node));
+        let may_flag = |node| node != fault.node && (all_are_hit || !fault.hit_nodes.contains(&node));
+        self.history.events.iter().filter(|event| window.contains(event.at_ns)).find_map(|event| match &event.kind {
+            EventKind::Viewed { node, view } if may_flag(*node) && flags(view) => {
+                let before = self.views.of(*node, fault.began_ns().saturating_sub(1)).view();
+                (!before.is_some_and(flags)).then_some(event.at_ns)
+            }
+            _ => None,
+        })
+    }
+
+    fn first_write_ns(&self, shard: ShardNo, old_master: NodeNo, from_ns: u64, to_ns: u64) -> Option<u64> {
+        self.ops
+            .issued(OpKind::Writes, shard, Window { from_ns, to_ns })
+            .iter()
+            .filter(|op| op.outcome == Outcome::Ok && op.node != 0 && op.node != old_master.0)
+            .map(|op| op.complete_ns)
+            .min()
+    }
+}

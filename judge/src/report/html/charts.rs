@@ -1,0 +1,225 @@
+//! The charts of the picture: throughput and latency of each shard, and replica lag. Pure.
+
+use std::fmt::Write;
+
+use super::picture::{MOST_SHAPES, Path, Row, Scale, Shape, percent, place};
+use super::series::{Bucket, Grid, LagSeries, OpSeries};
+use super::words::{at, bytes, count, length};
+use crate::facts::{Outage, Window};
+use crate::suite::OpKind;
+
+/// Two rows, throughput and latency, for each series.
+pub(super) fn op_rows(all: &[OpSeries], outages: &[Outage], grid: &Grid) -> Vec<Row> {
+    let total = |bucket: &Bucket| bucket.ok + bucket.failed + bucket.unknown;
+    let buckets = || all.iter().flat_map(|series| &series.buckets);
+    let most = buckets().map(total).max().unwrap_or(0).max(1);
+    let longest_ms = buckets().filter_map(|bucket| bucket.latency).map(|latency| latency.max_ms).fold(10.0, f64::max);
+    let mut rows = Vec::new();
+    let mut before = None;
+    for (index, series) in all.iter().enumerate() {
+        let heading = if before == Some(series.shard) { String::new() } else { series.shard.to_string() };
+        before = Some(series.shard);
+        let (kind, throughput_class, latency_class) = match series.kind {
+            OpKind::Reads => ("reads", "chart reads", "chart reads latency"),
+            OpKind::Writes => ("writes", "chart writes", "chart writes latency"),
+        };
+        let row =
+            Row { series: Some(index), shapes: bands(series, outages, grid), units: grid.count, ..Row::default() };
+        rows.push(Row {
+            heading,
+            label: format!("{kind}/s"),
+            note: "issued".to_owned(),
+            height_px: 46,
+            class: throughput_class,
+            paths: throughput(&series.buckets, most),
+            scale: vec![Scale { y: "0".to_owned(), label: rate(most, grid) }],
+            ..row
+        });
+        let (paths, scale) = latencies(&series.buckets, longest_ms);
+        rows.push(Row {
+            label: format!("{kind}: latency"),
+            note: "p50, p99, max".to_owned(),
+            height_px: 58,
+            class: latency_class,
+            paths,
+            scale,
+            shapes: bands(series, outages, grid),
+            series: Some(index),
+            units: grid.count,
+            ..Row::default()
+        });
+    }
+    rows
+}
+
+fn rate(number: u64, grid: &Grid) -> String {
+    format!("{}/s", count((number as f64 / grid.width_s()).round() as u64))
+}
+
+/// A band over the whole height for an outage that can be seen, a mark at the top for one that is
+/// narrower: hundreds of single refusals are no wall.
+fn bands(series: &OpSeries, outages: &[Outage], grid: &Grid) -> Vec<Shape> {
+    let of_it = outages.iter().filter(|outage| outage.shard == series.shard && outage.of == series.kind);
+    let mut all: Vec<&Outage> = of_it.collect();
+    all.sort_by_key(|outage| std::cmp::Reverse(outage.to_ns.saturating_sub(outage.from_ns)));
+    all.into_iter()
+        .take(MOST_SHAPES)
+        .map(|outage| {
+            let window = Window { from_ns: outage.from_ns, to_ns: outage.to_ns };
+            let (x, w) = place(window, grid);
+            let is_wide = grid.part(window.to_ns) - grid.part(window.from_ns) > 0.008;
+            let (h, class) = if is_wide { ("100%", "outage") } else { ("4", "blip") };
+            let (h, class) = (h.to_owned(), class.to_owned());
+            Shape { x, w, h, class, title: outage_words(outage), ..Shape::default() }
+        })
+        .collect()
+}
+
+/// `writes of shard-1 were out for 7.490 s, from 4.000 s to 11.490 s; 801 not served`.
+pub fn outage_words(outage: &Outage) -> String {
+    let end = if outage.ended { "" } else { ", and longer than was watched" };
+    format!(
+        "{} of {} were out for {}, from {} to {}{end}; {} not served",
+        outage.of,
+        outage.shard,
+        length(outage.length_ms()),
+        at(outage.from_ns),
+        at(outage.to_ns),
+        count(outage.unserved)
+    )
+}
+
+/// Acknowledged below, refused above it, unknown on top.
+fn throughput(buckets: &[Bucket], most: u64) -> Vec<Path> {
+    type Height = fn(&Bucket) -> u64;
+    let heights: [(&str, Height); 3] = [
+        ("unknown", |bucket| bucket.ok + bucket.failed + bucket.unknown),
+        ("refused", |bucket| bucket.ok + bucket.failed),
+        ("ok", |bucket| bucket.ok),
+    ];
+    heights
+        .into_iter()
+        .map(|(class, height)| {
+            let mut d = "M0 1000".to_owned();
+            let mut level = u64::MAX;
+            for (index, bucket) in buckets.iter().enumerate() {
+                let y = 1000 - (height(bucket) as f64 / most as f64 * 1000.0).round() as u64;
+                if y != level {
+                    let _ = write!(d, "H{index}V{y}");
+                    level = y;
+                }
+            }
+            let _ = write!(d, "H{}V1000Z", buckets.len());
+            Path { class, d }
+        })
+        .collect()
+}
+
+/// On a logarithmic scale from 0.1 ms.
+fn latencies(buckets: &[Bucket], longest_ms: f64) -> (Vec<Path>, Vec<Scale>) {
+    const LEAST_MS: f64 = 0.1;
+    let decades = (longest_ms / LEAST_MS).log10().ceil().max(1.0);
+    let height = |ms: f64| {
+        let part = (ms.max(LEAST_MS) / LEAST_MS).log10() / decades;
+        (1000.0 - part * 1000.0).round().clamp(0.0, 1000.0) as u64
+    };
+    let line = |of: fn(&super::series::Latency) -> f64| {
+        let mut d = String::new();
+        let mut drawing = false;
+        for (index, bucket) in buckets.iter().enumerate() {
+            if let Some(latency) = &bucket.latency {
+                let y = height(of(latency));
+                let _ = if drawing { write!(d, "V{y}h1") } else { write!(d, "M{index} {y}h1") };
+            }
+            drawing = bucket.latency.is_some();
+        }
+        d
+    };
+    let mut spread = String::new();
+    for (index, bucket) in buckets.iter().enumerate() {
+        if let Some(latency) = &bucket.latency {
+            let (top, bottom) = (height(latency.p99_ms), height(latency.p50_ms));
+            if top < bottom {
+                let _ = write!(spread, "M{index} {top}h1V{bottom}h-1Z");
+            }
+        }
+    }
+    let paths = [
+        ("spread", spread),
+        ("longest", line(|latency| latency.max_ms)),
+        ("p99", line(|latency| latency.p99_ms)),
+        ("p50", line(|latency| latency.p50_ms)),
+    ];
+    // Every second decade, or the labels would lie on each other.
+    let scale = (1..decades as u32).filter(|decade| decade % 2 == 1).map(|decade| {
+        let ms = LEAST_MS * 10f64.powi(decade.cast_signed());
+        Scale { y: percent(1.0 - f64::from(decade) / decades), label: decade_words(ms) }
+    });
+    let scale = scale.take(8).collect();
+    (paths.into_iter().map(|(class, d)| Path { class, d }).collect(), scale)
+}
+
+fn decade_words(ms: f64) -> String {
+    if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{} s", super::words::figure((ms / 1000.0).round())) }
+}
+
+pub(super) fn lag_row(all: &[LagSeries], grid: &Grid) -> Option<Row> {
+    let most = all.iter().flat_map(|series| &series.most_bytes).flatten().copied().max()?;
+    let paths = all.iter().take(64).map(|series| {
+        let mut d = String::new();
+        let mut drawing = false;
+        for (index, bytes) in series.most_bytes.iter().enumerate() {
+            if let Some(bytes) = bytes {
+                let y = 1000 - (*bytes as f64 / most.max(1) as f64 * 1000.0).round() as u64;
+                let _ = if drawing { write!(d, "V{y}h1") } else { write!(d, "M{index} {y}h1") };
+            }
+            drawing = bytes.is_some();
+        }
+        Path { class: "lag", d }
+    });
+    Some(Row {
+        heading: "Replication".to_owned(),
+        label: "replica lag".to_owned(),
+        note: "one line a replica".to_owned(),
+        height_px: 46,
+        class: "chart lags",
+        paths: paths.collect(),
+        units: grid.count,
+        scale: vec![Scale { y: "0".to_owned(), label: bytes(most) }],
+        ..Row::default()
+    })
+}
+
+/// Numbers alone, so there is nothing that could end the element that they stand in: the
+/// number of buckets, and for each series ok, failed, unknown, then p50, p99 and max in microseconds, each over all buckets.
+pub(super) fn data(grid: &Grid, all: &[OpSeries]) -> String {
+    let list = |values: &mut dyn Iterator<Item = u64>| {
+        let texts: Vec<String> =
+            values.map(|value| if value == 0 { String::from("0") } else { value.to_string() }).collect();
+        format!("[{}]", texts.join(","))
+    };
+    let micros = |ms: f64| (ms * 1000.0).round() as u64;
+    let series: Vec<String> = all
+        .iter()
+        .map(|series| {
+            let latency = |of: fn(&super::series::Latency) -> f64| {
+                list(
+                    &mut series
+                        .buckets
+                        .iter()
+                        .map(|bucket| bucket.latency.as_ref().map_or(0, |latency| micros(of(latency)))),
+                )
+            };
+            format!(
+                "[{},{},{},{},{},{}]",
+                list(&mut series.buckets.iter().map(|bucket| bucket.ok)),
+                list(&mut series.buckets.iter().map(|bucket| bucket.failed)),
+                list(&mut series.buckets.iter().map(|bucket| bucket.unknown)),
+                latency(|latency| latency.p50_ms),
+                latency(|latency| latency.p99_ms),
+                latency(|latency| latency.max_ms),
+            )
+        })
+        .collect();
+    format!("{{\"count\":{},\"series\":[{}]}}", grid.count, series.join(","))
+}

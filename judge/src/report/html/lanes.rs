@@ -1,0 +1,309 @@
+//! What the lanes of the picture show: what each node was over time, the faults, and the moments at
+//! which a shard changed hands or the epoch rose. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::facts::{Disturbance, Ownership, Window, disturbances, history_end_ns, steps_window};
+use crate::history::{EventKind, FaultKind, History};
+use crate::topology::{Health, Role, View};
+use crate::units::{NodeNo, ShardNo};
+
+/// A node's states one after the other, without gaps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    /// Whose.
+    pub node: NodeNo,
+    /// The states in order of time.
+    pub stretches: Vec<Stretch>,
+}
+
+/// A span of time in which a node's state did not change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    /// From when to when.
+    pub window: Window,
+    /// The state.
+    pub state: State,
+}
+
+/// What a node was at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// What it said of itself, last.
+    pub role: Option<NodeRole>,
+    /// What a fault did to it.
+    pub trouble: Trouble,
+    /// Whether it did not answer the harness, though its process ran.
+    pub silent: bool,
+    /// The worst that other nodes held it for. Nodes that a fault cuts off or stops are not asked, as
+    /// long as there are others.
+    pub health: Health,
+    /// How many of those asked held it for that.
+    pub flagged_by: usize,
+}
+
+/// What a node said of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeRole {
+    /// A master with slots.
+    Master,
+    /// A master without slots.
+    Empty,
+    /// A replica, of whom if known.
+    Replica(Option<NodeNo>),
+}
+
+/// What a fault did to a node; the worst of several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// Nothing.
+    None,
+    /// Its links were slow, narrow or lossy.
+    Hindered,
+    /// It was cut off from other nodes or clients.
+    CutOff,
+    /// Its process was frozen.
+    Paused,
+    /// Its process was gone.
+    Down,
+}
+
+impl Trouble {
+    fn of(kind: FaultKind) -> Self {
+        match kind {
+            FaultKind::Stop | FaultKind::Kill => Self::Down,
+            FaultKind::Pause => Self::Paused,
+            FaultKind::Partition | FaultKind::Refuse => Self::CutOff,
+            FaultKind::Lossy | FaultKind::Narrow | FaultKind::Slow => Self::Hindered,
+        }
+    }
+}
+
+/// A fault from its injection until it was undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FaultSpan {
+    /// Its number.
+    pub fault: u32,
+    /// Its kind.
+    pub kind: FaultKind,
+    /// What it hit, in words.
+    pub what: String,
+    /// From when to when.
+    pub window: Window,
+    /// Whether anybody began to undo it.
+    pub undone: bool,
+}
+
+/// A moment worth a mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// When.
+    pub at_ns: u64,
+    /// What.
+    pub kind: MarkKind,
+}
+
+/// Kinds of marks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MarkKind {
+    /// A shard passed to another node.
+    Promoted {
+        /// The shard.
+        shard: ShardNo,
+        /// Who lost it.
+        from: NodeNo,
+        /// Who owns it now.
+        to: NodeNo,
+        /// With which configEpoch.
+        epoch: u64,
+    },
+    /// Some node first spoke of a higher `cluster_current_epoch`.
+    Epoch(u64),
+}
+
+/// The lanes of all nodes of the plan over `window`.
+pub fn lanes(history: &History, window: Window) -> Vec<Lane> {
+    let faults = disturbances(history);
+    let mut now = Now { faults: &faults, opinions: BTreeMap::new(), roles: BTreeMap::new() };
+    let mut lanes: Vec<Lane> =
+        history.header.plan.nodes.iter().map(|planned| Lane { node: planned.node, stretches: Vec::new() }).collect();
+    let mut turns: Vec<u64> = faults.iter().flat_map(|fault| [fault.from_ns, hold(fault).to_ns]).collect();
+    turns.push(window.from_ns);
+    turns.sort_unstable();
+    let mut turns = turns.into_iter().peekable();
+    let mut draw = |now: &Now<'_>, at_ns: u64| {
+        for lane in &mut lanes {
+            let state = now.state(lane.node, at_ns);
+            extend(lane, state, at_ns.max(window.from_ns));
+        }
+    };
+    for event in &history.events {
+        while let Some(turn_ns) = turns.next_if(|&turn_ns| turn_ns <= event.at_ns) {
+            draw(&now, turn_ns);
+        }
+        match &event.kind {
+            EventKind::Viewed { node, view } => now.viewed(*node, view),
+            EventKind::Silent { node, .. } => {
+                now.opinions.insert(*node, None);
+            }
+            _ => continue,
+        }
+        draw(&now, event.at_ns);
+    }
+    for turn_ns in turns {
+        draw(&now, turn_ns);
+    }
+    for lane in &mut lanes {
+        close(lane, window);
+    }
+    lanes
+}
+
+/// A state begins; what it replaces ends, and is dropped where it had no length.
+fn extend(lane: &mut Lane, state: State, at_ns: u64) {
+    if lane.stretches.last().is_some_and(|last| last.state == state) {
+        return;
+    }
+    if let Some(last) = lane.stretches.last_mut() {
+        last.window.to_ns = at_ns;
+        if last.window.length_ns() == 0 {
+            lane.stretches.pop();
+        }
+    }
+    match lane.stretches.last_mut() {
+        Some(last) if last.state == state => {}
+        _ => lane.stretches.push(Stretch { window: Window { from_ns: at_ns, to_ns: u64::MAX }, state }),
+    }
+    if let Some(last) = lane.stretches.last_mut() {
+        last.window.to_ns = u64::MAX;
+    }
+}
+
+fn close(lane: &mut Lane, window: Window) {
+    for stretch in &mut lane.stretches {
+        stretch.window.to_ns = stretch.window.to_ns.min(window.to_ns);
+    }
+    lane.stretches.retain(|stretch| stretch.window.length_ns() > 0);
+}
+
+/// How long a fault shows: a process is gone until it was shown to answer again, a link is cut until
+/// somebody lifts the cut.
+fn hold(fault: &Disturbance) -> Window {
+    let of_the_network = fault.kind.is_of_the_network();
+    let to_ns = if of_the_network { None } else { fault.undone_ns };
+    Window { from_ns: fault.from_ns, to_ns: to_ns.unwrap_or(fault.in_force().to_ns) }
+}
+
+/// What is known at the moment that the events have reached.
+struct Now<'a> {
+    faults: &'a [Disturbance],
+    /// What each node said last; None while it is silent.
+    opinions: BTreeMap<NodeNo, Option<&'a View>>,
+    roles: BTreeMap<NodeNo, NodeRole>,
+}
+
+impl<'a> Now<'a> {
+    fn viewed(&mut self, node: NodeNo, view: &'a View) {
+        self.opinions.insert(node, Some(view));
+        if let Some(own) = view.peers.get(&node) {
+            let role = match own.role {
+                Role::Master if own.slots.is_empty() => NodeRole::Empty,
+                Role::Master => NodeRole::Master,
+                Role::ReplicaOf(master) => NodeRole::Replica(Some(master)),
+                Role::ReplicaOfUnknown => NodeRole::Replica(None),
+            };
+            self.roles.insert(node, role);
+        }
+    }
+
+    fn trouble(&self, node: NodeNo, at_ns: u64) -> Trouble {
+        let open = self.faults.iter().filter(|fault| hold(fault).contains(at_ns) && fault.hit(node).is_some());
+        open.map(|fault| Trouble::of(fault.kind)).max().unwrap_or(Trouble::None)
+    }
+
+    fn state(&self, node: NodeNo, at_ns: u64) -> State {
+        let others = || {
+            self.opinions.iter().filter(move |(observer, _)| **observer != node).filter_map(|(&observer, view)| {
+                let health = (*view)?.peers.get(&node)?.health;
+                Some((observer, health))
+            })
+        };
+        let mut asked: Vec<Health> = others()
+            .filter(|&(observer, _)| self.trouble(observer, at_ns) < Trouble::CutOff)
+            .map(|(_, health)| health)
+            .collect();
+        if asked.is_empty() {
+            asked = others().map(|(_, health)| health).collect();
+        }
+        let health = asked.iter().copied().max().unwrap_or(Health::Ok);
+        let flagged_by = if health == Health::Ok { 0 } else { asked.iter().filter(|each| **each == health).count() };
+        let trouble = self.trouble(node, at_ns);
+        // Of what is down or frozen nobody expects an answer.
+        let silent = trouble < Trouble::Paused && self.opinions.get(&node).is_some_and(Option::is_none);
+        State { role: self.roles.get(&node).copied(), trouble, silent, health, flagged_by }
+    }
+}
+
+/// The faults in the order of their injection.
+pub fn fault_spans(history: &History) -> Vec<FaultSpan> {
+    let mut what: BTreeMap<u32, String> = BTreeMap::new();
+    for event in &history.events {
+        match &event.kind {
+            EventKind::FaultInjected { fault, target, node, .. } => {
+                let written = if *target == node.to_string() { String::new() } else { format!(" ({target})") };
+                what.insert(*fault, format!("{node}{written}"));
+            }
+            EventKind::NetworkFaultInjected { fault, name, target, .. } => {
+                what.insert(*fault, if name == target { name.clone() } else { format!("{name}: {target}") });
+            }
+            _ => {}
+        }
+    }
+    disturbances(history)
+        .iter()
+        .map(|fault| FaultSpan {
+            fault: fault.fault,
+            kind: fault.kind,
+            what: what.get(&fault.fault).cloned().unwrap_or_default(),
+            window: hold(fault),
+            undone: fault.healed_ns.is_some(),
+        })
+        .collect()
+}
+
+/// Promotions and rises of the epoch after the cluster was formed, in order of time.
+pub fn marks(history: &History) -> Vec<Mark> {
+    let booted_ns = booted_ns(history);
+    let mut marks: Vec<Mark> = Ownership::new(history)
+        .changes()
+        .iter()
+        .map(|change| {
+            let (shard, from, to, epoch) = (change.shard, change.from, change.to, change.epoch);
+            Mark { at_ns: change.at_ns, kind: MarkKind::Promoted { shard, from, to, epoch } }
+        })
+        .collect();
+    let mut highest = None;
+    for event in &history.events {
+        let EventKind::Viewed { view, .. } = &event.kind else { continue };
+        if highest.is_some_and(|highest| view.current_epoch > highest) && event.at_ns > booted_ns {
+            marks.push(Mark { at_ns: event.at_ns, kind: MarkKind::Epoch(view.current_epoch) });
+        }
+        highest = highest.max(Some(view.current_epoch));
+    }
+    marks.sort_by_key(|mark| mark.at_ns);
+    marks
+}
+
+/// When the cluster was ready; 0 where the history does not say.
+fn booted_ns(history: &History) -> u64 {
+    let booted = history.events.iter().find(|event| matches!(event.kind, EventKind::Booted { .. }));
+    booted.map_or(0, |event| event.at_ns)
+}
+
+/// What the picture spans: from the suite's first phase, so that the loading of keys does not dwarf the
+/// rest, to the end of the history; of a run that never got so far, all of it.
+pub fn picture_window(history: &History) -> Window {
+    let to_ns = history_end_ns(history);
+    let from_ns = steps_window(history).map_or_else(|| booted_ns(history), |steps| steps.from_ns);
+    Window { from_ns: from_ns.min(to_ns), to_ns }
+}

@@ -1,0 +1,253 @@
+//! What the template of a report's page fills in. Pure.
+
+use std::fmt::Write;
+
+use askama::Template;
+
+use super::anatomy::{Figure, figures};
+use super::lanes;
+use super::picture::{Picture, picture};
+use super::series::{Grid, op_series};
+use super::tables::{self, Table};
+use super::words::{at, count, counted, figure, length, length_or_dash};
+use crate::check::{Judgement, Verdict};
+use crate::facts::Failover;
+use crate::history::{FaultKind, History, StepProblem};
+use crate::report::reproduce::{Reproduce, reproduce};
+use crate::report::table::invariant_name;
+use crate::report::{Figures, Report};
+
+/// `templates/report.html`.
+#[derive(Template)]
+#[template(path = "report.html")]
+pub struct Page {
+    suite: String,
+    server: String,
+    about: String,
+    verdict: &'static str,
+    headline: String,
+    story: Vec<String>,
+    warnings: Vec<String>,
+    tiles: Vec<Tile>,
+    picture: Picture,
+    anatomy: Vec<Figure>,
+    figures: Vec<Table>,
+    happened: Vec<Table>,
+    invariants: Vec<Invariant>,
+    phases: Vec<Table>,
+    ledger: Vec<Table>,
+    configuration: Vec<Table>,
+    versions: Table,
+    again: Reproduce,
+}
+
+/// A figure that is worth large letters.
+struct Tile {
+    name: &'static str,
+    value: String,
+    note: String,
+}
+
+/// A judgement.
+struct Invariant {
+    name: String,
+    verdict: &'static str,
+    expected: String,
+    seen: String,
+    observations: String,
+    evidence: Vec<String>,
+    figures: String,
+    open: bool,
+}
+
+impl Page {
+    /// Gathers it.
+    pub fn new(report: &Report, history: &History) -> Self {
+        let plan = &report.header.plan;
+        let window = lanes::picture_window(history);
+        let coarse = Grid::coarse(window, plan.shards());
+        let operations = tables::operations(&op_series(history, &coarse), &coarse);
+        let filled = |tables: Vec<Table>| tables.into_iter().filter(|table| !table.rows.is_empty()).collect();
+        Self {
+            suite: plan.name.clone(),
+            server: report.header.server.version.to_string(),
+            about: plan.about.clone(),
+            verdict: report.verdict.word(),
+            headline: headline(report),
+            story: story(report),
+            warnings: warnings(report),
+            tiles: tiles(report),
+            picture: picture(history, &report.outages),
+            anatomy: figures(&report.anatomy),
+            figures: filled(vec![tables::failovers(report), tables::outages(&report.outages)]),
+            happened: filled(vec![
+                tables::events(history, report),
+                tables::lanes(&lanes::lanes(history, window)),
+                operations,
+            ]),
+            invariants: report.invariants.iter().map(Invariant::new).collect(),
+            phases: filled(vec![tables::phases(report), tables::reasons(report)]),
+            ledger: filled(vec![
+                tables::ledger(&report.ledger),
+                tables::losses(&report.ledger),
+                tables::lost_writes(&report.ledger),
+            ]),
+            configuration: tables::configuration(report),
+            versions: tables::versions(report),
+            again: reproduce(plan),
+        }
+    }
+}
+
+impl Invariant {
+    fn new(judgement: &Judgement) -> Self {
+        let figures = judgement.figures.iter().map(|(name, value)| format!("{name} {}", figure(*value)));
+        Self {
+            name: invariant_name(&judgement.invariant, &judgement.settings),
+            verdict: judgement.verdict.word(),
+            expected: judgement.expected.clone(),
+            seen: judgement.seen.clone(),
+            observations: counted(judgement.observations, "observation"),
+            evidence: judgement.evidence.clone(),
+            figures: figures.collect::<Vec<_>>().join(" · "),
+            open: judgement.verdict != Verdict::Pass,
+        }
+    }
+}
+
+fn headline(report: &Report) -> String {
+    let all = report.invariants.len();
+    let with = |verdict| report.invariants.iter().filter(|judgement| judgement.verdict == verdict).count();
+    let (failed, open) = (with(Verdict::Fail), with(Verdict::Inconclusive));
+    match report.verdict {
+        Verdict::Pass if all == 1 => "Passed: the invariant holds".to_owned(),
+        Verdict::Pass => format!("Passed: all {all} invariants hold"),
+        Verdict::Fail if open > 0 => {
+            format!("Failed: {failed} of {all} invariants do not hold, and {open} could not be decided")
+        }
+        Verdict::Fail => format!("Failed: {failed} of {all} invariants do not hold"),
+        Verdict::Inconclusive => format!("Inconclusive: {open} of {all} invariants could not be decided"),
+    }
+}
+
+/// The run in a few sentences: what did not hold, what befell the masters, what became of the writes.
+fn story(report: &Report) -> Vec<String> {
+    const MOST: usize = 4;
+    let mut unheld: Vec<&Judgement> = report.invariants.iter().filter(|each| each.verdict != Verdict::Pass).collect();
+    unheld.sort_by_key(|judgement| std::cmp::Reverse(judgement.verdict));
+    let mut story: Vec<String> = unheld
+        .iter()
+        .take(MOST)
+        .map(|judgement| {
+            let name = invariant_name(&judgement.invariant, &judgement.settings);
+            format!("{name}: {}.", judgement.seen)
+        })
+        .collect();
+    if unheld.len() > MOST {
+        story.push(format!("{} more are below.", unheld.len() - MOST));
+    }
+    story.extend(report.failovers.iter().take(6).map(told));
+    if report.failovers.len() > 6 {
+        story.push(format!("{} more failovers are in the table below.", report.failovers.len() - 6));
+    }
+    let ledger = &report.ledger;
+    let mut writes = format!("{} acknowledged", counted(ledger.acknowledged, "write"));
+    let lost = match ledger.lost {
+        0 if ledger.keys_unread == 0 && ledger.undecided == 0 => ", none of them lost".to_owned(),
+        0 => ", none of them known to be lost".to_owned(),
+        lost => {
+            let by = ledger.lost_by_cause.iter().map(|(cause, number)| format!("{cause} {}", count(*number)));
+            let by = by.collect::<Vec<_>>().join(", ");
+            if by.is_empty() { format!(", {} lost", count(lost)) } else { format!(", {} lost ({by})", count(lost)) }
+        }
+    };
+    writes.push_str(&lost);
+    if ledger.undecided > 0 {
+        let _ = write!(writes, ", {} undecided", count(ledger.undecided));
+    }
+    if ledger.keys_unread > 0 {
+        let _ = write!(writes, ", {} not read back", counted(ledger.keys_unread, "key"));
+    }
+    story.push(format!("{writes}."));
+    story
+}
+
+fn told(failover: &Failover) -> String {
+    let (shard, node, when) = (failover.shard, failover.old_master, at(failover.from_ns));
+    let begin = match failover.kind {
+        Some(FaultKind::Stop) => format!("{shard}: {node} was stopped at {when}"),
+        Some(FaultKind::Kill) => format!("{shard}: {node} was killed at {when}"),
+        Some(FaultKind::Pause) => format!("{shard}: {node} was frozen at {when}"),
+        Some(FaultKind::Partition) => format!("{shard}: {node} was cut off at {when}"),
+        Some(kind) => format!("{shard}: {kind} hit {node} at {when}"),
+        None if failover.ordered_by.is_some() => format!("{shard}: {node} was ordered to hand over at {when}"),
+        None => format!("{shard}: {node} handed over at {when} without a fault"),
+    };
+    let Some(successor) = failover.new_master else {
+        return format!("{begin}; nobody was promoted in its place until {}.", at(failover.until_ns));
+    };
+    let mut parts = Vec::new();
+    if let Some(fail_ms) = failover.fail_ms {
+        parts.push(format!("flagged FAIL after {}", length(fail_ms)));
+    }
+    parts.push(match failover.promotion_ms {
+        Some(promotion_ms) => format!("{successor} promoted after {}", length(promotion_ms)),
+        None => format!("{successor} took over"),
+    });
+    if let (Some(first_write_ms), Some(_)) = (failover.first_write_ms, failover.promotion_ms) {
+        parts.push(format!("first write after {}", length(first_write_ms)));
+    }
+    format!("{begin}; {}.", parts.join(", "))
+}
+
+/// What makes the run less than a run.
+fn warnings(report: &Report) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(by) = report.interrupted_by() {
+        warnings.push(format!("The run was interrupted by {by}."));
+    }
+    if !report.complete {
+        warnings.push("The history breaks off: the run was killed, and what came after is not known.".to_owned());
+    }
+    warnings.extend(report.step_problems().map(|problem| {
+        let (StepProblem::Suite(text) | StepProblem::Unmet(text) | StepProblem::Harness(text)) = problem;
+        format!("A step did not do what it says: {text}.")
+    }));
+    warnings.extend(report.left_behind().map(|what| format!("Something was left behind: {what}.")));
+    warnings
+}
+
+fn tiles(report: &Report) -> Vec<Tile> {
+    let figures = Figures::new(report);
+    let outage = |name, outage: Option<crate::report::LongestOutage>| Tile {
+        name,
+        value: length_or_dash(outage.map(|outage| outage.length_ms)),
+        note: match outage {
+            None => "nothing was there to notice one",
+            Some(outage) if !outage.ended => "longest; not over when the steps ended",
+            Some(_) => "longest of all shards",
+        }
+        .to_owned(),
+    };
+    let ledger = &report.ledger;
+    vec![
+        Tile {
+            name: "failover",
+            value: length_or_dash(figures.first_write_ms.or(figures.promotion_ms)),
+            note: match (figures.first_write_ms, figures.promotion_ms, report.failovers.is_empty()) {
+                (Some(_), ..) => "fault to first write; slowest",
+                (None, Some(_), _) => "fault to promotion; no write after it",
+                (None, None, true) => "no master was hit",
+                (None, None, false) => "nobody was promoted",
+            }
+            .to_owned(),
+        },
+        outage("write outage", figures.write_outage),
+        outage("read outage", figures.read_outage),
+        Tile {
+            name: "lost writes",
+            value: count(ledger.lost),
+            note: format!("of {} acknowledged", count(ledger.acknowledged)),
+        },
+    ]
+}

@@ -1,0 +1,409 @@
+//! The picture of a run as rows of rectangles and lines over one time axis, in the numbers that the
+//! template writes down. Horizontal places are percentages, so that a picture is as wide as its
+//! screen without its text being stretched. Pure.
+
+use std::fmt::Write;
+
+use super::charts::{data, lag_row, op_rows};
+use super::lanes::{self, FaultSpan, Lane, Mark, MarkKind, NodeRole, State, Stretch, Trouble};
+use super::series::{Grid, lag_series, op_series};
+use super::words::{at, counted, length};
+use crate::facts::{Outage, PhaseSpan, Window, phases};
+use crate::history::History;
+use crate::topology::Health;
+
+/// A lane with more stretches than this loses the ones too narrow to be seen.
+const MOST_STRETCHES: usize = 300;
+/// More outages, phases, faults or marks than this are not drawn, only listed.
+pub(super) const MOST_SHAPES: usize = 300;
+/// Faults that overlap lie below each other, so many deep.
+const MOST_TRACKS: usize = 6;
+/// The height of one fault in pixels.
+const TRACK_PX: u32 = 20;
+
+/// The whole picture.
+pub struct Picture {
+    /// The left edge in seconds.
+    pub from_s: f64,
+    /// The width in seconds.
+    pub span_s: f64,
+    /// The time axis.
+    pub ticks: Vec<Tick>,
+    /// Lines through all rows.
+    pub guides: Vec<Guide>,
+    /// Top to bottom.
+    pub rows: Vec<Row>,
+    /// The width of a bucket: `100 ms`.
+    pub bucket: String,
+    /// Whether there are operations to show.
+    pub has_ops: bool,
+    /// What the page's script needs to show the numbers under a pointer: nothing but numbers.
+    pub data: String,
+}
+
+/// A time at the axis.
+pub struct Tick {
+    /// Its place in percent.
+    pub x: String,
+    /// `12 s`.
+    pub label: String,
+}
+
+/// A line through all rows.
+pub struct Guide {
+    /// Its place in percent.
+    pub x: String,
+    /// How it looks.
+    pub class: &'static str,
+}
+
+/// One row.
+#[derive(Default)]
+pub struct Row {
+    /// Above the row, where a group of rows begins.
+    pub heading: String,
+    /// Left of it.
+    pub label: String,
+    /// Below the label, smaller.
+    pub note: String,
+    /// Its height in pixels.
+    pub height_px: u32,
+    /// How it looks.
+    pub class: &'static str,
+    /// Its series in [`Picture::data`].
+    pub series: Option<usize>,
+    /// Behind the lines.
+    pub shapes: Vec<Shape>,
+    /// Lines and areas, in units of buckets across and thousandths of the height down.
+    pub paths: Vec<Path>,
+    /// The width in these units.
+    pub units: usize,
+    /// The vertical scale.
+    pub scale: Vec<Scale>,
+}
+
+/// A rectangle with a text in it.
+#[derive(Default)]
+pub struct Shape {
+    /// Its place in percent.
+    pub x: String,
+    /// Its width in percent.
+    pub w: String,
+    /// Its place from the top in pixels.
+    pub y_px: u32,
+    /// Its height, in pixels or percent.
+    pub h: String,
+    /// How it looks.
+    pub class: String,
+    /// Told when it is pointed at.
+    pub title: String,
+    /// Written in it, cut where it does not fit.
+    pub text: String,
+    /// Where the text stands: `start` or `end`.
+    pub anchor: &'static str,
+}
+
+/// A line or area.
+pub struct Path {
+    /// How it looks.
+    pub class: &'static str,
+    /// Its course.
+    pub d: String,
+}
+
+/// A mark at a vertical scale.
+pub struct Scale {
+    /// From the top in percent.
+    pub y: String,
+    /// `100 ms`.
+    pub label: String,
+}
+
+/// Draws a history. The outages are those of its report.
+pub fn picture(history: &History, outages: &[Outage]) -> Picture {
+    let window = lanes::picture_window(history);
+    let shards = history.header.plan.shards();
+    let grid = Grid::fine(window, shards);
+    let phases = phases(history);
+    let marks = lanes::marks(history);
+    let ops = op_series(history, &grid);
+    let lags = lag_series(history, &grid);
+    let mut rows = vec![phase_row(&phases, &grid)];
+    rows.extend(fault_row(&lanes::fault_spans(history), &grid));
+    rows.extend(mark_row(&marks, &grid));
+    let lanes = lanes::lanes(history, window);
+    rows.extend(lanes.iter().enumerate().map(|(index, lane)| {
+        let heading = if index == 0 { "Nodes" } else { "" };
+        Row { heading: heading.to_owned(), ..lane_row(lane, history, &grid) }
+    }));
+    rows.extend(lag_row(&lags, &grid));
+    rows.extend(op_rows(&ops, outages, &grid));
+    Picture {
+        from_s: grid.edge_s(0),
+        span_s: grid.width_s() * grid.count as f64,
+        ticks: ticks(&grid),
+        guides: guides(&phases, &marks, &grid),
+        rows,
+        bucket: length(grid.width_ns as f64 / 1e6).replace(".000", ""),
+        has_ops: !ops.is_empty(),
+        data: data(&grid, &ops),
+    }
+}
+
+pub(super) fn percent(part: f64) -> String {
+    let text = format!("{:.3}", part * 100.0);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Place and width of a span; what has no width is still seen.
+pub(super) fn place(window: Window, grid: &Grid) -> (String, String) {
+    let (from, to) = (grid.part(window.from_ns), grid.part(window.to_ns));
+    (percent(from), percent((to - from).max(0.001)))
+}
+
+fn is_seen(window: Window, grid: &Grid) -> bool {
+    window.to_ns >= grid.from_ns && grid.part(window.from_ns) < 1.0
+}
+
+fn ticks(grid: &Grid) -> Vec<Tick> {
+    let span_s = grid.width_s() * grid.count as f64;
+    let mut step_s = 1.0;
+    for factor in [2.0, 2.5, 2.0].into_iter().cycle() {
+        if span_s / step_s <= 10.0 {
+            break;
+        }
+        step_s *= factor;
+    }
+    let first = (grid.edge_s(0) / step_s).ceil();
+    let ticks = (0..=10).map(|number| (first + f64::from(number)) * step_s);
+    ticks
+        .take_while(|&at_s| at_s <= grid.edge_s(grid.count))
+        .map(|at_s| Tick { x: percent((at_s - grid.edge_s(0)) / span_s), label: format!("{at_s:.0} s") })
+        .collect()
+}
+
+fn guides(phases: &[PhaseSpan], marks: &[Mark], grid: &Grid) -> Vec<Guide> {
+    let begins = phases.iter().map(|phase| (phase.window.from_ns, "guide-phase"));
+    let promotions = marks.iter().filter(|mark| matches!(mark.kind, MarkKind::Promoted { .. }));
+    let all: Vec<_> = begins.chain(promotions.map(|mark| (mark.at_ns, "guide-promotion"))).collect();
+    // A thicket of lines explains nothing.
+    if all.len() > 60 {
+        return Vec::new();
+    }
+    let inside = all.into_iter().filter(|&(at_ns, _)| grid.index(at_ns).is_some_and(|_| at_ns > grid.from_ns));
+    inside.map(|(at_ns, class)| Guide { x: percent(grid.part(at_ns)), class }).collect()
+}
+
+fn phase_row(phases: &[PhaseSpan], grid: &Grid) -> Row {
+    let seen = phases.iter().filter(|phase| is_seen(phase.window, grid)).take(MOST_SHAPES);
+    let shapes = seen.enumerate().map(|(index, phase)| {
+        let (x, w) = place(phase.window, grid);
+        let (from, to) = (at(phase.window.from_ns), at(phase.window.to_ns));
+        Shape {
+            x,
+            w,
+            h: "100%".to_owned(),
+            class: if index % 2 == 0 { "phase even" } else { "phase odd" }.to_owned(),
+            title: format!("phase {}: {from} to {to}", phase.name),
+            text: phase.name.clone(),
+            ..Shape::default()
+        }
+    });
+    Row { label: "phases".to_owned(), height_px: 22, class: "lane", shapes: shapes.collect(), ..Row::default() }
+}
+
+fn fault_row(faults: &[FaultSpan], grid: &Grid) -> Option<Row> {
+    let mut tracks: Vec<u64> = Vec::new();
+    let mut shapes = Vec::new();
+    for fault in faults.iter().take(MOST_SHAPES) {
+        let free = tracks.iter().position(|&until_ns| until_ns <= fault.window.from_ns);
+        let track = free.unwrap_or_else(|| {
+            if tracks.len() < MOST_TRACKS {
+                tracks.push(0);
+            }
+            tracks.len() - 1
+        });
+        tracks[track] = fault.window.to_ns;
+        let (x, w) = place(fault.window, grid);
+        let end = if fault.undone { format!("until {}", at(fault.window.to_ns)) } else { "never undone".to_owned() };
+        let what = format!("{} {}", fault.kind, fault.what);
+        shapes.push(Shape {
+            x,
+            w,
+            y_px: track as u32 * TRACK_PX + 1,
+            h: (TRACK_PX - 2).to_string(),
+            class: "fault".to_owned(),
+            title: format!("{what}: from {} {end}", at(fault.window.from_ns)),
+            text: what,
+            ..Shape::default()
+        });
+    }
+    let height_px = tracks.len() as u32 * TRACK_PX;
+    let row = Row { label: "faults".to_owned(), height_px, class: "lane", shapes, ..Row::default() };
+    (height_px > 0).then_some(row)
+}
+
+/// Promotions in the upper half, epochs in the lower, named where there is room.
+fn mark_row(marks: &[Mark], grid: &Grid) -> Option<Row> {
+    let mut named_until = [f64::MIN; 2];
+    let mut shapes = Vec::new();
+    for mark in marks.iter().take(MOST_SHAPES).filter(|mark| grid.index(mark.at_ns).is_some()) {
+        let part = grid.part(mark.at_ns);
+        let (half, name, title, room) = match &mark.kind {
+            MarkKind::Promoted { shard, from, to, epoch } => {
+                let title =
+                    format!("{to} is master of {shard} instead of {from}, epoch {epoch}, seen at {}", at(mark.at_ns));
+                (0, format!("▲ {to}"), title, 0.12)
+            }
+            MarkKind::Epoch(epoch) => {
+                (1, format!("◆ epoch {epoch}"), format!("epoch {epoch} is seen at {}", at(mark.at_ns)), 0.14)
+            }
+        };
+        let to_the_left = part > 1.0 - room;
+        let left_edge = if to_the_left { part - room } else { part };
+        let named = left_edge >= named_until[half];
+        if named {
+            named_until[half] = left_edge + room;
+        }
+        let symbol = name.chars().take(1).collect::<String>();
+        let text = match (named, to_the_left) {
+            (true, false) => name,
+            (true, true) => format!("{} {symbol}", name.trim_start_matches(|letter| "▲◆ ".contains(letter))),
+            (false, _) => symbol,
+        };
+        shapes.push(Shape {
+            x: percent(part),
+            y_px: half as u32 * 18,
+            class: if half == 0 { "mark promotion" } else { "mark epoch" }.to_owned(),
+            title,
+            text,
+            anchor: if to_the_left && named { "end" } else { "start" },
+            ..Shape::default()
+        });
+    }
+    let row = Row { label: "promotions".to_owned(), note: "and epochs".to_owned(), height_px: 36, ..Row::default() };
+    (!shapes.is_empty()).then_some(Row { class: "lane marks", shapes, ..row })
+}
+
+/// One rectangle as long as role and trouble stay the same, and strips at its foot for what others
+/// held the node for: a flat one for fail?, a tall one for fail.
+fn lane_row(lane: &Lane, history: &History, grid: &Grid) -> Row {
+    let stretches = thinned(&lane.stretches, grid);
+    let mut shapes = Vec::new();
+    for alike in stretches.chunk_by(|a, b| short(&a.state) == short(&b.state)) {
+        let [first, .., last] = alike else {
+            let [only] = alike else { continue };
+            shapes.extend(base(lane, only, only.window, grid));
+            continue;
+        };
+        let window = Window { from_ns: first.window.from_ns, to_ns: last.window.to_ns };
+        let unflagged = State { health: Health::Ok, flagged_by: 0, ..first.state.clone() };
+        shapes.extend(base(lane, &Stretch { window, state: unflagged }, window, grid));
+    }
+    for stretch in &stretches {
+        let (y_px, h, class) = match stretch.state.health {
+            Health::Ok => continue,
+            Health::Pfail => (20, "4", "pfail"),
+            Health::Fail => (17, "7", "failed"),
+        };
+        shapes.push(lane_shape(lane, stretch, (y_px, h), class, String::new(), grid));
+    }
+    let planned = history.header.plan.nodes.iter().find(|planned| planned.node == lane.node);
+    let note = planned.map_or_else(String::new, |planned| planned.shard.to_string());
+    Row { label: lane.node.to_string(), note, height_px: 24, class: "lane", shapes, ..Row::default() }
+}
+
+fn base(lane: &Lane, stretch: &Stretch, window: Window, grid: &Grid) -> Vec<Shape> {
+    let stretch = Stretch { window, ..stretch.clone() };
+    let mut shapes = vec![lane_shape(lane, &stretch, (0, "24"), class(&stretch.state), short(&stretch.state), grid)];
+    if stretch.state.trouble == Trouble::CutOff {
+        // Below the text, so that it can be read.
+        shapes.push(lane_shape(lane, &stretch, (0, "6"), "cut", String::new(), grid));
+    }
+    shapes
+}
+
+fn lane_shape(lane: &Lane, stretch: &Stretch, (y_px, h): (u32, &str), class: &str, text: String, grid: &Grid) -> Shape {
+    let (x, w) = place(stretch.window, grid);
+    let (from, to) = (at(stretch.window.from_ns), at(stretch.window.to_ns));
+    let title = format!("{}: {}, {from} to {to}", lane.node, in_words(&stretch.state));
+    Shape { x, w, y_px, h: h.to_owned(), class: class.to_owned(), title, text, ..Shape::default() }
+}
+
+/// The stretches that can be seen, where there are too many to draw.
+fn thinned(stretches: &[Stretch], grid: &Grid) -> Vec<Stretch> {
+    let is_wide = |stretch: &Stretch| grid.part(stretch.window.to_ns) - grid.part(stretch.window.from_ns) > 0.0025;
+    if stretches.len() <= MOST_STRETCHES {
+        return stretches.to_vec();
+    }
+    let mut kept: Vec<Stretch> = Vec::new();
+    for stretch in stretches {
+        match kept.last_mut() {
+            Some(last) if !is_wide(stretch) => last.window.to_ns = stretch.window.to_ns,
+            _ => kept.push(stretch.clone()),
+        }
+    }
+    kept
+}
+
+/// A node's state in full: `master, held for fail? by 1 node`.
+pub fn in_words(state: &State) -> String {
+    let role = match state.role {
+        Some(NodeRole::Master) => "master".to_owned(),
+        Some(NodeRole::Empty) => "master without slots".to_owned(),
+        Some(NodeRole::Replica(Some(master))) => format!("replica of {master}"),
+        Some(NodeRole::Replica(None)) => "replica of nobody known".to_owned(),
+        None => "role unknown".to_owned(),
+    };
+    let mut text = match state.trouble {
+        Trouble::Down => format!("down (was {role})"),
+        Trouble::Paused => format!("paused ({role})"),
+        Trouble::CutOff => format!("cut off ({role})"),
+        Trouble::Hindered => format!("{role}, links hindered"),
+        Trouble::None => role,
+    };
+    if state.silent && state.trouble < Trouble::Paused {
+        text.push_str(", does not answer the harness");
+    }
+    let by = counted(state.flagged_by as u64, "node");
+    match state.health {
+        Health::Ok => {}
+        Health::Pfail => {
+            let _ = write!(text, ", held for fail? by {by}");
+        }
+        Health::Fail => {
+            let _ = write!(text, ", held for fail by {by}");
+        }
+    }
+    text
+}
+
+/// What is written in a lane.
+fn short(state: &State) -> String {
+    let role = match state.role {
+        Some(NodeRole::Master) => "master".to_owned(),
+        Some(NodeRole::Empty) => "no slots".to_owned(),
+        Some(NodeRole::Replica(Some(master))) => format!("replica of {master}"),
+        Some(NodeRole::Replica(None)) => "replica".to_owned(),
+        None => "?".to_owned(),
+    };
+    match state.trouble {
+        Trouble::Down => "down".to_owned(),
+        Trouble::Paused => "paused".to_owned(),
+        Trouble::CutOff => format!("cut off · {role}"),
+        Trouble::None | Trouble::Hindered if state.silent => "silent".to_owned(),
+        Trouble::Hindered => format!("{role} · hindered"),
+        Trouble::None => role,
+    }
+}
+
+fn class(state: &State) -> &'static str {
+    match (state.trouble, state.role) {
+        (Trouble::Down, _) => "down",
+        (Trouble::Paused, _) => "paused",
+        _ if state.silent && state.trouble < Trouble::CutOff => "silent",
+        (_, Some(NodeRole::Master)) => "master",
+        (_, Some(NodeRole::Replica(_))) => "replica",
+        (_, Some(NodeRole::Empty) | None) => "nobody",
+    }
+}

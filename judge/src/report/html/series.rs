@@ -1,0 +1,276 @@
+//! Throughput, latency and lag over time: a run's operations gathered into buckets, so that a history
+//! of any length becomes a picture of bounded size. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::facts::{KeyShards, Window};
+use crate::history::{EventKind, History, Outcome};
+use crate::suite::OpKind;
+use crate::units::{NodeNo, ShardNo};
+
+/// The narrowest bucket, and the one of every run that is short enough.
+const NARROWEST_NS: u64 = 100_000_000;
+
+/// How many buckets all series of operations may have together: what a browser draws at once, and
+/// what keeps a page below 2 MB.
+const ALL_BUCKETS: u64 = 9_000;
+
+/// A grid of equal buckets over a span of a run's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    /// The left edge of the first bucket.
+    pub from_ns: u64,
+    /// The width of each.
+    pub width_ns: u64,
+    /// How many there are, at least 1.
+    pub count: usize,
+}
+
+impl Grid {
+    /// The grid of the picture: buckets of 100 ms, or wider where there would be too many.
+    pub fn fine(window: Window, shards: u16) -> Self {
+        let most = (ALL_BUCKETS / (2 * u64::from(shards.max(1)))).clamp(120, 900);
+        Self::new(window, NARROWEST_NS, most)
+    }
+
+    /// The grid of the table: buckets of a second, or wider where the table would be too long.
+    pub fn coarse(window: Window, shards: u16) -> Self {
+        let most = (2_400 / (2 * u64::from(shards.max(1)))).clamp(20, 60);
+        Self::new(window, 10 * NARROWEST_NS, most)
+    }
+
+    fn new(window: Window, narrowest_ns: u64, most: u64) -> Self {
+        let span_ns = window.length_ns().max(1);
+        let mut width_ns = narrowest_ns;
+        // 100 ms, 200 ms, 500 ms, 1 s, ...: widths that a reader can count with.
+        for step in [2, 5, 10].into_iter().cycle() {
+            if span_ns.div_ceil(width_ns) <= most {
+                break;
+            }
+            let decade_ns = match step {
+                2 => width_ns,
+                5 => width_ns / 2,
+                _ => width_ns / 5,
+            };
+            width_ns = decade_ns.saturating_mul(step);
+        }
+        Self { from_ns: window.from_ns, width_ns, count: span_ns.div_ceil(width_ns) as usize }
+    }
+
+    /// The bucket that a moment falls into; None outside of the grid.
+    pub fn index(&self, at_ns: u64) -> Option<usize> {
+        let index = (at_ns.checked_sub(self.from_ns)? / self.width_ns) as usize;
+        (index < self.count).then_some(index)
+    }
+
+    /// A moment as a part of the grid, from 0 to 1; what lies outside is drawn at the edge.
+    pub fn part(&self, at_ns: u64) -> f64 {
+        let span_ns = self.width_ns as f64 * self.count as f64;
+        ((at_ns as f64 - self.from_ns as f64) / span_ns).clamp(0.0, 1.0)
+    }
+
+    /// The left edge of a bucket in seconds from the start of the run.
+    pub fn edge_s(&self, index: usize) -> f64 {
+        (self.from_ns as f64 + self.width_ns as f64 * index as f64) / 1e9
+    }
+
+    /// The width of a bucket in seconds.
+    pub fn width_s(&self) -> f64 {
+        self.width_ns as f64 / 1e9
+    }
+}
+
+/// What became of the operations that were issued in one bucket. Latencies count from when an
+/// operation was due, and are of those that were served; None where none was.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Bucket {
+    /// Acknowledged.
+    pub ok: u64,
+    /// Certainly did not happen.
+    pub failed: u64,
+    /// May have happened.
+    pub unknown: u64,
+    /// Latencies of those acknowledged.
+    pub latency: Option<Latency>,
+}
+
+/// Latencies in milliseconds.
+#[allow(clippy::struct_field_names, reason = "units stand last in names")]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Latency {
+    /// Median.
+    pub p50_ms: f64,
+    /// 99th percentile.
+    pub p99_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
+}
+
+/// The operations of one kind and shard over a grid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpSeries {
+    /// Whose.
+    pub shard: ShardNo,
+    /// Reads or writes.
+    pub kind: OpKind,
+    /// One for each bucket of the grid.
+    pub buckets: Vec<Bucket>,
+}
+
+/// Gathers the operations of a history by shard and kind, each shard's writes first. A kind that was
+/// never issued at a shard is left out.
+pub fn op_series(history: &History, grid: &Grid) -> Vec<OpSeries> {
+    #[derive(Default, Clone)]
+    struct Cell {
+        failed: u64,
+        unknown: u64,
+        latencies_ns: Vec<u64>,
+    }
+    let shards = KeyShards::new(&history.header.plan);
+    let mut cells: BTreeMap<(ShardNo, bool), Vec<Cell>> = BTreeMap::new();
+    for op in &history.ops {
+        let Some(index) = grid.index(op.invoke_ns) else { continue };
+        let shard = shards.of(op.key);
+        let row = cells.entry((shard, op.kind == OpKind::Reads)).or_insert_with(|| vec![Cell::default(); grid.count]);
+        match op.outcome {
+            Outcome::Ok => row[index].latencies_ns.push(op.complete_ns.saturating_sub(op.due_ns)),
+            Outcome::Fail(_) => row[index].failed += 1,
+            Outcome::Info(_) => row[index].unknown += 1,
+        }
+    }
+    let finished = |cell: Cell| Bucket {
+        ok: cell.latencies_ns.len() as u64,
+        failed: cell.failed,
+        unknown: cell.unknown,
+        latency: latency(cell.latencies_ns),
+    };
+    cells
+        .into_iter()
+        .map(|((shard, reads), row)| OpSeries {
+            shard,
+            kind: if reads { OpKind::Reads } else { OpKind::Writes },
+            buckets: row.into_iter().map(finished).collect(),
+        })
+        .collect()
+}
+
+/// By nearest rank: each percentile is the latency of an operation that there was.
+fn latency(mut latencies_ns: Vec<u64>) -> Option<Latency> {
+    latencies_ns.sort_unstable();
+    let last = latencies_ns.len().checked_sub(1)?;
+    let rank_ms = |percent: usize| latencies_ns[(latencies_ns.len() * percent).div_ceil(100) - 1] as f64 / 1e6;
+    Some(Latency { p50_ms: rank_ms(50), p99_ms: rank_ms(99), max_ms: latencies_ns[last] as f64 / 1e6 })
+}
+
+/// How far one replica was behind, over a grid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LagSeries {
+    /// Whose.
+    pub replica: NodeNo,
+    /// The most bytes seen in each bucket; None where it was not looked at.
+    pub most_bytes: Vec<Option<u64>>,
+}
+
+/// Gathers the samples of replication lag by replica.
+pub fn lag_series(history: &History, grid: &Grid) -> Vec<LagSeries> {
+    let mut by_replica: BTreeMap<NodeNo, Vec<Option<u64>>> = BTreeMap::new();
+    for event in &history.events {
+        let EventKind::Lag { replica, bytes, .. } = event.kind else { continue };
+        let Some(index) = grid.index(event.at_ns) else { continue };
+        let most = &mut by_replica.entry(replica).or_insert_with(|| vec![None; grid.count])[index];
+        *most = Some(most.unwrap_or(0).max(bytes));
+    }
+    by_replica.into_iter().map(|(replica, most_bytes)| LagSeries { replica, most_bytes }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Event, Op};
+    use crate::report::fixture;
+
+    fn window(to_ms: u64) -> Window {
+        Window { from_ns: 0, to_ns: to_ms * 1_000_000 }
+    }
+
+    #[test]
+    fn buckets_are_as_narrow_as_they_may_be_many() {
+        for (to_ms, shards, width_ms, count) in [
+            (0, 3, 100, 1),
+            (1, 3, 100, 1),
+            (25_000, 3, 100, 250),
+            (90_000, 3, 100, 900),
+            (90_001, 3, 200, 451),
+            (200_000, 3, 500, 400),
+            (600_000, 3, 1000, 600),
+            (3_600_000, 3, 5000, 720),
+            (60_000, 20, 500, 120),
+            (60_000, u16::MAX, 500, 120),
+        ] {
+            let grid = Grid::fine(window(to_ms), shards);
+            assert_eq!((grid.width_ns / 1_000_000, grid.count), (width_ms, count), "{to_ms} ms, {shards} shards");
+        }
+        let endless = Grid::fine(Window { from_ns: 0, to_ns: u64::MAX }, 3);
+        assert!(endless.count <= 900, "{endless:?}");
+    }
+
+    #[test]
+    fn operations_count_where_they_were_issued_and_latency_from_when_they_were_due() {
+        let ms = 1_000_000;
+        let op = |kind, due: u64, invoke: u64, complete: u64, outcome| Op {
+            due_ns: due * ms,
+            invoke_ns: invoke * ms,
+            complete_ns: complete * ms,
+            key: 0,
+            value: 1,
+            client: 0,
+            node: 1,
+            kind,
+            redirects: 0,
+            outcome,
+        };
+        let (reads, writes) = (OpKind::Reads, OpKind::Writes);
+        let history = History {
+            header: fixture::report("role-swap", crate::check::Verdict::Pass).header,
+            ops: vec![
+                op(writes, 0, 10, 20, Outcome::Ok),
+                op(writes, 20, 20, 30, Outcome::Ok),
+                op(writes, 90, 90, 450, Outcome::Ok),
+                op(writes, 100, 100, 101, Outcome::Fail(0)),
+                op(writes, 199, 199, 5000, Outcome::Info(0)),
+                op(reads, 310, 310, 311, Outcome::Ok),
+                op(reads, 400, 400, 401, Outcome::Ok),
+            ],
+            reasons: vec!["refused".to_owned()],
+            events: Vec::new(),
+            complete: true,
+        };
+        let series = op_series(&history, &Grid::fine(window(400), 1));
+        let [of_writes, of_reads] = series.as_slice() else { panic!("{series:?}") };
+        assert_eq!((of_writes.kind, of_reads.kind), (writes, reads));
+        let latency = Latency { p50_ms: 20.0, p99_ms: 360.0, max_ms: 360.0 };
+        assert_eq!(of_writes.buckets[0], Bucket { ok: 3, failed: 0, unknown: 0, latency: Some(latency) });
+        assert_eq!(of_writes.buckets[1], Bucket { ok: 0, failed: 1, unknown: 1, latency: None });
+        assert_eq!(of_writes.buckets[2], Bucket::default());
+        assert_eq!(of_reads.buckets.iter().map(|bucket| bucket.ok).sum::<u64>(), 1, "one lies beyond the window");
+    }
+
+    #[test]
+    fn of_the_samples_of_lag_the_worst_in_a_bucket_is_kept() {
+        let lag = |at_ms: u64, bytes| Event {
+            at_ns: at_ms * 1_000_000,
+            kind: EventKind::Lag { replica: NodeNo(4), master: NodeNo(1), bytes, link_up: true },
+        };
+        let mut history = History {
+            header: fixture::report("role-swap", crate::check::Verdict::Pass).header,
+            ops: Vec::new(),
+            reasons: Vec::new(),
+            events: vec![lag(10, 5), lag(20, 90), lag(30, 0), lag(250, 0)],
+            complete: true,
+        };
+        let grid = Grid::fine(window(300), 3);
+        assert_eq!(lag_series(&history, &grid)[0].most_bytes, [Some(90), None, Some(0)]);
+        history.events.clear();
+        assert_eq!(lag_series(&history, &grid), []);
+    }
+}

@@ -1,0 +1,264 @@
+//! Reading suite files, with diagnostics that point at the offending text.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::diagnostic::{list, nearest, show};
+use super::tree::{Node, Segment, Tree, join_path, split_path};
+use super::{Invariant, Step, Suite};
+
+/// Why a suite could not be read; the text holds file, line, column and the offending text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct LoadError(pub String);
+
+/// A suite with the text that it was read from and the overrides that were applied to it, so that
+/// whatever is found wrong with it later can be shown at its place.
+///
+/// ```
+/// let mut source = slotquake_judge::suite::Source::load("role-swap")?;
+/// source.set("cluster.config.cluster-node-timeout=1000")?;
+/// let plan = slotquake_judge::plan::Plan::from_source(&source, 7)?;
+/// # assert_eq!(plan.node_timeout().as_secs(), 1);
+/// # Ok::<(), slotquake_judge::suite::LoadError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// The suite as it is now.
+    pub suite: Suite,
+    origin: String,
+    text: String,
+    tree: Tree,
+    overrides: Vec<(Vec<Segment>, String)>,
+}
+
+impl Source {
+    /// Reads a suite by name (`suites/NAME.yaml` below the working directory, else the one that was
+    /// shipped with the program) or by path.
+    pub fn load(name_or_path: &str) -> Result<Self, LoadError> {
+        let path = Path::new(name_or_path);
+        let is_path = name_or_path.contains(std::path::MAIN_SEPARATOR) || path.extension().is_some();
+        let file = if is_path { path.to_owned() } else { Path::new("suites").join(format!("{name_or_path}.yaml")) };
+        if file.is_file() {
+            let text = std::fs::read_to_string(&file)
+                .map_err(|error| LoadError(format!("cannot read suite `{}`: {error}", file.display())))?;
+            return Self::parse(&text, &file);
+        }
+        if is_path {
+            return Err(LoadError(format!("there is no suite file `{name_or_path}`")));
+        }
+        match shipped().iter().find(|(name, _)| *name == name_or_path) {
+            Some((name, text)) => Self::parse(text, &PathBuf::from(format!("{name} (shipped)"))),
+            None => Err(unknown_suite(name_or_path)),
+        }
+    }
+
+    /// Reads a suite from text; `origin` is what diagnostics call it.
+    pub fn parse(text: &str, origin: &Path) -> Result<Self, LoadError> {
+        let origin = origin.display().to_string();
+        let (tree, suite) = read(text, &origin)?;
+        Ok(Self { suite, origin, text: text.to_owned(), tree, overrides: Vec::new() })
+    }
+
+    /// Applies an override such as `cluster.config.cluster-node-timeout=1000`; see [`set`].
+    pub fn set(&mut self, assignment: &str) -> Result<(), LoadError> {
+        self.suite = set(&self.suite, assignment)?;
+        let (path, _) = split_assignment(assignment)?;
+        self.overrides.push((path, assignment.to_owned()));
+        Ok(())
+    }
+
+    /// Shows a message about the value at `at` (`steps[3].stop`) with its place: the override that
+    /// set it, else its line of the file.
+    pub fn explain(&self, at: &str, message: &str) -> String {
+        let path = split_path(at).unwrap_or_default();
+        let culprit = self.overrides.iter().rev().find(|(set, _)| path.starts_with(set));
+        match culprit {
+            Some((_, assignment)) => format!("{message}\n  --> --set {assignment}"),
+            None => show(message, &self.origin, &self.text, self.tree.locate(&path).as_ref()),
+        }
+    }
+}
+
+/// Reads YAML; the error points at what is wrong.
+fn read<T: DeserializeOwned>(text: &str, origin: &str) -> Result<(Tree, T), LoadError> {
+    let tree = Tree::from_yaml(text)
+        .map_err(|malformed| LoadError(show(&malformed.message, origin, text, Some(&malformed.place))))?;
+    let value = T::deserialize(&tree).map_err(|refusal| {
+        let place = refusal.place.as_ref().or(tree.place.as_ref());
+        LoadError(show(&refusal.message, origin, text, place))
+    })?;
+    Ok((tree, value))
+}
+
+/// Reads YAML that is no suite, with the same diagnostics.
+pub fn read_yaml<T: DeserializeOwned>(text: &str, origin: &Path) -> Result<T, LoadError> {
+    read(text, &origin.display().to_string()).map(|(_, value)| value)
+}
+
+/// Reads one item of a suite, a step or an invariant, in the words of the file: `stop: node-1`.
+fn item<T: DeserializeOwned>(text: &str) -> Result<T, LoadError> {
+    read(text, "in code").map(|(_, item)| item)
+}
+
+impl TryFrom<&str> for Step {
+    type Error = LoadError;
+
+    fn try_from(text: &str) -> Result<Self, LoadError> {
+        item(text)
+    }
+}
+
+impl TryFrom<&str> for Invariant {
+    type Error = LoadError;
+
+    fn try_from(text: &str) -> Result<Self, LoadError> {
+        item(text)
+    }
+}
+
+/// Reads a suite by the name of a shipped one or by path; see [`Source::load`].
+pub fn load(name_or_path: &str) -> Result<Suite, LoadError> {
+    Source::load(name_or_path).map(|source| source.suite)
+}
+
+/// Reads a suite from text; `origin` is what diagnostics call it.
+pub fn parse(text: &str, origin: &Path) -> Result<Suite, LoadError> {
+    Source::parse(text, origin).map(|source| source.suite)
+}
+
+/// Applies `path=value` to a suite. The path is that of the suite file, list items counted from 0:
+/// `workload.rate=1000/s`, `steps[2].settle=10s`, `invariants[0].acked-writes.may-lose=5`. The value
+/// is taken as it stands; one in brackets or braces is YAML (`steps[3].kill=[node-1, node-4]`),
+/// except for server directives, which are always text.
+pub fn set(suite: &Suite, assignment: &str) -> Result<Suite, LoadError> {
+    let fail = |message: String| LoadError(format!("{message}\n  --> --set {assignment}"));
+    let (path, text) = split_assignment(assignment)?;
+    let directive = path.starts_with(&[Segment::Key("cluster".to_owned()), Segment::Key("config".to_owned())]);
+    let value = if !directive && text.starts_with(['[', '{']) {
+        Tree::from_yaml(text).map_err(|malformed| fail(malformed.message))?
+    } else {
+        Tree { node: Node::Text(text.to_owned()), place: None }
+    };
+    let mut tree =
+        Tree::from_value(&serde_json::to_value(suite).expect("a suite has text keys and finite numbers only"));
+    assign(&mut tree, &path, value).map_err(fail)?;
+    Suite::deserialize(&tree).map_err(|refusal| {
+        let place = join_path(refusal.path());
+        let within =
+            if place.is_empty() || join_path(path.iter()) == place { String::new() } else { format!("{place}: ") };
+        fail(format!("{within}{}", refusal.message))
+    })
+}
+
+fn split_assignment(assignment: &str) -> Result<(Vec<Segment>, &str), LoadError> {
+    assignment.split_once('=').and_then(|(path, value)| Some((split_path(path.trim())?, value.trim()))).ok_or_else(
+        || {
+            LoadError(format!(
+                "`{assignment}` is not an override (hint: write PATH=VALUE, such as `cluster.config.cluster-node-timeout=1000`)"
+            ))
+        },
+    )
+}
+
+/// Puts `value` at `path`. Keys that a mapping lacks are added: whether they may be there is for the
+/// suite's types to say.
+fn assign(tree: &mut Tree, path: &[Segment], value: Tree) -> Result<(), String> {
+    let mut tree = tree;
+    for (depth, segment) in path.iter().enumerate() {
+        let so_far = join_path(path[..depth].iter());
+        let in_list = matches!(path[..depth].last(), Some(Segment::Index(_)));
+        tree = match (segment, &mut tree.node) {
+            (Segment::Key(key), Node::Map(entries)) => {
+                let position = entries.iter().position(|entry| entry.key == *key);
+                let position = match position {
+                    Some(position) => position,
+                    // An item of a list of steps or invariants is what its one key says.
+                    None if in_list => {
+                        let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+                        return Err(format!("`{so_far}` is {}, not `{key}`", list(&keys)));
+                    }
+                    None => {
+                        let value = Tree { node: Node::Map(Vec::new()), place: None };
+                        entries.push(super::tree::Entry { key: key.clone(), place: None, value });
+                        entries.len() - 1
+                    }
+                };
+                &mut entries[position].value
+            }
+            (Segment::Index(index), Node::List(items)) => {
+                let count = items.len();
+                items.get_mut(*index).ok_or_else(|| {
+                    format!("`{so_far}[{index}]` does not exist: `{so_far}` has {count} items, counted from 0")
+                })?
+            }
+            (Segment::Key(key), Node::List(_)) => {
+                return Err(format!(
+                    "`{so_far}` is a list and has no `{key}` (hint: write `{so_far}[0].{key}`, counting from 0)"
+                ));
+            }
+            (Segment::Index(_), _) => return Err(format!("`{so_far}` is not a list")),
+            (Segment::Key(key), _) => return Err(format!("`{so_far}` has no keys, so no `{key}`")),
+        };
+    }
+    *tree = value;
+    Ok(())
+}
+
+fn unknown_suite(name: &str) -> LoadError {
+    let names = shipped_names();
+    let hint = match nearest(name, names.iter().copied()) {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None => format!("hint: give the path of a file, or one of {}", list(&names)),
+    };
+    LoadError(format!("there is no suite `{name}` ({hint})"))
+}
+
+macro_rules! shipped {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../suites/", $name, ".yaml")))),*]
+    };
+}
+
+/// The suites that are built into the binary: name and text.
+pub fn shipped() -> &'static [(&'static str, &'static str)] {
+    shipped![
+        "bridge",
+        "bus-only",
+        "flapping",
+        "formation",
+        "full-coverage-outage",
+        "halves",
+        "lossy-links",
+        "majority-lost",
+        "manual-failover",
+        "master-crash",
+        "master-failover",
+        "master-freeze",
+        "minority-partition",
+        "minority-partition-min-replicas",
+        "minority-partition-wait",
+        "one-way",
+        "orphan-replica",
+        "replica-lag",
+        "replica-loss",
+        "ring",
+        "role-swap",
+        "rolling-restart",
+        "shard-loss",
+        "shard-loss-together",
+    ]
+}
+
+/// Their names.
+pub fn shipped_names() -> Vec<&'static str> {
+    shipped().iter().map(|(name, _)| *name).collect()
+}
+
+/// The JSON Schema of a suite file, for editors.
+pub fn schema() -> Value {
+    schemars::schema_for!(Suite).to_value()
+}

@@ -1,0 +1,404 @@
+//! `report.html`: what stands in it, what hostile text and numbers cannot do to it, how large it gets,
+//! and how it looks in a browser.
+
+#[path = "support/views.rs"]
+mod views;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use slotquake_judge::anatomy::Logs;
+use slotquake_judge::facts::Outage;
+use slotquake_judge::history::{
+    Event, EventKind, FaultKind, FinalValue, Header, History, Host, NodeInfo, Op, Outcome, SCHEMA_VERSION, key_name,
+};
+use slotquake_judge::plan::Plan;
+use slotquake_judge::report::{Report, html};
+use slotquake_judge::server::{Flavour, Server, Version};
+use slotquake_judge::slot::Deal;
+use slotquake_judge::suite::{self, OpKind};
+use slotquake_judge::topology::{Health, View};
+use slotquake_judge::units::{NodeNo, ShardNo};
+
+const MS: u64 = 1_000_000;
+
+/// Where node-1, which is stopped at 5 s, is flagged `fail?` at 10 s, `fail` at 11 s, and replaced by
+/// node-4 at 12 s; it comes back at 15 s, and the run ends at 20 s.
+fn history(every_us: u64) -> History {
+    let text = suite::shipped().iter().find(|(name, _)| *name == "role-swap").expect("it is shipped").1;
+    let plan = Plan::new(&suite::parse(text, Path::new("role-swap")).expect("it reads"), 7).expect("it plans");
+    let nodes: Vec<NodeInfo> = plan
+        .nodes
+        .iter()
+        .map(|node| NodeInfo {
+            node: node.node,
+            shard: node.shard,
+            boots_as_master: node.replica_of.is_none(),
+            addr: ([127, 1, 0, node.node.0 as u8], 6379).into(),
+            id: format!("{:040x}", node.node.0),
+            name: None,
+        })
+        .collect();
+    let viewed = |observer: u16, view: &View| EventKind::Viewed { node: NodeNo(observer), view: view.clone() };
+    let mut events = vec![(100, EventKind::Booted { nodes, took_ms: 100.0 })];
+    let healthy = view(1, Health::Ok);
+    events.extend((1..=6).map(|node| (150, viewed(node, &healthy))));
+    events.extend([
+        (1000, EventKind::Phase { name: "baseline".to_owned() }),
+        (4900, EventKind::Phase { name: "master-down".to_owned() }),
+        (
+            5000,
+            EventKind::FaultInjected {
+                fault: 1,
+                kind: FaultKind::Stop,
+                target: "shard-1/master".to_owned(),
+                node: NodeNo(1),
+                shard: Some(plan.nodes[0].shard),
+                was_master: true,
+            },
+        ),
+        (5050, EventKind::FaultProven { fault: 1, in_effect: true, proof: "it is gone".to_owned() }),
+        (5100, EventKind::Silent { node: NodeNo(1), reason: "refused".to_owned() }),
+        (10_000, viewed(2, &view(1, Health::Pfail))),
+    ]);
+    events.extend((2..=6).map(|node| (11_000, viewed(node, &view(1, Health::Fail)))));
+    events.extend((2..=6).map(|node| (12_000, viewed(node, &view(4, Health::Fail)))));
+    events.extend([
+        (15_000, EventKind::FaultHealed { fault: 1, by: "start".to_owned() }),
+        (15_100, EventKind::HealProven { fault: 1, healed: true, proof: "it answers".to_owned() }),
+    ]);
+    events.extend((1..=6).map(|node| (15_200, viewed(node, &view(4, Health::Ok)))));
+    events.extend((0..100).map(|poll| {
+        let lag = EventKind::Lag { replica: NodeNo(5), master: NodeNo(2), bytes: poll * 15, link_up: true };
+        (1000 + poll * 150, lag)
+    }));
+    events.push((19_000, EventKind::StepsEnded));
+    events.push((20_000, EventKind::End));
+    events.sort_by_key(|(at_ms, _)| *at_ms);
+    let events = events.into_iter().map(|(at_ms, kind)| Event { at_ns: at_ms * MS, kind }).collect();
+    let deal = Deal::even(3);
+    let shards: Vec<ShardNo> = (0..600).map(|key| deal.shard_of_key(key_name(key).as_bytes())).collect();
+    let ops =
+        (0..18_000_000 / every_us).map(|number| op(number, 1_000 * MS + number * every_us * 1000, &shards)).collect();
+    History { header: header(plan), ops, reasons: vec!["connection refused".to_owned()], events, complete: true }
+}
+
+/// One node's idea of the cluster: who is master of shard-1, and what node-1 is held for.
+fn view(master: u16, node_1: Health) -> View {
+    let mut view = views::healthy();
+    if master == 4 {
+        view = views::taken_over(view, 1, 4, 7);
+        view.current_epoch = 7;
+    }
+    views::flagged(view, 1, node_1)
+}
+
+/// Reads are served by whoever; writes of shard-1 are refused from the fault to the promotion.
+fn op(number: u64, at_ns: u64, shards: &[ShardNo]) -> Op {
+    let kind = if number.is_multiple_of(2) { OpKind::Writes } else { OpKind::Reads };
+    let key = (number / 2 % 600) as u32;
+    let shard = shards[key as usize];
+    let node = if shard == ShardNo(1) && at_ns >= 12_000 * MS { 4 } else { shard.0 };
+    let is_down = (5_000 * MS..12_000 * MS).contains(&at_ns);
+    let refused = is_down && kind == OpKind::Writes && shard == ShardNo(1);
+    Op {
+        due_ns: at_ns,
+        invoke_ns: at_ns + 20_000,
+        complete_ns: at_ns + 300_000 + number % 97 * 10_000,
+        key,
+        value: (number / 1200 + 1) as u32,
+        client: (number % 4) as u16,
+        node,
+        kind,
+        redirects: 0,
+        outcome: if refused { Outcome::Fail(0) } else { Outcome::Ok },
+    }
+}
+
+fn header(plan: Plan) -> Header {
+    Header {
+        schema_version: SCHEMA_VERSION,
+        tool_version: "0.1.0".to_owned(),
+        server: Server {
+            asked: plan.server.clone(),
+            version: Version { flavour: Flavour::Redis, major: 6, minor: 2, patch: 14 },
+            path: "/cache/redis-server".into(),
+            origin: "cache".to_owned(),
+            library_path: None,
+        },
+        plan,
+        host: Host { os: "Linux 6.1".to_owned(), cores: 2, backend: "local".to_owned() },
+        started_at: "2026-11-22T13:05:01Z".to_owned(),
+    }
+}
+
+fn page(history: &History) -> String {
+    html::page(&Report::new(history), Some(history))
+}
+
+#[test]
+fn the_page_tells_the_failover_in_words_picture_and_tables() {
+    let history = history(5000);
+    let page = page(&history);
+    for expected in [
+        "<b>role-swap</b> <span>on redis 6.2.14</span>",
+        "shard-1: node-1 was stopped at 5.000 s; flagged FAIL after 6.000 s, node-4 promoted after 7.000 s",
+        // The lanes: each state once, and what others held the node for.
+        "node-1: master, 1.000 s to 5.000 s",
+        "node-1: down (was master), held for fail? by 1 node, 10.000 s to 11.000 s",
+        "node-1: down (was master), held for fail by 5 nodes, 11.000 s to 15.100 s",
+        "node-1: replica of node-4, 15.200 s to",
+        "node-4: master, 12.000 s to",
+        "stop node-1 (shard-1/master): from 5.000 s until 15.100 s",
+        "phase baseline: 1.000 s to 4.900 s",
+        "node-4 is master of shard-1 instead of node-1, epoch 7, seen at 12.000 s",
+        "epoch 7 is seen at 12.000 s",
+        ">writes: latency<",
+        ">replica lag<",
+        "class=\"outage\"",
+        // The same in tables.
+        "<caption>What each node was</caption>",
+        "<td>down (was master), held for fail by 5 nodes</td>",
+        "<caption>Operations by the moment of their issue, each row 1 s</caption>",
+        "<td>connection refused</td>",
+        "<th scope=\"row\">cluster-node-timeout</th>",
+        "slotquake run role-swap --server redis:6.2 --seed 7</pre>",
+    ] {
+        assert!(page.contains(expected), "{expected} is not in the page");
+    }
+}
+
+#[test]
+fn the_verdict_is_said_first_and_every_invariant_has_its_evidence() {
+    let mut history = history(5000);
+    let keys = 0..600;
+    let read = |key| EventKind::FinalRead { key, node: Some(NodeNo(4)), value: FinalValue::Missing };
+    let end = history.events.pop().expect("it ends");
+    history.events.extend(keys.map(|key| Event { at_ns: 19_500 * MS, kind: read(key) }));
+    history.events.push(end);
+    let report = Report::new(&history);
+    let page = html::page(&report, Some(&history));
+    assert!(report.ledger.lost > 0, "{:?}", report.ledger);
+    let failed = report.invariants.iter().filter(|each| each.verdict == slotquake_judge::check::Verdict::Fail).count();
+    assert!(page.contains(&format!("<h1>Failed: {failed} of {} invariants do not hold", report.invariants.len())));
+    for judgement in &report.invariants {
+        assert!(page.contains(&judgement.invariant), "{}", judgement.invariant);
+        for line in &judgement.evidence {
+            let escaped = line.replace('&', "&#38;").replace('<', "&#60;").replace('>', "&#62;").replace('\'', "&#39;");
+            assert!(page.contains(&escaped), "{line}");
+        }
+    }
+    assert!(page.contains("<caption>Lost writes, the first 20</caption>"));
+}
+
+#[test]
+fn without_its_history_a_report_still_has_lanes_and_says_what_is_missing() {
+    let history = history(5000);
+    let page = html::page(&Report::new(&history), None);
+    assert!(page.contains("is not beside the report"));
+    assert!(page.contains("node-1: down (was master), held for fail by 5 nodes, 11.000 s to 15.100 s"));
+    assert!(!page.contains(">writes: latency<"));
+}
+
+#[test]
+fn neither_names_nor_numbers_from_elsewhere_harm_the_page() {
+    let evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'`&{{7*7}}";
+    let mut history = history(5000);
+    history.header.plan.name = evil.to_owned();
+    history.header.plan.about = evil.to_owned();
+    history.header.plan.server = evil.to_owned();
+    history.header.plan.config.insert(evil.to_owned(), evil.into());
+    history.header.server.origin = evil.to_owned();
+    history.header.started_at = evil.to_owned();
+    history.reasons = vec![evil.to_owned()];
+    for event in &mut history.events {
+        if let EventKind::Phase { name } | EventKind::FaultInjected { target: name, .. } = &mut event.kind {
+            evil.clone_into(name);
+        }
+    }
+    history.events.push(Event { at_ns: 19_900 * MS, kind: EventKind::Note { text: evil.to_owned() } });
+    let mut report = Report::new(&history);
+    report.invariants[0].evidence.push(evil.to_owned());
+    report.invariants[0].seen = evil.to_owned();
+    report.invariants[0].figures.insert(evil.to_owned(), f64::MAX);
+    report.duration_ms = f64::INFINITY;
+    for phase in &mut report.phases {
+        (phase.reads.issued, phase.reads.ok, phase.reads.p99_ms) = (u64::MAX, u64::MAX, f64::MAX);
+    }
+    report.outages = vec![Outage {
+        of: OpKind::Writes,
+        shard: ShardNo(1),
+        from_ns: 1,
+        to_ns: u64::MAX,
+        unserved: u64::MAX,
+        ended: false,
+    }];
+    report.failovers.iter_mut().for_each(|failover| failover.first_write_ms = Some(1e300));
+    report.ledger.lost = u64::MAX;
+    for history in [None, Some(&history)] {
+        let page = html::page(&report, history);
+        assert!(page.contains("alert(1)"), "it is shown as text");
+        assert_eq!(page.matches("<script").count(), 2, "the data and the page's own script");
+        assert!(!page.contains("<img"));
+        assert_eq!(page.matches("</body>").count(), 1);
+    }
+
+    let mut late = self::history(5000);
+    for event in late.events.iter_mut().rev().take(8) {
+        event.at_ns = u64::MAX;
+    }
+    let mut report = Report::new(&late);
+    report.events.retain(|event| !matches!(event.kind, EventKind::Booted { .. }));
+    for history in [None, Some(&late)] {
+        assert!(html::page(&report, history).len() < 2_000_000);
+    }
+}
+
+#[test]
+fn the_anatomy_of_a_failover_is_drawn_beside_the_rules_and_stands_in_tables() {
+    let history = history(5000);
+    let mut report = Report::new(&history).with_anatomy(&Logs::new());
+    let page = html::page(&report, Some(&history));
+    let section = page.split("<h2>").find(|section| section.starts_with("Failover anatomy")).expect("a section");
+    for expected in [
+        "Failover of shard-1: node-1 to node-4, epoch ",
+        " from the stop of node-1 to the first write: 6.0 s detection, ",
+        // As bars: measured, by the rules, and what the nodes knew.
+        "<title>first PFAIL: at 5.000 s, 5.000 s after what came before it (poll of node-2)</title>",
+        "<title>FAIL by quorum: by the rules between 5.000 s and 10.400 s</title>",
+        "<title>node-2 holds it for fail? from 5.000 s on</title>",
+        "From FAIL on, enlarged",
+        // As tables.
+        "<caption>Milestones</caption>",
+        "<caption>What each node knew of the old master, and when</caption>",
+    ] {
+        assert!(section.contains(expected), "{expected}\n{section}");
+    }
+    assert_eq!(
+        section.matches("class=\"expected\"").count(),
+        1 + 5 + 4,
+        "the legend, every row, and those from FAIL on"
+    );
+
+    let evil = "</title><script>alert(1)</script>";
+    let anatomy = &mut report.anatomy[0];
+    anatomy.sentence = evil.to_owned();
+    for (far, drawn) in [(1e11, true), (1e300, false)] {
+        report.anatomy[0].milestones[1].after_ms = far;
+        let page = html::page(&report, Some(&history));
+        assert!(!page.contains("<script>alert"), "a sentence is text");
+        assert_eq!(page.contains("class=\"picture anatomy\""), drawn, "no axis spans {far} ms");
+    }
+}
+
+#[test]
+fn a_million_operations_make_a_page_below_two_megabytes() {
+    let history = history(18);
+    assert_eq!(history.ops.len(), 1_000_000);
+    let page = page(&history);
+    assert!(page.len() < 2_000_000, "{} bytes", page.len());
+
+    // The same number over an hour, with hundreds of changes in each lane and outages without number.
+    let mut long = self::history(5000);
+    let stretch = 180;
+    for event in &mut long.events {
+        event.at_ns *= stretch;
+    }
+    for op in &mut long.ops {
+        (op.due_ns, op.invoke_ns, op.complete_ns) = (op.due_ns * 180, op.invoke_ns * 180, op.complete_ns * 180);
+        if op.client == 2 {
+            op.outcome = Outcome::Info(0);
+        }
+    }
+    let last = long.events.len() - 2;
+    let at_ns = long.events[last].at_ns;
+    let flapping = (0..20_000).map(|number| {
+        let health = if number % 2 == 0 { Health::Pfail } else { Health::Ok };
+        let node = NodeNo((number % 3 + 2) as u16);
+        Event { at_ns: at_ns + number, kind: EventKind::Viewed { node, view: view(4, health) } }
+    });
+    let flapping: Vec<Event> = flapping.collect();
+    let end = long.events.split_off(last + 1);
+    long.events.extend(flapping);
+    long.events.extend(end);
+    let size = self::page(&long).len();
+    assert!(size < 2_000_000, "{size} bytes");
+}
+
+/// Lets a test end early where there is no browser, but not where everything must be there.
+fn browser() -> Option<PathBuf> {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name))).find(|file| file.is_file());
+    if found.is_none() {
+        let required = std::env::var("SLOTQUAKE_REQUIRE_ALL").is_ok_and(|value| value == "1");
+        assert!(!required, "SLOTQUAKE_REQUIRE_ALL is set, but there is no chromium");
+        eprintln!("skipped: there is no chromium on PATH");
+    }
+    found
+}
+
+/// Opens a file in a browser of its own; gives what it says on stdout.
+fn open(browser: &Path, folder: &Path, file: &Path, args: &[&str]) -> String {
+    let mut command = Command::new(browser);
+    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]);
+    command.arg(format!("--user-data-dir={}", folder.join("profile").display())).args(args);
+    command.arg(format!("file://{}", file.display()));
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the browser starts");
+    let mut out = child.stdout.take().expect("it is piped");
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let _ = std::io::Read::read_to_string(&mut out, &mut text);
+        let _ = sender.send(text);
+    });
+    let said = receiver.recv_timeout(Duration::from_secs(120));
+    if said.is_err() {
+        let _ = child.kill();
+    }
+    let _ = child.wait();
+    said.expect("the browser ends within two minutes")
+}
+
+#[test]
+fn a_browser_shows_it_light_dark_and_on_a_phone_and_its_script_runs() {
+    let Some(browser) = browser() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let history = history(5000);
+    // Asked of the page itself: how far it is too wide, whether its script ran, and what it shows at
+    // a point of the picture.
+    let question = "<script>addEventListener('load', function () {
+        var rows = document.querySelectorAll('.row.writes'), box = rows[0].querySelector('.plot').getBoundingClientRect();
+        var at = { bubbles: true, clientX: box.left + box.width / 2, clientY: box.top + 5 };
+        rows[0].querySelector('.plot').dispatchEvent(new PointerEvent('pointermove', at));
+        var wide = document.documentElement.scrollWidth - innerWidth;
+        document.title = 'wide ' + wide + ' titles ' + document.querySelectorAll('.shape > title').length
+            + ' tip ' + document.getElementById('tip').textContent.replace(/\\n/g, ' / ');
+    });</script></body>";
+    let file = folder.path().join("report.html");
+    std::fs::write(&file, page(&history).replace("</body>", question)).expect("written");
+    // Where somebody wants to look at the pictures, they are kept.
+    let kept = std::env::var_os("SLOTQUAKE_SCREENSHOTS").map(PathBuf::from);
+    let shots = kept.unwrap_or_else(|| folder.path().to_owned());
+    for (name, args) in [
+        ("light", &["--window-size=1280,1800"][..]),
+        ("dark", &["--window-size=1280,1800", "--blink-settings=preferredColorScheme=0"]),
+        ("phone", &["--window-size=500,2600"]),
+    ] {
+        let dom = open(&browser, folder.path(), &file, &[args, &["--dump-dom"]].concat());
+        let title = dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).unwrap_or_default();
+        assert!(title.starts_with("wide 0 titles 0 tip "), "{name}: {title}");
+        // Half way, at 10.55 s, writes of shard-1 are refused.
+        assert!(title.contains("s · writes/s / 0 ok, ") && title.contains(" refused"), "{name}: {title}");
+        let shot = shots.join(format!("{name}.png"));
+        open(&browser, folder.path(), &file, &[args, &[&format!("--screenshot={}", shot.display())]].concat());
+        let picture = std::fs::read(&shot).expect("a screenshot");
+        assert!(picture.starts_with(b"\x89PNG") && picture.len() > 20_000, "{name}: {} bytes", picture.len());
+    }
+}

@@ -1,0 +1,549 @@
+//! What the nodes say: slot-coverage, agreement, role, replica-lag, promotions, redirects,
+//! replica-read-only.
+
+use serde_json::json;
+use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
+use slotquake_judge::history::{EventKind, FaultKind, History};
+use slotquake_judge::topology::{Health, Role, View};
+use slotquake_judge::units::NodeNo;
+
+use crate::expect;
+use crate::story::{Story, flagged, healthy, judged, taken_over};
+
+/// A healthy cluster whose phase `a` begins at 500 ms, and the invariant.
+fn story(invariant: serde_json::Value) -> Story {
+    Story::new().invariant(invariant).phase(500.0, "a")
+}
+
+/// The same, of which no node was ever looked at.
+fn unseen(invariant: serde_json::Value) -> History {
+    let mut history = story(invariant).ends(9000.0);
+    history.events.retain(|event| !matches!(event.kind, EventKind::Viewed { .. } | EventKind::Silent { .. }));
+    history
+}
+
+fn with_slots(node: u16, slots: &[(u16, u16)]) -> View {
+    let mut view = healthy();
+    view.peers.get_mut(&NodeNo(node)).unwrap().slots = slots.to_vec();
+    view
+}
+
+#[test]
+fn slots_are_covered_at_the_end() {
+    let at_end = || story(json!({"slot-coverage": {"at": "end"}}));
+    let mut unassigned = healthy();
+    (unassigned.slots_assigned, unassigned.slots_ok) = (16383, 16383);
+    expect(
+        "slot-coverage",
+        vec![
+            ("all well", at_end().ends(9000.0), Pass, "6 of 6 nodes"),
+            (
+                "after a failover",
+                at_end().failover_of_node_1().node_1_back_as_replica().ends(9000.0),
+                Pass,
+                "6 of 6 nodes",
+            ),
+            (
+                "one node misses a slot",
+                at_end().view(2000.0, 3, &unassigned).ends(9000.0),
+                Fail,
+                "16383 slots assigned",
+            ),
+            (
+                "a slot only suspected to fail",
+                at_end().view(2000.0, 3, &flagged(healthy(), 1, Health::Pfail)).ends(9000.0),
+                Fail,
+                "5461 pfail",
+            ),
+            (
+                "two masters claim slots",
+                at_end().view(2000.0, 2, &with_slots(2, &[(5400, 10922)])).ends(9000.0),
+                Fail,
+                "slots 5400-5460 are claimed by node-1, node-2",
+            ),
+            (
+                "no master claims a slot",
+                at_end().view(2000.0, 2, &with_slots(2, &[(5461, 10000), (10002, 10922)])).ends(9000.0),
+                Fail,
+                "no master claims slots 10001",
+            ),
+            ("a node that died by itself", at_end().silent(2000.0, 6).ends(9000.0), Fail, "node-6 does not answer"),
+            (
+                "a node that a fault still holds",
+                at_end().fault(2000.0, FaultKind::Kill, 6, false).ends(9000.0),
+                Inconclusive,
+                "fault 1 holds it",
+            ),
+            (
+                "a silence while the harness stood still",
+                at_end().silent(2000.0, 6).event(2000.0, EventKind::Stalled { by_ms: 600.0 }).ends(9000.0),
+                Inconclusive,
+                "the harness itself stood still",
+            ),
+            ("nobody looked", unseen(json!({"slot-coverage": {"at": "end"}})), Inconclusive, "never looked at"),
+            ("no end", at_end().breaks_off(), Inconclusive, "never got to its end"),
+        ],
+    );
+}
+
+#[test]
+fn slots_are_covered_throughout_or_in_a_phase() {
+    let throughout = || story(json!({"slot-coverage": {"at": "throughout"}}));
+    let in_phase = || story(json!({"slot-coverage": {"at": "a"}}));
+    let suspected = flagged(healthy(), 1, Health::Pfail);
+    let gap = || throughout().view(2000.0, 3, &suspected).view(2600.0, 3, &healthy());
+    expect(
+        "slot-coverage",
+        vec![
+            ("always", throughout().ends(9000.0), Pass, "every view"),
+            ("not for a while", gap().ends(9000.0), Fail, "for 600 ms in all slots were missing, first at 2.000 s"),
+            (
+                "before the first phase does not count",
+                Story::new()
+                    .invariant(json!({"slot-coverage": {"at": "throughout"}}))
+                    .view(450.0, 3, &suspected)
+                    .view(499.0, 3, &healthy())
+                    .phase(500.0, "a")
+                    .ends(9000.0),
+                Pass,
+                "every view",
+            ),
+            (
+                "what began before it and lasts does",
+                Story::new()
+                    .invariant(json!({"slot-coverage": {"at": "throughout"}}))
+                    .view(450.0, 3, &suspected)
+                    .view(600.0, 3, &healthy())
+                    .phase(500.0, "a")
+                    .ends(9000.0),
+                Fail,
+                "for 100 ms",
+            ),
+            ("after the steps it does not count", throughout().view(9001.0, 3, &suspected).ends(9000.0), Pass, "every"),
+            (
+                "nobody looked",
+                unseen(json!({"slot-coverage": {"at": "throughout"}})),
+                Inconclusive,
+                "nothing was observed",
+            ),
+            (
+                "a gap that the phase's end does not see",
+                { in_phase().view(2000.0, 3, &suspected).view(2600.0, 3, &healthy()).phase(3000.0, "b").ends(9000.0) },
+                Pass,
+                "6 of 6",
+            ),
+            (
+                "one that it does",
+                in_phase().view(2000.0, 3, &suspected).phase(3000.0, "b").ends(9000.0),
+                Fail,
+                "5 of 6",
+            ),
+            (
+                "one that begins with the next phase",
+                { in_phase().phase(3000.0, "b").view(3000.0, 3, &suspected).ends(9000.0) },
+                Pass,
+                "6 of 6",
+            ),
+            ("no such phase", story(json!({"slot-coverage": {"at": "z"}})).ends(9000.0), Inconclusive, "phase z"),
+            ("two such phases", in_phase().phase(3000.0, "a").ends(9000.0), Inconclusive, "more than one phase"),
+        ],
+    );
+    assert_eq!(judged(&gap().ends(9000.0), "slot-coverage").figures["uncovered_ms"], 600.0);
+}
+
+#[test]
+fn nodes_agree_in_time_after_the_last_heal() {
+    let within = |bound: &str| story(json!({"agreement": {"within": bound}}));
+    // Healed at 6 s, agreed at 6.3 s.
+    let healed = |bound| within(bound).failover_of_node_1().node_1_back_as_replica();
+    let after = taken_over(healthy(), 1, 4, 7);
+    let relapse = |from, to| healed("2s").view(from, 2, &healthy()).view(to, 2, &after).ends(9000.0);
+    let stall = |by_ms| healed("299ms").event(6290.0, EventKind::Stalled { by_ms }).ends(9000.0);
+    let other_epoch = taken_over(healthy(), 1, 4, 8);
+    expect(
+        "agreement",
+        vec![
+            ("in time", healed("1s").ends(9000.0), Pass, "all nodes agreed 300 ms after the start that undid fault 1"),
+            ("exactly at the bound", healed("300ms").ends(9000.0), Pass, "300 ms"),
+            ("just over it", healed("299ms").ends(9000.0), Fail, "300 ms"),
+            ("by the server's rules", healed("spec").ends(9000.0), Pass, "300 ms"),
+            ("a relapse within the bound", relapse(7000.0, 7500.0), Pass, "1.500 s"),
+            ("a relapse beyond it", relapse(7000.0, 8500.0), Fail, "2.500 s"),
+            (
+                "to the end",
+                healed("1s").view(7000.0, 2, &healthy()).ends(9000.0),
+                Fail,
+                "still differed: node-2 holds node-1",
+            ),
+            (
+                "to the end, which came before the bound",
+                { healed("20s").view(7000.0, 2, &healthy()).ends(9000.0) },
+                Inconclusive,
+                "before the bound was over",
+            ),
+            ("only an epoch differs", healed("1s").view(7000.0, 2, &other_epoch).ends(9000.0), Fail, "epoch 8"),
+            (
+                "only a flag is left",
+                { healed("1s").view(7000.0, 2, &flagged(after.clone(), 1, Health::Pfail)).ends(9000.0) },
+                Fail,
+                "node-2 flags node-1 as fail?",
+            ),
+            ("a node that died by itself", healed("1s").silent(7000.0, 6).ends(9000.0), Fail, "node-6 does not answer"),
+            ("the harness stood still meanwhile", stall(100.0), Inconclusive, "the harness itself stood still"),
+            ("it stood still for a quarter", stall(75.0), Fail, "300 ms"),
+            (
+                "a fault that is never undone",
+                { healed("1s").fault(7000.0, FaultKind::Kill, 6, false).ends(9000.0) },
+                Inconclusive,
+                "fault 2 at node-6 was never undone",
+            ),
+            ("nothing ever happened", within("1s").ends(9000.0), Pass, "0 ms after the first phase"),
+            (
+                "a CLUSTER command is what is counted from",
+                {
+                    within("1s")
+                        .step(
+                            3000.0,
+                            json!({"command": {"send": "CLUSTER FAILOVER", "to": "node-4"}}),
+                            |story, step| {
+                                story.event(
+                                    3000.0,
+                                    EventKind::Commanded { step, node: NodeNo(4), reply: "OK".to_owned() },
+                                )
+                            },
+                        )
+                        .views(3400.0, 1..=3, &after)
+                        .views(3500.0, 4..=6, &after)
+                        .ends(9000.0)
+                },
+                Pass,
+                "500 ms after CLUSTER FAILOVER",
+            ),
+            ("nobody looked", unseen(json!({"agreement": {"within": "1s"}})), Inconclusive, "never looked at"),
+        ],
+    );
+    assert_eq!(judged(&healed("1s").ends(9000.0), "agreement").figures["converged_ms"], 300.0);
+}
+
+#[test]
+fn roles_are_what_the_nodes_say_of_themselves() {
+    let role = |node: &str, is: &str, at: &str| story(json!({"role": {"node": node, "is": is, "at": at}}));
+    let swapped = |node, is, at| role(node, is, at).failover_of_node_1().node_1_back_as_replica().phase(7000.0, "b");
+    let mut without_slots = healthy();
+    without_slots.peers.get_mut(&NodeNo(4)).unwrap().role = Role::Master;
+    expect(
+        "role",
+        vec![
+            (
+                "a replica of the right one",
+                swapped("node-1", "replica-of node-4", "end").ends(9000.0),
+                Pass,
+                "replica of node-4",
+            ),
+            (
+                "a replica of another",
+                swapped("node-1", "replica-of node-5", "end").ends(9000.0),
+                Fail,
+                "replica of node-4",
+            ),
+            ("a replica", swapped("node-1", "replica", "end").ends(9000.0), Pass, "replica of node-4"),
+            ("no master any more", swapped("node-1", "master", "end").ends(9000.0), Fail, "replica of node-4"),
+            ("the new master", swapped("node-4", "master", "end").ends(9000.0), Pass, "a master with slots"),
+            (
+                "the shard's master of that moment",
+                swapped("shard-1/master", "master", "a").ends(9000.0),
+                Pass,
+                "node-4",
+            ),
+            (
+                "the shard's replica of that moment",
+                swapped("shard-1/replica", "replica-of node-4", "a").ends(9000.0),
+                Pass,
+                "node-1",
+            ),
+            ("the key's", swapped("key:testkey/master", "master", "end").ends(9000.0), Pass, "node-4"),
+            ("all masters", swapped("masters", "master", "end").ends(9000.0), Pass, "node-3"),
+            ("one of several is none", swapped("all", "master", "end").ends(9000.0), Fail, "node-1"),
+            (
+                "a master without slots is none",
+                role("node-4", "master", "end").view(2000.0, 4, &without_slots).ends(9000.0),
+                Fail,
+                "without slots",
+            ),
+            (
+                "a fault holds it",
+                role("node-1", "master", "a").failover_of_node_1().phase(5000.0, "b").ends(9000.0),
+                Inconclusive,
+                "fault 1 holds it",
+            ),
+            (
+                "it died by itself",
+                role("node-1", "master", "a").silent(2000.0, 1).phase(5000.0, "b").ends(9000.0),
+                Fail,
+                "does not answer",
+            ),
+            (
+                "just restarted and not yet heard",
+                {
+                    role("node-1", "replica", "a")
+                        .fault(2000.0, FaultKind::Kill, 1, true)
+                        .heal(4000.0, 1)
+                        .phase(4060.0, "b")
+                        .ends(9000.0)
+                },
+                Inconclusive,
+                "not looked at since",
+            ),
+            ("always", role("node-4", "replica", "throughout").ends(9000.0), Pass, "in every view"),
+            ("not always", swapped("node-4", "replica", "throughout").ends(9000.0), Fail, "first at 4.500 s"),
+            (
+                "nobody looked",
+                unseen(json!({"role": {"node": "node-1", "is": "master"}})),
+                Inconclusive,
+                "never looked at",
+            ),
+            (
+                "nobody looked throughout",
+                unseen(json!({"role": {"node": "node-1", "is": "master", "at": "throughout"}})),
+                Inconclusive,
+                "nothing was observed",
+            ),
+            ("no such node", role("node-9", "master", "end").ends(9000.0), Inconclusive, "meant no node"),
+        ],
+    );
+}
+
+#[test]
+fn replicas_keep_up() {
+    let lag = |at: &str| story(json!({"replica-lag": {"at": at, "max-bytes": 100}}));
+    let of_shard =
+        |n: u16| story(json!({"replica-lag": {"at": "end", "max-bytes": 100, "shard": format!("shard-{n}")}}));
+    // After recovery at 9.1 s.
+    let sampled = |story: Story, bytes: u64| {
+        story.lag(9150.0, 4, 1, 0, true).lag(9150.0, 5, 2, bytes, true).lag(9150.0, 6, 3, 0, true)
+    };
+    let mut detached = healthy();
+    detached.peers.get_mut(&NodeNo(5)).unwrap().role = Role::Master;
+    expect(
+        "replica-lag",
+        vec![
+            ("up to date", sampled(lag("end"), 0).ends(9000.0), Pass, "at most 0 bytes"),
+            ("exactly at the bound", sampled(lag("end"), 100).ends(9000.0), Pass, "at most 100 bytes"),
+            ("over it", sampled(lag("end"), 101).ends(9000.0), Fail, "at most 101 bytes"),
+            (
+                "the last sample counts",
+                sampled(lag("end"), 101).lag(9180.0, 5, 2, 0, true).ends(9000.0),
+                Pass,
+                "at most 0",
+            ),
+            (
+                "with its link down",
+                sampled(lag("end"), 0).lag(9180.0, 5, 2, 0, false).ends(9000.0),
+                Fail,
+                "1 with the link down",
+            ),
+            (
+                "one was not sampled",
+                lag("end").lag(9150.0, 4, 1, 0, true).lag(9150.0, 6, 3, 0, true).ends(9000.0),
+                Inconclusive,
+                "node-5 was not sampled",
+            ),
+            (
+                "samples before the end say nothing of it",
+                {
+                    lag("end")
+                        .lag(8000.0, 4, 1, 0, true)
+                        .lag(8000.0, 5, 2, 0, true)
+                        .lag(8000.0, 6, 3, 0, true)
+                        .ends(9000.0)
+                },
+                Inconclusive,
+                "not sampled",
+            ),
+            (
+                "a detached replica",
+                sampled(lag("end"), 0).view(2000.0, 5, &detached).ends(9000.0),
+                Fail,
+                "node-5 replicates no node",
+            ),
+            ("a dead replica", sampled(lag("end"), 0).silent(9190.0, 5).ends(9000.0), Fail, "node-5 does not answer"),
+            ("only that shard's", sampled(of_shard(1), 500).ends(9000.0), Pass, "at most 0 bytes"),
+            ("that shard's", sampled(of_shard(2), 500).ends(9000.0), Fail, "at most 500 bytes"),
+            (
+                "a detached one counts with its shard",
+                sampled(of_shard(2), 0).view(2000.0, 5, &detached).ends(9000.0),
+                Fail,
+                "node-5",
+            ),
+            (
+                "a detached one of another shard",
+                sampled(of_shard(1), 0).view(2000.0, 5, &detached).ends(9000.0),
+                Pass,
+                "at most 0",
+            ),
+            (
+                "throughout",
+                {
+                    lag("throughout")
+                        .lag(1000.0, 4, 1, 7, true)
+                        .lag(1000.0, 5, 2, 0, true)
+                        .lag(1000.0, 6, 3, 0, true)
+                        .ends(9000.0)
+                },
+                Pass,
+                "at most 7 bytes",
+            ),
+            (
+                "once over it",
+                {
+                    lag("throughout")
+                        .lag(1000.0, 4, 1, 101, true)
+                        .lag(2000.0, 4, 1, 0, true)
+                        .lag(1000.0, 5, 2, 0, true)
+                        .lag(1000.0, 6, 3, 0, true)
+                        .ends(9000.0)
+                },
+                Fail,
+                "at most 101 bytes",
+            ),
+            (
+                "the last of the phase",
+                {
+                    lag("a")
+                        .lag(1000.0, 4, 1, 101, true)
+                        .lag(2000.0, 4, 1, 0, true)
+                        .lag(2000.0, 5, 2, 0, true)
+                        .lag(2000.0, 6, 3, 0, true)
+                        .phase(3000.0, "b")
+                        .lag(3500.0, 4, 1, 500, true)
+                        .ends(9000.0)
+                },
+                Pass,
+                "at most 0 bytes",
+            ),
+            ("nothing sampled", lag("throughout").ends(9000.0), Inconclusive, "not sampled"),
+            (
+                "nobody looked",
+                unseen(json!({"replica-lag": {"at": "end", "max-bytes": 0}})),
+                Inconclusive,
+                "never looked at",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn promotions_are_counted() {
+    let promotions = |shard: &str, exactly: u32| story(json!({"promotions": {"shard": shard, "exactly": exactly}}));
+    let swap = |story: Story| story.failover_of_node_1().node_1_back_as_replica();
+    // The old master wakes up, and claims its slots with its old epoch before it learns.
+    let stale_claim = |story: Story| story.failover_of_node_1().heal(6000.0, 1).view(6050.0, 1, &healthy());
+    let back_again = taken_over(taken_over(healthy(), 1, 4, 7), 4, 1, 8);
+    expect(
+        "promotions",
+        vec![
+            ("one", swap(promotions("shard-1", 1)).ends(9000.0), Pass, "shard-1: 1 promotion"),
+            ("one where none may be", swap(promotions("shard-1", 0)).ends(9000.0), Fail, "shard-1: 1 promotion"),
+            ("one where two must be", swap(promotions("shard-1", 2)).ends(9000.0), Fail, "shard-1: 1 promotion"),
+            ("none", promotions("all", 0).ends(9000.0), Pass, "shard-3: 0 promotions"),
+            ("none elsewhere", swap(promotions("others", 0)).ends(9000.0), Pass, "shard-2: 0 promotions"),
+            ("each shard on its own", swap(promotions("all", 1)).ends(9000.0), Fail, "shard-2: 0 promotions"),
+            ("a stale claim is none", stale_claim(promotions("shard-1", 1)).ends(9000.0), Pass, "1 promotion"),
+            (
+                "there and back",
+                swap(promotions("shard-1", 2)).views(7000.0, 1..=6, &back_again).ends(9000.0),
+                Pass,
+                "2 promotions",
+            ),
+            (
+                "after the steps it does not count",
+                swap(promotions("shard-1", 1)).view(9050.0, 1, &back_again).ends(9000.0),
+                Pass,
+                "1 promotion",
+            ),
+            ("nobody looked", unseen(json!({"promotions": {"exactly": 0}})), Inconclusive, "nothing was observed"),
+        ],
+    );
+}
+
+#[test]
+fn redirections_name_the_owner() {
+    let probed = |moved_to: Option<u16>| {
+        let reply = "MOVED 12539 127.1.0.3:6379".to_owned();
+        let (node, owner) = (NodeNo(2), NodeNo(3));
+        let moved_to = moved_to.map(NodeNo);
+        let probe = EventKind::RedirectProbed { node, slot: 12539, reply, moved_to, owner, answered: true };
+        story(json!({"redirects": {}})).event(9150.0, probe)
+    };
+    let right = EventKind::RedirectProbed {
+        node: NodeNo(1),
+        slot: 0,
+        reply: "MOVED 0 127.1.0.1:6379".to_owned(),
+        moved_to: Some(NodeNo(1)),
+        owner: NodeNo(1),
+        answered: true,
+    };
+    let silent = EventKind::RedirectProbed {
+        node: NodeNo(2),
+        slot: 0,
+        reply: "no answer in time".to_owned(),
+        moved_to: None,
+        owner: NodeNo(1),
+        answered: false,
+    };
+    expect(
+        "redirects",
+        vec![
+            ("the owner", probed(Some(3)).ends(9000.0), Pass, "1 of 1 redirection"),
+            ("another", probed(Some(1)).ends(9000.0), Fail, "0 of 1"),
+            ("none", probed(None).ends(9000.0), Fail, "0 of 1"),
+            ("one of two", probed(Some(1)).event(9160.0, right).ends(9000.0), Fail, "1 of 2 redirections"),
+            (
+                "silence says nothing",
+                probed(Some(3)).event(9160.0, silent.clone()).ends(9000.0),
+                Inconclusive,
+                "node-2 gave no answer for slot 0: no answer in time; 1 of 1 redirection",
+            ),
+            ("nor does it hide another", probed(Some(1)).event(9160.0, silent).ends(9000.0), Fail, "0 of 1"),
+            ("nobody asked", story(json!({"redirects": {}})).ends(9000.0), Inconclusive, "nothing was observed"),
+        ],
+    );
+}
+
+#[test]
+fn replicas_refuse_writes() {
+    let probe =
+        |reply: &str, accepted| EventKind::ReplicaWriteProbed { node: NodeNo(4), reply: reply.into(), accepted };
+    let probed = |reply, accepted| story(json!({"replica-read-only": {}})).event(9150.0, probe(reply, accepted));
+    expect(
+        "replica-read-only",
+        vec![
+            ("moved", probed("MOVED 1 127.1.0.1:6379", false).ends(9000.0), Pass, "1 write refused"),
+            (
+                "read only",
+                probed("READONLY You can't write against a read only replica.", false).ends(9000.0),
+                Pass,
+                "1",
+            ),
+            ("accepted", probed("OK", true).ends(9000.0), Fail, "node-4 accepted a write"),
+            (
+                "one of two",
+                probed("MOVED 1 127.1.0.1:6379", false).event(9160.0, probe("OK", true)).ends(9000.0),
+                Fail,
+                "accepted",
+            ),
+            (
+                "no connection",
+                probed("Connection refused (os error 111)", false).ends(9000.0),
+                Inconclusive,
+                "did not get to",
+            ),
+            (
+                "nobody asked",
+                story(json!({"replica-read-only": {}})).ends(9000.0),
+                Inconclusive,
+                "nothing was observed",
+            ),
+        ],
+    );
+}

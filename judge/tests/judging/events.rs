@@ -1,0 +1,174 @@
+//! Every kind of event is read back as it was written.
+
+use std::collections::BTreeMap;
+
+use slotquake_judge::history::{Event, EventKind, FaultKind, FinalValue, Hit, NodeInfo, Side, StepProblem};
+use slotquake_judge::suite::Only;
+use slotquake_judge::topology::{Health, Role};
+use slotquake_judge::units::{ClientNo, NodeNo, ShardNo};
+
+use crate::story::{flagged, healthy, taken_over};
+
+#[test]
+fn every_event_survives_a_round_trip_through_json() {
+    let text = || "words with \"quotes\" and a\nline".to_owned();
+    let mut odd_view = flagged(taken_over(healthy(), 1, 4, 7), 2, Health::Pfail);
+    odd_view.strangers.push("f".repeat(40));
+    odd_view.link_up = Some(false);
+    odd_view.peers.get_mut(&NodeNo(6)).unwrap().role = Role::ReplicaOfUnknown;
+    let node_info = NodeInfo {
+        node: NodeNo(1),
+        shard: ShardNo(1),
+        boots_as_master: true,
+        addr: "127.1.0.1:6379".parse().unwrap(),
+        id: "0".repeat(40),
+        name: None,
+    };
+    let kinds = vec![
+        EventKind::Booted { nodes: vec![node_info], took_ms: 2034.5 },
+        EventKind::Config { values: BTreeMap::from([("cluster-node-timeout".to_owned(), "1000".to_owned())]) },
+        EventKind::Phase { name: "baseline".to_owned() },
+        EventKind::StepBegan { step: 0 },
+        EventKind::StepEnded { step: 0, problem: None },
+        EventKind::StepEnded { step: 1, problem: Some(StepProblem::Suite(text())) },
+        EventKind::StepEnded { step: 2, problem: Some(StepProblem::Unmet(text())) },
+        EventKind::StepEnded { step: 3, problem: Some(StepProblem::Harness(text())) },
+        EventKind::FaultInjected {
+            fault: 1,
+            kind: FaultKind::Pause,
+            target: "shard-1/master".to_owned(),
+            node: NodeNo(1),
+            shard: Some(ShardNo(1)),
+            was_master: true,
+        },
+        EventKind::FaultInjected {
+            fault: 2,
+            kind: FaultKind::Kill,
+            target: "node-9".to_owned(),
+            node: NodeNo(9),
+            shard: None,
+            was_master: false,
+        },
+        EventKind::NetworkFaultInjected {
+            fault: 3,
+            name: "cut".to_owned(),
+            kind: FaultKind::Partition,
+            target: "shard-1/master, half-clients | others".to_owned(),
+            sides: vec![
+                Side { nodes: vec![NodeNo(1)], clients: vec![ClientNo(1), ClientNo(2)] },
+                Side { nodes: vec![NodeNo(2)], clients: Vec::new() },
+            ],
+            only: Only::Bus,
+            one_way: true,
+            pairs: 12,
+            hits: vec![
+                Hit { node: NodeNo(1), shard: Some(ShardNo(1)), was_master: true },
+                Hit { node: NodeNo(9), shard: None, was_master: false },
+            ],
+        },
+        EventKind::Clock { node: NodeNo(1), unix_us: u64::MAX, sent_ns: 7 },
+        EventKind::Unheard { node: NodeNo(2), of: NodeNo(1), ping_ms: 0, pong_ms: u64::MAX },
+        EventKind::Synced { master: NodeNo(1), full: 2, partial: 1, refused: u64::MAX },
+        EventKind::FaultApplied { fault: 1 },
+        EventKind::FaultProven { fault: 1, in_effect: false, proof: text() },
+        EventKind::FaultHealed { fault: 1, by: "resume".to_owned() },
+        EventKind::FaultLifted { fault: 1 },
+        EventKind::HealFailed { fault: 1, reason: text() },
+        EventKind::HealProven { fault: 1, healed: true, proof: text() },
+        EventKind::Viewed { node: NodeNo(1), view: healthy() },
+        EventKind::Viewed { node: NodeNo(6), view: odd_view },
+        EventKind::Silent { node: NodeNo(1), reason: "timeout".to_owned() },
+        EventKind::Lag { replica: NodeNo(4), master: NodeNo(1), bytes: u64::MAX, link_up: false },
+        EventKind::Commanded { step: 4, node: NodeNo(4), reply: "OK".to_owned() },
+        EventKind::Expected { step: 5, node: NodeNo(1), expected: text(), reply: text(), met: true },
+        EventKind::Awaited {
+            step: 6,
+            condition: "promoted: shard-1".to_owned(),
+            met: false,
+            waited_ms: 15000.25,
+            within_ms: 15000.0,
+            last: text(),
+        },
+        EventKind::RedirectProbed {
+            node: NodeNo(2),
+            slot: 16383,
+            reply: "MOVED 16383 127.1.0.3:6379".to_owned(),
+            moved_to: Some(NodeNo(3)),
+            owner: NodeNo(3),
+            answered: true,
+        },
+        EventKind::RedirectProbed {
+            node: NodeNo(2),
+            slot: 0,
+            reply: text(),
+            moved_to: None,
+            owner: NodeNo(1),
+            answered: false,
+        },
+        EventKind::ReplicaWriteProbed { node: NodeNo(4), reply: text(), accepted: false },
+        EventKind::Stalled { by_ms: 120.75 },
+        EventKind::StepsEnded,
+        EventKind::Recovered { recovered: false, took_ms: 60000.0, last: text() },
+        EventKind::FinalRead { key: 7, node: Some(NodeNo(1)), value: FinalValue::Number(u32::MAX - 1) },
+        EventKind::FinalRead { key: 8, node: Some(NodeNo(1)), value: FinalValue::Missing },
+        EventKind::FinalRead { key: 9, node: Some(NodeNo(1)), value: FinalValue::Foreign(text()) },
+        EventKind::FinalRead { key: 10, node: None, value: FinalValue::Unreadable(text()) },
+        EventKind::Interrupted { by: "SIGINT".to_owned() },
+        EventKind::LeftBehind { what: text() },
+        EventKind::Note { text: text() },
+        EventKind::Hooked { hook: "stop".to_owned(), node: NodeNo(1), status: Some(5), took_ms: 12.5, output: text() },
+        EventKind::End,
+    ];
+    let mut seen = std::collections::BTreeSet::new();
+    for kind in kinds {
+        seen.insert(name(&kind));
+        let event = Event { at_ns: u64::MAX / 3, kind };
+        let line = serde_json::to_string(&event).unwrap();
+        assert!(!line.contains('\n'), "an event is one line: {line}");
+        let back: Event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(back, event, "{line}");
+    }
+    assert_eq!(seen.len(), EVENT_KINDS, "every kind of event is among the rows: {seen:?}");
+}
+
+const EVENT_KINDS: usize = 33;
+
+/// Does not compile once a kind is added without a row here; then count it in `EVENT_KINDS` and give
+/// it a row above.
+fn name(kind: &EventKind) -> &'static str {
+    match kind {
+        EventKind::Booted { .. } => "booted",
+        EventKind::Clock { .. } => "clock",
+        EventKind::Unheard { .. } => "unheard",
+        EventKind::Config { .. } => "config",
+        EventKind::Phase { .. } => "phase",
+        EventKind::StepBegan { .. } => "step-began",
+        EventKind::StepEnded { .. } => "step-ended",
+        EventKind::FaultInjected { .. } => "fault-injected",
+        EventKind::NetworkFaultInjected { .. } => "network-fault-injected",
+        EventKind::Synced { .. } => "synced",
+        EventKind::FaultApplied { .. } => "fault-applied",
+        EventKind::FaultLifted { .. } => "fault-lifted",
+        EventKind::FaultProven { .. } => "fault-proven",
+        EventKind::FaultHealed { .. } => "fault-healed",
+        EventKind::HealFailed { .. } => "heal-failed",
+        EventKind::HealProven { .. } => "heal-proven",
+        EventKind::Viewed { .. } => "viewed",
+        EventKind::Silent { .. } => "silent",
+        EventKind::Lag { .. } => "lag",
+        EventKind::Commanded { .. } => "commanded",
+        EventKind::Expected { .. } => "expected",
+        EventKind::Awaited { .. } => "awaited",
+        EventKind::RedirectProbed { .. } => "redirect-probed",
+        EventKind::ReplicaWriteProbed { .. } => "replica-write-probed",
+        EventKind::Stalled { .. } => "stalled",
+        EventKind::StepsEnded => "steps-ended",
+        EventKind::Recovered { .. } => "recovered",
+        EventKind::FinalRead { .. } => "final-read",
+        EventKind::Interrupted { .. } => "interrupted",
+        EventKind::LeftBehind { .. } => "left-behind",
+        EventKind::Note { .. } => "note",
+        EventKind::Hooked { .. } => "hooked",
+        EventKind::End => "end",
+    }
+}

@@ -1,0 +1,230 @@
+//! What the harness says of itself: faults, steps, recovery, workload, and the verdict of the whole.
+
+use serde_json::json;
+use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
+use slotquake_judge::check::{Verdict, check, overall};
+use slotquake_judge::history::{EventKind, FaultKind, History, StepProblem};
+use slotquake_judge::units::NodeNo;
+
+use crate::expect;
+use crate::story::What::{Info, Ok as Acked};
+use crate::story::{Story, key_of};
+
+fn story() -> Story {
+    Story::new().phase(500.0, "a").writes(1, 600.0, 1600.0, 1, Acked)
+}
+
+#[test]
+fn a_fault_counts_once_it_is_shown_to_be_in_effect_and_undone() {
+    let injected = || story().fault_injected(2000.0, FaultKind::Kill, 1, true);
+    let unhealed = EventKind::HealProven { fault: 1, healed: false, proof: "PING: refused".to_owned() };
+    let healed = EventKind::FaultHealed { fault: 1, by: "start".to_owned() };
+    expect(
+        "faults",
+        vec![
+            ("proven and undone", injected().proven(2050.0, true).heal(4000.0, 1).ends(9000.0), Pass, "1 fault"),
+            (
+                "not in effect",
+                injected().proven(2050.0, false).heal(4000.0, 1).ends(9000.0),
+                Inconclusive,
+                "was not in",
+            ),
+            ("not looked at", injected().heal(4000.0, 1).ends(9000.0), Inconclusive, "nobody looked whether fault 1"),
+            ("never undone", injected().proven(2050.0, true).ends(9000.0), Inconclusive, "was never undone"),
+            (
+                "undone in vain",
+                injected().proven(2050.0, true).event(4000.0, healed.clone()).event(4100.0, unhealed).ends(9000.0),
+                Inconclusive,
+                "start did not undo fault 1",
+            ),
+            (
+                "undone, and nobody looked",
+                injected().proven(2050.0, true).event(4000.0, healed).ends(9000.0),
+                Inconclusive,
+                "nobody looked whether start undid",
+            ),
+            (
+                "planned, and never injected",
+                story().step(2000.0, json!({"kill": "node-1"}), |story, _| story).ends(9000.0),
+                Inconclusive,
+                "step 2 injected no fault",
+            ),
+            (
+                "one of two planned",
+                injected()
+                    .proven(2050.0, true)
+                    .heal(4000.0, 1)
+                    .step(5000.0, json!({"pause": "node-2"}), |story, _| story)
+                    .ends(9000.0),
+                Inconclusive,
+                "step 3 injected no fault",
+            ),
+        ],
+    );
+    let without = check(&story().ends(9000.0));
+    assert!(without.iter().all(|judgement| judgement.invariant != "faults"), "a run without faults has none to prove");
+}
+
+fn step_with(problem: Option<StepProblem>) -> History {
+    let ended = EventKind::StepEnded { step: 1, problem };
+    story().step(2000.0, json!({"settle": "1s"}), |story, _| story).event(2000.0, ended).ends(9000.0)
+}
+
+fn expected(met: bool) -> History {
+    let reply = "MOVED 4757 127.1.0.4:6379".to_owned();
+    story()
+        .step(2000.0, json!({"expect": {"send": "GET testkey", "to": "node-2", "is": "x"}}), |story, step| {
+            let event = EventKind::Expected { step, node: NodeNo(2), expected: "`x`".to_owned(), reply, met };
+            story.event(2000.0, event)
+        })
+        .ends(9000.0)
+}
+
+fn awaited(met: bool) -> History {
+    story()
+        .step(2000.0, json!({"await": {"promoted": "shard-1", "within": "15s"}}), |story, step| {
+            let event = EventKind::Awaited {
+                step,
+                condition: "promoted: shard-1".to_owned(),
+                met,
+                waited_ms: 15000.0,
+                within_ms: 15000.0,
+                last: "shard-1 still belongs to node-1".to_owned(),
+            };
+            story.event(2000.0, event)
+        })
+        .ends(9000.0)
+}
+
+#[test]
+fn steps_must_do_what_they_say() {
+    let silent_step = |step| story().step(2000.0, step, |story, _| story).ends(9000.0);
+    let mut cut_short = step_with(None);
+    cut_short.events.retain(|event| !matches!(event.kind, EventKind::StepEnded { step: 1, .. }));
+    let both = StepProblem::Unmet("too late".to_owned());
+    let mut died_after_unmet = step_with(Some(both.clone()));
+    died_after_unmet.complete = false;
+    expect(
+        "steps",
+        vec![
+            ("all done", step_with(None), Pass, "2 of 2 steps were done"),
+            ("an answer as expected", expected(true), Pass, "2 of 2"),
+            ("another answer", expected(false), Fail, "node-2 answered `MOVED 4757 127.1.0.4:6379`, not `x`"),
+            ("what was awaited came", awaited(true), Pass, "2 of 2"),
+            ("what was awaited did not", awaited(false), Fail, "promoted: shard-1 did not come within 15.000 s"),
+            ("unmet", step_with(Some(both)), Fail, "step 2: too late"),
+            ("a suite's error", step_with(Some(StepProblem::Suite("dead".into()))), Inconclusive, "dead"),
+            ("a harness's error", step_with(Some(StepProblem::Harness("oops".into()))), Inconclusive, "oops"),
+            ("not every step was done", cut_short, Inconclusive, "1 of 2 steps"),
+            (
+                "interrupted",
+                story().event(3000.0, EventKind::Interrupted { by: "SIGINT".to_owned() }).ends(9000.0),
+                Inconclusive,
+                "SIGINT",
+            ),
+            ("the harness died", story().breaks_off(), Inconclusive, "the history has no end"),
+            ("a fail is not masked by the harness's death", died_after_unmet, Fail, "too late"),
+            (
+                "an expectation that nobody looked at",
+                silent_step(json!({"expect": {"send": "PING", "to": "node-1", "is": "PONG"}})),
+                Inconclusive,
+                "step 2 ended without an answer",
+            ),
+            (
+                "a wait that nobody looked at",
+                silent_step(json!({"await": {"promoted": "shard-1", "within": "15s"}})),
+                Inconclusive,
+                "step 2 ended without an answer",
+            ),
+            ("no steps", Story::new().ends(9000.0), Inconclusive, "nothing was observed"),
+        ],
+    );
+    let judgement = crate::story::judged(&expected(true), "steps");
+    assert!(judgement.evidence[0].contains("MOVED 4757 127.1.0.4:6379"), "answers are kept: {:?}", judgement.evidence);
+}
+
+#[test]
+fn recovery_is_judged_by_its_own_event() {
+    let recovered =
+        |recovered, last: &str| Some(EventKind::Recovered { recovered, took_ms: 1500.0, last: last.to_owned() });
+    let interrupted = || story().event(3000.0, EventKind::Interrupted { by: "SIGINT".to_owned() });
+    let stuck = || story().event(8000.0, EventKind::HealFailed { fault: 1, reason: "no route to host".to_owned() });
+    let again = |healed| EventKind::HealProven { fault: 1, healed, proof: "a connection is open".to_owned() };
+    expect(
+        "recovery",
+        vec![
+            ("whole", story().ends_with(9000.0, recovered(true, "")), Pass, "whole again after 1.500 s"),
+            ("not whole", story().ends_with(9000.0, recovered(false, "node-1 is gone")), Fail, "node-1 is gone"),
+            (
+                "not whole in the hurry of an interruption",
+                interrupted().ends_with(9000.0, recovered(false, "node-1 is gone")),
+                Inconclusive,
+                "SIGINT",
+            ),
+            ("whole in the hurry all the same", interrupted().ends_with(9000.0, recovered(true, "")), Pass, "whole"),
+            (
+                "not whole since the harness could not undo a fault",
+                stuck().event(8100.0, again(false)).ends_with(9000.0, recovered(false, "node-1 is gone")),
+                Inconclusive,
+                "could not undo fault 1: no route to host",
+            ),
+            (
+                "not whole though a second try undid it",
+                stuck().event(8100.0, again(true)).ends_with(9000.0, recovered(false, "node-1 is gone")),
+                Fail,
+                "node-1 is gone",
+            ),
+            ("never looked at", story().ends_with(9000.0, None), Inconclusive, "never got as far"),
+            ("the harness died", story().breaks_off(), Inconclusive, "never got as far"),
+        ],
+    );
+}
+
+#[test]
+fn a_workload_must_run_and_run_in_time() {
+    // 100 operations are there already.
+    let late = |count: usize, by_ms: f64| {
+        (0..count)
+            .fold(story(), |story, n| {
+                let at = 4000.0 + n as f64;
+                story.write(key_of(2, n), (at, at + 1.0), 2, Acked).issued_late(by_ms)
+            })
+            .ends(9000.0)
+    };
+    expect(
+        "workload",
+        vec![
+            ("in time", story().ends(9000.0), Pass, "100 operations issued, 0 of them over 1 s late"),
+            ("1 of 101 late", late(1, 1500.0), Pass, "1 of them over 1 s late"),
+            ("2 of 102 late", late(2, 1500.0), Inconclusive, "2 of 102 operations (2.0 %)"),
+            ("late by exactly 1 s is not over it", late(2, 1000.0), Pass, "0 of them"),
+            ("nothing issued", Story::new().phase(500.0, "a").ends(9000.0), Inconclusive, "no operation was issued"),
+        ],
+    );
+}
+
+#[test]
+fn the_worst_verdict_is_that_of_the_run() {
+    assert_eq!(overall(&[]), Inconclusive);
+    let good = check(&story().invariant(json!({"acked-writes": {"may-lose": 0}})).ends(9000.0));
+    assert_eq!(overall(&good), Pass, "{good:#?}");
+    let of = |verdicts: &[Verdict]| {
+        let judgements: Vec<_> = verdicts
+            .iter()
+            .map(|&verdict| {
+                let mut judgement = good[0].clone();
+                judgement.verdict = verdict;
+                judgement
+            })
+            .collect();
+        overall(&judgements)
+    };
+    assert_eq!(of(&[Pass, Inconclusive, Pass]), Inconclusive);
+    assert_eq!(of(&[Fail, Inconclusive, Pass]), Fail);
+}
+
+#[test]
+fn judging_twice_gives_the_same() {
+    let history = story().writes(1, 3000.0, 3500.0, 1, Info).failover_of_node_1().node_1_back_as_replica().ends(9000.0);
+    assert_eq!(check(&history), check(&history));
+}

@@ -1,0 +1,36 @@
+//! Histories in pairs, ok and bad: a check is worth what it has been seen to reject.
+
+#![allow(clippy::float_cmp, reason = "figures are whole milliseconds or exact quotients")]
+
+mod cause;
+mod cluster;
+mod cut;
+mod deal;
+mod effect;
+mod epochs;
+mod events;
+mod failover;
+mod harness;
+mod lag;
+mod ledger;
+mod network;
+mod story;
+mod timing;
+#[path = "../support/views.rs"]
+mod views;
+
+use slotquake_judge::check::Verdict;
+use slotquake_judge::history::History;
+
+/// Judges rows of (what it is, history, expected verdict, words that must be among what was seen).
+fn expect(invariant: &str, rows: Vec<(&str, History, Verdict, &str)>) {
+    for (name, history, verdict, words) in rows {
+        let judgement = story::judged(&history, invariant);
+        assert_eq!(judgement.verdict, verdict, "{name}: {judgement:#?}");
+        assert!(judgement.seen.contains(words), "{name}: no `{words}` in {judgement:#?}");
+        assert!(!judgement.expected.is_empty(), "{name}: {judgement:#?}");
+        if verdict == Verdict::Pass {
+            assert!(judgement.observations > 0, "{name} passed without having observed anything: {judgement:#?}");
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! Histories told in a few words: a 3+3 cluster at `cluster-node-timeout 1000`, times in
+//! milliseconds from the start of the run.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use slotquake_judge::check::{Judgement, check};
+use slotquake_judge::history::{
+    Event, EventKind, FaultKind, FinalValue, Header, History, Hit, Host, NO_ANSWER, NO_FREE_KEY, NodeInfo, Op, Outcome,
+    SCHEMA_VERSION, Side, key_name,
+};
+use slotquake_judge::plan::{Plan, PlannedNode};
+use slotquake_judge::slot::Deal;
+use slotquake_judge::suite::{Only, OpKind, Step};
+use slotquake_judge::topology::{Health, Role, View};
+use slotquake_judge::units::{ClientNo, NodeNo, ShardNo, Span};
+
+pub use crate::views::{flagged, healthy, taken_over};
+
+/// A history in the making.
+#[derive(Clone)]
+pub struct Story {
+    history: History,
+    next_value: BTreeMap<u32, u32>,
+    faults: u32,
+    client: u16,
+    read_back: BTreeMap<u32, FinalValue>,
+}
+
+pub fn ns(ms: f64) -> u64 {
+    (ms * 1e6).round() as u64
+}
+
+/// The `n`th key of a shard, from 0.
+pub fn key_of(shard: u16, n: usize) -> u32 {
+    let deal = Deal::even(3);
+    let of_shard = |key: &u32| deal.shard_of_key(key_name(*key).as_bytes()) == ShardNo(shard);
+    (0..).filter(of_shard).nth(n).expect("every shard has keys without end")
+}
+
+impl Story {
+    /// Boot until 500 ms, all views healthy.
+    pub fn new() -> Self {
+        let nodes: Vec<PlannedNode> = (1..=6)
+            .map(|n| PlannedNode {
+                node: NodeNo(n),
+                shard: ShardNo((n - 1) % 3 + 1),
+                replica_of: (n > 3).then(|| NodeNo(n - 3)),
+                slots: if n <= 3 { Deal::even(3).slots(ShardNo(n)).to_vec() } else { Vec::new() },
+            })
+            .collect();
+        let infos = nodes
+            .iter()
+            .map(|node| NodeInfo {
+                node: node.node,
+                shard: node.shard,
+                boots_as_master: node.replica_of.is_none(),
+                addr: format!("127.1.0.{}:6379", node.node.0).parse().unwrap(),
+                id: format!("{:040x}", node.node.0),
+                name: None,
+            })
+            .collect();
+        let plan = Plan {
+            name: "story".to_owned(),
+            about: String::new(),
+            seed: 1,
+            server: "redis:6.2".to_owned(),
+            nodes,
+            config: BTreeMap::from([("cluster-node-timeout".to_owned(), "1000".into())]),
+            workload: serde_json::from_value(json!({"keys": 600})).unwrap(),
+            steps: Vec::new(),
+            invariants: Vec::new(),
+            recover_within: Span::secs(60),
+            max_duration: Span::secs(600),
+        };
+        let header = Header {
+            schema_version: SCHEMA_VERSION,
+            tool_version: "0.1.0".to_owned(),
+            plan,
+            server: serde_json::from_value(json!({
+                "asked": "redis:6.2",
+                "version": {"flavour": "redis", "major": 6, "minor": 2, "patch": 14},
+                "path": "redis-server",
+                "origin": "PATH",
+            }))
+            .unwrap(),
+            host: Host { os: "Linux".to_owned(), cores: 2, backend: "local".to_owned() },
+            started_at: "2026-11-01T00:00:00Z".to_owned(),
+        };
+        let history = History { header, ops: Vec::new(), reasons: Vec::new(), events: Vec::new(), complete: false };
+        Self { history, next_value: BTreeMap::new(), faults: 0, client: 0, read_back: BTreeMap::new() }
+            .event(0.0, EventKind::Phase { name: "boot".to_owned() })
+            .views(100.0, 1..=6, &healthy())
+            .event(400.0, EventKind::Booted { nodes: infos, took_ms: 400.0 })
+            .config(410.0, 1000)
+    }
+
+    pub fn event(mut self, at_ms: f64, kind: EventKind) -> Self {
+        self.history.events.push(Event { at_ns: ns(at_ms), kind });
+        self
+    }
+
+    /// Tells otherwise what was told so far.
+    pub fn change_events(&mut self, change: impl Fn(&mut EventKind)) {
+        self.history.events.iter_mut().for_each(|event| change(&mut event.kind));
+    }
+
+    pub fn config(self, at_ms: f64, node_timeout_ms: u64) -> Self {
+        let values = BTreeMap::from([("cluster-node-timeout".to_owned(), node_timeout_ms.to_string())]);
+        self.event(at_ms, EventKind::Config { values })
+    }
+
+    pub fn invariant(mut self, invariant: serde_json::Value) -> Self {
+        self.history.header.plan.invariants.push(serde_json::from_value(invariant).unwrap());
+        self
+    }
+
+    /// A step of the plan that begins and ends well, with events in between.
+    pub fn step(mut self, at_ms: f64, step: serde_json::Value, within: impl FnOnce(Self, usize) -> Self) -> Self {
+        let number = self.history.header.plan.steps.len();
+        self.history.header.plan.steps.push(serde_json::from_value::<Step>(step).unwrap());
+        let began = self.event(at_ms, EventKind::StepBegan { step: number });
+        within(began, number).event(at_ms, EventKind::StepEnded { step: number, problem: None })
+    }
+
+    pub fn phase(self, at_ms: f64, name: &str) -> Self {
+        self.step(at_ms, json!({"phase": name}), |story, _| {
+            story.event(at_ms, EventKind::Phase { name: name.to_owned() })
+        })
+    }
+
+    /// A fault at a node, proven 50 ms later, and the node silent.
+    pub fn fault(self, at_ms: f64, kind: FaultKind, node: u16, was_master: bool) -> Self {
+        self.fault_injected(at_ms, kind, node, was_master).proven(at_ms + 50.0, true).silent(at_ms + 100.0, node)
+    }
+
+    /// The fault alone: nobody looks whether it is in effect.
+    pub fn fault_injected(mut self, at_ms: f64, kind: FaultKind, node: u16, was_master: bool) -> Self {
+        self.faults += 1;
+        let fault = self.faults;
+        let (kind_word, node) = (kind.to_string(), NodeNo(node));
+        let target = node.to_string();
+        self.step(at_ms, json!({ kind_word: target }), |story, _| {
+            let shard = Some(ShardNo((node.0 - 1) % 3 + 1));
+            story.event(at_ms, EventKind::FaultInjected { fault, kind, target, node, shard, was_master })
+        })
+    }
+
+    /// A network fault, proven 50 ms later; nodes 1 to 3 are masters.
+    pub fn network_fault(self, at_ms: f64, cut: Cut) -> Self {
+        self.cut(at_ms, cut, |node| node <= 3)
+    }
+
+    /// The same, where those that it hits are masters, whoever they are.
+    pub fn master_cut(self, at_ms: f64, cut: Cut) -> Self {
+        self.cut(at_ms, cut, |_| true)
+    }
+
+    fn cut(mut self, at_ms: f64, cut: Cut, is_master: impl Fn(u16) -> bool) -> Self {
+        self.faults += 1;
+        let fault = self.faults;
+        let hits = |node: u16| Hit {
+            node: NodeNo(node),
+            shard: Some(ShardNo((node - 1) % 3 + 1)),
+            was_master: is_master(node),
+        };
+        let side = |nodes: &[u16], clients: &[u16]| Side {
+            nodes: nodes.iter().copied().map(NodeNo).collect(),
+            clients: clients.iter().copied().map(ClientNo).collect(),
+        };
+        // Where all are hit, no side has a majority.
+        let here = if cut.hits.len() == 6 { &cut.hits[..3] } else { cut.hits };
+        let there: Vec<u16> = (1..=6).filter(|node| !here.contains(node)).collect();
+        let injected = EventKind::NetworkFaultInjected {
+            fault,
+            name: format!("cut-{fault}"),
+            kind: cut.kind,
+            target: "one side | the other".to_owned(),
+            sides: vec![side(here, cut.clients), side(&there, &[9])],
+            only: cut.only,
+            one_way: false,
+            pairs: 10,
+            hits: cut.hits.iter().copied().map(hits).collect(),
+        };
+        let step = match cut.kind {
+            FaultKind::Refuse => json!({"refuse": {"between": ["node-1", "others"]}}),
+            FaultKind::Lossy => json!({"lossy": {"between": ["node-1", "others"], "percent": "50%"}}),
+            FaultKind::Narrow => json!({"narrow": {"between": ["node-1", "others"], "rate": "20kB/s"}}),
+            _ => json!({"partition": {"between": ["node-1", "others"]}}),
+        };
+        self.step(at_ms, step, |story, _| story.event(at_ms, injected))
+            .event(at_ms + 50.0, EventKind::FaultProven { fault, in_effect: true, proof: "12 packets hit".to_owned() })
+    }
+
+    /// `node-1` and the first client cut off from everybody else.
+    pub fn cut_off_node_1(self, at_ms: f64) -> Self {
+        self.network_fault(at_ms, Cut::NODE_1)
+    }
+
+    /// What follows is done by that client, numbered from 1.
+    pub fn by_client(mut self, client: u16) -> Self {
+        self.client = client - 1;
+        self
+    }
+
+    pub fn proven(self, at_ms: f64, in_effect: bool) -> Self {
+        let (fault, proof) = (self.faults, "process 4711 is gone".to_owned());
+        self.event(at_ms, EventKind::FaultProven { fault, in_effect, proof })
+    }
+
+    pub fn silent(self, at_ms: f64, node: u16) -> Self {
+        self.event(at_ms, EventKind::Silent { node: NodeNo(node), reason: "refused".to_owned() })
+    }
+
+    /// Fault number `fault` is undone, and shown to be 50 ms later.
+    pub fn heal(self, at_ms: f64, fault: u32) -> Self {
+        self.event(at_ms, EventKind::FaultHealed { fault, by: "start".to_owned() })
+            .event(at_ms + 50.0, EventKind::HealProven { fault, healed: true, proof: "PING is answered".to_owned() })
+    }
+
+    pub fn view(self, at_ms: f64, node: u16, view: &View) -> Self {
+        let mut view = view.clone();
+        let own = &view.peers[&NodeNo(node)];
+        view.link_up = (own.role != Role::Master).then_some(true);
+        self.event(at_ms, EventKind::Viewed { node: NodeNo(node), view })
+    }
+
+    pub fn views(self, at_ms: f64, nodes: impl IntoIterator<Item = u16>, view: &View) -> Self {
+        nodes.into_iter().fold(self, |story, node| story.view(at_ms, node, view))
+    }
+
+    pub fn lag(self, at_ms: f64, replica: u16, master: u16, bytes: u64, link_up: bool) -> Self {
+        self.event(at_ms, EventKind::Lag { replica: NodeNo(replica), master: NodeNo(master), bytes, link_up })
+    }
+
+    /// `node-1` killed at 2 s, FAIL seen at 3.5 s, `node-4` promoted at 4.5 s, the others agree
+    /// 100 ms later.
+    pub fn failover_of_node_1(self) -> Self {
+        let fail = flagged(healthy(), 1, Health::Fail);
+        let after = flagged(taken_over(healthy(), 1, 4, 7), 1, Health::Fail);
+        self.fault(2000.0, FaultKind::Kill, 1, true).views(3500.0, 2..=6, &fail).view(4500.0, 4, &after).views(
+            4600.0,
+            [2, 3, 5, 6],
+            &after,
+        )
+    }
+
+    /// ... and back at 6 s as a replica, all agreed at 6.3 s.
+    pub fn node_1_back_as_replica(self) -> Self {
+        self.heal(6000.0, 1).views(6300.0, 1..=6, &taken_over(healthy(), 1, 4, 7))
+    }
+
+    pub fn reason(&mut self, text: &str) -> u16 {
+        let known = self.history.reasons.iter().position(|reason| reason == text);
+        let position = known.unwrap_or_else(|| {
+            self.history.reasons.push(text.to_owned());
+            self.history.reasons.len() - 1
+        });
+        position as u16
+    }
+
+    fn op(mut self, kind: OpKind, key: u32, value: u32, (invoke, complete): (f64, f64), node: u16, what: What) -> Self {
+        let outcome = match what {
+            What::Ok => Outcome::Ok,
+            What::Fail => Outcome::Fail(self.reason("refused")),
+            What::Down => Outcome::Fail(self.reason("CLUSTERDOWN The cluster is down")),
+            What::Unsent => Outcome::Fail(self.reason(NO_FREE_KEY)),
+            What::Info => Outcome::Info(self.reason(&format!("{NO_ANSWER} 5s"))),
+        };
+        let (invoke_ns, complete_ns) = (ns(invoke), ns(complete));
+        let due_ns = invoke_ns;
+        let op =
+            Op { due_ns, invoke_ns, complete_ns, key, value, client: self.client, node, kind, redirects: 0, outcome };
+        self.history.ops.push(op);
+        self
+    }
+
+    /// A write of the key's next number.
+    pub fn write(mut self, key: u32, times: (f64, f64), node: u16, what: What) -> Self {
+        let value = self.next_value.entry(key).or_insert(0);
+        *value += 1;
+        let value = *value;
+        if what == What::Ok {
+            self.read_back.insert(key, FinalValue::Number(value));
+        }
+        self.op(OpKind::Writes, key, value, times, node, what)
+    }
+
+    /// A read that returns `value`.
+    pub fn read(self, key: u32, value: u32, times: (f64, f64), what: What) -> Self {
+        self.op(OpKind::Reads, key, value, times, 1, what)
+    }
+
+    /// Writes to a shard from `from_ms` on, one each 10 ms, which take 1 ms.
+    pub fn writes(self, shard: u16, from_ms: f64, to_ms: f64, node: u16, what: What) -> Self {
+        let count = ((to_ms - from_ms) / 10.0).round() as u32;
+        (0..count).fold(self, |story, n| {
+            let at = from_ms + f64::from(n) * 10.0;
+            story.write(key_of(shard, n as usize % 5), (at, at + 1.0), node, what)
+        })
+    }
+
+    /// Makes the last operation late by so much: it was due earlier than it was issued.
+    pub fn issued_late(mut self, by_ms: f64) -> Self {
+        let op = self.history.ops.last_mut().unwrap();
+        op.due_ns = op.invoke_ns - ns(by_ms);
+        self
+    }
+
+    /// What a key holds in the end, where it is not its last acknowledged write.
+    pub fn holds(mut self, key: u32, value: FinalValue) -> Self {
+        self.read_back.insert(key, value);
+        self
+    }
+
+    /// The key is not read back at all.
+    pub fn not_read_back(mut self, key: u32) -> Self {
+        self.read_back.remove(&key);
+        self
+    }
+
+    /// The steps end, the cluster is whole 100 ms later, every key is read back at +200 ms.
+    pub fn ends(self, at_ms: f64) -> History {
+        let recovered = EventKind::Recovered { recovered: true, took_ms: 100.0, last: String::new() };
+        self.ends_with(at_ms, Some(recovered))
+    }
+
+    pub fn ends_with(mut self, at_ms: f64, recovery: Option<EventKind>) -> History {
+        let read_back = std::mem::take(&mut self.read_back);
+        let mut story =
+            self.event(at_ms, EventKind::StepsEnded).event(at_ms, EventKind::Phase { name: "recovery".to_owned() });
+        if let Some(recovery) = recovery {
+            story = story.event(at_ms + 100.0, recovery);
+        }
+        story = story.event(at_ms + 100.0, EventKind::Phase { name: "final".to_owned() });
+        for (key, value) in read_back {
+            story = story.event(at_ms + 200.0, EventKind::FinalRead { key, node: Some(NodeNo(1)), value });
+        }
+        let mut history = story.event(at_ms + 300.0, EventKind::End).history;
+        history.complete = true;
+        history.events.sort_by_key(|event| event.at_ns);
+        history.ops.sort_by_key(|op| op.complete_ns);
+        history
+    }
+
+    /// The harness dies here.
+    pub fn breaks_off(mut self) -> History {
+        self.history.events.sort_by_key(|event| event.at_ns);
+        self.history
+    }
+}
+
+/// A network fault between `hits` with `clients`, and everybody else.
+#[derive(Debug, Clone, Copy)]
+pub struct Cut {
+    pub kind: FaultKind,
+    pub only: Only,
+    pub hits: &'static [u16],
+    pub clients: &'static [u16],
+}
+
+impl Cut {
+    pub const NODE_1: Self = Self { kind: FaultKind::Partition, only: Only::All, hits: &[1], clients: &[1] };
+}
+
+/// What is known of an operation's effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    Ok,
+    Fail,
+    /// Refused by a node that has lost the majority.
+    Down,
+    Info,
+    /// Not sent: the client had no free key.
+    Unsent,
+}
+
+/// The judgement of a name.
+pub fn judged(history: &History, invariant: &str) -> Judgement {
+    let judgements = check(history);
+    let found: Vec<&Judgement> = judgements.iter().filter(|judgement| judgement.invariant == invariant).collect();
+    match found[..] {
+        [one] => one.clone(),
+        _ => panic!("{} judgements of {invariant} in {judgements:#?}", found.len()),
+    }
+}

@@ -1,0 +1,551 @@
+//! Planning: which nodes and slots a suite comes to, what is drawn from the seed, and what is
+//! refused before anything runs.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use slotquake_judge::plan::{Need, Plan};
+use slotquake_judge::slot::SLOTS;
+use slotquake_judge::suite::{self, Step, Suite};
+use slotquake_judge::target::Targets;
+use slotquake_judge::units::{NodeNo, ShardNo};
+
+/// A suite of these steps and invariants, each a line of YAML.
+fn suite_of(cluster: &str, steps: &[&str], invariants: &[&str]) -> Suite {
+    let lines = |items: &[&str]| format!("  - {}\n", items.join("\n  - "));
+    let text = format!(
+        "name: t\nabout: A fixture.\ncluster: {cluster}\nsteps:\n{}invariants:\n{}",
+        lines(steps),
+        lines(invariants)
+    );
+    suite::parse(&text, Path::new("fixture")).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn problems(suite: &Suite) -> Vec<String> {
+    match Plan::new(suite, 1) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn masters_come_first_and_replicas_follow_in_rounds() {
+    let suite = suite_of("{ masters: 3, replicas-per-master: 2 }", &["settle: 1s"], &["agreement: { within: 1s }"]);
+    let plan = Plan::new(&suite, 1).unwrap();
+    let nodes: Vec<_> = plan
+        .nodes
+        .iter()
+        .map(|node| (node.node.0, node.shard.0, node.replica_of.map(|master| master.0), node.slots.clone()))
+        .collect();
+    assert_eq!(
+        nodes,
+        [
+            (1, 1, None, vec![(0, 5460)]),
+            (2, 2, None, vec![(5461, 10922)]),
+            (3, 3, None, vec![(10923, 16383)]),
+            (4, 1, Some(1), vec![]),
+            (5, 2, Some(2), vec![]),
+            (6, 3, Some(3), vec![]),
+            (7, 1, Some(1), vec![]),
+            (8, 2, Some(2), vec![]),
+            (9, 3, Some(3), vec![]),
+        ]
+    );
+    assert_eq!(plan.shards(), 3);
+}
+
+#[test]
+fn a_suites_directives_go_over_the_defaults() {
+    let suite =
+        suite_of("{ config: { appendonly: no, maxmemory: 100mb } }", &["settle: 1s"], &["agreement: { within: 1s }"]);
+    let plan = Plan::new(&suite, 1).unwrap();
+    let config: Vec<_> = plan.config.iter().map(|(name, value)| (name.as_str(), value.0.as_str())).collect();
+    assert_eq!(
+        config,
+        [
+            ("appendonly", "no"),
+            ("cluster-allow-reads-when-down", "yes"),
+            ("cluster-node-timeout", "5000"),
+            ("cluster-require-full-coverage", "no"),
+            ("maxmemory", "100mb"),
+            ("protected-mode", "no"),
+        ]
+    );
+}
+
+#[test]
+fn any_is_one_shard_that_the_seed_draws() {
+    let suite = suite_of(
+        "{ masters: 5 }",
+        &[
+            "stop: any/master",
+            "await: { in-sync: any/replica, within: 5s }",
+            "start: [any/master, node-1]",
+            "await: { role: any/replica, is: replica, within: 5s }",
+            "command: { send: PING, to: any/master }",
+            "expect: { send: GET x, to: any/replica, moved-to: any/master }",
+            "partition: { between: [[any/master, half-clients], others] }",
+            "lossy: { between: [any/master, any/replica], percent: 5% }",
+            "narrow: { between: [any/master, others], rate: 9kB/s }",
+            "refuse: { between: [client-1, any/master] }",
+            "slow: { between: [others, any/replica], latency: 1ms }",
+            "expect: { send: PING, to: any/replica, is: PONG }",
+        ],
+        &["role: { node: any/replica, is: master }"],
+    );
+    let mut drawn = std::collections::BTreeSet::new();
+    for seed in 0..60 {
+        let plan = Plan::new(&suite, seed).unwrap();
+        assert_eq!(plan, Plan::new(&suite, seed).unwrap());
+        let text = serde_json::to_string(&plan).unwrap();
+        assert!(!text.contains("any/"), "{text}");
+        let Step::Stop(Targets(targets)) = &plan.steps[0] else { panic!("the first step stops") };
+        let shard = targets[0].shard(&plan.deal()).unwrap();
+        assert_eq!(text.matches(&format!("{shard}/")).count(), 15, "{text}");
+        drawn.insert(shard);
+    }
+    assert_eq!(drawn.into_iter().collect::<Vec<_>>(), (1..=5).map(ShardNo).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_fault_must_hit_what_is_there() {
+    let none: &[&str] = &[];
+    let rows: [(&[&str], &[&str]); 19] = [
+        (&["stop: node-1", "start: node-1"], none),
+        (&["kill: node-1", "start: node-1", "kill: node-1"], none),
+        (&["pause: node-1", "resume: node-1", "pause: node-1"], none),
+        (&["pause: node-1", "kill: node-1", "start: node-1"], none),
+        (&["stop: shard-1/master", "stop: node-4", "start: [node-4, node-1]"], none),
+        (&["stop: all", "start: node-6"], none),
+        (&["stop: key:testkey/master", "start: node-1"], none),
+        (&["pause: minority", "resume: node-2"], none),
+        (
+            &["stop: node-1", "stop: node-1"],
+            &["steps[1].stop: node-1 is down already: `steps[0]` ended it (hint: `start: node-1` first)"],
+        ),
+        (
+            &["kill: [node-2, node-2]"],
+            &["steps[0].kill[1]: node-2 is down already: this very step ended it (hint: `start: node-2` first)"],
+        ),
+        (
+            &["stop: node-1", "pause: node-1"],
+            &["steps[1].pause: node-1 is down already: `steps[0]` ended it (hint: `start: node-1` first)"],
+        ),
+        (
+            &["pause: node-1", "pause: node-1"],
+            &["steps[1].pause: node-1 is paused already by `steps[0]` (hint: `resume: node-1` first)"],
+        ),
+        (
+            &["pause: node-1", "stop: node-1"],
+            &[
+                "steps[1].stop: node-1 is paused by `steps[0]` and would not notice SIGTERM (hint: `resume: node-1` first, or `kill` it)",
+            ],
+        ),
+        (&["start: node-3"], &["steps[0].start: node-3 runs: no earlier step stops or kills it"]),
+        (
+            &["stop: shard-1/master", "start: node-2"],
+            &["steps[1].start: node-2 runs: no earlier step stops or kills it"],
+        ),
+        (
+            &["pause: node-1", "start: node-1"],
+            &["steps[1].start: node-1 is not down, `steps[0]` paused it (hint: `resume: node-1`)"],
+        ),
+        (&["resume: node-1"], &["steps[0].resume: node-1 is not paused: no earlier step pauses it"]),
+        (
+            &["stop: node-1", "resume: node-1"],
+            &["steps[1].resume: node-1 is not paused, `steps[0]` ended it (hint: `start: node-1`)"],
+        ),
+        (&["stop: node-7"], &["steps[0].stop: node-7 does not exist (the cluster has node-1 to node-6)"]),
+    ];
+    for (steps, expected) in rows {
+        assert_eq!(problems(&suite_of("{}", steps, &["agreement: { within: 1s }"])), expected, "{steps:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_observed_is_refused() {
+    let fault = "kill: node-1";
+    for (cluster, step, invariant, expected) in [
+        ("{}", fault, "availability: { of: reads }", "invariants[0].availability: availability needs a bound"),
+        (
+            "{}",
+            fault,
+            "availability: { of: reads, served: never, max-outage: 1s }",
+            "invariants[0].availability.served: `served` says it all",
+        ),
+        (
+            "{}",
+            fault,
+            "availability: { of: reads, served: never, during: x }",
+            "invariants[0].availability.during: there is no phase `x`",
+        ),
+        (
+            "{}",
+            fault,
+            "availability: { of: reads, shard: shard-4, served: never }",
+            "invariants[0].availability.shard: shard-4 does not exist",
+        ),
+        (
+            "{}",
+            fault,
+            "redirects: { at: throughout }",
+            "invariants[0].redirects.at: this is looked at when all is healed, not at `throughout`",
+        ),
+        (
+            "{}",
+            fault,
+            "replica-read-only: { at: x }",
+            "invariants[0].replica-read-only.at: this is looked at when all is healed",
+        ),
+        ("{}", fault, "role: { node: masters, is: master }", "invariants[0].role.node: `masters` may be several nodes"),
+        (
+            "{}",
+            fault,
+            "role: { node: node-1, is: replica-of node-1 }",
+            "invariants[0].role.is: node-1 cannot replicate itself",
+        ),
+        ("{}", fault, "role: { node: node-1, is: replica-of node-9 }", "invariants[0].role.is: node-9 does not exist"),
+        (
+            "{}",
+            fault,
+            "slot-coverage: { at: recovery }",
+            "invariants[0].slot-coverage.at: there is no phase `recovery`",
+        ),
+        (
+            "{}",
+            fault,
+            "failover-time: { shard: others, within: spec }",
+            "invariants[0].failover-time.shard: `others` are the shards that no fault hits",
+        ),
+        (
+            "{}",
+            "settle: 1s",
+            "failover-time: { shard: all, within: spec }",
+            "invariants[0].failover-time: no step stops, kills or pauses",
+        ),
+        ("{}", fault, "split-brain: { may-last: spec }", "invariants[0].split-brain: no step cuts or pauses anything"),
+        (
+            "{}",
+            "partition: { between: [node-1, others], only: replication }",
+            "write-cutoff: { within: spec }",
+            "invariants[0].write-cutoff: no step cuts the cluster bus",
+        ),
+        ("{}", fault, "convergence: { within: spec }", "invariants[0].convergence: no step touches the network"),
+        (
+            "{}",
+            "settle: 1s",
+            "replica-lag: { at: end, max-bytes: 0, back-within: 5s }",
+            "invariants[0].replica-lag.back-within: no step begins a fault",
+        ),
+        (
+            "{ replicas-per-master: 0 }",
+            "partition: { shape: ring }",
+            "split-brain: { may-last: spec }",
+            "invariants[0].split-brain: there is no replica",
+        ),
+        (
+            "{ replicas-per-master: 0 }",
+            "partition: { between: [shard-1/master, shard-1/replica] }",
+            "redirects: {}",
+            "steps[0].partition.between[1]: `shard-1/replica` is nobody",
+        ),
+        ("{}", "stop: clients", "redirects: {}", "steps[0].stop: `clients` has a meaning only on a side"),
+        (
+            "{}",
+            "await: { failed: others, within: 1s }",
+            "redirects: {}",
+            "steps[0].await.failed: `others` has a meaning",
+        ),
+        (
+            "{ replicas-per-master: 0 }",
+            fault,
+            "failover-time: { shard: all, within: spec }",
+            "invariants[0].failover-time: there is no replica",
+        ),
+        (
+            "{ replicas-per-master: 0 }",
+            fault,
+            "replica-lag: { at: end, max-bytes: 0 }",
+            "invariants[0].replica-lag: there is no replica",
+        ),
+        (
+            "{ replicas-per-master: 0 }",
+            fault,
+            "replica-read-only: {}",
+            "invariants[0].replica-read-only: there is no replica",
+        ),
+        ("{ replicas-per-master: 0 }", "stop: replicas", "redirects: {}", "steps[0].stop: `replicas` is nobody"),
+        ("{ replicas-per-master: 0 }", "stop: any/replica", "redirects: {}", "steps[0].stop: `any/replica` is nobody"),
+        (
+            "{ replicas-per-master: 0 }",
+            "await: { in-sync: all, within: 1s }",
+            "redirects: {}",
+            "steps[0].await.in-sync: there are no replicas",
+        ),
+        (
+            "{}",
+            "await: { failed: node-1, within: 0s }",
+            "redirects: {}",
+            "steps[0].await.within: a wait of `0s` is none",
+        ),
+        ("{}", "await: { role: node-1, within: 1s }", "redirects: {}", "steps[0].await: `role` and `is` go together"),
+        (
+            "{}",
+            "expect: { send: PING, to: all, is: PONG }",
+            "redirects: {}",
+            "steps[0].expect.to: `all` may be several nodes",
+        ),
+        (
+            "{}",
+            "expect: { send: PING, to: node-1, contains: [] }",
+            "redirects: {}",
+            "steps[0].expect.contains: every answer contains nothing",
+        ),
+        (
+            "{}",
+            "expect: { send: PING, to: node-1, starts-with: '' }",
+            "redirects: {}",
+            "steps[0].expect.starts-with: every answer starts with nothing",
+        ),
+        (
+            "{}",
+            "expect: { send: GET x, to: node-1, follow: true, moved-to: node-2 }",
+            "redirects: {}",
+            "steps[0].expect.moved-to: a MOVED that is followed is not seen",
+        ),
+        ("{}", "command: { send: PING, to: node-8 }", "redirects: {}", "steps[0].command.to: node-8 does not exist"),
+        ("{ masters: 64, replicas-per-master: 5 }", fault, "redirects: {}", "cluster.masters: 384 nodes are too many"),
+        ("{ replicas-per-master: 6 }", fault, "redirects: {}", "cluster.replicas-per-master: 6 replicas"),
+        (
+            "{ config: { Appendonly: no } }",
+            fault,
+            "redirects: {}",
+            "cluster.config.Appendonly: `Appendonly` is not the name of a directive",
+        ),
+        (
+            "{ config: { appendonly: \"no\\nport 1\" } }",
+            fault,
+            "redirects: {}",
+            "cluster.config.appendonly: the value of `appendonly` is more than one line",
+        ),
+        (
+            "{ config: { requirepass: x } }",
+            fault,
+            "redirects: {}",
+            "cluster.config.requirepass: `requirepass` cannot be set by a suite",
+        ),
+        (
+            "{ config: { cluster-node-timeout: 10 } }",
+            fault,
+            "redirects: {}",
+            "cluster.config.cluster-node-timeout: `10` is no node timeout",
+        ),
+    ] {
+        let found = problems(&suite_of(cluster, &[step], &[invariant]));
+        assert_eq!(found.len(), 1, "{step} / {invariant}: {found:?}");
+        assert!(found[0].starts_with(expected), "{step} / {invariant}: {}", found[0]);
+    }
+}
+
+#[test]
+fn a_plan_says_what_whoever_runs_its_nodes_must_be_able_to_do() {
+    for (steps, needs) in [
+        (&["settle: 1s"][..], &[][..]),
+        (&["stop: node-1", "start: node-1"], &[Need::Stop, Need::Start]),
+        (&["kill: node-1"], &[Need::Kill]),
+        (&["pause: node-1"], &[Need::Freeze]),
+        (&["partition: { between: [node-1, others] }"], &[Need::Isolate]),
+        (&["partition: { shape: ring }"], &[Need::Links]),
+        (&["partition: { between: [clients, node-1], only: clients }"], &[Need::Links, Need::Clients]),
+        (&["lossy: { between: [node-1, node-2], percent: 0.01% }"], &[Need::Links, Need::Impairments]),
+        (&["narrow: { between: [node-1, node-2], rate: 1kB/s }"], &[Need::Links, Need::Impairments]),
+        (&["refuse: { between: [node-1, node-2] }"], &[Need::Links, Need::Impairments]),
+        (&["slow: { between: [node-1, node-2], latency: 5ms }"], &[Need::Links, Need::Delays]),
+    ] {
+        let plan = Plan::new(&suite_of("{}", steps, &["redirects: {}"]), 1).unwrap();
+        assert_eq!(plan.needs(), needs.iter().copied().collect(), "{steps:?}");
+        assert!(needs.iter().all(|&need| plan.needs_to(need)), "{steps:?}");
+    }
+}
+
+#[test]
+fn a_fault_that_is_asked_for_is_checked_and_drawn() {
+    let plan = Plan::new(&suite_of("{}", &["settle: 1s"], &["redirects: {}"]), 1).unwrap();
+    let admit = |step: &str, seed| plan.admit(serde_json::from_str(step).expect("a step"), seed);
+    // Nothing that was before counts: what is started here may have been stopped by an earlier request.
+    for step in [r#"{"start": "node-1"}"#, r#"{"heal": "cut"}"#, r#"{"partition": {"between": ["node-1", "others"]}}"#]
+    {
+        assert_eq!(serde_json::to_value(admit(step, 1).unwrap()).unwrap(), admitted(step), "{step}");
+    }
+    let drawn: std::collections::BTreeSet<String> = (0..50)
+        .map(|seed| serde_json::to_string(&admit(r#"{"kill": "any/master"}"#, seed).unwrap()).unwrap())
+        .collect();
+    let of = |shard: u16| format!(r#"{{"kill":"shard-{shard}/master"}}"#);
+    assert_eq!(drawn, [of(1), of(2), of(3)].into());
+    for (step, expected) in [
+        (r#"{"kill": "node-9"}"#, "kill: node-9 does not exist (the cluster has node-1 to node-6)"),
+        (r#"{"refuse": {"between": ["client-9", "node-1"]}}"#, "refuse.between[0]: client-9 does not exist"),
+        (
+            r#"{"partition": {"shape": "ring", "name": "all"}}"#,
+            "partition.name: a network fault cannot be called `all`",
+        ),
+        (r#"{"partition": {"between": ["node-1", "node-1"]}}"#, "partition.between[1]: `node-1` stands on both sides"),
+    ] {
+        let problems = admit(step, 1).unwrap_err();
+        assert!(problems[0].to_string().starts_with(expected), "{step}: {problems:?}");
+    }
+}
+
+/// A step as it is written out: what was left out has its default.
+fn admitted(step: &str) -> serde_json::Value {
+    let mut value: serde_json::Value = serde_json::from_str(step).unwrap();
+    if let Some(fault) = value.get_mut("partition") {
+        fault["only"] = "all".into();
+    }
+    value
+}
+
+#[test]
+fn a_workload_without_writes_cannot_lose_any() {
+    let mut suite = suite_of(
+        "{}",
+        &["settle: 1s"],
+        &["acked-writes: { may-lose: 0 }", "availability: { of: reads, served: always }"],
+    );
+    suite.workload.reads = "100%".parse().unwrap();
+    assert_eq!(
+        problems(&suite),
+        ["invariants[0].acked-writes: there are no writes to observe: the workload's `reads` are 100%"]
+    );
+    suite.workload.reads = "0%".parse().unwrap();
+    assert_eq!(
+        problems(&suite),
+        ["invariants[1].availability.of: there are no reads to observe: the workload's `reads` are 0%"]
+    );
+}
+
+prop_compose! {
+    fn cluster_size()(masters in 3_u16..=20, replicas in 1_u16..=5) -> (u16, u16) { (masters, replicas) }
+}
+
+fn step(masters: u16, replicas: u16) -> impl Strategy<Value = String> {
+    let target = prop_oneof![
+        (1..=masters).prop_map(|shard| format!("shard-{shard}/master")),
+        (1..=masters).prop_map(|shard| format!("shard-{shard}/replicas")),
+        (0_u16..SLOTS).prop_map(|slot| format!("slot:{slot}/master")),
+        "[a-z]{1,8}".prop_map(|key| format!("key:{key}/replica")),
+        Just("any/master".to_owned()),
+        Just("minority".to_owned()),
+    ];
+    let node = 1..=masters * (1 + replicas);
+    prop_oneof![
+        (1_u64..3000).prop_map(|ms| format!("settle: {ms}ms")),
+        (prop_oneof![Just("stop"), Just("kill"), Just("pause"), Just("start"), Just("resume")], target.clone())
+            .prop_map(|(verb, target)| format!("{verb}: {target}")),
+        (1..=masters, 1_u64..90)
+            .prop_map(|(shard, secs)| format!("await: {{ promoted: shard-{shard}, within: {secs}s }}")),
+        (
+            prop_oneof![
+                Just("partition"),
+                Just("partition: only: bus, one-way: true"),
+                Just("refuse"),
+                Just("lossy: percent: 12.5%"),
+                Just("narrow: rate: 30kB/s, only: replication"),
+                Just("slow: latency: 20ms"),
+            ],
+            target.clone()
+        )
+            .prop_map(|(fault, target)| {
+                let (fault, settings) = fault.split_once(": ").unwrap_or((fault, "one-way: no"));
+                let settings = if fault == "refuse" { "only: all" } else { settings };
+                format!("{fault}: {{ between: [[{target}, half-clients], others], {settings} }}")
+            }),
+        prop_oneof![Just("halves"), Just("bridge"), Just("ring")]
+            .prop_map(|shape| format!("partition: {{ shape: {shape} }}")),
+        target.prop_map(|target| format!("await: {{ failed: [{target}, all], within: spec }}")),
+        (node.clone(), any::<i64>())
+            .prop_map(|(node, value)| format!("command: {{ send: [SET, k, {value}], to: node-{node} }}")),
+        (node, "[a-z0-9 ~:]{0,12}")
+            .prop_map(|(node, is)| format!("expect: {{ send: GET k, to: node-{node}, is: '{is}' }}")),
+    ]
+}
+
+fn generated() -> impl Strategy<Value = Suite> {
+    let invariants = prop::sample::subsequence(
+        vec![
+            "slot-coverage: { at: end }",
+            "agreement: { within: spec }",
+            "role: { node: shard-1/master, is: master, at: only }",
+            "replica-lag: { at: throughout, max-bytes: 100, shard: shard-2 }",
+            "acked-writes: { may-lose: measured }",
+            "acked-writes: { may-lose: 12 }",
+            "availability: { of: reads, shard: others, min-served: 99.5% }",
+            "availability: { of: writes, during: only, served: never }",
+            "promotions: { exactly: 2 }",
+            "redirects: {}",
+            "epochs: { max-rise: 2 }",
+            "epochs: {}",
+        ],
+        1..=12,
+    );
+    cluster_size()
+        .prop_flat_map(move |(masters, replicas)| {
+            (
+                Just((masters, replicas)),
+                prop::collection::vec(step(masters, replicas), 0..12),
+                invariants.clone(),
+                "[a-z]{3,9}",
+                "[0-9a-z]{0,9}",
+            )
+        })
+        .prop_map(|((masters, replicas), steps, invariants, directive, value)| {
+            let mut lines = vec!["phase: only"];
+            lines.extend(steps.iter().map(String::as_str));
+            let cluster = format!(
+                "{{ masters: {masters}, replicas-per-master: {replicas}, config: {{ x-{directive}: \"{value}\" }} }}"
+            );
+            suite_of(&cluster, &lines, &invariants)
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_suite_survives_json_and_the_loader(suite in generated()) {
+        let json = serde_json::to_string(&suite).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Suite>(&json).unwrap(), &suite);
+        // JSON is YAML, so the loader reads it as well.
+        prop_assert_eq!(&suite::parse(&json, Path::new("json")).unwrap(), &suite);
+        // An override that says what is so already changes nothing.
+        prop_assert_eq!(&suite::set(&suite, &format!("cluster.masters={}", suite.cluster.masters)).unwrap(), &suite);
+    }
+
+    #[test]
+    fn a_suite_plans_the_same_each_time_and_covers_every_slot_once(suite in generated(), seed: u64) {
+        let plan = Plan::new(&suite, seed).map_err(|errors| TestCaseError::fail(format!("{errors:?}")))?;
+        prop_assert_eq!(&Plan::new(&suite, seed).unwrap(), &plan);
+        let json = serde_json::to_string(&plan).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Plan>(&json).unwrap(), &plan);
+
+        let cluster = &suite.cluster;
+        prop_assert_eq!(plan.nodes.len(), usize::from(cluster.masters * (1 + cluster.replicas_per_master)));
+        let mut next = 0;
+        for (index, node) in plan.nodes.iter().enumerate() {
+            prop_assert_eq!(node.node, NodeNo::from_index(index));
+            prop_assert_eq!(node.replica_of.is_none(), !node.slots.is_empty());
+            if let [(first, last)] = node.slots[..] {
+                prop_assert_eq!(first, next);
+                next = last + 1;
+            } else {
+                prop_assert_eq!(node.replica_of.unwrap().0, node.shard.0);
+            }
+        }
+        prop_assert_eq!(next, SLOTS);
+        for shard in 1..=cluster.masters {
+            let members = plan.nodes.iter().filter(|node| node.shard == ShardNo(shard)).count();
+            prop_assert_eq!(members, usize::from(1 + cluster.replicas_per_master));
+        }
+        prop_assert!(!json.contains("\"any/"), "{}", json);
+    }
+}

@@ -1,0 +1,82 @@
+//! Runs that earlier versions stored are read, and judged as they were then.
+//!
+//! `tests/stored/NAME` holds the history and the report of one run on a real cluster: every shipped suite, suites
+//! whose claims do not hold, interrupted runs, a killed one, and runs with too few keys. They are kept as they were
+//! written; a change that judges one of them otherwise must say so and why.
+
+use std::path::{Path, PathBuf};
+
+use slotquake_judge::check::{Judgement, Verdict, overall};
+use slotquake_judge::report::{Report, read};
+use slotquake_judge::{history, report};
+
+fn stored() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stored")
+}
+
+/// What of a judgement must not change; its words may.
+fn judged(judgement: &Judgement) -> (String, Verdict, u64, Vec<(String, f64)>) {
+    let figures = judgement.figures.iter().map(|(name, figure)| (name.clone(), *figure)).collect();
+    (judgement.invariant.clone(), judgement.verdict, judgement.observations, figures)
+}
+
+#[test]
+fn stored_runs_are_judged_as_they_were() {
+    let mut compared = 0;
+    for entry in std::fs::read_dir(stored()).expect("stored runs") {
+        let folder = entry.expect("a folder").path();
+        let name = folder.display();
+        let history = history::read(&folder).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let again = Report::new(&history);
+        if !folder.join(report::FILE_NAME).exists() {
+            continue;
+        }
+        let then = read(&folder).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(then.verdict, again.verdict, "{name}");
+        assert_eq!(then.invariants.len(), again.invariants.len(), "{name}");
+        for (then, again) in then.invariants.iter().zip(&again.invariants) {
+            assert_eq!(judged(then), judged(again), "{name}: {}", then.settings);
+        }
+        assert_eq!(then.failovers, again.failovers, "{name}");
+        assert_eq!(then.outages, again.outages, "{name}");
+        assert_eq!(then.ledger, again.ledger, "{name}");
+        assert_eq!((&then.phases, &then.steps), (&again.phases, &again.steps), "{name}");
+        compared += 1;
+    }
+    assert_eq!(compared, 40, "every stored run with a report is compared");
+}
+
+/// A run whose harness was killed left a history and no report.
+#[test]
+fn a_killed_run_is_judged_by_what_it_left() {
+    use Verdict::{Inconclusive, Pass};
+    let history = history::read(&stored().join("killed-master-freeze")).expect("a history");
+    assert!(!history.complete);
+    let judgements = Report::new(&history).invariants;
+    let verdicts: Vec<(&str, Verdict, u64)> =
+        judgements.iter().map(|each| (each.invariant.as_str(), each.verdict, each.observations)).collect();
+    let expected = [
+        ("slot-coverage", Inconclusive, 0),
+        ("agreement", Inconclusive, 0),
+        ("role", Pass, 1),
+        ("role", Inconclusive, 0),
+        ("role", Inconclusive, 0),
+        ("replica-lag", Inconclusive, 0),
+        ("acked-writes", Inconclusive, 1877),
+        ("failover-time", Pass, 1),
+        ("promotions", Pass, 66),
+        ("promotions", Pass, 66),
+        ("availability", Pass, 433),
+        ("availability", Pass, 445),
+        ("availability", Pass, 864),
+        ("availability", Pass, 831),
+        ("redirects", Inconclusive, 0),
+        ("replica-read-only", Inconclusive, 0),
+        ("faults", Pass, 1),
+        ("steps", Inconclusive, 9),
+        ("recovery", Inconclusive, 0),
+        ("workload", Pass, 3174),
+    ];
+    assert_eq!(verdicts, expected);
+    assert_eq!(overall(&judgements), Inconclusive);
+}

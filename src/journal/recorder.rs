@@ -1,0 +1,134 @@
+//! Keeping a history in memory and streaming it to disk while the run goes on.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::history::{
+    Event, EventKind, FILE_NAME, Header, History, HistoryError, Interned, Op, intern, write_line, write_op,
+};
+use crate::slot::Deal;
+
+/// A buffer of this size is handed to the writer even before [`FLUSH_EVERY`].
+const FLUSH_BYTES: usize = 256 * 1024;
+
+/// A crash loses at most the records of this span.
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
+
+/// Records are small and alike: the fastest level already shrinks them about tenfold.
+const COMPRESSION_LEVEL: i32 = 1;
+
+/// Keeps a history in memory and streams it to disk. Operations and events must be given in the
+/// order of their times of completion.
+#[derive(Debug)]
+pub struct Recorder {
+    history: History,
+    interned: Interned,
+    buffer: Vec<u8>,
+    flushed_at: Instant,
+    chunks: Option<SyncSender<Vec<u8>>>,
+    writer: Option<JoinHandle<std::io::Result<()>>>,
+    path: PathBuf,
+}
+
+impl Recorder {
+    /// How the slots of the run's cluster are dealt.
+    pub(super) fn deal(&self) -> Deal {
+        self.history.header.plan.deal()
+    }
+
+    /// Begins a history in `folder`.
+    pub fn create(folder: &Path, header: Header) -> Result<Self, HistoryError> {
+        let path = folder.join(FILE_NAME);
+        let mut file = File::create(&path).map_err(|error| HistoryError::io(&path, error))?;
+        // Before anything happens: whatever cuts the history off, it says of what it is.
+        let mut line = Vec::new();
+        write_line(&mut line, &header);
+        write_frame(&mut file, &line).map_err(|error| HistoryError::io(&path, error))?;
+        let (chunks, received) = sync_channel(64);
+        let writer = std::thread::Builder::new()
+            .name("slotquake-history".to_owned())
+            .spawn(move || write_frames(file, &received))
+            .map_err(|error| HistoryError::io(&path, error))?;
+        Ok(Self {
+            history: History { header, ops: Vec::new(), reasons: Vec::new(), events: Vec::new(), complete: false },
+            interned: Interned::default(),
+            buffer: Vec::with_capacity(FLUSH_BYTES),
+            flushed_at: Instant::now(),
+            chunks: Some(chunks),
+            writer: Some(writer),
+            path,
+        })
+    }
+
+    /// The number by which [`Outcome`]s refer to a text.
+    pub fn reason(&mut self, text: &str) -> u16 {
+        intern(&mut self.interned, &mut self.history.reasons, text)
+    }
+
+    /// Records an operation.
+    pub fn op(&mut self, op: Op) {
+        write_op(&mut self.buffer, &op, &self.history);
+        self.history.ops.push(op);
+        self.flush_if_due();
+    }
+
+    /// Records an event.
+    pub fn event(&mut self, event: Event) {
+        write_line(&mut self.buffer, &event);
+        self.history.events.push(event);
+        self.flush_if_due();
+    }
+
+    /// Hands over what is older than the flush interval; to be called now and then even when
+    /// nothing is recorded.
+    pub fn flush_if_due(&mut self) {
+        if self.buffer.len() >= FLUSH_BYTES || self.flushed_at.elapsed() >= FLUSH_EVERY {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.flushed_at = Instant::now();
+        if self.buffer.is_empty() {
+            return;
+        }
+        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(FLUSH_BYTES));
+        if let Some(chunks) = &self.chunks {
+            // A writer that is gone has failed; `finish` says why.
+            let _ = chunks.send(chunk);
+        }
+    }
+
+    /// Ends the history with [`EventKind::End`] and waits until all of it is on disk.
+    pub fn finish(mut self, at_ns: u64) -> Result<History, HistoryError> {
+        self.event(Event { at_ns, kind: EventKind::End });
+        self.history.complete = true;
+        self.close()?;
+        Ok(self.history)
+    }
+
+    fn close(&mut self) -> Result<(), HistoryError> {
+        self.flush();
+        self.chunks = None;
+        match self.writer.take().map(JoinHandle::join) {
+            Some(Ok(Err(error))) => Err(HistoryError::io(&self.path, error)),
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            Some(Ok(Ok(()))) | None => Ok(()),
+        }
+    }
+}
+
+fn write_frames(mut file: File, chunks: &Receiver<Vec<u8>>) -> std::io::Result<()> {
+    for chunk in chunks {
+        write_frame(&mut file, &chunk)?;
+    }
+    file.flush()
+}
+
+fn write_frame(file: &mut File, chunk: &[u8]) -> std::io::Result<()> {
+    file.write_all(&zstd::bulk::compress(chunk, COMPRESSION_LEVEL)?)
+}

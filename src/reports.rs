@@ -1,0 +1,236 @@
+//! Reports on disk: folders, `report.json`, pages, `latest`, `skipped.json`. Reading them is [`crate::report`]'s part.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::history::SCHEMA_VERSION;
+use crate::report::{
+    FILE_NAME, Report, ReportError, RunKey, SKIPPED_FILE, Skipped, SkippedFile, io_error, short_server, skipped,
+};
+
+/// The name of a run's folder: `role-swap-redis-6.2-20261122T130501Z`.
+pub fn folder_name(suite: &str, server: &str, now: SystemTime) -> String {
+    let server: String = short_server(server)
+        .chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' })
+        .collect();
+    let time = humantime::format_rfc3339_seconds(now).to_string().replace(['-', ':'], "");
+    format!("{suite}-{server}-{time}")
+}
+
+/// Makes the folder of a run under `out`. Runs that begin in one second, in this process or another,
+/// get `-2`, `-3`, ... behind the name.
+pub fn create_folder(out: &Path, suite: &str, server: &str, now: SystemTime) -> Result<PathBuf, ReportError> {
+    fs::create_dir_all(out).map_err(io_error(out))?;
+    let name = folder_name(suite, server, now);
+    let mut folder = out.join(&name);
+    let mut count = 1;
+    loop {
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                count += 1;
+                folder = out.join(format!("{name}-{count}"));
+            }
+            Err(error) => return Err(io_error(&folder)(error)),
+        }
+    }
+}
+
+/// Writes `report.json` into its folder: whole, or not at all.
+pub fn write(folder: &Path, report: &Report) -> Result<PathBuf, ReportError> {
+    let mut text =
+        serde_json::to_string_pretty(report).map_err(|error| io_error(&folder.join(FILE_NAME))(error.into()))?;
+    text.push('\n');
+    write_whole(folder, FILE_NAME, &text)
+}
+
+/// Writes a page, `report.html` or `index.html`, into a folder: whole, or not at all.
+pub fn write_page(folder: &Path, name: &str, page: &str) -> Result<PathBuf, ReportError> {
+    write_whole(folder, name, page)
+}
+
+fn write_whole(folder: &Path, name: &str, text: &str) -> Result<PathBuf, ReportError> {
+    let path = folder.join(name);
+    let unfinished = folder.join(format!(".{name}.{}", std::process::id()));
+    let written = fs::File::create(&unfinished).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    if let Err(error) = written.and_then(|()| fs::rename(&unfinished, &path)) {
+        // What is half written helps nobody; the first error is the one to tell of.
+        let _ = fs::remove_file(&unfinished);
+        return Err(io_error(&path)(error));
+    }
+    Ok(path)
+}
+
+/// Points `out/latest` at a folder in `out`, replacing the link in one step.
+pub fn mark_latest(out: &Path, folder: &Path) -> Result<(), ReportError> {
+    let Some(name) = folder.file_name() else {
+        return Ok(());
+    };
+    let latest = out.join("latest");
+    // The folder's own name makes this one unique among runs side by side.
+    let link = out.join(format!(".latest-{}", name.to_string_lossy()));
+    let _ = fs::remove_file(&link);
+    std::os::unix::fs::symlink(name, &link).map_err(io_error(&link))?;
+    fs::rename(&link, &latest).map_err(|error| {
+        let _ = fs::remove_file(&link);
+        io_error(&latest)(error)
+    })
+}
+
+/// Notes in a folder of reports what was skipped this time. What was noted of other suites and servers
+/// stays; what was run now is not skipped any more.
+pub fn note_skipped(out: &Path, ran: &[RunKey], skipped: &[Skipped]) -> Result<(), ReportError> {
+    let noted = self::skipped(out)?;
+    let settled = |run: &RunKey| ran.contains(run) || skipped.iter().any(|each| each.run == *run);
+    let kept = noted.iter().filter(|each| !settled(&each.run));
+    let all: Vec<Skipped> = kept.chain(skipped).cloned().collect();
+    if all == noted {
+        return Ok(());
+    }
+    if all.is_empty() {
+        let file = out.join(SKIPPED_FILE);
+        return fs::remove_file(&file).map_err(io_error(&file));
+    }
+    let document = SkippedFile { schema_version: SCHEMA_VERSION, skipped: all };
+    let text = serde_json::to_string_pretty(&document).expect("texts can be written as JSON");
+    write_page(out, SKIPPED_FILE, &format!("{text}\n")).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::report::{parse, read, read_all};
+
+    /// One that an earlier version stored.
+    fn report(suite: &str) -> Report {
+        let text = include_bytes!("../reports/baseline/role-swap.json");
+        let mut report = parse(text, "baseline").expect("a report");
+        suite.clone_into(&mut report.header.plan.name);
+        report
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_folder_is_named_by_suite_server_and_time() {
+        for (server, expected) in [
+            ("redis:6.2", "role-swap-redis-6.2-20261122T130501Z"),
+            ("/opt/my builds/valkey-server", "role-swap-valkey-server-20261122T130501Z"),
+            ("./odd name*", "role-swap-odd-name--20261122T130501Z"),
+        ] {
+            assert_eq!(folder_name("role-swap", server, at(1_795_352_701)), expected);
+        }
+    }
+
+    #[test]
+    fn runs_of_one_second_get_folders_of_their_own() {
+        let out = tempfile::tempdir().expect("a temporary folder");
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                let out = out.path().join("deep/reports");
+                std::thread::spawn(move || create_folder(&out, "a", "redis:6.2", at(0)).expect("a folder"))
+            })
+            .collect();
+        let mut folders: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("a thread")).collect();
+        folders.sort();
+        folders.dedup();
+        assert_eq!(folders.len(), 8);
+        assert!(folders[0].ends_with("a-redis-6.2-19700101T000000Z"), "{folders:?}");
+    }
+
+    #[test]
+    fn a_report_is_read_back_as_it_was_written() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let report = report("role-swap");
+        let path = write(folder.path(), &report).expect("written");
+        assert_eq!(read(folder.path()).expect("by folder"), report);
+        assert_eq!(read(&path).expect("by file"), report);
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_folder_without_a_report_says_what_it_holds() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let error = |path: &Path| read_all(path).expect_err("nothing there").to_string();
+        assert!(error(&folder.path().join("gone")).ends_with("no such file or folder"));
+        assert!(error(folder.path()).ends_with("holds no report.json"));
+        fs::write(folder.path().join(crate::history::FILE_NAME), "").expect("written");
+        assert!(error(folder.path()).contains("slotquake check"));
+    }
+
+    #[test]
+    fn latest_is_replaced_and_not_counted_as_a_report() {
+        let out = tempfile::tempdir().expect("a temporary folder");
+        for suite in ["b", "a"] {
+            let folder = create_folder(out.path(), suite, "redis:6.2", at(0)).expect("a folder");
+            write(&folder, &report(suite)).expect("written");
+            mark_latest(out.path(), &folder).expect("linked");
+            let latest = read(&out.path().join("latest")).expect("a report");
+            assert_eq!(latest.header.plan.name, suite);
+        }
+        let names: Vec<_> =
+            read_all(out.path()).expect("reports").into_iter().map(|report| report.header.plan.name).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(fs::read_dir(out.path()).expect("listed").count(), 3, "two folders and the link");
+    }
+
+    fn key(suite: &str) -> RunKey {
+        RunKey { suite: suite.to_owned(), server: "redis:6.2".to_owned() }
+    }
+
+    fn skip(suite: &str, reason: &str) -> Skipped {
+        Skipped { run: key(suite), reason: reason.to_owned() }
+    }
+
+    #[test]
+    fn what_is_noted_is_the_last_attempt_at_each_suite() {
+        let out = tempfile::tempdir().expect("a temporary folder");
+        let out = out.path();
+        assert_eq!(skipped(out).expect("nothing noted"), []);
+        for (ran, now, expected) in [
+            (vec![key("a")], vec![], vec![]),
+            (
+                vec![],
+                vec![skip("ring", "no nft"), skip("halves", "no nft")],
+                vec![skip("ring", "no nft"), skip("halves", "no nft")],
+            ),
+            (
+                vec![key("a")],
+                vec![skip("ring", "no namespaces")],
+                vec![skip("halves", "no nft"), skip("ring", "no namespaces")],
+            ),
+            (vec![key("ring")], vec![], vec![skip("halves", "no nft")]),
+            (vec![key("halves")], vec![], vec![]),
+        ] {
+            note_skipped(out, &ran, &now).expect("noted");
+            assert_eq!(skipped(out).expect("read"), expected);
+        }
+        assert_eq!(fs::read_dir(out).expect("listed").count(), 0, "nothing is left to say");
+    }
+
+    #[test]
+    fn a_note_that_cannot_be_read_is_an_error() {
+        let out = tempfile::tempdir().expect("a temporary folder");
+        for (text, expected) in [
+            ("{", "is not a report of slotquake"),
+            (
+                r#"{"schema_version": 9, "skipped": []}"#,
+                "has schema version 9, this slotquake reads 1 (hint: remove it",
+            ),
+        ] {
+            fs::write(out.path().join(SKIPPED_FILE), text).expect("written");
+            let error = skipped(out.path()).expect_err(text).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
