@@ -19,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fault::Action;
 use crate::history::NodeInfo;
 use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock};
@@ -96,20 +97,9 @@ pub trait Backend: Send + Sync + 'static {
         std::future::ready(matches!(error, ConnectError::Refused(_)))
     }
 
-    /// Starts a node's server. It is not ready when this returns.
-    fn start(&self, node: NodeNo) -> impl Future<Output = Result<(), BackendError>> + Send;
-
-    /// Asks the server to end (SIGTERM), without waiting for it.
-    fn terminate(&self, node: NodeNo) -> impl Future<Output = Result<(), BackendError>> + Send;
-
-    /// Ends the server at once (SIGKILL), without waiting for it.
-    fn kill(&self, node: NodeNo) -> impl Future<Output = Result<(), BackendError>> + Send;
-
-    /// Freezes the server (SIGSTOP).
-    fn pause(&self, node: NodeNo) -> impl Future<Output = Result<(), BackendError>> + Send;
-
-    /// Lets a frozen server go on (SIGCONT).
-    fn resume(&self, node: NodeNo) -> impl Future<Output = Result<(), BackendError>> + Send;
+    /// Does something to a node's server, without waiting for what comes of it: a server that was started is not
+    /// ready yet, and one that was told to stop may still be ending.
+    fn act(&self, node: NodeNo, action: Action) -> impl Future<Output = Result<(), BackendError>> + Send;
 
     /// What the system says of the server's process.
     fn state(&self, node: NodeNo) -> impl Future<Output = ProcessState> + Send;

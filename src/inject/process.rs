@@ -10,6 +10,7 @@ use super::{FaultIds, resolve};
 use crate::cluster::control::AskError;
 use crate::cluster::watch::Snapshot;
 use crate::cluster::{Backend, Control, ProcessState};
+use crate::fault::Action;
 use crate::history::{EventKind, FaultKind, StepProblem};
 use crate::journal::Journal;
 use crate::slot::Deal;
@@ -120,9 +121,9 @@ impl<B: Backend> ProcessInjector<B> {
         self.active.entry(node).or_default().push(fault);
         let backend = self.control.backend();
         match kind {
-            ProcessFault::Stop => backend.terminate(node).await,
-            ProcessFault::Kill => backend.kill(node).await,
-            ProcessFault::Pause => backend.pause(node).await,
+            ProcessFault::Stop => backend.act(node, Action::Stop).await,
+            ProcessFault::Kill => backend.act(node, Action::Kill).await,
+            ProcessFault::Pause => backend.act(node, Action::Pause).await,
         }
         .map_err(|error| StepProblem::Harness(error.to_string()))?;
         Ok(fault)
@@ -221,8 +222,8 @@ impl<B: Backend> ProcessInjector<B> {
             }
             let backend = self.control.backend();
             let done = match backend.state(node).await {
-                ProcessState::Gone { .. } => backend.start(node).await,
-                ProcessState::Paused { .. } => backend.resume(node).await,
+                ProcessState::Gone { .. } => backend.act(node, Action::Start).await,
+                ProcessState::Paused { .. } => backend.act(node, Action::Resume).await,
                 ProcessState::Running { .. } => Ok(()),
             };
             for &fault in &faults {
