@@ -104,6 +104,17 @@ pub trait Backend: Send + Sync + 'static {
     /// What the system says of the server's process.
     fn state(&self, node: NodeNo) -> impl Future<Output = ProcessState> + Send;
 
+    /// How often faults in force may be looked at, by [`state`](Self::state) and [`counts`](Self::counts).
+    fn watch_every(&self) -> Duration {
+        Duration::from_millis(150)
+    }
+
+    /// Whether a rule that is not in force any more shows as an error of [`counts`](Self::counts), and one that is
+    /// never does.
+    fn watches_rules(&self) -> bool {
+        true
+    }
+
     /// The last lines of a node's log.
     fn log_tail(&self, node: NodeNo, lines: usize) -> impl Future<Output = String> + Send;
 

@@ -488,6 +488,16 @@ impl Backend for Attached {
         self.way().state(self.info(node), self.caller(), &|event| self.tell(event)).await
     }
 
+    /// A hook may be a command that takes its time.
+    fn watch_every(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// Hooks count nothing, and a sidecar goes with its container's network.
+    fn watches_rules(&self) -> bool {
+        false
+    }
+
     async fn log_tail(&self, node: NodeNo, lines: usize) -> String {
         self.way().log(self.info(node), Some(lines)).await.unwrap_or_default().trim_end().to_owned()
     }
