@@ -29,5 +29,5 @@ pub mod wire;
 pub mod workload;
 
 pub use slotquake_judge::{
-    anatomy, check, facts, history, plan, report, seeded, slot, spec, suite, target, topology, units,
+    anatomy, check, facts, fault, history, plan, report, seeded, slot, spec, suite, target, topology, units,
 };

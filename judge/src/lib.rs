@@ -9,6 +9,7 @@
 pub mod anatomy;
 pub mod check;
 pub mod facts;
+pub mod fault;
 pub mod history;
 pub mod plan;
 pub mod report;

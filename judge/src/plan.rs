@@ -14,14 +14,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::seeded::Seeded;
 use crate::slot::{Deal, SLOTS};
-use crate::suite::{
-    ClusterSpec, Invariant, LoadError, Lossy, Narrow, Partition, Refuse, RoleIs, Slow, Source, Step, Suite,
-    WorkloadSpec,
-};
-use crate::target::{Group, Member, Owner, Target, Targets};
+use crate::suite::{ClusterSpec, Invariant, LoadError, RoleIs, Source, Step, Suite, WorkloadSpec};
+use crate::target::{Group, Member, Owner, Target};
 use crate::units::{Directive, NodeNo, ShardNo, Span};
 
-pub use needs::Need;
+pub use crate::fault::Need;
 
 /// What a run does, to the last detail that can be known before a cluster exists. `any/...` is drawn
 /// and gone; other symbolic targets stay, since roles change.
@@ -249,37 +246,8 @@ impl Plan {
                 *owner = Owner::Shard(drawn);
             }
         };
-        let resolve_all = |targets: &mut Targets| targets.0.iter_mut().for_each(resolve);
         for step in &mut self.steps {
-            match step {
-                Step::Phase(_) | Step::Settle(_) | Step::Heal(_) => {}
-                Step::Stop(targets)
-                | Step::Kill(targets)
-                | Step::Start(targets)
-                | Step::Pause(targets)
-                | Step::Resume(targets) => resolve_all(targets),
-                Step::Partition(Partition { between, .. }) => between.iter_mut().flatten().for_each(resolve_all),
-                Step::Lossy(Lossy { between, .. })
-                | Step::Narrow(Narrow { between, .. })
-                | Step::Refuse(Refuse { between, .. })
-                | Step::Slow(Slow { between, .. }) => between.iter_mut().for_each(resolve_all),
-                Step::Command(command) => resolve_all(&mut command.to),
-                Step::Await(wait) => {
-                    let lists = [
-                        &mut wait.failed,
-                        &mut wait.in_sync,
-                        &mut wait.cluster_ok,
-                        &mut wait.cluster_fail,
-                        &mut wait.converged,
-                    ];
-                    lists.into_iter().flatten().for_each(resolve_all);
-                    wait.role.iter_mut().for_each(resolve);
-                }
-                Step::Expect(expect) => {
-                    resolve(&mut expect.to);
-                    expect.moved_to.iter_mut().for_each(resolve);
-                }
-            }
+            step.targets_mut().into_iter().for_each(resolve);
         }
         for invariant in &mut self.invariants {
             if let Invariant::Role(role) = invariant {

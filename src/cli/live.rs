@@ -69,7 +69,9 @@ impl Live {
             EventKind::NetworkFaultInjected { fault, kind, name, .. } => {
                 self.faults.insert(*fault, (*kind, name.clone()));
             }
-            EventKind::FaultHealed { fault, .. } => drop(self.faults.remove(fault)),
+            EventKind::FaultHealed { fault, .. } | EventKind::FaultEnded { fault, .. } => {
+                drop(self.faults.remove(fault))
+            }
             _ => {}
         }
     }
@@ -84,7 +86,7 @@ impl Live {
         }
         lines.push(format!("  {}", self.rates(at_ns, counts)));
         lines.extend(self.node_lines());
-        for (kind, name) in self.faults.values().filter(|(kind, _)| kind.is_of_the_network()) {
+        for (kind, name) in self.faults.values().filter(|(kind, _)| kind.hits_links()) {
             lines.push(format!("  in force: {kind} {name}"));
         }
         for ((shard, of), since_ns) in &counts.unserved {
@@ -134,11 +136,9 @@ impl Live {
         };
         let name = node.to_string();
         let mut matters: Vec<String> = Vec::new();
-        let fault = self.faults.values().find(|(kind, what)| !kind.is_of_the_network() && *what == name);
+        let fault = self.faults.values().find(|(kind, what)| kind.holds_process() && *what == name);
         match (fault, self.views.get(&node)) {
-            (Some((FaultKind::Stop, _)), _) => matters.push("stopped".to_owned()),
-            (Some((FaultKind::Kill, _)), _) => matters.push("killed".to_owned()),
-            (Some((FaultKind::Pause, _)), _) => matters.push("paused".to_owned()),
+            (Some((kind, _)), _) => matters.push(kind.spec().past.trim_start_matches("was ").to_owned()),
             (_, Some((_, true))) => {}
             _ => matters.push("silent".to_owned()),
         }

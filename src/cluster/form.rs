@@ -10,6 +10,7 @@ use futures_util::future::try_join_all;
 
 use super::watch::Watch;
 use super::{Backend, BackendError, Control, ProcessState};
+use crate::fault::Action;
 use crate::history::NodeInfo;
 use crate::plan::Plan;
 use crate::units::NodeNo;
@@ -58,7 +59,7 @@ pub async fn form<B: Backend>(
     control: &Arc<Control<B>>,
     watch: &Watch,
 ) -> Result<Vec<NodeInfo>, FormError> {
-    try_join_all(control.nodes().map(|node| control.backend().start(node))).await?;
+    try_join_all(control.nodes().map(|node| control.backend().act(node, Action::Start))).await?;
     for node in control.nodes() {
         answers(control, node).await?;
     }

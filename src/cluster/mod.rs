@@ -19,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fault::Action;
 use crate::history::NodeInfo;
 use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock};
@@ -96,23 +97,23 @@ pub trait Backend: Send + Sync + 'static {
         std::future::ready(matches!(error, ConnectError::Refused(_)))
     }
 
-    /// Starts a node's server. It is not ready when this returns.
-    fn start(&self, node: NodeNo) -> impl Future<Output = Result<(), BackendError>> + Send;
-
-    /// Asks the server to end (SIGTERM), without waiting for it.
-    fn terminate(&self, node: NodeNo) -> impl Future<Output = Result<(), BackendError>> + Send;
-
-    /// Ends the server at once (SIGKILL), without waiting for it.
-    fn kill(&self, node: NodeNo) -> impl Future<Output = Result<(), BackendError>> + Send;
-
-    /// Freezes the server (SIGSTOP).
-    fn pause(&self, node: NodeNo) -> impl Future<Output = Result<(), BackendError>> + Send;
-
-    /// Lets a frozen server go on (SIGCONT).
-    fn resume(&self, node: NodeNo) -> impl Future<Output = Result<(), BackendError>> + Send;
+    /// Does something to a node's server, without waiting for what comes of it: a server that was started is not
+    /// ready yet, and one that was told to stop may still be ending.
+    fn act(&self, node: NodeNo, action: Action) -> impl Future<Output = Result<(), BackendError>> + Send;
 
     /// What the system says of the server's process.
     fn state(&self, node: NodeNo) -> impl Future<Output = ProcessState> + Send;
+
+    /// How often faults in force may be looked at, by [`state`](Self::state) and [`counts`](Self::counts).
+    fn watch_every(&self) -> Duration {
+        Duration::from_millis(150)
+    }
+
+    /// Whether a rule that is not in force any more shows as an error of [`counts`](Self::counts), and one that is
+    /// never does.
+    fn watches_rules(&self) -> bool {
+        true
+    }
 
     /// The last lines of a node's log.
     fn log_tail(&self, node: NodeNo, lines: usize) -> impl Future<Output = String> + Send;

@@ -5,14 +5,13 @@ mod network;
 mod process;
 mod resolve;
 mod sides;
-mod wanted;
+mod watching;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use network::NetworkInjector;
-pub use process::{ProcessFault, ProcessInjector};
+pub use process::ProcessInjector;
 pub use resolve::resolve;
-pub use wanted::NetworkFault;
 
 /// Numbers the faults of one run, whoever injects them.
 #[derive(Debug, Default)]

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::FaultIds;
 use super::sides::{Party, Split, Whole};
-use super::{FaultIds, NetworkFault};
+use super::watching::{Sign, Watching};
 use crate::cluster::watch::{Snapshot, Watch};
 use crate::cluster::{Backend, Control, ProcessState};
-use crate::history::{EventKind, FaultKind, Hit, StepProblem};
+use crate::fault::{FaultKind, LinkEffect, LinksFault};
+use crate::history::{EventKind, Hit, StepProblem};
 use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock, round_trip, sample};
 use crate::network::rules::{Effect, Rule};
@@ -53,6 +55,7 @@ pub struct NetworkInjector<B> {
     deal: Deal,
     clients: u16,
     in_force: Vec<InForce>,
+    watching: Watching<B>,
 }
 
 /// A fault that was announced in the history, and is not yet proven to be undone.
@@ -81,7 +84,8 @@ impl<B: Backend> NetworkInjector<B> {
         ids: Arc<FaultIds>,
         (deal, clients): (Deal, u16),
     ) -> Self {
-        Self { control, journal, ids, deal, clients, in_force: Vec::new() }
+        let watching = Watching::begin(&control, &journal);
+        Self { control, journal, ids, deal, clients, in_force: Vec::new(), watching }
     }
 
     /// The faults in force, by name.
@@ -90,12 +94,12 @@ impl<B: Backend> NetworkInjector<B> {
     }
 
     /// Imposes a fault on those whom it means now, and proves it.
-    pub async fn inject(&mut self, wanted: &NetworkFault<'_>, now: &Snapshot) -> Result<(), StepProblem> {
+    pub async fn inject(&mut self, wanted: &LinksFault<'_>, now: &Snapshot) -> Result<(), StepProblem> {
         let nodes = self.control.backend().size();
-        let split = wanted
-            .split(&Whole { now, nodes, deal: &self.deal, clients: self.clients })
-            .map_err(|problem| StepProblem::Suite(format!("{}: {problem}", wanted.kind)))?;
-        let effect = wanted.effect;
+        let whole = Whole { now, nodes, deal: &self.deal, clients: self.clients };
+        let split =
+            split(wanted, &whole).map_err(|problem| StepProblem::Suite(format!("{}: {problem}", wanted.kind)))?;
+        let effect = effect(wanted.effect);
         let fault = self.ids.next();
         let name = wanted.name.map_or_else(|| format!("{}-{fault}", wanted.kind), str::to_owned);
         if self.in_force.iter().any(|other| other.name == name) {
@@ -139,12 +143,14 @@ impl<B: Backend> NetworkInjector<B> {
             pairs: rule.pairs.len(),
             hits: split.hits.iter().map(|&node| self.hit(node, now)).collect(),
         });
+        let rule_name = rule.name.clone();
         self.control.backend().impose(rule).await.map_err(|error| harness(&error))?;
         self.journal.event(EventKind::FaultApplied { fault });
 
         let (in_effect, proof) = self.prove(wanted, &knocks, before.as_deref()).await?;
         self.journal.event(EventKind::FaultProven { fault, in_effect, proof: proof.clone() });
         if in_effect {
+            self.watching.watch(fault, Sign::Rule(rule_name));
             return Ok(());
         }
         Err(StepProblem::Harness(format!("{} is not in effect: {proof}", wanted.kind)))
@@ -183,6 +189,7 @@ impl<B: Backend> NetworkInjector<B> {
         };
         for fault in self.in_force.iter_mut().filter(|fault| wanted.contains(&fault.fault)) {
             if !fault.is_healing {
+                self.watching.release(fault.fault).await;
                 self.journal.event(EventKind::FaultHealed { fault: fault.fault, by: "heal".to_owned() });
                 fault.is_healing = true;
             }
@@ -291,11 +298,11 @@ impl<B: Backend> NetworkInjector<B> {
 
     async fn prove(
         &mut self,
-        wanted: &NetworkFault<'_>,
+        wanted: &LinksFault<'_>,
         knocks: &[Knock],
         before: Option<&[Heard]>,
     ) -> Result<(bool, String), StepProblem> {
-        match wanted.effect {
+        match effect(wanted.effect) {
             Effect::Drop => self.prove_cut(knocks, before, &Heard::Silence).await,
             Effect::Refuse => self.prove_cut(knocks, before, &Heard::Refused).await,
             Effect::Lossy(percent) => self.prove_lossy(knocks, percent.fraction() >= 1.0).await,
@@ -471,6 +478,30 @@ impl<B: Backend> NetworkInjector<B> {
     fn others(&self, position: usize) -> impl Iterator<Item = &InForce> {
         let others = self.in_force.iter().enumerate().filter(move |(other, _)| *other != position);
         others.map(|(_, fault)| fault).filter(|fault| !fault.is_healing)
+    }
+}
+
+/// Whom a fault means now.
+fn split(wanted: &LinksFault<'_>, whole: &Whole<'_>) -> Result<Split, String> {
+    match (wanted.between, wanted.shape) {
+        (Some(sides), None) => whole.between(sides, wanted.one_way, wanted.only),
+        (None, Some(_)) if wanted.one_way => Err("a shape has no first side, so it cannot be one-way".to_owned()),
+        (None, Some(shape)) => whole.shape(shape),
+        (None, None) | (Some(_), Some(_)) => Err("it needs either `between` or `shape`".to_owned()),
+    }
+}
+
+/// What the rules of a fault do.
+fn effect(wanted: LinkEffect) -> Effect {
+    let microseconds = |span: Span| u64::try_from(span.0.as_micros()).unwrap_or(u64::MAX);
+    match wanted {
+        LinkEffect::Drop => Effect::Drop,
+        LinkEffect::Refuse => Effect::Refuse,
+        LinkEffect::Lossy(percent) => Effect::Lossy(percent),
+        LinkEffect::Narrow(rate) => Effect::Narrow { bytes_per_second: rate.bytes_per_second },
+        LinkEffect::Slow { latency, jitter } => {
+            Effect::Slow { latency_us: microseconds(latency), jitter_us: microseconds(jitter), class: 0 }
+        }
     }
 }
 

@@ -1,16 +1,18 @@
 //! Faults of a server's process: ended, crashed, frozen.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::watching::{Sign, Watching, shows};
 use super::{FaultIds, resolve};
 use crate::cluster::control::AskError;
 use crate::cluster::watch::Snapshot;
-use crate::cluster::{Backend, Control, ProcessState};
-use crate::history::{EventKind, FaultKind, StepProblem};
+use crate::cluster::{Backend, BackendError, Control, ProcessState};
+use crate::fault::{Action, FaultKind, ProcessEffect, ProcessFault};
+use crate::history::{EventKind, StepProblem};
 use crate::journal::Journal;
 use crate::slot::Deal;
 use crate::target::{Target, Targets};
@@ -29,27 +31,6 @@ const SILENCE: Duration = Duration::from_millis(300);
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// A fault of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProcessFault {
-    /// SIGTERM.
-    Stop,
-    /// SIGKILL.
-    Kill,
-    /// SIGSTOP.
-    Pause,
-}
-
-impl From<ProcessFault> for FaultKind {
-    fn from(fault: ProcessFault) -> Self {
-        match fault {
-            ProcessFault::Stop => Self::Stop,
-            ProcessFault::Kill => Self::Kill,
-            ProcessFault::Pause => Self::Pause,
-        }
-    }
-}
-
 /// Injects faults of processes and undoes them; remembers which are in effect.
 #[derive(Debug)]
 pub struct ProcessInjector<B> {
@@ -57,83 +38,97 @@ pub struct ProcessInjector<B> {
     journal: Arc<Journal>,
     ids: Arc<FaultIds>,
     deal: Deal,
-    active: BTreeMap<NodeNo, Vec<u32>>,
+    in_force: Vec<Guard>,
+    watching: Watching<B>,
+}
+
+/// A fault that was announced in the history, and is not yet undone.
+#[derive(Debug, Clone, Copy)]
+struct Guard {
+    fault: u32,
+    node: NodeNo,
+    process: ProcessFault,
 }
 
 impl<B: Backend> ProcessInjector<B> {
     /// An injector without active faults, for a cluster whose slots are dealt so.
     pub fn new(control: Arc<Control<B>>, journal: Arc<Journal>, ids: Arc<FaultIds>, deal: Deal) -> Self {
-        Self { control, journal, ids, deal, active: BTreeMap::new() }
+        let watching = Watching::begin(&control, &journal);
+        Self { control, journal, ids, deal, in_force: Vec::new(), watching }
     }
 
     /// Injects one fault at every node that the targets mean now, at once, and proves each. Whether a
     /// node can suffer it is checked for all of them first, so a suite's error leaves no fault half
     /// injected.
-    pub async fn inject(&mut self, kind: ProcessFault, targets: &Targets, now: &Snapshot) -> Result<(), StepProblem> {
+    pub async fn inject(
+        &mut self,
+        kind: FaultKind,
+        process: ProcessFault,
+        targets: &Targets,
+        now: &Snapshot,
+    ) -> Result<(), StepProblem> {
         let nodes = self.resolve_all(targets, now)?;
         for &(_, node) in &nodes {
             let state = self.control.backend().state(node).await;
-            let possible = matches!(
-                (kind, &state),
-                (_, ProcessState::Running { .. }) | (ProcessFault::Kill, ProcessState::Paused { .. })
-            );
-            if !possible {
+            if !can_suffer(process.inject, &state) {
                 return Err(StepProblem::Suite(format!(
-                    "{}: {targets} means {node}, and its {state}: a fault there would have no effect \
+                    "{kind}: {targets} means {node}, and its {state}: a fault there would have no effect \
                      (hint: start or resume it first, or aim at another node)",
-                    FaultKind::from(kind)
                 )));
             }
         }
         let mut injected = Vec::new();
         for (target, node) in nodes {
-            injected.push((self.signal(kind, target, node, now).await?, node));
+            injected.push(self.signal(kind, process, (target, node), now).await?);
         }
-        let proofs = join_all(injected.iter().map(|&(fault, node)| self.prove(kind, fault, node))).await;
+        let proofs = join_all(injected.iter().map(|guard| self.prove(guard))).await;
         let mut unproven = Vec::new();
-        for ((fault, node), (in_effect, proof)) in injected.into_iter().zip(proofs) {
+        for (guard, (in_effect, proof)) in injected.into_iter().zip(proofs) {
             if !in_effect {
-                unproven.push(format!("{} of {node} is not in effect: {proof}", FaultKind::from(kind)));
+                unproven.push(format!("{kind} of {} is not in effect: {proof}", guard.node));
             }
-            self.journal.event(EventKind::FaultProven { fault, in_effect, proof });
+            self.journal.event(EventKind::FaultProven { fault: guard.fault, in_effect, proof });
+            if in_effect {
+                self.watching.watch(guard.fault, Sign::Process(guard.node, process.effect));
+            }
         }
         if unproven.is_empty() { Ok(()) } else { Err(StepProblem::Harness(unproven.join("; "))) }
     }
 
     async fn signal(
         &mut self,
-        kind: ProcessFault,
-        target: &Target,
-        node: NodeNo,
+        kind: FaultKind,
+        process: ProcessFault,
+        (target, node): (&Target, NodeNo),
         now: &Snapshot,
-    ) -> Result<u32, StepProblem> {
+    ) -> Result<Guard, StepProblem> {
+        // A fault of the same node that this one replaces is ended by us: the pause of a node that is killed.
+        for earlier in self.in_force.iter().filter(|guard| guard.node == node) {
+            self.watching.release(earlier.fault).await;
+        }
         let shard = now.shard_of(node, &self.deal);
         let fault = self.ids.next();
         self.journal.event(EventKind::FaultInjected {
             fault,
-            kind: kind.into(),
+            kind,
             target: target.to_string(),
             node,
             shard,
             was_master: shard.is_some_and(|shard| now.master(shard, &self.deal) == Some(node)),
         });
-        self.active.entry(node).or_default().push(fault);
-        let backend = self.control.backend();
-        match kind {
-            ProcessFault::Stop => backend.terminate(node).await,
-            ProcessFault::Kill => backend.kill(node).await,
-            ProcessFault::Pause => backend.pause(node).await,
-        }
-        .map_err(|error| StepProblem::Harness(error.to_string()))?;
-        Ok(fault)
+        let guard = Guard { fault, node, process };
+        self.in_force.push(guard);
+        let done = self.control.backend().act(node, process.inject).await;
+        done.map_err(|error| StepProblem::Harness(error.to_string()))?;
+        Ok(guard)
     }
 
-    async fn prove(&self, kind: ProcessFault, fault: u32, node: NodeNo) -> (bool, String) {
-        match kind {
-            ProcessFault::Stop | ProcessFault::Kill => self.prove_gone(fault, node).await,
-            ProcessFault::Pause => {
-                self.journal.event(EventKind::FaultApplied { fault });
-                self.prove_frozen(node).await
+    async fn prove(&self, guard: &Guard) -> (bool, String) {
+        match guard.process.effect {
+            ProcessEffect::Gone => self.prove_gone(guard.fault, guard.node).await,
+            ProcessEffect::Frozen => {
+                self.journal.event(EventKind::FaultApplied { fault: guard.fault });
+                self.prove_frozen(guard.node).await
             }
         }
     }
@@ -180,51 +175,37 @@ impl<B: Backend> ProcessInjector<B> {
         (silent && matches!(state, ProcessState::Paused { .. }), format!("{state}; {seen}"))
     }
 
-    /// Starts servers that a fault ended.
-    pub async fn start(&mut self, targets: &Targets, now: &Snapshot) -> Result<(), StepProblem> {
+    /// Undoes faults at the nodes that the targets mean now: what that action undoes.
+    pub async fn undo_at(&mut self, action: Action, targets: &Targets, now: &Snapshot) -> Result<(), StepProblem> {
         let nodes = self.resolve_all(targets, now)?;
         for &(_, node) in &nodes {
+            // The fault to be undone is the last one, whatever somebody else has made of the process meanwhile.
+            let newest = self.in_force.iter().rev().find(|guard| guard.node == node);
             let state = self.control.backend().state(node).await;
-            if !matches!(state, ProcessState::Gone { .. }) {
-                return Err(StepProblem::Suite(format!("start: {targets} means {node}, whose {state} already")));
+            if !newest.map_or_else(|| would_help(action, &state), |guard| guard.process.undo == action) {
+                return Err(StepProblem::Suite(format!("{action}: {targets} means {node}, and its {state}")));
             }
         }
-        self.undo(nodes.into_iter().map(|(_, node)| node).collect(), "start").await
+        self.undo(nodes.into_iter().map(|(_, node)| node).collect(), action.word()).await
     }
 
-    /// Lets frozen servers go on.
-    pub async fn resume(&mut self, targets: &Targets, now: &Snapshot) -> Result<(), StepProblem> {
-        let nodes = self.resolve_all(targets, now)?;
-        for &(_, node) in &nodes {
-            let state = self.control.backend().state(node).await;
-            if !matches!(state, ProcessState::Paused { .. }) {
-                return Err(StepProblem::Suite(format!(
-                    "resume: {targets} means {node}, which is not frozen: {state}"
-                )));
-            }
-        }
-        self.undo(nodes.into_iter().map(|(_, node)| node).collect(), "resume").await
-    }
-
-    /// Undoes every fault that is still in effect.
+    /// Undoes every fault that is still in force.
     pub async fn heal_all(&mut self) -> Result<(), StepProblem> {
-        self.undo(self.active.keys().copied().collect(), "heal").await
+        let nodes: BTreeSet<NodeNo> = self.in_force.iter().map(|guard| guard.node).collect();
+        self.undo(nodes.into_iter().collect(), "heal").await
     }
 
     async fn undo(&mut self, nodes: Vec<NodeNo>, by: &str) -> Result<(), StepProblem> {
         let mut problems = Vec::new();
         let mut undone: Vec<(NodeNo, Vec<u32>)> = Vec::new();
         for node in nodes {
-            let faults = self.active.remove(&node).unwrap_or_default();
+            let guards: Vec<Guard> = self.in_force.iter().filter(|guard| guard.node == node).copied().collect();
+            let faults: Vec<u32> = guards.iter().map(|guard| guard.fault).collect();
             for &fault in &faults {
+                self.watching.release(fault).await;
                 self.journal.event(EventKind::FaultHealed { fault, by: by.to_owned() });
             }
-            let backend = self.control.backend();
-            let done = match backend.state(node).await {
-                ProcessState::Gone { .. } => backend.start(node).await,
-                ProcessState::Paused { .. } => backend.resume(node).await,
-                ProcessState::Running { .. } => Ok(()),
-            };
+            let done = self.undo_newest(node, guards.last()).await;
             for &fault in &faults {
                 self.journal.event(match &done {
                     Ok(()) => EventKind::FaultLifted { fault },
@@ -241,9 +222,25 @@ impl<B: Backend> ProcessInjector<B> {
             }
             for fault in faults {
                 self.journal.event(EventKind::HealProven { fault, healed, proof: proof.clone() });
+                // Only now: what is cut short before is undone at the end of the run.
+                self.in_force.retain(|guard| guard.fault != fault);
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(StepProblem::Harness(problems.join("; "))) }
+    }
+
+    /// Undoes the fault that came last at a node, which ended the effect of those before it. Where it is not in effect
+    /// any more, or there is none, the server is brought back from what somebody else has made of it.
+    async fn undo_newest(&self, node: NodeNo, newest: Option<&Guard>) -> Result<(), BackendError> {
+        let backend = self.control.backend();
+        let state = backend.state(node).await;
+        let action = match (newest, &state) {
+            (Some(guard), state) if shows(guard.process.effect, state) => guard.process.undo,
+            (_, ProcessState::Gone { .. }) => Action::Start,
+            (_, ProcessState::Paused { .. }) => Action::Resume,
+            (_, ProcessState::Running { .. }) => return Ok(()),
+        };
+        backend.act(node, action).await
     }
 
     async fn prove_answers(&self, node: NodeNo) -> (bool, String) {
@@ -273,5 +270,25 @@ impl<B: Backend> ProcessInjector<B> {
             }
         }
         Ok(nodes)
+    }
+}
+
+/// Whether an action has an effect on a process in that state.
+fn can_suffer(action: Action, state: &ProcessState) -> bool {
+    match (action, state) {
+        (Action::Stop | Action::Kill | Action::Pause, ProcessState::Running { .. })
+        | (Action::Kill, ProcessState::Paused { .. }) => true,
+        (Action::Stop | Action::Pause, ProcessState::Paused { .. })
+        | (Action::Stop | Action::Kill | Action::Pause, ProcessState::Gone { .. }) => false,
+        (Action::Start | Action::Resume, state) => would_help(action, state),
+    }
+}
+
+/// Whether an action brings back a process that is in that state.
+fn would_help(action: Action, state: &ProcessState) -> bool {
+    match action {
+        Action::Start => matches!(state, ProcessState::Gone { .. }),
+        Action::Resume => matches!(state, ProcessState::Paused { .. }),
+        Action::Stop | Action::Kill | Action::Pause => false,
     }
 }

@@ -106,6 +106,7 @@ fn is_of_a_fault(kind: &EventKind) -> bool {
             | EventKind::NetworkFaultInjected { .. }
             | EventKind::FaultApplied { .. }
             | EventKind::FaultProven { .. }
+            | EventKind::FaultEnded { .. }
             | EventKind::FaultHealed { .. }
             | EventKind::FaultLifted { .. }
             | EventKind::HealFailed { .. }

@@ -9,8 +9,9 @@ use super::{Run, interruption};
 use crate::cluster::Backend;
 use crate::cluster::control::AskError;
 use crate::cluster::watch::Snapshot;
+use crate::fault::FaultStep;
 use crate::history::{EventKind, StepProblem};
-use crate::inject::{NetworkFault, ProcessFault, resolve};
+use crate::inject::resolve;
 use crate::slot::Deal;
 use crate::spec::{Rules, bus_links_back};
 use crate::suite::{Answer, Await, Command, CommandLine, Condition, Expect, RoleIs, Step};
@@ -85,23 +86,18 @@ impl<B: Backend> Run<B> {
     /// Injects a fault, or undoes one. Other steps are none of its business.
     pub(super) async fn fault(&mut self, step: &Step, node_timeout: Duration) -> Result<(), StepProblem> {
         let now = self.watch.snapshot();
-        let network = match step {
-            Step::Stop(targets) => return self.processes.inject(ProcessFault::Stop, targets, &now).await,
-            Step::Kill(targets) => return self.processes.inject(ProcessFault::Kill, targets, &now).await,
-            Step::Pause(targets) => return self.processes.inject(ProcessFault::Pause, targets, &now).await,
-            Step::Start(targets) => return self.processes.start(targets, &now).await,
-            Step::Resume(targets) => return self.processes.resume(targets, &now).await,
-            Step::Heal(name) => return self.links.heal(name, &self.watch, bus_links_back(node_timeout)).await,
-            Step::Partition(step) => NetworkFault::partition(step).map_err(StepProblem::Suite)?,
-            Step::Lossy(step) => NetworkFault::lossy(step),
-            Step::Narrow(step) => NetworkFault::narrow(step),
-            Step::Refuse(step) => NetworkFault::refuse(step),
-            Step::Slow(step) => NetworkFault::slow(step),
-            Step::Phase(_) | Step::Settle(_) | Step::Command(_) | Step::Await(_) | Step::Expect(_) => {
-                return Err(StepProblem::Suite("this is neither a fault nor the end of one".to_owned()));
+        match step.fault() {
+            Some(FaultStep::Process(kind, fault, targets)) => {
+                return self.processes.inject(kind, fault, targets, &now).await;
             }
-        };
-        self.links.inject(&network, &now).await
+            Some(FaultStep::Links(fault)) => return self.links.inject(&fault, &now).await,
+            None => {}
+        }
+        match (step, step.action()) {
+            (Step::Heal(name), _) => self.links.heal(name, &self.watch, bus_links_back(node_timeout)).await,
+            (_, Some((action, targets))) => self.processes.undo_at(action, targets, &now).await,
+            (_, None) => Err(StepProblem::Suite("this is neither a fault nor the end of one".to_owned())),
+        }
     }
 
     fn masters(&self) -> BTreeMap<ShardNo, NodeNo> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use slotquake::cluster::attach::{Attach, Attached, ComposeProject, Settings, WaySettings};
 use slotquake::cluster::docker::Engine;
 use slotquake::cluster::{Backend, ProcessState};
+use slotquake::fault::Action;
 use slotquake::network::knock::{Heard, Knock};
 use slotquake::network::rules::{Effect, Only, Rule};
 use slotquake::network::shape::between;
@@ -109,12 +110,12 @@ fn a_cut_outlives_the_restart_of_its_container_and_not_the_run() {
         assert_eq!(attached.knock(&knocks, within).await, [Heard::Open, Heard::Open]);
         attached.impose(rule).await.expect("a cut");
         assert_eq!(attached.knock(&knocks, within).await, [Heard::Silence, Heard::Silence]);
-        attached.kill(NodeNo(6)).await.expect("a kill");
+        attached.act(NodeNo(6), Action::Kill).await.expect("a kill");
         while !matches!(attached.state(NodeNo(6)).await, ProcessState::Gone { .. }) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert!(!attached.can_knock_from(*six.ip()));
-        attached.start(NodeNo(6)).await.expect("a start");
+        attached.act(NodeNo(6), Action::Start).await.expect("a start");
         assert_eq!(attached.knock(&knocks, within).await, [Heard::Silence, Heard::Silence]);
         assert!(attached.counts("cut").await.expect("counts").hit.packets > 0);
         attached.tear_down().await.expect("everything is put back");

@@ -3,7 +3,7 @@
 use super::case::{Case, Silence};
 use super::finding::{Finding, at, length_ns, list, undoing};
 use super::{Judgement, Verdict};
-use crate::facts::{Disturbance, Window};
+use crate::facts::{FaultSpan, Window};
 use crate::history::EventKind;
 use crate::slot::ranges;
 use crate::spec::Rules;
@@ -54,8 +54,8 @@ fn last_disturbance(case: &Case<'_>) -> Result<Since, String> {
     let moment = |at_ns: u64| Window { from_ns: at_ns, to_ns: at_ns };
     let disturbed = case.history.events.iter().rev().find_map(|event| match &event.kind {
         EventKind::FaultHealed { fault, by } => {
-            let fault_of_it = case.disturbances.iter().find(|each| each.fault == *fault);
-            let over = fault_of_it.and_then(Disturbance::lost_effect).unwrap_or(moment(event.at_ns));
+            let fault_of_it = case.fault_spans.iter().find(|each| each.fault == *fault);
+            let over = fault_of_it.and_then(FaultSpan::lost_effect).unwrap_or(moment(event.at_ns));
             Some(Since { over, words: format!("the {by} that undid fault {fault}") })
         }
         EventKind::Commanded { step, .. } => match case.plan().steps.get(*step) {
@@ -74,7 +74,7 @@ fn last_disturbance(case: &Case<'_>) -> Result<Since, String> {
 
 /// Why the views cannot come together: a fault that was injected afterwards and never undone.
 fn open_after(case: &Case<'_>, at_ns: u64) -> Option<String> {
-    case.disturbances.iter().find(|each| each.from_ns > at_ns).map(|each| {
+    case.fault_spans.iter().find(|each| each.from_ns > at_ns).map(|each| {
         let nodes = list(each.hits.iter().map(|hit| hit.node));
         format!("fault {} at {nodes} was never undone", each.fault)
     })

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::finding::{count, length_ns};
 use crate::facts::{
-    Disturbance, Failover, HANG_NS, OpIndex, Ownership, PhaseSpan, Reigns, Seen, Views, Window, disturbances,
-    failovers_among, phases, steps_window,
+    Failover, FaultSpan, HANG_NS, OpIndex, Ownership, PhaseSpan, Reigns, Seen, Views, Window, failovers_among,
+    fault_spans, phases, steps_window,
 };
 use crate::history::{EventKind, History, NO_FREE_KEY, Op, Outcome, StepProblem};
 use crate::plan::Plan;
@@ -33,7 +33,7 @@ pub(super) struct Case<'a> {
     pub(super) reigns: Reigns,
     pub(super) failovers: Vec<Failover>,
     /// Every fault, in the order of their injection.
-    pub(super) disturbances: Vec<Disturbance>,
+    pub(super) fault_spans: Vec<FaultSpan>,
     phases: Vec<PhaseSpan>,
     steps: Option<Window>,
     /// When `cluster-node-timeout` was read, and what it was.
@@ -74,7 +74,7 @@ impl<'a> Case<'a> {
             views,
             ownership,
             failovers,
-            disturbances: disturbances(history),
+            fault_spans: fault_spans(history),
             phases: phases(history),
             steps: steps_window(history),
             node_timeouts,
@@ -187,7 +187,7 @@ impl<'a> Case<'a> {
     /// The shards of the nodes that faults hit: the one at boot and the one at that moment.
     fn shards_hit(&self) -> BTreeSet<ShardNo> {
         let mut hit = BTreeSet::new();
-        for each in self.disturbances.iter().flat_map(|disturbance| &disturbance.hits) {
+        for each in self.fault_spans.iter().flat_map(|disturbance| &disturbance.hits) {
             hit.extend(each.shard);
             let planned = self.plan().nodes.iter().find(|planned| planned.node == each.node);
             hit.extend(planned.map(|planned| planned.shard));
@@ -292,7 +292,7 @@ impl<'a> Case<'a> {
 
     /// When the last fault of a node's process was shown to be undone.
     fn undone_ns(&self, node: NodeNo, at_ns: u64) -> Option<u64> {
-        self.holding(node).filter_map(|each| each.undone_ns).filter(|&undone_ns| undone_ns <= at_ns).max()
+        self.holding(node).filter_map(FaultSpan::over_ns).filter(|&undone_ns| undone_ns <= at_ns).max()
     }
 
     /// A fault that keeps a node's process from answering at a moment: injected, and not shown to be
@@ -302,14 +302,14 @@ impl<'a> Case<'a> {
         open.map(|each| each.fault).last()
     }
 
-    fn holding(&self, node: NodeNo) -> impl Iterator<Item = &Disturbance> {
-        self.disturbances.iter().filter(move |each| !each.kind.is_of_the_network() && each.hit(node).is_some())
+    fn holding(&self, node: NodeNo) -> impl Iterator<Item = &FaultSpan> {
+        self.fault_spans.iter().filter(move |each| each.kind.holds_process() && each.hit(node).is_some())
     }
 
     /// Whether a fault keeps a node from being elected at a moment: it holds its process, or cuts it
     /// off from the majority.
     pub(super) fn cannot_be_elected(&self, node: NodeNo, at_ns: u64) -> bool {
-        let mut faults = self.disturbances.iter().filter(|each| each.may_end_a_reign() && each.hit(node).is_some());
+        let mut faults = self.fault_spans.iter().filter(|each| each.may_end_a_reign() && each.hit(node).is_some());
         faults.any(|each| each.is_open(at_ns))
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn judge(case: &Case<'_>, settings: &Convergence) -> Judgement {
 fn last_heal(case: &Case<'_>) -> Result<(Since, Option<String>), String> {
     let mut last: Option<Since> = None;
     let mut doubt = None;
-    for fault in case.disturbances.iter().filter(|fault| fault.kind.is_of_the_network()) {
+    for fault in case.fault_spans.iter().filter(|fault| fault.kind.hits_links()) {
         let what = format!("fault {} ({})", fault.fault, fault.kind);
         let over = fault.lost_effect().ok_or_else(|| format!("{what} was never undone"))?;
         if fault.heal_failed {
@@ -53,7 +53,7 @@ fn last_heal(case: &Case<'_>) -> Result<(Since, Option<String>), String> {
 /// Until when the healed network's views are looked at: a later fault or CLUSTER command disturbs them
 /// anew. And what it means that this came before the bound.
 fn watched_until(case: &Case<'_>, healed_ns: u64, end_ns: u64) -> (u64, String) {
-    let faults = case.disturbances.iter().map(|fault| (fault.from_ns, format!("fault {}", fault.fault)));
+    let faults = case.fault_spans.iter().map(|fault| (fault.from_ns, format!("fault {}", fault.fault)));
     let commands = case.history.events.iter().filter_map(|event| {
         let EventKind::StepBegan { step } = event.kind else { return None };
         let Some(Step::Command(command)) = case.plan().steps.get(step) else { return None };

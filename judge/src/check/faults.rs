@@ -1,100 +1,64 @@
-//! `faults`: every fault was shown to be in effect, and to be undone. What was never in effect proves
-//! nothing about the cluster.
-
-use std::collections::BTreeSet;
+//! `faults`: every fault was shown to be in effect, stayed so until it was undone, and was shown to be undone. What was
+//! not in effect proves nothing about the cluster.
 
 use super::Judgement;
 use super::case::Case;
-use super::finding::{Finding, at, count};
-use crate::history::{EventKind, History};
-use crate::suite::Step;
+use super::finding::{Finding, at, count, length_ns};
+use crate::facts::{FaultSpan, Proof};
 
 /// None when no fault was planned and none was injected.
 pub(super) fn judge(case: &Case<'_>) -> Option<Judgement> {
     let mut finding = Finding::new();
-    let planned: Vec<usize> = fault_steps(case).collect();
-    let (injected_by, injected) = injections(case.history);
-    if planned.is_empty() && injected.is_empty() {
+    let steps = case.plan().steps.iter().enumerate();
+    let planned: Vec<usize> = steps.filter(|(_, step)| step.fault().is_some()).map(|(position, _)| position).collect();
+    let spans = &case.fault_spans;
+    if planned.is_empty() && spans.is_empty() {
         return None;
     }
-    finding.observed(injected.len() as u64);
-    for step in planned.iter().filter(|step| !injected_by.contains(step)) {
+    finding.observed(spans.len() as u64);
+    for step in planned.iter().filter(|&&step| spans.iter().all(|span| span.step != Some(step))) {
         finding.undecided(format!("step {} injected no fault", step + 1));
     }
-    for (at_ns, fault, what) in &injected {
-        let (effect, healed_by, heal) = account(case.history, *fault);
-        let mut line = format!("fault {fault}, {what} at {}: ", at(*at_ns));
-        match effect {
-            Some((true, proof)) => line.push_str(proof),
-            Some((false, proof)) => {
-                finding.undecided(format!("fault {fault} ({what}) was not in effect: {proof}"));
-                line.push_str(proof);
-            }
-            None => _ = finding.undecided(format!("nobody looked whether fault {fault} ({what}) was in effect")),
-        }
-        match (healed_by, heal) {
-            (None, _) => _ = finding.undecided(format!("fault {fault} ({what}) was never undone")),
-            (Some(_), Some((true, proof))) => line = format!("{line}; undone: {proof}"),
-            (Some(by), Some((false, proof))) => {
-                finding.undecided(format!("{by} did not undo fault {fault} ({what}): {proof}"));
-            }
-            (Some(by), None) => {
-                finding.undecided(format!("nobody looked whether {by} undid fault {fault} ({what})"));
-            }
-        }
-        finding.evidence(line);
+    for span in spans {
+        account(span, &mut finding);
     }
-    finding.figure("faults", injected.len() as f64);
-    finding.saw(format!("{} injected", count(injected.len() as u64, "fault")));
+    finding.figure("faults", spans.len() as f64);
+    finding.saw(format!("{} injected", count(spans.len() as u64, "fault")));
     Some(finding.judge("faults", "", "every fault is shown to be in effect, and to be undone"))
 }
 
-fn fault_steps<'a>(case: &Case<'a>) -> impl Iterator<Item = usize> + use<'a> {
-    case.plan().steps.iter().enumerate().filter_map(|(position, step)| {
-        let network = step.is_network_fault() && !matches!(step, Step::Heal(_));
-        (network || matches!(step, Step::Stop(_) | Step::Kill(_) | Step::Pause(_))).then_some(position)
-    })
-}
-
-/// The steps that injected faults, and the faults with their times and words.
-fn injections(history: &History) -> (BTreeSet<usize>, Vec<(u64, u32, String)>) {
-    let mut step_now = None;
-    let mut injected_by = BTreeSet::new();
-    let mut injected = Vec::new();
-    for event in &history.events {
-        match &event.kind {
-            EventKind::StepBegan { step } => step_now = Some(*step),
-            EventKind::FaultInjected { fault, kind, target, node, .. } => {
-                injected_by.extend(step_now);
-                let target = if *target == node.to_string() { String::new() } else { format!(" ({target})") };
-                injected.push((event.at_ns, *fault, format!("{kind} {node}{target}")));
+/// What became of one fault: the proof of its effect, its end, the proof of that.
+fn account(span: &FaultSpan, finding: &mut Finding) {
+    let (fault, what) = (span.fault, format!("{} {}", span.kind, span.what));
+    let mut line = format!("fault {fault}, {what} at {}: ", at(span.from_ns));
+    match &span.effect {
+        Some(Proof { holds, seen }) => {
+            if !holds {
+                finding.undecided(format!("fault {fault} ({what}) was not in effect: {seen}"));
             }
-            EventKind::NetworkFaultInjected { fault, kind, name, target, .. } => {
-                injected_by.extend(step_now);
-                injected.push((event.at_ns, *fault, format!("{kind} {name} ({target})")));
-            }
-            _ => {}
+            line.push_str(seen);
         }
+        None => _ = finding.undecided(format!("nobody looked whether fault {fault} ({what}) was in effect")),
     }
-    (injected_by, injected)
-}
-
-type Proof<'a> = Option<(bool, &'a str)>;
-
-/// What became of a fault: the proof of its effect, what undid it, the proof of that.
-fn account(history: &History, wanted: u32) -> (Proof<'_>, Option<&str>, Proof<'_>) {
-    let (mut effect, mut healed_by, mut heal) = (None, None, None);
-    for event in &history.events {
-        match &event.kind {
-            EventKind::FaultProven { fault, in_effect, proof } if *fault == wanted => {
-                effect = Some((*in_effect, proof.as_str()));
-            }
-            EventKind::FaultHealed { fault, by } if *fault == wanted => healed_by = Some(by.as_str()),
-            EventKind::HealProven { fault, healed, proof } if *fault == wanted => {
-                heal = Some((*healed, proof.as_str()));
-            }
-            _ => {}
+    if let Some(ended) = &span.ended {
+        let lasted = length_ns(ended.in_effect_ns.saturating_sub(span.from_ns));
+        let undone = span.healed_ns.map_or_else(
+            || "it was to last until the end of the run".to_owned(),
+            |healed_ns| format!("it was to last {}", length_ns(healed_ns.saturating_sub(span.from_ns))),
+        );
+        finding.undecided(format!(
+            "fault {fault} ({what}) was in effect for only {lasted}, where {undone}: at {}, {}",
+            at(ended.found_ns),
+            ended.seen
+        ));
+    }
+    match (&span.healed_by, &span.heal) {
+        (None, _) => _ = finding.undecided(format!("fault {fault} ({what}) was never undone")),
+        (Some(_), Some(Proof { holds: true, seen })) => line = format!("{line}; undone: {seen}"),
+        (Some(by), Some(Proof { holds: false, seen })) => {
+            finding.undecided(format!("{by} did not undo fault {fault} ({what}): {seen}"));
         }
+        (Some(by), None) => _ = finding.undecided(format!("nobody looked whether {by} undid fault {fault} ({what})")),
     }
-    (effect, healed_by, heal)
+    finding.evidence(line);
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::case::{Case, Silence};
 use super::finding::{Finding, at, count, length_ns, undoing};
 use super::{Judgement, Verdict};
-use crate::facts::{Disturbance, Window};
+use crate::facts::{FaultSpan, Window};
 use crate::history::EventKind;
 use crate::suite::{Moment, ReplicaLag};
 use crate::topology::Role;
@@ -140,7 +140,7 @@ fn rises(case: &Case<'_>, settings: &ReplicaLag, window: Window, above: u64, fin
 /// workload goes on, so a few bytes of lag may be seen at any time; and a sample of 0 bytes between
 /// two breakdowns of the link is no end of them.)
 fn back(case: &Case<'_>, settings: &ReplicaLag, bound_ns: u64, finding: &mut Finding) {
-    let ends = case.disturbances.iter().filter_map(Disturbance::lost_effect);
+    let ends = case.fault_spans.iter().filter_map(FaultSpan::lost_effect);
     let Some(over) = ends.max_by_key(|over| over.to_ns) else {
         finding.undecided("no fault was undone, after which the lag could have returned to 0");
         return;

@@ -151,7 +151,7 @@ fn unseen(
     (old, new): (Reign, Reign),
     (all, overlap): (&[&Op], Window),
 ) -> Option<String> {
-    let cut = case.disturbances.iter().find(|each| {
+    let cut = case.fault_spans.iter().find(|each| {
         each.cuts_off()
             && each.only == Only::All
             && each.hit(old.node).is_some()

@@ -3,7 +3,7 @@
 use super::case::Case;
 use super::finding::{Finding, at, count, injecting, length_ns};
 use super::{Judgement, Verdict};
-use crate::facts::{Disturbance, Window};
+use crate::facts::{FaultSpan, Window};
 use crate::history::{Hit, Op, Outcome, key_name};
 use crate::spec::Rules;
 use crate::suite::{OpKind, WriteCutoff};
@@ -23,7 +23,7 @@ pub(super) fn judge(case: &Case<'_>, settings: &WriteCutoff) -> Judgement {
         }
         Err(why) => _ = finding.undecided(why),
     }
-    let first_ns = case.disturbances.iter().find(|each| each.cuts_off()).map_or(0, |cut| cut.from_ns);
+    let first_ns = case.fault_spans.iter().find(|each| each.cuts_off()).map_or(0, |cut| cut.from_ns);
     let bound_ns = case.bound_ns(settings.within, first_ns, Rules::write_cutoff);
     let expected = format!(
         "a master that is cut off acknowledges its last write within {}, and clients that reach it go on trying ({})",
@@ -34,10 +34,10 @@ pub(super) fn judge(case: &Case<'_>, settings: &WriteCutoff) -> Judgement {
 }
 
 /// The cuts that hit masters of the shards that are meant, with the master and its shard.
-fn cuts<'c>(case: &'c Case<'_>, settings: &WriteCutoff) -> Result<Vec<(&'c Disturbance, NodeNo, ShardNo)>, String> {
+fn cuts<'c>(case: &'c Case<'_>, settings: &WriteCutoff) -> Result<Vec<(&'c FaultSpan, NodeNo, ShardNo)>, String> {
     let shards = case.shards(settings.shard)?;
     let mut found = Vec::new();
-    for cut in case.disturbances.iter().filter(|each| each.cuts_off()) {
+    for cut in case.fault_spans.iter().filter(|each| each.cuts_off()) {
         for hit in &cut.hits {
             if let Hit { node, shard: Some(shard), was_master: true } = *hit
                 && shards.contains(&shard)
@@ -52,7 +52,7 @@ fn cuts<'c>(case: &'c Case<'_>, settings: &WriteCutoff) -> Result<Vec<(&'c Distu
 fn look_at(
     case: &Case<'_>,
     settings: &WriteCutoff,
-    cut: &Disturbance,
+    cut: &FaultSpan,
     (node, shard): (NodeNo, ShardNo),
     finding: &mut Finding,
 ) {

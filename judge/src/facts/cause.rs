@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::disturbance::{Disturbance, disturbances};
+use super::fault_span::{FaultSpan, fault_spans};
 use super::{Failover, OpIndex, Ownership, Reign, Reigns, Views, failovers_among};
 use crate::history::{FaultKind, History, Op};
 use crate::units::{NodeNo, ShardNo};
@@ -90,7 +90,7 @@ impl fmt::Display for AckSide {
 pub(super) struct Causes {
     reigns: Reigns,
     failovers: Vec<Failover>,
-    cuts: Vec<Disturbance>,
+    cuts: Vec<FaultSpan>,
     restarts: Vec<Restart>,
 }
 
@@ -105,10 +105,9 @@ impl Causes {
         let ops = OpIndex::new(history);
         let ownership = Ownership::new(history);
         let failovers = failovers_among(history, &ops, &Views::new(history), &ownership);
-        let all = disturbances(history);
-        let ended = |failover: &&Failover| {
-            matches!(failover.kind, Some(FaultKind::Stop | FaultKind::Kill)) && failover.new_master.is_none()
-        };
+        let all = fault_spans(history);
+        let ended =
+            |failover: &&Failover| failover.kind.is_some_and(FaultKind::ends_process) && failover.new_master.is_none();
         let restarts = failovers
             .iter()
             .filter(ended)
@@ -117,14 +116,13 @@ impl Causes {
                 Some(Restart { shard: failover.shard, started_ns: fault.healed_ns? })
             })
             .collect();
-        let cuts = all.into_iter().filter(Disturbance::cuts_off).collect();
+        let cuts = all.into_iter().filter(FaultSpan::cuts_off).collect();
         Self { reigns: Reigns::new(&ownership, &ops), failovers, cuts, restarts }
     }
 
     /// Where the node that acknowledged a write stood.
     pub(super) fn side(&self, write: &Op) -> AckSide {
-        let cuts: Vec<&Disturbance> =
-            self.cuts.iter().filter(|cut| cut.in_force().contains(write.complete_ns)).collect();
+        let cuts: Vec<&FaultSpan> = self.cuts.iter().filter(|cut| cut.in_force().contains(write.complete_ns)).collect();
         match cuts.iter().any(|cut| cut.hit(NodeNo(write.node)).is_some()) {
             true => AckSide::Minority,
             false if cuts.is_empty() => AckSide::NoCut,
@@ -137,7 +135,7 @@ impl Causes {
         let (node, at_ns) = (NodeNo(write.node), write.complete_ns);
         let mut before = self.reigns.of(shard).iter().rev().filter(|reign| reign.from_ns <= at_ns);
         let Some(reign) = before.find(|reign| reign.node == node) else { return Cause::Unknown };
-        let cut_off = |cut: &&Disturbance| cut.in_force().contains(at_ns) && cut.hit(node).is_some();
+        let cut_off = |cut: &&FaultSpan| cut.in_force().contains(at_ns) && cut.hit(node).is_some();
         if self.cuts.iter().filter(cut_off).any(|cut| self.cost(cut, reign, shard)) {
             return Cause::MinoritySide;
         }
@@ -154,7 +152,7 @@ impl Causes {
     }
 
     /// Whether a cut cost a node the shard: by the time that it was lifted, or by its election.
-    fn cost(&self, cut: &Disturbance, reign: &Reign, shard: ShardNo) -> bool {
+    fn cost(&self, cut: &FaultSpan, reign: &Reign, shard: ShardNo) -> bool {
         let by_its_election = self.failovers.iter().any(|failover| {
             let of_it = failover.fault == Some(cut.fault) && failover.shard == shard;
             of_it && failover.old_master == reign.node && failover.new_master.is_some()

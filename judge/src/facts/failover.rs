@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::disturbance::{Disturbance, disturbances};
+use super::fault_span::{FaultSpan, fault_spans};
 use super::{OpIndex, Ownership, OwnershipChange, Views, Window, history_end_ns};
 use crate::history::{EventKind, FaultKind, History, Outcome};
 use crate::spec::MANUAL_FAILOVER_TIMEOUT;
@@ -110,7 +110,7 @@ impl Finder<'_> {
 
     fn master_faults(&self) -> Vec<MasterFault> {
         let mut found = Vec::new();
-        for fault in disturbances(self.history).into_iter().filter(Disturbance::may_end_a_reign) {
+        for fault in fault_spans(self.history).into_iter().filter(FaultSpan::may_end_a_reign) {
             let hit_nodes: Vec<NodeNo> = fault.hits.iter().map(|hit| hit.node).collect();
             for hit in fault.hits.iter().filter(|hit| hit.was_master) {
                 let Some(shard) = hit.shard else { continue };

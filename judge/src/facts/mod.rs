@@ -2,8 +2,8 @@
 //! failovers, reigns, outages, the ledger of writes and why some are lost, latencies. Pure functions; nothing here passes a verdict.
 
 mod cause;
-mod disturbance;
 mod failover;
+mod fault_span;
 mod ledger;
 mod outage;
 mod ownership;
@@ -13,9 +13,9 @@ mod stats;
 mod views;
 
 pub use cause::{AckSide, Cause};
-pub use disturbance::{Disturbance, disturbances};
 pub(crate) use failover::failovers_among;
 pub use failover::{Failover, failovers};
+pub use fault_span::{Ended, FaultSpan, Proof, fault_spans};
 pub use ledger::{Ledger, LostWrite, UnreadKey, ledger};
 pub(crate) use outage::HANG_NS;
 pub use outage::{Outage, outages};

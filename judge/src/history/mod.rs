@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use store::{FILE_NAME, HistoryError, Interned, intern, parse, read, write_line, write_op};
 
+pub use crate::fault::FaultKind;
 use crate::plan::Plan;
 use crate::server::Server;
 use crate::slot::Deal;
@@ -267,6 +268,16 @@ pub enum EventKind {
         /// What was seen: `process 4711 is gone; 127.1.0.1:6379 refuses connections`.
         proof: String,
     },
+    /// A fault's effect was found gone before anybody undid it: its server was woken, started or ended by somebody
+    /// else, or its rules are not in force any more.
+    FaultEnded {
+        /// The fault.
+        fault: u32,
+        /// When it was last seen to be in effect, in nanoseconds from the start of the run.
+        in_effect_ns: u64,
+        /// What was seen instead.
+        seen: String,
+    },
     /// A fault is about to be undone: `start`, `resume`.
     FaultHealed {
         /// The fault.
@@ -463,35 +474,6 @@ pub enum StepProblem {
     Harness(String),
 }
 
-/// A kind of fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FaultKind {
-    /// SIGTERM.
-    Stop,
-    /// SIGKILL.
-    Kill,
-    /// SIGSTOP.
-    Pause,
-    /// Packets vanish.
-    Partition,
-    /// A share of the packets vanishes.
-    Lossy,
-    /// The rate is limited.
-    Narrow,
-    /// Connections are reset.
-    Refuse,
-    /// Packets are delayed.
-    Slow,
-}
-
-impl FaultKind {
-    /// Whether it is a fault of the network, not of a server's process.
-    pub fn is_of_the_network(self) -> bool {
-        !matches!(self, Self::Stop | Self::Kill | Self::Pause)
-    }
-}
-
 /// One side of a network fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Side {
@@ -522,6 +504,22 @@ pub struct Hit {
 }
 
 impl EventKind {
+    /// The number of the fault that this event is about.
+    pub fn fault(&self) -> Option<u32> {
+        match self {
+            Self::FaultInjected { fault, .. }
+            | Self::NetworkFaultInjected { fault, .. }
+            | Self::FaultApplied { fault }
+            | Self::FaultProven { fault, .. }
+            | Self::FaultEnded { fault, .. }
+            | Self::FaultHealed { fault, .. }
+            | Self::FaultLifted { fault }
+            | Self::HealFailed { fault, .. }
+            | Self::HealProven { fault, .. } => Some(*fault),
+            _ => None,
+        }
+    }
+
     /// The fault that this event injects, its kind, and the nodes that it hits.
     pub fn injected(&self) -> Option<(u32, FaultKind, Vec<Hit>)> {
         match self {
@@ -531,21 +529,6 @@ impl EventKind {
             Self::NetworkFaultInjected { fault, kind, hits, .. } => Some((*fault, *kind, hits.clone())),
             _ => None,
         }
-    }
-}
-
-impl std::fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Stop => "stop",
-            Self::Kill => "kill",
-            Self::Pause => "pause",
-            Self::Partition => "partition",
-            Self::Lossy => "lossy",
-            Self::Narrow => "narrow",
-            Self::Refuse => "refuse",
-            Self::Slow => "slow",
-        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Invariants: what they name must exist, and there must be something that they can observe.
 
 use super::{Problems, Shape, bounds};
+use crate::fault::FaultStep;
 use crate::suite::{
     Availability, Invariant, Moment, Only, OpKind, Partition, Refuse, ReplicaLag, ShardSet, Step, Suite,
 };
@@ -15,7 +16,7 @@ pub(super) fn check(suite: &Suite, phases: &[&str], shape: &Shape, problems: &mu
 
 /// Whether a step can make a master fail over, or a replica fall behind.
 fn disturbs(step: &Step) -> bool {
-    matches!(step, Step::Stop(_) | Step::Kill(_) | Step::Pause(_) | Step::Command(_)) || step.is_network_fault()
+    step.fault().is_some() || matches!(step, Step::Command(_) | Step::Heal(_))
 }
 
 /// Whether a step keeps nodes from hearing of each other.
@@ -91,7 +92,11 @@ impl Looked<'_> {
             }
             Invariant::Convergence(_) => {
                 let message = "no step touches the network, so there is nothing to heal (hint: `agreement`)";
-                self.needs_step(&format!("{at}.convergence"), Step::is_network_fault, message);
+                self.needs_step(
+                    &format!("{at}.convergence"),
+                    |step| matches!(step.fault(), Some(FaultStep::Links(_))),
+                    message,
+                );
             }
             Invariant::Redirects(when) => self.only_end(&format!("{at}.redirects.at"), &when.at),
             Invariant::ReplicaReadOnly(when) => {

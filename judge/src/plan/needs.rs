@@ -1,83 +1,37 @@
 //! What a plan asks of whatever runs its nodes.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use super::{Plan, steps};
-use crate::suite::{Lossy, Narrow, Only, Partition, Refuse, Sides, Step};
+use crate::fault::{Action, FaultStep, LinkEffect, LinksFault, Need, Only};
+use crate::suite::Step;
 use crate::target::Target;
-
-/// Something that whatever runs the nodes must be able to do. What it cannot is a reason to skip a plan before
-/// anything is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Need {
-    /// To ask a server to end (SIGTERM).
-    Stop,
-    /// To end a server at once (SIGKILL).
-    Kill,
-    /// To start a server that has ended.
-    Start,
-    /// To freeze a server, and to let it go on (SIGSTOP, SIGCONT).
-    Freeze,
-    /// To cut one node off from everybody, clients and the harness included.
-    Isolate,
-    /// To drop all packets between two addresses, or those of one kind of traffic.
-    Links,
-    /// To refuse, thin out or throttle the packets between two addresses.
-    Impairments,
-    /// To delay packets.
-    Delays,
-    /// To tell clients of the workload from one another, and from the harness, by their addresses.
-    Clients,
-}
 
 impl Need {
     /// What a step needs.
-    pub fn of(step: &Step) -> &'static [Self] {
-        match step {
-            Step::Stop(_) => &[Self::Stop],
-            Step::Kill(_) => &[Self::Kill],
-            Step::Start(_) => &[Self::Start],
-            Step::Pause(_) | Step::Resume(_) => &[Self::Freeze],
-            Step::Partition(fault) if is_isolation(fault) => &[Self::Isolate],
-            Step::Partition(Partition { between: Some(sides), only, .. }) if names_clients(sides, *only) => {
-                &[Self::Links, Self::Clients]
+    pub fn of(step: &Step) -> Vec<Self> {
+        match step.fault() {
+            Some(FaultStep::Process(kind, ..)) => kind.spec().needs.to_vec(),
+            Some(FaultStep::Links(fault)) if is_isolation(&fault) => vec![Self::Isolate],
+            Some(FaultStep::Links(fault)) => {
+                let clients = names_clients(&fault).then_some(Self::Clients);
+                fault.kind.spec().needs.iter().copied().chain(clients).collect()
             }
-            Step::Partition(_) => &[Self::Links],
-            Step::Lossy(Lossy { between: sides, only, .. })
-            | Step::Narrow(Narrow { between: sides, only, .. })
-            | Step::Refuse(Refuse { between: sides, only, .. })
-                if names_clients(sides, *only) =>
-            {
-                &[Self::Links, Self::Impairments, Self::Clients]
-            }
-            Step::Lossy(_) | Step::Narrow(_) | Step::Refuse(_) => &[Self::Links, Self::Impairments],
-            Step::Slow(slow) if names_clients(&slow.between, Only::All) => &[Self::Links, Self::Delays, Self::Clients],
-            Step::Slow(_) => &[Self::Links, Self::Delays],
-            _ => &[],
+            None => match step.action() {
+                Some((Action::Start, _)) => vec![Self::Start],
+                Some((Action::Resume, _)) => vec![Self::Freeze],
+                Some((Action::Stop | Action::Kill | Action::Pause, _)) | None => Vec::new(),
+            },
         }
     }
 }
 
-impl fmt::Display for Need {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stop => "stopping a server",
-            Self::Kill => "killing a server",
-            Self::Start => "starting a server",
-            Self::Freeze => "freezing a server",
-            Self::Isolate => "cutting a node off",
-            Self::Links => "cutting a link",
-            Self::Impairments => "impairing a link",
-            Self::Delays => "delaying packets",
-            Self::Clients => "telling clients apart",
-        })
-    }
-}
-
 /// Whether it cuts one node, and whoever it is, off from all others: everything, both ways.
-fn is_isolation(fault: &Partition) -> bool {
-    let Partition { between: Some(sides), shape: None, one_way: false, only: Only::All, .. } = fault else {
+fn is_isolation(fault: &LinksFault<'_>) -> bool {
+    let LinksFault {
+        between: Some(sides), shape: None, one_way: false, only: Only::All, effect: LinkEffect::Drop, ..
+    } = fault
+    else {
         return false;
     };
     let sides: Vec<&[Target]> = sides.iter().map(|side| side.0.as_slice()).collect();
@@ -88,9 +42,10 @@ fn is_isolation(fault: &Partition) -> bool {
 }
 
 /// Whether links of clients are among those between the sides.
-fn names_clients(sides: &Sides, only: Only) -> bool {
-    matches!(only, Only::All | Only::Clients)
-        && sides.iter().flat_map(|side| &side.0).any(|target| matches!(target, Target::Clients(_) | Target::Others))
+fn names_clients(fault: &LinksFault<'_>) -> bool {
+    let targets = fault.between.into_iter().flatten().flat_map(|side| &side.0);
+    matches!(fault.only, Only::All | Only::Clients)
+        && targets.into_iter().any(|target| matches!(target, Target::Clients(_) | Target::Others))
 }
 
 /// Whether it is about what certain nodes answer, rather than about what the others know of them.
@@ -106,7 +61,7 @@ impl Plan {
     /// What its steps need. Where a step asks nodes of which some may be isolated, these must be cut off by rules
     /// that let the harness through.
     pub fn needs(&self) -> BTreeSet<Need> {
-        let mut needs: BTreeSet<Need> = self.steps.iter().flat_map(Need::of).copied().collect();
+        let mut needs: BTreeSet<Need> = self.steps.iter().flat_map(Need::of).collect();
         let mut isolated = 0_u32;
         for step in &self.steps {
             match step {

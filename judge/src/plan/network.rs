@@ -3,18 +3,10 @@
 
 use super::sides::Population;
 use super::{Problems, Shape};
-use crate::suite::{Lossy, Narrow, Only, Partition, Sides, Slow, Step, Suite, nearest};
-use crate::units::Span;
+use crate::fault::{FaultKind, FaultStep, LinksFault};
+use crate::suite::{Step, Suite, nearest};
 
 const NAME_MAX: usize = 40;
-/// Below these a fault would do nothing that can be seen, or nothing would get through any more.
-const LOSS_MIN: f64 = 0.0001;
-const RATE_MIN_BYTES: u64 = 1000;
-const LATENCY_MAX: Span = Span::secs(60);
-
-/// The names that the harness gives to faults without one begin so, a number after them.
-const KINDS: [&str; 5] = ["partition-", "lossy-", "narrow-", "refuse-", "slow-"];
-
 pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
     let mut faults = NetworkFaults::default();
     let population = Population { shape, clients: suite.workload.clients };
@@ -23,9 +15,9 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
             if let Some(message) = faults.heal(name, index) {
                 problems.add(format!("steps[{index}].heal"), message);
             }
-        } else if let Some(fault) = Fault::of(step) {
-            let at = format!("steps[{index}].{}", fault.word);
-            fault.check(&at, &population, problems);
+        } else if let Some(FaultStep::Links(fault)) = step.fault() {
+            let at = format!("steps[{index}].{}", fault.kind);
+            check_fault(&fault, &at, &population, problems);
             if let Some(message) = faults.begin(fault.name, index) {
                 problems.add(format!("{at}.name"), message);
             }
@@ -35,97 +27,20 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
 
 /// What is wrong with a network fault, whatever was before it; nothing with any other step.
 pub(super) fn check_alone(step: &Step, population: &Population<'_>, problems: &mut Problems) {
-    if let Some(fault) = Fault::of(step) {
-        fault.check(fault.word, population, problems);
+    if let Some(FaultStep::Links(fault)) = step.fault() {
+        check_fault(&fault, fault.kind.word(), population, problems);
         if let Some(message) = fault.name.and_then(bad_name) {
-            problems.add(format!("{}.name", fault.word), message);
+            problems.add(format!("{}.name", fault.kind), message);
         }
     }
 }
 
-/// A step that is a network fault.
-struct Fault<'a> {
-    step: &'a Step,
-    word: &'static str,
-    between: Option<&'a Sides>,
-    only: Only,
-    name: Option<&'a str>,
-}
-
-impl<'a> Fault<'a> {
-    fn of(step: &'a Step) -> Option<Self> {
-        let (word, between, only, name) = match step {
-            Step::Partition(Partition { between, only, name, .. }) => ("partition", between.as_ref(), *only, name),
-            Step::Lossy(fault) => ("lossy", Some(&fault.between), fault.only, &fault.name),
-            Step::Narrow(fault) => ("narrow", Some(&fault.between), fault.only, &fault.name),
-            Step::Refuse(fault) => ("refuse", Some(&fault.between), fault.only, &fault.name),
-            Step::Slow(fault) => ("slow", Some(&fault.between), Only::All, &fault.name),
-            _ => return None,
-        };
-        Some(Self { step, word, between, only, name: name.as_deref() })
+fn check_fault(fault: &LinksFault<'_>, at: &str, population: &Population<'_>, problems: &mut Problems) {
+    if let Some(sides) = fault.between {
+        population.check(&format!("{at}.between"), sides, fault.only, problems);
     }
-
-    fn check(&self, at: &str, population: &Population<'_>, problems: &mut Problems) {
-        if let Some(sides) = self.between {
-            population.check(&format!("{at}.between"), sides, self.only, problems);
-        }
-        match self.step {
-            Step::Partition(fault) => partition(at, fault, problems),
-            Step::Lossy(fault) => lossy(at, fault, problems),
-            Step::Narrow(fault) => narrow(at, fault, problems),
-            Step::Slow(fault) => slow(at, fault, problems),
-            _ => {}
-        }
-    }
-}
-
-fn partition(at: &str, fault: &Partition, problems: &mut Problems) {
-    let Some(_) = fault.shape else {
-        if fault.between.is_none() {
-            problems.add(
-                at,
-                "partition needs `between`, two sides, or a `shape` (hint: `{ between: [shard-1/master, others] }`)",
-            );
-        }
-        return;
-    };
-    if fault.between.is_some() {
-        problems.add(format!("{at}.shape"), "partition takes `between` or a `shape`, not both");
-    }
-    if fault.one_way {
-        problems.add(format!("{at}.one-way"), "a shape is cut both ways (hint: `one-way` goes with `between`)");
-    }
-    if fault.only == Only::Clients {
-        problems.add(format!("{at}.only"), "a shape is cut among nodes, so `only: clients` hits nothing");
-    }
-}
-
-fn lossy(at: &str, fault: &Lossy, problems: &mut Problems) {
-    let share = fault.percent.fraction();
-    if share < LOSS_MIN {
-        problems.add(format!("{at}.percent"), format!("a loss of {} is none (hint: at least 0.01%)", fault.percent));
-    } else if share >= 1.0 {
-        problems.add(format!("{at}.percent"), "a loss of 100% is a cut (hint: `partition`)");
-    }
-}
-
-fn narrow(at: &str, fault: &Narrow, problems: &mut Problems) {
-    if fault.rate.bytes_per_second < RATE_MIN_BYTES {
-        let message =
-            format!("{} is too narrow for anything to pass (hint: at least 1kB/s, or `partition`)", fault.rate);
-        problems.add(format!("{at}.rate"), message);
-    }
-}
-
-fn slow(at: &str, fault: &Slow, problems: &mut Problems) {
-    if fault.latency.0.is_zero() || fault.latency > LATENCY_MAX {
-        let message =
-            format!("a latency of {} is out of bounds (hint: more than 0s, at most {LATENCY_MAX})", fault.latency);
-        problems.add(format!("{at}.latency"), message);
-    }
-    if let Some(jitter) = fault.jitter.filter(|jitter| *jitter > fault.latency && !fault.latency.0.is_zero()) {
-        let message = format!("a jitter of {jitter} is more than the latency, {}", fault.latency);
-        problems.add(format!("{at}.jitter"), message);
+    for (key, message) in &fault.problems {
+        problems.add(if key.is_empty() { at.to_owned() } else { format!("{at}.{key}") }, message);
     }
 }
 
@@ -187,7 +102,9 @@ fn bad_name(name: &str) -> Option<String> {
     if name == "all" {
         return Some("a network fault cannot be called `all`: `heal: all` means every one".to_owned());
     }
-    let number = KINDS.iter().find_map(|kind| name.strip_prefix(kind));
+    // The harness calls a fault without a name by its kind and a number.
+    let numbers = |kind: &FaultKind| name.strip_prefix(kind.word())?.strip_prefix('-');
+    let number = FaultKind::ALL.iter().filter(|kind| kind.hits_links()).find_map(numbers);
     if number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())) {
         return Some(format!("`{name}` is how the harness calls a fault without a name"));
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{Problems, Shape, bounds};
+use crate::fault::Action;
 use crate::suite::{Answer, Await, Condition, Expect, Step, Suite};
 use crate::target::{Member, Target, Targets};
 use crate::units::{Bound, NodeNo};
@@ -11,38 +12,30 @@ use crate::units::{Bound, NodeNo};
 pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
     let mut faults = Faults::default();
     for (index, step) in suite.steps.iter().enumerate() {
-        match step {
-            // Those of the network are looked at by `network`.
-            Step::Phase(_)
-            | Step::Settle(_)
-            | Step::Partition(_)
-            | Step::Lossy(_)
-            | Step::Narrow(_)
-            | Step::Refuse(_)
-            | Step::Slow(_)
-            | Step::Heal(_) => {}
-            Step::Stop(_) | Step::Kill(_) | Step::Start(_) | Step::Pause(_) | Step::Resume(_) => {
-                let (verb, targets) = Verb::of(step).expect("these are the steps that are faults or undo one");
-                for (at, target) in each(&format!("steps[{index}].{}", verb.word()), targets) {
-                    match shape.refuse(target) {
-                        Some(message) => problems.add(at, message),
-                        None => faults.apply(verb, target, index, shape, |message| problems.add(at.clone(), message)),
-                    }
+        if let Some((action, targets)) = step.action() {
+            for (at, target) in each(&format!("steps[{index}].{action}"), targets) {
+                match shape.refuse(target) {
+                    Some(message) => problems.add(at, message),
+                    None => faults.apply(action, target, index, shape, |message| problems.add(at.clone(), message)),
                 }
             }
+        }
+        match step {
             Step::Command(command) => {
                 targets(&format!("steps[{index}].command.to"), &command.to, shape, problems);
             }
             Step::Await(wait) => check_await(&format!("steps[{index}].await"), wait, shape, problems),
             Step::Expect(expect) => check_expect(&format!("steps[{index}].expect"), expect, shape, problems),
+            // Faults of processes were looked at above, and those of links are by `network`.
+            _ => {}
         }
     }
 }
 
 /// What is wrong with the targets of a fault of a process, whatever was before it; nothing with any other step.
 pub(super) fn check_alone(step: &Step, shape: &Shape, problems: &mut Problems) {
-    if let Some((verb, meant)) = Verb::of(step) {
-        targets(verb.word(), meant, shape, problems);
+    if let Some((action, meant)) = step.action() {
+        targets(action.word(), meant, shape, problems);
     }
 }
 
@@ -157,38 +150,6 @@ fn check_expect(at: &str, expect: &Expect, shape: &Shape, problems: &mut Problem
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
-    Stop,
-    Kill,
-    Start,
-    Pause,
-    Resume,
-}
-
-impl Verb {
-    fn of(step: &Step) -> Option<(Self, &Targets)> {
-        Some(match step {
-            Step::Stop(targets) => (Self::Stop, targets),
-            Step::Kill(targets) => (Self::Kill, targets),
-            Step::Start(targets) => (Self::Start, targets),
-            Step::Pause(targets) => (Self::Pause, targets),
-            Step::Resume(targets) => (Self::Resume, targets),
-            _ => return None,
-        })
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Stop => "stop",
-            Self::Kill => "kill",
-            Self::Start => "start",
-            Self::Pause => "pause",
-            Self::Resume => "resume",
-        }
-    }
-}
-
 /// What earlier steps have certainly done to a node. A node that is not listed runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -208,14 +169,14 @@ struct Faults {
 }
 
 impl Faults {
-    fn apply(&mut self, verb: Verb, target: &Target, step: usize, shape: &Shape, mut refuse: impl FnMut(String)) {
+    fn apply(&mut self, action: Action, target: &Target, step: usize, shape: &Shape, mut refuse: impl FnMut(String)) {
         let Target::Node(node) = target else {
             for node in shape.candidates(target) {
                 self.states.insert(node, State::Unknown);
             }
             return;
         };
-        match Self::next(verb, *node, self.states.get(node).copied(), step) {
+        match Self::next(action, *node, self.states.get(node).copied(), step) {
             Ok(Some(state)) => {
                 self.states.insert(*node, state);
             }
@@ -227,32 +188,32 @@ impl Faults {
     }
 
     /// What a step makes of a node's state; None means that it runs.
-    fn next(verb: Verb, node: NodeNo, state: Option<State>, step: usize) -> Result<Option<State>, String> {
+    fn next(action: Action, node: NodeNo, state: Option<State>, step: usize) -> Result<Option<State>, String> {
         let by = |earlier: usize| {
             if earlier == step { "this very step".to_owned() } else { format!("`steps[{earlier}]`") }
         };
-        match (verb, state) {
-            (Verb::Stop | Verb::Kill | Verb::Pause, Some(State::Down { step: earlier })) => {
+        match (action, state) {
+            (Action::Stop | Action::Kill | Action::Pause, Some(State::Down { step: earlier })) => {
                 Err(format!("{node} is down already: {} ended it (hint: `start: {node}` first)", by(earlier)))
             }
-            (Verb::Pause, Some(State::Paused { step: earlier })) => {
+            (Action::Pause, Some(State::Paused { step: earlier })) => {
                 Err(format!("{node} is paused already by {} (hint: `resume: {node}` first)", by(earlier)))
             }
-            (Verb::Stop, Some(State::Paused { step: earlier })) => Err(format!(
+            (Action::Stop, Some(State::Paused { step: earlier })) => Err(format!(
                 "{node} is paused by {} and would not notice SIGTERM (hint: `resume: {node}` first, or `kill` it)",
                 by(earlier)
             )),
-            (Verb::Start, None) => Err(format!("{node} runs: no earlier step stops or kills it")),
-            (Verb::Start, Some(State::Paused { step: earlier })) => {
+            (Action::Start, None) => Err(format!("{node} runs: no earlier step stops or kills it")),
+            (Action::Start, Some(State::Paused { step: earlier })) => {
                 Err(format!("{node} is not down, {} paused it (hint: `resume: {node}`)", by(earlier)))
             }
-            (Verb::Resume, None) => Err(format!("{node} is not paused: no earlier step pauses it")),
-            (Verb::Resume, Some(State::Down { step: earlier })) => {
+            (Action::Resume, None) => Err(format!("{node} is not paused: no earlier step pauses it")),
+            (Action::Resume, Some(State::Down { step: earlier })) => {
                 Err(format!("{node} is not paused, {} ended it (hint: `start: {node}`)", by(earlier)))
             }
-            (Verb::Stop | Verb::Kill, _) => Ok(Some(State::Down { step })),
-            (Verb::Pause, _) => Ok(Some(State::Paused { step })),
-            (Verb::Start | Verb::Resume, _) => Ok(None),
+            (Action::Stop | Action::Kill, _) => Ok(Some(State::Down { step })),
+            (Action::Pause, _) => Ok(Some(State::Paused { step })),
+            (Action::Start | Action::Resume, _) => Ok(None),
         }
     }
 }

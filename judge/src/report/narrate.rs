@@ -112,6 +112,7 @@ impl Narrator {
             EventKind::FaultInjected { .. }
             | EventKind::NetworkFaultInjected { .. }
             | EventKind::FaultProven { .. }
+            | EventKind::FaultEnded { .. }
             | EventKind::FaultHealed { .. }
             | EventKind::HealProven { .. } => self.fault(kind),
             _ => None,
@@ -147,6 +148,9 @@ impl Narrator {
             EventKind::FaultProven { proof, .. } | EventKind::HealProven { healed: true, proof, .. } => {
                 self.verbose.then(|| proof.clone())
             }
+            EventKind::FaultEnded { fault, seen, .. } => {
+                Some(format!("{} is NOT in effect any more: {seen}", self.fault_name(*fault)))
+            }
             EventKind::FaultHealed { fault, by } => {
                 let what = self.faults.get(fault).map_or_else(|| format!("fault {fault}"), |(_, what)| what.clone());
                 Some(format!("{by} {what}"))
@@ -159,13 +163,7 @@ impl Narrator {
     }
 
     fn fault_name(&self, fault: u32) -> String {
-        self.faults.get(&fault).map_or_else(
-            || format!("fault {fault}"),
-            |(kind, what)| {
-                let of = if kind.is_of_the_network() { "" } else { "of " };
-                format!("{kind} {of}{what}")
-            },
-        )
+        self.faults.get(&fault).map_or_else(|| format!("fault {fault}"), |(kind, what)| kind.of(what))
     }
 
     /// A partial resynchronisation is the rule; that everything had to be sent again is news.

@@ -8,8 +8,10 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::invariant::RoleIs;
+use crate::fault::{Action, FaultKind, FaultStep};
+pub use crate::fault::{Lossy, Narrow, Only, Partition, Refuse, Shape, Sides, Slow};
 use crate::target::{Target, Targets};
-use crate::units::{Bound, ByteRate, Percent, ShardNo, Span};
+use crate::units::{Bound, ShardNo, Span};
 
 /// One step of a suite, written as a mapping with one key: `- stop: shard-1/master`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -50,132 +52,85 @@ pub enum Step {
     Expect(Expect),
 }
 
-/// Who stands on each of two sides. `clients`, `half-clients` and `client-1` may stand on one too;
-/// `others` is everybody, clients included, who is not on the other side.
-pub type Sides = Vec<Targets>;
-
-/// Settings of `partition`: `{ between: [A, B] }`, or `{ shape: ring }`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Partition {
-    /// The two sides.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(equal = 2))]
-    pub between: Option<Sides>,
-    /// A shape among all nodes, instead of two sides.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shape: Option<Shape>,
-    /// Only packets from the first side to the second vanish.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub one_way: bool,
-    /// Which traffic is cut.
-    #[serde(default)]
-    pub only: Only,
-    /// The name by which `heal` undoes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-}
-
-/// A shape of a partition among all nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Shape {
-    /// Two halves that do not see each other.
-    Halves,
-    /// Two halves, and one node that sees both.
-    Bridge,
-    /// Every node sees a majority, and no two see the same one.
-    Ring,
-}
-
-/// Which traffic a network fault hits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Only {
-    /// All of it.
-    #[default]
-    All,
-    /// The cluster bus alone: gossip dies, and clients and replication do not notice.
-    Bus,
-    /// Clients to nodes alone.
-    Clients,
-    /// Replicas to masters alone.
-    Replication,
-}
-
-/// Settings of `lossy`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Lossy {
-    /// The two sides.
-    #[schemars(length(equal = 2))]
-    pub between: Sides,
-    /// The share of packets that vanishes.
-    pub percent: Percent,
-    /// Which traffic.
-    #[serde(default)]
-    pub only: Only,
-    /// The name by which `heal` undoes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-}
-
-/// Settings of `narrow`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Narrow {
-    /// The two sides.
-    #[schemars(length(equal = 2))]
-    pub between: Sides,
-    /// Bytes per second that pass, over all links of the fault together: `20kB/s`.
-    pub rate: ByteRate,
-    /// Which traffic.
-    #[serde(default)]
-    pub only: Only,
-    /// The name by which `heal` undoes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-}
-
-/// Settings of `refuse`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Refuse {
-    /// The two sides.
-    #[schemars(length(equal = 2))]
-    pub between: Sides,
-    /// Which traffic.
-    #[serde(default)]
-    pub only: Only,
-    /// The name by which `heal` undoes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-}
-
-/// Settings of `slow`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Slow {
-    /// The two sides.
-    #[schemars(length(equal = 2))]
-    pub between: Sides,
-    /// How much later each packet arrives.
-    pub latency: Span,
-    /// By how much that varies.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jitter: Option<Span>,
-    /// The name by which `heal` undoes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-}
-
 impl Step {
-    /// Whether the step imposes or heals a fault of the network.
-    pub fn is_network_fault(&self) -> bool {
-        matches!(
-            self,
-            Self::Partition(_) | Self::Lossy(_) | Self::Narrow(_) | Self::Refuse(_) | Self::Slow(_) | Self::Heal(_)
-        )
+    /// The fault that the step injects; None for one that injects none.
+    pub fn fault(&self) -> Option<FaultStep<'_>> {
+        let process = FaultStep::process;
+        match self {
+            Self::Stop(targets) => process(FaultKind::Stop, targets),
+            Self::Kill(targets) => process(FaultKind::Kill, targets),
+            Self::Pause(targets) => process(FaultKind::Pause, targets),
+            Self::Partition(settings) => Some(FaultStep::Links(settings.links())),
+            Self::Lossy(settings) => Some(FaultStep::Links(settings.links())),
+            Self::Narrow(settings) => Some(FaultStep::Links(settings.links())),
+            Self::Refuse(settings) => Some(FaultStep::Links(settings.links())),
+            Self::Slow(settings) => Some(FaultStep::Links(settings.links())),
+            Self::Phase(_)
+            | Self::Settle(_)
+            | Self::Start(_)
+            | Self::Resume(_)
+            | Self::Heal(_)
+            | Self::Command(_)
+            | Self::Await(_)
+            | Self::Expect(_) => None,
+        }
+    }
+
+    /// The action on servers that injects a fault of processes, or undoes one, and where.
+    pub fn action(&self) -> Option<(Action, &Targets)> {
+        if let Some(FaultStep::Process(_, fault, targets)) = self.fault() {
+            return Some((fault.inject, targets));
+        }
+        match self {
+            Self::Start(targets) => Some((Action::Start, targets)),
+            Self::Resume(targets) => Some((Action::Resume, targets)),
+            Self::Phase(_)
+            | Self::Settle(_)
+            | Self::Stop(_)
+            | Self::Kill(_)
+            | Self::Pause(_)
+            | Self::Partition(_)
+            | Self::Lossy(_)
+            | Self::Narrow(_)
+            | Self::Refuse(_)
+            | Self::Slow(_)
+            | Self::Heal(_)
+            | Self::Command(_)
+            | Self::Await(_)
+            | Self::Expect(_) => None,
+        }
+    }
+
+    /// Every target of the step, to be changed in place.
+    pub fn targets_mut(&mut self) -> Vec<&mut Target> {
+        fn all(targets: &mut Targets) -> Vec<&mut Target> {
+            targets.0.iter_mut().collect()
+        }
+        match self {
+            Self::Phase(_) | Self::Settle(_) | Self::Heal(_) => Vec::new(),
+            Self::Stop(targets)
+            | Self::Kill(targets)
+            | Self::Start(targets)
+            | Self::Pause(targets)
+            | Self::Resume(targets) => all(targets),
+            Self::Partition(Partition { between, .. }) => between.iter_mut().flatten().flat_map(all).collect(),
+            Self::Lossy(Lossy { between, .. })
+            | Self::Narrow(Narrow { between, .. })
+            | Self::Refuse(Refuse { between, .. })
+            | Self::Slow(Slow { between, .. }) => between.iter_mut().flat_map(all).collect(),
+            Self::Command(command) => all(&mut command.to),
+            Self::Await(wait) => {
+                let lists = [
+                    &mut wait.failed,
+                    &mut wait.in_sync,
+                    &mut wait.cluster_ok,
+                    &mut wait.cluster_fail,
+                    &mut wait.converged,
+                ];
+                lists.into_iter().flatten().flat_map(all).chain(&mut wait.role).collect()
+            }
+            Self::Expect(expect) => std::iter::once(&mut expect.to).chain(&mut expect.moved_to).collect(),
+        }
     }
 }
 

@@ -71,6 +71,7 @@ fn every_event_survives_a_round_trip_through_json() {
         EventKind::Synced { master: NodeNo(1), full: 2, partial: 1, refused: u64::MAX },
         EventKind::FaultApplied { fault: 1 },
         EventKind::FaultProven { fault: 1, in_effect: false, proof: text() },
+        EventKind::FaultEnded { fault: 1, in_effect_ns: 7, seen: text() },
         EventKind::FaultHealed { fault: 1, by: "resume".to_owned() },
         EventKind::FaultLifted { fault: 1 },
         EventKind::HealFailed { fault: 1, reason: text() },
@@ -131,7 +132,7 @@ fn every_event_survives_a_round_trip_through_json() {
     assert_eq!(seen.len(), EVENT_KINDS, "every kind of event is among the rows: {seen:?}");
 }
 
-const EVENT_KINDS: usize = 33;
+const EVENT_KINDS: usize = 34;
 
 /// Does not compile once a kind is added without a row here; then count it in `EVENT_KINDS` and give
 /// it a row above.
@@ -150,6 +151,7 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::FaultApplied { .. } => "fault-applied",
         EventKind::FaultLifted { .. } => "fault-lifted",
         EventKind::FaultProven { .. } => "fault-proven",
+        EventKind::FaultEnded { .. } => "fault-ended",
         EventKind::FaultHealed { .. } => "fault-healed",
         EventKind::HealFailed { .. } => "heal-failed",
         EventKind::HealProven { .. } => "heal-proven",

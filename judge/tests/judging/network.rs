@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
-use slotquake_judge::facts::{disturbances, failovers};
+use slotquake_judge::facts::{failovers, fault_spans};
 use slotquake_judge::history::{EventKind, FaultKind};
 use slotquake_judge::suite::Only;
 use slotquake_judge::topology::{Health, View};
@@ -409,7 +409,7 @@ fn nobody_can_succeed_a_master_that_is_cut_off_with_its_replica() {
 
 #[test]
 fn a_side_is_reached_by_those_who_stand_on_it() {
-    let of = |only| disturbances(&Story::new().network_fault(600.0, Cut { only, ..Cut::NODE_1 }).ends(900.0));
+    let of = |only| fault_spans(&Story::new().network_fault(600.0, Cut { only, ..Cut::NODE_1 }).ends(900.0));
     // Client 1 stands with node-1, client 9 with all other nodes, client 5 nowhere.
     for (only, client, node, reaches) in [
         (Only::All, 1, 1, true),

@@ -12,9 +12,9 @@ use testcontainers::bollard::query_parameters::{
 
 use super::discover::FoundNode;
 use super::error::AttachError;
-use super::way::Deed;
 use crate::cluster::docker::{DockerError, Engine, Links, Owner, Sidecar, all};
 use crate::cluster::{ProcessState, new_run};
+use crate::fault::Action;
 use crate::history::NodeInfo;
 use crate::network::knock::{Heard, Knock};
 use crate::network::rules::{BUS_PORT, DATA_PORT, Rule};
@@ -184,18 +184,18 @@ impl Compose {
         }
     }
 
-    pub(super) async fn act(&self, deed: Deed, node: &NodeInfo) -> Result<(), AttachError> {
+    pub(super) async fn act(&self, action: Action, node: &NodeInfo) -> Result<(), AttachError> {
         let container = self.container(node)?;
         let (client, id) = (&self.engine.client, container.id.as_str());
         let signal = |signal: &str| Some(KillContainerOptions { signal: signal.to_owned() });
-        let done = match deed {
-            Deed::Stop => client.kill_container(id, signal("SIGTERM")).await,
-            Deed::Kill => client.kill_container(id, signal("SIGKILL")).await,
-            Deed::Start => client.start_container(id, None::<StartContainerOptions>).await,
-            Deed::Pause => client.pause_container(id).await,
-            Deed::Resume => client.unpause_container(id).await,
+        let done = match action {
+            Action::Stop => client.kill_container(id, signal("SIGTERM")).await,
+            Action::Kill => client.kill_container(id, signal("SIGKILL")).await,
+            Action::Start => client.start_container(id, None::<StartContainerOptions>).await,
+            Action::Pause => client.pause_container(id).await,
+            Action::Resume => client.unpause_container(id).await,
         };
-        done.map_err(|error| self.wrong(format!("{} {}: {error}", deed.word(), container.name)))
+        done.map_err(|error| self.wrong(format!("{} {}: {error}", action.word(), container.name)))
     }
 
     pub(super) async fn state(&self, node: &NodeInfo) -> ProcessState {

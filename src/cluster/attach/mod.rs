@@ -35,6 +35,7 @@ pub use ledger::{Changes, Found as FoundLedger, ledgers, ledgers_folder};
 pub use way::{Way, WaySettings};
 
 use super::{Backend, BackendError, Keyspace, ProcessState, new_run};
+use crate::fault::Action;
 use crate::history::{EventKind, NodeInfo};
 use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock};
@@ -373,18 +374,18 @@ impl Attached {
     }
 
     /// Does something to a server, which from then on counts as disturbed.
-    async fn disturb(&self, deed: way::Deed, node: NodeNo) -> Result<(), BackendError> {
+    async fn disturb(&self, action: Action, node: NodeNo) -> Result<(), BackendError> {
         self.ledger.note(move |changes| changes.disturbed.extend([node])).await?;
-        if matches!(deed, way::Deed::Stop | way::Deed::Kill) {
+        if matches!(action, Action::Stop | Action::Kill) {
             self.links.leave(node);
         }
-        Ok(self.way().act(deed, self.info(node), &|event| self.tell(event)).await?)
+        Ok(self.way().act(action, self.info(node), &|event| self.tell(event)).await?)
     }
 
     /// Does something to a server that ends a disturbance.
-    async fn restore(&self, deed: way::Deed, node: NodeNo) -> Result<(), BackendError> {
-        self.way().act(deed, self.info(node), &|event| self.tell(event)).await?;
-        if deed == way::Deed::Start {
+    async fn restore(&self, action: Action, node: NodeNo) -> Result<(), BackendError> {
+        self.way().act(action, self.info(node), &|event| self.tell(event)).await?;
+        if action == Action::Start {
             self.links.come_back(self.info(node)).await?;
         }
         self.ledger.forget(move |changes| changes.disturbed.retain(|&left| left != node)).await;
@@ -476,28 +477,25 @@ impl Backend for Attached {
         }
     }
 
-    async fn start(&self, node: NodeNo) -> Result<(), BackendError> {
-        self.restore(way::Deed::Start, node).await
-    }
-
-    async fn terminate(&self, node: NodeNo) -> Result<(), BackendError> {
-        self.disturb(way::Deed::Stop, node).await
-    }
-
-    async fn kill(&self, node: NodeNo) -> Result<(), BackendError> {
-        self.disturb(way::Deed::Kill, node).await
-    }
-
-    async fn pause(&self, node: NodeNo) -> Result<(), BackendError> {
-        self.disturb(way::Deed::Pause, node).await
-    }
-
-    async fn resume(&self, node: NodeNo) -> Result<(), BackendError> {
-        self.restore(way::Deed::Resume, node).await
+    async fn act(&self, node: NodeNo, action: Action) -> Result<(), BackendError> {
+        match action {
+            Action::Stop | Action::Kill | Action::Pause => self.disturb(action, node).await,
+            Action::Start | Action::Resume => self.restore(action, node).await,
+        }
     }
 
     async fn state(&self, node: NodeNo) -> ProcessState {
         self.way().state(self.info(node), self.caller(), &|event| self.tell(event)).await
+    }
+
+    /// A hook may be a command that takes its time.
+    fn watch_every(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// Hooks count nothing, and a sidecar goes with its container's network.
+    fn watches_rules(&self) -> bool {
+        false
     }
 
     async fn log_tail(&self, node: NodeNo, lines: usize) -> String {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::discover::FoundNode;
 use super::error::AttachError;
-use super::way::Deed;
 use crate::cluster::ProcessState;
+use crate::fault::Action;
 use crate::history::NodeInfo;
 use crate::network::knock::{Heard, Knock};
 use crate::network::rules::Rule;
@@ -58,7 +58,7 @@ impl Compose {
         match *self {}
     }
 
-    pub(super) async fn act(&self, _deed: Deed, _node: &NodeInfo) -> Result<(), AttachError> {
+    pub(super) async fn act(&self, _action: Action, _node: &NodeInfo) -> Result<(), AttachError> {
         match *self {}
     }
 

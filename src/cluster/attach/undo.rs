@@ -8,9 +8,10 @@ use super::error::named;
 use super::hooks::Tell;
 use super::ledger::{Changes, Ledger, Original};
 use super::links::Links;
-use super::way::{Deed, Way};
+use super::way::Way;
 use super::{discover, keys, live};
 use crate::cluster::ProcessState;
+use crate::fault::Action;
 use crate::history::{EventKind, key_name, probe_name};
 use crate::wire::Caller;
 
@@ -53,8 +54,8 @@ impl Undo<'_> {
         for &node in &changes.disturbed {
             let info = changes.node(node);
             let done = match self.way.state(info, self.caller, self.tell).await {
-                ProcessState::Gone { .. } => self.way.act(Deed::Start, info, self.tell).await,
-                ProcessState::Paused { .. } => self.way.act(Deed::Resume, info, self.tell).await,
+                ProcessState::Gone { .. } => self.way.act(Action::Start, info, self.tell).await,
+                ProcessState::Paused { .. } => self.way.act(Action::Resume, info, self.tell).await,
                 ProcessState::Running { .. } => Ok(()),
             };
             match done {

@@ -14,6 +14,7 @@ use super::error::AttachError;
 use super::hooks::{Call, Hooks, Tell};
 use super::ledger::WayTaken;
 use crate::cluster::ProcessState;
+use crate::fault::Action;
 use crate::history::NodeInfo;
 use crate::plan::Need;
 use crate::wire::{Caller, CommandError, ConnectError, Link, command};
@@ -23,16 +24,6 @@ const CONNECTS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A server that leaves PING unanswered for so long is taken for a frozen one.
 const SILENCE: Duration = Duration::from_millis(300);
-
-/// What is done to a server's process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Deed {
-    Stop,
-    Kill,
-    Start,
-    Pause,
-    Resume,
-}
 
 /// By what servers can be got at, as it was asked for.
 #[derive(Debug, Clone, Default)]
@@ -148,11 +139,11 @@ impl Way {
         !matches!(self, Self::Ports)
     }
 
-    pub(super) async fn act(&self, deed: Deed, node: &NodeInfo, tell: Tell<'_>) -> Result<(), AttachError> {
+    pub(super) async fn act(&self, action: Action, node: &NodeInfo, tell: Tell<'_>) -> Result<(), AttachError> {
         match self {
-            Self::Ports => Err(AttachError::NoWay { what: deed.word() }),
-            Self::Compose(compose) => compose.act(deed, node).await,
-            Self::Hooks(hooks) => hooks.act(Call::new(deed.word(), node), tell).await,
+            Self::Ports => Err(AttachError::NoWay { what: action.word() }),
+            Self::Compose(compose) => compose.act(action, node).await,
+            Self::Hooks(hooks) => hooks.act(Call::new(action.word(), node), tell).await,
         }
     }
 
@@ -174,19 +165,6 @@ impl Way {
             Self::Compose(compose) => compose.log(node, lines).await,
             Self::Hooks(hooks) => hooks.log(node, lines).await,
             Self::Ports => None,
-        }
-    }
-}
-
-impl Deed {
-    /// The step, and the hook, of that name.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Stop => "stop",
-            Self::Kill => "kill",
-            Self::Start => "start",
-            Self::Pause => "pause",
-            Self::Resume => "resume",
         }
     }
 }

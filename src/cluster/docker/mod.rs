@@ -57,6 +57,7 @@ use subnet::{Subnet, bridge, make_network};
 
 use super::config::configuration;
 use super::{Backend, BackendError, ProcessState, new_run};
+use crate::fault::Action;
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::{DATA_PORT, Rule};
 use crate::network::{Counts, NetworkError};
@@ -330,7 +331,7 @@ impl Docker {
     }
 
     /// Does something with the server's container.
-    async fn act(&self, node: NodeNo, done: impl Future<Output = Result<(), Error>>) -> Result<(), BackendError> {
+    async fn done(&self, node: NodeNo, done: impl Future<Output = Result<(), Error>>) -> Result<(), BackendError> {
         match done.await {
             Ok(()) => Ok(()),
             Err(Error::DockerResponseServerError { status_code: 404 | 409, message })
@@ -342,12 +343,23 @@ impl Docker {
         }
     }
 
+    async fn start(&self, node: NodeNo) -> Result<(), BackendError> {
+        if matches!(self.state(node).await, ProcessState::Running { .. } | ProcessState::Paused { .. }) {
+            return Err(BackendError::AlreadyRunning(node));
+        }
+        let (own, client) = (self.node(node), &self.engine.client);
+        if own.created.swap(true, Ordering::Relaxed) {
+            return self.done(node, client.start_container(&own.server, None::<StartContainerOptions>)).await;
+        }
+        Ok(self.create(own).await?)
+    }
+
     async fn signal(&self, node: NodeNo, signal: &str) -> Result<(), BackendError> {
         if !self.node(node).created.load(Ordering::Relaxed) {
             return Err(BackendError::NotRunning(node));
         }
         let options = KillContainerOptions { signal: signal.to_owned() };
-        self.act(node, self.engine.client.kill_container(&self.node(node).server, Some(options))).await
+        self.done(node, self.engine.client.kill_container(&self.node(node).server, Some(options))).await
     }
 
     /// Writes what a node's containers hold and the report keeps.
@@ -402,31 +414,15 @@ impl Backend for Docker {
         }
     }
 
-    async fn start(&self, node: NodeNo) -> Result<(), BackendError> {
-        if matches!(self.state(node).await, ProcessState::Running { .. } | ProcessState::Paused { .. }) {
-            return Err(BackendError::AlreadyRunning(node));
+    async fn act(&self, node: NodeNo, action: Action) -> Result<(), BackendError> {
+        let (client, container) = (&self.engine.client, &self.node(node).server);
+        match action {
+            Action::Start => self.start(node).await,
+            Action::Stop => self.signal(node, "SIGTERM").await,
+            Action::Kill => self.signal(node, "SIGKILL").await,
+            Action::Pause => self.done(node, client.pause_container(container)).await,
+            Action::Resume => self.done(node, client.unpause_container(container)).await,
         }
-        let (own, client) = (self.node(node), &self.engine.client);
-        if own.created.swap(true, Ordering::Relaxed) {
-            return self.act(node, client.start_container(&own.server, None::<StartContainerOptions>)).await;
-        }
-        Ok(self.create(own).await?)
-    }
-
-    async fn terminate(&self, node: NodeNo) -> Result<(), BackendError> {
-        self.signal(node, "SIGTERM").await
-    }
-
-    async fn kill(&self, node: NodeNo) -> Result<(), BackendError> {
-        self.signal(node, "SIGKILL").await
-    }
-
-    async fn pause(&self, node: NodeNo) -> Result<(), BackendError> {
-        self.act(node, self.engine.client.pause_container(&self.node(node).server)).await
-    }
-
-    async fn resume(&self, node: NodeNo) -> Result<(), BackendError> {
-        self.act(node, self.engine.client.unpause_container(&self.node(node).server)).await
     }
 
     async fn state(&self, node: NodeNo) -> ProcessState {

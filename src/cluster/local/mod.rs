@@ -21,6 +21,7 @@ use keeper::ScratchDir;
 
 use super::config::configuration;
 use super::{Backend, BackendError, ProcessState};
+use crate::fault::Action;
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, Imposed, Network, NetworkError};
@@ -132,6 +133,33 @@ impl Local {
         kill(Pid::from_raw(pid.cast_signed()), signal).map_err(|source| BackendError::Signal { node, source })
     }
 
+    async fn start(&self, node: NodeNo) -> Result<(), BackendError> {
+        if self.node(node).process.lock().expect("no holder panics").is_alive() {
+            return Err(BackendError::AlreadyRunning(node));
+        }
+        let log_path = self.log_path(node);
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&log_path)
+            .map_err(|source| io(format!("cannot open {}", log_path.display()), source))?;
+        let errors = log.try_clone().map_err(|source| io("cannot share the log", source))?;
+        let mut command = crate::server::command(&self.server);
+        command
+            .arg(&self.node(node).config)
+            .current_dir(&self.node(node).dir)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors);
+        let child = keeper::spawn(command).await.map_err(|source| BackendError::Spawn {
+            program: self.server.path.display().to_string(),
+            node,
+            source,
+        })?;
+        *self.node(node).process.lock().expect("no holder panics") = Process::Child(child);
+        Ok(())
+    }
+
     fn kill_all(&self) {
         for node in &self.nodes {
             if let Process::Child(child) = &mut *node.process.lock().expect("no holder panics") {
@@ -187,47 +215,14 @@ impl Backend for Local {
         self.reservation.client(client)
     }
 
-    async fn start(&self, node: NodeNo) -> Result<(), BackendError> {
-        if self.node(node).process.lock().expect("no holder panics").is_alive() {
-            return Err(BackendError::AlreadyRunning(node));
+    async fn act(&self, node: NodeNo, action: Action) -> Result<(), BackendError> {
+        match action {
+            Action::Start => self.start(node).await,
+            Action::Stop => self.signal(node, Signal::SIGTERM),
+            Action::Kill => self.signal(node, Signal::SIGKILL),
+            Action::Pause => self.signal(node, Signal::SIGSTOP),
+            Action::Resume => self.signal(node, Signal::SIGCONT),
         }
-        let log_path = self.log_path(node);
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&log_path)
-            .map_err(|source| io(format!("cannot open {}", log_path.display()), source))?;
-        let errors = log.try_clone().map_err(|source| io("cannot share the log", source))?;
-        let mut command = crate::server::command(&self.server);
-        command
-            .arg(&self.node(node).config)
-            .current_dir(&self.node(node).dir)
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors);
-        let child = keeper::spawn(command).await.map_err(|source| BackendError::Spawn {
-            program: self.server.path.display().to_string(),
-            node,
-            source,
-        })?;
-        *self.node(node).process.lock().expect("no holder panics") = Process::Child(child);
-        Ok(())
-    }
-
-    async fn terminate(&self, node: NodeNo) -> Result<(), BackendError> {
-        self.signal(node, Signal::SIGTERM)
-    }
-
-    async fn kill(&self, node: NodeNo) -> Result<(), BackendError> {
-        self.signal(node, Signal::SIGKILL)
-    }
-
-    async fn pause(&self, node: NodeNo) -> Result<(), BackendError> {
-        self.signal(node, Signal::SIGSTOP)
-    }
-
-    async fn resume(&self, node: NodeNo) -> Result<(), BackendError> {
-        self.signal(node, Signal::SIGCONT)
     }
 
     async fn state(&self, node: NodeNo) -> ProcessState {

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::{Disturbance, Ownership, Window, disturbances, history_end_ns, steps_window};
+use crate::facts::{FaultSpan, Ownership, Window, fault_spans, history_end_ns, steps_window};
+use crate::fault::Drawn;
 use crate::history::{EventKind, FaultKind, History};
 use crate::topology::{Health, Role, View};
 use crate::units::{NodeNo, ShardNo};
@@ -70,18 +71,18 @@ pub enum Trouble {
 
 impl Trouble {
     fn of(kind: FaultKind) -> Self {
-        match kind {
-            FaultKind::Stop | FaultKind::Kill => Self::Down,
-            FaultKind::Pause => Self::Paused,
-            FaultKind::Partition | FaultKind::Refuse => Self::CutOff,
-            FaultKind::Lossy | FaultKind::Narrow | FaultKind::Slow => Self::Hindered,
+        match kind.spec().drawn {
+            Drawn::Hindered => Self::Hindered,
+            Drawn::CutOff => Self::CutOff,
+            Drawn::Paused => Self::Paused,
+            Drawn::Down => Self::Down,
         }
     }
 }
 
 /// A fault from its injection until it was undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FaultSpan {
+pub struct FaultBar {
     /// Its number.
     pub fault: u32,
     /// Its kind.
@@ -123,7 +124,7 @@ pub enum MarkKind {
 
 /// The lanes of all nodes of the plan over `window`.
 pub fn lanes(history: &History, window: Window) -> Vec<Lane> {
-    let faults = disturbances(history);
+    let faults = fault_spans(history);
     let mut now = Now { faults: &faults, opinions: BTreeMap::new(), roles: BTreeMap::new() };
     let mut lanes: Vec<Lane> =
         history.header.plan.nodes.iter().map(|planned| Lane { node: planned.node, stretches: Vec::new() }).collect();
@@ -188,15 +189,14 @@ fn close(lane: &mut Lane, window: Window) {
 
 /// How long a fault shows: a process is gone until it was shown to answer again, a link is cut until
 /// somebody lifts the cut.
-fn hold(fault: &Disturbance) -> Window {
-    let of_the_network = fault.kind.is_of_the_network();
-    let to_ns = if of_the_network { None } else { fault.undone_ns };
-    Window { from_ns: fault.from_ns, to_ns: to_ns.unwrap_or(fault.in_force().to_ns) }
+fn hold(fault: &FaultSpan) -> Window {
+    let shown_ns = if fault.kind.holds_process() { fault.over_ns() } else { None };
+    Window { from_ns: fault.from_ns, to_ns: shown_ns.unwrap_or(fault.in_force().to_ns) }
 }
 
 /// What is known at the moment that the events have reached.
 struct Now<'a> {
-    faults: &'a [Disturbance],
+    faults: &'a [FaultSpan],
     /// What each node said last; None while it is silent.
     opinions: BTreeMap<NodeNo, Option<&'a View>>,
     roles: BTreeMap<NodeNo, NodeRole>,
@@ -245,28 +245,15 @@ impl<'a> Now<'a> {
 }
 
 /// The faults in the order of their injection.
-pub fn fault_spans(history: &History) -> Vec<FaultSpan> {
-    let mut what: BTreeMap<u32, String> = BTreeMap::new();
-    for event in &history.events {
-        match &event.kind {
-            EventKind::FaultInjected { fault, target, node, .. } => {
-                let written = if *target == node.to_string() { String::new() } else { format!(" ({target})") };
-                what.insert(*fault, format!("{node}{written}"));
-            }
-            EventKind::NetworkFaultInjected { fault, name, target, .. } => {
-                what.insert(*fault, if name == target { name.clone() } else { format!("{name}: {target}") });
-            }
-            _ => {}
-        }
-    }
-    disturbances(history)
-        .iter()
-        .map(|fault| FaultSpan {
+pub fn fault_bars(history: &History) -> Vec<FaultBar> {
+    fault_spans(history)
+        .into_iter()
+        .map(|fault| FaultBar {
             fault: fault.fault,
             kind: fault.kind,
-            what: what.get(&fault.fault).cloned().unwrap_or_default(),
-            window: hold(fault),
+            window: hold(&fault),
             undone: fault.healed_ns.is_some(),
+            what: fault.what,
         })
         .collect()
 }

@@ -12,7 +12,7 @@ use super::tables::{self, Table};
 use super::words::{at, count, counted, figure, length, length_or_dash};
 use crate::check::{Judgement, Verdict};
 use crate::facts::Failover;
-use crate::history::{FaultKind, History, StepProblem};
+use crate::history::{History, StepProblem};
 use crate::report::reproduce::{Reproduce, reproduce};
 use crate::report::table::invariant_name;
 use crate::report::{Figures, Report};
@@ -175,11 +175,7 @@ fn story(report: &Report) -> Vec<String> {
 fn told(failover: &Failover) -> String {
     let (shard, node, when) = (failover.shard, failover.old_master, at(failover.from_ns));
     let begin = match failover.kind {
-        Some(FaultKind::Stop) => format!("{shard}: {node} was stopped at {when}"),
-        Some(FaultKind::Kill) => format!("{shard}: {node} was killed at {when}"),
-        Some(FaultKind::Pause) => format!("{shard}: {node} was frozen at {when}"),
-        Some(FaultKind::Partition) => format!("{shard}: {node} was cut off at {when}"),
-        Some(kind) => format!("{shard}: {kind} hit {node} at {when}"),
+        Some(kind) => format!("{shard}: {node} {} at {when}", kind.spec().past),
         None if failover.ordered_by.is_some() => format!("{shard}: {node} was ordered to hand over at {when}"),
         None => format!("{shard}: {node} handed over at {when} without a fault"),
     };

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use super::charts::{data, lag_row, op_rows};
-use super::lanes::{self, FaultSpan, Lane, Mark, MarkKind, NodeRole, State, Stretch, Trouble};
+use super::lanes::{self, FaultBar, Lane, Mark, MarkKind, NodeRole, State, Stretch, Trouble};
 use super::series::{Grid, lag_series, op_series};
 use super::words::{at, counted, length};
 use crate::facts::{Outage, PhaseSpan, Window, phases};
@@ -129,7 +129,7 @@ pub fn picture(history: &History, outages: &[Outage]) -> Picture {
     let ops = op_series(history, &grid);
     let lags = lag_series(history, &grid);
     let mut rows = vec![phase_row(&phases, &grid)];
-    rows.extend(fault_row(&lanes::fault_spans(history), &grid));
+    rows.extend(fault_row(&lanes::fault_bars(history), &grid));
     rows.extend(mark_row(&marks, &grid));
     let lanes = lanes::lanes(history, window);
     rows.extend(lanes.iter().enumerate().map(|(index, lane)| {
@@ -212,7 +212,7 @@ fn phase_row(phases: &[PhaseSpan], grid: &Grid) -> Row {
     Row { label: "phases".to_owned(), height_px: 22, class: "lane", shapes: shapes.collect(), ..Row::default() }
 }
 
-fn fault_row(faults: &[FaultSpan], grid: &Grid) -> Option<Row> {
+fn fault_row(faults: &[FaultBar], grid: &Grid) -> Option<Row> {
     let mut tracks: Vec<u64> = Vec::new();
     let mut shapes = Vec::new();
     for fault in faults.iter().take(MOST_SHAPES) {

@@ -1,0 +1,228 @@
+//! The faults of a history as spans of time: whom each hit, what it cut, what was seen of it, when it ended.
+
+use super::{Window, history_end_ns};
+use crate::fault::FaultKind;
+use crate::history::{Event, EventKind, History, Hit, Side};
+use crate::suite::Only;
+use crate::units::NodeNo;
+
+/// A fault from its injection to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FaultSpan {
+    /// Its number.
+    pub fault: u32,
+    /// Its kind.
+    pub kind: FaultKind,
+    /// The nodes that it hit.
+    pub hits: Vec<Hit>,
+    /// When its injection began.
+    pub from_ns: u64,
+    /// When its injection was done, and so by when it was in effect. The same where that is not known.
+    pub applied_ns: u64,
+    /// When somebody began to undo it; None when nobody did.
+    pub healed_ns: Option<u64>,
+    /// When that was done, which its proof, that may take seconds, comes after; None where that is not known.
+    pub lifted_ns: Option<u64>,
+    /// When it was shown to be undone.
+    pub undone_ns: Option<u64>,
+    /// Whether somebody looked and found it not undone.
+    pub heal_failed: bool,
+    /// What traffic a fault of the network hits; All for the others.
+    pub only: Only,
+    /// The sides of a fault of the network.
+    pub sides: Vec<Side>,
+    /// The node, with the target that it was resolved from, or the name, with the sides: what the fault is about.
+    pub what: String,
+    /// The step that injected it, from 0; None where no step did.
+    pub step: Option<usize>,
+    /// Whether it was shown to be in effect, and what was seen; None where nobody looked.
+    pub effect: Option<Proof>,
+    /// When its effect was found gone before anybody undid it.
+    pub ended: Option<Ended>,
+    /// What undid it; None when nobody did.
+    pub healed_by: Option<String>,
+    /// Whether it was shown to be undone, and what was seen; None where nobody looked.
+    pub heal: Option<Proof>,
+    /// The moment after all that the history holds.
+    end_ns: u64,
+}
+
+/// What was found when somebody looked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// Whether it was so.
+    pub holds: bool,
+    /// What was seen.
+    pub seen: String,
+}
+
+/// The end of a fault that nobody undid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// When it was last seen to be in effect.
+    pub in_effect_ns: u64,
+    /// When it was seen not to be.
+    pub found_ns: u64,
+    /// What was seen instead.
+    pub seen: String,
+}
+
+/// The faults of a history in the order of their injection.
+pub fn fault_spans(history: &History) -> Vec<FaultSpan> {
+    let end_ns = history_end_ns(history);
+    let mut spans: Vec<FaultSpan> = Vec::new();
+    let mut step_now = None;
+    for event in &history.events {
+        if let EventKind::StepBegan { step } = event.kind {
+            step_now = Some(step);
+        }
+        match FaultSpan::begun(event, step_now, end_ns) {
+            Some(span) => spans.push(span),
+            None => {
+                let about = event.kind.fault();
+                if let Some(span) = spans.iter_mut().find(|span| Some(span.fault) == about) {
+                    span.goes_on(event);
+                }
+            }
+        }
+    }
+    spans
+}
+
+impl FaultSpan {
+    /// The fault that this event begins.
+    fn begun(event: &Event, step: Option<usize>, end_ns: u64) -> Option<Self> {
+        let (fault, kind, hits) = event.kind.injected()?;
+        let (only, sides, what) = match &event.kind {
+            EventKind::NetworkFaultInjected { only, sides, name, target, .. } => {
+                (*only, sides.clone(), format!("{name} ({target})"))
+            }
+            EventKind::FaultInjected { target, node, .. } if *target != node.to_string() => {
+                (Only::All, Vec::new(), format!("{node} ({target})"))
+            }
+            EventKind::FaultInjected { node, .. } => (Only::All, Vec::new(), node.to_string()),
+            _ => return None,
+        };
+        Some(Self {
+            fault,
+            kind,
+            hits,
+            from_ns: event.at_ns,
+            applied_ns: event.at_ns,
+            healed_ns: None,
+            lifted_ns: None,
+            undone_ns: None,
+            heal_failed: false,
+            only,
+            sides,
+            what,
+            step,
+            effect: None,
+            ended: None,
+            healed_by: None,
+            heal: None,
+            end_ns,
+        })
+    }
+
+    /// What a later event says of it.
+    fn goes_on(&mut self, event: &Event) {
+        let proof = |holds: bool, seen: &str| Some(Proof { holds, seen: seen.to_owned() });
+        match &event.kind {
+            EventKind::FaultApplied { .. } => self.applied_ns = event.at_ns,
+            EventKind::FaultProven { in_effect, proof: seen, .. } => self.effect = proof(*in_effect, seen),
+            EventKind::FaultEnded { in_effect_ns, seen, .. } => {
+                let ended = Ended { in_effect_ns: *in_effect_ns, found_ns: event.at_ns, seen: seen.clone() };
+                self.ended.get_or_insert(ended);
+            }
+            EventKind::FaultHealed { by, .. } => {
+                self.healed_ns.get_or_insert(event.at_ns);
+                self.healed_by = Some(by.clone());
+            }
+            EventKind::FaultLifted { .. } => _ = self.lifted_ns.get_or_insert(event.at_ns),
+            EventKind::HealProven { healed, proof: seen, .. } => {
+                self.heal = proof(*healed, seen);
+                self.heal_failed = !healed;
+                if *healed {
+                    self.undone_ns.get_or_insert(event.at_ns);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether it keeps gossip from the nodes that it hits, so that they may lose their slots to a
+    /// replica and not know: a partition, or a refusal, of all traffic or of the cluster bus, with
+    /// nodes on both sides.
+    pub fn cuts_off(&self) -> bool {
+        let clients_alone = self.sides.iter().any(|side| side.nodes.is_empty());
+        self.kind.severs_links() && matches!(self.only, Only::All | Only::Bus) && !clients_alone
+    }
+
+    /// Whether a master that it hits may be replaced for it: every fault of a process, and every cut.
+    pub fn may_end_a_reign(&self) -> bool {
+        self.kind.holds_process() || self.cuts_off()
+    }
+
+    /// From when times after it are counted: a process falls silent when it is signalled, even if whoever signals
+    /// it waits for its end, while links are whole until the last rule is in force.
+    pub fn struck_ns(&self) -> u64 {
+        if self.kind.counts_from_signal() { self.from_ns } else { self.applied_ns }
+    }
+
+    /// Between which moments it took effect.
+    pub fn took_effect(&self) -> Window {
+        Window { from_ns: self.from_ns, to_ns: self.applied_ns }
+    }
+
+    /// Between which moments its effect ended; None when it did not.
+    pub fn lost_effect(&self) -> Option<Window> {
+        if let Some(ended) = &self.ended {
+            return Some(Window { from_ns: ended.in_effect_ns, to_ns: ended.found_ns });
+        }
+        let from_ns = self.healed_ns?;
+        Some(Window { from_ns, to_ns: self.lifted_ns.unwrap_or(from_ns) })
+    }
+
+    /// What it did to a node; None when it did not hit it.
+    pub fn hit(&self, node: NodeNo) -> Option<Hit> {
+        self.hits.iter().copied().find(|hit| hit.node == node)
+    }
+
+    /// From the injection until somebody began to undo it, or until its effect was last seen where it ended before.
+    pub fn in_force(&self) -> Window {
+        let to_ns = self.lost_effect().map_or(self.end_ns, |window| window.from_ns);
+        Window { from_ns: self.from_ns, to_ns }
+    }
+
+    /// When it was shown to be over: undone, or ended before.
+    pub fn over_ns(&self) -> Option<u64> {
+        self.ended.as_ref().map(|ended| ended.found_ns).or(self.undone_ns)
+    }
+
+    /// Whether it was injected by a moment, and not shown to be over by then.
+    pub fn is_open(&self, at_ns: u64) -> bool {
+        self.from_ns <= at_ns && self.over_ns().is_none_or(|over_ns| over_ns > at_ns)
+    }
+
+    /// Whether packets of a client (from 0, as operations count them) reach a node while it is in
+    /// force. Who stands on no side reaches everybody.
+    pub fn reaches(&self, client: u16, node: NodeNo) -> bool {
+        if !matches!(self.only, Only::All | Only::Clients) {
+            return true;
+        }
+        let stands = |side: &Side| side.clients.iter().any(|each| u32::from(each.0) == u32::from(client) + 1);
+        let mut sides = self.sides.iter().filter(|side| stands(side)).peekable();
+        sides.peek().is_none() || sides.any(|side| side.nodes.contains(&node)) || !self.on_a_side(node)
+    }
+
+    /// Whether a client stands on the same side as a node.
+    pub fn beside(&self, client: u16, node: NodeNo) -> bool {
+        let stands = |side: &Side| side.clients.iter().any(|each| u32::from(each.0) == u32::from(client) + 1);
+        self.sides.iter().any(|side| stands(side) && side.nodes.contains(&node))
+    }
+
+    fn on_a_side(&self, node: NodeNo) -> bool {
+        self.sides.iter().any(|side| side.nodes.contains(&node))
+    }
+}

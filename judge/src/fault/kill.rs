@@ -1,0 +1,15 @@
+//! A server that is ended with SIGKILL: a crash.
+
+use super::{Action, Drawn, FaultSpec, Nature, Need, ProcessFault, ProcessEffect};
+
+pub(super) const SPEC: FaultSpec = FaultSpec {
+    word: "kill",
+    past: "was killed",
+    needs: &[Need::Kill],
+    drawn: Drawn::Down,
+    nature: Nature::Process(ProcessFault {
+        inject: Action::Kill,
+        undo: Action::Start,
+        effect: ProcessEffect::Gone,
+    }),
+};

@@ -1,0 +1,236 @@
+//! Faults: the kinds that there are, and everything that is known of each.
+//!
+//! A kind is one line of the list below and one file of that name, with its settings where a suite has any, and its
+//! [`FaultSpec`]. Who asks what a fault is, does or is called asks [`FaultKind::spec`]. How a fault is injected, proven
+//! and undone is for the program beside the backends to know.
+
+mod action;
+mod links;
+mod need;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use action::Action;
+pub use links::{LinkEffect, LinksFault, Only, Shape, Sides};
+pub use lossy::Lossy;
+pub use narrow::Narrow;
+pub use need::Need;
+pub use partition::Partition;
+pub use refuse::Refuse;
+pub use slow::Slow;
+
+use crate::target::Targets;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident in $module:ident,)+) => {
+        $(mod $module;)+
+
+        /// A kind of fault.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum FaultKind {
+            $($(#[$doc])* $kind,)+
+        }
+
+        impl FaultKind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$kind,)+];
+
+            /// What is known of the kind.
+            pub fn spec(self) -> &'static FaultSpec {
+                match self {
+                    $(Self::$kind => &$module::SPEC,)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A server is asked to end (SIGTERM).
+    Stop in stop,
+    /// A server is ended (SIGKILL).
+    Kill in kill,
+    /// A server is frozen (SIGSTOP).
+    Pause in pause,
+    /// Packets vanish.
+    Partition in partition,
+    /// A share of the packets vanishes.
+    Lossy in lossy,
+    /// The rate is limited.
+    Narrow in narrow,
+    /// Connections are reset.
+    Refuse in refuse,
+    /// Packets are delayed.
+    Slow in slow,
+}
+
+/// What is known of a kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FaultSpec {
+    /// Its name in suites, events and reports.
+    pub word: &'static str,
+    /// What became of a node that it hit: `was stopped`.
+    pub past: &'static str,
+    /// What it always needs of whatever runs the nodes.
+    pub needs: &'static [Need],
+    /// How a node that it hits is drawn.
+    pub drawn: Drawn,
+    /// What it hits.
+    pub nature: Nature,
+}
+
+/// What a kind of fault hits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    /// A server's process.
+    Process(ProcessFault),
+    /// Links between nodes and clients.
+    Links(LinkNature),
+}
+
+/// How a fault of a process is injected and undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessFault {
+    /// What injects it.
+    pub inject: Action,
+    /// What undoes it.
+    pub undo: Action,
+    /// What the process is meanwhile.
+    pub effect: ProcessEffect,
+}
+
+/// What a fault makes of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessEffect {
+    /// It is gone.
+    Gone,
+    /// It is there and does nothing.
+    Frozen,
+}
+
+/// What a fault of links does to those that it hits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkNature {
+    /// Whether it keeps all packets from passing, rather than some, or for a while.
+    pub severs: bool,
+}
+
+/// How a node that a fault hits is drawn, from the least to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Drawn {
+    /// Its links are slow, narrow or lossy.
+    Hindered,
+    /// It is cut off from other nodes or clients.
+    CutOff,
+    /// Its process is frozen.
+    Paused,
+    /// Its process is gone.
+    Down,
+}
+
+impl FaultKind {
+    /// Its name in suites, events and reports.
+    pub fn word(self) -> &'static str {
+        self.spec().word
+    }
+
+    /// Whether it keeps a server's process from answering, and a master that it hits may be replaced for it.
+    pub fn holds_process(self) -> bool {
+        match self.spec().nature {
+            Nature::Process(_) => true,
+            Nature::Links(_) => false,
+        }
+    }
+
+    /// Whether it ends a server's process, so that what was not on disk is lost with it.
+    pub fn ends_process(self) -> bool {
+        match self.spec().nature {
+            Nature::Process(fault) => match fault.effect {
+                ProcessEffect::Gone => true,
+                ProcessEffect::Frozen => false,
+            },
+            Nature::Links(_) => false,
+        }
+    }
+
+    /// Whether it hits links, and is healed by its name.
+    pub fn hits_links(self) -> bool {
+        match self.spec().nature {
+            Nature::Process(_) => false,
+            Nature::Links(_) => true,
+        }
+    }
+
+    /// Whether no packet passes the links that it hits.
+    pub fn severs_links(self) -> bool {
+        match self.spec().nature {
+            Nature::Process(_) => false,
+            Nature::Links(links) => links.severs,
+        }
+    }
+
+    /// Whether times after it count from the signal, as a process falls silent with it even where the injection goes
+    /// on to wait for its end. Links are whole until the last rule is in force.
+    pub fn counts_from_signal(self) -> bool {
+        match self.spec().nature {
+            Nature::Process(_) => true,
+            Nature::Links(_) => false,
+        }
+    }
+
+    /// A fault of that kind in words, where `what` is the node or the name: `pause of node-1`, `partition cut`.
+    pub fn of(self, what: &str) -> String {
+        match self.spec().nature {
+            Nature::Process(_) => format!("{self} of {what}"),
+            Nature::Links(_) => format!("{self} {what}"),
+        }
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A fault as a step of a suite asks for it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FaultStep<'a> {
+    /// Of the processes of these nodes.
+    Process(FaultKind, ProcessFault, &'a Targets),
+    /// Of links.
+    Links(LinksFault<'a>),
+}
+
+impl<'a> FaultStep<'a> {
+    /// A fault of processes; None if the kind is none.
+    pub fn process(kind: FaultKind, targets: &'a Targets) -> Option<Self> {
+        match kind.spec().nature {
+            Nature::Process(fault) => Some(Self::Process(kind, fault, targets)),
+            Nature::Links(_) => None,
+        }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> FaultKind {
+        match self {
+            Self::Process(kind, ..) => *kind,
+            Self::Links(fault) => fault.kind,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_names_are_the_words_of_suites() {
+        for &kind in FaultKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.word());
+        }
+    }
+}
