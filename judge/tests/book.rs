@@ -104,7 +104,8 @@ fn the_readme_is_short() {
 #[test]
 fn dead_links_are_found() {
     let page = root().join("docs/SUMMARY.md");
-    let text = "[a](nowhere.md) [b](SUMMARY.md#no-such-heading) `[c](code.md)` [d](https://example.org) [e](../Cargo.toml)";
+    let text =
+        "[a](nowhere.md) [b](SUMMARY.md#no-such-heading) `[c](code.md)` [d](https://example.org) [e](../Cargo.toml)";
     let docs = root().join("docs").canonicalize().expect("docs");
     let found = faults(&page, text, Some(&docs));
     assert_eq!(found.len(), 3, "{found:?}");

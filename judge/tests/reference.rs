@@ -89,7 +89,11 @@ impl<'a> Page<'a> {
             return format!("`{}`", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         }
         if let Some(values) = schema["enum"].as_array() {
-            return values.iter().map(|value| format!("`{}`", value.as_str().unwrap_or("null"))).collect::<Vec<_>>().join(", ");
+            return values
+                .iter()
+                .map(|value| format!("`{}`", value.as_str().unwrap_or("null")))
+                .collect::<Vec<_>>()
+                .join(", ");
         }
         if let Some(all) = schema["allOf"].as_array() {
             return all.iter().map(|one| self.kind(one)).collect::<Vec<_>>().join(" and ");
