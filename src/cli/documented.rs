@@ -1,5 +1,5 @@
-//! What is written down about the command line must be true of it: every `slotquake ...` in the README, the
-//! workflows and the action parses, and what workflows say to the action is there.
+//! The documents must be true of the command line: every `slotquake ...` line of README, the book, the workflows and
+//! the action parses, and the inputs that workflows give to the action exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -34,16 +34,17 @@ fn steps(document: &Value) -> Vec<&Value> {
     lists.filter_map(Value::as_array).flatten().collect()
 }
 
-/// The words of each `slotquake` command in a script: up to a pipe or the like, comments and variables of the
-/// shell put aside. Placeholders in capitals stand for what a user knows.
+/// The words of each `slotquake` command in a script or a console block, up to a pipe or the like. Prompts, comments
+/// and shell variables are left out. `cargo run -- ...` counts as `slotquake ...`.
 fn commands(script: &str) -> Vec<Vec<String>> {
-    let joined = script.replace("\\\n", " ");
+    let joined = script.replace("\\\n", " ").replace("cargo run -- ", "slotquake ");
     joined
         .lines()
         .filter_map(|line| {
+            let line = line.split(" #").next()?;
             let mut words = line
-                .split(" #")
-                .next()?
+                .strip_prefix("$ ")
+                .unwrap_or(line)
                 .split_whitespace()
                 .skip_while(|word| word.contains('=') && !word.starts_with('-'));
             (words.next()? == "slotquake").then(|| {
@@ -64,8 +65,19 @@ fn assert_parses(words: &[String], origin: &str) {
     }
 }
 
+/// README and every page of the book.
+fn documents() -> Vec<PathBuf> {
+    let pages = fs::read_dir(root().join("docs")).expect("docs").map(|entry| entry.expect("an entry").path());
+    let pages = pages.filter(|path| path.extension().is_some_and(|ending| ending == "md"));
+    ["README.md", "CONTRIBUTING.md", "examples/my-service/README.md"]
+        .map(|name| root().join(name))
+        .into_iter()
+        .chain(pages)
+        .collect()
+}
+
 #[test]
-fn every_command_of_the_workflows_and_of_the_readmes_parses() {
+fn every_documented_command_parses() {
     let mut seen = BTreeMap::new();
     for path in workflows() {
         let document = yaml(&path);
@@ -76,16 +88,15 @@ fn every_command_of_the_workflows_and_of_the_readmes_parses() {
             }
         }
     }
-    for name in ["README.md", "CONTRIBUTING.md"] {
-        let text = read(&root().join(name));
-        for block in text.split("```").skip(1).step_by(2) {
+    for path in documents() {
+        for block in read(&path).split("```").skip(1).step_by(2) {
             for words in commands(block) {
-                assert_parses(&words, name);
-                *seen.entry("readmes").or_insert(0) += 1;
+                assert_parses(&words, &path.display().to_string());
+                *seen.entry("documents").or_insert(0) += 1;
             }
         }
     }
-    assert!(seen["workflows"] >= 2 && seen["readmes"] >= 5, "{seen:?}");
+    assert!(seen["workflows"] >= 2 && seen["documents"] >= 30, "{seen:?}");
 }
 
 #[test]
@@ -158,10 +169,11 @@ fn workflows_say_only_what_the_action_knows() {
 }
 
 #[test]
-fn a_command_that_does_not_exist_is_noticed() {
-    let lines = "A=1 slotquake run role-swap \\\n  --repeat 2 | tee x   # why\necho slotquake\n  slotquake chek x\n";
+fn finds_a_command_that_does_not_exist() {
+    let lines = "A=1 slotquake run role-swap \\\n  --repeat 2 | tee x   # why\necho slotquake\n  slotquake chek x\n\
+                 $ slotquake down\nslotquake: an error\ncargo run -- list\n";
     let found = commands(lines);
-    assert_eq!(found, [vec!["run", "role-swap", "--repeat", "2"], vec!["chek", "x"]]);
+    assert_eq!(found, [vec!["run", "role-swap", "--repeat", "2"], vec!["chek", "x"], vec!["down"], vec!["list"]]);
     assert_parses(&found[0], "a test");
     let line = std::iter::once("slotquake".to_owned()).chain(found[1].clone());
     assert!(Cli::try_parse_from(line).is_err());

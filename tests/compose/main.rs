@@ -1,5 +1,5 @@
-//! docker-compose.yaml on a real engine: README's walk through the exercise, command by command, and what becomes of
-//! the cluster when it is taken down and up again.
+//! docker-compose.yaml on a real engine: the walk through the exercise in docs/exercise.md, command by command, and
+//! what becomes of the cluster when it is taken down and up again.
 #![cfg(unix)]
 
 mod project;
@@ -11,18 +11,12 @@ use std::fs;
 
 use project::Project;
 
-/// README's section up to the next one.
-fn section(title: &str) -> String {
-    let readme = fs::read_to_string("README.md").expect("README.md is there");
-    let from = readme.split_once(&format!("## {title}\n")).unwrap_or_else(|| panic!("README has no `{title}`")).1;
-    from.split("\n## ").next().expect("there is a first part").to_owned()
-}
-
 #[test]
-fn the_exercise_prints_what_readme_says() {
+fn the_exercise_prints_what_its_page_shows() {
     let Some(project) = Project::new("redis:6.2") else { return };
-    let steps = walk::steps(&section("The exercise, command by command"));
-    assert!(steps.len() > 20, "they are in console blocks: {steps:?}");
+    let page = fs::read_to_string("docs/exercise.md").expect("docs/exercise.md is there");
+    let steps = walk::steps(&page);
+    assert!(steps.len() > 20, "the commands are in console blocks: {steps:?}");
     let mut names = walk::Names::default();
     for step in &steps {
         project.follow(step, &mut names);

@@ -10,8 +10,8 @@ use slotquake::topology::parse_nodes;
 use crate::support;
 use crate::walk::{Names, Step};
 
-/// What the file says when nothing else is asked for, and README shows.
-const README_SUBNET: &str = "172.28.62";
+/// The default of docker-compose.yaml, which docs/exercise.md shows.
+const PAGE_SUBNET: &str = "172.28.62";
 const SUBNET: &str = "10.213.87";
 
 /// How long something may take to become so. It judges nothing.
@@ -120,7 +120,7 @@ impl Project {
         }
     }
 
-    /// Does as README says, again and again until it prints what README says.
+    /// Runs a command of the page, again and again until it prints what the page shows.
     pub fn follow(&self, step: &Step, names: &mut Names) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -129,18 +129,18 @@ impl Project {
                 Ok(()) if is_success || !step.output.is_empty() => return,
                 _ if Instant::now() < deadline => sleep(Duration::from_millis(500)),
                 Ok(()) => panic!("$ {} failed: {text}", step.command),
-                Err(reason) => panic!("$ {}\n{text}\nREADME has other lines: {reason}", step.command),
+                Err(reason) => panic!("$ {}\n{text}\ndocs/exercise.md has other lines: {reason}", step.command),
             }
         }
     }
 
-    /// Runs it in a terminal, and reads as README's reader does.
+    /// Runs it in a terminal, with the addresses that the page shows.
     fn typed(&self, command: &str) -> (String, bool) {
         let command = command.replacen("docker-compose", &self.compose.join(" "), 1);
         let script = self.command("timeout").args(["300", "script", "-qec", &command, "/dev/null"]).output();
         let output = script.expect("util-linux's script runs");
         let text = String::from_utf8_lossy(&output.stdout).replace('\r', "").replace("^@", "").replace('\0', "");
-        (text.replace(SUBNET, README_SUBNET), output.status.success())
+        (text.replace(SUBNET, PAGE_SUBNET), output.status.success())
     }
 
     /// What there still is of the project.

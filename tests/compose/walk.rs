@@ -1,8 +1,8 @@
-//! README's console blocks as steps, and what was printed held against them.
+//! The console blocks of docs/exercise.md as steps, and the comparison of what was printed with them.
 
 use std::collections::BTreeMap;
 
-/// A command and the lines that README shows below it.
+/// A command and the lines that the page shows below it.
 #[derive(Debug)]
 pub struct Step {
     pub command: String,
@@ -10,10 +10,10 @@ pub struct Step {
 }
 
 /// The commands of all console blocks, in order.
-pub fn steps(section: &str) -> Vec<Step> {
+pub fn steps(page: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut is_inside = false;
-    for line in section.lines() {
+    for line in page.lines() {
         match (line.strip_prefix("$ "), is_inside) {
             _ if line.starts_with("```") => is_inside = line == "```console",
             (Some(command), true) => steps.push(Step { command: command.to_owned(), output: Vec::new() }),
@@ -24,7 +24,7 @@ pub fn steps(section: &str) -> Vec<Step> {
     steps
 }
 
-/// Which node's id each shortened one of README (`5c046eb...`) stands for.
+/// The node's id that each shortened one of the page (`5c046eb...`) stands for.
 #[derive(Clone, Default)]
 pub struct Names(BTreeMap<String, String>);
 

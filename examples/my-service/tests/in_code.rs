@@ -32,7 +32,7 @@ fn writes_are_back_in_time_after_a_crash_and_none_is_lost() -> Result<(), Error>
         .invariant("acked-writes: { may-lose: measured }")
         .run_blocking()?;
     outcome.assert_pass();
-    // What a suite has no word for is in the report.
+    // The report has more than invariants can judge.
     let promoted_ms = outcome.figures().promotion_ms.expect("a promotion");
     assert!(promoted_ms >= NODE_TIMEOUT_MS as f64, "a master is not given up before the node timeout: {promoted_ms} ms");
     assert_eq!(outcome.judgements("failover-time").map(|judgement| judgement.verdict).max(), Some(Verdict::Pass));

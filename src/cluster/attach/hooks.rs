@@ -321,9 +321,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_hooks_that_readme_shows_meet_every_need_that_hooks_can_meet() {
-        let readme = include_str!("../../../README.md");
-        let block = readme.split("```").find(|block| block.starts_with("yaml\nstop:")).expect("a file of hooks");
+    async fn documented_hooks_meet_every_need_that_hooks_can_meet() {
+        let page = include_str!("../../../docs/attach.md");
+        let block = page.split("```").find(|block| block.starts_with("yaml\nstop:")).expect("a file of hooks");
         let folder = tempfile::tempdir().expect("a temporary directory");
         let file = folder.path().join("hooks.yaml");
         std::fs::write(&file, block.trim_start_matches("yaml\n")).expect("a file");
