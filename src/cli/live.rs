@@ -70,7 +70,7 @@ impl Live {
                 self.faults.insert(*fault, (*kind, name.clone()));
             }
             EventKind::FaultHealed { fault, .. } | EventKind::FaultEnded { fault, .. } => {
-                drop(self.faults.remove(fault))
+                drop(self.faults.remove(fault));
             }
             _ => {}
         }

@@ -1,5 +1,12 @@
 //! What is not broken holds, and what did not happen is not claimed.
 
+use std::process::Command;
+use std::time::Duration;
+
+use slotquake::check::Verdict;
+use slotquake::history::{Event, EventKind};
+use slotquake::server::Server;
+
 use super::control::{CONTROL, Control, Fail, Hold, StayOpen, one, shown};
 
 #[test]
@@ -81,6 +88,52 @@ fn the_stop_of_a_replica_is_no_failover() {
             ("replica-lag: { at: end, max-bytes: 0 }", Hold),
             ("availability: { of: writes, max-outage: 0s }", Hold),
         ],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
+/// A node that is to be frozen for 3 s, and that somebody else wakes after 0.6 s: the harness may not claim that the
+/// cluster lived through a freeze of 3 s.
+#[test]
+fn a_frozen_node_that_is_woken_from_outside_proves_nothing() {
+    let wake = |_: &Server, event: &Event| {
+        let EventKind::FaultProven { proof, in_effect: true, .. } = &event.kind else { return };
+        let Some(pid) = proof.strip_prefix("process ").and_then(|rest| rest.split(' ').next()) else { return };
+        let pid = pid.to_owned();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(600));
+            Command::new("kill").args(["-CONT", &pid]).status().expect("kill runs");
+        });
+    };
+    let judgements = Control {
+        steps: &["phase: frozen", "pause: node-4", "settle: 3s", "resume: node-4", "settle: 500ms"],
+        invariants: &[("acked-writes: { may-lose: 0 }", Hold)],
+        own: &[("faults", StayOpen(&["pause node-4", "was in effect for only", "it was to last 3."]))],
+        ..CONTROL
+    }
+    .is_caught_while(&wake);
+    assert_eq!(one(&judgements, "steps").verdict, Verdict::Pass, "{}", shown(&judgements));
+}
+
+/// The same freeze, left alone, is proven, and a crash of a frozen node is the harness's own end of the freeze.
+#[test]
+fn faults_that_nobody_meddles_with_are_in_effect_until_they_are_undone() {
+    Control {
+        steps: &[
+            "phase: frozen",
+            "pause: node-4",
+            "settle: 700ms",
+            "resume: node-4",
+            "pause: node-5",
+            "settle: 500ms",
+            "kill: node-5",
+            "settle: 500ms",
+            "start: node-5",
+            "stop: node-6",
+            "settle: 500ms",
+        ],
+        invariants: &[("acked-writes: { may-lose: 0 }", Hold)],
         ..CONTROL
     }
     .is_caught();

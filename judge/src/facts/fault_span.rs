@@ -76,14 +76,12 @@ pub fn fault_spans(history: &History) -> Vec<FaultSpan> {
         if let EventKind::StepBegan { step } = event.kind {
             step_now = Some(step);
         }
-        match FaultSpan::begun(event, step_now, end_ns) {
-            Some(span) => spans.push(span),
-            None => {
-                let about = event.kind.fault();
-                if let Some(span) = spans.iter_mut().find(|span| Some(span.fault) == about) {
-                    span.goes_on(event);
-                }
-            }
+        if let Some(span) = FaultSpan::begun(event, step_now, end_ns) {
+            spans.push(span);
+        } else if let Some(fault) = event.kind.fault()
+            && let Some(span) = spans.iter_mut().find(|span| span.fault == fault)
+        {
+            span.goes_on(event);
         }
     }
     spans
