@@ -194,7 +194,7 @@ impl<'a> Page<'a> {
         let kind = self.kind(definition);
         write!(self.text, "\nWritten as {kind}.\n").expect("a String takes everything");
         if let Some(pattern) = definition["pattern"].as_str() {
-            write!(self.text, "Pattern: `{pattern}`\n").expect("a String takes everything");
+            writeln!(self.text, "Pattern: `{pattern}`").expect("a String takes everything");
         }
     }
 }
