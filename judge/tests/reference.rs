@@ -18,6 +18,15 @@ A key without a default may be left out, unless the page says *required*.
 [Writing a suite](writing-a-suite.md) introduces the same keys by example.
 ";
 
+/// Types that have a section of their own above the others.
+const SECTIONS: [(&str, &str); 5] = [
+    ("ClusterSpec", "[mapping](#cluster)"),
+    ("WorkloadSpec", "[mapping](#workload)"),
+    ("WaitSpec", "[mapping](#workloadwait)"),
+    ("Step", "[steps](#steps)"),
+    ("Invariant", "[invariants](#invariants)"),
+];
+
 /// The schema, and the page that grows.
 struct Page<'a> {
     schema: &'a Value,
@@ -76,6 +85,9 @@ impl<'a> Page<'a> {
     fn kind(&mut self, schema: &'a Value) -> String {
         if let Some(reference) = schema["$ref"].as_str() {
             let (name, definition) = self.definition(reference);
+            if let Some((_, link)) = SECTIONS.iter().find(|(section, _)| *section == name) {
+                return (*link).to_owned();
+            }
             if definition["properties"].is_object() {
                 return "mapping".to_owned();
             }
@@ -182,7 +194,7 @@ impl<'a> Page<'a> {
         let kind = self.kind(definition);
         write!(self.text, "\nWritten as {kind}.\n").expect("a String takes everything");
         if let Some(pattern) = definition["pattern"].as_str() {
-            write!(self.text, "Pattern: `{pattern}`\n").expect("a String takes everything");
+            writeln!(self.text, "Pattern: `{pattern}`").expect("a String takes everything");
         }
     }
 }
@@ -296,4 +308,27 @@ fn a_key_that_is_added_to_the_schema_changes_the_page() {
         serde_json::json!({ "type": "string", "default": "x", "description": "What it means." });
     assert_ne!(render(&schema), before);
     assert!(render(&schema).contains("| `new-key` | text | `x` | What it means. |"));
+}
+
+#[test]
+fn every_step_invariant_and_suite_is_named_in_its_chapter() {
+    let schema = suite::schema();
+    let keys = |name: &str| -> Vec<String> {
+        let all = variants(&schema["$defs"][name]).expect("variants").iter();
+        all.flat_map(|one| one["properties"].as_object().expect("one key").keys().cloned()).collect()
+    };
+    let suites = suite::shipped_names().into_iter().map(str::to_owned).collect();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let read = |page: &str| fs::read_to_string(docs.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
+    // Steps that break nothing are introduced with suites.
+    let chapters = [
+        (keys("Invariant"), vec!["invariants.md"]),
+        (keys("Step"), vec!["faults.md", "writing-a-suite.md"]),
+        (suites, vec!["suites.md"]),
+    ];
+    for (names, pages) in chapters {
+        let text: String = pages.iter().map(|page| read(page)).collect();
+        let missing: Vec<_> = names.iter().filter(|name| !text.contains(&format!("`{name}`"))).collect();
+        assert!(names.len() > 10 && missing.is_empty(), "{pages:?} in docs/ do not name {missing:?}");
+    }
 }
