@@ -26,7 +26,7 @@ fn main() {
     let mut read_back = None;
     let read = median(|| timed(|| read_back = Some(history::read(folder.path()).expect("the history reads"))));
     let history = read_back.expect("it was read");
-    let judged = median(|| timed(|| drop(Report::new(&history))));
+    let judged = median(|| timed(|| drop(Report::of(&history))));
     let bytes = std::fs::read(folder.path().join(FILE_NAME)).expect("the file reads");
     let copied = median(|| {
         timed(|| {

@@ -84,8 +84,8 @@ pub fn history(data: &[u8]) {
     }
     for cut_off in [false, true] {
         let Ok(history) = history::parse(data, cut_off, "fuzzed") else { continue };
-        let report = Report::new(&history).with_anatomy(&Logs::new());
-        assert_eq!(report, Report::new(&history).with_anatomy(&Logs::new()), "judging is pure");
+        let report = Report::of(&history).with_anatomy(&Logs::new());
+        assert_eq!(report, Report::of(&history).with_anatomy(&Logs::new()), "judging is pure");
         show(&report, Some(&history));
     }
 }

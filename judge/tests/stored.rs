@@ -27,7 +27,7 @@ fn stored_runs_are_judged_as_they_were() {
         let folder = entry.expect("a folder").path();
         let name = folder.display();
         let history = history::read(&folder).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let again = Report::new(&history);
+        let again = Report::of(&history);
         if !folder.join(report::FILE_NAME).exists() {
             continue;
         }
@@ -52,7 +52,7 @@ fn a_killed_run_is_judged_by_what_it_left() {
     use Verdict::{Inconclusive, Pass};
     let history = history::read(&stored().join("killed-master-freeze")).expect("a history");
     assert!(!history.complete);
-    let judgements = Report::new(&history).invariants;
+    let judgements = Report::of(&history).invariants;
     let verdicts: Vec<(&str, Verdict, u64)> =
         judgements.iter().map(|each| (each.invariant.as_str(), each.verdict, each.observations)).collect();
     let expected = [

@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::Judgement;
-use super::case::Case;
 use super::finding::{Finding, at, count};
+use crate::facts::Facts;
 use crate::history::{EventKind, History};
 use crate::suite::Step;
 
 /// None when no fault was planned and none was injected.
-pub(super) fn judge(case: &Case<'_>) -> Option<Judgement> {
+pub(super) fn judge(case: &Facts<'_>) -> Option<Judgement> {
     let mut finding = Finding::new();
     let planned: Vec<usize> = fault_steps(case).collect();
     let (injected_by, injected) = injections(case.history);
@@ -49,7 +49,7 @@ pub(super) fn judge(case: &Case<'_>) -> Option<Judgement> {
     Some(finding.judge("faults", "", "every fault is shown to be in effect, and to be undone"))
 }
 
-fn fault_steps<'a>(case: &Case<'a>) -> impl Iterator<Item = usize> + use<'a> {
+fn fault_steps<'a>(case: &Facts<'a>) -> impl Iterator<Item = usize> + use<'a> {
     case.plan().steps.iter().enumerate().filter_map(|(position, step)| {
         let network = step.is_network_fault() && !matches!(step, Step::Heal(_));
         (network || matches!(step, Step::Stop(_) | Step::Kill(_) | Step::Pause(_))).then_some(position)

@@ -7,8 +7,8 @@
 
 mod acked_writes;
 mod agreement;
+mod ask;
 mod availability;
-mod case;
 mod convergence;
 mod epochs;
 mod failover_time;
@@ -31,9 +31,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::history::History;
+use crate::facts::Facts;
 use crate::suite::Invariant;
-use case::Case;
 
 /// What an invariant came to. The order is that of weight: the worst of several wins, and a `Fail`
 /// is never masked.
@@ -83,32 +82,32 @@ pub struct Judgement {
 /// Judges every invariant of the history's plan in their order, after them whether faults took
 /// effect (`faults`, absent from a run without any), steps did what they say (`steps`), the cluster
 /// recovered (`recovery`) and the workload ran as it should (`workload`).
-pub fn check(history: &History) -> Vec<Judgement> {
-    let case = Case::new(history);
-    let mut judgements: Vec<Judgement> = history
+pub fn check(facts: &Facts<'_>) -> Vec<Judgement> {
+    let mut judgements: Vec<Judgement> = facts
+        .history
         .header
         .plan
         .invariants
         .iter()
         .map(|invariant| match invariant {
-            Invariant::SlotCoverage(settings) => slot_coverage::judge(&case, settings),
-            Invariant::Agreement(settings) => agreement::judge(&case, settings),
-            Invariant::Role(settings) => role::judge(&case, settings),
-            Invariant::ReplicaLag(settings) => replica_lag::judge(&case, settings),
-            Invariant::AckedWrites(settings) => acked_writes::judge(&case, settings),
-            Invariant::Availability(settings) => availability::judge(&case, settings),
-            Invariant::FailoverTime(settings) => failover_time::judge(&case, settings),
-            Invariant::Promotions(settings) => promotions::judge(&case, settings),
-            Invariant::Redirects(_) => redirects::judge(&case),
-            Invariant::ReplicaReadOnly(_) => replica_read_only::judge(&case),
-            Invariant::SplitBrain(settings) => split_brain::judge(&case, settings),
-            Invariant::WriteCutoff(settings) => write_cutoff::judge(&case, settings),
-            Invariant::Epochs(settings) => epochs::judge(&case, settings),
-            Invariant::Convergence(settings) => convergence::judge(&case, settings),
+            Invariant::SlotCoverage(settings) => slot_coverage::judge(facts, settings),
+            Invariant::Agreement(settings) => agreement::judge(facts, settings),
+            Invariant::Role(settings) => role::judge(facts, settings),
+            Invariant::ReplicaLag(settings) => replica_lag::judge(facts, settings),
+            Invariant::AckedWrites(settings) => acked_writes::judge(facts, settings),
+            Invariant::Availability(settings) => availability::judge(facts, settings),
+            Invariant::FailoverTime(settings) => failover_time::judge(facts, settings),
+            Invariant::Promotions(settings) => promotions::judge(facts, settings),
+            Invariant::Redirects(_) => redirects::judge(facts),
+            Invariant::ReplicaReadOnly(_) => replica_read_only::judge(facts),
+            Invariant::SplitBrain(settings) => split_brain::judge(facts, settings),
+            Invariant::WriteCutoff(settings) => write_cutoff::judge(facts, settings),
+            Invariant::Epochs(settings) => epochs::judge(facts, settings),
+            Invariant::Convergence(settings) => convergence::judge(facts, settings),
         })
         .collect();
-    judgements.extend(faults::judge(&case));
-    judgements.extend([steps::judge(&case), recovery::judge(&case), workload::judge(&case)]);
+    judgements.extend(faults::judge(facts));
+    judgements.extend([steps::judge(facts), recovery::judge(facts), workload::judge(facts)]);
     judgements
 }
 

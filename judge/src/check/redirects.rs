@@ -1,15 +1,15 @@
 //! `redirects`: a MOVED reply names the node that owns the slot.
 
-use super::case::Case;
 use super::finding::{Finding, at, count};
 use super::{Judgement, Verdict};
+use crate::facts::Facts;
 use crate::history::EventKind;
 
-pub(super) fn judge(case: &Case<'_>) -> Judgement {
+pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
     let mut finding = Finding::new();
     let mut right = 0;
     let mut asked = 0;
-    for event in &case.history.events {
+    for event in &facts.history.events {
         let EventKind::RedirectProbed { node, slot, reply, moved_to, owner, answered } = &event.kind else { continue };
         if !answered {
             finding.undecided(format!("{node} gave no answer for slot {slot}: {reply}"));

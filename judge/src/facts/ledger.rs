@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cause::Causes;
 use super::stats::KeyShards;
-use super::{AckSide, Cause, phases};
+use super::{AckSide, Cause, PhaseSpan};
 use crate::history::{EventKind, FOREIGN, FinalValue, History, Op, Outcome};
 use crate::suite::OpKind;
 use crate::units::{NodeNo, ShardNo};
@@ -104,7 +104,7 @@ pub struct UnreadKey {
 }
 
 /// The ledger of a history.
-pub fn ledger(history: &History) -> Ledger {
+pub(super) fn ledger(history: &History, shards: &KeyShards, causes: &Causes<'_>, phases: &[PhaseSpan]) -> Ledger {
     let mut keys: BTreeMap<u32, KeyOps> = BTreeMap::new();
     for op in &history.ops {
         let key = keys.entry(op.key).or_default();
@@ -127,16 +127,18 @@ pub fn ledger(history: &History) -> Ledger {
     }
     ledger.lost = lost.len() as u64;
     lost.sort_by_key(|&(op, _)| (op.invoke_ns, op.key));
-    explain(history, &lost, &mut ledger);
+    explain(&lost, shards, causes, phases, &mut ledger);
     ledger
 }
 
 /// Splits the lost writes by phase, shard, side and cause, and keeps the first as examples.
-fn explain(history: &History, lost: &[(&Op, &FinalValue)], ledger: &mut Ledger) {
-    if lost.is_empty() {
-        return;
-    }
-    let (shards, causes, phases) = (KeyShards::new(&history.header.plan), Causes::new(history), phases(history));
+fn explain(
+    lost: &[(&Op, &FinalValue)],
+    shards: &KeyShards,
+    causes: &Causes<'_>,
+    phases: &[PhaseSpan],
+    ledger: &mut Ledger,
+) {
     for &(op, read_back) in lost {
         let shard = shards.of(op.key);
         let acked_in = phases.iter().find(|phase| phase.window.contains(op.complete_ns));

@@ -12,6 +12,9 @@ use crate::slot::Deal;
 use crate::suite::OpKind;
 use crate::units::ShardNo;
 
+/// From when on an operation counts as issued late.
+const LATE_NS: u64 = 1_000_000_000;
+
 /// A half-open span of a run's time in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
@@ -99,10 +102,12 @@ impl KeyShards {
 
 /// The operations of a history by kind and shard, in the order of their issue: built once, asked
 /// often.
+#[derive(Debug)]
 pub struct OpIndex<'a> {
     history: &'a History,
     shards: KeyShards,
     by: BTreeMap<(OpKind, ShardNo), Vec<&'a Op>>,
+    late: u64,
 }
 
 impl<'a> OpIndex<'a> {
@@ -110,13 +115,20 @@ impl<'a> OpIndex<'a> {
     pub fn new(history: &'a History) -> Self {
         let shards = KeyShards::new(&history.header.plan);
         let mut by: BTreeMap<_, Vec<&Op>> = BTreeMap::new();
+        let mut late = 0;
         for op in &history.ops {
+            late += u64::from(op.invoke_ns.saturating_sub(op.due_ns) > LATE_NS);
             by.entry((op.kind, shards.of(op.key))).or_default().push(op);
         }
         for ops in by.values_mut() {
             ops.sort_by_key(|op| (op.invoke_ns, op.complete_ns));
         }
-        Self { history, shards, by }
+        Self { history, shards, by, late }
+    }
+
+    /// How many operations were issued over a second late.
+    pub fn late(&self) -> u64 {
+        self.late
     }
 
     /// The shard of every key.
@@ -132,27 +144,16 @@ impl<'a> OpIndex<'a> {
         &ops[from..to.max(from)]
     }
 
-    /// As [`stats`].
+    /// Statistics of the operations of a kind issued in a window, of one shard or of all.
     pub fn stats(&self, kind: OpKind, shard: Option<ShardNo>, window: Window) -> OpStats {
         let shards = self.by.keys().filter(|(of, each)| *of == kind && shard.is_none_or(|shard| shard == *each));
         count(self.history, shards.flat_map(|&(kind, shard)| self.issued(kind, shard, window)).copied())
     }
 
-    /// As [`super::outages`].
-    pub fn outages(&self, of: OpKind, shard: ShardNo, window: Window) -> Vec<Outage> {
+    /// The outages of a kind and shard among the operations issued in a window, in order of time.
+    pub(super) fn outages(&self, of: OpKind, shard: ShardNo, window: Window) -> Vec<Outage> {
         super::outage::among(self.issued(of, shard, window), of, shard, window)
     }
-}
-
-/// Statistics of the operations of `kind` issued in `window`, of one shard or of all.
-pub fn stats(history: &History, kind: OpKind, shard: Option<ShardNo>, window: Window) -> OpStats {
-    let shards = shard.map(|shard| (shard, KeyShards::new(&history.header.plan)));
-    let ops = history.ops.iter().filter(|op| {
-        op.kind == kind
-            && window.contains(op.invoke_ns)
-            && shards.as_ref().is_none_or(|(shard, of)| of.of(op.key) == *shard)
-    });
-    count(history, ops)
 }
 
 fn count<'a>(history: &History, ops: impl Iterator<Item = &'a Op>) -> OpStats {

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::Report;
+use super::run::Report;
 use super::statistics::{FEWEST_RUNS, SIGNIFICANCE, mann_whitney, median, runs_needed, shift};
 use super::summary::{Figures, LongestOutage};
 

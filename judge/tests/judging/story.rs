@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use slotquake_judge::check::{Judgement, check};
+use slotquake_judge::facts::Facts;
 use slotquake_judge::history::{
     Event, EventKind, FaultKind, FinalValue, Header, History, Hit, Host, NO_ANSWER, NO_FREE_KEY, NodeInfo, Op, Outcome,
     SCHEMA_VERSION, Side, key_name,
@@ -377,7 +378,7 @@ pub enum What {
 
 /// The judgement of a name.
 pub fn judged(history: &History, invariant: &str) -> Judgement {
-    let judgements = check(history);
+    let judgements = check(&Facts::new(history));
     let found: Vec<&Judgement> = judgements.iter().filter(|judgement| judgement.invariant == invariant).collect();
     match found[..] {
         [one] => one.clone(),

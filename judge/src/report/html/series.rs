@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::{KeyShards, Window};
+use crate::facts::{Facts, Window};
 use crate::history::{EventKind, History, Outcome};
 use crate::suite::OpKind;
 use crate::units::{NodeNo, ShardNo};
@@ -119,16 +119,16 @@ pub struct OpSeries {
 
 /// Gathers the operations of a history by shard and kind, each shard's writes first. A kind that was
 /// never issued at a shard is left out.
-pub fn op_series(history: &History, grid: &Grid) -> Vec<OpSeries> {
+pub fn op_series(facts: &Facts<'_>, grid: &Grid) -> Vec<OpSeries> {
     #[derive(Default, Clone)]
     struct Cell {
         failed: u64,
         unknown: u64,
         latencies_ns: Vec<u64>,
     }
-    let shards = KeyShards::new(&history.header.plan);
+    let shards = facts.ops.key_shards();
     let mut cells: BTreeMap<(ShardNo, bool), Vec<Cell>> = BTreeMap::new();
-    for op in &history.ops {
+    for op in &facts.history.ops {
         let Some(index) = grid.index(op.invoke_ns) else { continue };
         let shard = shards.of(op.key);
         let row = cells.entry((shard, op.kind == OpKind::Reads)).or_insert_with(|| vec![Cell::default(); grid.count]);
@@ -245,7 +245,7 @@ mod tests {
             events: Vec::new(),
             complete: true,
         };
-        let series = op_series(&history, &Grid::fine(window(400), 1));
+        let series = op_series(&Facts::new(&history), &Grid::fine(window(400), 1));
         let [of_writes, of_reads] = series.as_slice() else { panic!("{series:?}") };
         assert_eq!((of_writes.kind, of_reads.kind), (writes, reads));
         let latency = Latency { p50_ms: 20.0, p99_ms: 360.0, max_ms: 360.0 };

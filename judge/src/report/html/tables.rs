@@ -6,9 +6,10 @@ use super::picture::in_words;
 use super::series::{Grid, OpSeries};
 use super::words::{at, count, figure, fixed, length, length_or_dash};
 use crate::anatomy::Anatomy;
-use crate::facts::{Ledger, Outage};
-use crate::history::{EventKind, FinalValue, History, key_name};
-use crate::report::{Narrator, PhaseReport, Report};
+use crate::facts::{Facts, Ledger, Outage};
+use crate::history::{EventKind, FinalValue, key_name};
+use crate::report::narrate::Narrator;
+use crate::report::run::{PhaseReport, Report};
 use crate::slot::ranges;
 use crate::units::NodeNo;
 
@@ -245,13 +246,14 @@ pub fn lanes(lanes: &[Lane]) -> Table {
 }
 
 /// What happened, in words.
-pub fn events(history: &History, report: &Report) -> Table {
+pub fn events(facts: &Facts<'_>, report: &Report) -> Table {
+    let history = facts.history;
     let mut narrator = Narrator::new(&history.header.plan, true);
     let mut rows: Vec<(u64, String)> = Vec::new();
     for event in &report.events {
         rows.extend(narrator.tell(event).into_iter().map(|line| (event.at_ns, line)));
     }
-    for mark in super::lanes::marks(history) {
+    for mark in super::lanes::marks(facts) {
         if let MarkKind::Epoch(epoch) = mark.kind {
             rows.push((mark.at_ns, format!("epoch {epoch} is seen")));
         }
