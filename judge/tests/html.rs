@@ -11,7 +11,8 @@ use std::time::Duration;
 use slotquake_judge::anatomy::Logs;
 use slotquake_judge::facts::{Facts, Outage};
 use slotquake_judge::history::{
-    Event, EventKind, FaultKind, FinalValue, Header, History, Host, NodeInfo, Op, Outcome, SCHEMA_VERSION, key_name,
+    Event, EventKind, Explanation, FaultKind, FinalValue, Header, History, Host, NodeInfo, Op, Outcome, SCHEMA_VERSION,
+    key_name,
 };
 use slotquake_judge::plan::Plan;
 use slotquake_judge::report::{Report, html};
@@ -81,7 +82,13 @@ fn history(every_us: u64) -> History {
     let shards: Vec<ShardNo> = (0..600).map(|key| deal.shard_of_key(key_name(key).as_bytes())).collect();
     let ops =
         (0..18_000_000 / every_us).map(|number| op(number, 1_000 * MS + number * every_us * 1000, &shards)).collect();
-    History { header: header(plan), ops, reasons: vec!["connection refused".to_owned()], events, complete: true }
+    History {
+        header: header(plan),
+        ops,
+        reasons: vec![Explanation::of_text("connection refused")],
+        events,
+        complete: true,
+    }
 }
 
 /// One node's idea of the cluster: who is master of shard-1, and what node-1 is held for.
@@ -211,7 +218,7 @@ fn neither_names_nor_numbers_from_elsewhere_harm_the_page() {
     history.header.plan.config.insert(evil.to_owned(), evil.into());
     history.header.server.origin = evil.to_owned();
     history.header.started_at = evil.to_owned();
-    history.reasons = vec![evil.to_owned()];
+    history.reasons = vec![Explanation::of_text(evil)];
     for event in &mut history.events {
         if let EventKind::Phase { name } | EventKind::FaultInjected { target: name, .. } = &mut event.kind {
             evil.clone_into(name);

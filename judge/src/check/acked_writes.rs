@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::finding::{Finding, at, count, list};
-use super::{Judgement, Verdict};
-use crate::facts::Facts;
-use crate::facts::{AckSide, Cause, Ledger, LostWrite};
+use super::{Judgement, Traits, Verdict};
+use crate::facts::{AckSide, Cause, Facts, Ledger, LostWrite};
 use crate::history::{FinalValue, key_name};
 use crate::suite::{AckedWrites, MayLose};
 
 /// How many lost writes are shown.
 const EXAMPLES: usize = 9;
+
+pub(super) const TRAITS: Traits = Traits { is_telling: true, ..Traits::PLAIN };
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
     let ledger = &facts.ledger;
@@ -19,7 +20,7 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
     if ledger.acknowledged == 0 {
         finding.undecided("no write was acknowledged");
     }
-    for shard in facts.ops.key_shards().without_keys() {
+    for &shard in facts.ops.key_shards().without_keys() {
         finding.undecided(format!("{shard}: no write was acknowledged ({})", facts.too_few(shard)));
     }
     let text = format!(

@@ -2,15 +2,16 @@
 
 use super::ask::Silence;
 use super::finding::{Finding, at, length_ns, list, undoing};
-use super::{Judgement, Verdict};
-use crate::facts::Facts;
-use crate::facts::{Disturbance, Window};
+use super::{Judgement, Traits, Verdict};
+use crate::facts::{Disturbance, Facts, Window};
 use crate::history::EventKind;
 use crate::slot::ranges;
 use crate::spec::Rules;
 use crate::suite::{Agreement, Step};
 use crate::topology::{Health, Peer, Role};
 use crate::units::NodeNo;
+
+pub(super) const TRAITS: Traits = Traits::PLAIN;
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &Agreement) -> Judgement {
     let mut finding = Finding::new();

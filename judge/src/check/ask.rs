@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::finding::{count, length_ns};
 use crate::facts::{Disturbance, Facts, HANG_NS, Seen, Window};
-use crate::history::{EventKind, NO_FREE_KEY, Op, Outcome};
+use crate::history::{EventKind, Op, Outcome};
 use crate::plan::Plan;
 use crate::spec::Rules;
 use crate::suite::ShardSet;
@@ -163,15 +163,10 @@ impl<'a> Facts<'a> {
 
     /// Whether operations show that service was still out after a moment: one of them was waiting then, or was
     /// issued later and not served within a second. Where few are issued, nobody may have tried.
-    pub(super) fn unserved_beyond<'o>(&self, ops: impl IntoIterator<Item = &'o Op>, at_ns: u64) -> bool {
+    pub(super) fn unserved_beyond<'o>(ops: impl IntoIterator<Item = &'o Op>, at_ns: u64) -> bool {
         ops.into_iter()
-            .filter(|op| op.complete_ns > at_ns && self.was_tried(op))
+            .filter(|op| op.complete_ns > at_ns && op.outcome.was_tried())
             .any(|op| op.invoke_ns <= at_ns || op.outcome != Outcome::Ok || op.complete_ns - op.invoke_ns > HANG_NS)
-    }
-
-    /// Whether an operation was sent, or at least a connection for it tried.
-    pub(super) fn was_tried(&self, op: &Op) -> bool {
-        self.history.reason(op.outcome) != Some(NO_FREE_KEY)
     }
 
     /// What to do where operations are too few, in parentheses.

@@ -2,11 +2,13 @@
 
 use super::agreement::{Limit, Since, look};
 use super::finding::{Finding, at, length_ns};
-use super::{Judgement, Verdict};
+use super::{Judgement, Traits, Verdict};
 use crate::facts::Facts;
 use crate::history::EventKind;
 use crate::spec::Rules;
 use crate::suite::{Convergence, Step};
+
+pub(super) const TRAITS: Traits = Traits::PLAIN;
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &Convergence) -> Judgement {
     let mut finding = Finding::new();

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::Judgement;
 use super::agreement::difference;
 use super::finding::{Finding, at, count, list};
+use super::{Judgement, Traits};
 use crate::facts::Facts;
 use crate::history::EventKind;
 use crate::suite::Epochs;
 use crate::topology::{Role, View};
 use crate::units::NodeNo;
+
+pub(super) const TRAITS: Traits = Traits::PLAIN;
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &Epochs) -> Judgement {
     let mut finding = Finding::new();

@@ -1,14 +1,15 @@
 //! `failover-time`: from the fault to FAIL, to the promotion, to the first write.
 
 use super::finding::{Finding, at, injecting, length, list};
-use super::{Judgement, Verdict};
-use crate::facts::Facts;
-use crate::facts::{Failover, Window};
+use super::{Judgement, Traits, Verdict};
+use crate::facts::{Facts, Failover, Window};
 use crate::history::Outcome;
 use crate::suite::{FailoverTime, Milestone, OpKind};
 use crate::units::Bound;
 
 const MILESTONES: [Milestone; 3] = [Milestone::Fail, Milestone::Promotion, Milestone::FirstWrite];
+
+pub(super) const TRAITS: Traits = Traits::PLAIN;
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &FailoverTime) -> Judgement {
     let mut finding = Finding::new();
@@ -149,7 +150,7 @@ fn untried(facts: &Facts<'_>, failover: &Failover, bound_ms: f64, to_ms: f64) ->
     let writes = facts.ops.issued(OpKind::Writes, failover.shard, window).iter().copied();
     let of_others = writes.filter(|op| op.outcome != Outcome::Ok || op.node != failover.old_master.0);
     let over_ns = at_ns(bound_ms);
-    (!facts.unserved_beyond(of_others, over_ns)).then(|| {
+    (!Facts::unserved_beyond(of_others, over_ns)).then(|| {
         let shard = failover.shard;
         format!("{shard}: nobody tried to write at {}, when that was over ({})", at(over_ns), facts.too_few(shard))
     })

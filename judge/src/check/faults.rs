@@ -3,11 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use super::Judgement;
 use super::finding::{Finding, at, count};
+use super::{Judgement, Traits};
 use crate::facts::Facts;
 use crate::history::{EventKind, History};
 use crate::suite::Step;
+
+pub(super) const TRAITS: Traits = Traits::PLAIN;
 
 /// None when no fault was planned and none was injected.
 pub(super) fn judge(case: &Facts<'_>) -> Option<Judgement> {

@@ -1,10 +1,12 @@
 //! `promotions`: how often a shard's slots passed to another node.
 
 use super::finding::{Finding, at, count};
-use super::{Judgement, Verdict};
+use super::{Judgement, Traits, Verdict};
 use crate::facts::Facts;
 use crate::history::EventKind;
 use crate::suite::Promotions;
+
+pub(super) const TRAITS: Traits = Traits::PLAIN;
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &Promotions) -> Judgement {
     let mut finding = Finding::new();

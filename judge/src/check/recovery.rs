@@ -1,9 +1,11 @@
 //! `recovery`: with every fault undone, the cluster became whole again within its bound.
 
-use super::Judgement;
 use super::finding::{Finding, length};
+use super::{Judgement, Traits};
 use crate::facts::Facts;
 use crate::history::EventKind;
+
+pub(super) const TRAITS: Traits = Traits::PLAIN;
 
 pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
     let mut finding = Finding::new();

@@ -1,11 +1,14 @@
 //! `redirects`: a MOVED reply names the node that owns the slot.
 
 use super::finding::{Finding, at, count};
-use super::{Judgement, Verdict};
+use super::{Judgement, Traits, Verdict};
 use crate::facts::Facts;
 use crate::history::EventKind;
+use crate::suite::AtEnd;
 
-pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
+pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+pub(super) fn judge(facts: &Facts<'_>, _settings: &AtEnd) -> Judgement {
     let mut finding = Finding::new();
     let mut right = 0;
     let mut asked = 0;

@@ -5,13 +5,14 @@ use std::fmt::Write;
 
 use super::ask::Silence;
 use super::finding::{Finding, at, count, length_ns, undoing};
-use super::{Judgement, Verdict};
-use crate::facts::Facts;
-use crate::facts::{Disturbance, Window};
+use super::{Judgement, Traits, Verdict};
+use crate::facts::{Disturbance, Facts, Window};
 use crate::history::EventKind;
 use crate::suite::{Moment, ReplicaLag};
 use crate::topology::Role;
 use crate::units::{NodeNo, ShardNo};
+
+pub(super) const TRAITS: Traits = Traits::PLAIN;
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &ReplicaLag) -> Judgement {
     let mut finding = Finding::new();

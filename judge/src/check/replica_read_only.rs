@@ -1,11 +1,14 @@
 //! `replica-read-only`: a write that is sent to a replica is refused.
 
-use super::Judgement;
 use super::finding::{Finding, at, count};
+use super::{Judgement, Traits};
 use crate::facts::Facts;
 use crate::history::EventKind;
+use crate::suite::AtEnd;
 
-pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
+pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+pub(super) fn judge(facts: &Facts<'_>, _settings: &AtEnd) -> Judgement {
     let mut finding = Finding::new();
     let mut refused = 0;
     for event in &facts.history.events {

@@ -3,12 +3,13 @@
 use super::ask::Silence;
 use super::finding::{Finding, at};
 use super::resolve::resolve;
-use super::{Judgement, Verdict};
-use crate::facts::Facts;
-use crate::facts::Window;
+use super::{Judgement, Traits, Verdict};
+use crate::facts::{Facts, Window};
 use crate::suite::{Moment, RoleIs, RoleOf};
 use crate::topology::{Role, View};
 use crate::units::NodeNo;
+
+pub(super) const TRAITS: Traits = Traits::PLAIN;
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &RoleOf) -> Judgement {
     let mut finding = Finding::new();

@@ -2,13 +2,14 @@
 
 use super::ask::Silence;
 use super::finding::{Finding, at, length_ns, list};
-use super::{Judgement, Verdict};
-use crate::facts::Facts;
-use crate::facts::Window;
+use super::{Judgement, Traits, Verdict};
+use crate::facts::{Facts, Window};
 use crate::slot::{SLOTS, ranges};
 use crate::suite::{Moment, SlotCoverage};
 use crate::topology::{Role, View};
 use crate::units::NodeNo;
+
+pub(super) const TRAITS: Traits = Traits::PLAIN;
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &SlotCoverage) -> Judgement {
     let mut finding = Finding::new();

@@ -3,13 +3,20 @@
 use std::collections::BTreeSet;
 
 use super::finding::{Finding, at, count, length_ns, list};
-use super::{Judgement, Verdict};
-use crate::facts::Facts;
-use crate::facts::{Reign, Window};
+use super::{Figure, FigureKind, Judgement, Traits, Verdict};
+use crate::facts::{Facts, Reign, Window};
 use crate::history::{Op, Outcome, key_name};
 use crate::spec::Rules;
 use crate::suite::{MayLast, Only, OpKind, SplitBrain};
 use crate::units::{NodeNo, ShardNo};
+
+pub(super) const TRAITS: Traits = Traits {
+    is_telling: true,
+    figures: &[
+        Figure { name: "split_brain_writes", kind: FigureKind::Safety },
+        Figure { name: "split_brain_ms", kind: FigureKind::Safety },
+    ],
+};
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &SplitBrain) -> Judgement {
     let mut finding = Finding::new();

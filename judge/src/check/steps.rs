@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Judgement;
 use super::finding::{Finding, at, length};
+use super::{Judgement, Traits};
 use crate::facts::Facts;
 use crate::history::{EventKind, StepProblem};
 use crate::suite::Step;
+
+pub(super) const TRAITS: Traits = Traits { is_telling: true, ..Traits::PLAIN };
 
 pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
     let mut finding = Finding::new();

@@ -1,8 +1,10 @@
 //! `workload`: whether operations ran, and as they were due. Not a verdict on the cluster.
 
-use super::Judgement;
 use super::finding::{Finding, count};
+use super::{Judgement, Traits};
 use crate::facts::Facts;
+
+pub(super) const TRAITS: Traits = Traits::PLAIN;
 
 pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
     let mut finding = Finding::new();

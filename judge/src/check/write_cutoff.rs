@@ -1,13 +1,14 @@
 //! `write-cutoff`: a master that is cut off from the majority stops acknowledging writes.
 
 use super::finding::{Finding, at, count, injecting, length_ns};
-use super::{Judgement, Verdict};
-use crate::facts::Facts;
-use crate::facts::{Disturbance, Window};
-use crate::history::{Hit, Op, Outcome, key_name};
+use super::{Judgement, Traits, Verdict};
+use crate::facts::{Disturbance, Facts, Window};
+use crate::history::{Hit, Op, Outcome, Reason, key_name};
 use crate::spec::Rules;
 use crate::suite::{OpKind, WriteCutoff};
 use crate::units::{NodeNo, ShardNo};
+
+pub(super) const TRAITS: Traits = Traits { is_telling: true, ..Traits::PLAIN };
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &WriteCutoff) -> Judgement {
     let mut finding = Finding::new();
@@ -70,17 +71,18 @@ fn look_at(
     let took_ns = last_ns - in_force.from_ns;
     // Who cannot reach the node says nothing of it. A client beside it that the node has sent
     // elsewhere still tried whatever there is on its side.
-    let tried = all
+    let unserved = all
         .iter()
-        .filter(|op| op.outcome != Outcome::Ok && op.invoke_ns > last_ns)
+        .filter(|op| !op.outcome.is_ok() && op.invoke_ns > last_ns)
         .filter(|op| cut.reaches(op.client, node) && (op.node == node.0 || cut.beside(op.client, node)));
+    let tried = unserved.clone().filter(|op| op.outcome.was_tried());
     let refused = tried.clone().count() as u64;
     // Where the cut was lifted before the bound was over, only the node's own word shows that it would
     // have acknowledged nothing more.
-    let by_its_word = |op: &Op| facts.history.reason(op.outcome).is_some_and(|reason| reason.contains("CLUSTERDOWN"));
+    let by_its_word = |op: &Op| facts.history.reason(op.outcome) == Some(Reason::ClusterDown);
     let settled = tried.clone().any(|op| by_its_word(op) || op.invoke_ns - in_force.from_ns >= bound_ns);
     let what = format!("{shard}: {node}, cut off at {}", at(in_force.from_ns));
-    finding.observed(acked.len() as u64 + refused);
+    finding.observed((acked.len() + unserved.count()) as u64);
     finding.worst_figure("write_cutoff_ms", took_ns as f64 / 1e6);
     finding.add_figure("acknowledged_while_cut_off", acked.len() as f64);
     match last {

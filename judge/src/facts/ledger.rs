@@ -109,7 +109,8 @@ pub(super) fn ledger(history: &History, shards: &KeyShards, causes: &Causes<'_>,
     for op in &history.ops {
         let key = keys.entry(op.key).or_default();
         match op.kind {
-            OpKind::Writes => key.writes.push(op),
+            OpKind::Writes if op.outcome.was_tried() => key.writes.push(op),
+            OpKind::Writes => {}
             OpKind::Reads => key.saw(op),
         }
     }
@@ -196,7 +197,7 @@ impl<'a> KeyOps<'a> {
         }
         for write in self.writes.iter().filter(|op| found.contains(&op.value)) {
             match write.outcome {
-                Outcome::Ok => {}
+                Outcome::Ok | Outcome::Unsent(_) => {}
                 Outcome::Info(_) => ledger.applied_unacknowledged += 1,
                 Outcome::Fail(_) => ledger.refused_but_applied += 1,
             }
@@ -231,7 +232,7 @@ impl<'a> KeyOps<'a> {
                         Outcome::Ok => true,
                         // A refused write that was found is none of unknown outcome, but when it took
                         // effect is as unknown.
-                        Outcome::Fail(_) | Outcome::Info(_) => {
+                        Outcome::Fail(_) | Outcome::Info(_) | Outcome::Unsent(_) => {
                             self.seen.get(number).is_some_and(|&seen_ns| seen_ns < write.invoke_ns)
                         }
                     };

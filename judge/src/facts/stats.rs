@@ -44,7 +44,7 @@ impl Window {
 /// Operations of one kind in one window (by the moment of their issue), over all shards or one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OpStats {
-    /// Issued.
+    /// Issued, or due and not sent.
     pub issued: u64,
     /// Acknowledged.
     pub ok: u64,
@@ -52,6 +52,9 @@ pub struct OpStats {
     pub failed: u64,
     /// May have happened.
     pub unknown: u64,
+    /// Due, and not sent by the harness. Reports of earlier versions count them as failed.
+    #[serde(default)]
+    pub unsent: u64,
     /// Latency of acknowledged operations from when they were due (not from when they were issued),
     /// in milliseconds: median.
     pub p50_ms: f64,
@@ -61,7 +64,7 @@ pub struct OpStats {
     pub max_ms: f64,
     /// 99th percentile of how late operations were issued, in milliseconds.
     pub late_p99_ms: f64,
-    /// How often each reason of a failed or unknown outcome came.
+    /// How often each reason came for which an operation was not served, by its text.
     pub reasons: BTreeMap<String, u64>,
 }
 
@@ -70,6 +73,7 @@ pub struct OpStats {
 pub struct KeyShards {
     deal: Deal,
     by_key: Vec<ShardNo>,
+    without_keys: Vec<ShardNo>,
 }
 
 impl KeyShards {
@@ -78,8 +82,11 @@ impl KeyShards {
         let deal = plan.deal();
         // Keys are numbered without gaps, but a history from elsewhere must not make us allocate by
         // its numbers: what lies beyond the plan's keys is hashed when it is asked for.
-        let by_key = (0..plan.workload.keys).map(|key| deal.shard_of_key(key_name(key).as_bytes())).collect();
-        Self { deal, by_key }
+        let by_key: Vec<ShardNo> =
+            (0..plan.workload.keys).map(|key| deal.shard_of_key(key_name(key).as_bytes())).collect();
+        let with: BTreeSet<ShardNo> = by_key.iter().copied().collect();
+        let without_keys = deal.shards().filter(|shard| !with.contains(shard)).collect();
+        Self { deal, by_key, without_keys }
     }
 
     /// The shard of a key.
@@ -94,9 +101,8 @@ impl KeyShards {
     }
 
     /// The shards that have none of the workload's keys: it says nothing of them.
-    pub fn without_keys(&self) -> Vec<ShardNo> {
-        let with: BTreeSet<ShardNo> = self.by_key.iter().copied().collect();
-        self.deal.shards().filter(|shard| !with.contains(shard)).collect()
+    pub fn without_keys(&self) -> &[ShardNo] {
+        &self.without_keys
     }
 }
 
@@ -179,6 +185,10 @@ fn count<'a>(history: &History, ops: impl Iterator<Item = &'a Op>) -> OpStats {
                 stats.unknown += 1;
                 *reasons.entry(reason).or_default() += 1;
             }
+            Outcome::Unsent(reason) => {
+                stats.unsent += 1;
+                *reasons.entry(reason).or_default() += 1;
+            }
         }
     }
     let quantile_ms = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
@@ -188,7 +198,8 @@ fn count<'a>(history: &History, ops: impl Iterator<Item = &'a Op>) -> OpStats {
     stats.p50_ms = stats.p50_ms.min(stats.max_ms);
     stats.late_p99_ms = quantile_ms(&late_us, 0.99);
     for (reason, times) in reasons {
-        let text = history.reason(Outcome::Fail(reason)).unwrap_or("(reason missing)");
+        let explanation = history.reasons.get(usize::from(reason));
+        let text = explanation.map_or("(reason missing)", |explanation| explanation.text.as_str());
         *stats.reasons.entry(text.to_owned()).or_default() += times;
     }
     stats

@@ -26,13 +26,14 @@ mod summary_markdown;
 mod table;
 mod verdict_table;
 
+pub use crate::check::FigureKind;
 pub use annotations::annotations;
 pub use compare::{Comparison, InvariantChange, Pair, RunKey, SkippedRun, compare};
 pub use compare_table::{render_comparison, render_comparison_markdown};
 pub use explain::explain;
 pub use json::document;
 pub use junit::junit;
-pub use measure::{Change, FigureChange, FigureKind, Side};
+pub use measure::{Change, FigureChange, Side};
 pub use narrate::{Narrator, seconds};
 pub use reproduce::{Reproduce, reproduce};
 pub use run::{PhaseReport, Report};
