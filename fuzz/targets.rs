@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use slotquake_judge::anatomy::{self, Logs};
+use slotquake_judge::facts::Facts;
 use slotquake_judge::history::{self, History};
 use slotquake_judge::plan::Plan;
 use slotquake_judge::report::{self, Report, Style, Summary, html};
@@ -84,14 +85,14 @@ pub fn history(data: &[u8]) {
     }
     for cut_off in [false, true] {
         let Ok(history) = history::parse(data, cut_off, "fuzzed") else { continue };
-        let report = Report::new(&history).with_anatomy(&Logs::new());
-        assert_eq!(report, Report::new(&history).with_anatomy(&Logs::new()), "judging is pure");
+        let report = Report::of(&history).with_anatomy(&Logs::new());
+        assert_eq!(report, Report::of(&history).with_anatomy(&Logs::new()), "judging is pure");
         show(&report, Some(&history));
     }
 }
 
 fn show(report: &Report, history: Option<&History>) {
-    let page = html::page(report, history);
+    let page = html::page(report, history.map(Facts::new).as_ref());
     assert_eq!(page.matches("<script").count(), 2, "only the page's own scripts are in it");
     assert!(page.len() < 4 << 20, "a page stays small: {} bytes", page.len());
     report::render(&[Summary::new(report, Path::new("fuzzed"))], Style { verbose: true, ..Style::default() });

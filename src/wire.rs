@@ -19,8 +19,6 @@ use tokio::time::{Instant, timeout_at};
 pub use access::{Access, Login};
 pub use tls::{Tls, TlsError, TlsSettings};
 
-use crate::history::{NO_ANSWER, NO_CONNECTION};
-
 /// No handshake of its own: ours comes as a command. Static, since the connection's driver would borrow it for as long as it runs.
 static INFO: LazyLock<RedisConnectionInfo> = LazyLock::new(|| RedisConnectionInfo::default().set_skip_set_lib_name());
 
@@ -62,14 +60,14 @@ pub enum ConnectError {
     #[error("connection refused by {0}")]
     Refused(SocketAddr),
     /// Nobody answered in time.
-    #[error("{NO_CONNECTION} {0} within {1:?}")]
+    #[error("no connection to {0} within {1:?}")]
     TimedOut(SocketAddr, Duration),
     /// The system knows no way to the address, or that nobody has it.
     #[error("nobody is at {0}: {1}")]
     Unreachable(SocketAddr, String),
     /// The connection was made, and what has to come before any command was not answered in time. So it is
     /// with a frozen server, whose kernel accepts.
-    #[error("{0} accepts connections, and gives {NO_ANSWER} {2:?} to {1}")]
+    #[error("{0} accepts connections, and gives no answer within {2:?} to {1}")]
     Unanswered(SocketAddr, &'static str, Duration),
     /// The server does not let us in; the text is its own.
     #[error("{0} does not let us in: {1}")]

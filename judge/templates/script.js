@@ -13,7 +13,7 @@
     if (!series || index < 0 || index >= data.count) return "";
     var text = row.getAttribute("aria-label") || "";
     var ok = series[0][index];
-    text = ok + " ok, " + series[1][index] + " refused, " + series[2][index] + " unknown";
+    text = ok + " ok, " + series[1][index] + " refused, " + series[2][index] + " unknown" + (series[6][index] ? ", " + series[6][index] + " not sent" : "");
     return ok ? text + "\np50 " + time(series[3][index]) + " · p99 " + time(series[4][index]) + " · max " + time(series[5][index]) : text;
   }
   function show(event) {

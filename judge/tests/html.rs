@@ -9,9 +9,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use slotquake_judge::anatomy::Logs;
-use slotquake_judge::facts::Outage;
+use slotquake_judge::facts::{Facts, Outage};
 use slotquake_judge::history::{
-    Event, EventKind, FaultKind, FinalValue, Header, History, Host, NodeInfo, Op, Outcome, SCHEMA_VERSION, key_name,
+    Event, EventKind, Explanation, FaultKind, FinalValue, Header, History, Host, NodeInfo, Op, Outcome, SCHEMA_VERSION,
+    key_name,
 };
 use slotquake_judge::plan::Plan;
 use slotquake_judge::report::{Report, html};
@@ -81,7 +82,13 @@ fn history(every_us: u64) -> History {
     let shards: Vec<ShardNo> = (0..600).map(|key| deal.shard_of_key(key_name(key).as_bytes())).collect();
     let ops =
         (0..18_000_000 / every_us).map(|number| op(number, 1_000 * MS + number * every_us * 1000, &shards)).collect();
-    History { header: header(plan), ops, reasons: vec!["connection refused".to_owned()], events, complete: true }
+    History {
+        header: header(plan),
+        ops,
+        reasons: vec![Explanation::of_text("connection refused")],
+        events,
+        complete: true,
+    }
 }
 
 /// One node's idea of the cluster: who is master of shard-1, and what node-1 is held for.
@@ -134,7 +141,7 @@ fn header(plan: Plan) -> Header {
 }
 
 fn page(history: &History) -> String {
-    html::page(&Report::new(history), Some(history))
+    html::page(&Report::of(history), Some(&Facts::new(history)))
 }
 
 #[test]
@@ -177,8 +184,8 @@ fn the_verdict_is_said_first_and_every_invariant_has_its_evidence() {
     let end = history.events.pop().expect("it ends");
     history.events.extend(keys.map(|key| Event { at_ns: 19_500 * MS, kind: read(key) }));
     history.events.push(end);
-    let report = Report::new(&history);
-    let page = html::page(&report, Some(&history));
+    let report = Report::of(&history);
+    let page = html::page(&report, Some(&Facts::new(&history)));
     assert!(report.ledger.lost > 0, "{:?}", report.ledger);
     let failed = report.invariants.iter().filter(|each| each.verdict == slotquake_judge::check::Verdict::Fail).count();
     assert!(page.contains(&format!("<h1>Failed: {failed} of {} invariants do not hold", report.invariants.len())));
@@ -195,7 +202,7 @@ fn the_verdict_is_said_first_and_every_invariant_has_its_evidence() {
 #[test]
 fn without_its_history_a_report_still_has_lanes_and_says_what_is_missing() {
     let history = history(5000);
-    let page = html::page(&Report::new(&history), None);
+    let page = html::page(&Report::of(&history), None);
     assert!(page.contains("is not beside the report"));
     assert!(page.contains("node-1: down (was master), held for fail by 5 nodes, 11.000 s to 15.100 s"));
     assert!(!page.contains(">writes: latency<"));
@@ -211,14 +218,14 @@ fn neither_names_nor_numbers_from_elsewhere_harm_the_page() {
     history.header.plan.config.insert(evil.to_owned(), evil.into());
     history.header.server.origin = evil.to_owned();
     history.header.started_at = evil.to_owned();
-    history.reasons = vec![evil.to_owned()];
+    history.reasons = vec![Explanation::of_text(evil)];
     for event in &mut history.events {
         if let EventKind::Phase { name } | EventKind::FaultInjected { target: name, .. } = &mut event.kind {
             evil.clone_into(name);
         }
     }
     history.events.push(Event { at_ns: 19_900 * MS, kind: EventKind::Note { text: evil.to_owned() } });
-    let mut report = Report::new(&history);
+    let mut report = Report::of(&history);
     report.invariants[0].evidence.push(evil.to_owned());
     report.invariants[0].seen = evil.to_owned();
     report.invariants[0].figures.insert(evil.to_owned(), f64::MAX);
@@ -237,7 +244,7 @@ fn neither_names_nor_numbers_from_elsewhere_harm_the_page() {
     report.failovers.iter_mut().for_each(|failover| failover.first_write_ms = Some(1e300));
     report.ledger.lost = u64::MAX;
     for history in [None, Some(&history)] {
-        let page = html::page(&report, history);
+        let page = html::page(&report, history.map(Facts::new).as_ref());
         assert!(page.contains("alert(1)"), "it is shown as text");
         assert_eq!(page.matches("<script").count(), 2, "the data and the page's own script");
         assert!(!page.contains("<img"));
@@ -248,18 +255,18 @@ fn neither_names_nor_numbers_from_elsewhere_harm_the_page() {
     for event in late.events.iter_mut().rev().take(8) {
         event.at_ns = u64::MAX;
     }
-    let mut report = Report::new(&late);
+    let mut report = Report::of(&late);
     report.events.retain(|event| !matches!(event.kind, EventKind::Booted { .. }));
     for history in [None, Some(&late)] {
-        assert!(html::page(&report, history).len() < 2_000_000);
+        assert!(html::page(&report, history.map(Facts::new).as_ref()).len() < 2_000_000);
     }
 }
 
 #[test]
 fn the_anatomy_of_a_failover_is_drawn_beside_the_rules_and_stands_in_tables() {
     let history = history(5000);
-    let mut report = Report::new(&history).with_anatomy(&Logs::new());
-    let page = html::page(&report, Some(&history));
+    let mut report = Report::of(&history).with_anatomy(&Logs::new());
+    let page = html::page(&report, Some(&Facts::new(&history)));
     let section = page.split("<h2>").find(|section| section.starts_with("Failover anatomy")).expect("a section");
     for expected in [
         "Failover of shard-1: node-1 to node-4, epoch ",
@@ -286,7 +293,7 @@ fn the_anatomy_of_a_failover_is_drawn_beside_the_rules_and_stands_in_tables() {
     anatomy.sentence = evil.to_owned();
     for (far, drawn) in [(1e11, true), (1e300, false)] {
         report.anatomy[0].milestones[1].after_ms = far;
-        let page = html::page(&report, Some(&history));
+        let page = html::page(&report, Some(&Facts::new(&history)));
         assert!(!page.contains("<script>alert"), "a sentence is text");
         assert_eq!(page.contains("class=\"picture anatomy\""), drawn, "no axis spans {far} ms");
     }

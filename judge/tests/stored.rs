@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use slotquake_judge::check::{Judgement, Verdict, overall};
-use slotquake_judge::report::{Report, read};
+use slotquake_judge::report::{PhaseReport, Report, read};
 use slotquake_judge::{history, report};
 
 fn stored() -> PathBuf {
@@ -20,6 +20,14 @@ fn judged(judgement: &Judgement) -> (String, Verdict, u64, Vec<(String, f64)>) {
     (judgement.invariant.clone(), judgement.verdict, judgement.observations, figures)
 }
 
+/// Earlier versions counted what was not sent among what failed.
+fn with_unsent_as_failed(mut phase: PhaseReport) -> PhaseReport {
+    for stats in [&mut phase.reads, &mut phase.writes] {
+        stats.failed += std::mem::take(&mut stats.unsent);
+    }
+    phase
+}
+
 #[test]
 fn stored_runs_are_judged_as_they_were() {
     let mut compared = 0;
@@ -27,7 +35,7 @@ fn stored_runs_are_judged_as_they_were() {
         let folder = entry.expect("a folder").path();
         let name = folder.display();
         let history = history::read(&folder).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let again = Report::new(&history);
+        let again = Report::of(&history);
         if !folder.join(report::FILE_NAME).exists() {
             continue;
         }
@@ -40,7 +48,11 @@ fn stored_runs_are_judged_as_they_were() {
         assert_eq!(then.failovers, again.failovers, "{name}");
         assert_eq!(then.outages, again.outages, "{name}");
         assert_eq!(then.ledger, again.ledger, "{name}");
-        assert_eq!((&then.phases, &then.steps), (&again.phases, &again.steps), "{name}");
+        let phases = |report: &Report| -> Vec<PhaseReport> {
+            report.phases.iter().chain(&report.steps).cloned().map(with_unsent_as_failed).collect()
+        };
+        assert_eq!(phases(&then), phases(&again), "{name}");
+        assert_eq!(then.steps.is_some(), again.steps.is_some(), "{name}");
         compared += 1;
     }
     assert_eq!(compared, 40, "every stored run with a report is compared");
@@ -52,7 +64,7 @@ fn a_killed_run_is_judged_by_what_it_left() {
     use Verdict::{Inconclusive, Pass};
     let history = history::read(&stored().join("killed-master-freeze")).expect("a history");
     assert!(!history.complete);
-    let judgements = Report::new(&history).invariants;
+    let judgements = Report::of(&history).invariants;
     let verdicts: Vec<(&str, Verdict, u64)> =
         judgements.iter().map(|each| (each.invariant.as_str(), each.verdict, each.observations)).collect();
     let expected = [

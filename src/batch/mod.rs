@@ -10,6 +10,7 @@ mod ground;
 mod prepare;
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,9 +23,11 @@ pub use self::exit::Exit;
 pub use self::ground::{Ground, GroundError};
 pub use self::prepare::{Fitted, draw_seed, plan, plans, plans_on_found, servers};
 use crate::anatomy;
+use crate::check::check;
 use crate::cluster::BackendError;
+use crate::facts::Facts;
 use crate::plan::Plan;
-use crate::report::{self, Report, Standing, Summary};
+use crate::report::{self, Report, ReportError, Standing, Summary};
 use crate::reports;
 use crate::run::{self, Notice, Options, RunError};
 use crate::server::Server;
@@ -130,7 +133,7 @@ impl Job {
         let (job, out, told) = (self.clone(), settings.out.clone(), Arc::clone(audience));
         let task = tokio::spawn(async move { job.through(options, &out, told.as_ref()).await });
         let done = task.await.unwrap_or_else(|error| {
-            let message = format!("the harness panicked: {}", panic_text(error));
+            let message = format!("the harness panicked: {}", join_error_text(error));
             self.without_report(Standing::Error(message), Some(&folder), Exit::Harness)
         });
         audience.end(number);
@@ -152,12 +155,19 @@ impl Job {
         // Judging a million operations must not hold up the runs that go on beside this one.
         let into = folder.clone();
         let judged = spawn_blocking(move || {
-            let report = Report::new(&history);
+            let facts = Facts::new(&history);
+            let report = Report::new(&facts, check(&facts));
             let logs = anatomy::logs(&into, report.nodes());
             let report = report.with_anatomy(&logs);
-            reports::write(&into, &report).map(|_| (report, history))
+            reports::write(&into, &report)?;
+            // The verdict stands whatever becomes of the page.
+            let page = catch_unwind(AssertUnwindSafe(|| report::html::page(&report, Some(&facts))));
+            let drawn = page
+                .map_err(|panic| panic_text(panic.as_ref()))
+                .and_then(|page| reports::write_page(&into, "report.html", &page).map_err(|error| error.to_string()));
+            Ok::<_, ReportError>((report, drawn.map(drop)))
         });
-        let (report, history) = match judged.await {
+        let (report, drawn) = match judged.await {
             Ok(Ok(judged)) => judged,
             Ok(Err(error)) => {
                 return self.without_report(Standing::Error(error.to_string()), Some(&folder), Exit::Harness);
@@ -165,20 +175,14 @@ impl Job {
             Err(error) => {
                 let message = format!(
                     "the harness panicked while judging: {} (hint: the history is kept; `slotquake check {}` judges it again)",
-                    panic_text(error),
+                    join_error_text(error),
                     folder.display()
                 );
                 return self.without_report(Standing::Error(message), Some(&folder), Exit::Harness);
             }
         };
         let done = Done { summary: Summary::new(&report, &folder), exit: Exit::of(&report) };
-        // The verdict stands whatever becomes of the page.
-        let into = folder.clone();
-        let drawn = spawn_blocking(move || {
-            let page = report::html::page(&report, Some(&history));
-            reports::write_page(&into, "report.html", &page).map_err(|error| error.to_string())
-        });
-        if let Err(why) = drawn.await.unwrap_or_else(|error| Err(panic_text(error))) {
+        if let Err(why) = drawn {
             audience.line(&format!("report.html could not be written: {why}"));
         }
         if let Err(error) = reports::mark_latest(out, &folder) {
@@ -208,14 +212,14 @@ impl Job {
     }
 }
 
-fn panic_text(error: JoinError) -> String {
-    let Ok(panic) = error.try_into_panic() else {
-        return "its task was cancelled".to_owned();
-    };
-    let text = |panic: &(dyn Any + Send)| {
-        panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-    };
-    text(panic.as_ref()).unwrap_or_else(|| "without a message".to_owned())
+fn join_error_text(error: JoinError) -> String {
+    error.try_into_panic().map_or_else(|_| "its task was cancelled".to_owned(), |panic| panic_text(panic.as_ref()))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "without a message".to_owned())
 }
 
 #[cfg(test)]
@@ -288,7 +292,7 @@ mod tests {
     fn a_panic_is_told_in_its_own_words() {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let text =
-            |task: fn()| panic_text(runtime.block_on(runtime.spawn(async move { task() })).expect_err("a panic"));
+            |task: fn()| join_error_text(runtime.block_on(runtime.spawn(async move { task() })).expect_err("a panic"));
         assert_eq!(text(|| panic!("node {} is lost", 4)), "node 4 is lost");
         assert_eq!(text(|| panic!("lost")), "lost");
         assert_eq!(text(|| std::panic::panic_any(4)), "without a message");

@@ -34,7 +34,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     for given in &args.folders {
         for folder in folders_with_history(given)? {
             let history = history::read(&folder).map_err(Trouble::usage)?;
-            let again = Report::new(&history);
+            let again = Report::of(&history);
             let logs = anatomy::logs(&folder, again.nodes());
             let again = again.with_anatomy(&logs);
             let mut summary = Summary::new(&again, &folder);

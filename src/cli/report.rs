@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use slotquake::facts::Facts;
 use slotquake::history::{self, FILE_NAME, History};
 use slotquake::report::{self, Report, ReportError, Summary};
 use slotquake::reports;
@@ -76,7 +77,7 @@ fn page(folder: &Path) -> Result<Summary, Trouble> {
         (Ok(report), _) => report,
         (Err(ReportError::Unfinished(_)), Ok(Some(history))) => {
             screen::say(&format!("{} holds no report.json; judged from its history alone", folder.display()));
-            Report::new(history)
+            Report::of(history)
         }
         (Err(error), _) => return Err(Trouble::usage(error)),
     };
@@ -84,7 +85,7 @@ fn page(folder: &Path) -> Result<Summary, Trouble> {
         screen::say(&format!("{}: drawn without the history: {why}", folder.display()));
         None
     });
-    write(folder, "report.html", &report::html::page(&report, history.as_ref()))?;
+    write(folder, "report.html", &report::html::page(&report, history.as_ref().map(Facts::new).as_ref()))?;
     Ok(Summary::new(&report, folder))
 }
 

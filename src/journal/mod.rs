@@ -9,7 +9,7 @@ use std::time::Instant;
 
 pub use recorder::Recorder;
 
-use crate::history::{Event, EventKind, History, HistoryError, Op, Outcome, key_name};
+use crate::history::{Event, EventKind, Explanation, History, HistoryError, Op, Outcome, key_name};
 use crate::slot::Deal;
 use crate::suite::OpKind;
 use crate::units::ShardNo;
@@ -26,8 +26,8 @@ pub struct Journal {
     deal: Deal,
 }
 
-/// [`Outcome::Fail`] or [`Outcome::Info`], and the text that it refers to.
-pub type Unserved<'a> = (fn(u16) -> Outcome, &'a str);
+/// [`Outcome::Fail`], [`Outcome::Info`] or [`Outcome::Unsent`], and what it refers to.
+pub type Unserved<'a> = (fn(u16) -> Outcome, &'a Explanation);
 
 /// How the workload has fared so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -101,13 +101,13 @@ impl Journal {
         event.at_ns
     }
 
-    /// Records an operation; of one that was not served, the outcome is made of the text.
+    /// Records an operation; of one that was not served, the outcome refers to the explanation.
     pub fn op(&self, mut op: Op, unserved: Option<Unserved<'_>>) {
         {
             let mut recorder = self.recorder.lock().expect("no holder panics");
             let Some(recorder) = recorder.as_mut() else { return };
-            if let Some((outcome, reason)) = unserved {
-                op.outcome = outcome(recorder.reason(reason));
+            if let Some((outcome, explanation)) = unserved {
+                op.outcome = outcome(recorder.explanation(explanation));
             }
             recorder.op(op);
         }

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::history::{
-    Event, EventKind, FILE_NAME, Header, History, HistoryError, Interned, Op, intern, write_line, write_op,
+    Event, EventKind, Explanation, FILE_NAME, Header, History, HistoryError, Interned, Op, intern, write_line, write_op,
 };
 use crate::slot::Deal;
 
@@ -64,9 +64,9 @@ impl Recorder {
         })
     }
 
-    /// The number by which [`Outcome`]s refer to a text.
-    pub fn reason(&mut self, text: &str) -> u16 {
-        intern(&mut self.interned, &mut self.history.reasons, text)
+    /// The number by which [`Outcome`](crate::history::Outcome)s refer to an explanation.
+    pub fn explanation(&mut self, explanation: &Explanation) -> u16 {
+        intern(&mut self.interned, &mut self.history.reasons, explanation.reason, &explanation.text)
     }
 
     /// Records an operation.

@@ -265,7 +265,7 @@ impl<B: Backend> Run<B> {
     /// Says so before time is spent: what judges operations will leave these shards open.
     fn note_shards_without_keys(&self) {
         let keys = self.plan.workload.keys;
-        for shard in KeyShards::new(&self.plan).without_keys() {
+        for &shard in KeyShards::new(&self.plan).without_keys() {
             let text = format!("none of the workload's {keys} keys is in {shard} (hint: raise workload.keys)");
             self.journal.event(EventKind::Note { text });
         }

@@ -34,10 +34,10 @@ use tokio::time::Instant;
 
 use super::pool::{Lease, Pool};
 use super::table::Table;
-use crate::history::NO_ANSWER;
+use crate::history::{Explanation, Reason};
 use crate::suite::{ReadFrom, WaitSpec, WorkloadSpec};
 use crate::units::NodeNo;
-use crate::wire::{Caller, CommandError, Link, command, redirect, text};
+use crate::wire::{Caller, CommandError, ConnectError, Link, command, redirect, text};
 
 /// After a failed attempt to connect, a node is not tried again for this long: operations meanwhile
 /// are rejected at once, as a client does that rejects commands while disconnected.
@@ -122,7 +122,7 @@ type SharedLink = Arc<tokio::sync::Mutex<LinkState>>;
 #[derive(Debug, Default)]
 struct LinkState {
     link: Option<Link>,
-    failed: Option<(Instant, String)>,
+    failed: Option<(Instant, Explanation)>,
 }
 
 /// What became of one command.
@@ -140,9 +140,9 @@ pub struct Reply {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unserved {
     /// It was certainly not executed.
-    Failed(String),
+    Failed(Explanation),
     /// It may have been.
-    Unknown(String),
+    Unknown(Explanation),
 }
 
 impl Client {
@@ -241,16 +241,15 @@ impl Shared {
             self.suspect();
             let Some(redirect) = redirect(&refusal, self.nodes[node.index()].announced) else {
                 // Any error reply to a single-key command means that it was not executed.
-                return reply(Err(Unserved::Failed(refusal)));
+                return reply(Err(Unserved::Failed(Explanation::reply(refusal))));
             };
             if redirects == self.settings.max_redirects {
-                return reply(Err(Unserved::Failed(format!("more than {redirects} redirections"))));
+                let text = format!("more than {redirects} redirections");
+                return reply(Err(Unserved::Failed(Explanation::new(Reason::TooManyRedirects, text))));
             }
             let Some(next) = self.number_of(redirect.addr) else {
-                return reply(Err(Unserved::Failed(format!(
-                    "redirected to {}, which is no node of ours",
-                    redirect.addr
-                ))));
+                let text = format!("redirected to {}, which is no node of ours", redirect.addr);
+                return reply(Err(Unserved::Failed(Explanation::new(Reason::RedirectedElsewhere, text))));
             };
             redirects += 1;
             asking = redirect.ask;
@@ -261,7 +260,7 @@ impl Shared {
             let role = if role == Use::Replica { Use::Master } else { role };
             reached = self.line(next, role, until).await.map(|line| (next, role, line)).map_err(|reason| {
                 let named = if redirect.ask { "ASK" } else { "MOVED" };
-                (Some(next), format!("{reason} (named by {named})"))
+                (Some(next), Explanation { text: format!("{} (named by {named})", reason.text), ..reason })
             });
         }
     }
@@ -274,9 +273,13 @@ impl Shared {
             Ok(Value::Int(reached)) if reached >= i64::from(wait.replicas) => Ok(()),
             Ok(reached) => {
                 let reached = text(&reached);
-                Err(Unserved::Unknown(format!("WAIT: {reached} of {replicas} replicas within {}", wait.timeout)))
+                let text = format!("WAIT: {reached} of {replicas} replicas within {}", wait.timeout);
+                Err(Unserved::Unknown(Explanation::new(Reason::TooFewReplicas, text)))
             }
-            Err(CommandError::Reply(refusal)) => Err(Unserved::Unknown(format!("WAIT: {refusal}"))),
+            Err(CommandError::Reply(refusal)) => {
+                let reason = Reason::of_reply(&refusal);
+                Err(Unserved::Unknown(Explanation::new(reason, format!("WAIT: {refusal}"))))
+            }
             Err(unanswered) => Err(self.unknown(unanswered, "WAIT: ")),
         }
     }
@@ -285,8 +288,11 @@ impl Shared {
     fn unknown(&self, error: CommandError, of: &str) -> Unserved {
         self.suspect();
         Unserved::Unknown(match error {
-            CommandError::TimedOut => format!("{of}{NO_ANSWER} {}", self.settings.timeout),
-            error => format!("{of}{error}"),
+            CommandError::TimedOut => {
+                Explanation::new(Reason::NoAnswer, format!("{of}no answer within {}", self.settings.timeout))
+            }
+            CommandError::Broken(_) => Explanation::new(Reason::ConnectionLost, format!("{of}{error}")),
+            CommandError::Reply(ref reply) => Explanation::new(Reason::of_reply(reply), format!("{of}{error}")),
         })
     }
 
@@ -294,8 +300,8 @@ impl Shared {
         &self,
         candidates: &[(NodeNo, Use)],
         until: Instant,
-    ) -> Result<(NodeNo, Use, Line), (Option<NodeNo>, String)> {
-        let mut last = (None, "no owner of the slot is known".to_owned());
+    ) -> Result<(NodeNo, Use, Line), (Option<NodeNo>, Explanation)> {
+        let mut last = (None, Explanation::new(Reason::NoOwner, "no owner of the slot is known"));
         for &(node, role) in candidates {
             match self.line(node, role, until).await {
                 Ok(line) => return Ok((node, role, line)),
@@ -305,7 +311,7 @@ impl Shared {
         Err(last)
     }
 
-    async fn line(&self, node: NodeNo, role: Use, until: Instant) -> Result<Line, String> {
+    async fn line(&self, node: NodeNo, role: Use, until: Instant) -> Result<Line, Explanation> {
         if role != Use::MasterAndWait {
             return self.link(node, role, until).await.map(Line::Shared);
         }
@@ -315,7 +321,7 @@ impl Shared {
 
     /// An open connection to a node. Whoever comes while it is being made waits for the same
     /// attempt, and shares its failure.
-    async fn link(&self, node: NodeNo, role: Use, until: Instant) -> Result<Link, String> {
+    async fn link(&self, node: NodeNo, role: Use, until: Instant) -> Result<Link, Explanation> {
         let slot = {
             let mut links = self.links.lock().expect("no holder panics");
             Arc::clone(links.entry((node, role)).or_default())
@@ -344,15 +350,17 @@ impl Shared {
         }
     }
 
-    async fn connect(&self, node: NodeNo, role: Use, until: Instant) -> Result<Link, String> {
+    async fn connect(&self, node: NodeNo, role: Use, until: Instant) -> Result<Link, Explanation> {
         let within = self.settings.connect_timeout.0.min(until.saturating_duration_since(Instant::now()));
         let deadline = Instant::now() + within;
         let mut link = Link::connect(self.nodes[node.index()].reached, &self.caller, within)
             .await
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| explain(&error))?;
         if role == Use::Replica {
             let answer = link.send(&command(&["READONLY"]), deadline).await;
-            answer.map_err(|error| format!("{node} did not accept READONLY: {error}"))?;
+            answer.map_err(|error| {
+                Explanation::new(Reason::ConnectFailed, format!("{node} did not accept READONLY: {error}"))
+            })?;
         }
         Ok(link)
     }
@@ -394,6 +402,20 @@ impl Shared {
             None => false,
         }
     }
+}
+
+/// Why there is no connection.
+fn explain(error: &ConnectError) -> Explanation {
+    let reason = match error {
+        ConnectError::Refused(_) => Reason::Refused,
+        ConnectError::TimedOut(..) => Reason::ConnectTimedOut,
+        ConnectError::Unreachable(..) => Reason::Unreachable,
+        ConnectError::Unanswered(..) => Reason::HandshakeTimedOut,
+        ConnectError::Denied(..) => Reason::Denied,
+        ConnectError::Tls(..) => Reason::TlsFailed,
+        ConnectError::Other(..) => Reason::ConnectFailed,
+    };
+    Explanation::new(reason, error.to_string())
 }
 
 /// ASK holds for the one command that follows ASKING on the same connection.

@@ -4,7 +4,7 @@
 //! The load is open: an operation is issued when it is due, whether or not earlier ones were
 //! answered, so an outage shows as operations that were not served and not as operations that were
 //! never tried. Every key has one writer with one write of it under way; where an operation is due
-//! and the client has no free key in that shard, it is recorded as failed rather than left out.
+//! and the client has no free key in that shard, it is recorded as not sent rather than left out.
 
 mod client;
 mod pool;
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::cluster::{Backend, Keyspace};
-use crate::history::{FOREIGN, NO_FREE_KEY, Op, Outcome, key_name};
+use crate::history::{Explanation, FOREIGN, NO_FREE_KEY, Op, Outcome, Reason, key_name};
 use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::seeded::Seeded;
@@ -246,12 +246,12 @@ impl Issuer {
         let invoke_ns = self.journal.now_ns();
         let set = command(&["SET", &self.keys.name(&key_name(key)), &encode(value, self.settings.value_size)]);
         let reply = self.client.write(slot, &set).await;
-        let op = self.op(OpKind::Writes, (due_ns, invoke_ns), key, value, &reply);
+        let op = self.op(OpKind::Writes, (due_ns, invoke_ns), key, value, (reply.node, reply.redirects));
         self.record(op, &reply.result);
         self.own.lock().expect("no holder panics")[position].busy = false;
         match reply.result {
             Ok(_) => Ok(()),
-            Err(Unserved::Failed(reason) | Unserved::Unknown(reason)) => Err(reason),
+            Err(Unserved::Failed(why) | Unserved::Unknown(why)) => Err(why.text),
         }
     }
 
@@ -262,19 +262,26 @@ impl Issuer {
             Ok(Value::Nil) | Err(_) => 0,
             Ok(value) => decode(value).unwrap_or(FOREIGN),
         };
-        let op = self.op(OpKind::Reads, (due_ns, invoke_ns), key, value, &reply);
+        let op = self.op(OpKind::Reads, (due_ns, invoke_ns), key, value, (reply.node, reply.redirects));
         self.record(op, &reply.result);
     }
 
+    /// Records an operation that is due and not sent.
     fn skip(&self, due_ns: u64, key: u32) {
-        let reason = NO_FREE_KEY.to_owned();
-        let reply = Reply { result: Err(Unserved::Failed(reason)), node: None, redirects: 0 };
         let now_ns = self.journal.now_ns();
-        let op = self.op(OpKind::Writes, (due_ns, now_ns), key, 0, &reply);
-        self.record(op, &reply.result);
+        let op = self.op(OpKind::Writes, (due_ns, now_ns), key, 0, (None, 0));
+        let why = Explanation::new(Reason::NoFreeKey, NO_FREE_KEY);
+        self.journal.op(op, Some((Outcome::Unsent, &why)));
     }
 
-    fn op(&self, kind: OpKind, (due_ns, invoke_ns): (u64, u64), key: u32, value: u32, reply: &Reply) -> Op {
+    fn op(
+        &self,
+        kind: OpKind,
+        (due_ns, invoke_ns): (u64, u64),
+        key: u32,
+        value: u32,
+        (node, redirects): (Option<NodeNo>, u8),
+    ) -> Op {
         Op {
             due_ns,
             invoke_ns,
@@ -282,9 +289,9 @@ impl Issuer {
             key,
             value,
             client: self.number,
-            node: reply.node.map_or(0, |node| node.0),
+            node: node.map_or(0, |node| node.0),
             kind,
-            redirects: reply.redirects,
+            redirects,
             outcome: Outcome::Ok,
         }
     }
@@ -295,8 +302,8 @@ impl Issuer {
                 self.served.note(&op);
                 self.journal.op(op, None);
             }
-            Err(Unserved::Failed(reason)) => self.journal.op(op, Some((Outcome::Fail, reason))),
-            Err(Unserved::Unknown(reason)) => self.journal.op(op, Some((Outcome::Info, reason))),
+            Err(Unserved::Failed(why)) => self.journal.op(op, Some((Outcome::Fail, why))),
+            Err(Unserved::Unknown(why)) => self.journal.op(op, Some((Outcome::Info, why))),
         }
     }
 }

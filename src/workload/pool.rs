@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+use crate::history::{Explanation, Reason};
 use crate::wire::Link;
 
 /// As many connections to one node are open at once; who comes when all are in use waits.
@@ -15,7 +16,7 @@ const MOST: usize = 16;
 pub(super) struct Pool {
     idle: Mutex<Vec<Link>>,
     places: Arc<Semaphore>,
-    failed: Mutex<Option<(Instant, String)>>,
+    failed: Mutex<Option<(Instant, Explanation)>>,
 }
 
 /// A connection in use. Dropping it closes it, unless it is given back.
@@ -36,10 +37,12 @@ impl Pool {
         self: &Arc<Self>,
         until: Instant,
         failure_holds: Duration,
-        connect: impl Future<Output = Result<Link, String>>,
-    ) -> Result<Lease, String> {
+        connect: impl Future<Output = Result<Link, Explanation>>,
+    ) -> Result<Lease, Explanation> {
         let place = timeout_at(until, Arc::clone(&self.places).acquire_owned()).await;
-        let place = place.map_err(|_| format!("all {MOST} connections to the node were in use"))?;
+        let place = place.map_err(|_| {
+            Explanation::new(Reason::NoFreeConnection, format!("all {MOST} connections to the node were in use"))
+        })?;
         let place = place.expect("the semaphore is never closed");
         let lease = |link| Lease { link, pool: Arc::clone(self), _place: place };
         while let Some(link) = self.pop() {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use slotquake::check::{Judgement, Verdict, check};
+use slotquake::facts::Facts;
 use slotquake::history::{Event, History};
 use slotquake::plan::Plan;
 use slotquake::run::{Notice, Options, Place, run};
@@ -98,7 +99,7 @@ impl Control {
         // the control, and tried again.
         for _ in 0..3 {
             let history = ran(self.plan(), meddler);
-            let judgements = check(&history);
+            let judgements = check(&Facts::new(&history));
             let wrong = self.wrong(&judgements);
             if wrong.is_empty() {
                 return judgements;

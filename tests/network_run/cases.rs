@@ -1,7 +1,7 @@
 //! The cases: a suite each, and what must be true of its history.
 
 use slotquake::check::{Verdict, check};
-use slotquake::facts::ledger;
+use slotquake::facts::Facts;
 use slotquake::history::{EventKind, Outcome, StepProblem};
 use slotquake::units::{ClientNo, NodeNo, ShardNo};
 
@@ -83,7 +83,7 @@ fn minority(told: &Told) {
     let last = cut_off.iter().map(|op| op.complete_ns - cut).max().expect("it went on acknowledging");
     assert!((SECOND / 2..4 * SECOND).contains(&last), "it stopped after {last} ns");
     assert!(told.unserved("CLUSTERDOWN") > 0, "it refuses from then on");
-    let ledger = ledger(&told.history);
+    let ledger = Facts::new(&told.history).ledger;
     assert!(ledger.lost > 0, "{ledger:?}");
     assert!(ledger.examples.iter().all(|lost| lost.acked_by == Some(NodeNo(1)) && lost.shard == ShardNo(1)));
     let back = |client| {
@@ -105,7 +105,7 @@ fn minority_wait(told: &Told) {
     assert_eq!(acknowledged.count(), 0, "nothing counts as acknowledged that no replica has");
     let before: Vec<_> = told.writes().filter(|op| op.complete_ns < cut).collect();
     assert!(before.len() > 200 && before.iter().all(|op| op.outcome == Outcome::Ok));
-    let ledger = ledger(&told.history);
+    let ledger = Facts::new(&told.history).ledger;
     assert_eq!(ledger.lost, 0, "{ledger:?}");
 }
 
@@ -399,7 +399,7 @@ fn assert_fails(told: &Told, controls: &[(&str, &str)]) {
     for (invariant, words) in controls {
         let mut history = told.history.clone();
         history.header.plan.invariants = vec![serde_json::from_str(invariant).expect("an invariant")];
-        let judged = check(&history).remove(0);
+        let judged = check(&Facts::new(&history)).remove(0);
         assert_eq!(judged.verdict, Verdict::Fail, "{invariant}: {judged:?}");
         let said = format!("{} {}", judged.seen, judged.evidence.join(" "));
         assert!(said.contains(words), "{invariant}: no `{words}` in {said}");

@@ -84,7 +84,9 @@ impl Told {
         }
         let mut outcomes = std::collections::BTreeMap::<_, usize>::new();
         for op in &self.history.ops {
-            *outcomes.entry((op.node, format!("{:?}", op.kind), self.history.reason(op.outcome))).or_default() += 1;
+            *outcomes
+                .entry((op.node, format!("{:?}", op.kind), self.history.explanation(op.outcome).map(|why| &why.text)))
+                .or_default() += 1;
         }
         println!("{outcomes:#?}");
     }
@@ -157,7 +159,7 @@ impl Told {
         self.history
             .ops
             .iter()
-            .filter(|op| self.history.reason(op.outcome).is_some_and(|reason| reason.contains(part)))
+            .filter(|op| self.history.explanation(op.outcome).is_some_and(|why| why.text.contains(part)))
             .count()
     }
 

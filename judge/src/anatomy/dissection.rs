@@ -7,25 +7,31 @@ use super::clock::Clock;
 use super::elections::elections;
 use super::line::{Line, Says};
 use super::{Anatomy, Election, Logs, Milestone, Observer, Source, What, story};
-use crate::facts::Failover;
-use crate::history::{Event, EventKind, Hit, NodeInfo};
-use crate::report::Report;
+use crate::facts::{Failover, NodeTimeouts};
+use crate::history::{Event, EventKind, Header, Hit, NodeInfo};
 use crate::spec::{CRON, MANUAL_FAILOVER_TIMEOUT, NEWS, POLL, Rules, VOTES};
 use crate::topology::{Health, Role, View};
 use crate::units::NodeNo;
 
-/// The anatomy of every failover that a fault or a CLUSTER FAILOVER began.
-pub fn dissect(report: &Report, logs: &Logs) -> Vec<Anatomy> {
-    let Some(nodes) = report.events.iter().find_map(|event| match &event.kind {
+/// The anatomy of every failover that a fault or a CLUSTER FAILOVER began. The events may lack the bulk that reports
+/// leave out.
+pub fn dissect(header: &Header, events: &[Event], failovers: &[Failover], logs: &Logs) -> Vec<Anatomy> {
+    let Some(nodes) = events.iter().find_map(|event| match &event.kind {
         EventKind::Booted { nodes, .. } => Some(nodes),
         _ => None,
     }) else {
         return Vec::new();
     };
-    let clocks = nodes.iter().filter_map(|info| Some((info.node, Clock::relate(&report.events, info.node)?))).collect();
+    let clocks = nodes.iter().filter_map(|info| Some((info.node, Clock::relate(events, info.node)?))).collect();
     let timed = timed(&clocks, logs);
-    let began = report.failovers.iter().filter(|failover| failover.fault.is_some() || failover.ordered_by.is_some());
-    began.map(|failover| Dissection { report, nodes, clocks: &clocks, timed: &timed, failover }.anatomy()).collect()
+    let timeouts = NodeTimeouts::new(header, events);
+    let began = failovers.iter().filter(|failover| failover.fault.is_some() || failover.ordered_by.is_some());
+    began
+        .map(|failover| {
+            let rules = timeouts.rules(failover.from_ns);
+            Dissection { events, nodes, clocks: &clocks, timed: &timed, failover, rules }.anatomy()
+        })
+        .collect()
 }
 
 /// A line and its moment in milliseconds of the run, and how late that may be.
@@ -55,11 +61,12 @@ fn timed<'a>(clocks: &BTreeMap<NodeNo, Clock>, logs: &'a Logs) -> Vec<Timed<'a>>
 }
 
 struct Dissection<'a> {
-    report: &'a Report,
+    events: &'a [Event],
     nodes: &'a [NodeInfo],
     clocks: &'a BTreeMap<NodeNo, Clock>,
     timed: &'a [Timed<'a>],
     failover: &'a Failover,
+    rules: Rules,
 }
 
 /// When something was, who says so, and how that is known.
@@ -91,20 +98,6 @@ impl<'a> Dissection<'a> {
         };
         anatomy.sentence = story::sentence(&anatomy, failover.until_ns.saturating_sub(failover.from_ns) as f64 / 1e6);
         anatomy
-    }
-
-    fn rules(&self) -> Rules {
-        let header = &self.report.header;
-        let live_ms = self.report.events.iter().take_while(|event| event.at_ns <= self.failover.from_ns);
-        let live_ms = live_ms.filter_map(|event| match &event.kind {
-            EventKind::Config { values } => values.get("cluster-node-timeout")?.parse().ok(),
-            _ => None,
-        });
-        Rules {
-            node_timeout: live_ms.last().map_or_else(|| header.plan.node_timeout(), Duration::from_millis),
-            version: header.server.version,
-            client_refresh: header.plan.workload.refresh_every.0,
-        }
     }
 
     fn id(&self, node: NodeNo) -> Option<&'a str> {
@@ -172,12 +165,12 @@ impl<'a> Dissection<'a> {
             failover.promotion_ms.map(|after_ms| failover.from_ns.saturating_add((after_ms * 1e6) as u64));
         let until_ns = failover.until_ns.min(promoted_ns.unwrap_or(u64::MAX));
         let healed_before = |fault: u32| {
-            self.report.events.iter().any(|event| {
+            self.events.iter().any(|event| {
                 event.at_ns <= failover.from_ns
                     && matches!(event.kind, EventKind::FaultHealed { fault: healed, .. } if healed == fault)
             })
         };
-        let events = self.report.events.iter().filter(|event| event.at_ns <= until_ns);
+        let events = self.events.iter().filter(|event| event.at_ns <= until_ns);
         let injected = events.filter_map(|event| event.kind.injected()).filter(|(fault, ..)| !healed_before(*fault));
         injected.flat_map(|(_, _, hits)| hits).collect()
     }
@@ -200,7 +193,7 @@ impl<'a> Dissection<'a> {
     /// The nodes that the fault hit. One that was ordered to give way learns of it as the others do.
     fn hits(&self) -> BTreeSet<NodeNo> {
         let Some(mine) = self.failover.fault else { return BTreeSet::new() };
-        let injected = self.report.events.iter().filter_map(|event| event.kind.injected());
+        let injected = self.events.iter().filter_map(|event| event.kind.injected());
         let hits = injected.filter(|(fault, ..)| *fault == mine).flat_map(|(_, _, hits)| hits);
         hits.map(|hit| hit.node).chain([self.failover.old_master]).collect()
     }
@@ -208,7 +201,7 @@ impl<'a> Dissection<'a> {
     /// The events of the failover's time.
     fn events(&self) -> impl Iterator<Item = &'a Event> {
         let window = self.began_ns()..=self.failover.until_ns;
-        self.report.events.iter().filter(move |event| window.contains(&event.at_ns))
+        self.events.iter().filter(move |event| window.contains(&event.at_ns))
     }
 
     fn observers(&self) -> BTreeMap<NodeNo, Observer> {
@@ -351,7 +344,7 @@ impl<'a> Dissection<'a> {
         if self.majority_lost() {
             return None;
         }
-        let rules = self.rules();
+        let rules = self.rules;
         let at = |what: What| at.iter().find(|(found, _)| *found == what).map(|(_, after_ms)| *after_ms);
         let after = |from_ms: f64, (least, most): (Duration, Duration)| (from_ms + ms(least), from_ms + ms(most));
         let soon = |most: Duration| (Duration::ZERO, most);
@@ -394,7 +387,7 @@ impl<'a> Dissection<'a> {
 
     /// The latest that the rules allow from the beginning on.
     fn bound_ms(&self, what: What) -> Option<f64> {
-        let rules = self.rules();
+        let rules = self.rules;
         let bound = match (what, self.failover.fault) {
             (What::Fail, _) => rules.fail(),
             (What::Election, Some(_)) => rules.fail() + rules.election_delay(0).1 + CRON,

@@ -5,6 +5,10 @@ use crate::check::Verdict;
 use crate::history::{Event, EventKind, NodeInfo};
 use crate::report::{Report, fixture};
 
+fn dissect(report: &Report, logs: &Logs) -> Vec<Anatomy> {
+    super::dissect(&report.header, &report.events, &report.failovers, logs)
+}
+
 const IDS: [&str; 6] = ["1", "2", "3", "4", "5", "6"];
 
 fn id(node: u16) -> String {

@@ -2,25 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use super::case::Case;
 use super::finding::{Finding, at, count, list};
-use super::{Judgement, Verdict};
-use crate::facts::{AckSide, Cause, Ledger, LostWrite, ledger};
+use super::{Judgement, Traits, Verdict};
+use crate::facts::{AckSide, Cause, Facts, Ledger, LostWrite};
 use crate::history::{FinalValue, key_name};
 use crate::suite::{AckedWrites, MayLose};
 
 /// How many lost writes are shown.
 const EXAMPLES: usize = 9;
 
-pub(super) fn judge(case: &Case<'_>, settings: &AckedWrites) -> Judgement {
-    let ledger = ledger(case.history);
+pub(super) const TRAITS: Traits = Traits { is_telling: true, ..Traits::PLAIN };
+
+pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
+    let ledger = &facts.ledger;
     let mut finding = Finding::new();
     finding.observed(ledger.acknowledged);
     if ledger.acknowledged == 0 {
         finding.undecided("no write was acknowledged");
     }
-    for shard in case.ops.key_shards().without_keys() {
-        finding.undecided(format!("{shard}: no write was acknowledged ({})", case.too_few(shard)));
+    for &shard in facts.ops.key_shards().without_keys() {
+        finding.undecided(format!("{shard}: no write was acknowledged ({})", facts.too_few(shard)));
     }
     let text = format!(
         "{} acknowledged: {} lost, {} undecided; {} read back",
@@ -31,7 +32,7 @@ pub(super) fn judge(case: &Case<'_>, settings: &AckedWrites) -> Judgement {
     );
     finding.saw(text);
     if ledger.lost > 0 {
-        finding.saw(splits(&ledger));
+        finding.saw(splits(ledger));
     }
     if let MayLose::AtMost(allowed) = settings.may_lose {
         if ledger.lost > allowed {
@@ -46,7 +47,7 @@ pub(super) fn judge(case: &Case<'_>, settings: &AckedWrites) -> Judgement {
     if ledger.refused_but_applied > 0 {
         finding.fail(format!("{} refused and took effect all the same", count(ledger.refused_but_applied, "write")));
     }
-    unread(&mut finding, &ledger);
+    unread(&mut finding, ledger);
     for lost in ledger.examples.iter().take(EXAMPLES) {
         finding.evidence(describe(lost));
     }

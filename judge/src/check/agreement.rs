@@ -1,9 +1,9 @@
 //! `agreement`: once everything is undone, all nodes share one view.
 
-use super::case::{Case, Silence};
+use super::ask::Silence;
 use super::finding::{Finding, at, length_ns, list, undoing};
-use super::{Judgement, Verdict};
-use crate::facts::{FaultSpan, Window};
+use super::{Judgement, Traits, Verdict};
+use crate::facts::{Facts, FaultSpan, Window};
 use crate::history::EventKind;
 use crate::slot::ranges;
 use crate::spec::Rules;
@@ -11,17 +11,19 @@ use crate::suite::{Agreement, Step};
 use crate::topology::{Health, Peer, Role};
 use crate::units::NodeNo;
 
-pub(super) fn judge(case: &Case<'_>, settings: &Agreement) -> Judgement {
+pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+pub(super) fn judge(facts: &Facts<'_>, settings: &Agreement) -> Judgement {
     let mut finding = Finding::new();
-    let base = last_disturbance(case);
-    let bound_ns = base.as_ref().map_or(0, |base| case.bound_ns(settings.within, base.over.to_ns, Rules::agreement));
-    match base.and_then(|base| Ok((base, case.end_ns()?))) {
+    let base = last_disturbance(facts);
+    let bound_ns = base.as_ref().map_or(0, |base| facts.bound_ns(settings.within, base.over.to_ns, Rules::agreement));
+    match base.and_then(|base| Ok((base, facts.last_ns()?))) {
         Ok((base, end_ns)) => {
-            if let Some(why) = open_after(case, base.over.to_ns) {
+            if let Some(why) = open_after(facts, base.over.to_ns) {
                 finding.undecided(why);
             } else {
                 let limit = Limit { bound_ns, to_ns: end_ns, means: "the run ended before the bound was over" };
-                look(case, &base, &limit, &mut finding);
+                look(facts, &base, &limit, &mut finding);
             }
         }
         Err(why) => _ = finding.undecided(why),
@@ -50,15 +52,15 @@ pub(super) struct Limit<'a> {
 }
 
 /// The last heal, or the last CLUSTER command, or the start.
-fn last_disturbance(case: &Case<'_>) -> Result<Since, String> {
+fn last_disturbance(facts: &Facts<'_>) -> Result<Since, String> {
     let moment = |at_ns: u64| Window { from_ns: at_ns, to_ns: at_ns };
-    let disturbed = case.history.events.iter().rev().find_map(|event| match &event.kind {
+    let disturbed = facts.history.events.iter().rev().find_map(|event| match &event.kind {
         EventKind::FaultHealed { fault, by } => {
-            let fault_of_it = case.fault_spans.iter().find(|each| each.fault == *fault);
+            let fault_of_it = facts.fault_spans.iter().find(|each| each.fault == *fault);
             let over = fault_of_it.and_then(FaultSpan::lost_effect).unwrap_or(moment(event.at_ns));
             Some(Since { over, words: format!("the {by} that undid fault {fault}") })
         }
-        EventKind::Commanded { step, .. } => match case.plan().steps.get(*step) {
+        EventKind::Commanded { step, .. } => match facts.plan().steps.get(*step) {
             Some(Step::Command(command)) if command.send.0[0].eq_ignore_ascii_case("cluster") => {
                 Some(Since { over: moment(event.at_ns), words: command.send.to_string() })
             }
@@ -68,29 +70,31 @@ fn last_disturbance(case: &Case<'_>) -> Result<Since, String> {
     });
     match disturbed {
         Some(disturbed) => Ok(disturbed),
-        None => case.steps().map(|window| Since { over: moment(window.from_ns), words: "the first phase".to_owned() }),
+        None => facts
+            .steps_window()
+            .map(|window| Since { over: moment(window.from_ns), words: "the first phase".to_owned() }),
     }
 }
 
 /// Why the views cannot come together: a fault that was injected afterwards and never undone.
-fn open_after(case: &Case<'_>, at_ns: u64) -> Option<String> {
-    case.fault_spans.iter().find(|each| each.from_ns > at_ns).map(|each| {
+fn open_after(facts: &Facts<'_>, at_ns: u64) -> Option<String> {
+    facts.fault_spans.iter().find(|each| each.from_ns > at_ns).map(|each| {
         let nodes = list(each.hits.iter().map(|hit| hit.node));
         format!("fault {} at {nodes} was never undone", each.fault)
     })
 }
 
 /// Judges how long after it the views came together for the rest of the time.
-pub(super) fn look(case: &Case<'_>, since: &Since, limit: &Limit<'_>, finding: &mut Finding) {
+pub(super) fn look(facts: &Facts<'_>, since: &Since, limit: &Limit<'_>, finding: &mut Finding) {
     let window = Window { from_ns: since.over.to_ns, to_ns: limit.to_ns };
     let bound_ns = limit.bound_ns;
-    let moments = case.views.moments();
+    let moments = facts.views.moments();
     let inside = moments.into_iter().filter(|&moment| moment > window.from_ns && moment <= window.to_ns);
     let edges: Vec<u64> = std::iter::once(window.from_ns).chain(inside).collect();
     let mut agreed_since = None;
     let mut last_difference = None;
     for &moment in &edges {
-        match difference(case, moment) {
+        match difference(facts, moment) {
             None => {
                 agreed_since.get_or_insert(moment);
             }
@@ -108,7 +112,7 @@ pub(super) fn look(case: &Case<'_>, since: &Since, limit: &Limit<'_>, finding: &
     if let Some((moment, difference)) = &last_difference {
         finding.evidence(format!("last difference, at {}: {}", at(*moment), difference.words));
     }
-    let late = |over: Window, finding: &mut Finding| match case.stalled(over) {
+    let late = |over: Window, finding: &mut Finding| match facts.stalled(over) {
         Some(why) => _ = finding.undecided(why),
         None => _ = finding.weigh(Verdict::Fail),
     };
@@ -140,11 +144,11 @@ pub(super) struct Difference {
 }
 
 /// What keeps the nodes from sharing one view at a moment.
-pub(super) fn difference(case: &Case<'_>, at_ns: u64) -> Option<Difference> {
+pub(super) fn difference(facts: &Facts<'_>, at_ns: u64) -> Option<Difference> {
     let seen = |words| Some(Difference { unknown: false, words });
     let mut views = Vec::new();
-    for node in case.nodes() {
-        match case.view_of(node, at_ns) {
+    for node in facts.nodes() {
+        match facts.view_of(node, at_ns) {
             Ok(view) => views.push((node, view)),
             Err(Silence::Broken(words)) => return seen(words),
             Err(Silence::Unknown(words)) => return Some(Difference { unknown: true, words }),
@@ -164,7 +168,7 @@ pub(super) fn difference(case: &Case<'_>, at_ns: u64) -> Option<Difference> {
             continue;
         }
         let differs = |peer: &NodeNo| view.essence().get(peer) != reference.essence().get(peer);
-        let peer = case.nodes().find(differs).unwrap_or(node);
+        let peer = facts.nodes().find(differs).unwrap_or(node);
         return seen(format!(
             "{node} holds {peer} for {}, {first} for {}",
             held_for(view.peers.get(&peer)),

@@ -1,21 +1,25 @@
 //! `availability`: how long reads or writes of a shard went unserved, and how many.
 
-use super::case::Case;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
 use super::finding::{Finding, at, count, length, length_ns};
-use super::{Judgement, Verdict};
-use crate::facts::{HANG_NS, Outage, Window};
-use crate::history::{Op, Outcome, SLOWNESS};
+use super::{Judgement, Traits, Verdict};
+use crate::facts::{Facts, HANG_NS, Outage, Window};
+use crate::history::{Op, Outcome, Reason};
 use crate::spec::Rules;
 use crate::suite::{Availability, Served};
 use crate::units::{Bound, Percent, ShardNo};
 
-pub(super) fn judge(case: &Case<'_>, settings: &Availability) -> Judgement {
+pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+pub(super) fn judge(facts: &Facts<'_>, settings: &Availability) -> Judgement {
     let mut finding = Finding::new();
-    let window = case.window(settings.during.as_deref());
-    match window.clone().and_then(|window| Ok((window, case.shards(settings.shard)?))) {
+    let window = facts.window(settings.during.as_deref());
+    match window.clone().and_then(|window| Ok((window, facts.shards(settings.shard)?))) {
         Ok((window, shards)) => {
             for shard in shards {
-                look_at(case, settings, shard, window, &mut finding);
+                look_at(facts, settings, shard, window, &mut finding);
             }
         }
         Err(why) => _ = finding.undecided(why),
@@ -23,7 +27,7 @@ pub(super) fn judge(case: &Case<'_>, settings: &Availability) -> Judgement {
     if settings.max_outage.is_none() && settings.min_served.is_none() && settings.served.is_none() {
         finding.undecided("nothing was demanded: give max-outage, min-served or served");
     }
-    let expected = expected(case, settings, window.ok());
+    let expected = expected(facts, settings, window.ok());
     finding.judge("availability", words(settings), expected)
 }
 
@@ -39,11 +43,11 @@ fn words(settings: &Availability) -> String {
     parts.join(", ")
 }
 
-fn expected(case: &Case<'_>, settings: &Availability, window: Option<Window>) -> String {
+fn expected(facts: &Facts<'_>, settings: &Availability, window: Option<Window>) -> String {
     let of = settings.of;
     let mut parts = Vec::new();
     if let Some(bound) = settings.max_outage {
-        let longest_ns = bound_ns(case, bound, window.map_or(0, |window| window.from_ns));
+        let longest_ns = bound_ns(facts, bound, window.map_or(0, |window| window.from_ns));
         parts.push(match longest_ns {
             0 => format!("every one of the {of} is served"),
             _ => format!("{of} are unserved for at most {} at a time", length_ns(longest_ns)),
@@ -58,19 +62,19 @@ fn expected(case: &Case<'_>, settings: &Availability, window: Option<Window>) ->
     format!("{} {when}, shard by shard ({})", parts.join(", and "), settings.shard)
 }
 
-fn bound_ns(case: &Case<'_>, bound: Bound, at_ns: u64) -> u64 {
-    case.bound_ns(bound, at_ns, Rules::first_write)
+fn bound_ns(facts: &Facts<'_>, bound: Bound, at_ns: u64) -> u64 {
+    facts.bound_ns(bound, at_ns, Rules::first_write)
 }
 
-fn look_at(case: &Case<'_>, settings: &Availability, shard: ShardNo, window: Window, finding: &mut Finding) {
-    let ops = case.ops.issued(settings.of, shard, window);
+fn look_at(facts: &Facts<'_>, settings: &Availability, shard: ShardNo, window: Window, finding: &mut Finding) {
+    let ops = facts.ops.issued(settings.of, shard, window);
     if ops.is_empty() {
-        finding.undecided(format!("{shard}: none of the {} were issued ({})", settings.of, case.too_few(shard)));
+        finding.undecided(format!("{shard}: none of the {} were issued ({})", settings.of, facts.too_few(shard)));
         return;
     }
     let served = ops.iter().filter(|op| op.outcome == Outcome::Ok).count();
     let share = served as f64 * 100.0 / ops.len() as f64;
-    let outages = case.ops.outages(settings.of, shard, window);
+    let outages = facts.outages(settings.of, shard, window);
     let longest = outages.iter().max_by_key(|outage| outage.to_ns - outage.from_ns);
     let longest_ms = longest.map_or(0.0, Outage::length_ms);
     let slowest_ns = ops.iter().filter(|op| op.outcome == Outcome::Ok).map(|op| op.complete_ns - op.due_ns).max();
@@ -89,23 +93,23 @@ fn look_at(case: &Case<'_>, settings: &Availability, shard: ShardNo, window: Win
         finding.worst_figure("slowest_ms", slowest_ns as f64 / 1e6);
     }
     if settings.served != Some(Served::Never) {
-        describe(case, settings, shard, window, &outages, finding);
+        describe(facts, settings, shard, window, &outages, finding);
     }
     if settings.served != Some(Served::Never) {
         finding.observed(ops.len() as u64);
     }
     if let Some(bound) = settings.max_outage {
-        judge_outages(case, bound, &outages, (ops, window), finding);
-        match bound_ns(case, bound, window.from_ns) {
-            0 => judge_every(case, shard, ops, window, finding),
-            bound_ns => judge_gaps(case, settings, shard, bound_ns, (ops, window), finding),
+        judge_outages(facts, bound, &outages, (ops, window), finding);
+        match bound_ns(facts, bound, window.from_ns) {
+            0 => judge_every(facts, shard, ops, window, finding),
+            bound_ns => judge_gaps(facts, settings, shard, bound_ns, (ops, window), finding),
         }
     }
     if let Some(least) = settings.min_served {
-        match case.cut_in(window) {
+        match facts.cut_in(window) {
             // What was left out could have made up for it.
             Some(why) if is_less(served, ops.len(), least) => _ = finding.undecided(format!("{shard}: {why}")),
-            _ if is_less(served, ops.len(), least) => match out_of_keys(case, shard, ops) {
+            _ if is_less(served, ops.len(), least) => match out_of_keys(shard, ops) {
                 Some(why) => _ = finding.undecided(why),
                 None => _ = finding.weigh(Verdict::Fail),
             },
@@ -113,7 +117,7 @@ fn look_at(case: &Case<'_>, settings: &Availability, shard: ShardNo, window: Win
         }
     }
     match settings.served {
-        Some(Served::Always) => judge_every(case, shard, ops, window, finding),
+        Some(Served::Always) => judge_every(facts, shard, ops, window, finding),
         Some(Served::Never) => judge_never(shard, ops, window, finding),
         None => {}
     }
@@ -121,7 +125,7 @@ fn look_at(case: &Case<'_>, settings: &Availability, shard: ShardNo, window: Win
 
 /// Evidence: the longest outages, and the reasons of what was not served.
 fn describe(
-    case: &Case<'_>,
+    facts: &Facts<'_>,
     settings: &Availability,
     shard: ShardNo,
     window: Window,
@@ -129,7 +133,7 @@ fn describe(
     finding: &mut Finding,
 ) {
     let mut longest: Vec<&Outage> = outages.iter().collect();
-    longest.sort_by_key(|outage| std::cmp::Reverse(outage.to_ns - outage.from_ns));
+    longest.sort_by_key(|outage| Reverse(outage.to_ns - outage.from_ns));
     for outage in longest.iter().take(3) {
         finding.evidence(format!(
             "{shard}: {} of {} unserved from {} to {}, {}",
@@ -140,9 +144,14 @@ fn describe(
             count(outage.unserved, "operation")
         ));
     }
-    let mut reasons: Vec<(String, u64)> =
-        case.ops.stats(settings.of, Some(shard), window).reasons.into_iter().collect();
-    reasons.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+    let mut by_text: BTreeMap<&str, u64> = BTreeMap::new();
+    for op in facts.ops.issued(settings.of, shard, window) {
+        if let Some(explanation) = facts.history.explanation(op.outcome) {
+            *by_text.entry(&explanation.text).or_default() += 1;
+        }
+    }
+    let mut reasons: Vec<(&str, u64)> = by_text.into_iter().collect();
+    reasons.sort_by_key(|(_, times)| Reverse(*times));
     for (reason, times) in reasons.iter().take(3) {
         finding.evidence(format!("{shard}: {times} times `{reason}`"));
     }
@@ -150,17 +159,14 @@ fn describe(
 
 /// Every one must have been served. One that a server refused was not; of those that merely had no
 /// answer in time nothing can be said where the harness itself was late.
-fn judge_every(case: &Case<'_>, shard: ShardNo, ops: &[&Op], window: Window, finding: &mut Finding) {
+fn judge_every(facts: &Facts<'_>, shard: ShardNo, ops: &[&Op], window: Window, finding: &mut Finding) {
     let unserved: Vec<&&Op> = ops.iter().filter(|op| op.outcome != Outcome::Ok).collect();
     if unserved.is_empty() {
         return;
     }
-    let slow = |op: &&&Op| {
-        let reason = case.history.reason(op.outcome).unwrap_or_default();
-        SLOWNESS.iter().any(|words| reason.contains(words))
-    };
-    let late = case.workload_was_late(window).filter(|_| unserved.iter().all(slow));
-    match late.or_else(|| out_of_keys(case, shard, ops)) {
+    let slow = |op: &&&Op| facts.history.reason(op.outcome).is_some_and(Reason::is_slowness);
+    let late = facts.workload_was_late(window).filter(|_| unserved.iter().all(slow));
+    match late.or_else(|| out_of_keys(shard, ops)) {
         Some(why) => _ = finding.undecided(why),
         None => _ = finding.weigh(Verdict::Fail),
     }
@@ -168,12 +174,12 @@ fn judge_every(case: &Case<'_>, shard: ShardNo, ops: &[&Op], window: Window, fin
 
 /// Why operations that were not served say nothing of the cluster: none of them was sent, since the client's few keys
 /// in the shard had writes under way, and those were all served within a second.
-fn out_of_keys(case: &Case<'_>, shard: ShardNo, ops: &[&Op]) -> Option<String> {
+fn out_of_keys(shard: ShardNo, ops: &[&Op]) -> Option<String> {
     let is_well = |op: &&Op| match op.outcome {
         Outcome::Ok => op.complete_ns - op.invoke_ns <= HANG_NS,
-        _ => !case.was_tried(op),
+        Outcome::Fail(_) | Outcome::Info(_) | Outcome::Unsent(_) => !op.outcome.was_tried(),
     };
-    let unsent = ops.iter().filter(|op| !case.was_tried(op)).count();
+    let unsent = ops.iter().filter(|op| !op.outcome.was_tried()).count();
     ops.iter().all(is_well).then(|| {
         format!("{shard}: {} not sent, for want of keys (hint: raise workload.keys)", count(unsent as u64, "operation"))
     })
@@ -181,7 +187,7 @@ fn out_of_keys(case: &Case<'_>, shard: ShardNo, ops: &[&Op]) -> Option<String> {
 
 /// Between two operations lies nothing that could be judged.
 fn judge_gaps(
-    case: &Case<'_>,
+    facts: &Facts<'_>,
     settings: &Availability,
     shard: ShardNo,
     bound_ns: u64,
@@ -197,7 +203,7 @@ fn judge_gaps(
                 settings.of,
                 at(answered_ns),
                 at(invoke_ns),
-                case.too_few(shard)
+                facts.too_few(shard)
             ));
             return;
         }
@@ -206,63 +212,82 @@ fn judge_gaps(
 }
 
 fn judge_outages(
-    case: &Case<'_>,
+    facts: &Facts<'_>,
     bound: Bound,
     outages: &[Outage],
     (ops, window): (&[&Op], Window),
     finding: &mut Finding,
 ) {
-    for outage in outages {
-        let bound_ns = bound_ns(case, bound, outage.from_ns);
+    let last_served = last_served(ops, outages, window);
+    for (outage, last_served_ns) in outages.iter().zip(last_served) {
+        let bound_ns = bound_ns(facts, bound, outage.from_ns);
         let lasted_ns = outage.to_ns - outage.from_ns;
         if bound_ns == 0 {
             // `0s` is about being served, not about time: see `judge_every`.
         } else if lasted_ns > bound_ns {
             let over_ns = outage.from_ns.saturating_add(bound_ns);
-            let during = ops.iter().filter(|op| (outage.from_ns..outage.to_ns).contains(&op.invoke_ns)).copied();
-            match case.workload_was_late(Window { from_ns: outage.from_ns, to_ns: outage.to_ns }) {
+            let from = ops.partition_point(|op| op.invoke_ns < outage.from_ns);
+            let to = ops.partition_point(|op| op.invoke_ns < outage.to_ns);
+            let during = ops[from..to].iter().copied();
+            match facts.workload_was_late(Window { from_ns: outage.from_ns, to_ns: outage.to_ns }) {
                 Some(why) => _ = finding.undecided(why),
-                None if case.unserved_beyond(during, over_ns) => _ = finding.weigh(Verdict::Fail),
+                None if Facts::unserved_beyond(during, over_ns) => _ = finding.weigh(Verdict::Fail),
                 None => {
                     finding.undecided(format!(
                         "{}: the outage from {} may have been over by {}, as nobody tried just then ({})",
                         outage.shard,
                         at(outage.from_ns),
                         at(over_ns),
-                        case.too_few(outage.shard)
+                        facts.too_few(outage.shard)
                     ));
                 }
             }
-        } else if !outage.ended && !ended_in_time(case, outage, bound_ns) {
+        } else if !outage.ended && !ended_in_time(facts, outage, bound_ns) {
             finding.undecided(format!(
                 "{}: the outage from {} was not over when the time looked at was",
                 outage.shard,
                 at(outage.from_ns)
             ));
-        } else if outage.to_ns - last_served_ns(ops, outage, window) > bound_ns {
+        } else if outage.to_ns - last_served_ns > bound_ns {
             finding.undecided(format!(
                 "{}: the outage from {} may have begun up to {} earlier, as nobody tried before ({})",
                 outage.shard,
                 at(outage.from_ns),
-                length_ns(outage.from_ns - last_served_ns(ops, outage, window)),
-                case.too_few(outage.shard)
+                length_ns(outage.from_ns - last_served_ns),
+                facts.too_few(outage.shard)
             ));
         }
     }
 }
 
-/// The last moment before an outage, within what is looked at, at which an operation shows that there was service.
-fn last_served_ns(ops: &[&Op], outage: &Outage, window: Window) -> u64 {
-    let before = ops.iter().take_while(|op| op.invoke_ns < outage.from_ns);
-    let served = before.filter(|op| op.outcome == Outcome::Ok && op.complete_ns - op.invoke_ns <= HANG_NS);
-    let shown = served.map(|op| if op.complete_ns <= outage.from_ns { op.complete_ns } else { op.invoke_ns });
-    shown.max().unwrap_or(window.from_ns).min(outage.from_ns)
+/// For each of the outages, which are in order of time, the last moment before it, within what is looked at, at which
+/// an operation shows that there was service: its answer, or its issue where the answer came later. One pass over the
+/// operations for all of them.
+fn last_served(ops: &[&Op], outages: &[Outage], window: Window) -> Vec<u64> {
+    let served = |op: &&&Op| op.outcome.is_ok() && op.complete_ns - op.invoke_ns <= HANG_NS;
+    let mut later = ops.iter().filter(served).peekable();
+    let mut under_way = BinaryHeap::new();
+    let mut last_ns = window.from_ns;
+    let mut moments = Vec::with_capacity(outages.len());
+    for outage in outages {
+        while let Some(op) = later.next_if(|op| op.invoke_ns < outage.from_ns) {
+            last_ns = last_ns.max(op.invoke_ns);
+            under_way.push(Reverse(op.complete_ns));
+        }
+        while under_way.peek().is_some_and(|Reverse(complete_ns)| *complete_ns <= outage.from_ns) {
+            if let Some(Reverse(complete_ns)) = under_way.pop() {
+                last_ns = last_ns.max(complete_ns);
+            }
+        }
+        moments.push(last_ns.min(outage.from_ns));
+    }
+    moments
 }
 
 /// Whether an outage that was cut off by the end of what was looked at ended within the bound, by
 /// what came after.
-fn ended_in_time(case: &Case<'_>, cut: &Outage, bound_ns: u64) -> bool {
-    let on = case.ops.outages(cut.of, cut.shard, Window { from_ns: cut.from_ns, to_ns: u64::MAX });
+fn ended_in_time(facts: &Facts<'_>, cut: &Outage, bound_ns: u64) -> bool {
+    let on = facts.outages(cut.of, cut.shard, Window { from_ns: cut.from_ns, to_ns: u64::MAX });
     on.first().is_some_and(|whole| whole.ended && whole.to_ns - whole.from_ns <= bound_ns)
 }
 
@@ -276,10 +301,12 @@ fn is_less(served: usize, issued: usize, least: Percent) -> bool {
 fn judge_never(shard: ShardNo, ops: &[&Op], window: Window, finding: &mut Finding) {
     let served_inside: Vec<&&Op> =
         ops.iter().filter(|op| op.outcome == Outcome::Ok && op.complete_ns < window.to_ns).collect();
-    let unserved = ops.iter().filter(|op| op.outcome != Outcome::Ok).count();
-    finding.observed((served_inside.len() + unserved) as u64);
-    if unserved == 0 && served_inside.is_empty() {
+    let unserved: Vec<&&Op> = ops.iter().filter(|op| !op.outcome.is_ok()).collect();
+    finding.observed((served_inside.len() + unserved.len()) as u64);
+    if unserved.is_empty() && served_inside.is_empty() {
         finding.undecided(format!("{shard}: all were answered after the time looked at"));
+    } else if served_inside.is_empty() && !unserved.iter().any(|op| op.outcome.was_tried()) {
+        finding.undecided(format!("{shard}: none was sent, for want of keys (hint: raise workload.keys)"));
     }
     for op in &served_inside {
         finding.weigh(Verdict::Fail).evidence(format!(

@@ -1,22 +1,24 @@
 //! `convergence`: once the network is whole again, all nodes come to share one view.
 
 use super::agreement::{Limit, Since, look};
-use super::case::Case;
 use super::finding::{Finding, at, length_ns};
-use super::{Judgement, Verdict};
+use super::{Judgement, Traits, Verdict};
+use crate::facts::Facts;
 use crate::history::EventKind;
 use crate::spec::Rules;
 use crate::suite::{Convergence, Step};
 
-pub(super) fn judge(case: &Case<'_>, settings: &Convergence) -> Judgement {
+pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+pub(super) fn judge(facts: &Facts<'_>, settings: &Convergence) -> Judgement {
     let mut finding = Finding::new();
-    let healed = last_heal(case);
+    let healed = last_heal(facts);
     let healed_ns = healed.as_ref().map_or(0, |(since, _)| since.over.to_ns);
-    let bound_ns = case.bound_ns(settings.within, healed_ns, Rules::agreement);
-    match healed.and_then(|healed| Ok((healed, case.end_ns()?))) {
+    let bound_ns = facts.bound_ns(settings.within, healed_ns, Rules::agreement);
+    match healed.and_then(|healed| Ok((healed, facts.last_ns()?))) {
         Ok(((since, doubt), end_ns)) => {
-            let (to_ns, means) = watched_until(case, healed_ns, end_ns);
-            look(case, &since, &Limit { bound_ns, to_ns, means: &means }, &mut finding);
+            let (to_ns, means) = watched_until(facts, healed_ns, end_ns);
+            look(facts, &since, &Limit { bound_ns, to_ns, means: &means }, &mut finding);
             if let (Verdict::Fail, Some(doubt)) = (finding.verdict(), doubt) {
                 // The network may still have been cut: that says nothing of the nodes.
                 finding = Finding::new();
@@ -34,10 +36,10 @@ pub(super) fn judge(case: &Case<'_>, settings: &Convergence) -> Judgement {
 
 /// The end of the last network fault; and why the network may not have been whole from then on. That the nodes came
 /// to agree shows that it was.
-fn last_heal(case: &Case<'_>) -> Result<(Since, Option<String>), String> {
+fn last_heal(facts: &Facts<'_>) -> Result<(Since, Option<String>), String> {
     let mut last: Option<Since> = None;
     let mut doubt = None;
-    for fault in case.fault_spans.iter().filter(|fault| fault.kind.hits_links()) {
+    for fault in facts.fault_spans.iter().filter(|fault| fault.kind.hits_links()) {
         let what = format!("fault {} ({})", fault.fault, fault.kind);
         let over = fault.lost_effect().ok_or_else(|| format!("{what} was never undone"))?;
         if fault.heal_failed {
@@ -52,11 +54,11 @@ fn last_heal(case: &Case<'_>) -> Result<(Since, Option<String>), String> {
 
 /// Until when the healed network's views are looked at: a later fault or CLUSTER command disturbs them
 /// anew. And what it means that this came before the bound.
-fn watched_until(case: &Case<'_>, healed_ns: u64, end_ns: u64) -> (u64, String) {
-    let faults = case.fault_spans.iter().map(|fault| (fault.from_ns, format!("fault {}", fault.fault)));
-    let commands = case.history.events.iter().filter_map(|event| {
+fn watched_until(facts: &Facts<'_>, healed_ns: u64, end_ns: u64) -> (u64, String) {
+    let faults = facts.fault_spans.iter().map(|fault| (fault.from_ns, format!("fault {}", fault.fault)));
+    let commands = facts.history.events.iter().filter_map(|event| {
         let EventKind::StepBegan { step } = event.kind else { return None };
-        let Some(Step::Command(command)) = case.plan().steps.get(step) else { return None };
+        let Some(Step::Command(command)) = facts.plan().steps.get(step) else { return None };
         let disturbs = command.send.0[0].eq_ignore_ascii_case("cluster");
         disturbs.then(|| (event.at_ns, command.send.to_string()))
     });

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::Judgement;
 use super::agreement::difference;
-use super::case::Case;
 use super::finding::{Finding, at, count, list};
+use super::{Judgement, Traits};
+use crate::facts::Facts;
 use crate::history::EventKind;
 use crate::suite::Epochs;
 use crate::topology::{Role, View};
 use crate::units::NodeNo;
 
-pub(super) fn judge(case: &Case<'_>, settings: &Epochs) -> Judgement {
+pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+pub(super) fn judge(facts: &Facts<'_>, settings: &Epochs) -> Judgement {
     let mut finding = Finding::new();
-    if let Err(why) = look(case, settings, &mut finding) {
+    if let Err(why) = look(facts, settings, &mut finding) {
         finding.undecided(why);
     }
     let rise = settings.max_rise.map(|most| format!(", and the current epoch rises by at most {most}"));
@@ -25,12 +27,12 @@ pub(super) fn judge(case: &Case<'_>, settings: &Epochs) -> Judgement {
     finding.judge("epochs", words, expected)
 }
 
-fn look(case: &Case<'_>, settings: &Epochs, finding: &mut Finding) -> Result<(), String> {
-    let from_ns = case.steps()?.from_ns;
-    let end_ns = case.end_ns();
+fn look(facts: &Facts<'_>, settings: &Epochs, finding: &mut Finding) -> Result<(), String> {
+    let from_ns = facts.steps_window()?.from_ns;
+    let end_ns = facts.last_ns();
     // A run that broke off is looked at as far as it got, but has no end to speak of.
     let to_ns = end_ns.as_ref().map_or(u64::MAX, |&end_ns| end_ns);
-    let views: Vec<(u64, NodeNo, &View)> = case
+    let views: Vec<(u64, NodeNo, &View)> = facts
         .history
         .events
         .iter()
@@ -40,14 +42,14 @@ fn look(case: &Case<'_>, settings: &Epochs, finding: &mut Finding) -> Result<(),
             _ => None,
         })
         .collect();
-    let at_start = case.views.at(from_ns);
+    let at_start = facts.views.at(from_ns);
     let inside = views.iter().filter(|(at_ns, ..)| *at_ns > from_ns).count();
     finding.observed((at_start.len() + inside) as u64);
     falls(&views, from_ns, finding);
-    collisions(case, from_ns, to_ns, finding);
-    rise(case, &views, from_ns, settings, finding);
+    collisions(facts, from_ns, to_ns, finding);
+    rise(facts, &views, from_ns, settings, finding);
     if let Ok(end_ns) = end_ns {
-        at_end(case, end_ns, finding);
+        at_end(facts, end_ns, finding);
     }
     end_ns.map(drop)
 }
@@ -77,15 +79,15 @@ fn falls(views: &[(u64, NodeNo, &View)], from_ns: u64, finding: &mut Finding) {
 
 /// While epochs are being settled, two masters may have the same one for a moment: moments at which
 /// all agree are judged, and the end.
-fn collisions(case: &Case<'_>, from_ns: u64, to_ns: u64, finding: &mut Finding) {
-    let moments = case.views.moments();
+fn collisions(facts: &Facts<'_>, from_ns: u64, to_ns: u64, finding: &mut Finding) {
+    let moments = facts.views.moments();
     let inside = moments.into_iter().filter(|&moment| moment > from_ns && moment <= to_ns);
     let mut collided = 0_u32;
     for moment in std::iter::once(from_ns).chain(inside) {
-        let views = case.views.at(moment);
+        let views = facts.views.at(moment);
         let found = views.iter().find_map(|(&node, view)| Some((node, collision(view)?)));
         let Some((node, collision)) = found else { continue };
-        if difference(case, moment).is_none() {
+        if difference(facts, moment).is_none() {
             collided += 1;
             finding.evidence(format!("at {}, when all agreed, {node} saw {collision}", at(moment)));
         }
@@ -95,8 +97,8 @@ fn collisions(case: &Case<'_>, from_ns: u64, to_ns: u64, finding: &mut Finding) 
     }
 }
 
-fn at_end(case: &Case<'_>, end_ns: u64, finding: &mut Finding) {
-    let views = case.views.at(end_ns);
+fn at_end(facts: &Facts<'_>, end_ns: u64, finding: &mut Finding) {
+    let views = facts.views.at(end_ns);
     if views.is_empty() {
         finding.undecided("no node answered at the end");
         return;
@@ -124,8 +126,8 @@ fn collision(view: &View) -> Option<String> {
     Some(format!("{} as masters with epoch {epoch}", list(masters)))
 }
 
-fn rise(case: &Case<'_>, views: &[(u64, NodeNo, &View)], from_ns: u64, settings: &Epochs, finding: &mut Finding) {
-    let before = case.views.at(from_ns).values().map(|view| view.current_epoch).max();
+fn rise(facts: &Facts<'_>, views: &[(u64, NodeNo, &View)], from_ns: u64, settings: &Epochs, finding: &mut Finding) {
+    let before = facts.views.at(from_ns).values().map(|view| view.current_epoch).max();
     let Some(before) = before else {
         if settings.max_rise.is_some() {
             finding.undecided("no node had been looked at when the first phase began");

@@ -1,24 +1,25 @@
 //! `failover-time`: from the fault to FAIL, to the promotion, to the first write.
 
-use super::case::Case;
 use super::finding::{Finding, at, injecting, length, list};
-use super::{Judgement, Verdict};
-use crate::facts::{Failover, Window};
+use super::{Judgement, Traits, Verdict};
+use crate::facts::{Facts, Failover, Window};
 use crate::history::Outcome;
 use crate::suite::{FailoverTime, Milestone, OpKind};
 use crate::units::Bound;
 
 const MILESTONES: [Milestone; 3] = [Milestone::Fail, Milestone::Promotion, Milestone::FirstWrite];
 
-pub(super) fn judge(case: &Case<'_>, settings: &FailoverTime) -> Judgement {
+pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+pub(super) fn judge(facts: &Facts<'_>, settings: &FailoverTime) -> Judgement {
     let mut finding = Finding::new();
-    if let Err(why) = look(case, settings, &mut finding) {
+    if let Err(why) = look(facts, settings, &mut finding) {
         finding.undecided(why);
     }
     let milestones: Vec<Milestone> = wanted(settings).collect();
-    let from_ns = first_failover(case, settings).map_or(0, |failover| failover.from_ns);
+    let from_ns = first_failover(facts, settings).map_or(0, |failover| failover.from_ns);
     let bounds = list(milestones.iter().map(|&milestone| {
-        format!("{} within {}", words(milestone), length(bound_ms(case, settings, milestone, from_ns)))
+        format!("{} within {}", words(milestone), length(bound_ms(facts, settings, milestone, from_ns)))
     }));
     let to = settings.to.map_or_else(String::new, |to| format!(", to {to}"));
     let how = if settings.within == Bound::Spec { " (what the server's rules allow)" } else { "" };
@@ -34,19 +35,19 @@ fn wanted(settings: &FailoverTime) -> impl Iterator<Item = Milestone> {
     MILESTONES.into_iter().filter(move |milestone| to.is_none_or(|to| to == *milestone))
 }
 
-fn first_failover<'a>(case: &'a Case<'_>, settings: &FailoverTime) -> Option<&'a Failover> {
-    let shards = case.shards(settings.shard).ok()?;
-    case.failovers.iter().find(|failover| shards.contains(&failover.shard))
+fn first_failover<'a>(facts: &'a Facts<'_>, settings: &FailoverTime) -> Option<&'a Failover> {
+    let shards = facts.shards(settings.shard).ok()?;
+    facts.failovers.iter().find(|failover| shards.contains(&failover.shard))
 }
 
-fn bound_ms(case: &Case<'_>, settings: &FailoverTime, milestone: Milestone, from_ns: u64) -> f64 {
-    case.bound_ns(settings.within, from_ns, |rules| rules.milestone(milestone)) as f64 / 1e6
+fn bound_ms(facts: &Facts<'_>, settings: &FailoverTime, milestone: Milestone, from_ns: u64) -> f64 {
+    facts.bound_ns(settings.within, from_ns, |rules| rules.milestone(milestone)) as f64 / 1e6
 }
 
-fn look(case: &Case<'_>, settings: &FailoverTime, finding: &mut Finding) -> Result<(), String> {
-    let window = case.steps()?;
-    let shards = case.shards(settings.shard)?;
-    let failovers: Vec<&Failover> = case
+fn look(facts: &Facts<'_>, settings: &FailoverTime, finding: &mut Finding) -> Result<(), String> {
+    let window = facts.steps_window()?;
+    let shards = facts.shards(settings.shard)?;
+    let failovers: Vec<&Failover> = facts
         .failovers
         .iter()
         .filter(|failover| shards.contains(&failover.shard) && window.contains(failover.from_ns))
@@ -57,26 +58,32 @@ fn look(case: &Case<'_>, settings: &FailoverTime, finding: &mut Finding) -> Resu
     for failover in failovers {
         finding.evidence(describe(failover));
         for milestone in wanted(settings) {
-            look_at(case, settings, failover, milestone, finding);
+            look_at(facts, settings, failover, milestone, finding);
         }
     }
     Ok(())
 }
 
-fn look_at(case: &Case<'_>, settings: &FailoverTime, failover: &Failover, milestone: Milestone, finding: &mut Finding) {
+fn look_at(
+    facts: &Facts<'_>,
+    settings: &FailoverTime,
+    failover: &Failover,
+    milestone: Milestone,
+    finding: &mut Finding,
+) {
     if failover.fault.is_none() && milestone != Milestone::FirstWrite {
         // Nothing failed, so the rules of detection and election say nothing.
         return;
     }
-    let bound_ms = bound_ms(case, settings, milestone, failover.from_ns);
+    let bound_ms = bound_ms(facts, settings, milestone, failover.from_ns);
     let (shard, what) = (failover.shard, words(milestone));
     let over = |to_ms: f64, text: String, finding: &mut Finding| {
         let window = Window { from_ns: failover.from_ns, to_ns: failover.from_ns + (to_ms * 1e6) as u64 };
         finding.observed(1).saw(text);
         let late = match milestone {
-            Milestone::Fail | Milestone::Promotion => case.stalled(window),
+            Milestone::Fail | Milestone::Promotion => facts.stalled(window),
             Milestone::FirstWrite => {
-                case.workload_was_late(window).or_else(|| untried(case, failover, bound_ms, to_ms))
+                facts.workload_was_late(window).or_else(|| untried(facts, failover, bound_ms, to_ms))
             }
         };
         match late {
@@ -107,7 +114,7 @@ fn look_at(case: &Case<'_>, settings: &FailoverTime, failover: &Failover, milest
         } else {
             finding.undecided(text);
         }
-    } else if milestone != Milestone::Fail && no_replica_stood(case, failover) {
+    } else if milestone != Milestone::Fail && no_replica_stood(facts, failover) {
         finding.saw(format!("{shard}: no {what}, as faults held every other node of the shard"));
     } else if watched_ms - later_ms > bound_ms {
         over(watched_ms, format!("{shard}: {what} did not come within {}", length(watched_ms)), finding);
@@ -127,24 +134,25 @@ fn doubt_ms(failover: &Failover) -> (f64, f64) {
 
 /// Whether faults held every other node of the shard before any election could begin (which takes a
 /// node timeout), so that nobody could have succeeded the old master.
-fn no_replica_stood(case: &Case<'_>, failover: &Failover) -> bool {
-    let half_timeout_ns = u64::try_from(case.rules(failover.from_ns).node_timeout.as_nanos() / 2).unwrap_or(u64::MAX);
+fn no_replica_stood(facts: &Facts<'_>, failover: &Failover) -> bool {
+    let half_timeout_ns =
+        u64::try_from(facts.node_timeouts.rules(failover.from_ns).node_timeout.as_nanos() / 2).unwrap_or(u64::MAX);
     let at_ns = failover.from_ns.saturating_add(half_timeout_ns);
-    let mut others = case.plan().nodes.iter().filter(|node| node.shard == failover.shard);
-    others.all(|other| other.node == failover.old_master || case.cannot_be_elected(other.node, at_ns))
+    let mut others = facts.plan().nodes.iter().filter(|node| node.shard == failover.shard);
+    others.all(|other| other.node == failover.old_master || facts.cannot_be_elected(other.node, at_ns))
 }
 
 /// Why a first write that came, or was waited for, until `to_ms` need not have been late: nobody tried when the bound
 /// was over. What the old master acknowledges tells nothing of its successor.
-fn untried(case: &Case<'_>, failover: &Failover, bound_ms: f64, to_ms: f64) -> Option<String> {
+fn untried(facts: &Facts<'_>, failover: &Failover, bound_ms: f64, to_ms: f64) -> Option<String> {
     let at_ns = |ms: f64| failover.from_ns.saturating_add((ms * 1e6) as u64);
     let window = Window { from_ns: failover.from_ns, to_ns: at_ns(to_ms) };
-    let writes = case.ops.issued(OpKind::Writes, failover.shard, window).iter().copied();
+    let writes = facts.ops.issued(OpKind::Writes, failover.shard, window).iter().copied();
     let of_others = writes.filter(|op| op.outcome != Outcome::Ok || op.node != failover.old_master.0);
     let over_ns = at_ns(bound_ms);
-    (!case.unserved_beyond(of_others, over_ns)).then(|| {
+    (!Facts::unserved_beyond(of_others, over_ns)).then(|| {
         let shard = failover.shard;
-        format!("{shard}: nobody tried to write at {}, when that was over ({})", at(over_ns), case.too_few(shard))
+        format!("{shard}: nobody tried to write at {}, when that was over ({})", at(over_ns), facts.too_few(shard))
     })
 }
 

@@ -1,13 +1,14 @@
 //! `faults`: every fault was shown to be in effect, stayed so until it was undone, and was shown to be undone. What was
 //! not in effect proves nothing about the cluster.
 
-use super::Judgement;
-use super::case::Case;
 use super::finding::{Finding, at, count, length_ns};
-use crate::facts::{FaultSpan, Proof};
+use super::{Judgement, Traits};
+use crate::facts::{Facts, FaultSpan, Proof};
+
+pub(super) const TRAITS: Traits = Traits::PLAIN;
 
 /// None when no fault was planned and none was injected.
-pub(super) fn judge(case: &Case<'_>) -> Option<Judgement> {
+pub(super) fn judge(case: &Facts<'_>) -> Option<Judgement> {
     let mut finding = Finding::new();
     let steps = case.plan().steps.iter().enumerate();
     let planned: Vec<usize> = steps.filter(|(_, step)| step.fault().is_some()).map(|(position, _)| position).collect();

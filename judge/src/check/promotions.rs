@@ -1,24 +1,26 @@
 //! `promotions`: how often a shard's slots passed to another node.
 
-use super::case::Case;
 use super::finding::{Finding, at, count};
-use super::{Judgement, Verdict};
+use super::{Judgement, Traits, Verdict};
+use crate::facts::Facts;
 use crate::history::EventKind;
 use crate::suite::Promotions;
 
-pub(super) fn judge(case: &Case<'_>, settings: &Promotions) -> Judgement {
+pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+pub(super) fn judge(facts: &Facts<'_>, settings: &Promotions) -> Judgement {
     let mut finding = Finding::new();
-    if let Err(why) = look(case, settings, &mut finding) {
+    if let Err(why) = look(facts, settings, &mut finding) {
         finding.undecided(why);
     }
     let expected = format!("exactly {} of {}", count(settings.exactly.into(), "promotion"), settings.shard);
     finding.judge("promotions", format!("shard {}, exactly {}", settings.shard, settings.exactly), expected)
 }
 
-fn look(case: &Case<'_>, settings: &Promotions, finding: &mut Finding) -> Result<(), String> {
-    let window = case.steps()?;
-    let shards = case.shards(settings.shard)?;
-    let viewed = case
+fn look(facts: &Facts<'_>, settings: &Promotions, finding: &mut Finding) -> Result<(), String> {
+    let window = facts.steps_window()?;
+    let shards = facts.shards(settings.shard)?;
+    let viewed = facts
         .history
         .events
         .iter()
@@ -27,7 +29,7 @@ fn look(case: &Case<'_>, settings: &Promotions, finding: &mut Finding) -> Result
     finding.observed(viewed as u64);
     let mut total = 0;
     for shard in shards {
-        let changes = case.ownership.changes().iter();
+        let changes = facts.ownership.changes().iter();
         let changes: Vec<_> = changes.filter(|change| change.shard == shard && window.contains(change.at_ns)).collect();
         total += changes.len();
         finding.saw(format!("{shard}: {}", count(changes.len() as u64, "promotion")));
@@ -41,7 +43,7 @@ fn look(case: &Case<'_>, settings: &Promotions, finding: &mut Finding) -> Result
             ));
         }
         let seen = changes.len() as u64;
-        match case.cut_in(window) {
+        match facts.cut_in(window) {
             Some(why) if seen < settings.exactly.into() => _ = finding.undecided(format!("{shard}: {why}")),
             _ if viewed > 0 && seen != u64::from(settings.exactly) => _ = finding.weigh(Verdict::Fail),
             _ => {}

@@ -1,15 +1,17 @@
 //! `recovery`: with every fault undone, the cluster became whole again within its bound.
 
-use super::Judgement;
-use super::case::Case;
 use super::finding::{Finding, length};
+use super::{Judgement, Traits};
+use crate::facts::Facts;
 use crate::history::EventKind;
 
-pub(super) fn judge(case: &Case<'_>) -> Judgement {
+pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
     let mut finding = Finding::new();
     let mut interrupted = None;
     let mut seen = false;
-    for event in &case.history.events {
+    for event in &facts.history.events {
         match &event.kind {
             EventKind::Interrupted { by } => interrupted = Some(by),
             EventKind::Recovered { recovered, took_ms, last } => {
@@ -18,7 +20,7 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
                 let took = length(*took_ms);
                 match (recovered, interrupted) {
                     (true, _) => _ = finding.saw(format!("whole again after {took}")),
-                    (false, _) if let Some(why) = case.stuck() => {
+                    (false, _) if let Some(why) = facts.stuck.as_deref() => {
                         finding.undecided(format!("not whole after {took}, but {why}: {last}"));
                     }
                     (false, None) => _ = finding.fail(format!("not whole after {took}: {last}")),
@@ -33,7 +35,7 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
     if !seen {
         finding.undecided("the run never got as far as its recovery");
     }
-    let within = case.plan().recover_within;
+    let within = facts.plan().recover_within;
     finding.judge(
         "recovery",
         format!("within {within}"),

@@ -1,15 +1,18 @@
 //! `redirects`: a MOVED reply names the node that owns the slot.
 
-use super::case::Case;
 use super::finding::{Finding, at, count};
-use super::{Judgement, Verdict};
+use super::{Judgement, Traits, Verdict};
+use crate::facts::Facts;
 use crate::history::EventKind;
+use crate::suite::AtEnd;
 
-pub(super) fn judge(case: &Case<'_>) -> Judgement {
+pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+pub(super) fn judge(facts: &Facts<'_>, _settings: &AtEnd) -> Judgement {
     let mut finding = Finding::new();
     let mut right = 0;
     let mut asked = 0;
-    for event in &case.history.events {
+    for event in &facts.history.events {
         let EventKind::RedirectProbed { node, slot, reply, moved_to, owner, answered } = &event.kind else { continue };
         if !answered {
             finding.undecided(format!("{node} gave no answer for slot {slot}: {reply}"));

@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::case::{Case, Silence};
+use super::ask::Silence;
 use super::finding::{Finding, at, count, length_ns, undoing};
-use super::{Judgement, Verdict};
-use crate::facts::{FaultSpan, Window};
+use super::{Judgement, Traits, Verdict};
+use crate::facts::{Facts, FaultSpan, Window};
 use crate::history::EventKind;
 use crate::suite::{Moment, ReplicaLag};
 use crate::topology::Role;
 use crate::units::{NodeNo, ShardNo};
 
-pub(super) fn judge(case: &Case<'_>, settings: &ReplicaLag) -> Judgement {
+pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+pub(super) fn judge(facts: &Facts<'_>, settings: &ReplicaLag) -> Judgement {
     let mut finding = Finding::new();
-    if let Err(why) = look(case, settings, &mut finding) {
+    if let Err(why) = look(facts, settings, &mut finding) {
         finding.undecided(why);
     }
     let whose = settings.shard.map_or_else(|| "every replica".to_owned(), |shard| format!("every replica of {shard}"));
@@ -51,21 +53,21 @@ struct Sample {
     link_up: bool,
 }
 
-fn look(case: &Case<'_>, settings: &ReplicaLag, finding: &mut Finding) -> Result<(), String> {
+fn look(facts: &Facts<'_>, settings: &ReplicaLag, finding: &mut Finding) -> Result<(), String> {
     // `at_ns` is the moment at which it is asked who is a replica.
     let (window, at_ns) = match &settings.at {
         Moment::End => {
-            let recovered_ns = case.recovered_ns().ok_or("the run never got to its end: nothing was sampled there")?;
-            (Window { from_ns: recovered_ns, to_ns: u64::MAX }, case.end_ns()?)
+            let recovered_ns = facts.recovered_ns().ok_or("the run never got to its end: nothing was sampled there")?;
+            (Window { from_ns: recovered_ns, to_ns: u64::MAX }, facts.last_ns()?)
         }
         Moment::Throughout => {
-            let window = case.steps()?;
+            let window = facts.steps_window()?;
             (window, window.to_ns.saturating_sub(1))
         }
-        Moment::Phase(name) => (case.phase(name)?, case.phase_end_ns(name)?),
+        Moment::Phase(name) => (facts.phase(name)?, facts.phase_end_ns(name)?),
     };
-    let samples = samples(case, window);
-    let expected = expected_replicas(case, settings, at_ns, finding);
+    let samples = samples(facts, window);
+    let expected = expected_replicas(facts, settings, at_ns, finding);
     if expected.is_empty() {
         finding.undecided("there was no replica to look at");
     }
@@ -74,7 +76,7 @@ fn look(case: &Case<'_>, settings: &ReplicaLag, finding: &mut Finding) -> Result
         finding.undecided(format!("{replica} was not sampled"));
     }
     let judged: Vec<Sample> = match settings.at {
-        Moment::Throughout => samples.into_iter().filter(|sample| of_shard(case, settings, sample)).collect(),
+        Moment::Throughout => samples.into_iter().filter(|sample| of_shard(facts, settings, sample)).collect(),
         Moment::End | Moment::Phase(_) => expected.iter().filter_map(|replica| last.get(replica).copied()).collect(),
     };
     finding.observed(judged.len() as u64);
@@ -103,19 +105,19 @@ fn look(case: &Case<'_>, settings: &ReplicaLag, finding: &mut Finding) -> Result
     ));
     if let Some(above) = settings.rises_above {
         // After recovery nothing is behind any more: `end` asks whether it was so during the steps.
-        let risen_in = if settings.at == Moment::End { case.steps()? } else { window };
-        rises(case, settings, risen_in, above, finding);
+        let risen_in = if settings.at == Moment::End { facts.steps_window()? } else { window };
+        rises(facts, settings, risen_in, above, finding);
     }
     if let Some(within) = settings.back_within {
-        back(case, settings, within.as_ns(), finding);
+        back(facts, settings, within.as_ns(), finding);
     }
-    resynchronised(case, settings, finding);
+    resynchronised(facts, settings, finding);
     Ok(())
 }
 
 /// Some replica was further behind than `above` in that time.
-fn rises(case: &Case<'_>, settings: &ReplicaLag, window: Window, above: u64, finding: &mut Finding) {
-    let samples = samples(case, window).into_iter().filter(|sample| of_shard(case, settings, sample));
+fn rises(facts: &Facts<'_>, settings: &ReplicaLag, window: Window, above: u64, finding: &mut Finding) {
+    let samples = samples(facts, window).into_iter().filter(|sample| of_shard(facts, settings, sample));
     let Some(furthest) = samples.max_by_key(|sample| sample.bytes) else {
         finding.undecided("nothing was sampled when the lag was to rise");
         return;
@@ -139,8 +141,8 @@ fn rises(case: &Case<'_>, settings: &ReplicaLag, window: Window, above: u64, fin
 /// its link up, after which its link was not seen down and its lag not above `rises-above` again. (The
 /// workload goes on, so a few bytes of lag may be seen at any time; and a sample of 0 bytes between
 /// two breakdowns of the link is no end of them.)
-fn back(case: &Case<'_>, settings: &ReplicaLag, bound_ns: u64, finding: &mut Finding) {
-    let ends = case.fault_spans.iter().filter_map(FaultSpan::lost_effect);
+fn back(facts: &Facts<'_>, settings: &ReplicaLag, bound_ns: u64, finding: &mut Finding) {
+    let ends = facts.fault_spans.iter().filter_map(FaultSpan::lost_effect);
     let Some(over) = ends.max_by_key(|over| over.to_ns) else {
         finding.undecided("no fault was undone, after which the lag could have returned to 0");
         return;
@@ -148,7 +150,7 @@ fn back(case: &Case<'_>, settings: &ReplicaLag, bound_ns: u64, finding: &mut Fin
     let healed_ns = over.to_ns;
     let since = Window { from_ns: healed_ns, to_ns: u64::MAX };
     let mut by_replica: BTreeMap<NodeNo, Vec<Sample>> = BTreeMap::new();
-    for sample in samples(case, since).into_iter().filter(|sample| of_shard(case, settings, sample)) {
+    for sample in samples(facts, since).into_iter().filter(|sample| of_shard(facts, settings, sample)) {
         by_replica.entry(sample.replica).or_default().push(sample);
     }
     if by_replica.is_empty() {
@@ -174,7 +176,7 @@ fn back(case: &Case<'_>, settings: &ReplicaLag, bound_ns: u64, finding: &mut Fin
                 Some(_) => format!("{replica} was at 0 bytes only {took} after the last heal"),
                 None => format!("{replica} was not at 0 bytes yet {took} after the last heal"),
             };
-            match case.stalled(Window { from_ns: healed_ns, to_ns: healed_ns + took_ns }) {
+            match facts.stalled(Window { from_ns: healed_ns, to_ns: healed_ns + took_ns }) {
                 Some(why) => _ = finding.undecided(format!("{text}, but {why}")),
                 None => _ = finding.fail(text),
             }
@@ -191,17 +193,17 @@ fn back(case: &Case<'_>, settings: &ReplicaLag, bound_ns: u64, finding: &mut Fin
 
 /// How replicas came back from the first phase on: by a copy of all data, or by the part that they
 /// lacked. A count that falls began anew with its process.
-fn resynchronised(case: &Case<'_>, settings: &ReplicaLag, finding: &mut Finding) {
-    let Ok(window) = case.steps() else { return };
+fn resynchronised(facts: &Facts<'_>, settings: &ReplicaLag, finding: &mut Finding) {
+    let Ok(window) = facts.steps_window() else { return };
     let mut counts: BTreeMap<NodeNo, [u64; 3]> = BTreeMap::new();
     let mut risen = [0; 3];
     let mut any = false;
-    for event in &case.history.events {
+    for event in &facts.history.events {
         let EventKind::Synced { master, full, partial, refused } = event.kind else { continue };
         any = true;
         let now = [full, partial, refused];
         let before = counts.insert(master, now).unwrap_or_default();
-        let of_shard = |shard| case.ownership.owner(shard, event.at_ns) == Some(master);
+        let of_shard = |shard| facts.ownership.owner(shard, event.at_ns) == Some(master);
         if event.at_ns < window.from_ns || !settings.shard.is_none_or(of_shard) {
             continue;
         }
@@ -223,8 +225,9 @@ fn resynchronised(case: &Case<'_>, settings: &ReplicaLag, finding: &mut Finding)
     finding.figure("full_syncs", full as f64).figure("partial_syncs", partial as f64);
 }
 
-fn samples(case: &Case<'_>, window: Window) -> Vec<Sample> {
-    case.history
+fn samples(facts: &Facts<'_>, window: Window) -> Vec<Sample> {
+    facts
+        .history
         .events
         .iter()
         .filter(|event| window.contains(event.at_ns))
@@ -237,19 +240,19 @@ fn samples(case: &Case<'_>, window: Window) -> Vec<Sample> {
         .collect()
 }
 
-fn of_shard(case: &Case<'_>, settings: &ReplicaLag, sample: &Sample) -> bool {
-    settings.shard.is_none_or(|shard| case.ownership.owner(shard, sample.at_ns) == Some(sample.master))
+fn of_shard(facts: &Facts<'_>, settings: &ReplicaLag, sample: &Sample) -> bool {
+    settings.shard.is_none_or(|shard| facts.ownership.owner(shard, sample.at_ns) == Some(sample.master))
 }
 
 /// The replicas that should be there: every node that owns no shard and, at the end, answers or not.
 /// One that should be a replica and is none, or does not answer at the end, is judged here.
-fn expected_replicas(case: &Case<'_>, settings: &ReplicaLag, at_ns: u64, finding: &mut Finding) -> Vec<NodeNo> {
+fn expected_replicas(facts: &Facts<'_>, settings: &ReplicaLag, at_ns: u64, finding: &mut Finding) -> Vec<NodeNo> {
     let owners: BTreeMap<NodeNo, ShardNo> =
-        case.ownership.shards().filter_map(|shard| Some((case.ownership.owner(shard, at_ns)?, shard))).collect();
+        facts.ownership.shards().filter_map(|shard| Some((facts.ownership.owner(shard, at_ns)?, shard))).collect();
     let mut expected = Vec::new();
-    for planned in case.plan().nodes.iter().filter(|planned| !owners.contains_key(&planned.node)) {
+    for planned in facts.plan().nodes.iter().filter(|planned| !owners.contains_key(&planned.node)) {
         let node = planned.node;
-        let view = case.view_of(node, at_ns);
+        let view = facts.view_of(node, at_ns);
         let own = view.as_ref().ok().and_then(|view| view.peers.get(&node));
         let master = own.and_then(|own| match own.role {
             Role::ReplicaOf(master) => Some(master),

@@ -1,14 +1,17 @@
 //! `replica-read-only`: a write that is sent to a replica is refused.
 
-use super::Judgement;
-use super::case::Case;
 use super::finding::{Finding, at, count};
+use super::{Judgement, Traits};
+use crate::facts::Facts;
 use crate::history::EventKind;
+use crate::suite::AtEnd;
 
-pub(super) fn judge(case: &Case<'_>) -> Judgement {
+pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+pub(super) fn judge(facts: &Facts<'_>, _settings: &AtEnd) -> Judgement {
     let mut finding = Finding::new();
     let mut refused = 0;
-    for event in &case.history.events {
+    for event in &facts.history.events {
         let EventKind::ReplicaWriteProbed { node, reply, accepted } = &event.kind else { continue };
         let line = format!("at {}: {node} answered `{reply}`", at(event.at_ns));
         if *accepted {

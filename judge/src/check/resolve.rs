@@ -1,27 +1,28 @@
 //! Which nodes a target means at a moment of a history.
 
-use super::case::Case;
+use crate::facts::Facts;
 use crate::target::{Group, Member, Target};
 use crate::topology::Role;
 use crate::units::{NodeNo, ShardNo};
 
 /// The nodes that a target means, by the owners of that moment and the replicas' own views; or why
 /// it means none.
-pub(super) fn resolve(case: &Case<'_>, target: &Target, at_ns: u64) -> Result<Vec<NodeNo>, String> {
-    let shards: Vec<ShardNo> = case.ownership.shards().collect();
-    let master = |shard| case.ownership.owner(shard, at_ns);
+pub(super) fn resolve(facts: &Facts<'_>, target: &Target, at_ns: u64) -> Result<Vec<NodeNo>, String> {
+    let shards: Vec<ShardNo> = facts.ownership.shards().collect();
+    let master = |shard| facts.ownership.owner(shard, at_ns);
     let masters: Vec<NodeNo> = shards.iter().filter_map(|&shard| master(shard)).collect();
     let replicas_of = |owner: NodeNo| {
-        case.nodes().filter(move |&node| {
-            let line = case.views.of(node, at_ns).view().and_then(|view| view.peers.get(&node));
+        facts.nodes().filter(move |&node| {
+            let line = facts.views.of(node, at_ns).view().and_then(|view| view.peers.get(&node));
             line.is_some_and(|line| line.role == Role::ReplicaOf(owner))
         })
     };
     let minority = &masters[..masters.len().saturating_sub(1) / 2];
     let nodes: Vec<NodeNo> = match target {
-        Target::Node(node) => case.nodes().filter(|each| each == node).collect(),
+        Target::Node(node) => facts.nodes().filter(|each| each == node).collect(),
         Target::Member(owner, member) => {
-            let shard = owner.shard(case.ops.key_shards().deal()).ok_or_else(|| format!("{target} was never drawn"))?;
+            let shard =
+                owner.shard(facts.ops.key_shards().deal()).ok_or_else(|| format!("{target} was never drawn"))?;
             let owner = master(shard).ok_or_else(|| format!("there is no {shard}"))?;
             match member {
                 Member::Master => vec![owner],
@@ -31,11 +32,11 @@ pub(super) fn resolve(case: &Case<'_>, target: &Target, at_ns: u64) -> Result<Ve
             }
         }
         Target::Clients(_) | Target::Others => Vec::new(),
-        Target::Group(Group::All) => case.nodes().collect(),
+        Target::Group(Group::All) => facts.nodes().collect(),
         Target::Group(Group::Masters) => masters,
         Target::Group(Group::Replicas) => masters.iter().flat_map(|&owner| replicas_of(owner)).collect(),
         Target::Group(Group::Minority) => minority.to_vec(),
-        Target::Group(Group::Majority) => case.nodes().filter(|node| !minority.contains(node)).collect(),
+        Target::Group(Group::Majority) => facts.nodes().filter(|node| !minority.contains(node)).collect(),
     };
     if nodes.is_empty() { Err(format!("{target} meant no node that answered")) } else { Ok(nodes) }
 }

@@ -1,20 +1,24 @@
 //! `role`: who is master, and who replicates whom.
 
-use super::case::{Case, Silence};
+use super::ask::Silence;
 use super::finding::{Finding, at};
 use super::resolve::resolve;
-use super::{Judgement, Verdict};
-use crate::facts::Window;
+use super::{Judgement, Traits, Verdict};
+use crate::facts::{Facts, Window};
 use crate::suite::{Moment, RoleIs, RoleOf};
 use crate::topology::{Role, View};
 use crate::units::NodeNo;
 
-pub(super) fn judge(case: &Case<'_>, settings: &RoleOf) -> Judgement {
+pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+pub(super) fn judge(facts: &Facts<'_>, settings: &RoleOf) -> Judgement {
     let mut finding = Finding::new();
     let result = match &settings.at {
-        Moment::End => case.end_of_steps_ns().and_then(|end_ns| look_at(case, settings, end_ns, &mut finding)),
-        Moment::Phase(name) => case.phase_end_ns(name).and_then(|end_ns| look_at(case, settings, end_ns, &mut finding)),
-        Moment::Throughout => case.steps().map(|window| throughout(case, settings, window, &mut finding)),
+        Moment::End => facts.end_of_steps_ns().and_then(|end_ns| look_at(facts, settings, end_ns, &mut finding)),
+        Moment::Phase(name) => {
+            facts.phase_end_ns(name).and_then(|end_ns| look_at(facts, settings, end_ns, &mut finding))
+        }
+        Moment::Throughout => facts.steps_window().map(|window| throughout(facts, settings, window, &mut finding)),
     };
     if let Err(why) = result {
         finding.undecided(why);
@@ -28,9 +32,9 @@ pub(super) fn judge(case: &Case<'_>, settings: &RoleOf) -> Judgement {
     finding.judge("role", format!("{} is {}, at {}", settings.node, settings.is, settings.at), expected)
 }
 
-fn look_at(case: &Case<'_>, settings: &RoleOf, at_ns: u64, finding: &mut Finding) -> Result<(), String> {
-    for node in resolve(case, &settings.node, at_ns)? {
-        match case.view_of(node, at_ns) {
+fn look_at(facts: &Facts<'_>, settings: &RoleOf, at_ns: u64, finding: &mut Finding) -> Result<(), String> {
+    for node in resolve(facts, &settings.node, at_ns)? {
+        match facts.view_of(node, at_ns) {
             Ok(view) => {
                 let (holds, seen) = holds(view, node, settings.is);
                 finding.observed(1).saw(seen.clone());
@@ -45,14 +49,14 @@ fn look_at(case: &Case<'_>, settings: &RoleOf, at_ns: u64, finding: &mut Finding
     Ok(())
 }
 
-fn throughout(case: &Case<'_>, settings: &RoleOf, window: Window, finding: &mut Finding) {
-    let moments = case.views.moments();
+fn throughout(facts: &Facts<'_>, settings: &RoleOf, window: Window, finding: &mut Finding) {
+    let moments = facts.views.moments();
     let inside = moments.into_iter().filter(|&moment| moment > window.from_ns && moment < window.to_ns);
     let (mut first, mut looked) = (None, false);
     for moment in std::iter::once(window.from_ns).chain(inside) {
-        let Ok(nodes) = resolve(case, &settings.node, moment) else { continue };
+        let Ok(nodes) = resolve(facts, &settings.node, moment) else { continue };
         for node in nodes {
-            let Ok(view) = case.view_of(node, moment) else { continue };
+            let Ok(view) = facts.view_of(node, moment) else { continue };
             let (holds, seen) = holds(view, node, settings.is);
             finding.observed(1);
             looked = true;

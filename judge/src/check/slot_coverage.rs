@@ -1,20 +1,22 @@
 //! `slot-coverage`: every slot is assigned and served, and at the end none by two masters.
 
-use super::case::{Case, Silence};
+use super::ask::Silence;
 use super::finding::{Finding, at, length_ns, list};
-use super::{Judgement, Verdict};
-use crate::facts::Window;
+use super::{Judgement, Traits, Verdict};
+use crate::facts::{Facts, Window};
 use crate::slot::{SLOTS, ranges};
 use crate::suite::{Moment, SlotCoverage};
 use crate::topology::{Role, View};
 use crate::units::NodeNo;
 
-pub(super) fn judge(case: &Case<'_>, settings: &SlotCoverage) -> Judgement {
+pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+pub(super) fn judge(facts: &Facts<'_>, settings: &SlotCoverage) -> Judgement {
     let mut finding = Finding::new();
     let result = match &settings.at {
-        Moment::End => case.end_ns().map(|end_ns| at_end(case, end_ns, &mut finding)),
-        Moment::Throughout => case.steps().map(|window| throughout(case, window, &mut finding)),
-        Moment::Phase(name) => case.phase_end_ns(name).map(|end_ns| at_phase_end(case, end_ns, &mut finding)),
+        Moment::End => facts.last_ns().map(|end_ns| at_end(facts, end_ns, &mut finding)),
+        Moment::Throughout => facts.steps_window().map(|window| throughout(facts, window, &mut finding)),
+        Moment::Phase(name) => facts.phase_end_ns(name).map(|end_ns| at_phase_end(facts, end_ns, &mut finding)),
     };
     if let Err(why) = result {
         finding.undecided(why);
@@ -29,10 +31,10 @@ pub(super) fn judge(case: &Case<'_>, settings: &SlotCoverage) -> Judgement {
     finding.judge("slot-coverage", format!("at {}", settings.at), expected)
 }
 
-fn at_end(case: &Case<'_>, end_ns: u64, finding: &mut Finding) {
+fn at_end(facts: &Facts<'_>, end_ns: u64, finding: &mut Finding) {
     let mut views = Vec::new();
-    for node in case.nodes() {
-        match case.view_of(node, end_ns) {
+    for node in facts.nodes() {
+        match facts.view_of(node, end_ns) {
             Ok(view) => views.push((node, view)),
             Err(Silence::Unknown(why)) => _ = finding.undecided(why),
             Err(Silence::Broken(why)) => _ = finding.fail(why),
@@ -51,7 +53,7 @@ fn at_end(case: &Case<'_>, end_ns: u64, finding: &mut Finding) {
             (first..=last.min(SLOTS - 1)).for_each(|slot| claimed_by[usize::from(slot)].push(*node));
         }
     }
-    let everyone_answers = views.len() == case.nodes().count();
+    let everyone_answers = views.len() == facts.nodes().count();
     for Claimed { by: claimants, slots } in group(&claimed_by, |claimants| claimants.len() != 1) {
         let slots = ranges(&slots);
         if !claimants.is_empty() {
@@ -87,8 +89,8 @@ fn group(claimed_by: &[Vec<NodeNo>], wanted: impl Fn(&[NodeNo]) -> bool) -> Vec<
     groups
 }
 
-fn at_phase_end(case: &Case<'_>, end_ns: u64, finding: &mut Finding) {
-    let views: Vec<(NodeNo, &View)> = case.views.at(end_ns).into_iter().collect();
+fn at_phase_end(facts: &Facts<'_>, end_ns: u64, finding: &mut Finding) {
+    let views: Vec<(NodeNo, &View)> = facts.views.at(end_ns).into_iter().collect();
     look_at(&views, finding);
 }
 
@@ -104,15 +106,15 @@ fn look_at(views: &[(NodeNo, &View)], finding: &mut Finding) {
     }
 }
 
-fn throughout(case: &Case<'_>, window: Window, finding: &mut Finding) {
-    let moments = case.views.moments();
+fn throughout(facts: &Facts<'_>, window: Window, finding: &mut Finding) {
+    let moments = facts.views.moments();
     let inside = moments.into_iter().filter(|&moment| moment > window.from_ns && moment < window.to_ns);
     let edges: Vec<u64> = std::iter::once(window.from_ns).chain(inside).collect();
     let ends = edges.iter().skip(1).copied().chain([window.to_ns]);
     let mut violated_ns = 0;
     let (mut first, mut looked) = (None, false);
     for (&from_ns, to_ns) in edges.iter().zip(ends) {
-        let views = case.views.at(from_ns);
+        let views = facts.views.at(from_ns);
         finding.observed(views.len() as u64);
         looked |= !views.is_empty();
         let bad = views.iter().find_map(|(node, view)| Some(format!("{node} sees {}", shortfall(view)?)));

@@ -2,29 +2,36 @@
 
 use std::collections::BTreeSet;
 
-use super::case::Case;
 use super::finding::{Finding, at, count, length_ns, list};
-use super::{Judgement, Verdict};
-use crate::facts::{Reign, Window};
+use super::{Figure, FigureKind, Judgement, Traits, Verdict};
+use crate::facts::{Facts, Reign, Window};
 use crate::history::{Op, Outcome, key_name};
 use crate::spec::Rules;
 use crate::suite::{MayLast, Only, OpKind, SplitBrain};
 use crate::units::{NodeNo, ShardNo};
 
-pub(super) fn judge(case: &Case<'_>, settings: &SplitBrain) -> Judgement {
+pub(super) const TRAITS: Traits = Traits {
+    is_telling: true,
+    figures: &[
+        Figure { name: "split_brain_writes", kind: FigureKind::Safety },
+        Figure { name: "split_brain_ms", kind: FigureKind::Safety },
+    ],
+};
+
+pub(super) fn judge(facts: &Facts<'_>, settings: &SplitBrain) -> Judgement {
     let mut finding = Finding::new();
-    match case.steps().and_then(|window| Ok((window, case.shards(settings.shard)?))) {
+    match facts.steps_window().and_then(|window| Ok((window, facts.shards(settings.shard)?))) {
         Ok((window, shards)) => {
             for shard in shards {
-                look_at(case, settings, shard, window, &mut finding);
+                look_at(facts, settings, shard, window, &mut finding);
             }
         }
         Err(why) => _ = finding.undecided(why),
     }
     let expected = match settings.may_last {
         MayLast::AtMost(bound) => {
-            let first_ns = case.failovers.first().map_or(0, |failover| failover.from_ns);
-            match case.bound_ns(bound, first_ns, Rules::split_brain) {
+            let first_ns = facts.failovers.first().map_or(0, |failover| failover.from_ns);
+            match facts.bound_ns(bound, first_ns, Rules::split_brain) {
                 0 => "once a new master acknowledged a write, the old one acknowledges none".to_owned(),
                 bound_ns => format!(
                     "an old master acknowledges no write later than {} after the new one's first",
@@ -37,8 +44,8 @@ pub(super) fn judge(case: &Case<'_>, settings: &SplitBrain) -> Judgement {
     finding.judge("split-brain", format!("shard {}, may-last {}", settings.shard, settings.may_last), expected)
 }
 
-fn look_at(case: &Case<'_>, settings: &SplitBrain, shard: ShardNo, window: Window, finding: &mut Finding) {
-    let all = case.ops.issued(OpKind::Writes, shard, Window { from_ns: window.from_ns, to_ns: u64::MAX });
+fn look_at(facts: &Facts<'_>, settings: &SplitBrain, shard: ShardNo, window: Window, finding: &mut Finding) {
+    let all = facts.ops.issued(OpKind::Writes, shard, Window { from_ns: window.from_ns, to_ns: u64::MAX });
     let mut acked: Vec<&Op> = all.iter().copied().filter(|op| op.outcome == Outcome::Ok && op.node != 0).collect();
     acked.sort_by_key(|op| op.complete_ns);
     finding.observed(acked.len() as u64);
@@ -46,7 +53,7 @@ fn look_at(case: &Case<'_>, settings: &SplitBrain, shard: ShardNo, window: Windo
         finding.undecided(format!("{shard}: no write was acknowledged"));
         return;
     }
-    let reigns = case.reigns.of(shard);
+    let reigns = facts.reigns.of(shard);
     strangers(shard, reigns, &acked, finding);
     let began = |reign: &&Reign| window.contains(reign.from_ns);
     let mut successions = reigns.windows(2).filter(|pair| began(&&pair[1])).peekable();
@@ -55,7 +62,7 @@ fn look_at(case: &Case<'_>, settings: &SplitBrain, shard: ShardNo, window: Windo
         finding.saw(format!("{shard}: no promotion, {} acknowledged", count(acked.len() as u64, "write")));
     }
     for pair in successions {
-        succession(case, settings, shard, (pair[0], pair[1]), (all, &acked), finding);
+        succession(facts, settings, shard, (pair[0], pair[1]), (all, &acked), finding);
     }
 }
 
@@ -76,7 +83,7 @@ fn strangers(shard: ShardNo, reigns: &[Reign], acked: &[&Op], finding: &mut Find
 
 /// Judges one promotion: every other node is an old master as long as the new one reigns.
 fn succession(
-    case: &Case<'_>,
+    facts: &Facts<'_>,
     settings: &SplitBrain,
     shard: ShardNo,
     (old, new): (Reign, Reign),
@@ -123,20 +130,20 @@ fn succession(
                 at(op.complete_ns)
             ));
         }
-        exceeds(case, settings, Window { from_ns: overlap.from_ns, to_ns: last.complete_ns }, finding);
+        exceeds(facts, settings, Window { from_ns: overlap.from_ns, to_ns: last.complete_ns }, finding);
     } else if !before {
         finding.undecided(format!("{shard}: {} acknowledged no write before {} took over", old.node, new.node));
-    } else if let Some(why) = unseen(case, shard, (old, new), (all, overlap)) {
+    } else if let Some(why) = unseen(facts, shard, (old, new), (all, overlap)) {
         finding.undecided(why);
     } else {
         finding.saw(format!("{shard}: {} acknowledged none after the first write of {}", old.node, new.node));
     }
 }
 
-fn exceeds(case: &Case<'_>, settings: &SplitBrain, lasted: Window, finding: &mut Finding) {
+fn exceeds(facts: &Facts<'_>, settings: &SplitBrain, lasted: Window, finding: &mut Finding) {
     let MayLast::AtMost(bound) = settings.may_last else { return };
-    if lasted.length_ns() > case.bound_ns(bound, lasted.from_ns, Rules::split_brain) {
-        match case.stalled(lasted) {
+    if lasted.length_ns() > facts.bound_ns(bound, lasted.from_ns, Rules::split_brain) {
+        match facts.stalled(lasted) {
             Some(why) => _ = finding.undecided(why),
             None => _ = finding.weigh(Verdict::Fail),
         }
@@ -146,18 +153,18 @@ fn exceeds(case: &Case<'_>, settings: &SplitBrain, lasted: Window, finding: &mut
 /// Why it says nothing that the old master acknowledged no write: it was cut off together with clients
 /// or from all of them, and nobody who reached it was seen to try.
 fn unseen(
-    case: &Case<'_>,
+    facts: &Facts<'_>,
     shard: ShardNo,
     (old, new): (Reign, Reign),
     (all, overlap): (&[&Op], Window),
 ) -> Option<String> {
-    let cut = case.fault_spans.iter().find(|each| {
+    let cut = facts.fault_spans.iter().find(|each| {
         each.cuts_off()
             && each.only == Only::All
             && each.hit(old.node).is_some()
             && each.in_force().contains(overlap.from_ns)
     })?;
-    if case.open_fault(old.node, overlap.from_ns).is_some() {
+    if facts.open_fault(old.node, overlap.from_ns).is_some() {
         // Its process is held too: there is nothing to be seen.
         return None;
     }

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Judgement;
-use super::case::Case;
 use super::finding::{Finding, at, length};
+use super::{Judgement, Traits};
+use crate::facts::Facts;
 use crate::history::{EventKind, StepProblem};
 use crate::suite::Step;
 
-pub(super) fn judge(case: &Case<'_>) -> Judgement {
+pub(super) const TRAITS: Traits = Traits { is_telling: true, ..Traits::PLAIN };
+
+pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
     let mut finding = Finding::new();
     // Each step that ended, and whether it did what it says.
     let mut ended = BTreeMap::new();
@@ -17,7 +19,7 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
     let mut waits = Vec::new();
     // In the words of the step's end, or else of its answer.
     let mut unmet = BTreeMap::new();
-    for event in &case.history.events {
+    for event in &facts.history.events {
         let when = at(event.at_ns);
         match &event.kind {
             EventKind::StepEnded { step, problem } => {
@@ -35,7 +37,7 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
             }
             EventKind::Expected { step, node, expected, reply, met } => {
                 answered.insert(*step);
-                let asked = match case.plan().steps.get(*step) {
+                let asked = match facts.plan().steps.get(*step) {
                     Some(Step::Expect(expect)) if expect.follow => format!(", asked `{}` and followed,", expect.send),
                     Some(Step::Expect(expect)) => format!(", asked `{}`,", expect.send),
                     _ => String::new(),
@@ -71,14 +73,14 @@ pub(super) fn judge(case: &Case<'_>) -> Judgement {
     for line in replies.into_iter().chain(waits) {
         finding.evidence(line);
     }
-    completeness(case, &ended, &answered, &mut finding);
+    completeness(facts, &ended, &answered, &mut finding);
     finding.observed(ended.len() as u64);
     finding.judge("steps", "", "every step does what it says, and what it waits for or expects comes")
 }
 
 /// What is missing for the steps to have been done at all.
-fn completeness(case: &Case<'_>, ended: &BTreeMap<usize, bool>, answered: &BTreeSet<usize>, finding: &mut Finding) {
-    let steps = &case.plan().steps;
+fn completeness(facts: &Facts<'_>, ended: &BTreeMap<usize, bool>, answered: &BTreeSet<usize>, finding: &mut Finding) {
+    let steps = &facts.plan().steps;
     finding.saw(format!("{} of {} steps were done", ended.len(), steps.len()));
     let left_out = (0..steps.len()).any(|step| !ended.contains_key(&step));
     if left_out {
@@ -90,7 +92,7 @@ fn completeness(case: &Case<'_>, ended: &BTreeMap<usize, bool>, answered: &BTree
             finding.undecided(format!("step {} ended without an answer", position + 1));
         }
     }
-    if !case.history.complete {
+    if !facts.history.complete {
         finding.undecided("the history has no end: the harness died before the run was over");
     }
 }

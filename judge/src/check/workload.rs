@@ -1,18 +1,20 @@
 //! `workload`: whether operations ran, and as they were due. Not a verdict on the cluster.
 
-use super::Judgement;
-use super::case::Case;
 use super::finding::{Finding, count};
+use super::{Judgement, Traits};
+use crate::facts::Facts;
 
-pub(super) fn judge(case: &Case<'_>) -> Judgement {
+pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
     let mut finding = Finding::new();
-    let (late, issued) = case.late_ops();
+    let (late, issued) = (facts.ops.late(), facts.history.ops.len() as u64);
     finding.observed(issued).figure("issued", issued as f64).figure("issued_late", late as f64);
-    match case.issued_late() {
+    match facts.issued_late() {
         _ if issued == 0 => _ = finding.undecided("no operation was issued"),
         Some(why) => _ = finding.undecided(format!("{why}: times measured by the workload are the harness's own")),
         None => _ = finding.saw(format!("{} issued, {late} of them over 1 s late", count(issued, "operation"))),
     }
     let expected = "operations are issued, and at most 1 % of them over 1 s late";
-    finding.judge("workload", format!("rate {}", case.plan().workload.rate), expected)
+    finding.judge("workload", format!("rate {}", facts.plan().workload.rate), expected)
 }

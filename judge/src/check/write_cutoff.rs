@@ -1,30 +1,31 @@
 //! `write-cutoff`: a master that is cut off from the majority stops acknowledging writes.
 
-use super::case::Case;
 use super::finding::{Finding, at, count, injecting, length_ns};
-use super::{Judgement, Verdict};
-use crate::facts::{FaultSpan, Window};
-use crate::history::{Hit, Op, Outcome, key_name};
+use super::{Judgement, Traits, Verdict};
+use crate::facts::{Facts, FaultSpan, Window};
+use crate::history::{Hit, Op, Outcome, Reason, key_name};
 use crate::spec::Rules;
 use crate::suite::{OpKind, WriteCutoff};
 use crate::units::{NodeNo, ShardNo};
 
-pub(super) fn judge(case: &Case<'_>, settings: &WriteCutoff) -> Judgement {
+pub(super) const TRAITS: Traits = Traits { is_telling: true, ..Traits::PLAIN };
+
+pub(super) fn judge(facts: &Facts<'_>, settings: &WriteCutoff) -> Judgement {
     let mut finding = Finding::new();
-    match case.steps().and_then(|window| Ok((window, cuts(case, settings)?))) {
+    match facts.steps_window().and_then(|window| Ok((window, cuts(facts, settings)?))) {
         Ok((window, cuts)) => {
             let cuts: Vec<_> = cuts.into_iter().filter(|(cut, ..)| window.contains(cut.from_ns)).collect();
             if cuts.is_empty() {
                 finding.undecided("no partition cut off a master");
             }
             for (cut, node, shard) in cuts {
-                look_at(case, settings, cut, (node, shard), &mut finding);
+                look_at(facts, settings, cut, (node, shard), &mut finding);
             }
         }
         Err(why) => _ = finding.undecided(why),
     }
-    let first_ns = case.fault_spans.iter().find(|each| each.cuts_off()).map_or(0, |cut| cut.from_ns);
-    let bound_ns = case.bound_ns(settings.within, first_ns, Rules::write_cutoff);
+    let first_ns = facts.fault_spans.iter().find(|each| each.cuts_off()).map_or(0, |cut| cut.from_ns);
+    let bound_ns = facts.bound_ns(settings.within, first_ns, Rules::write_cutoff);
     let expected = format!(
         "a master that is cut off acknowledges its last write within {}, and clients that reach it go on trying ({})",
         length_ns(bound_ns),
@@ -34,10 +35,10 @@ pub(super) fn judge(case: &Case<'_>, settings: &WriteCutoff) -> Judgement {
 }
 
 /// The cuts that hit masters of the shards that are meant, with the master and its shard.
-fn cuts<'c>(case: &'c Case<'_>, settings: &WriteCutoff) -> Result<Vec<(&'c FaultSpan, NodeNo, ShardNo)>, String> {
-    let shards = case.shards(settings.shard)?;
+fn cuts<'c>(facts: &'c Facts<'_>, settings: &WriteCutoff) -> Result<Vec<(&'c FaultSpan, NodeNo, ShardNo)>, String> {
+    let shards = facts.shards(settings.shard)?;
     let mut found = Vec::new();
-    for cut in case.fault_spans.iter().filter(|each| each.cuts_off()) {
+    for cut in facts.fault_spans.iter().filter(|each| each.cuts_off()) {
         for hit in &cut.hits {
             if let Hit { node, shard: Some(shard), was_master: true } = *hit
                 && shards.contains(&shard)
@@ -50,7 +51,7 @@ fn cuts<'c>(case: &'c Case<'_>, settings: &WriteCutoff) -> Result<Vec<(&'c Fault
 }
 
 fn look_at(
-    case: &Case<'_>,
+    facts: &Facts<'_>,
     settings: &WriteCutoff,
     cut: &FaultSpan,
     (node, shard): (NodeNo, ShardNo),
@@ -58,8 +59,8 @@ fn look_at(
 ) {
     // What is acknowledged while rules are being put in force need not come from behind them.
     let in_force = Window { from_ns: cut.struck_ns(), ..cut.in_force() };
-    let bound_ns = case.bound_ns(settings.within, in_force.from_ns, Rules::write_cutoff);
-    let all = case.ops.issued(OpKind::Writes, shard, Window { from_ns: 0, to_ns: in_force.to_ns });
+    let bound_ns = facts.bound_ns(settings.within, in_force.from_ns, Rules::write_cutoff);
+    let all = facts.ops.issued(OpKind::Writes, shard, Window { from_ns: 0, to_ns: in_force.to_ns });
     let acked: Vec<&Op> = all
         .iter()
         .copied()
@@ -70,17 +71,18 @@ fn look_at(
     let took_ns = last_ns - in_force.from_ns;
     // Who cannot reach the node says nothing of it. A client beside it that the node has sent
     // elsewhere still tried whatever there is on its side.
-    let tried = all
+    let unserved = all
         .iter()
-        .filter(|op| op.outcome != Outcome::Ok && op.invoke_ns > last_ns)
+        .filter(|op| !op.outcome.is_ok() && op.invoke_ns > last_ns)
         .filter(|op| cut.reaches(op.client, node) && (op.node == node.0 || cut.beside(op.client, node)));
+    let tried = unserved.clone().filter(|op| op.outcome.was_tried());
     let refused = tried.clone().count() as u64;
     // Where the cut was lifted before the bound was over, only the node's own word shows that it would
     // have acknowledged nothing more.
-    let by_its_word = |op: &Op| case.history.reason(op.outcome).is_some_and(|reason| reason.contains("CLUSTERDOWN"));
+    let by_its_word = |op: &Op| facts.history.reason(op.outcome) == Some(Reason::ClusterDown);
     let settled = tried.clone().any(|op| by_its_word(op) || op.invoke_ns - in_force.from_ns >= bound_ns);
     let what = format!("{shard}: {node}, cut off at {}", at(in_force.from_ns));
-    finding.observed(acked.len() as u64 + refused);
+    finding.observed((acked.len() + unserved.count()) as u64);
     finding.worst_figure("write_cutoff_ms", took_ns as f64 / 1e6);
     finding.add_figure("acknowledged_while_cut_off", acked.len() as f64);
     match last {
@@ -101,7 +103,7 @@ fn look_at(
         None => _ = finding.saw(format!("{what}, acknowledged no more writes")),
     }
     if took_ns > bound_ns {
-        match case.stalled(Window { from_ns: in_force.from_ns, to_ns: last_ns }) {
+        match facts.stalled(Window { from_ns: in_force.from_ns, to_ns: last_ns }) {
             Some(why) => _ = finding.undecided(why),
             None => _ = finding.weigh(Verdict::Fail),
         }

@@ -4,9 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::fault_span::{FaultSpan, fault_spans};
-use super::{Failover, OpIndex, Ownership, Reign, Reigns, Views, failovers_among};
-use crate::history::{FaultKind, History, Op};
+use super::{Failover, FaultSpan, Reign, Reigns};
+use crate::history::{FaultKind, Op};
 use crate::units::{NodeNo, ShardNo};
 
 /// Why an acknowledged write is gone. The first rule that holds decides, in this order; `t` is the
@@ -87,10 +86,10 @@ impl fmt::Display for AckSide {
 }
 
 /// What the causes are told from.
-pub(super) struct Causes {
-    reigns: Reigns,
-    failovers: Vec<Failover>,
-    cuts: Vec<FaultSpan>,
+pub(super) struct Causes<'a> {
+    reigns: &'a Reigns,
+    failovers: &'a [Failover],
+    cuts: Vec<&'a FaultSpan>,
     restarts: Vec<Restart>,
 }
 
@@ -100,29 +99,26 @@ struct Restart {
     started_ns: u64,
 }
 
-impl Causes {
-    pub(super) fn new(history: &History) -> Self {
-        let ops = OpIndex::new(history);
-        let ownership = Ownership::new(history);
-        let failovers = failovers_among(history, &ops, &Views::new(history), &ownership);
-        let all = fault_spans(history);
+impl<'a> Causes<'a> {
+    pub(super) fn new(reigns: &'a Reigns, failovers: &'a [Failover], fault_spans: &'a [FaultSpan]) -> Self {
         let ended =
             |failover: &&Failover| failover.kind.is_some_and(FaultKind::ends_process) && failover.new_master.is_none();
         let restarts = failovers
             .iter()
             .filter(ended)
             .filter_map(|failover| {
-                let fault = all.iter().find(|each| Some(each.fault) == failover.fault)?;
+                let fault = fault_spans.iter().find(|each| Some(each.fault) == failover.fault)?;
                 Some(Restart { shard: failover.shard, started_ns: fault.healed_ns? })
             })
             .collect();
-        let cuts = all.into_iter().filter(FaultSpan::cuts_off).collect();
-        Self { reigns: Reigns::new(&ownership, &ops), failovers, cuts, restarts }
+        let cuts = fault_spans.iter().filter(|each| each.cuts_off()).collect();
+        Self { reigns, failovers, cuts, restarts }
     }
 
     /// Where the node that acknowledged a write stood.
     pub(super) fn side(&self, write: &Op) -> AckSide {
-        let cuts: Vec<&FaultSpan> = self.cuts.iter().filter(|cut| cut.in_force().contains(write.complete_ns)).collect();
+        let cuts: Vec<&FaultSpan> =
+            self.cuts.iter().copied().filter(|cut| cut.in_force().contains(write.complete_ns)).collect();
         match cuts.iter().any(|cut| cut.hit(NodeNo(write.node)).is_some()) {
             true => AckSide::Minority,
             false if cuts.is_empty() => AckSide::NoCut,
@@ -135,7 +131,7 @@ impl Causes {
         let (node, at_ns) = (NodeNo(write.node), write.complete_ns);
         let mut before = self.reigns.of(shard).iter().rev().filter(|reign| reign.from_ns <= at_ns);
         let Some(reign) = before.find(|reign| reign.node == node) else { return Cause::Unknown };
-        let cut_off = |cut: &&FaultSpan| cut.in_force().contains(at_ns) && cut.hit(node).is_some();
+        let cut_off = |cut: &&&FaultSpan| cut.in_force().contains(at_ns) && cut.hit(node).is_some();
         if self.cuts.iter().filter(cut_off).any(|cut| self.cost(cut, reign, shard)) {
             return Cause::MinoritySide;
         }

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fault_span::{FaultSpan, fault_spans};
-use super::{OpIndex, Ownership, OwnershipChange, Views, Window, history_end_ns};
+use super::{FaultSpan, OpIndex, Ownership, OwnershipChange, Views, Window};
 use crate::history::{EventKind, FaultKind, History, Outcome};
 use crate::spec::MANUAL_FAILOVER_TIMEOUT;
 use crate::suite::{OpKind, Step};
@@ -54,21 +53,6 @@ pub struct Failover {
     pub epoch: Option<u64>,
 }
 
-/// The failovers of a history in order of time.
-pub fn failovers(history: &History) -> Vec<Failover> {
-    failovers_among(history, &OpIndex::new(history), &Views::new(history), &Ownership::new(history))
-}
-
-/// As [`failovers`], where the parts are there already.
-pub(crate) fn failovers_among(
-    history: &History,
-    ops: &OpIndex<'_>,
-    views: &Views<'_>,
-    ownership: &Ownership,
-) -> Vec<Failover> {
-    Finder { history, ops, views, ownership, end_ns: history_end_ns(history) }.find()
-}
-
 /// A fault at a shard's master.
 struct MasterFault {
     fault: u32,
@@ -89,43 +73,45 @@ impl MasterFault {
     }
 }
 
-struct Finder<'a> {
-    history: &'a History,
-    ops: &'a OpIndex<'a>,
-    views: &'a Views<'a>,
-    ownership: &'a Ownership,
-    end_ns: u64,
+fn master_faults(fault_spans: &[FaultSpan]) -> Vec<MasterFault> {
+    let mut found = Vec::new();
+    for fault in fault_spans.iter().filter(|each| each.may_end_a_reign()) {
+        let hit_nodes: Vec<NodeNo> = fault.hits.iter().map(|hit| hit.node).collect();
+        for hit in fault.hits.iter().filter(|hit| hit.was_master) {
+            let Some(shard) = hit.shard else { continue };
+            found.push(MasterFault {
+                fault: fault.fault,
+                kind: fault.kind,
+                shard,
+                node: hit.node,
+                hit_nodes: hit_nodes.clone(),
+                struck_ns: fault.struck_ns(),
+                took_effect: fault.took_effect(),
+                healed_ns: fault.healed_ns,
+            });
+        }
+    }
+    found
+}
+
+/// What failovers are found by.
+pub(super) struct Finder<'a> {
+    pub history: &'a History,
+    pub ops: &'a OpIndex<'a>,
+    pub views: &'a Views<'a>,
+    pub ownership: &'a Ownership,
+    pub end_ns: u64,
 }
 
 impl Finder<'_> {
-    fn find(&self) -> Vec<Failover> {
-        let faults = self.master_faults();
+    /// The failovers of the history in order of time.
+    pub(super) fn find(&self, fault_spans: &[FaultSpan]) -> Vec<Failover> {
+        let faults = master_faults(fault_spans);
         let mut unexplained: Vec<OwnershipChange> = self.ownership.changes().to_vec();
         let mut found: Vec<Failover> =
             faults.iter().map(|fault| self.after_fault(fault, &faults, &mut unexplained)).collect();
         found.extend(unexplained.iter().map(|change| self.without_fault(change, &faults)));
         found.sort_by_key(|failover| failover.from_ns);
-        found
-    }
-
-    fn master_faults(&self) -> Vec<MasterFault> {
-        let mut found = Vec::new();
-        for fault in fault_spans(self.history).into_iter().filter(FaultSpan::may_end_a_reign) {
-            let hit_nodes: Vec<NodeNo> = fault.hits.iter().map(|hit| hit.node).collect();
-            for hit in fault.hits.iter().filter(|hit| hit.was_master) {
-                let Some(shard) = hit.shard else { continue };
-                found.push(MasterFault {
-                    fault: fault.fault,
-                    kind: fault.kind,
-                    shard,
-                    node: hit.node,
-                    hit_nodes: hit_nodes.clone(),
-                    struck_ns: fault.struck_ns(),
-                    took_effect: fault.took_effect(),
-                    healed_ns: fault.healed_ns,
-                });
-            }
-        }
         found
     }
 

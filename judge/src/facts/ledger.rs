@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cause::Causes;
 use super::stats::KeyShards;
-use super::{AckSide, Cause, phases};
+use super::{AckSide, Cause, PhaseSpan};
 use crate::history::{EventKind, FOREIGN, FinalValue, History, Op, Outcome};
 use crate::suite::OpKind;
 use crate::units::{NodeNo, ShardNo};
@@ -104,12 +104,13 @@ pub struct UnreadKey {
 }
 
 /// The ledger of a history.
-pub fn ledger(history: &History) -> Ledger {
+pub(super) fn ledger(history: &History, shards: &KeyShards, causes: &Causes<'_>, phases: &[PhaseSpan]) -> Ledger {
     let mut keys: BTreeMap<u32, KeyOps> = BTreeMap::new();
     for op in &history.ops {
         let key = keys.entry(op.key).or_default();
         match op.kind {
-            OpKind::Writes => key.writes.push(op),
+            OpKind::Writes if op.outcome.was_tried() => key.writes.push(op),
+            OpKind::Writes => {}
             OpKind::Reads => key.saw(op),
         }
     }
@@ -127,16 +128,18 @@ pub fn ledger(history: &History) -> Ledger {
     }
     ledger.lost = lost.len() as u64;
     lost.sort_by_key(|&(op, _)| (op.invoke_ns, op.key));
-    explain(history, &lost, &mut ledger);
+    explain(&lost, shards, causes, phases, &mut ledger);
     ledger
 }
 
 /// Splits the lost writes by phase, shard, side and cause, and keeps the first as examples.
-fn explain(history: &History, lost: &[(&Op, &FinalValue)], ledger: &mut Ledger) {
-    if lost.is_empty() {
-        return;
-    }
-    let (shards, causes, phases) = (KeyShards::new(&history.header.plan), Causes::new(history), phases(history));
+fn explain(
+    lost: &[(&Op, &FinalValue)],
+    shards: &KeyShards,
+    causes: &Causes<'_>,
+    phases: &[PhaseSpan],
+    ledger: &mut Ledger,
+) {
     for &(op, read_back) in lost {
         let shard = shards.of(op.key);
         let acked_in = phases.iter().find(|phase| phase.window.contains(op.complete_ns));
@@ -194,7 +197,7 @@ impl<'a> KeyOps<'a> {
         }
         for write in self.writes.iter().filter(|op| found.contains(&op.value)) {
             match write.outcome {
-                Outcome::Ok => {}
+                Outcome::Ok | Outcome::Unsent(_) => {}
                 Outcome::Info(_) => ledger.applied_unacknowledged += 1,
                 Outcome::Fail(_) => ledger.refused_but_applied += 1,
             }
@@ -229,7 +232,7 @@ impl<'a> KeyOps<'a> {
                         Outcome::Ok => true,
                         // A refused write that was found is none of unknown outcome, but when it took
                         // effect is as unknown.
-                        Outcome::Fail(_) | Outcome::Info(_) => {
+                        Outcome::Fail(_) | Outcome::Info(_) | Outcome::Unsent(_) => {
                             self.seen.get(number).is_some_and(|&seen_ns| seen_ns < write.invoke_ns)
                         }
                     };

@@ -3,15 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::Window;
-use super::stats::KeyShards;
-use crate::history::{History, Op, Outcome};
+use crate::history::{Op, Outcome};
 use crate::suite::OpKind;
 use crate::units::ShardNo;
 
 /// How long an operation may wait for its answer, while none that was issued after it is answered
 /// either, before that is an outage even if it is served in the end: a frozen server leaves
 /// everything hanging, and may serve it all when it wakes.
-pub(crate) const HANG_NS: u64 = 1_000_000_000;
+pub const HANG_NS: u64 = 1_000_000_000;
 
 /// From the issue of the first operation that was not served to the first completion of an operation
 /// issued after it that was. An operation that hung for over a second is not served meanwhile: its
@@ -44,18 +43,6 @@ impl Outage {
     pub fn length_ms(&self) -> f64 {
         self.to_ns.saturating_sub(self.from_ns) as f64 / 1e6
     }
-}
-
-/// The outages of one kind and shard among the operations issued in `window`, in order of time.
-pub fn outages(history: &History, of: OpKind, shard: ShardNo, window: Window) -> Vec<Outage> {
-    let shards = KeyShards::new(&history.header.plan);
-    let mut ops: Vec<&Op> = history
-        .ops
-        .iter()
-        .filter(|op| op.kind == of && window.contains(op.invoke_ns) && shards.of(op.key) == shard)
-        .collect();
-    ops.sort_by_key(|op| (op.invoke_ns, op.complete_ns));
-    among(&ops, of, shard, window)
 }
 
 /// The outages among operations in the order of their issue.

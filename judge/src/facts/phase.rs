@@ -24,7 +24,7 @@ pub fn history_end_ns(history: &History) -> u64 {
 
 /// The phases of a history in their order, the harness's own included. What precedes the first
 /// phase event belongs to `boot`.
-pub fn phases(history: &History) -> Vec<PhaseSpan> {
+pub(super) fn phases(history: &History, end_ns: u64) -> Vec<PhaseSpan> {
     let mut begins: Vec<(&str, u64)> = history
         .events
         .iter()
@@ -39,7 +39,7 @@ pub fn phases(history: &History) -> Vec<PhaseSpan> {
             _ => begins.insert(0, ("boot", 0)),
         }
     }
-    let ends = begins.iter().skip(1).map(|&(_, at_ns)| at_ns).chain([history_end_ns(history)]);
+    let ends = begins.iter().skip(1).map(|&(_, at_ns)| at_ns).chain([end_ns]);
     begins
         .iter()
         .zip(ends)
@@ -51,7 +51,7 @@ pub fn phases(history: &History) -> Vec<PhaseSpan> {
 /// phases to `StepsEnded`. A suite that names no phase begins with its first step, one without steps
 /// with `Booted`; a run that was killed during the steps ends with its history. None when the run
 /// never got that far.
-pub fn steps_window(history: &History) -> Option<Window> {
+pub(super) fn steps_window(history: &History, end_ns: u64) -> Option<Window> {
     let first_phase = history.header.plan.steps.iter().find_map(|step| match step {
         Step::Phase(name) => Some(name),
         _ => None,
@@ -64,6 +64,6 @@ pub fn steps_window(history: &History) -> Option<Window> {
         None => first(&|kind| matches!(kind, EventKind::StepBegan { .. }))
             .or_else(|| first(&|kind| matches!(kind, EventKind::Booted { .. }))),
     }?;
-    let to_ns = first(&|kind| matches!(kind, EventKind::StepsEnded)).unwrap_or_else(|| history_end_ns(history));
+    let to_ns = first(&|kind| matches!(kind, EventKind::StepsEnded)).unwrap_or(end_ns);
     (from_ns <= to_ns).then_some(Window { from_ns, to_ns })
 }

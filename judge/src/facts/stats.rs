@@ -12,6 +12,9 @@ use crate::slot::Deal;
 use crate::suite::OpKind;
 use crate::units::ShardNo;
 
+/// From when on an operation counts as issued late.
+const LATE_NS: u64 = 1_000_000_000;
+
 /// A half-open span of a run's time in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
@@ -41,7 +44,7 @@ impl Window {
 /// Operations of one kind in one window (by the moment of their issue), over all shards or one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OpStats {
-    /// Issued.
+    /// Issued, or due and not sent.
     pub issued: u64,
     /// Acknowledged.
     pub ok: u64,
@@ -49,6 +52,9 @@ pub struct OpStats {
     pub failed: u64,
     /// May have happened.
     pub unknown: u64,
+    /// Due, and not sent by the harness. Reports of earlier versions count them as failed.
+    #[serde(default)]
+    pub unsent: u64,
     /// Latency of acknowledged operations from when they were due (not from when they were issued),
     /// in milliseconds: median.
     pub p50_ms: f64,
@@ -58,7 +64,7 @@ pub struct OpStats {
     pub max_ms: f64,
     /// 99th percentile of how late operations were issued, in milliseconds.
     pub late_p99_ms: f64,
-    /// How often each reason of a failed or unknown outcome came.
+    /// How often each reason came for which an operation was not served, by its text.
     pub reasons: BTreeMap<String, u64>,
 }
 
@@ -67,6 +73,7 @@ pub struct OpStats {
 pub struct KeyShards {
     deal: Deal,
     by_key: Vec<ShardNo>,
+    without_keys: Vec<ShardNo>,
 }
 
 impl KeyShards {
@@ -75,8 +82,11 @@ impl KeyShards {
         let deal = plan.deal();
         // Keys are numbered without gaps, but a history from elsewhere must not make us allocate by
         // its numbers: what lies beyond the plan's keys is hashed when it is asked for.
-        let by_key = (0..plan.workload.keys).map(|key| deal.shard_of_key(key_name(key).as_bytes())).collect();
-        Self { deal, by_key }
+        let by_key: Vec<ShardNo> =
+            (0..plan.workload.keys).map(|key| deal.shard_of_key(key_name(key).as_bytes())).collect();
+        let with: BTreeSet<ShardNo> = by_key.iter().copied().collect();
+        let without_keys = deal.shards().filter(|shard| !with.contains(shard)).collect();
+        Self { deal, by_key, without_keys }
     }
 
     /// The shard of a key.
@@ -91,18 +101,19 @@ impl KeyShards {
     }
 
     /// The shards that have none of the workload's keys: it says nothing of them.
-    pub fn without_keys(&self) -> Vec<ShardNo> {
-        let with: BTreeSet<ShardNo> = self.by_key.iter().copied().collect();
-        self.deal.shards().filter(|shard| !with.contains(shard)).collect()
+    pub fn without_keys(&self) -> &[ShardNo] {
+        &self.without_keys
     }
 }
 
 /// The operations of a history by kind and shard, in the order of their issue: built once, asked
 /// often.
+#[derive(Debug)]
 pub struct OpIndex<'a> {
     history: &'a History,
     shards: KeyShards,
     by: BTreeMap<(OpKind, ShardNo), Vec<&'a Op>>,
+    late: u64,
 }
 
 impl<'a> OpIndex<'a> {
@@ -110,13 +121,20 @@ impl<'a> OpIndex<'a> {
     pub fn new(history: &'a History) -> Self {
         let shards = KeyShards::new(&history.header.plan);
         let mut by: BTreeMap<_, Vec<&Op>> = BTreeMap::new();
+        let mut late = 0;
         for op in &history.ops {
+            late += u64::from(op.invoke_ns.saturating_sub(op.due_ns) > LATE_NS);
             by.entry((op.kind, shards.of(op.key))).or_default().push(op);
         }
         for ops in by.values_mut() {
             ops.sort_by_key(|op| (op.invoke_ns, op.complete_ns));
         }
-        Self { history, shards, by }
+        Self { history, shards, by, late }
+    }
+
+    /// How many operations were issued over a second late.
+    pub fn late(&self) -> u64 {
+        self.late
     }
 
     /// The shard of every key.
@@ -132,27 +150,16 @@ impl<'a> OpIndex<'a> {
         &ops[from..to.max(from)]
     }
 
-    /// As [`stats`].
+    /// Statistics of the operations of a kind issued in a window, of one shard or of all.
     pub fn stats(&self, kind: OpKind, shard: Option<ShardNo>, window: Window) -> OpStats {
         let shards = self.by.keys().filter(|(of, each)| *of == kind && shard.is_none_or(|shard| shard == *each));
         count(self.history, shards.flat_map(|&(kind, shard)| self.issued(kind, shard, window)).copied())
     }
 
-    /// As [`super::outages`].
-    pub fn outages(&self, of: OpKind, shard: ShardNo, window: Window) -> Vec<Outage> {
+    /// The outages of a kind and shard among the operations issued in a window, in order of time.
+    pub(super) fn outages(&self, of: OpKind, shard: ShardNo, window: Window) -> Vec<Outage> {
         super::outage::among(self.issued(of, shard, window), of, shard, window)
     }
-}
-
-/// Statistics of the operations of `kind` issued in `window`, of one shard or of all.
-pub fn stats(history: &History, kind: OpKind, shard: Option<ShardNo>, window: Window) -> OpStats {
-    let shards = shard.map(|shard| (shard, KeyShards::new(&history.header.plan)));
-    let ops = history.ops.iter().filter(|op| {
-        op.kind == kind
-            && window.contains(op.invoke_ns)
-            && shards.as_ref().is_none_or(|(shard, of)| of.of(op.key) == *shard)
-    });
-    count(history, ops)
 }
 
 fn count<'a>(history: &History, ops: impl Iterator<Item = &'a Op>) -> OpStats {
@@ -178,6 +185,10 @@ fn count<'a>(history: &History, ops: impl Iterator<Item = &'a Op>) -> OpStats {
                 stats.unknown += 1;
                 *reasons.entry(reason).or_default() += 1;
             }
+            Outcome::Unsent(reason) => {
+                stats.unsent += 1;
+                *reasons.entry(reason).or_default() += 1;
+            }
         }
     }
     let quantile_ms = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
@@ -187,7 +198,8 @@ fn count<'a>(history: &History, ops: impl Iterator<Item = &'a Op>) -> OpStats {
     stats.p50_ms = stats.p50_ms.min(stats.max_ms);
     stats.late_p99_ms = quantile_ms(&late_us, 0.99);
     for (reason, times) in reasons {
-        let text = history.reason(Outcome::Fail(reason)).unwrap_or("(reason missing)");
+        let explanation = history.reasons.get(usize::from(reason));
+        let text = explanation.map_or("(reason missing)", |explanation| explanation.text.as_str());
         *stats.reasons.entry(text.to_owned()).or_default() += times;
     }
     stats

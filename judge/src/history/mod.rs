@@ -1,12 +1,14 @@
 //! What happened: every operation of the workload and every event of the run, in one linear stream
-//! with monotonic times. a run alone writes it; [`crate::check`] and [`crate::report`] read.
+//! with monotonic times. A run alone writes it; [`crate::check`] and [`crate::report`] read.
 
+mod reason;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use reason::{Explanation, NO_FREE_KEY, Reason};
 pub use store::{FILE_NAME, HistoryError, Interned, intern, parse, read, write_line, write_op};
 
 pub use crate::fault::FaultKind;
@@ -58,8 +60,8 @@ pub struct History {
     pub header: Header,
     /// Operations in the order of their completion.
     pub ops: Vec<Op>,
-    /// The texts that [`Outcome`]s refer to, each once.
-    pub reasons: Vec<String>,
+    /// What [`Outcome`]s refer to, each once.
+    pub reasons: Vec<Explanation>,
     /// Events in the order of their times.
     pub events: Vec<Event>,
     /// Whether the stream ended with [`EventKind::End`]; a run that was killed has a history that does not.
@@ -67,12 +69,19 @@ pub struct History {
 }
 
 impl History {
-    /// The text of an outcome that failed or is unknown.
-    pub fn reason(&self, outcome: Outcome) -> Option<&str> {
+    /// Why an operation was not served; None for one that was.
+    pub fn explanation(&self, outcome: Outcome) -> Option<&Explanation> {
         match outcome {
             Outcome::Ok => None,
-            Outcome::Fail(reason) | Outcome::Info(reason) => self.reasons.get(usize::from(reason)).map(String::as_str),
+            Outcome::Fail(position) | Outcome::Info(position) | Outcome::Unsent(position) => {
+                self.reasons.get(usize::from(position))
+            }
         }
+    }
+
+    /// The reason alone.
+    pub fn reason(&self, outcome: Outcome) -> Option<Reason> {
+        self.explanation(outcome).map(|explanation| explanation.reason)
     }
 }
 
@@ -106,19 +115,6 @@ pub struct Op {
 /// The value of a read that returned something that the workload never wrote.
 pub const FOREIGN: u32 = u32::MAX;
 
-/// Reasons of outcomes that mean that nobody answered in time, and not that a server refused: by them
-/// alone, a busy machine can't be told from a broken cluster. A reason of this kind holds one of these.
-pub const SLOWNESS: [&str; 3] = [NO_ANSWER, NO_CONNECTION, NO_FREE_KEY];
-
-/// The command was sent, and the time for its answer ran out.
-pub const NO_ANSWER: &str = "no answer within";
-
-/// The time to connect ran out.
-pub const NO_CONNECTION: &str = "no connection to";
-
-/// The operation was due and not sent, since earlier writes of the client wait for their answers.
-pub const NO_FREE_KEY: &str = "every key that the client may write in this shard has a write under way";
-
 /// What is known of an operation's effect. Never guessed: what may have happened is `Info`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -129,6 +125,23 @@ pub enum Outcome {
     Fail(u16),
     /// It may have happened: a timeout, or an I/O error after the command was handed to a connection.
     Info(u16),
+    /// It was due, and the harness did not send it. It says nothing of the cluster.
+    Unsent(u16),
+}
+
+impl Outcome {
+    /// Whether the server acknowledged it.
+    pub fn is_ok(self) -> bool {
+        self == Self::Ok
+    }
+
+    /// Whether it was sent, or a connection for it was at least tried.
+    pub fn was_tried(self) -> bool {
+        match self {
+            Self::Ok | Self::Fail(_) | Self::Info(_) => true,
+            Self::Unsent(_) => false,
+        }
+    }
 }
 
 /// The name of key number `key`; all of them are spread over the slots by their own hash.

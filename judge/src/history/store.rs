@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, EventKind, Header, History, Op, Outcome};
+use super::{Event, EventKind, Explanation, Header, History, Op, Outcome, Reason};
 use crate::suite::OpKind;
 
 /// The name of a history's file in a report's folder.
@@ -66,6 +66,9 @@ struct OpLine<'a> {
     fail: Option<std::borrow::Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     info: Option<std::borrow::Cow<'a, str>>,
+    /// Earlier versions wrote the text alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    why: Option<Reason>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
@@ -75,7 +78,8 @@ fn is_zero(number: &u8) -> bool {
 
 /// Appends an operation's line to a buffer; its reason's text is the history's.
 pub fn write_op(buffer: &mut Vec<u8>, op: &Op, history: &History) {
-    let reason = |is: bool| is.then(|| history.reason(op.outcome).unwrap_or("").into());
+    let explanation = history.explanation(op.outcome);
+    let text = |is: bool| is.then(|| explanation.map_or("", |explanation| explanation.text.as_str()).into());
     let line = OpLine {
         op: match op.kind {
             OpKind::Reads => 'r',
@@ -89,8 +93,10 @@ pub fn write_op(buffer: &mut Vec<u8>, op: &Op, history: &History) {
         end: op.complete_ns,
         n: op.node,
         hops: op.redirects,
-        fail: reason(matches!(op.outcome, Outcome::Fail(_))),
-        info: reason(matches!(op.outcome, Outcome::Info(_))),
+        // Not served either way; the reason tells what was not sent, so that earlier versions read it, too.
+        fail: text(matches!(op.outcome, Outcome::Fail(_) | Outcome::Unsent(_))),
+        info: text(matches!(op.outcome, Outcome::Info(_))),
+        why: explanation.map(|explanation| explanation.reason),
     };
     write_line(buffer, &line);
 }
@@ -104,20 +110,23 @@ pub fn write_line(buffer: &mut Vec<u8>, record: &impl Serialize) {
     buffer.push(b'\n');
 }
 
-/// The numbers of the texts that outcomes refer to.
+/// The positions of the explanations that outcomes refer to.
 #[derive(Debug, Default)]
-pub struct Interned(HashMap<String, u16>);
+pub struct Interned(HashMap<Reason, HashMap<String, u16>>);
 
-/// The number of a text among those that outcomes refer to; a new text is added.
-pub fn intern(interned: &mut Interned, reasons: &mut Vec<String>, text: &str) -> u16 {
-    if let Some(&number) = interned.0.get(text) {
-        return number;
+/// The position of an explanation among those that outcomes refer to; a new one is added.
+pub fn intern(interned: &mut Interned, reasons: &mut Vec<Explanation>, reason: Reason, text: &str) -> u16 {
+    let of_reason = interned.0.entry(reason).or_default();
+    if let Some(&position) = of_reason.get(text) {
+        return position;
     }
-    // Beyond 65535 different texts the last one stands for the rest.
-    let Ok(number) = u16::try_from(reasons.len()) else { return u16::MAX };
-    reasons.push(text.to_owned());
-    interned.0.insert(text.to_owned(), number);
-    number
+    // Beyond 65536 different texts, one of the same reason stands for the rest.
+    let Ok(position) = u16::try_from(reasons.len()) else {
+        return of_reason.values().min().copied().unwrap_or(u16::MAX);
+    };
+    reasons.push(Explanation::new(reason, text));
+    of_reason.insert(text.to_owned(), position);
+    position
 }
 
 /// Reads a history from a report's folder (`history.jsonl.zst`). A stream that was cut off by the
@@ -186,10 +195,14 @@ fn parse_record(line: &[u8], history: &mut History, interned: &mut Interned) -> 
             line.due, line.inv, line.end
         ));
     }
-    let mut number = |text: &str| intern(interned, &mut history.reasons, text);
+    let mut position = |reason: Reason, text: &str| intern(interned, &mut history.reasons, reason, text);
+    let reason = |text: &str| line.why.unwrap_or_else(|| Reason::of_text(text));
     let outcome = match (&line.fail, &line.info) {
-        (Some(reason), _) => Outcome::Fail(number(reason)),
-        (None, Some(reason)) => Outcome::Info(number(reason)),
+        (Some(text), _) => match reason(text) {
+            Reason::NoFreeKey => Outcome::Unsent(position(Reason::NoFreeKey, text)),
+            reason => Outcome::Fail(position(reason, text)),
+        },
+        (None, Some(text)) => Outcome::Info(position(reason(text), text)),
         (None, None) => Outcome::Ok,
     };
     history.ops.push(Op {

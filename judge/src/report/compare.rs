@@ -6,8 +6,10 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::measure::{Change, FigureChange, FigureKind, figure_changes};
-use super::{Report, Skipped};
+use super::measure::{Change, FigureChange, figure_changes};
+use super::run::Report;
+use super::skipped::Skipped;
+use crate::check::FigureKind;
 use crate::check::Verdict;
 
 /// What was compared, and what was found only on one side.

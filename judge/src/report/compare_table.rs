@@ -7,10 +7,11 @@ use tabled::settings::Color;
 
 use super::compare::{Comparison, Pair};
 use super::markdown::escaped;
-use super::measure::{Change, FigureChange, FigureKind, Side};
+use super::measure::{Change, FigureChange, Side};
 use super::statistics::SIGNIFICANCE;
 use super::summary::short_server;
 use super::table::{Style, draw, invariant_name, plural, time_text};
+use crate::check::FigureKind;
 use crate::check::Verdict;
 
 const HEADINGS: [&str; 8] = ["suite", "server", "what", "change", "base", "new", "difference (95 %)", "runs\nneeded"];

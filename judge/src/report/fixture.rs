@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{PhaseReport, Report};
+use super::run::{PhaseReport, Report};
 use crate::check::{Judgement, Verdict};
 use crate::facts::{Failover, Ledger, OpStats, Outage, PhaseSpan, Window};
 use crate::history::{Event, EventKind, Header, Host, SCHEMA_VERSION};

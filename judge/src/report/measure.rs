@@ -3,22 +3,10 @@
 
 use serde::Serialize;
 
-use super::Report;
+use super::run::Report;
 use super::statistics::{FEWEST_RUNS, SIGNIFICANCE, mann_whitney, median, runs_needed, shift};
 use super::summary::{Figures, LongestOutage};
-
-/// What kind of thing a figure is, and so how it is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FigureKind {
-    /// A time in milliseconds; a shorter one is better.
-    Time,
-    /// How much was done; more is better.
-    Amount,
-    /// What must not happen. The worst run counts, and one that was free of it and is not any more is
-    /// worse; where it happened before, too, it is worse when the runs show it beyond chance.
-    Safety,
-}
+use crate::check::{FigureKind, kinds};
 
 /// A figure of the runs of one side.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -92,7 +80,7 @@ type Value = (f64, bool);
 struct Measure {
     name: &'static str,
     kind: FigureKind,
-    read: fn(&Report, &Figures) -> Option<Value>,
+    read: fn(&Figures) -> Option<Value>,
 }
 
 fn exact(value: f64) -> Value {
@@ -109,28 +97,19 @@ fn judged(report: &Report, invariant: &str, figure: &str) -> Option<Value> {
     of_kind.filter_map(|judgement| judgement.figures.get(figure)).copied().max_by(f64::total_cmp).map(exact)
 }
 
-const MEASURES: [Measure; 11] = {
+/// The figures of a run as a whole; those of its judgements are in [`kinds`].
+const OF_RUNS: [Measure; 9] = {
     use FigureKind::{Amount, Safety, Time};
     [
-        Measure { name: "lost", kind: Safety, read: |_, of| Some(exact(of.lost as f64)) },
-        Measure { name: "undecided", kind: Safety, read: |_, of| Some(exact(of.undecided as f64)) },
-        Measure { name: "keys_unread", kind: Safety, read: |_, of| Some(exact(of.keys_unread as f64)) },
-        Measure {
-            name: "split_brain_writes",
-            kind: Safety,
-            read: |report, _| judged(report, "split-brain", "split_brain_writes"),
-        },
-        Measure {
-            name: "split_brain_ms",
-            kind: Safety,
-            read: |report, _| judged(report, "split-brain", "split_brain_ms"),
-        },
-        Measure { name: "fail_ms", kind: Time, read: |_, of| of.fail_ms.map(exact) },
-        Measure { name: "promotion_ms", kind: Time, read: |_, of| of.promotion_ms.map(exact) },
-        Measure { name: "first_write_ms", kind: Time, read: |_, of| of.first_write_ms.map(exact) },
-        Measure { name: "longest_read_outage_ms", kind: Time, read: |_, of| of.read_outage.map(outage) },
-        Measure { name: "longest_write_outage_ms", kind: Time, read: |_, of| of.write_outage.map(outage) },
-        Measure { name: "acknowledged", kind: Amount, read: |_, of| Some(exact(of.acknowledged as f64)) },
+        Measure { name: "lost", kind: Safety, read: |of| Some(exact(of.lost as f64)) },
+        Measure { name: "undecided", kind: Safety, read: |of| Some(exact(of.undecided as f64)) },
+        Measure { name: "keys_unread", kind: Safety, read: |of| Some(exact(of.keys_unread as f64)) },
+        Measure { name: "fail_ms", kind: Time, read: |of| of.fail_ms.map(exact) },
+        Measure { name: "promotion_ms", kind: Time, read: |of| of.promotion_ms.map(exact) },
+        Measure { name: "first_write_ms", kind: Time, read: |of| of.first_write_ms.map(exact) },
+        Measure { name: "longest_read_outage_ms", kind: Time, read: |of| of.read_outage.map(outage) },
+        Measure { name: "longest_write_outage_ms", kind: Time, read: |of| of.write_outage.map(outage) },
+        Measure { name: "acknowledged", kind: Amount, read: |of| Some(exact(of.acknowledged as f64)) },
     ]
 };
 
@@ -138,15 +117,40 @@ const MEASURES: [Measure; 11] = {
 pub(super) fn figure_changes(base: &[&Report], new: &[&Report]) -> Vec<FigureChange> {
     let figures = |reports: &[&Report]| -> Vec<Figures> { reports.iter().map(|report| Figures::new(report)).collect() };
     let (base_figures, new_figures) = (figures(base), figures(new));
-    let read = |measure: &Measure, reports: &[&Report], figures: &[Figures]| -> Vec<Value> {
-        reports.iter().zip(figures).filter_map(|(report, figures)| (measure.read)(report, figures)).collect()
-    };
-    let changes = MEASURES.iter().map(|measure| {
-        let values = (read(measure, base, &base_figures), read(measure, new, &new_figures));
-        let unseen = (base.len() - values.0.len(), new.len() - values.1.len());
-        change(measure.name, measure.kind, &values.0, &values.1, unseen)
+    let mut changes: Vec<FigureChange> = OF_RUNS
+        .iter()
+        .map(|measure| {
+            let read = |figures: &[Figures]| figures.iter().filter_map(measure.read).collect::<Vec<_>>();
+            changed(measure.name, measure.kind, (base, &read(&base_figures)), (new, &read(&new_figures)))
+        })
+        .collect();
+    for kind in kinds() {
+        changes.extend(kind.traits.figures.iter().map(|figure| {
+            let read = |reports: &[&Report]| -> Vec<Value> {
+                reports.iter().filter_map(|report| judged(report, kind.name, figure.name)).collect()
+            };
+            changed(figure.name, figure.kind, (base, &read(base)), (new, &read(new)))
+        }));
+    }
+    // What must not happen comes first, then times.
+    changes.sort_by_key(|change| match change.kind {
+        FigureKind::Safety => 0,
+        FigureKind::Time => 1,
+        FigureKind::Amount => 2,
     });
-    changes.filter(|change| change.base.observed + change.new.observed > 0).collect()
+    changes.retain(|change| change.base.observed + change.new.observed > 0);
+    changes
+}
+
+/// A figure on two sides, of runs of which some may not have it.
+fn changed(
+    name: &'static str,
+    kind: FigureKind,
+    (base, base_values): (&[&Report], &[Value]),
+    (new, new_values): (&[&Report], &[Value]),
+) -> FigureChange {
+    let unseen = (base.len() - base_values.len(), new.len() - new_values.len());
+    change(name, kind, base_values, new_values, unseen)
 }
 
 fn side(values: &[Value]) -> Side {
@@ -234,7 +238,7 @@ fn change(
 mod tests {
     use super::*;
 
-    fn changed(kind: FigureKind, base: &[f64], new: &[f64]) -> FigureChange {
+    fn of(kind: FigureKind, base: &[f64], new: &[f64]) -> FigureChange {
         let values = |values: &[f64]| values.iter().map(|value| exact(*value)).collect::<Vec<_>>();
         change("x", kind, &values(base), &values(new), (0, 0))
     }
@@ -250,9 +254,9 @@ mod tests {
             (&[1.0, 2.0, 3.0, 4.0, 5.0], &[11.0, 12.0, 13.0, 14.0, 15.0], Change::Worse),
             (&[11.0, 12.0, 13.0, 14.0, 15.0], &[1.0, 2.0, 3.0, 4.0, 5.0], Change::Better),
         ] {
-            assert_eq!(changed(FigureKind::Safety, base, new).change, expected, "{base:?} {new:?}");
+            assert_eq!(of(FigureKind::Safety, base, new).change, expected, "{base:?} {new:?}");
         }
-        assert_eq!(changed(FigureKind::Safety, &[2.0, 5.0], &[9.0, 1.0]).difference, Some(4.0), "of the worst runs");
+        assert_eq!(of(FigureKind::Safety, &[2.0, 5.0], &[9.0, 1.0]).difference, Some(4.0), "of the worst runs");
     }
 
     #[test]
@@ -265,11 +269,11 @@ mod tests {
             (&[11.0, 12.0], Change::Undecided, Some(FEWEST_RUNS)),
             (&base, Change::Undecided, None),
         ] {
-            let found = changed(FigureKind::Time, &base, new);
+            let found = of(FigureKind::Time, &base, new);
             assert_eq!((found.change, found.runs_needed), (expected, needed), "{new:?}");
             assert_eq!(found.because.is_some(), expected == Change::Undecided, "{new:?}");
         }
-        let more = changed(FigureKind::Amount, &base, &[11.0, 12.0, 13.0, 14.0, 15.0]);
+        let more = of(FigureKind::Amount, &base, &[11.0, 12.0, 13.0, 14.0, 15.0]);
         assert_eq!(more.change, Change::Better, "more was done");
     }
 

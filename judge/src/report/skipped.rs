@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::RunKey;
+use super::compare::RunKey;
 use super::store::{ReportError, io_error};
 use crate::history::SCHEMA_VERSION;
 

@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Report, skipped};
+use super::run::Report;
+use super::skipped;
 use crate::history::{FILE_NAME as HISTORY_FILE, SCHEMA_VERSION};
 
 /// The file in a report's folder.

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::Report;
 use super::compare::compare;
 use super::narrate::Narrator;
 use super::reproduce::{Reproduce, reproduce};
+use super::run::Report;
 use super::table::invariant_name;
 use crate::anatomy::Anatomy;
 use crate::check::{Judgement, Verdict};

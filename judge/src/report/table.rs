@@ -13,7 +13,7 @@ use tabled::settings::{Alignment, Color, Padding, Style as Frame, Width};
 use super::anatomy_table::render_anatomy;
 use super::matrix::{Cell, LEGEND, Matrix};
 use super::summary::{Figures, LongestOutage, Standing, Summary};
-use crate::check::{Judgement, Verdict};
+use crate::check::{Judgement, Verdict, kinds};
 
 /// How tables are drawn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -216,9 +216,10 @@ pub(super) fn lost_text(figures: &Figures) -> String {
     }
 }
 
-/// Invariants whose evidence is worth reading though they hold: what the nodes answered, which
-/// acknowledged writes were lost, what a cut-off master did.
-const TELLING: [&str; 4] = ["steps", "acked-writes", "split-brain", "write-cutoff"];
+/// Whether the evidence of a judgement is worth reading though it holds.
+fn is_telling(judgement: &Judgement) -> bool {
+    kinds().any(|kind| kind.name == judgement.invariant && kind.traits.is_telling)
+}
 
 fn first_line(text: &str) -> String {
     match text.split_once('\n') {
@@ -250,7 +251,7 @@ fn details(run: &Summary, style: Style, with_passing: bool) -> String {
             let word = style.paint("pass", &Color::FG_GREEN);
             let line = format!("{}: {}", invariant_text(judgement), judgement.seen);
             let _ = writeln!(text, "{word}  {}", wrapped(&line, 6, style.width));
-            for line in judgement.evidence.iter().filter(|_| TELLING.contains(&judgement.invariant.as_str())) {
+            for line in judgement.evidence.iter().filter(|_| is_telling(judgement)) {
                 let _ = writeln!(text, "      {}", wrapped(&first_line(line), 6, style.width));
             }
         }

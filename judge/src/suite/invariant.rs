@@ -11,40 +11,67 @@ use std::borrow::Cow;
 use crate::target::Target;
 use crate::units::{Bound, NodeNo, ParseError, Percent, ShardNo, Span, text_form};
 
-/// One invariant, written as a mapping with one key: `- acked-writes: { may-lose: 0 }`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Invariant {
-    /// All 16384 slots are assigned and ok in the view of every node that answers; at the end, no
-    /// two masters claim one slot.
-    SlotCoverage(SlotCoverage),
-    /// All nodes share one view: the same masters, replicas, slots and epochs.
-    Agreement(Agreement),
-    /// Who is master, and who replicates whom.
-    Role(RoleOf),
-    /// How far replicas are behind, in bytes of the replication stream, and that their link is up.
-    ReplicaLag(ReplicaLag),
-    /// Acknowledged writes are still there when every key is read back.
-    AckedWrites(AckedWrites),
-    /// How long reads or writes of a shard went unserved.
-    Availability(Availability),
-    /// How long a failover took from the fault on.
-    FailoverTime(FailoverTime),
-    /// How many promotions of a replica a shard saw.
-    Promotions(Promotions),
-    /// A MOVED reply names the node that owns the slot.
-    Redirects(AtEnd),
-    /// A write that is sent to a replica is refused.
-    ReplicaReadOnly(AtEnd),
-    /// Whether two nodes acknowledged writes of one shard in overlapping times: how long, how many.
-    SplitBrain(SplitBrain),
-    /// A master that is cut off from the majority stops acknowledging writes.
-    WriteCutoff(WriteCutoff),
-    /// configEpoch is unique among masters with slots, and no node's epoch ever falls.
-    Epochs(Epochs),
-    /// How long after the last network fault was healed all nodes share one view.
-    Convergence(Convergence),
+/// The registry of invariants: for each its one-line description, its module in [`crate::check`], its name in a suite,
+/// and its variant with its settings. The enum, its names, the judging and the lists follow from it.
+macro_rules! for_each_invariant {
+    ($callback:ident) => {
+        $callback! {
+            /// All 16384 slots are assigned and ok in the view of every node that answers; at the end, no
+            /// two masters claim one slot.
+            slot_coverage "slot-coverage" SlotCoverage(SlotCoverage),
+            /// All nodes share one view: the same masters, replicas, slots and epochs.
+            agreement "agreement" Agreement(Agreement),
+            /// Who is master, and who replicates whom.
+            role "role" Role(RoleOf),
+            /// How far replicas are behind, in bytes of the replication stream, and that their link is up.
+            replica_lag "replica-lag" ReplicaLag(ReplicaLag),
+            /// Acknowledged writes are still there when every key is read back.
+            acked_writes "acked-writes" AckedWrites(AckedWrites),
+            /// How long reads or writes of a shard went unserved.
+            availability "availability" Availability(Availability),
+            /// How long a failover took from the fault on.
+            failover_time "failover-time" FailoverTime(FailoverTime),
+            /// How many promotions of a replica a shard saw.
+            promotions "promotions" Promotions(Promotions),
+            /// A MOVED reply names the node that owns the slot.
+            redirects "redirects" Redirects(AtEnd),
+            /// A write that is sent to a replica is refused.
+            replica_read_only "replica-read-only" ReplicaReadOnly(AtEnd),
+            /// Whether two nodes acknowledged writes of one shard in overlapping times: how long, how many.
+            split_brain "split-brain" SplitBrain(SplitBrain),
+            /// A master that is cut off from the majority stops acknowledging writes.
+            write_cutoff "write-cutoff" WriteCutoff(WriteCutoff),
+            /// configEpoch is unique among masters with slots, and no node's epoch ever falls.
+            epochs "epochs" Epochs(Epochs),
+            /// How long after the last network fault was healed all nodes share one view.
+            convergence "convergence" Convergence(Convergence),
+        }
+    };
 }
+
+pub(crate) use for_each_invariant;
+
+macro_rules! define {
+    ($($(#[doc = $about:literal])+ $module:ident $name:literal $variant:ident($settings:ty),)+) => {
+        /// One invariant, written as a mapping with one key: `- acked-writes: { may-lose: 0 }`.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Invariant {
+            $($(#[doc = $about])+ $variant($settings),)+
+        }
+
+        impl Invariant {
+            /// The name that it has in a suite: `acked-writes`.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)+
+                }
+            }
+        }
+    };
+}
+
+for_each_invariant!(define);
 
 /// When something is looked at: `end`, `throughout`, or the name of a phase, which means its last
 /// moment.

@@ -16,11 +16,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use diagnostic::nearest;
-pub use invariant::{
-    AckedWrites, Agreement, AtEnd, Availability, Convergence, Epochs, FailoverTime, Invariant, MayLast, MayLose,
-    Milestone, Moment, OpKind, Promotions, ReplicaLag, RoleIs, RoleOf, Served, ShardSet, SlotCoverage, SplitBrain,
-    WriteCutoff,
-};
+pub(crate) use invariant::for_each_invariant;
+pub use invariant::*;
 pub use load::{LoadError, Source, load, parse, read_yaml, schema, set, shipped, shipped_names};
 pub use step::{
     Answer, Await, Command, CommandLine, Condition, Expect, Lossy, Narrow, Only, Partition, Refuse, Shape, Sides, Slow,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use serde_json::json;
-use slotquake_judge::facts::{AckSide, Cause, Ledger, ledger};
+use slotquake_judge::facts::{AckSide, Cause, Facts, Ledger};
 use slotquake_judge::history::FinalValue::{Missing, Number};
 use slotquake_judge::history::{FaultKind, History};
 use slotquake_judge::suite::Only;
@@ -43,7 +43,7 @@ fn causes(ledger: &Ledger) -> Vec<Cause> {
 #[test]
 fn the_worked_example_of_causes_holds() {
     use Cause::{Failover, MinoritySide, Restart, StaleMaster};
-    let with = ledger(&worked_example(true));
+    let with = Facts::new(&worked_example(true)).ledger;
     assert_eq!(causes(&with), [Failover, MinoritySide, MinoritySide, StaleMaster]);
     let sides: Vec<AckSide> = with.examples.iter().map(|lost| lost.side).collect();
     assert_eq!(sides, [AckSide::NoCut, AckSide::Minority, AckSide::Minority, AckSide::NoCut]);
@@ -51,7 +51,7 @@ fn the_worked_example_of_causes_holds() {
     assert_eq!(with.lost_by_side, BTreeMap::from([(AckSide::Minority, 2), (AckSide::NoCut, 2)]));
     assert_eq!(with.lost_by_shard, BTreeMap::from([(ShardNo(1), 4)]));
     assert_eq!(with.lost_by_phase, BTreeMap::from([("a".to_owned(), 4)]));
-    assert_eq!(causes(&ledger(&worked_example(false))), [Restart; 4]);
+    assert_eq!(causes(&Facts::new(&worked_example(false)).ledger), [Restart; 4]);
 }
 
 /// What it is, a history in which writes are gone, and their causes in the order of issue.
@@ -189,7 +189,7 @@ fn each_cause_is_told_by_its_rule() {
         ),
     ];
     for (name, story, expected) in rows {
-        let ledger = ledger(&story.ends(9000.0));
+        let ledger = Facts::new(&story.ends(9000.0)).ledger;
         assert_eq!(causes(&ledger), expected, "{name}");
         assert_eq!(ledger.lost_by_cause.values().sum::<u64>(), ledger.lost, "{name}");
     }
@@ -221,7 +221,7 @@ fn the_judgement_names_cause_key_times_and_node() {
 
 #[test]
 fn a_ledger_of_an_older_report_is_still_read() {
-    let mut old = serde_json::to_value(ledger(&worked_example(true))).unwrap();
+    let mut old = serde_json::to_value(Facts::new(&worked_example(true)).ledger).unwrap();
     let fields = old.as_object_mut().unwrap();
     fields.retain(|name, _| !name.starts_with("lost_by"));
     for example in fields["examples"].as_array_mut().unwrap() {
@@ -229,7 +229,7 @@ fn a_ledger_of_an_older_report_is_still_read() {
     }
     let read: Ledger = serde_json::from_value(old).unwrap();
     assert_eq!((read.lost, read.lost_by_cause.len(), read.examples[0].cause), (4, 0, Cause::Unknown));
-    let now = ledger(&worked_example(true));
+    let now = Facts::new(&worked_example(true)).ledger;
     let again: Ledger = serde_json::from_str(&serde_json::to_string(&now).unwrap()).unwrap();
     assert_eq!(again, now);
 }
@@ -411,7 +411,7 @@ proptest! {
             story = story.holds(key, if lost_by.is_some() { Missing } else { Number(1) });
         }
         let history = story.ends(told.now + 1000.0);
-        let ledger = ledger(&history);
+        let ledger = Facts::new(&history).ledger;
         let truth: Vec<_> = told.writes.iter().filter_map(|&(key, at, cause)| Some((key, at, cause?))).collect();
         prop_assert_eq!(ledger.lost, truth.len() as u64);
         for (lost, (key, at, truth)) in ledger.examples.iter().zip(truth) {

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
-use slotquake_judge::facts::{Window, failovers, fault_spans};
+use slotquake_judge::facts::{Facts, Window};
 use slotquake_judge::history::{EventKind, FaultKind};
 
 use crate::expect;
@@ -26,10 +26,10 @@ fn rules_strike_when_all_are_in_force_and_signals_when_they_are_sent() {
         ("the network", cut, 2600.0, window(2000.0, 2600.0), window(6000.0, 6200.0)),
         ("an older history", untold, 2000.0, window(2000.0, 2000.0), window(6000.0, 6000.0)),
     ] {
-        let fault = &fault_spans(&history)[0];
+        let fault = &Facts::new(&history).fault_spans[0];
         assert_eq!(fault.struck_ns(), ns(struck), "{name}");
         assert_eq!((fault.took_effect(), fault.lost_effect()), (took_effect, Some(lost_effect)), "{name}");
-        let failover = &failovers(&history)[0];
+        let failover = &Facts::new(&history).failovers[0];
         assert_eq!((failover.from_ns, failover.took_effect), (ns(struck), Some(took_effect)), "{name}");
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
-use slotquake_judge::facts::{Failover, failovers};
+use slotquake_judge::facts::{Facts, Failover};
 use slotquake_judge::history::{EventKind, FaultKind};
 use slotquake_judge::topology::Health;
 use slotquake_judge::units::NodeNo;
@@ -197,7 +197,7 @@ fn a_failover_begins_with_a_fault_at_a_master_or_without_one() {
         ),
     ];
     for (name, story, expected) in rows {
-        let found = failovers(&story.ends(9000.0));
+        let found = Facts::new(&story.ends(9000.0)).failovers;
         let shape: Vec<_> = found
             .iter()
             .map(|failover| {
@@ -220,7 +220,7 @@ fn a_fail_flag_that_was_there_before_the_fault_is_not_its_doing() {
         .view(2100.0, 2, &flagged(lingering.clone(), 5, Health::Pfail))
         .view(3500.0, 3, &lingering)
         .ends(9000.0);
-    assert_eq!(failovers(&history)[0].fail_ms, Some(1500.0));
+    assert_eq!(Facts::new(&history).failovers[0].fail_ms, Some(1500.0));
 }
 
 #[test]
@@ -235,6 +235,6 @@ fn what_the_old_master_acknowledges_is_not_the_first_write_of_its_successor() {
         ("one of unknown outcome", story().write(key_of(1, 0), (4700.0, 4701.0), 4, Info), None),
         ("of another shard", story().write(key_of(2, 0), (4700.0, 4701.0), 2, Acked), None),
     ] {
-        assert_eq!(failovers(&story.ends(9000.0))[0].first_write_ms, expected, "{name}");
+        assert_eq!(Facts::new(&story.ends(9000.0)).failovers[0].first_write_ms, expected, "{name}");
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
 use slotquake_judge::check::{Verdict, check, overall};
+use slotquake_judge::facts::Facts;
 use slotquake_judge::history::{EventKind, FaultKind, History, StepProblem};
 use slotquake_judge::units::NodeNo;
 
@@ -61,7 +62,7 @@ fn a_fault_counts_once_it_is_shown_to_be_in_effect_and_undone() {
             ),
         ],
     );
-    let without = check(&story().ends(9000.0));
+    let without = check(&Facts::new(&story().ends(9000.0)));
     assert!(without.iter().all(|judgement| judgement.invariant != "faults"), "a run without faults has none to prove");
 }
 
@@ -206,7 +207,7 @@ fn a_workload_must_run_and_run_in_time() {
 #[test]
 fn the_worst_verdict_is_that_of_the_run() {
     assert_eq!(overall(&[]), Inconclusive);
-    let good = check(&story().invariant(json!({"acked-writes": {"may-lose": 0}})).ends(9000.0));
+    let good = check(&Facts::new(&story().invariant(json!({"acked-writes": {"may-lose": 0}})).ends(9000.0)));
     assert_eq!(overall(&good), Pass, "{good:#?}");
     let of = |verdicts: &[Verdict]| {
         let judgements: Vec<_> = verdicts
@@ -226,5 +227,5 @@ fn the_worst_verdict_is_that_of_the_run() {
 #[test]
 fn judging_twice_gives_the_same() {
     let history = story().writes(1, 3000.0, 3500.0, 1, Info).failover_of_node_1().node_1_back_as_replica().ends(9000.0);
-    assert_eq!(check(&history), check(&history));
+    assert_eq!(check(&Facts::new(&history)), check(&Facts::new(&history)));
 }

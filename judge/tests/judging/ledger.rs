@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
-use slotquake_judge::facts::{Ledger, ledger};
+use slotquake_judge::facts::{Facts, Ledger};
 use slotquake_judge::history::FinalValue::{Foreign, Missing, Number, Unreadable};
 use slotquake_judge::history::{EventKind, FinalValue, History, Op, Outcome};
 use slotquake_judge::suite::OpKind;
@@ -43,7 +43,7 @@ fn acknowledged_writes_are_accounted_for_by_what_is_read_back() {
         ("or be there", &[Acked, Info], Number(2), 0, 0, 1),
         ("two of unknown outcome, the first came last", &[Acked, Info, Info, Acked], Number(2), 0, 1, 1),
     ] {
-        let ledger = ledger(&register(&json!(0), writes, last));
+        let ledger = Facts::new(&register(&json!(0), writes, last)).ledger;
         assert_eq!(
             (ledger.lost, ledger.undecided, ledger.applied_unacknowledged),
             (lost, undecided, applied),
@@ -70,7 +70,7 @@ fn a_read_before_the_next_write_settles_when_an_unknown_one_took_effect() {
         ("seen when 3 was under way: 2 may have come after 3", 1199.5, 0, 1),
         ("seen after 3: likewise", 1300.0, 0, 1),
     ] {
-        let ledger = ledger(&story(read_at));
+        let ledger = Facts::new(&story(read_at)).ledger;
         assert_eq!((ledger.lost, ledger.undecided), (lost, undecided), "{name}");
     }
 }
@@ -137,7 +137,7 @@ fn a_refused_write_that_a_read_returned_is_found_out() {
         .read(key, 2, (1200.0, 1201.0), Acked)
         .write(key, (1300.0, 1301.0), 2, Acked)
         .ends(9000.0);
-    let Ledger { refused_but_applied, lost, undecided, .. } = ledger(&history);
+    let Ledger { refused_but_applied, lost, undecided, .. } = Facts::new(&history).ledger;
     assert_eq!((refused_but_applied, lost, undecided), (1, 0, 0));
 }
 
@@ -146,7 +146,7 @@ fn examples_tell_of_the_first_lost_writes() {
     let story = Story::new().phase(500.0, "a").invariant(json!({"acked-writes": {"may-lose": 0}}));
     let told = story.writes(1, 1000.0, 1500.0, 1, Acked);
     let history = (0..5).fold(told, |story, n| story.holds(key_of(1, n), Missing)).ends(9000.0);
-    let ledger = ledger(&history);
+    let ledger = Facts::new(&history).ledger;
     assert_eq!((ledger.lost, ledger.examples.len()), (50, Ledger::EXAMPLES));
     assert!(ledger.examples.is_sorted_by_key(|lost| lost.invoke_ns));
     assert_eq!(ledger.examples[0].invoke_ns, 1_000_000_000);
@@ -305,7 +305,7 @@ proptest! {
     fn the_ledger_claims_what_is_provable_and_nothing_else(steps in steps()) {
         let (history, truth) = live(&steps);
         let survivors = survivors(&history);
-        let ledger = ledger(&history);
+        let ledger = Facts::new(&history).ledger;
         let lost: Vec<u32> = ledger.examples.iter().map(|lost| lost.value).collect();
         prop_assert_eq!(lost.len() as u64, ledger.lost);
         prop_assert_eq!(ledger.acknowledged, truth.len() as u64);

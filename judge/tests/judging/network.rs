@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
-use slotquake_judge::facts::{failovers, fault_spans};
+use slotquake_judge::facts::Facts;
 use slotquake_judge::history::{EventKind, FaultKind};
 use slotquake_judge::suite::Only;
 use slotquake_judge::topology::{Health, View};
@@ -313,7 +313,8 @@ fn a_cut_opens_a_failover_and_other_network_faults_do_not() {
             vec![(Some(1), 1, None, Some(1500.0))],
         ),
     ] {
-        let found: Vec<_> = failovers(&story.ends(9000.0))
+        let found: Vec<_> = Facts::new(&story.ends(9000.0))
+            .failovers
             .iter()
             .map(|failover| {
                 (failover.fault, failover.old_master.0, failover.new_master.map(|node| node.0), failover.fail_ms)
@@ -349,7 +350,7 @@ fn network_faults_are_proven_and_undone_like_all_others() {
     );
     let healing_only =
         Story::new().phase(500.0, "a").step(2000.0, json!({"heal": "all"}), |story, _| story).ends(9000.0);
-    let judgements = slotquake_judge::check::check(&healing_only);
+    let judgements = slotquake_judge::check::check(&Facts::new(&healing_only));
     assert!(judgements.iter().all(|judgement| judgement.invariant != "faults"), "a heal injects nothing");
 }
 
@@ -409,7 +410,7 @@ fn nobody_can_succeed_a_master_that_is_cut_off_with_its_replica() {
 
 #[test]
 fn a_side_is_reached_by_those_who_stand_on_it() {
-    let of = |only| fault_spans(&Story::new().network_fault(600.0, Cut { only, ..Cut::NODE_1 }).ends(900.0));
+    let of = |only| Facts::new(&Story::new().network_fault(600.0, Cut { only, ..Cut::NODE_1 }).ends(900.0)).fault_spans;
     // Client 1 stands with node-1, client 9 with all other nodes, client 5 nowhere.
     for (only, client, node, reaches) in [
         (Only::All, 1, 1, true),

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use slotquake_judge::check::{Judgement, check};
+use slotquake_judge::facts::Facts;
 use slotquake_judge::history::{
-    Event, EventKind, FaultKind, FinalValue, Header, History, Hit, Host, NO_ANSWER, NO_FREE_KEY, NodeInfo, Op, Outcome,
-    SCHEMA_VERSION, Side, key_name,
+    Event, EventKind, Explanation, FaultKind, FinalValue, Header, History, Hit, Host, NO_FREE_KEY, NodeInfo, Op,
+    Outcome, SCHEMA_VERSION, Side, key_name,
 };
 use slotquake_judge::plan::{Plan, PlannedNode};
 use slotquake_judge::slot::Deal;
@@ -251,9 +252,9 @@ impl Story {
     }
 
     pub fn reason(&mut self, text: &str) -> u16 {
-        let known = self.history.reasons.iter().position(|reason| reason == text);
+        let known = self.history.reasons.iter().position(|known| known.text == text);
         let position = known.unwrap_or_else(|| {
-            self.history.reasons.push(text.to_owned());
+            self.history.reasons.push(Explanation::of_text(text));
             self.history.reasons.len() - 1
         });
         position as u16
@@ -264,8 +265,8 @@ impl Story {
             What::Ok => Outcome::Ok,
             What::Fail => Outcome::Fail(self.reason("refused")),
             What::Down => Outcome::Fail(self.reason("CLUSTERDOWN The cluster is down")),
-            What::Unsent => Outcome::Fail(self.reason(NO_FREE_KEY)),
-            What::Info => Outcome::Info(self.reason(&format!("{NO_ANSWER} 5s"))),
+            What::Unsent => Outcome::Unsent(self.reason(NO_FREE_KEY)),
+            What::Info => Outcome::Info(self.reason("no answer within 5s")),
         };
         let (invoke_ns, complete_ns) = (ns(invoke), ns(complete));
         let due_ns = invoke_ns;
@@ -377,7 +378,7 @@ pub enum What {
 
 /// The judgement of a name.
 pub fn judged(history: &History, invariant: &str) -> Judgement {
-    let judgements = check(history);
+    let judgements = check(&Facts::new(history));
     let found: Vec<&Judgement> = judgements.iter().filter(|judgement| judgement.invariant == invariant).collect();
     match found[..] {
         [one] => one.clone(),

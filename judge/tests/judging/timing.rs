@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
-use slotquake_judge::facts::{KeyShards, OpIndex, Window, outages, phases, stats, steps_window};
+use slotquake_judge::facts::{Facts, KeyShards, Window};
 use slotquake_judge::history::{EventKind, FaultKind, History};
 use slotquake_judge::suite::OpKind;
 use slotquake_judge::units::ShardNo;
@@ -86,14 +86,13 @@ fn an_outage_lasts_from_the_first_unserved_to_the_next_served_after_it() {
     for (name, ops, expected) in rows {
         let history = told(&ops);
         let expected: Vec<_> = expected.iter().map(|&(from, to, n, ended)| (ns(from), ns(to), n, ended)).collect();
-        let found = outages(&history, OpKind::Writes, ShardNo(1), window);
+        let facts = Facts::new(&history);
+        let found = facts.outages(OpKind::Writes, ShardNo(1), window);
         let found_shape: Vec<_> =
             found.iter().map(|outage| (outage.from_ns, outage.to_ns, outage.unserved, outage.ended)).collect();
         assert_eq!(found_shape, expected, "{name}");
-        let indexed = OpIndex::new(&history).outages(OpKind::Writes, ShardNo(1), window);
-        assert_eq!(indexed, found, "{name}");
-        assert!(outages(&history, OpKind::Writes, ShardNo(2), window).is_empty(), "{name}: another shard's");
-        assert!(outages(&history, OpKind::Reads, ShardNo(1), window).is_empty(), "{name}: another kind's");
+        assert!(facts.outages(OpKind::Writes, ShardNo(2), window).is_empty(), "{name}: another shard's");
+        assert!(facts.outages(OpKind::Reads, ShardNo(1), window).is_empty(), "{name}: another kind's");
     }
 }
 
@@ -329,22 +328,17 @@ fn statistics_count_what_was_issued_in_the_window() {
         .write(key_of(3, 0), (2000.0, 2001.0), 3, Refused)
         .ends(9000.0);
     let window = Window { from_ns: ns(1000.0), to_ns: ns(2000.0) };
-    let index = OpIndex::new(&history);
-    for shard in [None, Some(ShardNo(1)), Some(ShardNo(2)), Some(ShardNo(3))] {
-        for kind in [OpKind::Reads, OpKind::Writes] {
-            assert_eq!(stats(&history, kind, shard, window), index.stats(kind, shard, window), "{kind} of {shard:?}");
-        }
-    }
-    let writes = stats(&history, OpKind::Writes, None, window);
+    let facts = Facts::new(&history);
+    let writes = facts.ops.stats(OpKind::Writes, None, window);
     assert_eq!((writes.issued, writes.ok, writes.failed, writes.unknown), (3, 2, 0, 1));
     // Due 50 ms before it was issued, answered 2 ms after: the wait counts.
     assert_eq!(writes.max_ms, 52.0);
     assert!((writes.p50_ms - 4.0).abs() < 0.01, "{}", writes.p50_ms);
     assert!((writes.late_p99_ms - 50.0).abs() < 0.1, "{}", writes.late_p99_ms);
     assert_eq!(writes.reasons.get("no answer within 5s"), Some(&1));
-    assert_eq!(stats(&history, OpKind::Writes, None, ALL).reasons.get("refused"), Some(&2));
-    assert_eq!(stats(&history, OpKind::Reads, Some(ShardNo(1)), window).ok, 1);
-    assert_eq!(stats(&history, OpKind::Reads, Some(ShardNo(2)), window).issued, 0);
+    assert_eq!(facts.ops.stats(OpKind::Writes, None, ALL).reasons.get("refused"), Some(&2));
+    assert_eq!(facts.ops.stats(OpKind::Reads, Some(ShardNo(1)), window).ok, 1);
+    assert_eq!(facts.ops.stats(OpKind::Reads, Some(ShardNo(2)), window).issued, 0);
     let shards = KeyShards::new(&history.header.plan);
     assert!(history.ops.iter().all(|op| shards.of(op.key).0 == op.node || op.kind == OpKind::Reads));
 }
@@ -352,14 +346,15 @@ fn statistics_count_what_was_issued_in_the_window() {
 #[test]
 fn phases_follow_each_other_without_a_gap() {
     let history = Story::new().phase(500.0, "a").phase(3000.0, "b").ends(9000.0);
-    let spans: Vec<_> = phases(&history)
+    let spans: Vec<_> = Facts::new(&history)
+        .phases
         .into_iter()
         .map(|phase| (phase.name, phase.window.from_ns / 1_000_000, phase.window.to_ns / 1_000_000))
         .collect();
     let expected =
         [("boot", 0, 500), ("a", 500, 3000), ("b", 3000, 9000), ("recovery", 9000, 9100), ("final", 9100, 9300)];
     assert_eq!(spans, expected.map(|(name, from, to)| (name.to_owned(), from, to)));
-    assert_eq!(steps_window(&history), Some(Window { from_ns: ns(500.0), to_ns: ns(9000.0) }));
+    assert_eq!(Facts::new(&history).steps, Some(Window { from_ns: ns(500.0), to_ns: ns(9000.0) }));
 }
 
 #[test]
@@ -385,6 +380,6 @@ fn the_steps_begin_with_the_first_phase_or_else_the_first_step() {
         ),
     ] {
         let expected = expected.map(|(from, to)| Window { from_ns: ns(from), to_ns: ns(to) });
-        assert_eq!(steps_window(&history), expected, "{name}");
+        assert_eq!(Facts::new(&history).steps, expected, "{name}");
     }
 }

@@ -10,9 +10,8 @@ use crate::suite::OpKind;
 
 /// Two rows, throughput and latency, for each series.
 pub(super) fn op_rows(all: &[OpSeries], outages: &[Outage], grid: &Grid) -> Vec<Row> {
-    let total = |bucket: &Bucket| bucket.ok + bucket.failed + bucket.unknown;
     let buckets = || all.iter().flat_map(|series| &series.buckets);
-    let most = buckets().map(total).max().unwrap_or(0).max(1);
+    let most = buckets().map(Bucket::total).max().unwrap_or(0).max(1);
     let longest_ms = buckets().filter_map(|bucket| bucket.latency).map(|latency| latency.max_ms).fold(10.0, f64::max);
     let mut rows = Vec::new();
     let mut before = None;
@@ -89,10 +88,11 @@ pub fn outage_words(outage: &Outage) -> String {
     )
 }
 
-/// Acknowledged below, refused above it, unknown on top.
+/// Acknowledged below, above it refused, unknown, and on top what was not sent.
 fn throughput(buckets: &[Bucket], most: u64) -> Vec<Path> {
     type Height = fn(&Bucket) -> u64;
-    let heights: [(&str, Height); 3] = [
+    let heights: [(&str, Height); 4] = [
+        ("unsent", Bucket::total),
         ("unknown", |bucket| bucket.ok + bucket.failed + bucket.unknown),
         ("refused", |bucket| bucket.ok + bucket.failed),
         ("ok", |bucket| bucket.ok),
@@ -191,7 +191,8 @@ pub(super) fn lag_row(all: &[LagSeries], grid: &Grid) -> Option<Row> {
 }
 
 /// Numbers alone, so there is nothing that could end the element that they stand in: the
-/// number of buckets, and for each series ok, failed, unknown, then p50, p99 and max in microseconds, each over all buckets.
+/// number of buckets, and for each series ok, failed, unknown, then p50, p99 and max in microseconds, then unsent, each
+/// over all buckets.
 pub(super) fn data(grid: &Grid, all: &[OpSeries]) -> String {
     let list = |values: &mut dyn Iterator<Item = u64>| {
         let texts: Vec<String> =
@@ -211,13 +212,14 @@ pub(super) fn data(grid: &Grid, all: &[OpSeries]) -> String {
                 )
             };
             format!(
-                "[{},{},{},{},{},{}]",
+                "[{},{},{},{},{},{},{}]",
                 list(&mut series.buckets.iter().map(|bucket| bucket.ok)),
                 list(&mut series.buckets.iter().map(|bucket| bucket.failed)),
                 list(&mut series.buckets.iter().map(|bucket| bucket.unknown)),
                 latency(|latency| latency.p50_ms),
                 latency(|latency| latency.p99_ms),
                 latency(|latency| latency.max_ms),
+                list(&mut series.buckets.iter().map(|bucket| bucket.unsent)),
             )
         })
         .collect();

@@ -6,9 +6,8 @@ use std::path::Path;
 use askama::Template;
 
 use super::words::{count, length_or_dash};
-use crate::report::Summary;
 use crate::report::matrix::Matrix;
-use crate::report::summary::{Figures, Standing};
+use crate::report::summary::{Figures, Standing, Summary};
 
 /// `templates/index.html`.
 #[derive(Template)]

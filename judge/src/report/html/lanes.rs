@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::{FaultSpan, Ownership, Window, fault_spans, history_end_ns, steps_window};
+use crate::facts::{Facts, FaultSpan, Window};
 use crate::fault::Drawn;
 use crate::history::{EventKind, FaultKind, History};
 use crate::topology::{Health, Role, View};
@@ -123,9 +123,9 @@ pub enum MarkKind {
 }
 
 /// The lanes of all nodes of the plan over `window`.
-pub fn lanes(history: &History, window: Window) -> Vec<Lane> {
-    let faults = fault_spans(history);
-    let mut now = Now { faults: &faults, opinions: BTreeMap::new(), roles: BTreeMap::new() };
+pub fn lanes(facts: &Facts<'_>, window: Window) -> Vec<Lane> {
+    let (history, faults) = (facts.history, &facts.fault_spans);
+    let mut now = Now { faults, opinions: BTreeMap::new(), roles: BTreeMap::new() };
     let mut lanes: Vec<Lane> =
         history.header.plan.nodes.iter().map(|planned| Lane { node: planned.node, stretches: Vec::new() }).collect();
     let mut turns: Vec<u64> = faults.iter().flat_map(|fault| [fault.from_ns, hold(fault).to_ns]).collect();
@@ -245,23 +245,26 @@ impl<'a> Now<'a> {
 }
 
 /// The faults in the order of their injection.
-pub fn fault_bars(history: &History) -> Vec<FaultBar> {
-    fault_spans(history)
-        .into_iter()
+pub fn fault_bars(facts: &Facts<'_>) -> Vec<FaultBar> {
+    facts
+        .fault_spans
+        .iter()
         .map(|fault| FaultBar {
             fault: fault.fault,
             kind: fault.kind,
-            window: hold(&fault),
+            what: fault.what.clone(),
+            window: hold(fault),
             undone: fault.healed_ns.is_some(),
-            what: fault.what,
         })
         .collect()
 }
 
 /// Promotions and rises of the epoch after the cluster was formed, in order of time.
-pub fn marks(history: &History) -> Vec<Mark> {
+pub fn marks(facts: &Facts<'_>) -> Vec<Mark> {
+    let history = facts.history;
     let booted_ns = booted_ns(history);
-    let mut marks: Vec<Mark> = Ownership::new(history)
+    let mut marks: Vec<Mark> = facts
+        .ownership
         .changes()
         .iter()
         .map(|change| {
@@ -289,8 +292,8 @@ fn booted_ns(history: &History) -> u64 {
 
 /// What the picture spans: from the suite's first phase, so that the loading of keys does not dwarf the
 /// rest, to the end of the history; of a run that never got so far, all of it.
-pub fn picture_window(history: &History) -> Window {
-    let to_ns = history_end_ns(history);
-    let from_ns = steps_window(history).map_or_else(|| booted_ns(history), |steps| steps.from_ns);
+pub fn picture_window(facts: &Facts<'_>) -> Window {
+    let to_ns = facts.end_ns;
+    let from_ns = facts.steps.map_or_else(|| booted_ns(facts.history), |steps| steps.from_ns);
     Window { from_ns: from_ns.min(to_ns), to_ns }
 }

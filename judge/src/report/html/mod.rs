@@ -13,22 +13,23 @@ mod words;
 
 use askama::Template;
 
-use super::Report;
+use crate::facts::Facts;
 use crate::history::History;
+use crate::report::run::Report;
 
 pub use index::index;
 
-/// The page of a run. Without its history, as when only `report.json` was kept, it has lanes and
+/// The page of a run. Without the facts of its history, as when only `report.json` was kept, it has lanes and
 /// tables but no throughput, latency or lag. Pure.
-pub fn page(report: &Report, history: Option<&History>) -> String {
+pub fn page(report: &Report, facts: Option<&Facts<'_>>) -> String {
     let from_report;
-    let history = if let Some(history) = history {
-        history
+    let page = if let Some(facts) = facts {
+        page::Page::new(report, facts)
     } else {
         from_report = without_operations(report);
-        &from_report
+        page::Page::new(report, &Facts::new(&from_report))
     };
-    page::Page::new(report, history).render().expect("the template only writes into memory")
+    page.render().expect("the template only writes into memory")
 }
 
 /// What a report keeps of its history.

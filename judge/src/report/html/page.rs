@@ -11,11 +11,12 @@ use super::series::{Grid, op_series};
 use super::tables::{self, Table};
 use super::words::{at, count, counted, figure, length, length_or_dash};
 use crate::check::{Judgement, Verdict};
-use crate::facts::Failover;
-use crate::history::{History, StepProblem};
+use crate::facts::{Facts, Failover};
+use crate::history::StepProblem;
 use crate::report::reproduce::{Reproduce, reproduce};
+use crate::report::run::Report;
+use crate::report::summary::Figures;
 use crate::report::table::invariant_name;
-use crate::report::{Figures, Report};
 
 /// `templates/report.html`.
 #[derive(Template)]
@@ -62,11 +63,11 @@ struct Invariant {
 
 impl Page {
     /// Gathers it.
-    pub fn new(report: &Report, history: &History) -> Self {
+    pub fn new(report: &Report, facts: &Facts<'_>) -> Self {
         let plan = &report.header.plan;
-        let window = lanes::picture_window(history);
+        let window = lanes::picture_window(facts);
         let coarse = Grid::coarse(window, plan.shards());
-        let operations = tables::operations(&op_series(history, &coarse), &coarse);
+        let operations = tables::operations(&op_series(facts, &coarse), &coarse);
         let filled = |tables: Vec<Table>| tables.into_iter().filter(|table| !table.rows.is_empty()).collect();
         Self {
             suite: plan.name.clone(),
@@ -77,12 +78,12 @@ impl Page {
             story: story(report),
             warnings: warnings(report),
             tiles: tiles(report),
-            picture: picture(history, &report.outages),
+            picture: picture(facts, &report.outages),
             anatomy: figures(&report.anatomy),
             figures: filled(vec![tables::failovers(report), tables::outages(&report.outages)]),
             happened: filled(vec![
-                tables::events(history, report),
-                tables::lanes(&lanes::lanes(history, window)),
+                tables::events(facts, report),
+                tables::lanes(&lanes::lanes(facts, window)),
                 operations,
             ]),
             invariants: report.invariants.iter().map(Invariant::new).collect(),

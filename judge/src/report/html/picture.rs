@@ -8,7 +8,7 @@ use super::charts::{data, lag_row, op_rows};
 use super::lanes::{self, FaultBar, Lane, Mark, MarkKind, NodeRole, State, Stretch, Trouble};
 use super::series::{Grid, lag_series, op_series};
 use super::words::{at, counted, length};
-use crate::facts::{Outage, PhaseSpan, Window, phases};
+use crate::facts::{Facts, Outage, PhaseSpan, Window};
 use crate::history::History;
 use crate::topology::Health;
 
@@ -120,18 +120,18 @@ pub struct Scale {
 }
 
 /// Draws a history. The outages are those of its report.
-pub fn picture(history: &History, outages: &[Outage]) -> Picture {
-    let window = lanes::picture_window(history);
+pub fn picture(facts: &Facts<'_>, outages: &[Outage]) -> Picture {
+    let history = facts.history;
+    let window = lanes::picture_window(facts);
     let shards = history.header.plan.shards();
     let grid = Grid::fine(window, shards);
-    let phases = phases(history);
-    let marks = lanes::marks(history);
-    let ops = op_series(history, &grid);
+    let marks = lanes::marks(facts);
+    let ops = op_series(facts, &grid);
     let lags = lag_series(history, &grid);
-    let mut rows = vec![phase_row(&phases, &grid)];
-    rows.extend(fault_row(&lanes::fault_bars(history), &grid));
+    let mut rows = vec![phase_row(&facts.phases, &grid)];
+    rows.extend(fault_row(&lanes::fault_bars(facts), &grid));
     rows.extend(mark_row(&marks, &grid));
-    let lanes = lanes::lanes(history, window);
+    let lanes = lanes::lanes(facts, window);
     rows.extend(lanes.iter().enumerate().map(|(index, lane)| {
         let heading = if index == 0 { "Nodes" } else { "" };
         Row { heading: heading.to_owned(), ..lane_row(lane, history, &grid) }
@@ -142,7 +142,7 @@ pub fn picture(history: &History, outages: &[Outage]) -> Picture {
         from_s: grid.edge_s(0),
         span_s: grid.width_s() * grid.count as f64,
         ticks: ticks(&grid),
-        guides: guides(&phases, &marks, &grid),
+        guides: guides(&facts.phases, &marks, &grid),
         rows,
         bucket: length(grid.width_ns as f64 / 1e6).replace(".000", ""),
         has_ops: !ops.is_empty(),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::{KeyShards, Window};
+use crate::facts::{Facts, Window};
 use crate::history::{EventKind, History, Outcome};
 use crate::suite::OpKind;
 use crate::units::{NodeNo, ShardNo};
@@ -90,8 +90,17 @@ pub struct Bucket {
     pub failed: u64,
     /// May have happened.
     pub unknown: u64,
+    /// Due, and not sent by the harness.
+    pub unsent: u64,
     /// Latencies of those acknowledged.
     pub latency: Option<Latency>,
+}
+
+impl Bucket {
+    /// All that were due.
+    pub fn total(&self) -> u64 {
+        self.ok + self.failed + self.unknown + self.unsent
+    }
 }
 
 /// Latencies in milliseconds.
@@ -119,16 +128,17 @@ pub struct OpSeries {
 
 /// Gathers the operations of a history by shard and kind, each shard's writes first. A kind that was
 /// never issued at a shard is left out.
-pub fn op_series(history: &History, grid: &Grid) -> Vec<OpSeries> {
+pub fn op_series(facts: &Facts<'_>, grid: &Grid) -> Vec<OpSeries> {
     #[derive(Default, Clone)]
     struct Cell {
         failed: u64,
         unknown: u64,
+        unsent: u64,
         latencies_ns: Vec<u64>,
     }
-    let shards = KeyShards::new(&history.header.plan);
+    let shards = facts.ops.key_shards();
     let mut cells: BTreeMap<(ShardNo, bool), Vec<Cell>> = BTreeMap::new();
-    for op in &history.ops {
+    for op in &facts.history.ops {
         let Some(index) = grid.index(op.invoke_ns) else { continue };
         let shard = shards.of(op.key);
         let row = cells.entry((shard, op.kind == OpKind::Reads)).or_insert_with(|| vec![Cell::default(); grid.count]);
@@ -136,12 +146,14 @@ pub fn op_series(history: &History, grid: &Grid) -> Vec<OpSeries> {
             Outcome::Ok => row[index].latencies_ns.push(op.complete_ns.saturating_sub(op.due_ns)),
             Outcome::Fail(_) => row[index].failed += 1,
             Outcome::Info(_) => row[index].unknown += 1,
+            Outcome::Unsent(_) => row[index].unsent += 1,
         }
     }
     let finished = |cell: Cell| Bucket {
         ok: cell.latencies_ns.len() as u64,
         failed: cell.failed,
         unknown: cell.unknown,
+        unsent: cell.unsent,
         latency: latency(cell.latencies_ns),
     };
     cells
@@ -186,7 +198,7 @@ pub fn lag_series(history: &History, grid: &Grid) -> Vec<LagSeries> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Event, Op};
+    use crate::history::{Event, Explanation, Op};
     use crate::report::fixture;
 
     fn window(to_ms: u64) -> Window {
@@ -238,19 +250,20 @@ mod tests {
                 op(writes, 90, 90, 450, Outcome::Ok),
                 op(writes, 100, 100, 101, Outcome::Fail(0)),
                 op(writes, 199, 199, 5000, Outcome::Info(0)),
+                op(writes, 150, 150, 150, Outcome::Unsent(0)),
                 op(reads, 310, 310, 311, Outcome::Ok),
                 op(reads, 400, 400, 401, Outcome::Ok),
             ],
-            reasons: vec!["refused".to_owned()],
+            reasons: vec![Explanation::of_text("refused")],
             events: Vec::new(),
             complete: true,
         };
-        let series = op_series(&history, &Grid::fine(window(400), 1));
+        let series = op_series(&Facts::new(&history), &Grid::fine(window(400), 1));
         let [of_writes, of_reads] = series.as_slice() else { panic!("{series:?}") };
         assert_eq!((of_writes.kind, of_reads.kind), (writes, reads));
         let latency = Latency { p50_ms: 20.0, p99_ms: 360.0, max_ms: 360.0 };
-        assert_eq!(of_writes.buckets[0], Bucket { ok: 3, failed: 0, unknown: 0, latency: Some(latency) });
-        assert_eq!(of_writes.buckets[1], Bucket { ok: 0, failed: 1, unknown: 1, latency: None });
+        assert_eq!(of_writes.buckets[0], Bucket { ok: 3, latency: Some(latency), ..Bucket::default() });
+        assert_eq!(of_writes.buckets[1], Bucket { failed: 1, unknown: 1, unsent: 1, ..Bucket::default() });
         assert_eq!(of_writes.buckets[2], Bucket::default());
         assert_eq!(of_reads.buckets.iter().map(|bucket| bucket.ok).sum::<u64>(), 1, "one lies beyond the window");
     }

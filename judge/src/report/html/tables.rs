@@ -6,9 +6,10 @@ use super::picture::in_words;
 use super::series::{Grid, OpSeries};
 use super::words::{at, count, figure, fixed, length, length_or_dash};
 use crate::anatomy::Anatomy;
-use crate::facts::{Ledger, Outage};
-use crate::history::{EventKind, FinalValue, History, key_name};
-use crate::report::{Narrator, PhaseReport, Report};
+use crate::facts::{Facts, Ledger, Outage};
+use crate::history::{EventKind, FinalValue, key_name};
+use crate::report::narrate::Narrator;
+use crate::report::run::{PhaseReport, Report};
 use crate::slot::ranges;
 use crate::units::NodeNo;
 
@@ -135,7 +136,7 @@ pub fn phases(report: &Report) -> Table {
             length(phase.span.window.length_ns() as f64 / 1e6),
             of.to_owned(),
         ];
-        cells.extend([stats.issued, stats.ok, stats.failed, stats.unknown].map(count));
+        cells.extend([stats.issued, stats.ok, stats.failed, stats.unknown, stats.unsent].map(count));
         let times = [stats.p50_ms, stats.p99_ms, stats.max_ms];
         cells.extend(times.map(|ms| if stats.ok == 0 { "-".to_owned() } else { length(ms) }));
         cells.push(if stats.issued == 0 { "-".to_owned() } else { length(stats.late_p99_ms) });
@@ -152,6 +153,7 @@ pub fn phases(report: &Report) -> Table {
         "ok",
         "refused",
         "unknown",
+        "not sent",
         "p50",
         "p99",
         "max",
@@ -161,7 +163,7 @@ pub fn phases(report: &Report) -> Table {
     Table::new(caption, &head, 4, rows)
 }
 
-/// Why operations were refused or remained unknown, by phase.
+/// Why operations were not served, by phase.
 pub fn reasons(report: &Report) -> Table {
     let of_phase = |phase: &PhaseReport| {
         let name = phase.span.name.clone();
@@ -245,13 +247,14 @@ pub fn lanes(lanes: &[Lane]) -> Table {
 }
 
 /// What happened, in words.
-pub fn events(history: &History, report: &Report) -> Table {
+pub fn events(facts: &Facts<'_>, report: &Report) -> Table {
+    let history = facts.history;
     let mut narrator = Narrator::new(&history.header.plan, true);
     let mut rows: Vec<(u64, String)> = Vec::new();
     for event in &report.events {
         rows.extend(narrator.tell(event).into_iter().map(|line| (event.at_ns, line)));
     }
-    for mark in super::lanes::marks(history) {
+    for mark in super::lanes::marks(facts) {
         if let MarkKind::Epoch(epoch) = mark.kind {
             rows.push((mark.at_ns, format!("epoch {epoch} is seen")));
         }
@@ -263,25 +266,24 @@ pub fn events(history: &History, report: &Report) -> Table {
 /// Throughput and latency in numbers, in wider buckets than the picture's; empty ones are left out.
 pub fn operations(all: &[OpSeries], grid: &Grid) -> Table {
     let rows = all.iter().flat_map(|series| {
-        series.buckets.iter().enumerate().filter(|(_, bucket)| bucket.ok + bucket.failed + bucket.unknown > 0).map(
-            |(index, bucket)| {
-                let latency = |of: fn(&super::series::Latency) -> f64| length_or_dash(bucket.latency.as_ref().map(of));
-                vec![
-                    series.shard.to_string(),
-                    series.kind.to_string(),
-                    format!("{} s", fixed(grid.edge_s(index), 1)),
-                    count(bucket.ok),
-                    count(bucket.failed),
-                    count(bucket.unknown),
-                    latency(|latency| latency.p50_ms),
-                    latency(|latency| latency.p99_ms),
-                    latency(|latency| latency.max_ms),
-                ]
-            },
-        )
+        series.buckets.iter().enumerate().filter(|(_, bucket)| bucket.total() > 0).map(|(index, bucket)| {
+            let latency = |of: fn(&super::series::Latency) -> f64| length_or_dash(bucket.latency.as_ref().map(of));
+            vec![
+                series.shard.to_string(),
+                series.kind.to_string(),
+                format!("{} s", fixed(grid.edge_s(index), 1)),
+                count(bucket.ok),
+                count(bucket.failed),
+                count(bucket.unknown),
+                count(bucket.unsent),
+                latency(|latency| latency.p50_ms),
+                latency(|latency| latency.p99_ms),
+                latency(|latency| latency.max_ms),
+            ]
+        })
     });
     let caption = format!("Operations by the moment of their issue, each row {} s", figure(grid.width_s()));
-    Table::new(&caption, &["shard", "of", "from", "ok", "refused", "unknown", "p50", "p99", "max"], 2, rows)
+    Table::new(&caption, &["shard", "of", "from", "ok", "refused", "unknown", "not sent", "p50", "p99", "max"], 2, rows)
 }
 
 /// The plan's configuration and workload.

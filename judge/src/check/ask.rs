@@ -1,14 +1,11 @@
-//! The case before the checks: a history with everything that several of them derive from it.
+//! What several checks ask of the facts, with the reason in words where there is no answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::finding::{count, length_ns};
-use crate::facts::{
-    Failover, FaultSpan, HANG_NS, OpIndex, Ownership, PhaseSpan, Reigns, Seen, Views, Window, failovers_among,
-    fault_spans, phases, steps_window,
-};
-use crate::history::{EventKind, History, NO_FREE_KEY, Op, Outcome, StepProblem};
+use crate::facts::{Facts, FaultSpan, HANG_NS, Seen, Window};
+use crate::history::{EventKind, Op, Outcome};
 use crate::plan::Plan;
 use crate::spec::Rules;
 use crate::suite::ShardSet;
@@ -19,71 +16,10 @@ use crate::units::{Bound, NodeNo, ShardNo};
 /// harness's rather than the cluster's.
 const MAY_BE_LATE: f64 = 0.01;
 
-/// From when on an operation counts as issued late.
-const LATE_NS: u64 = 1_000_000_000;
-
 /// How long after its fault was undone a node must have been looked at again.
 const LOOKED_AGAIN_NS: u64 = 1_000_000_000;
 
-pub(super) struct Case<'a> {
-    pub(super) history: &'a History,
-    pub(super) ops: OpIndex<'a>,
-    pub(super) views: Views<'a>,
-    pub(super) ownership: Ownership,
-    pub(super) reigns: Reigns,
-    pub(super) failovers: Vec<Failover>,
-    /// Every fault, in the order of their injection.
-    pub(super) fault_spans: Vec<FaultSpan>,
-    phases: Vec<PhaseSpan>,
-    steps: Option<Window>,
-    /// When `cluster-node-timeout` was read, and what it was.
-    node_timeouts: Vec<(u64, Duration)>,
-    /// When the harness itself stood still.
-    stalls: Vec<Window>,
-    /// When and by what the steps were ended before their time.
-    cut: Option<(u64, String)>,
-    /// What the harness could not undo.
-    stuck: Option<String>,
-}
-
-impl<'a> Case<'a> {
-    pub(super) fn new(history: &'a History) -> Self {
-        let ops = OpIndex::new(history);
-        let views = Views::new(history);
-        let ownership = Ownership::new(history);
-        let failovers = failovers_among(history, &ops, &views, &ownership);
-        let mut node_timeouts = Vec::new();
-        let mut stalls = Vec::new();
-        for event in &history.events {
-            match &event.kind {
-                EventKind::Config { values } => {
-                    let live = values.get("cluster-node-timeout").and_then(|value| value.parse().ok());
-                    node_timeouts.extend(live.map(|ms| (event.at_ns, Duration::from_millis(ms))));
-                }
-                EventKind::Stalled { by_ms } => {
-                    let from_ns = event.at_ns.saturating_sub((by_ms.max(0.0) * 1e6) as u64);
-                    stalls.push(Window { from_ns, to_ns: event.at_ns });
-                }
-                _ => {}
-            }
-        }
-        Self {
-            history,
-            reigns: Reigns::new(&ownership, &ops),
-            ops,
-            views,
-            ownership,
-            failovers,
-            fault_spans: fault_spans(history),
-            phases: phases(history),
-            steps: steps_window(history),
-            node_timeouts,
-            stalls,
-            cut: cut(history),
-            stuck: stuck(history),
-        }
-    }
-
+impl<'a> Facts<'a> {
     pub(super) fn plan(&self) -> &'a Plan {
         &self.history.header.plan
     }
@@ -94,7 +30,7 @@ impl<'a> Case<'a> {
     }
 
     /// The steps' time, or why there is none.
-    pub(super) fn steps(&self) -> Result<Window, String> {
+    pub(super) fn steps_window(&self) -> Result<Window, String> {
         self.steps.ok_or_else(|| "the run never got as far as its first phase".to_owned())
     }
 
@@ -120,22 +56,22 @@ impl<'a> Case<'a> {
 
     /// What ended the steps before their time, if it did so in that time.
     pub(super) fn cut_in(&self, window: Window) -> Option<&str> {
-        self.cut.as_ref().filter(|(at_ns, _)| window.contains(*at_ns)).map(|(_, why)| why.as_str())
+        self.cut.as_ref().filter(|cut| window.contains(cut.at_ns)).map(|cut| cut.why.as_str())
     }
 
     /// The time of the phase `during`, or of the steps.
     pub(super) fn window(&self, during: Option<&str>) -> Result<Window, String> {
-        during.map_or_else(|| self.steps(), |name| self.phase(name))
+        during.map_or_else(|| self.steps_window(), |name| self.phase(name))
     }
 
     /// The moment that `at: end` means: the last of the history, after recovery. (A run stops looking
     /// at the nodes before it takes the cluster down.)
-    pub(super) fn end_ns(&self) -> Result<u64, String> {
+    pub(super) fn last_ns(&self) -> Result<u64, String> {
         let recovered = self.history.events.iter().find_map(|event| match event.kind {
             EventKind::Recovered { recovered, .. } => Some(recovered),
             _ => None,
         });
-        let cut = self.cut.as_ref().map(|(_, why)| why);
+        let cut = self.cut.as_ref().map(|cut| &cut.why);
         match (recovered, self.stuck.as_ref().or(cut), self.history.events.last()) {
             // The wait for recovery was cut short as well, or in vain.
             (Some(false), Some(why), _) => Err(format!("the cluster was not whole when the run ended: {why}")),
@@ -144,16 +80,11 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Why it is not the cluster's doing if it does not recover.
-    pub(super) fn stuck(&self) -> Option<&str> {
-        self.stuck.as_deref()
-    }
-
-    /// The same as [`end_ns`](Self::end_ns), for what the steps bring about.
+    /// The same as [`last_ns`](Self::last_ns), for what the steps bring about.
     pub(super) fn end_of_steps_ns(&self) -> Result<u64, String> {
         match &self.cut {
-            Some((_, why)) => Err(format!("the steps that lead there were not all done: {why}")),
-            None => self.end_ns(),
+            Some(cut) => Err(format!("the steps that lead there were not all done: {}", cut.why)),
+            None => self.last_ns(),
         }
     }
 
@@ -187,7 +118,7 @@ impl<'a> Case<'a> {
     /// The shards of the nodes that faults hit: the one at boot and the one at that moment.
     fn shards_hit(&self) -> BTreeSet<ShardNo> {
         let mut hit = BTreeSet::new();
-        for each in self.fault_spans.iter().flat_map(|disturbance| &disturbance.hits) {
+        for each in self.fault_spans.iter().flat_map(|span| &span.hits) {
             hit.extend(each.shard);
             let planned = self.plan().nodes.iter().find(|planned| planned.node == each.node);
             hit.extend(planned.map(|planned| planned.shard));
@@ -195,21 +126,11 @@ impl<'a> Case<'a> {
         hit
     }
 
-    /// What the server's rules allow, with the node timeout that was live at that moment.
-    pub(super) fn rules(&self, at_ns: u64) -> Rules {
-        let live = self.node_timeouts.iter().rev().find(|(read_ns, _)| *read_ns <= at_ns).map(|&(_, timeout)| timeout);
-        Rules {
-            node_timeout: live.unwrap_or_else(|| self.plan().node_timeout()),
-            version: self.history.header.server.version,
-            client_refresh: self.plan().workload.refresh_every.0,
-        }
-    }
-
     /// A bound in nanoseconds, where `spec` is what the rules of that moment allow.
     pub(super) fn bound_ns(&self, bound: Bound, at_ns: u64, spec: impl Fn(&Rules) -> Duration) -> u64 {
         match bound {
             Bound::Fixed(span) => span.as_ns(),
-            Bound::Spec => u64::try_from(spec(&self.rules(at_ns)).as_nanos()).unwrap_or(u64::MAX),
+            Bound::Spec => u64::try_from(spec(&self.node_timeouts.rules(at_ns)).as_nanos()).unwrap_or(u64::MAX),
         }
     }
 
@@ -229,7 +150,7 @@ impl<'a> Case<'a> {
 
     /// Says so if more operations were issued late than a measurement of times can bear.
     pub(super) fn issued_late(&self) -> Option<String> {
-        let (late, issued) = self.late_ops();
+        let (late, issued) = (self.ops.late(), self.history.ops.len() as u64);
         (issued > 0 && late as f64 > issued as f64 * MAY_BE_LATE).then(|| {
             format!(
                 "{} of {} ({:.1} %) were issued over 1 s late, which more than 1 % may not be",
@@ -240,23 +161,12 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// How many operations were issued over a second late, and how many were issued.
-    pub(super) fn late_ops(&self) -> (u64, u64) {
-        let late = self.history.ops.iter().filter(|op| op.invoke_ns.saturating_sub(op.due_ns) > LATE_NS).count();
-        (late as u64, self.history.ops.len() as u64)
-    }
-
     /// Whether operations show that service was still out after a moment: one of them was waiting then, or was
     /// issued later and not served within a second. Where few are issued, nobody may have tried.
-    pub(super) fn unserved_beyond<'o>(&self, ops: impl IntoIterator<Item = &'o Op>, at_ns: u64) -> bool {
+    pub(super) fn unserved_beyond<'o>(ops: impl IntoIterator<Item = &'o Op>, at_ns: u64) -> bool {
         ops.into_iter()
-            .filter(|op| op.complete_ns > at_ns && self.was_tried(op))
+            .filter(|op| op.complete_ns > at_ns && op.outcome.was_tried())
             .any(|op| op.invoke_ns <= at_ns || op.outcome != Outcome::Ok || op.complete_ns - op.invoke_ns > HANG_NS)
-    }
-
-    /// Whether an operation was sent, or at least a connection for it tried.
-    pub(super) fn was_tried(&self, op: &Op) -> bool {
-        self.history.reason(op.outcome) != Some(NO_FREE_KEY)
     }
 
     /// What to do where operations are too few, in parentheses.
@@ -312,37 +222,6 @@ impl<'a> Case<'a> {
         let mut faults = self.fault_spans.iter().filter(|each| each.may_end_a_reign() && each.hit(node).is_some());
         faults.any(|each| each.is_open(at_ns))
     }
-}
-
-/// When and by what the steps were ended before their time: a signal, a suite's or the harness's
-/// error, the harness's death. That something waited for did not come is no such thing.
-fn cut(history: &History) -> Option<(u64, String)> {
-    for event in &history.events {
-        let why = match &event.kind {
-            EventKind::StepsEnded => return None,
-            EventKind::Interrupted { by } => format!("{by} had cut the run short"),
-            EventKind::StepEnded { step, problem: Some(StepProblem::Suite(why) | StepProblem::Harness(why)) } => {
-                format!("step {} could not be done: {why}", step + 1)
-            }
-            _ => continue,
-        };
-        return Some((event.at_ns, why));
-    }
-    let died_ns = history.events.last().map_or(0, |event| event.at_ns);
-    Some((died_ns, "the harness died before the run was over".to_owned()))
-}
-
-/// The first of the faults that the harness could not undo, and why.
-fn stuck(history: &History) -> Option<String> {
-    let mut failed = BTreeMap::new();
-    for event in &history.events {
-        match &event.kind {
-            EventKind::HealFailed { fault, reason } => _ = failed.insert(fault, reason),
-            EventKind::HealProven { fault, healed: true, .. } => _ = failed.remove(fault),
-            _ => {}
-        }
-    }
-    failed.into_iter().next().map(|(fault, reason)| format!("the harness could not undo fault {fault}: {reason}"))
 }
 
 /// Why a node's view is missing.
