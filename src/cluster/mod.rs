@@ -3,6 +3,8 @@
 
 pub mod attach;
 mod config;
+#[cfg(feature = "docker")]
+pub mod containers;
 pub mod control;
 #[cfg(feature = "docker")]
 pub mod docker;
@@ -237,13 +239,14 @@ pub enum BackendError {
         /// What the system said.
         source: nix::Error,
     },
-    /// A cluster that is not ours could not be used.
-    #[error(transparent)]
-    Attach(#[from] attach::AttachError),
-    /// The container engine could not do its part.
-    #[error(transparent)]
-    #[cfg(feature = "docker")]
-    Docker(#[from] docker::DockerError),
+    /// The engine of containers, or a cluster that somebody else started, could not do its part.
+    #[error("{message}")]
+    Specific {
+        /// The backend's own error.
+        message: String,
+        /// Whether the command line, rather than the cluster or the machine, has to change.
+        is_usage: bool,
+    },
     /// No addresses are free for the cluster.
     #[error("no free addresses for {nodes} nodes: {reason} (hint: end what listens there, or another slotquake)")]
     NoAddresses {

@@ -19,7 +19,9 @@ use tokio::time::Instant;
 
 use crate::cluster::attach::{Attach, Attached};
 #[cfg(feature = "docker")]
-use crate::cluster::docker::{Docker, Engine};
+use crate::cluster::containers::Engine;
+#[cfg(feature = "docker")]
+use crate::cluster::docker::Docker;
 use crate::cluster::form::{FormError, form, whole};
 use crate::cluster::local::Local;
 use crate::cluster::watch::Watch;

@@ -13,7 +13,7 @@ use testcontainers::bollard::query_parameters::{
 use super::discover::FoundNode;
 use super::error::AttachError;
 use super::way::Deed;
-use crate::cluster::docker::{DockerError, Engine, Links, Owner, Sidecar, all};
+use crate::cluster::containers::{DockerError, Engine, Links, Owner, Sidecar, all};
 use crate::cluster::{ProcessState, new_run};
 use crate::history::NodeInfo;
 use crate::network::knock::{Heard, Knock};
