@@ -78,6 +78,9 @@ pub trait Backend: Send + Sync + 'static {
         Keyspace::default()
     }
 
+    /// Says that keys of the run may be written from now on, so that a backend knows whether any are to be removed.
+    fn begin_writing(&self) {}
+
     /// Every node of a cluster that was there before; None for one that is to be formed.
     fn found(&self) -> Option<&[NodeInfo]> {
         None

@@ -249,6 +249,7 @@ impl<B: Backend> Run<B> {
         let Some(rules) = self.boot().await? else { return Ok(()) };
         self.note_shards_without_keys();
         let mut stop = self.stop.clone();
+        self.control.backend().begin_writing();
         let mut workload = Workload::new(&self.plan, self.control.backend(), &self.journal);
         tokio::select! {
             loaded = workload.load() => loaded.map_err(RunError::Boot)?,
