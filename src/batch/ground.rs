@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Fitted;
 use crate::cluster::attach::{Attach, AttachError};
 #[cfg(feature = "docker")]
-use crate::cluster::docker::Engine;
+use crate::cluster::containers::Engine;
 use crate::network::{Network, netem};
 use crate::plan::{Need, Plan};
 use crate::run::Place;

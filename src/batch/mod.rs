@@ -198,8 +198,8 @@ impl Job {
                 (Standing::Skipped(format!("{by} ended it before the cluster was ready: {message}")), Exit::Interrupted)
             }
             (RunError::Config(message), _) => (Standing::Error(message.clone()), Exit::Usage),
-            (RunError::Backend(BackendError::Attach(error)), _) if error.is_usage() => {
-                (Standing::Error(error.to_string()), Exit::Usage)
+            (RunError::Backend(BackendError::Specific { message, is_usage: true }), _) => {
+                (Standing::Error(message.clone()), Exit::Usage)
             }
             (error, _) => (Standing::Error(error.to_string()), Exit::Harness),
         };

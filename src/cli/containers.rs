@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use slotquake::batch::Ground;
 use slotquake::cluster::Reach;
 use slotquake::cluster::attach::{ComposeProject, WaySettings};
-use slotquake::cluster::docker::{Collected, DockerError, Engine};
+use slotquake::cluster::containers::{Collected, DockerError, Engine};
 use slotquake::plan::Plan;
 use slotquake::run::Place;
 use slotquake::server::Server;

@@ -3,6 +3,8 @@
 
 pub mod attach;
 mod config;
+#[cfg(feature = "docker")]
+pub mod containers;
 pub mod control;
 #[cfg(feature = "docker")]
 pub mod docker;
@@ -76,6 +78,9 @@ pub trait Backend: Send + Sync + 'static {
     fn keys(&self) -> Keyspace {
         Keyspace::default()
     }
+
+    /// Says that keys of the run may be written from now on, so that a backend knows whether any are to be removed.
+    fn begin_writing(&self) {}
 
     /// Every node of a cluster that was there before; None for one that is to be formed.
     fn found(&self) -> Option<&[NodeInfo]> {
@@ -238,13 +243,14 @@ pub enum BackendError {
         /// What the system said.
         source: nix::Error,
     },
-    /// A cluster that is not ours could not be used.
-    #[error(transparent)]
-    Attach(#[from] attach::AttachError),
-    /// The container engine could not do its part.
-    #[error(transparent)]
-    #[cfg(feature = "docker")]
-    Docker(#[from] docker::DockerError),
+    /// The engine of containers, or a cluster that somebody else started, could not do its part.
+    #[error("{message}")]
+    Specific {
+        /// The backend's own error.
+        message: String,
+        /// Whether the command line, rather than the cluster or the machine, has to change.
+        is_usage: bool,
+    },
     /// No addresses are free for the cluster.
     #[error("no free addresses for {nodes} nodes: {reason} (hint: end what listens there, or another slotquake)")]
     NoAddresses {

@@ -122,19 +122,6 @@ impl std::ops::Add for Counts {
     }
 }
 
-impl From<crate::cluster::attach::AttachError> for NetworkError {
-    fn from(error: crate::cluster::attach::AttachError) -> Self {
-        Self::Hook(error.to_string())
-    }
-}
-
-#[cfg(feature = "docker")]
-impl From<crate::cluster::docker::DockerError> for NetworkError {
-    fn from(error: crate::cluster::docker::DockerError) -> Self {
-        Self::Container(error.to_string())
-    }
-}
-
 /// The network of the sandbox. Clones are handles of the same.
 #[derive(Debug, Clone)]
 pub struct Network {

@@ -19,7 +19,9 @@ use tokio::time::Instant;
 
 use crate::cluster::attach::{Attach, Attached};
 #[cfg(feature = "docker")]
-use crate::cluster::docker::{Docker, Engine};
+use crate::cluster::containers::Engine;
+#[cfg(feature = "docker")]
+use crate::cluster::docker::Docker;
 use crate::cluster::form::{FormError, form, whole};
 use crate::cluster::local::Local;
 use crate::cluster::watch::Watch;
@@ -247,6 +249,7 @@ impl<B: Backend> Run<B> {
         let Some(rules) = self.boot().await? else { return Ok(()) };
         self.note_shards_without_keys();
         let mut stop = self.stop.clone();
+        self.control.backend().begin_writing();
         let mut workload = Workload::new(&self.plan, self.control.backend(), &self.journal);
         tokio::select! {
             loaded = workload.load() => loaded.map_err(RunError::Boot)?,

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use slotquake::cluster::attach::{Attach, Attached, ComposeProject, Settings, WaySettings};
-use slotquake::cluster::docker::Engine;
+use slotquake::cluster::containers::Engine;
 use slotquake::cluster::{Backend, ProcessState};
 use slotquake::fault::Action;
 use slotquake::network::knock::{Heard, Knock};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use slotquake::cluster::docker::Engine;
+use slotquake::cluster::containers::Engine;
 use slotquake::history::EventKind;
 use slotquake::plan::Plan;
 use slotquake::run::{Notice, Options, Place};

@@ -12,7 +12,7 @@ use testcontainers::bollard::query_parameters::{
 
 use super::discover::FoundNode;
 use super::error::AttachError;
-use crate::cluster::docker::{DockerError, Engine, Links, Owner, Sidecar, all};
+use crate::cluster::containers::{DockerError, Engine, Links, Owner, Sidecar, all};
 use crate::cluster::{ProcessState, new_run};
 use crate::fault::Action;
 use crate::history::NodeInfo;

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::cluster::BackendError;
 use crate::cluster::control::AskError;
+use crate::network::NetworkError;
 use crate::units::NodeNo;
 use crate::wire::{CommandError, ConnectError};
 
@@ -177,6 +179,18 @@ impl AttachError {
     pub(super) fn ask(who: &dyn std::fmt::Display, words: &[&str], error: &AskError, is_tls: bool) -> Self {
         let (hint, usage) = hint(error, is_tls);
         Self::Ask { who: who.to_string(), command: words.join(" "), reason: reason(error), hint, usage }
+    }
+}
+
+impl From<AttachError> for BackendError {
+    fn from(error: AttachError) -> Self {
+        Self::Specific { message: error.to_string(), is_usage: error.is_usage() }
+    }
+}
+
+impl From<AttachError> for NetworkError {
+    fn from(error: AttachError) -> Self {
+        Self::Hook(error.to_string())
     }
 }
 

@@ -218,8 +218,8 @@ pub struct Attached {
     logs: PathBuf,
     journal: OnceLock<Arc<Journal>>,
     is_mute: AtomicBool,
-    /// Whether anything may have been written.
-    began: AtomicBool,
+    /// Whether keys of the run may have been written.
+    may_have_written: AtomicBool,
     /// What has been changed.
     ledger: Ledger,
     /// What was put back before this run began.
@@ -285,7 +285,7 @@ impl Attached {
             logs: folder.join("logs"),
             journal: OnceLock::new(),
             is_mute: AtomicBool::new(false),
-            began: AtomicBool::new(false),
+            may_have_written: AtomicBool::new(false),
             ledger,
             settled: settled.into_inner().expect("no holder panics"),
             links,
@@ -328,7 +328,7 @@ impl Attached {
         let mut left = undo.heal_links().await;
         left.extend(undo.wake_servers(&changes).await);
         left.extend(undo.put_directives_back().await);
-        if self.began.load(Ordering::Relaxed) {
+        if self.may_have_written.load(Ordering::Relaxed) {
             left.extend(undo.remove_keys().await);
         }
         if left.is_empty() {
@@ -417,8 +417,11 @@ impl Backend for Attached {
     }
 
     fn keys(&self) -> Keyspace {
-        self.began.store(true, Ordering::Relaxed);
         self.keys.clone()
+    }
+
+    fn begin_writing(&self) {
+        self.may_have_written.store(true, Ordering::Relaxed);
     }
 
     fn found(&self) -> Option<&[NodeInfo]> {

@@ -6,15 +6,8 @@
 //! and rules of a network fault, which are in the anchor's namespace, stay in force over a restart without a
 //! moment in between.
 
-mod collect;
-mod engine;
-mod error;
-mod faults;
-mod links;
-mod making;
-mod owner;
+mod isolation;
 mod publish;
-mod sidecar;
 mod subnet;
 
 use std::fmt::Write as _;
@@ -40,22 +33,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-pub use collect::Collected;
-pub use engine::Engine;
-pub use error::DockerError;
-pub use owner::{Owner, RUN_LABEL, TOOL, TOOL_LABEL};
-pub use sidecar::NETFAULT_IMAGE;
-
-pub(in crate::cluster) use links::Links;
-pub(in crate::cluster) use sidecar::Sidecar;
-
-use engine::Labels;
-use error::api;
-use faults::Isolated;
-use making::Making;
+use isolation::Isolated;
 use subnet::{Subnet, bridge, make_network};
 
 use super::config::configuration;
+use super::containers::{Collected, DockerError, Engine, Labels, Links, Making, Owner, Sidecar, all, api, remove_run};
 use super::{Backend, BackendError, ProcessState, new_run};
 use crate::fault::Action;
 use crate::network::knock::{self, Heard, Knock};
@@ -152,7 +134,7 @@ impl Drop for Guard {
 async fn remove_when_made(client: &Client, run: &str, making: &Making) -> Result<Collected, Error> {
     // What an engine takes too long to make is told as left behind.
     let _nothing_is_made = making.ended().await;
-    collect::run(client, run).await
+    remove_run(client, run).await
 }
 
 impl Docker {
@@ -494,13 +476,6 @@ impl Backend for Docker {
             Some(what) => Err(DockerError::Leftover { what }.into()),
         }
     }
-}
-
-/// Waits for all of them, also where one fails: what is given up half-way would outlive a removal.
-pub(in crate::cluster) async fn all<T, E>(
-    made: impl Iterator<Item = impl Future<Output = Result<T, E>>>,
-) -> Result<Vec<T>, E> {
-    join_all(made).await.into_iter().collect()
 }
 
 /// testcontainers takes an image in two parts. A digest is the tag's place too: `name@sha256` and `...`.

@@ -5,8 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use testcontainers::bollard::models::{PortBinding, PortMap};
 use testcontainers::bollard::query_parameters::InspectContainerOptions;
 
-use super::engine::Engine;
-use super::error::{DockerError, api};
+use crate::cluster::containers::{DockerError, Engine, api};
 use crate::network::rules::DATA_PORT;
 
 /// The port that nodes serve clients at, as the engine writes it.

@@ -8,8 +8,7 @@ use testcontainers::bollard::errors::Error;
 use testcontainers::bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use testcontainers::bollard::query_parameters::ListNetworksOptions;
 
-use super::engine::{Engine, Labels};
-use super::error::{DockerError, api};
+use crate::cluster::containers::{DockerError, Engine, Labels, api};
 
 /// How many subnets are tried.
 pub const CHOICES: u16 = 256;
@@ -175,8 +174,8 @@ mod tests {
 
     #[test]
     fn the_host_s_end_of_a_network_has_a_name_that_the_kernel_takes() {
-        assert!(bridge(&super::super::new_run()).len() <= 15);
-        assert_ne!(super::super::new_run(), super::super::new_run());
+        assert!(bridge(&crate::cluster::new_run()).len() <= 15);
+        assert_ne!(crate::cluster::new_run(), crate::cluster::new_run());
     }
 
     #[test]

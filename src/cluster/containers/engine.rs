@@ -18,10 +18,9 @@ use tokio::time::timeout;
 use super::collect::{self, Collected};
 use super::error::{DockerError, api};
 use super::making::Making;
-use super::new_run;
 use super::owner::Owner;
 use super::sidecar::NETFAULT_IMAGE;
-use crate::cluster::{ProcessState, Reach};
+use crate::cluster::{ProcessState, Reach, new_run};
 use crate::server::{Asked, Flavour, Server, Version};
 
 /// An engine that answers at all does so by then.
@@ -44,7 +43,7 @@ pub struct Engine {
     /// Why its containers cannot be reached by their addresses; None where they can.
     far: Option<&'static str>,
     /// Whether nodes are connected to by published ports.
-    pub(super) by_ports: bool,
+    pub(in crate::cluster) by_ports: bool,
     /// Containers that are of no cluster.
     making: Making,
 }
@@ -125,7 +124,7 @@ impl Engine {
     }
 
     /// The image that a suite's server is started from: official names, unless one was given.
-    pub(super) fn image_of(&self, asked: &str) -> Result<String, DockerError> {
+    pub(in crate::cluster) fn image_of(&self, asked: &str) -> Result<String, DockerError> {
         match &self.image {
             Some(image) => Ok(image.clone()),
             None => official_image(asked),
@@ -299,7 +298,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Labels as the engine takes them.
-pub(super) type Labels = HashMap<String, String>;
+pub(in crate::cluster) type Labels = HashMap<String, String>;
 
 #[cfg(test)]
 mod tests {

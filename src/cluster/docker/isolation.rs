@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use testcontainers::bollard::models::{EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest};
 use testcontainers::bollard::query_parameters::InspectContainerOptions;
 
-use super::error::{DockerError, api};
 use super::{Docker, Node};
+use crate::cluster::containers::{DockerError, api};
 use crate::network::NetworkError;
 use crate::network::rules::{Effect, Only, Rule};
 

@@ -2,6 +2,9 @@
 
 use testcontainers::bollard::errors::Error;
 
+use crate::cluster::BackendError;
+use crate::network::NetworkError;
+
 /// Why the engine could not do its part.
 #[derive(Debug, thiserror::Error)]
 pub enum DockerError {
@@ -104,7 +107,19 @@ pub enum DockerError {
     },
 }
 
-pub(super) fn api(what: impl Into<String>) -> impl FnOnce(Error) -> DockerError {
+pub(in crate::cluster) fn api(what: impl Into<String>) -> impl FnOnce(Error) -> DockerError {
     let what = what.into();
     move |error| DockerError::Api { what, reason: error.to_string() }
+}
+
+impl From<DockerError> for BackendError {
+    fn from(error: DockerError) -> Self {
+        Self::Specific { message: error.to_string(), is_usage: false }
+    }
+}
+
+impl From<DockerError> for NetworkError {
+    fn from(error: DockerError) -> Self {
+        Self::Container(error.to_string())
+    }
 }

@@ -12,7 +12,7 @@ const MADE_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is being made. Clones are handles of the same.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Making(Arc<RwLock<()>>);
+pub(in crate::cluster) struct Making(Arc<RwLock<()>>);
 
 impl Making {
     /// Comes to its end also when nobody waits for it any more, as when a run is ended.

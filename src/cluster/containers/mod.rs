@@ -1,0 +1,34 @@
+//! What every backend of containers stands on: the [`Engine`], the labels of an [`Owner`], a `Sidecar` beside a
+//! container, the `Links` that sidecars cut, and the removal of what a run made.
+//!
+//! The docker backend makes containers of its own with it, an attached Compose project has its containers already.
+
+mod collect;
+mod engine;
+mod error;
+mod links;
+mod making;
+mod owner;
+mod sidecar;
+
+use futures_util::future::join_all;
+
+pub use collect::Collected;
+pub use engine::Engine;
+pub use error::DockerError;
+pub use owner::{Owner, RUN_LABEL, TOOL, TOOL_LABEL};
+pub use sidecar::NETFAULT_IMAGE;
+
+pub(in crate::cluster) use collect::run as remove_run;
+pub(in crate::cluster) use engine::Labels;
+pub(in crate::cluster) use error::api;
+pub(in crate::cluster) use links::Links;
+pub(in crate::cluster) use making::Making;
+pub(in crate::cluster) use sidecar::Sidecar;
+
+/// Waits for all of them, also where one fails: what is given up half-way would outlive a removal.
+pub(in crate::cluster) async fn all<T, E>(
+    made: impl Iterator<Item = impl Future<Output = Result<T, E>>>,
+) -> Result<Vec<T>, E> {
+    join_all(made).await.into_iter().collect()
+}
