@@ -1,4 +1,4 @@
-//! What a plan asks of whatever runs its nodes.
+//! The abilities that a plan needs from the backend of the cluster.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,32 +7,32 @@ use super::{Plan, steps};
 use crate::suite::{Lossy, Narrow, Only, Partition, Refuse, Sides, Step};
 use crate::target::Target;
 
-/// Something that whatever runs the nodes must be able to do. What it cannot is a reason to skip a plan before
-/// anything is started.
+/// An ability that a plan needs from a backend. If the backend lacks one, the plan is skipped before anything
+/// starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Need {
-    /// To ask a server to end (SIGTERM).
+    /// Stop a server (SIGTERM).
     Stop,
-    /// To end a server at once (SIGKILL).
+    /// Kill a server (SIGKILL).
     Kill,
-    /// To start a server that has ended.
+    /// Start a server that is down.
     Start,
-    /// To freeze a server, and to let it go on (SIGSTOP, SIGCONT).
+    /// Freeze a server and resume it (SIGSTOP, SIGCONT).
     Freeze,
-    /// To cut one node off from everybody, clients and the harness included.
+    /// Isolate one node from all nodes, from clients and from the harness.
     Isolate,
-    /// To drop all packets between two addresses, or those of one kind of traffic.
+    /// Drop packets between two addresses, all or those of one kind of traffic.
     Links,
-    /// To refuse, thin out or throttle the packets between two addresses.
+    /// Reject, drop at random or throttle packets between two addresses.
     Impairments,
-    /// To delay packets.
+    /// Delay packets.
     Delays,
-    /// To tell clients of the workload from one another, and from the harness, by their addresses.
+    /// Distinguish the clients of the workload from one another and from the harness by address.
     Clients,
 }
 
 impl Need {
-    /// What a step needs.
+    /// The abilities that a step needs.
     pub fn of(step: &Step) -> &'static [Self] {
         match step {
             Step::Stop(_) => &[Self::Stop],
@@ -66,16 +66,16 @@ impl fmt::Display for Need {
             Self::Kill => "killing a server",
             Self::Start => "starting a server",
             Self::Freeze => "freezing a server",
-            Self::Isolate => "cutting a node off",
+            Self::Isolate => "isolating a node",
             Self::Links => "cutting a link",
             Self::Impairments => "impairing a link",
             Self::Delays => "delaying packets",
-            Self::Clients => "telling clients apart",
+            Self::Clients => "distinguishing clients",
         })
     }
 }
 
-/// Whether it cuts one node, and whoever it is, off from all others: everything, both ways.
+/// Whether the fault isolates exactly one node: all traffic, in both directions.
 fn is_isolation(fault: &Partition) -> bool {
     let Partition { between: Some(sides), shape: None, one_way: false, only: Only::All, .. } = fault else {
         return false;
@@ -87,13 +87,13 @@ fn is_isolation(fault: &Partition) -> bool {
     }
 }
 
-/// Whether links of clients are among those between the sides.
+/// Whether the fault affects links between clients and nodes.
 fn names_clients(sides: &Sides, only: Only) -> bool {
     matches!(only, Only::All | Only::Clients)
         && sides.iter().flat_map(|side| &side.0).any(|target| matches!(target, Target::Clients(_) | Target::Others))
 }
 
-/// Whether it is about what certain nodes answer, rather than about what the others know of them.
+/// Whether a step needs answers of the named nodes themselves, not only the views of the other nodes.
 fn asks_nodes(step: &Step) -> bool {
     match step {
         Step::Phase(_) | Step::Settle(_) => false,
@@ -103,15 +103,15 @@ fn asks_nodes(step: &Step) -> bool {
 }
 
 impl Plan {
-    /// What its steps need. Where a step asks nodes of which some may be isolated, these must be cut off by rules
-    /// that let the harness through.
+    /// The abilities that the steps need. If a step queries nodes while one may be isolated, the isolation
+    /// must use rules that let the harness pass.
     pub fn needs(&self) -> BTreeSet<Need> {
         let mut needs: BTreeSet<Need> = self.steps.iter().flat_map(Need::of).copied().collect();
         let mut isolated = 0_u32;
         for step in &self.steps {
             match step {
                 Step::Heal(name) if name == "all" => isolated = 0,
-                // In a plan with other network faults rules are needed in any case.
+                // `heal` may name another network fault, but a plan with one needs rules in any case.
                 Step::Heal(_) => isolated = isolated.saturating_sub(1),
                 step if Need::of(step) == [Need::Isolate] => isolated += 1,
                 step if isolated > 0 && asks_nodes(step) => needs.extend([Need::Links, Need::Clients]),
@@ -121,7 +121,7 @@ impl Plan {
         needs
     }
 
-    /// Whether its steps need this.
+    /// Whether the steps need an ability.
     pub fn needs_to(&self, need: Need) -> bool {
         self.needs().contains(&need)
     }
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_that_is_cut_off_from_everybody_needs_no_rules() {
+    fn full_isolation_of_one_node_needs_no_rules() {
         for (between, more, expected) in [
             (r#"["node-1", "others"]"#, "", [Need::Isolate].as_slice()),
             (r#"["others", "shard-1/master"]"#, r#", "name": "alone""#, &[Need::Isolate]),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_while_a_node_is_isolated_needs_rules() {
+    fn queries_during_an_isolation_need_rules() {
         for (suite, expected) in
             [("flapping", [Need::Isolate].as_slice()), ("majority-lost", &[Need::Isolate, Need::Links, Need::Clients])]
         {
