@@ -1,7 +1,6 @@
-//! What is fuzzed: one function for each kind of text that comes from outside. Each takes any bytes and
-//! returns; it panics where the program would, or where it breaks a promise. The fuzz targets and
-//! `tests/fuzz.rs` call the same functions.
-#![allow(dead_code, reason = "each fuzz target is a program of its own and calls one of these")]
+//! The fuzz targets: one function for each kind of external text. Each takes arbitrary bytes. It panics if the
+//! program would panic or breaks a guarantee. The programs in `fuzz/` and `judge/tests/fuzz.rs` call these functions.
+#![allow(dead_code, reason = "each fuzz program calls one of these")]
 
 use std::path::Path;
 
@@ -14,10 +13,10 @@ use slotquake_judge::suite::Source;
 use slotquake_judge::topology::{View, parse_nodes};
 use slotquake_judge::units::NodeNo;
 
-/// Longer inputs take time and find nothing more.
+/// Longer inputs take more time and find no more bugs.
 const MOST_BYTES: usize = 64 * 1024;
 
-/// A suite file: read or refused with its place; what can be planned is planned alike each time.
+/// A suite file: the loader reads it or rejects it with its place, and planning is deterministic.
 pub fn suite(data: &[u8]) {
     let Some(text) = text(data) else { return };
     match Source::parse(text, Path::new("fuzzed.yaml")) {
@@ -30,7 +29,8 @@ pub fn suite(data: &[u8]) {
     }
 }
 
-/// A report: refused with the reason, or read, written again as it was, compared and shown.
+/// A report: the parser rejects it with the reason, or reads it. A valid report can be written without loss,
+/// compared and shown.
 pub fn report(data: &[u8]) {
     if data.len() > MOST_BYTES {
         return;
@@ -38,7 +38,7 @@ pub fn report(data: &[u8]) {
     let Ok(report) = report::parse(data, "fuzzed.json") else { return };
     let written = serde_json::to_vec(&report).expect("what was read can be written");
     let again = report::parse(&written, "again.json").expect("what was written can be read");
-    assert_eq!(serde_json::to_vec(&again).expect("it can be written"), written, "nothing is lost on the way");
+    assert_eq!(serde_json::to_vec(&again).expect("it can be written"), written, "the report is unchanged");
     let comparison = report::compare(std::slice::from_ref(&report), std::slice::from_ref(&again));
     assert!(!comparison.regressed(), "a report is not worse than itself");
     report::render_comparison(&comparison, Style::default());
@@ -46,7 +46,7 @@ pub fn report(data: &[u8]) {
     show(&report, None);
 }
 
-/// The log of a server, read as that of every node of a run with a failover.
+/// The log of a server, used as the log of every node of a run with a failover.
 pub fn log(data: &[u8]) {
     if data.len() > MOST_BYTES {
         return;
@@ -55,14 +55,14 @@ pub fn log(data: &[u8]) {
     let nodes: Vec<NodeNo> = run.nodes().collect();
     let logs: Logs = nodes.into_iter().map(|node| (node, anatomy::read(data))).collect();
     let run = run.with_anatomy(&logs);
-    assert!(!run.anatomy.is_empty(), "whatever logs say, there was a failover");
+    assert!(!run.anatomy.is_empty(), "the failover does not depend on logs");
     for anatomy in &run.anatomy {
         assert!(anatomy.milestones.iter().all(|milestone| milestone.after_ms.is_finite()));
     }
     show(&run, None);
 }
 
-/// The answer to CLUSTER NODES.
+/// The reply to CLUSTER NODES.
 pub fn nodes(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let Ok(lines) = parse_nodes(text) else { return };
@@ -70,7 +70,7 @@ pub fn nodes(data: &[u8]) {
                 cluster_slots_pfail:0\r\ncluster_slots_fail:0\r\ncluster_known_nodes:6\r\ncluster_size:3\r\n\
                 cluster_current_epoch:6\r\n";
     let number = |line: &slotquake_judge::topology::NodeLine| line.addr.map(|addr| NodeNo(addr.port()));
-    let view = View::from_answers(&lines, info, "", number).expect("CLUSTER INFO is sound");
+    let view = View::from_answers(&lines, info, "", number).expect("CLUSTER INFO is valid");
     assert!(view.peers.len() + view.strangers.len() <= lines.len());
     for peer in view.peers.values() {
         assert!(peer.slots.iter().all(|&(first, last)| first <= last && last < 16384));
@@ -78,7 +78,7 @@ pub fn nodes(data: &[u8]) {
     view.essence();
 }
 
-/// A history (as it is once decompressed), judged and shown.
+/// A decompressed history, judged and shown.
 pub fn history(data: &[u8]) {
     if data.len() > MOST_BYTES {
         return;
@@ -93,7 +93,7 @@ pub fn history(data: &[u8]) {
 
 fn show(report: &Report, history: Option<&History>) {
     let page = html::page(report, history.map(Facts::new).as_ref());
-    assert_eq!(page.matches("<script").count(), 2, "only the page's own scripts are in it");
+    assert_eq!(page.matches("<script").count(), 2, "the page has only its own scripts");
     assert!(page.len() < 4 << 20, "a page stays small: {} bytes", page.len());
     report::render(&[Summary::new(report, Path::new("fuzzed"))], Style { verbose: true, ..Style::default() });
 }

@@ -1,4 +1,4 @@
-//! The anatomy of failovers on real servers: their logs are understood, whichever version wrote them.
+//! The anatomy of failovers on real servers, from the logs of old and new versions.
 
 mod support;
 
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use support::{Places, QUICK, command, conclusive, fetched, slotquake};
 use tempfile::TempDir;
 
-/// The oldest and the newest words for the same things.
+/// The servers with the oldest and the newest log format.
 const SERVERS: [&str; 2] = ["redis:6.2", "valkey:9.1"];
 
-/// Runs a suite on every server: the reports' folder, which goes with the value, and the runs.
+/// Runs a suite on every server. Returns the folder of the reports, which is deleted on drop, and the runs.
 fn on_each_server(suite: &str) -> (TempDir, Vec<Value>) {
     for server in SERVERS {
         fetched(server);
@@ -31,16 +31,16 @@ fn on_each_server(suite: &str) -> (TempDir, Vec<Value>) {
 }
 
 #[test]
-fn the_logs_of_old_and_new_servers_tell_where_the_time_went() {
+fn dissects_a_crash_by_the_logs_of_old_and_new_servers() {
     let (_reports, runs) = on_each_server("master-crash");
     for run in &runs {
         let folder = Path::new(run["report"].as_str().expect("a run that was judged has a report"));
         let report: Value = serde_json::from_slice(&fs::read(folder.join("report.json")).expect("read")).expect("JSON");
         let anatomy = &report["anatomy"][0];
-        told_by_the_logs(anatomy);
+        assert_dissected_by_logs(anatomy);
         assert_eq!(&run["anatomy"][0], anatomy);
 
-        // Without its logs a failover is known from polling alone; the report is as good as before.
+        // Without logs, the anatomy relies on polling.
         fs::remove_dir_all(folder.join("logs")).expect("the logs were there");
         let checked = slotquake(&["check", folder.to_str().expect("a plain path"), "--format", "json"]);
         let polled = checked.json()["runs"][0]["anatomy"][0].clone();
@@ -51,14 +51,14 @@ fn the_logs_of_old_and_new_servers_tell_where_the_time_went() {
     }
 }
 
-fn told_by_the_logs(anatomy: &Value) {
+fn assert_dissected_by_logs(anatomy: &Value) {
     let sentence = anatomy["sentence"].as_str().expect("a sentence");
     assert!(sentence.contains("from the kill of node-1 to the first write: "), "{sentence}");
     let elections = anatomy["elections"].as_array().expect("elections");
     let won = elections.iter().find(|election| !election["won_ms"].is_null()).expect("an election was won");
     assert_eq!((&won["candidate"], &won["rank"]), (&json!("node-4"), &json!(0)), "{won:#}");
     assert!(won["delay_ms"].is_u64(), "{won:#}");
-    assert_eq!(won["granted"].as_object().map(serde_json::Map::len), Some(2), "both masters that are left: {won:#}");
+    assert_eq!(won["granted"].as_object().map(serde_json::Map::len), Some(2), "both remaining masters: {won:#}");
     let times = ["fail", "election", "promotion"].map(|what| after_ms(anatomy, what));
     assert!(times.is_sorted() && times[0] >= 900.0, "no sooner than the node timeout: {anatomy:#}");
     for milestone in anatomy["milestones"].as_array().expect("milestones") {
@@ -73,7 +73,7 @@ fn told_by_the_logs(anatomy: &Value) {
         let order = ["pong_ms", "ping_ms", "fail_ms", "agreed_ms"].map(at);
         assert!(order.is_sorted(), "{observer:#}");
     }
-    // A server that answers at its death does so within the time that a signal takes.
+    // The server may answer until the signal kills it.
     assert!(after_ms(anatomy, "last-pong") < times[0] - 900.0, "{anatomy:#}");
     let epoch = anatomy["milestones"].as_array().expect("milestones").iter().find(|found| found["what"] == "epoch");
     assert_eq!(epoch.expect("an epoch was taken")["node"], "node-4", "{anatomy:#}");
@@ -81,7 +81,7 @@ fn told_by_the_logs(anatomy: &Value) {
 }
 
 #[test]
-fn a_handover_is_told_by_the_logs_of_old_and_new_servers() {
+fn dissects_a_manual_failover_by_the_logs_of_old_and_new_servers() {
     let (_reports, runs) = on_each_server("manual-failover");
     for run in &runs {
         let anatomy = &run["anatomy"][0];
@@ -99,7 +99,7 @@ fn a_handover_is_told_by_the_logs_of_old_and_new_servers() {
             assert_eq!(source(what), Some((&log, &json!(node))), "{what}: {anatomy:#}");
         }
         let [election] = &anatomy["elections"].as_array().expect("elections")[..] else { panic!("{anatomy:#}") };
-        assert_eq!(election["delay_ms"], 0, "a handover does not wait: {election:#}");
+        assert_eq!(election["delay_ms"], 0, "a manual failover has no delay: {election:#}");
         let votes = election["granted"].as_object().map(serde_json::Map::len);
         assert_eq!(votes, Some(3), "the old master votes, too: {election:#}");
     }

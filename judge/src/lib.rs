@@ -1,9 +1,9 @@
-//! The pure part of slotquake: what a suite says, what a plan resolves it to, what a stored run holds, and how it is
-//! judged and shown. Nothing here starts a process, opens a connection or reads a clock; the only I/O is reading
-//! suites, histories, reports and logs from disk.
+//! The pure part of slotquake: suites, plans, stored runs, their judgement and their presentation. It does not
+//! start processes, open connections or read a clock. Its only I/O is to read suites, histories, reports and logs
+//! from disk.
 //!
 //! The modules in reading order: [`suite`], [`plan`], [`history`], [`facts`], [`check`], [`anatomy`], [`report`];
-//! beside them the words that all share: [`units`], [`slot`], [`target`], [`topology`], [`server`], [`spec`],
+//! and the modules that all of them use: [`units`], [`slot`], [`target`], [`topology`], [`server`], [`spec`],
 //! [`seeded`].
 
 pub mod anatomy;

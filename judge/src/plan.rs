@@ -1,4 +1,4 @@
-//! The plan: a suite with overrides applied and everything resolved, bounded and explicit. Pure: the
+//! The plan: a suite with its overrides applied and all settings resolved, bounded and explicit. Pure: the
 //! same suite, overrides and seed give the same plan.
 
 mod bounds;
@@ -20,29 +20,29 @@ use crate::units::{Directive, NodeNo, ShardNo, Span};
 
 pub use crate::fault::Need;
 
-/// What a run does, to the last detail that can be known before a cluster exists. `any/...` is drawn
-/// and gone; other symbolic targets stay, since roles change.
+/// Everything that a run does, as far as it is known before a cluster exists. The seed has replaced `any/...` by
+/// a shard; other symbolic targets stay, because roles change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Plan {
     /// The suite's name.
     pub name: String,
-    /// What it does and what is believed.
+    /// What the suite does, and what the operator expects.
     pub about: String,
-    /// Draws `any/...`, and the order of the workload's keys and kinds.
+    /// Determines `any/...`, and the order of the workload's keys and operations.
     pub seed: u64,
-    /// Which server was asked for.
+    /// The server that the suite or the command line requests.
     pub server: String,
-    /// Every node, by number.
+    /// All nodes, ordered by number.
     pub nodes: Vec<PlannedNode>,
-    /// Every directive that the suite or the defaults set; options that depend on the server
-    /// version are added at start.
+    /// All directives from the suite and the defaults. Options that depend on the server version are added
+    /// when a server starts.
     pub config: BTreeMap<String, Directive>,
     /// The workload.
     pub workload: WorkloadSpec,
-    /// What happens.
+    /// The steps of the run, in order.
     pub steps: Vec<Step>,
-    /// What must be true of it.
+    /// The properties that must hold.
     pub invariants: Vec<Invariant>,
     /// See [`Suite::recover_within`].
     pub recover_within: Span,
@@ -54,21 +54,21 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PlannedNode {
-    /// Its number.
+    /// The number of the node.
     pub node: NodeNo,
-    /// Its shard at boot.
+    /// The shard of the node at boot.
     pub shard: ShardNo,
-    /// The master that it replicates at boot; None for a master.
+    /// The master that the node replicates at boot; None for a master.
     pub replica_of: Option<NodeNo>,
-    /// The slots that it owns at boot, as ranges of first and last; none for a replica.
+    /// The slots that the node owns at boot, as ranges of first and last slot; empty for a replica.
     #[serde(default, deserialize_with = "ranges_or_one")]
     pub slots: Vec<(u16, u16)>,
 }
 
-/// Histories and reports from before a master could have several ranges hold one as a pair, and none as null.
+/// Old histories and reports, from when a master had at most one range, store it as a pair or null.
 fn ranges_or_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(u16, u16)>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "slots are ranges of first and last")]
+    #[serde(untagged, expecting = "expected slot ranges of first and last slot")]
     enum Written {
         Ranges(Vec<(u16, u16)>),
         One((u16, u16)),
@@ -80,7 +80,7 @@ fn ranges_or_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(u16,
     })
 }
 
-/// How the slots are dealt to the shards of nodes; the error says why they are not.
+/// The slots of each shard, from the slots of its master. The error says what is wrong with them.
 fn deal(nodes: &[PlannedNode]) -> Result<Deal, String> {
     let mut masters: Vec<&PlannedNode> = nodes.iter().filter(|node| node.replica_of.is_none()).collect();
     masters.sort_by_key(|master| master.shard);
@@ -91,28 +91,28 @@ fn deal(nodes: &[PlannedNode]) -> Result<Deal, String> {
     Deal::new(masters.iter().map(|master| &master.slots)).map_err(|error| error.to_string())
 }
 
-/// What a plan takes from a cluster that is there already, in place of what its suite says.
+/// The properties of an existing cluster that replace those of the suite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
-    /// What it is called in reports, such as `redis:6.2.14`.
+    /// The server's name in reports, such as `redis:6.2.14`.
     pub server: String,
-    /// Every node, by number.
+    /// All nodes, ordered by number.
     pub nodes: Vec<PlannedNode>,
-    /// The live values of directives.
+    /// The current values of directives.
     pub config: BTreeMap<String, Directive>,
 }
 
-/// What is impossible about a suite, and where: `at` is a path such as `steps[3].stop`.
+/// A problem of a suite. `at` is a path such as `steps[3].stop`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{at}: {message}")]
 pub struct PlanError {
-    /// The place in the suite.
+    /// The path of the value in the suite.
     pub at: String,
-    /// What is wrong, and how to mend it.
+    /// The problem, with a hint where a fix is known.
     pub message: String,
 }
 
-/// What every node gets where a suite says nothing else.
+/// The default directives of every node.
 const DEFAULT_CONFIG: [(&str, &str); 5] = [
     ("cluster-node-timeout", "5000"),
     ("appendonly", "yes"),
@@ -122,15 +122,16 @@ const DEFAULT_CONFIG: [(&str, &str); 5] = [
 ];
 
 impl Plan {
-    /// Resolves a suite. Every problem is found, not only the first.
+    /// Resolves a suite. All `any/...` targets of a plan mean the same shard, so that a later step can wait for the
+    /// stopped node or start it.
     ///
-    /// All `any/...` of a plan mean the same shard, so that what was stopped can be awaited and
-    /// started again.
+    /// # Errors
+    /// All problems of the suite, not only the first one.
     pub fn new(suite: &Suite, seed: u64) -> Result<Self, Vec<PlanError>> {
         Self::resolve(suite, seed, None)
     }
 
-    /// Resolves a suite for a cluster that is there already: its nodes, its server, its directives.
+    /// Resolves a suite for an existing cluster, with its nodes, its server and its directives.
     pub fn on_found(suite: &Suite, seed: u64, found: &Found) -> Result<Self, Vec<PlanError>> {
         Self::resolve(suite, seed, Some(found))
     }
@@ -178,7 +179,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Resolves a suite that was read from a file. The error shows every problem at its place.
+    /// Resolves a suite that was read from a file. The error shows every problem with its place in the file.
     pub fn from_source(source: &Source, seed: u64) -> Result<Self, LoadError> {
         Self::new(&source.suite, seed).map_err(|errors| {
             let shown: Vec<String> = errors.iter().map(|error| source.explain(&error.at, &error.message)).collect();
@@ -186,7 +187,7 @@ impl Plan {
         })
     }
 
-    /// Why a target is not one node of this cluster.
+    /// The reason why a target is not exactly one node of this cluster; None if it is.
     pub fn refuse_one(&self, target: &Target) -> Option<String> {
         self.shape().refuse_one(target)
     }
@@ -195,8 +196,8 @@ impl Plan {
         Shape::of(self.nodes.clone(), self.deal())
     }
 
-    /// A fault, or the end of one, that somebody asks for while the cluster stands: its words checked as a
-    /// suite's are, and `any/...` drawn from `seed`. Whether it is possible now is for the run to say.
+    /// Checks a step that is requested while the cluster runs, by the rules for a step of a suite, and draws
+    /// `any/...` from `seed`. It does not check whether the step is possible in the cluster's current state.
     pub fn admit(&self, step: Step, seed: u64) -> Result<Step, Vec<PlanError>> {
         let shape = self.shape();
         let mut problems = Problems::default();
@@ -216,19 +217,19 @@ impl Plan {
         self.nodes.iter().filter(|node| node.replica_of.is_none()).count() as u16
     }
 
-    /// How the slots are dealt to the shards at boot.
+    /// The slots of each shard at boot.
     ///
     /// # Panics
     /// If the plan is [impossible](Self::impossible).
     pub fn deal(&self) -> Deal {
-        deal(&self.nodes).expect("it was checked when the plan was made or read")
+        deal(&self.nodes).expect("the slots were checked when the plan was made or read")
     }
 
-    /// What no plan can have, in one that was read from a stored run: of such a run nothing can be said.
+    /// The reason why a plan from a stored run is invalid; None if it is valid. An invalid plan cannot be judged.
     pub fn impossible(&self) -> Option<String> {
         let keys = self.workload.keys;
-        let wrong = |error| format!("its plan does not deal the slots: {error}");
-        let too_many = || (keys > bounds::KEYS_MAX).then(|| format!("its plan has {keys} keys"));
+        let wrong = |error| format!("invalid slots in its plan: {error}");
+        let too_many = || (keys > bounds::KEYS_MAX).then(|| format!("too many keys in its plan: {keys}"));
         deal(&self.nodes).err().map(wrong).or_else(too_many)
     }
 
@@ -238,7 +239,7 @@ impl Plan {
         std::time::Duration::from_millis(ms)
     }
 
-    /// Puts the shard that the seed draws in the place of every `any`.
+    /// Replaces every `any` by the shard that the seed determines.
     fn draw(&mut self, shards: u16) {
         let drawn = ShardNo::from_index(Seeded::new(self.seed, "any").below(shards.into()) as usize);
         let resolve = |target: &mut Target| {
@@ -271,18 +272,18 @@ impl Problems {
     }
 }
 
-/// Which nodes and shards there are.
+/// The nodes and shards of a cluster.
 struct Shape {
     deal: Deal,
-    /// The most that any master has.
+    /// The largest number of replicas of a master.
     replicas: u16,
     nodes: Vec<PlannedNode>,
-    /// On a cluster that was found: the nodes of the one that the suite describes.
+    /// For an existing cluster: the nodes of the cluster that the suite describes.
     written_for: Vec<PlannedNode>,
 }
 
 impl Shape {
-    /// The masters come first, then every shard's first replica, then every shard's second.
+    /// Orders the nodes: all masters, then the first replica of each shard, then the second.
     fn even(masters: u16, replicas: u16) -> Self {
         let (deal, shards) = (Deal::even(masters), usize::from(masters));
         let nodes = (0..shards * (1 + usize::from(replicas)))
@@ -300,7 +301,7 @@ impl Shape {
         Self { deal, replicas, nodes, written_for: Vec::new() }
     }
 
-    /// That of a cluster which is not the one that the suite describes.
+    /// The shape of an existing cluster, which may differ from the one that the suite describes.
     fn found(nodes: Vec<PlannedNode>, cluster: &ClusterSpec) -> Result<Self, String> {
         let deal = deal(&nodes)?;
         let written_for = Self::even(cluster.masters.clamp(1, SLOTS), cluster.replicas_per_master).nodes;
@@ -326,7 +327,7 @@ impl Shape {
         self.nodes.iter().filter(|node| node.shard == shard && node.replica_of.is_some()).count()
     }
 
-    /// The nodes that a target may come to mean; a shard's nodes stay with their shard.
+    /// The nodes that a target may resolve to. Nodes never leave their shard.
     fn candidates(&self, target: &Target) -> Vec<NodeNo> {
         match target {
             Target::Node(node) => vec![*node],
@@ -343,14 +344,14 @@ impl Shape {
         }
     }
 
-    /// Why a target can mean nothing in this cluster.
+    /// The reason why a target is invalid in this cluster; None if it is valid.
     fn refuse(&self, target: &Target) -> Option<String> {
         match target {
             Target::Node(node) => self.refuse_node(*node),
             Target::Group(Group::Replicas) => self.refuse_replica(target),
             Target::Group(_) => None,
             Target::Clients(_) | Target::Others => {
-                Some(format!("`{target}` has a meaning only on a side of a network fault"))
+                Some(format!("\"{target}\" is valid only on a side of a network fault"))
             }
             Target::Member(owner, member) => {
                 let shard = match owner {
@@ -367,11 +368,11 @@ impl Shape {
         }
     }
 
-    /// The same for a place where only one node makes sense.
+    /// The same check for a setting that needs exactly one node.
     fn refuse_one(&self, target: &Target) -> Option<String> {
         self.refuse(target).or_else(|| {
             (!steps::is_one(target)).then(|| {
-                format!("`{target}` may be several nodes (hint: name one, such as `node-1` or `shard-1/master`)")
+                format!("\"{target}\" may be several nodes (hint: name one node, such as `node-1` or `shard-1/master`)")
             })
         })
     }
@@ -388,12 +389,13 @@ impl Shape {
     }
 
     fn refuse_replica(&self, target: &Target) -> Option<String> {
-        (self.replicas == 0).then(|| format!("`{target}` is nobody: `replicas-per-master` is 0"))
+        (self.replicas == 0).then(|| format!("\"{target}\" matches no node: `replicas-per-master` is 0"))
     }
 
-    /// Only a cluster that was found can have replicas here and none there.
+    /// Only in an existing cluster, some shards may have replicas and others none.
     fn refuse_bare(&self, target: &Target, shard: ShardNo) -> Option<String> {
-        (self.replicas_of(shard) == 0).then(|| format!("`{target}` is nobody: {shard} of this cluster has no replica"))
+        (self.replicas_of(shard) == 0)
+            .then(|| format!("\"{target}\" matches no node: {shard} of this cluster has no replica"))
     }
 
     fn refuse_node(&self, node: NodeNo) -> Option<String> {
@@ -408,7 +410,7 @@ impl Shape {
         };
         (place(here) != place(written)).then(|| {
             format!(
-                "{node} is {} in this cluster, and {} in the one that the suite is written for (hint: name nodes by \
+                "{node} is {} in this cluster, but {} in the cluster that the suite describes (hint: name nodes by \
                  role, such as `shard-1/replica`)",
                 place(here),
                 place(written)
@@ -429,7 +431,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_read_as_ranges_and_as_earlier_versions_wrote_them() {
+    fn reads_slots_of_this_and_earlier_versions() {
         let read = |slots: serde_json::Value| {
             let node = json!({"node": "node-1", "shard": "shard-1", "replica-of": null, "slots": slots});
             serde_json::from_value::<PlannedNode>(node).map(|node| node.slots).map_err(|error| error.to_string())
@@ -444,7 +446,7 @@ mod tests {
             assert_eq!(read(slots.clone()), Ok(expected), "{slots}");
         }
         for slots in [json!([0]), json!([0, 1, 2]), json!("0-5460"), json!([[0]]), json!([0, 65536])] {
-            assert_eq!(read(slots.clone()), Err("slots are ranges of first and last".to_owned()), "{slots}");
+            assert_eq!(read(slots.clone()), Err("expected slot ranges of first and last slot".to_owned()), "{slots}");
         }
         let replica = json!({"node": "node-4", "shard": "shard-1", "replica-of": "node-1"});
         assert_eq!(serde_json::from_value::<PlannedNode>(replica).expect("a node").slots, []);

@@ -1,5 +1,5 @@
-//! The one source of chance: a small generator that a run's seed determines, on every machine and
-//! in every version alike. For choosing things, not for secrets.
+//! The only source of randomness: a small generator that the seed of a run determines, with the same numbers on
+//! every machine and in every version. Not for secrets.
 
 /// `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,10 +8,10 @@ pub struct Seeded {
 }
 
 impl Seeded {
-    /// The generator of one purpose in a run. Each purpose has its own, so that drawing more for
-    /// one does not change what the others get.
+    /// The generator for one purpose in a run. Each purpose has its own generator, so that more draws for one do
+    /// not change the draws for the others.
     pub fn new(seed: u64, purpose: &str) -> Self {
-        // FNV-1a, since the hasher of the standard library may change with its version.
+        // FNV-1a, because the hasher of the standard library may change.
         let purpose = purpose
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
@@ -28,7 +28,10 @@ impl Seeded {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from 0 to `bound` - 1, each as likely as another but for 1 part in 2^64 / `bound`.
+    /// A number from 0 to `bound` - 1. The probabilities differ by at most 1 part in 2^64 / `bound`.
+    ///
+    /// # Panics
+    /// If `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "there is no number below 0");
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
@@ -45,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sequence_is_that_of_the_reference_implementation() {
+    fn matches_the_reference_implementation() {
         let mut generator = Seeded { state: 1_234_567 };
         let expected = [
             6_457_827_717_110_365_317,
@@ -58,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn seed_and_purpose_alone_decide() {
+    fn depends_only_on_seed_and_purpose() {
         let draw = |seed, purpose| Seeded::new(seed, purpose).next_u64();
         assert_eq!(draw(7, "workload"), draw(7, "workload"));
         assert_ne!(draw(7, "workload"), draw(8, "workload"));
@@ -66,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_stay_in_bounds_and_reach_every_value() {
+    fn draws_every_value_in_bounds() {
         let mut generator = Seeded::new(1, "test");
         let mut seen = [0_u32; 6];
         for _ in 0..6000 {

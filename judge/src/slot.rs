@@ -1,4 +1,4 @@
-//! Hash slots: which slot a key has, and which shard a slot belongs to.
+//! Hash slots: the slot of a key, and the shard of a slot.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::units::ShardNo;
 /// The number of hash slots of every Redis Cluster (cluster specification, "Key distribution model").
 pub const SLOTS: u16 = 16384;
 
-/// The slot of a key: CRC16 (XMODEM) of its hash tag, or of the whole key where it has none, modulo
+/// The slot of a key: CRC16 (XMODEM) of its hash tag, or of the whole key if it has no tag, modulo
 /// 16384 (cluster specification, "Hash tags": the bytes between the first `{` and the first `}`
 /// after it, unless that is empty).
 pub fn key_slot(key: &[u8]) -> u16 {
@@ -34,64 +34,67 @@ fn crc16(bytes: &[u8]) -> u16 {
     })
 }
 
-/// Slots as ranges: `0-99, 5000`.
+/// Writes slot ranges: `0-99, 5000`.
 pub fn ranges(ranges: &[(u16, u16)]) -> String {
     let range = |&(first, last): &(u16, u16)| if first == last { first.to_string() } else { format!("{first}-{last}") };
     ranges.iter().map(range).collect::<Vec<_>>().join(", ")
 }
 
-/// The slots that each shard has when a run begins: every slot is one shard's, and every shard has some. Clones share
-/// one table.
+/// The slots that each shard has when a run begins. Every slot belongs to exactly one shard, and every shard has at
+/// least one slot. Clones share one table.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Deal(Arc<Table>);
 
 #[derive(PartialEq, Eq)]
 struct Table {
-    /// All ranges, ascending: the last slot of each, and its shard.
+    /// All ranges in ascending order: the last slot of each, and its shard.
     ends: Vec<(u16, ShardNo)>,
-    /// The ranges of each shard, ascending and apart.
+    /// The ranges of each shard, in ascending order. No two of them touch.
     slots: Vec<Vec<(u16, u16)>>,
 }
 
-/// Why slots cannot be dealt so.
+/// Slots that cannot be assigned to shards in this way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DealError {
-    /// Nobody gets any.
+    /// The list of shards is empty.
     #[error("there are no shards")]
     NoShards,
     /// There are more shards than slots.
-    #[error("{0} shards are more than there are slots")]
+    #[error("{0} shards are too many (hint: at most {SLOTS})")]
     TooMany(usize),
-    /// A shard gets none.
+    /// A shard gets no slots.
     #[error("{0} has no slots")]
     Empty(ShardNo),
-    /// It ends before it begins, or beyond the last slot.
-    #[error("{first}-{last} of {shard} is no range of slots")]
+    /// The range ends before it begins, or beyond the last slot.
+    #[error("{first}-{last} of {shard} is not a slot range")]
     NoRange {
-        /// Whose.
+        /// The shard that has the range.
         shard: ShardNo,
-        /// The first slot.
+        /// The first slot of the range.
         first: u16,
-        /// The last.
+        /// The last slot of the range.
         last: u16,
     },
-    /// A slot is dealt twice.
-    #[error("slot {slot} is dealt to {one} and to {other}")]
+    /// A slot is assigned twice.
+    #[error("slot {slot} is assigned to both {one} and {other}")]
     Twice {
-        /// Which.
+        /// The slot.
         slot: u16,
-        /// Who has it.
+        /// The shard that has the slot.
         one: ShardNo,
-        /// Who gets it as well.
+        /// The other shard that gets the slot.
         other: ShardNo,
     },
-    /// Slots are left over.
-    #[error("slots {} are no shard's", ranges(.0))]
+    /// Some slots belong to no shard.
+    #[error("slots {} belong to no shard", ranges(.0))]
     Missing(Vec<(u16, u16)>),
 }
 
 impl Deal {
-    /// From the ranges of every shard, first and last slot of each, in the order of the shards.
+    /// Builds the table from the slot ranges (first and last slot) of every shard, in the order of the shards.
+    ///
+    /// # Errors
+    /// If a slot belongs to no shard or to two, a shard has no slots, or a range is not one.
     pub fn new<R: AsRef<[(u16, u16)]>>(shards: impl IntoIterator<Item = R>) -> Result<Self, DealError> {
         let dealt: Vec<R> = shards.into_iter().collect();
         match dealt.len() {
@@ -138,17 +141,17 @@ impl Deal {
         if missing.is_empty() { Ok(Self(Arc::new(Table { ends, slots }))) } else { Err(DealError::Missing(missing)) }
     }
 
-    /// As `redis-cli --cluster create` deals: one range for each, as equal as can be (0-5460, 5461-10922, 10923-16383
-    /// for three).
+    /// Assigns one range of equal size to each shard, as `redis-cli --cluster create` does (0-5460, 5461-10922,
+    /// 10923-16383 for three shards).
     ///
     /// # Panics
-    /// If there are no shards, or more than slots.
+    /// If there are no shards, or more shards than slots.
     pub fn even(shards: u16) -> Self {
         let edge = |index: u16| (f64::from(index) * f64::from(SLOTS) / f64::from(shards)).round() as u16;
         Self::new((0..shards).map(|index| [(edge(index), edge(index + 1) - 1)])).expect("1 to 16384 shards")
     }
 
-    /// How many shards there are.
+    /// The number of shards.
     pub fn count(&self) -> u16 {
         self.0.slots.len() as u16
     }
@@ -158,12 +161,13 @@ impl Deal {
         (1..=self.count()).map(ShardNo)
     }
 
-    /// The ranges of a shard, ascending and apart; none where there is no such shard.
+    /// The slot ranges of a shard, in ascending order; empty if the shard does not exist.
     pub fn slots(&self, shard: ShardNo) -> &[(u16, u16)] {
         usize::from(shard.0).checked_sub(1).and_then(|index| self.0.slots.get(index)).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the owner of these slots is a shard's master: it has the shard's first, and with it the others.
+    /// Whether the owner of these slots is the master of the shard. The first slot of the shard decides, because
+    /// the slots of a shard stay together.
     pub fn is_owned_by(&self, shard: ShardNo, slots: &[(u16, u16)]) -> bool {
         let first_slot = self.slots(shard).first().map(|&(first, _)| first);
         first_slot.is_some_and(|slot| slots.iter().any(|&(first, last)| (first..=last).contains(&slot)))
@@ -172,7 +176,7 @@ impl Deal {
     /// The shard of a slot.
     ///
     /// # Panics
-    /// If there is no such slot.
+    /// If the slot does not exist.
     pub fn shard_of(&self, slot: u16) -> ShardNo {
         let range = self.0.ends.partition_point(|&(last, _)| last < slot);
         self.0.ends[range].1
@@ -195,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_those_that_the_server_computes() {
+    fn computes_the_same_slots_as_the_server() {
         // CLUSTER KEYSLOT of a redis 6.2 server.
         for (key, slot) in [("key", 12539), ("testkey", 4757), ("key1", 9189), ("hello", 866), ("foo", 12182), ("", 0)]
         {
@@ -204,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_tag_decides_alone() {
+    fn hashes_only_the_hash_tag() {
         for (key, same_as) in
             [("{user1}.a", "user1"), ("a{b}c{d}", "b"), ("{}x", "{}x"), ("a{b", "a{b"), ("foo{{bar}}", "{bar")]
         {
@@ -214,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_even_deal_gives_every_slot_once_and_each_shard_as_many() {
+    fn even_deal_assigns_every_slot_once_and_evenly() {
         let three = Deal::even(3);
         assert_eq!(
             three.shards().map(|shard| three.slots(shard).to_vec()).collect::<Vec<_>>(),
@@ -229,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_may_have_several_ranges_of_any_size() {
+    fn accepts_several_ranges_for_a_shard() {
         let deal = Deal::new([
             &[(5000, 9999), (0, 99)][..],
             &[(100, 4999), (10000, 10000)],
@@ -238,7 +242,7 @@ mod tests {
         .unwrap();
         assert_eq!(deal.slots(ShardNo(1)), [(0, 99), (5000, 9999)]);
         assert_eq!(deal.slots(ShardNo(2)), [(100, 4999), (10000, 10000)]);
-        assert_eq!(deal.slots(ShardNo(3)), [(10001, 16383)], "ranges that touch are one");
+        assert_eq!(deal.slots(ShardNo(3)), [(10001, 16383)], "adjacent ranges are joined");
         for (slots, expected) in [(&[(0, 99)][..], [1, 0, 0]), (&[(100, 10000)], [0, 1, 0]), (&[(0, 16383)], [1, 1, 1])]
         {
             let owned = deal.shards().map(|shard| u16::from(deal.is_owned_by(shard, slots)));
@@ -257,15 +261,15 @@ mod tests {
     }
 
     #[test]
-    fn a_deal_that_is_none_is_refused_with_the_reason() {
+    fn rejects_an_invalid_deal_with_the_reason() {
         for (shards, expected) in [
             (&[][..], "there are no shards"),
             (&[&[(0, 16383)][..], &[]], "shard-2 has no slots"),
-            (&[&[(0, 16384)]], "0-16384 of shard-1 is no range of slots"),
-            (&[&[(0, 16383)], &[(9, 8)]], "9-8 of shard-2 is no range of slots"),
-            (&[&[(0, 99)], &[(99, 16383)]], "slot 99 is dealt to shard-1 and to shard-2"),
-            (&[&[(0, 16383), (7, 7)]], "slot 7 is dealt to shard-1 and to shard-1"),
-            (&[&[(1, 99)], &[(101, 16380)]], "slots 0, 100, 16381-16383 are no shard's"),
+            (&[&[(0, 16384)]], "0-16384 of shard-1 is not a slot range"),
+            (&[&[(0, 16383)], &[(9, 8)]], "9-8 of shard-2 is not a slot range"),
+            (&[&[(0, 99)], &[(99, 16383)]], "slot 99 is assigned to both shard-1 and shard-2"),
+            (&[&[(0, 16383), (7, 7)]], "slot 7 is assigned to both shard-1 and shard-1"),
+            (&[&[(1, 99)], &[(101, 16380)]], "slots 0, 100, 16381-16383 belong to no shard"),
         ] {
             assert_eq!(Deal::new(shards).unwrap_err().to_string(), expected);
         }

@@ -1,8 +1,8 @@
 //! Targets: the short strings by which a suite names nodes (`node-4`, `shard-1/master`,
 //! `key:testkey/replica`, `slot:5000/master`, `any/master`, `minority`).
 //!
-//! A target says what is meant, not which process that is today: it is resolved against the live
-//! topology at the moment when its fault is injected, and the resolution is recorded.
+//! A target does not name a process. The run resolves it against the live topology when it injects the
+//! fault, and records the resolution.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::slot::{Deal, SLOTS};
 use crate::units::{ClientNo, NodeNo, ParseError, ShardNo, text_form};
 
-/// One target, as written.
+/// One target, as written in the suite.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// `node-4`: that node, whatever its role is by then.
+    /// `node-4`: that node, in any role.
     Node(NodeNo),
-    /// `shard-1/master`: whoever plays that role for those slots at that moment.
+    /// `shard-1/master`: the node that has this role for these slots when the fault is injected.
     Member(Owner, Member),
     /// `masters`, `minority`, ...: a set of nodes.
     Group(Group),
@@ -33,11 +33,11 @@ pub enum Target {
 /// Some of the workload's clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Clients {
-    /// `clients`: every one.
+    /// `clients`: every client.
     All,
     /// `half-clients`: the lower-numbered half, rounded down.
     Half,
-    /// `client-1`.
+    /// `client-1`: that client.
     One(ClientNo),
 }
 
@@ -51,20 +51,20 @@ impl fmt::Display for Clients {
     }
 }
 
-/// Whose master or replica is meant.
+/// The shard of a target, as written in the suite.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Owner {
-    /// `shard-1`.
+    /// `shard-1`: that shard.
     Shard(ShardNo),
-    /// `key:testkey`: the shard of the slot of that key.
+    /// `key:testkey`: the shard that has the slot of this key.
     Key(String),
-    /// `slot:5000`: the shard of that slot.
+    /// `slot:5000`: the shard that has this slot.
     Slot(u16),
-    /// `any`: a shard drawn from the run's seed when the plan is made, so a plan never holds it.
+    /// `any`: a shard that the plan draws from the run's seed. A plan never contains it.
     Any,
 }
 
-/// Which member of a shard is meant.
+/// The nodes of a shard that a target names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Member {
     /// The node that owns the slots.
@@ -86,8 +86,8 @@ pub enum Group {
     Masters,
     /// Every current replica.
     Replicas,
-    /// The most masters that are still no majority: one of three, two of five; those of the
-    /// lowest-numbered shards.
+    /// The largest number of masters that is not a majority (one of three, two of five), taken from the
+    /// shards with the lowest numbers.
     Minority,
     /// Every node that is not in the minority.
     Majority,
@@ -105,8 +105,8 @@ const MEMBERS: [(&str, Member); 3] =
     [("master", Member::Master), ("replica", Member::Replica), ("replicas", Member::Replicas)];
 
 impl Target {
-    /// The shard that the target belongs to by its spelling alone, where slots are dealt so. None for
-    /// nodes and groups, whose shard depends on the moment, and for `any`.
+    /// The shard that the target names, with slots assigned as in `deal`. None for nodes and groups, whose shard
+    /// is not part of the target, and for `any`.
     pub fn shard(&self, deal: &Deal) -> Option<ShardNo> {
         match self {
             Self::Member(owner, _) => owner.shard(deal),
@@ -116,7 +116,7 @@ impl Target {
 }
 
 impl Owner {
-    /// The shard of this owner where slots are dealt so; None for `any`.
+    /// The shard, with slots assigned as in `deal`; None for `any`.
     pub fn shard(&self, deal: &Deal) -> Option<ShardNo> {
         match self {
             Self::Shard(shard) => Some(*shard),
@@ -180,7 +180,7 @@ impl FromStr for Target {
             Some((owner, word)) => {
                 let member = MEMBERS.iter().find(|(each, _)| *each == word).map(|(_, member)| *member).ok_or_else(|| {
                     ParseError::new(format!(
-                        "`{word}` in target `{text}` is not a role (hint: use `{owner}/master`, `{owner}/replica` or `{owner}/replicas`)"
+                        "\"{word}\" in target \"{text}\" is not a role (hint: use `{owner}/master`, `{owner}/replica` or `{owner}/replicas`)"
                     ))
                 })?;
                 (owner, member)
@@ -195,7 +195,7 @@ impl FromStr for Target {
             Owner::Key(key.to_owned())
         } else if let Some(slot) = owner.strip_prefix("slot:") {
             let slot = slot.parse().ok().filter(|&slot| slot < SLOTS).ok_or_else(|| {
-                ParseError::new(format!("`{slot}` in target `{text}` is not a slot (hint: slots are 0 to 16383)"))
+                ParseError::new(format!("\"{slot}\" in target \"{text}\" is not a slot (hint: slots are 0 to 16383)"))
             })?;
             Owner::Slot(slot)
         } else {
@@ -228,9 +228,9 @@ fn unknown(text: &str) -> String {
         .min()
         .filter(|(distance, _)| *distance <= 2);
     match nearest {
-        Some((_, word)) => format!("`{text}` is not a target (did you mean `{word}`?)"),
+        Some((_, word)) => format!("\"{text}\" is not a target (did you mean `{word}`?)"),
         None => format!(
-            "`{text}` is not a target (hint: targets look like `node-4`, `shard-1/master`, `key:testkey/replica`, `slot:5000/master`, `any/master`, `minority`)"
+            "\"{text}\" is not a target (hint: targets look like `node-4`, `shard-1/master`, `key:testkey/replica`, `slot:5000/master`, `any/master`, `minority`)"
         ),
     }
 }
@@ -238,11 +238,11 @@ fn unknown(text: &str) -> String {
 text_form!(
     Target,
     "Target",
-    "Nodes by name or role: `node-4`, `shard-1/master`, `shard-1/replica`, `key:testkey/master`, `slot:5000/master`, `any/master`, `masters`, `replicas`, `minority`, `majority`, `all`. On a side of a network fault also `clients`, `half-clients`, `client-1`, and `others`: everybody who is not on the other side.",
+    "Nodes by name or role: `node-4`, `shard-1/master`, `shard-1/replica`, `key:testkey/master`, `slot:5000/master`, `any/master`, `masters`, `replicas`, `minority`, `majority`, `all`. On a side of a network fault also `clients`, `half-clients`, `client-1`, and `others`: every node and client that is not on the other side.",
     None
 );
 
-/// One target or a list of them; what is listed together is hit at once, in that order.
+/// One target or a list of targets. The fault affects all targets of a list at once, in the order of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Targets(pub Vec<Target>);
 
@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_read_and_write_the_same_words() {
+    fn parses_and_writes_every_target() {
         for text in [
             "node-4",
             "shard-1",
@@ -363,17 +363,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_target_is_refused_with_a_hint() {
+    fn rejects_an_invalid_target_with_a_hint() {
         for (text, expected) in [
-            ("node-0", "`node-0` is not a node (hint: write `node-1`, counting from 1)"),
-            ("minorty", "`minorty` is not a target (did you mean `minority`?)"),
+            ("node-0", "\"node-0\" is not a node (hint: write `node-1`; numbers start at 1)"),
+            ("minorty", "\"minorty\" is not a target (did you mean `minority`?)"),
             (
                 "shard-1/slave",
-                "`slave` in target `shard-1/slave` is not a role (hint: use `shard-1/master`, `shard-1/replica` or `shard-1/replicas`)",
+                "\"slave\" in target \"shard-1/slave\" is not a role (hint: use `shard-1/master`, `shard-1/replica` or `shard-1/replicas`)",
             ),
-            ("slot:16384/master", "`16384` in target `slot:16384/master` is not a slot (hint: slots are 0 to 16383)"),
-            ("any", "`any` is not a target (did you mean `all`?)"),
-            ("key:/master", "`key:/master` is not a target"),
+            (
+                "slot:16384/master",
+                "\"16384\" in target \"slot:16384/master\" is not a slot (hint: slots are 0 to 16383)",
+            ),
+            ("any", "\"any\" is not a target (did you mean `all`?)"),
+            ("key:/master", "\"key:/master\" is not a target"),
         ] {
             let message = text.parse::<Target>().unwrap_err().to_string();
             assert!(message.starts_with(expected), "{text}: {message}");

@@ -8,115 +8,115 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::NodeNo;
 
-/// What one node says of the cluster and of itself at one moment. Only what changes with the
-/// cluster's state is kept: no ping times, no offsets.
+/// The state of the cluster as one node reports it at one moment. It omits values that change without a change of
+/// this state, such as ping times and offsets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
-    /// Every node that it knows, itself included, by the harness's number.
+    /// The known nodes by number, including the node itself.
     pub peers: BTreeMap<NodeNo, Peer>,
-    /// Nodes that it knows and the harness did not start (by their ids).
+    /// The ids of known nodes that are not nodes of the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strangers: Vec<String>,
-    /// `cluster_state:ok`.
+    /// Whether `cluster_state` is `ok`.
     pub state_ok: bool,
-    /// `cluster_slots_assigned`.
+    /// The field `cluster_slots_assigned`.
     pub slots_assigned: u16,
-    /// `cluster_slots_ok`.
+    /// The field `cluster_slots_ok`.
     pub slots_ok: u16,
-    /// `cluster_slots_pfail`.
+    /// The field `cluster_slots_pfail`.
     pub slots_pfail: u16,
-    /// `cluster_slots_fail`.
+    /// The field `cluster_slots_fail`.
     pub slots_fail: u16,
-    /// `cluster_known_nodes`.
+    /// The field `cluster_known_nodes`.
     pub known_nodes: u16,
-    /// `cluster_size`: masters with slots.
+    /// The field `cluster_size`: the number of masters with slots.
     pub size: u16,
-    /// `cluster_current_epoch`.
+    /// The field `cluster_current_epoch`.
     pub current_epoch: u64,
-    /// `master_link_status:up`, for a replica (INFO replication); None for a master.
+    /// Whether `master_link_status` of a replica is `up` (INFO replication); None for a master.
     pub link_up: Option<bool>,
 }
 
 /// One line of CLUSTER NODES.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
-    /// What it is held for.
+    /// The role of the node.
     pub role: Role,
-    /// The health flags.
+    /// The health flag of the node.
     pub health: Health,
-    /// configEpoch. A replica's line shows its master's.
+    /// The configEpoch. The line of a replica shows the epoch of its master.
     pub epoch: u64,
-    /// Whether the cluster bus link to it is connected (always true of oneself).
+    /// Whether the cluster bus link to the node is connected; true for the reporting node itself.
     pub link_connected: bool,
-    /// The slots that it owns, as ranges of first and last.
+    /// The slots that the node owns, as ranges of first and last slot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slots: Vec<(u16, u16)>,
 }
 
-/// Master, or replica of whom.
+/// The role of a node: master, or replica of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// A master, with or without slots.
     Master,
-    /// A replica of that node.
+    /// A replica of this node.
     ReplicaOf(NodeNo),
-    /// A replica whose master is unknown to the harness or to the node (`-`).
+    /// A replica whose master is not a node of the run or is unknown to the reporting node (`-`).
     ReplicaOfUnknown,
 }
 
-/// What the failure detector holds a node for.
+/// The state of a node in the failure detector of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
     /// No flag.
     Ok,
-    /// `fail?`: this node alone does not reach it.
+    /// `fail?` (PFAIL): the reporting node suspects it.
     Pfail,
-    /// `fail`: a majority of masters agreed.
+    /// `fail` (FAIL): a majority of masters suspects it.
     Fail,
 }
 
-/// One line of CLUSTER NODES with the server's own names, as [`parse_nodes`] reads it.
+/// One line of CLUSTER NODES, as [`parse_nodes`] reads it. Nodes have the server's ids.
 #[allow(clippy::struct_excessive_bools, reason = "they are the flags of the line")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeLine {
-    /// 40 hexadecimal digits.
+    /// The id of the node: 40 hexadecimal digits.
     pub id: String,
-    /// Where it listens; None while the address is unknown.
+    /// The client address of the node; None while it is unknown.
     pub addr: Option<SocketAddr>,
-    /// Where other nodes reach it over the cluster bus; 0 while that is unknown.
+    /// The cluster bus port of the node; 0 while it is unknown.
     pub bus_port: u16,
-    /// Whether this is the node that answered.
+    /// Whether this is the node that replied.
     pub myself: bool,
-    /// `master` flag.
+    /// Whether the node has the flag `master`.
     pub master: bool,
-    /// The id of its master, for a replica.
+    /// The id of the master of a replica.
     pub master_id: Option<String>,
-    /// `fail?`, `fail` or neither.
+    /// The flag `fail?` or `fail`, or neither.
     pub health: Health,
-    /// Whether it is still being introduced: its id is a placeholder, and it can't be referred to.
+    /// Whether the node is in the handshake. Its id is then a placeholder that no command accepts.
     pub handshake: bool,
-    /// When the PING was sent that it has not answered yet, by the answering node's wall clock in
-    /// milliseconds from 1970; 0 if there is none.
+    /// When the pending PING to the node was sent, in milliseconds since 1970 by the wall clock of the node that
+    /// replied; 0 if no PING is pending.
     pub ping_ms: u64,
-    /// When its last PONG was received, by the same clock; 0 if none was.
+    /// When the last PONG of the node was received, by the same clock; 0 if none was.
     pub pong_ms: u64,
-    /// configEpoch.
+    /// The configEpoch.
     pub epoch: u64,
-    /// `connected`.
+    /// Whether the cluster bus link to the node is `connected`.
     pub connected: bool,
-    /// The slots that it owns, those that it is migrating among them.
+    /// The slots that the node owns, including the slots that it is migrating.
     pub slots: Vec<(u16, u16)>,
-    /// The slots that it is migrating or importing, as the server writes them: `[93->-ID]`, `[93-<-ID]`. A node
-    /// says so of itself alone.
+    /// The slots that the node is migrating or importing, as the server writes them: `[93->-ID]`, `[93-<-ID]`. A
+    /// node reports only its own.
     pub open: Vec<String>,
 }
 
-/// What nodes must agree on about one of them: its role, a master's epoch, its slots.
+/// The properties of a node on which all nodes must agree: its role, its epoch if it is a master, its slots.
 pub type Essence<'a> = (Role, Option<u64>, &'a [(u16, u16)]);
 
-/// What could not be read in a server's answer.
+/// A reply of a server that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot read {what}: `{line}`")]
 pub struct TopologyError {
@@ -124,7 +124,7 @@ pub struct TopologyError {
     line: String,
 }
 
-/// Reads the answer to CLUSTER NODES (all versions: `id ip:port@cport[,hostname[,aux...]] flags
+/// Reads the reply to CLUSTER NODES (all versions: `id ip:port@cport[,hostname[,aux...]] flags
 /// master ping pong epoch link slots...`).
 pub fn parse_nodes(text: &str) -> Result<Vec<NodeLine>, TopologyError> {
     text.lines().filter(|line| !line.trim().is_empty()).map(parse_line).collect()
@@ -151,7 +151,7 @@ fn parse_line(line: &str) -> Result<NodeLine, TopologyError> {
     }
     Ok(NodeLine {
         id: (*id).to_owned(),
-        // An address of version 6 stands without brackets.
+        // An IPv6 address has no brackets.
         addr: endpoint
             .rsplit_once(':')
             .and_then(|(ip, port)| Some((ip.parse::<IpAddr>().ok()?, port.parse().ok()?).into())),
@@ -176,14 +176,14 @@ fn parse_line(line: &str) -> Result<NodeLine, TopologyError> {
     })
 }
 
-/// Reads `name:value` lines, as CLUSTER INFO and INFO write them.
+/// Reads the `name:value` lines of CLUSTER INFO and INFO.
 pub fn parse_info(text: &str) -> BTreeMap<&str, &str> {
     text.lines().filter_map(|line| line.trim_end().split_once(':')).collect()
 }
 
 impl View {
-    /// Assembles a view from the lines of CLUSTER NODES and the two other answers. `number_of` says which
-    /// node of ours a line is about.
+    /// Builds a view from the lines of CLUSTER NODES and the two other replies. `number_of` returns the number of the
+    /// node of a line, or None if it is not a node of the run.
     pub fn from_answers(
         lines: &[NodeLine],
         cluster_info: &str,
@@ -255,8 +255,8 @@ impl View {
         self.peers.iter().filter(move |(_, peer)| peer.role == Role::ReplicaOf(master)).map(|(&node, _)| node)
     }
 
-    /// What two nodes must have in common to agree: who is master with which slots and epoch, and
-    /// who replicates whom. Health flags and link states are each node's own.
+    /// The part of a view that is equal if two nodes agree: the masters with their slots and epochs, and the
+    /// replicas with their masters. It omits health flags and link states, which may differ between nodes.
     pub fn essence(&self) -> BTreeMap<NodeNo, Essence<'_>> {
         self.peers
             .iter()

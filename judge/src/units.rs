@@ -10,8 +10,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Why a typed word of a suite could not be read. The text is a lowercase fragment that names the
-/// offending value and, where one is known, the way to mend it.
+/// A value of a suite that could not be parsed. The text is a lowercase fragment that names the
+/// offending value and ends with a hint where a fix is known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ParseError(pub String);
@@ -22,8 +22,8 @@ impl ParseError {
     }
 }
 
-/// Implements serde, JSON Schema and `TryFrom<&str>` for a type that is written as one string and has `Display`
-/// and `FromStr`.
+/// Implements serde, JSON Schema and `TryFrom<&str>` for a type that has `Display` and `FromStr` and is
+/// written as one string.
 macro_rules! text_form {
     ($type:ty, $name:literal, $description:literal, $pattern:expr) => {
         impl Serialize for $type {
@@ -105,7 +105,7 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         humantime::parse_duration(text).map(Self).map_err(|error| {
             ParseError::new(format!(
-                "`{text}` is not a duration: {error} (hint: write it like `250ms`, `15s` or `1m 30s`)"
+                "\"{text}\" is not a duration: {error} (hint: write it like `250ms`, `15s` or `1m 30s`)"
             ))
         })
     }
@@ -136,7 +136,7 @@ impl FromStr for Rate {
             .filter(|&per_second| per_second > 0)
             .map(|per_second| Self { per_second })
             .ok_or_else(|| {
-                ParseError::new(format!("`{text}` is not a rate (hint: write operations per second like `400/s`)"))
+                ParseError::new(format!("\"{text}\" is not a rate (hint: write operations per second like `400/s`)"))
             })
     }
 }
@@ -174,7 +174,7 @@ impl FromStr for ByteRate {
             })
             .map(|bytes_per_second| Self { bytes_per_second })
             .ok_or_else(|| {
-                ParseError::new(format!("`{text}` is not a rate of bytes (hint: write it like `20kB/s` or `1MB/s`)"))
+                ParseError::new(format!("\"{text}\" is not a byte rate (hint: write it like `20kB/s` or `1MB/s`)"))
             })
     }
 }
@@ -186,7 +186,7 @@ text_form!(ByteRate, "ByteRate", "Bytes per second, such as `20kB/s` or `1MB/s`.
 pub struct Percent(f64);
 
 impl Percent {
-    /// A percentage from 0 to 100; anything outside is cut to the nearer end.
+    /// A percentage from 0 to 100. A value outside this range becomes the nearest limit.
     pub fn new(percent: f64) -> Self {
         Self(percent.clamp(0.0, 100.0))
     }
@@ -213,7 +213,7 @@ impl FromStr for Percent {
             .filter(|percent| (0.0..=100.0).contains(percent))
             .map(Self)
             .ok_or_else(|| {
-                ParseError::new(format!("`{text}` is not a percentage from 0% to 100% (hint: write it like `50%`)"))
+                ParseError::new(format!("\"{text}\" is not a percentage from 0% to 100% (hint: write it like `50%`)"))
             })
     }
 }
@@ -233,12 +233,12 @@ macro_rules! numbered {
         }
 
         impl $type {
-            /// The position in a zero-based table.
+            /// The zero-based index in a table.
             pub fn index(self) -> usize {
                 usize::from(self.0) - 1
             }
 
-            /// The number that stands at a position of a zero-based table.
+            /// The number for a zero-based index of a table.
             pub fn from_index(index: usize) -> Self {
                 Self(u16::try_from(index + 1).expect("a cluster has fewer than 65536 nodes"))
             }
@@ -254,7 +254,7 @@ macro_rules! numbered {
                     .map(Self)
                     .ok_or_else(|| {
                         ParseError::new(format!(
-                            "`{text}` is not a {} (hint: write `{}1`, counting from 1)",
+                            "\"{text}\" is not a {} (hint: write `{}1`; numbers start at 1)",
                             $what, $prefix
                         ))
                     })
@@ -280,11 +280,11 @@ numbered!(
 
 numbered!(ClientNo, "client-", "client", "A client of the workload, numbered from 1. Written `client-1`.");
 
-/// A deadline of a wait or the bound of a time: a fixed duration, or `spec`, which is computed from
-/// the live `cluster-node-timeout` and the server version (see [`crate::spec`]).
+/// The time limit of a wait or of an invariant: a fixed duration, or `spec`. The value of `spec` is computed
+/// from the live `cluster-node-timeout` and the server version (see [`crate::spec`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
-    /// What the server's rules allow; see [`crate::spec`].
+    /// The longest time that the server's rules allow; see [`crate::spec`].
     Spec,
     /// A fixed duration.
     Fixed(Span),
@@ -313,7 +313,7 @@ impl FromStr for Bound {
             return Ok(Self::Spec);
         }
         text.parse().map(Self::Fixed).map_err(|_| {
-            ParseError::new(format!("`{text}` is neither a duration nor `spec` (hint: write it like `15s`)"))
+            ParseError::new(format!("\"{text}\" is neither a duration nor `spec` (hint: write it like `15s`)"))
         })
     }
 }
@@ -325,8 +325,8 @@ text_form!(
     None
 );
 
-/// A value of a server directive, kept as the text that was written: `no`, `5000` and `""` reach
-/// the server verbatim, whatever YAML or JSON would make of them.
+/// The value of a server directive, kept as the text in the file: `no`, `5000` and `""` reach
+/// the server verbatim. No type of YAML or JSON applies to it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Directive(pub String);
@@ -349,7 +349,7 @@ impl<'de> Deserialize<'de> for Directive {
         impl Visitor<'_> for Text {
             type Value = Directive;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("one text (`\"\"` for an empty one)")
+                f.write_str("a text (`\"\"` for an empty text)")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Directive, E> {
                 Ok(text.into())
@@ -361,7 +361,7 @@ impl<'de> Deserialize<'de> for Directive {
                 Ok(Directive(number.to_string()))
             }
         }
-        // Not `deserialize_string`: JSON would then refuse a number.
+        // With `deserialize_string`, JSON would reject a number.
         deserializer.deserialize_any(Text)
     }
 }
@@ -371,7 +371,7 @@ impl JsonSchema for Directive {
         "Directive".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        // An editor reads `no` as a boolean and `5000` as a number; the loader takes the text.
+        // An editor reads `no` as a boolean and `5000` as a number; the loader keeps the text.
         json_schema!({"type": ["string", "integer", "number", "boolean"], "description": "The value of a server directive; it reaches the server verbatim."})
     }
 }

@@ -1,5 +1,5 @@
-//! What is fuzzed (`fuzz/`), driven by the seeds, by inputs that once broke something, and by random
-//! damage to both. `cargo fuzz` looks further; this runs with every `cargo test`.
+//! Runs the fuzz targets (`fuzz/`) on their seeds, on inputs of former bugs, and on randomly damaged copies of both.
+//! `cargo fuzz` searches longer; this runs with every `cargo test`.
 
 #[path = "../../fuzz/targets.rs"]
 mod targets;
@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::Value;
 
-/// How many damaged inputs each target is given.
+/// The number of damaged inputs for each target.
 const DAMAGED: u32 = 150;
 
-/// Every file in these folders, which are relative to the package.
+/// The contents of all files in these folders, which are relative to the root of the repository.
 fn inputs(folders: &[&str]) -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut files: Vec<PathBuf> = Vec::new();
@@ -26,10 +26,10 @@ fn inputs(folders: &[&str]) -> Vec<Vec<u8>> {
     files.iter().map(|file| fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))).collect()
 }
 
-/// Runs a target on its inputs as they are, then on inputs in which a part was replaced.
+/// Runs a target on its inputs, then on inputs with one part replaced.
 fn drive(target: fn(&[u8]), folders: &[&str]) {
     let inputs = inputs(folders);
-    assert!(!inputs.is_empty(), "{folders:?} hold inputs");
+    assert!(!inputs.is_empty(), "{folders:?} contain no inputs");
     for input in &inputs {
         target(input);
     }
@@ -72,10 +72,9 @@ fn reports() {
     drive(targets::report, &["reports/baseline", "fuzz/seeds/report"]);
 }
 
-/// A report in which some leaves hold other values of the same type is one that another run could have
-/// left, or somebody with bad intentions.
+/// Replaces some leaves of a report by other values of the same type, as an attacker might do.
 #[test]
-fn a_report_of_any_names_and_numbers_is_read_back_as_it_is_and_shown_as_text() {
+fn a_changed_report_is_kept_and_shown_as_text() {
     const HOSTILE: &str = "<img src=x onerror=alert(1)>";
     let seed: Value = serde_json::from_slice(&inputs(&["fuzz/seeds/report"])[0]).expect("the seed is JSON");
     let mut leaves = Vec::new();
@@ -114,10 +113,10 @@ fn a_report_of_any_names_and_numbers_is_read_back_as_it_is_and_shown_as_text() {
         },
     );
     result.unwrap_or_else(|error| panic!("{error}"));
-    assert!(accepted.get() > 100, "only {} of the changed reports were reports", accepted.get());
+    assert!(accepted.get() > 100, "only {} of the changed reports are valid", accepted.get());
 }
 
-/// The JSON pointers of everything that is neither a list nor an object.
+/// Collects the JSON pointers of all values that are neither a list nor an object.
 fn collect_leaves(value: &Value, at: String, leaves: &mut Vec<String>) {
     match value {
         Value::Array(items) => {

@@ -1,5 +1,5 @@
-//! Planning: which nodes and slots a suite comes to, what is drawn from the seed, and what is
-//! refused before anything runs.
+//! Planning: the nodes and slots of a suite, the draws from the seed, and the suites that a plan
+//! rejects.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use slotquake_judge::suite::{self, Step, Suite};
 use slotquake_judge::target::Targets;
 use slotquake_judge::units::{NodeNo, ShardNo};
 
-/// A suite of these steps and invariants, each a line of YAML.
+/// A suite with these steps and invariants, each a line of YAML.
 fn suite_of(cluster: &str, steps: &[&str], invariants: &[&str]) -> Suite {
     let lines = |items: &[&str]| format!("  - {}\n", items.join("\n  - "));
     let text = format!(
@@ -29,7 +29,7 @@ fn problems(suite: &Suite) -> Vec<String> {
 }
 
 #[test]
-fn masters_come_first_and_replicas_follow_in_rounds() {
+fn numbers_masters_first_then_replicas_in_rounds() {
     let suite = suite_of("{ masters: 3, replicas-per-master: 2 }", &["settle: 1s"], &["agreement: { within: 1s }"]);
     let plan = Plan::new(&suite, 1).unwrap();
     let nodes: Vec<_> = plan
@@ -55,7 +55,7 @@ fn masters_come_first_and_replicas_follow_in_rounds() {
 }
 
 #[test]
-fn a_suites_directives_go_over_the_defaults() {
+fn directives_of_a_suite_override_the_defaults() {
     let suite =
         suite_of("{ config: { appendonly: no, maxmemory: 100mb } }", &["settle: 1s"], &["agreement: { within: 1s }"]);
     let plan = Plan::new(&suite, 1).unwrap();
@@ -74,7 +74,7 @@ fn a_suites_directives_go_over_the_defaults() {
 }
 
 #[test]
-fn any_is_one_shard_that_the_seed_draws() {
+fn any_is_one_shard_drawn_from_the_seed() {
     let suite = suite_of(
         "{ masters: 5 }",
         &[
@@ -108,7 +108,7 @@ fn any_is_one_shard_that_the_seed_draws() {
 }
 
 #[test]
-fn a_fault_must_hit_what_is_there() {
+fn rejects_a_fault_that_its_node_cannot_have() {
     let none: &[&str] = &[];
     let rows: [(&[&str], &[&str]); 19] = [
         (&["stop: node-1", "start: node-1"], none),
@@ -163,7 +163,7 @@ fn a_fault_must_hit_what_is_there() {
 }
 
 #[test]
-fn what_cannot_be_observed_is_refused() {
+fn rejects_settings_without_an_effect() {
     let fault = "kill: node-1";
     for (cluster, step, invariant, expected) in [
         ("{}", fault, "availability: { of: reads }", "invariants[0].availability: availability needs a bound"),
@@ -171,13 +171,13 @@ fn what_cannot_be_observed_is_refused() {
             "{}",
             fault,
             "availability: { of: reads, served: never, max-outage: 1s }",
-            "invariants[0].availability.served: `served` says it all",
+            "invariants[0].availability.served: `served` cannot be combined",
         ),
         (
             "{}",
             fault,
             "availability: { of: reads, served: never, during: x }",
-            "invariants[0].availability.during: there is no phase `x`",
+            "invariants[0].availability.during: unknown phase \"x\"",
         ),
         (
             "{}",
@@ -189,15 +189,20 @@ fn what_cannot_be_observed_is_refused() {
             "{}",
             fault,
             "redirects: { at: throughout }",
-            "invariants[0].redirects.at: this is looked at when all is healed, not at `throughout`",
+            "invariants[0].redirects.at: this invariant is checked only at the end, not at \"throughout\"",
         ),
         (
             "{}",
             fault,
             "replica-read-only: { at: x }",
-            "invariants[0].replica-read-only.at: this is looked at when all is healed",
+            "invariants[0].replica-read-only.at: this invariant is checked only at the end",
         ),
-        ("{}", fault, "role: { node: masters, is: master }", "invariants[0].role.node: `masters` may be several nodes"),
+        (
+            "{}",
+            fault,
+            "role: { node: masters, is: master }",
+            "invariants[0].role.node: \"masters\" may be several nodes",
+        ),
         (
             "{}",
             fault,
@@ -205,32 +210,32 @@ fn what_cannot_be_observed_is_refused() {
             "invariants[0].role.is: node-1 cannot replicate itself",
         ),
         ("{}", fault, "role: { node: node-1, is: replica-of node-9 }", "invariants[0].role.is: node-9 does not exist"),
-        (
-            "{}",
-            fault,
-            "slot-coverage: { at: recovery }",
-            "invariants[0].slot-coverage.at: there is no phase `recovery`",
-        ),
+        ("{}", fault, "slot-coverage: { at: recovery }", "invariants[0].slot-coverage.at: unknown phase \"recovery\""),
         (
             "{}",
             fault,
             "failover-time: { shard: others, within: spec }",
-            "invariants[0].failover-time.shard: `others` are the shards that no fault hits",
+            "invariants[0].failover-time.shard: `others` are the shards that no fault affects",
         ),
         (
             "{}",
             "settle: 1s",
             "failover-time: { shard: all, within: spec }",
-            "invariants[0].failover-time: no step stops, kills or pauses",
+            "invariants[0].failover-time: no step begins a fault",
         ),
-        ("{}", fault, "split-brain: { may-last: spec }", "invariants[0].split-brain: no step cuts or pauses anything"),
+        (
+            "{}",
+            fault,
+            "split-brain: { may-last: spec }",
+            "invariants[0].split-brain: no step cuts the cluster bus or pauses a node",
+        ),
         (
             "{}",
             "partition: { between: [node-1, others], only: replication }",
             "write-cutoff: { within: spec }",
             "invariants[0].write-cutoff: no step cuts the cluster bus",
         ),
-        ("{}", fault, "convergence: { within: spec }", "invariants[0].convergence: no step touches the network"),
+        ("{}", fault, "convergence: { within: spec }", "invariants[0].convergence: no step begins a network fault"),
         (
             "{}",
             "settle: 1s",
@@ -241,41 +246,51 @@ fn what_cannot_be_observed_is_refused() {
             "{ replicas-per-master: 0 }",
             "partition: { shape: ring }",
             "split-brain: { may-last: spec }",
-            "invariants[0].split-brain: there is no replica",
+            "invariants[0].split-brain: no replica to observe",
         ),
         (
             "{ replicas-per-master: 0 }",
             "partition: { between: [shard-1/master, shard-1/replica] }",
             "redirects: {}",
-            "steps[0].partition.between[1]: `shard-1/replica` is nobody",
+            "steps[0].partition.between[1]: \"shard-1/replica\" matches no node",
         ),
-        ("{}", "stop: clients", "redirects: {}", "steps[0].stop: `clients` has a meaning only on a side"),
+        ("{}", "stop: clients", "redirects: {}", "steps[0].stop: \"clients\" is valid only on a side"),
         (
             "{}",
             "await: { failed: others, within: 1s }",
             "redirects: {}",
-            "steps[0].await.failed: `others` has a meaning",
+            "steps[0].await.failed: \"others\" is valid only",
         ),
         (
             "{ replicas-per-master: 0 }",
             fault,
             "failover-time: { shard: all, within: spec }",
-            "invariants[0].failover-time: there is no replica",
+            "invariants[0].failover-time: no replica to observe",
         ),
         (
             "{ replicas-per-master: 0 }",
             fault,
             "replica-lag: { at: end, max-bytes: 0 }",
-            "invariants[0].replica-lag: there is no replica",
+            "invariants[0].replica-lag: no replica to observe",
         ),
         (
             "{ replicas-per-master: 0 }",
             fault,
             "replica-read-only: {}",
-            "invariants[0].replica-read-only: there is no replica",
+            "invariants[0].replica-read-only: no replica to observe",
         ),
-        ("{ replicas-per-master: 0 }", "stop: replicas", "redirects: {}", "steps[0].stop: `replicas` is nobody"),
-        ("{ replicas-per-master: 0 }", "stop: any/replica", "redirects: {}", "steps[0].stop: `any/replica` is nobody"),
+        (
+            "{ replicas-per-master: 0 }",
+            "stop: replicas",
+            "redirects: {}",
+            "steps[0].stop: \"replicas\" matches no node",
+        ),
+        (
+            "{ replicas-per-master: 0 }",
+            "stop: any/replica",
+            "redirects: {}",
+            "steps[0].stop: \"any/replica\" matches no node",
+        ),
         (
             "{ replicas-per-master: 0 }",
             "await: { in-sync: all, within: 1s }",
@@ -293,7 +308,7 @@ fn what_cannot_be_observed_is_refused() {
             "{}",
             "expect: { send: PING, to: all, is: PONG }",
             "redirects: {}",
-            "steps[0].expect.to: `all` may be several nodes",
+            "steps[0].expect.to: \"all\" may be several nodes",
         ),
         (
             "{}",
@@ -320,25 +335,25 @@ fn what_cannot_be_observed_is_refused() {
             "{ config: { Appendonly: no } }",
             fault,
             "redirects: {}",
-            "cluster.config.Appendonly: `Appendonly` is not the name of a directive",
+            "cluster.config.Appendonly: \"Appendonly\" is not the name of a directive",
         ),
         (
             "{ config: { appendonly: \"no\\nport 1\" } }",
             fault,
             "redirects: {}",
-            "cluster.config.appendonly: the value of `appendonly` is more than one line",
+            "cluster.config.appendonly: the value of `appendonly` has more than one line",
         ),
         (
             "{ config: { requirepass: x } }",
             fault,
             "redirects: {}",
-            "cluster.config.requirepass: `requirepass` cannot be set by a suite",
+            "cluster.config.requirepass: a suite cannot set `requirepass`",
         ),
         (
             "{ config: { cluster-node-timeout: 10 } }",
             fault,
             "redirects: {}",
-            "cluster.config.cluster-node-timeout: `10` is no node timeout",
+            "cluster.config.cluster-node-timeout: \"10\" is not a node timeout",
         ),
     ] {
         let found = problems(&suite_of(cluster, &[step], &[invariant]));
@@ -348,7 +363,7 @@ fn what_cannot_be_observed_is_refused() {
 }
 
 #[test]
-fn a_plan_says_what_whoever_runs_its_nodes_must_be_able_to_do() {
+fn derives_the_needs_of_a_plan_from_its_steps() {
     for (steps, needs) in [
         (&["settle: 1s"][..], &[][..]),
         (&["stop: node-1", "start: node-1"], &[Need::Stop, Need::Start]),
@@ -369,10 +384,10 @@ fn a_plan_says_what_whoever_runs_its_nodes_must_be_able_to_do() {
 }
 
 #[test]
-fn a_fault_that_is_asked_for_is_checked_and_drawn() {
+fn admits_a_valid_step_and_draws_any() {
     let plan = Plan::new(&suite_of("{}", &["settle: 1s"], &["redirects: {}"]), 1).unwrap();
     let admit = |step: &str, seed| plan.admit(serde_json::from_str(step).expect("a step"), seed);
-    // Nothing that was before counts: what is started here may have been stopped by an earlier request.
+    // Earlier steps do not matter: an earlier request may have stopped the node.
     for step in [r#"{"start": "node-1"}"#, r#"{"heal": "cut"}"#, r#"{"partition": {"between": ["node-1", "others"]}}"#]
     {
         assert_eq!(serde_json::to_value(admit(step, 1).unwrap()).unwrap(), admitted(step), "{step}");
@@ -389,14 +404,14 @@ fn a_fault_that_is_asked_for_is_checked_and_drawn() {
             r#"{"partition": {"shape": "ring", "name": "all"}}"#,
             "partition.name: a network fault cannot be called `all`",
         ),
-        (r#"{"partition": {"between": ["node-1", "node-1"]}}"#, "partition.between[1]: `node-1` stands on both sides"),
+        (r#"{"partition": {"between": ["node-1", "node-1"]}}"#, "partition.between[1]: \"node-1\" is on both sides"),
     ] {
         let problems = admit(step, 1).unwrap_err();
         assert!(problems[0].to_string().starts_with(expected), "{step}: {problems:?}");
     }
 }
 
-/// A step as it is written out: what was left out has its default.
+/// A step with its defaults filled in.
 fn admitted(step: &str) -> serde_json::Value {
     let mut value: serde_json::Value = serde_json::from_str(step).unwrap();
     if let Some(fault) = value.get_mut("partition") {
@@ -406,22 +421,16 @@ fn admitted(step: &str) -> serde_json::Value {
 }
 
 #[test]
-fn a_workload_without_writes_cannot_lose_any() {
+fn rejects_an_invariant_without_operations_to_observe() {
     let mut suite = suite_of(
         "{}",
         &["settle: 1s"],
         &["acked-writes: { may-lose: 0 }", "availability: { of: reads, served: always }"],
     );
     suite.workload.reads = "100%".parse().unwrap();
-    assert_eq!(
-        problems(&suite),
-        ["invariants[0].acked-writes: there are no writes to observe: the workload's `reads` are 100%"]
-    );
+    assert_eq!(problems(&suite), ["invariants[0].acked-writes: no writes to observe: `workload.reads` is 100%"]);
     suite.workload.reads = "0%".parse().unwrap();
-    assert_eq!(
-        problems(&suite),
-        ["invariants[1].availability.of: there are no reads to observe: the workload's `reads` are 0%"]
-    );
+    assert_eq!(problems(&suite), ["invariants[1].availability.of: no reads to observe: `workload.reads` is 0%"]);
 }
 
 prop_compose! {
@@ -512,17 +521,17 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_suite_survives_json_and_the_loader(suite in generated()) {
+    fn json_and_the_loader_keep_a_suite(suite in generated()) {
         let json = serde_json::to_string(&suite).unwrap();
         prop_assert_eq!(&serde_json::from_str::<Suite>(&json).unwrap(), &suite);
-        // JSON is YAML, so the loader reads it as well.
+        // JSON is YAML, so the loader reads it, too.
         prop_assert_eq!(&suite::parse(&json, Path::new("json")).unwrap(), &suite);
-        // An override that says what is so already changes nothing.
+        // An override with the current value changes nothing.
         prop_assert_eq!(&suite::set(&suite, &format!("cluster.masters={}", suite.cluster.masters)).unwrap(), &suite);
     }
 
     #[test]
-    fn a_suite_plans_the_same_each_time_and_covers_every_slot_once(suite in generated(), seed: u64) {
+    fn a_plan_is_deterministic_and_covers_every_slot_once(suite in generated(), seed: u64) {
         let plan = Plan::new(&suite, seed).map_err(|errors| TestCaseError::fail(format!("{errors:?}")))?;
         prop_assert_eq!(&Plan::new(&suite, seed).unwrap(), &plan);
         let json = serde_json::to_string(&plan).unwrap();

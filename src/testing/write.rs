@@ -374,7 +374,7 @@ mod tests {
             "\n`settle`: `two seconds`",
             "\n`within`: the step before it is no wait (hint",
             "\n`command`: `SET 'a` has an opening '",
-            "\n`step`: unknown key `betwen` (did you mean `between`?)\n  --> in code:1:10",
+            "\n`step`: unknown key \"betwen\" (did you mean `between`?)\n  --> in code:1:10",
             "\n`invariant`: `some` is neither a number of writes nor `measured`",
         ] {
             assert!(error.contains(expected), "{expected:?} in:\n{error}");

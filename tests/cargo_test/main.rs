@@ -187,7 +187,7 @@ fn a_suite_that_is_wrong_fails_with_its_line() {
     let ran = run(SUITES, &["misspelt"], &[]);
     assert_eq!(ran.code(), Some(101), "{}", ran.stdout());
     ran.assert_says(&[
-        "unknown step `setle` (did you mean `settle`?)",
+        "unknown step \"setle\" (did you mean `settle`?)",
         "--> tests/cargo_test/suites/misspelt.yaml:5:5",
         "5 |   - setle: 500ms",
     ]);

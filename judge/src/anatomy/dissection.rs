@@ -1,11 +1,11 @@
-//! Taking one failover apart. Pure.
+//! Dissects one failover. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::clock::Clock;
 use super::elections::elections;
-use super::line::{Line, Says};
+use super::line::{Line, LogEvent};
 use super::{Anatomy, Election, Logs, Milestone, Observer, Source, What, story};
 use crate::facts::{Failover, NodeTimeouts};
 use crate::history::{Event, EventKind, Header, Hit, NodeInfo};
@@ -34,15 +34,15 @@ pub fn dissect(header: &Header, events: &[Event], failovers: &[Failover], logs: 
         .collect()
 }
 
-/// A line and its moment in milliseconds of the run, and how late that may be.
+/// A line with its time in milliseconds of the run, and the error of that time.
 pub(super) struct Timed<'a> {
     at_ms: f64,
     pub(super) error_ms: f64,
     pub(super) node: NodeNo,
-    pub(super) says: &'a Says,
+    pub(super) event: &'a LogEvent,
 }
 
-/// The lines of all logs in the order of the run's time.
+/// The lines of all logs, ordered by the time of the run.
 fn timed<'a>(clocks: &BTreeMap<NodeNo, Clock>, logs: &'a Logs) -> Vec<Timed<'a>> {
     let mut all = Vec::new();
     for (&node, lines) in logs {
@@ -52,7 +52,7 @@ fn timed<'a>(clocks: &BTreeMap<NodeNo, Clock>, logs: &'a Logs) -> Vec<Timed<'a>>
             at_ms: clock.at_ms(line.local_ms as f64 - zone_ms),
             error_ms: clock.error_ms,
             node,
-            says: &line.says,
+            event: &line.event,
         };
         all.extend(lines.iter().map(timed));
     }
@@ -69,7 +69,7 @@ struct Dissection<'a> {
     rules: Rules,
 }
 
-/// When something was, who says so, and how that is known.
+/// The time of a milestone in milliseconds, the node that reported it, and the source.
 type Found = (f64, Option<NodeNo>, Source);
 
 impl<'a> Dissection<'a> {
@@ -104,7 +104,7 @@ impl<'a> Dissection<'a> {
         self.nodes.iter().find(|info| info.node == node).map(|info| info.id.as_str())
     }
 
-    /// Whether a node is another one of the shard.
+    /// Whether a node is in the shard and is not the old master.
     fn of_shard(&self, node: NodeNo) -> bool {
         node != self.failover.old_master
             && self.nodes.iter().any(|info| info.node == node && info.shard == self.failover.shard)
@@ -114,13 +114,13 @@ impl<'a> Dissection<'a> {
         at_ns.saturating_sub(self.failover.from_ns) as f64 / 1e6
     }
 
-    /// When the fault's injection began, which may have had effects before all of it was done.
+    /// When the injection of the fault began. A fault may have an effect before its injection ends.
     fn began_ns(&self) -> u64 {
         self.failover.took_effect.map_or(self.failover.from_ns, |effect| effect.from_ns)
     }
 
-    /// The lines between the beginning and the end of the failover's time, each with its milliseconds
-    /// since the moment from which times are counted. A line may seem early by the millisecond that logs leave out.
+    /// The lines within the time of the failover, each with its milliseconds since the fault or the order.
+    /// A line may seem early by up to 1 ms, because logs have no finer resolution.
     fn lines(&self) -> impl Iterator<Item = (f64, &'a Timed<'a>)> {
         let (from_ms, until_ms) = (self.failover.from_ns as f64 / 1e6, self.failover.until_ns as f64 / 1e6);
         let began_ms = self.began_ns() as f64 / 1e6;
@@ -130,7 +130,7 @@ impl<'a> Dissection<'a> {
             .map(move |line| ((line.at_ms - from_ms).max(0.0), line))
     }
 
-    /// The first of these lines.
+    /// The first of these lines that `wanted` accepts.
     fn logged(&self, wanted: impl Fn(&Timed<'_>) -> bool) -> Option<Found> {
         let found = self.lines().find(|(_, line)| wanted(line));
         found.map(|(after_ms, line)| (after_ms, Some(line.node), Source::Log))
@@ -139,13 +139,13 @@ impl<'a> Dissection<'a> {
     fn blocked(&self, elections: &[Election]) -> Vec<String> {
         let mut reasons: Vec<String> = Vec::new();
         for (_, line) in self.lines().filter(|(_, line)| self.of_shard(line.node)) {
-            let reason = match line.says {
-                // To wait is what every election does.
-                Says::Blocked(reason) if !reason.starts_with("Waiting") => reason,
-                // Redis 6.2 to 8.2 count the votes of an election that they won a moment ago once more;
-                // without an epoch of its own, the promotion counts for nobody.
-                Says::Won if elections.is_empty() && self.failover.new_master.is_none() => {
-                    "said that it won an election, and had not asked for votes since the fault"
+            let reason = match line.event {
+                // Every election logs that it waits.
+                LogEvent::Blocked(reason) if !reason.starts_with("Waiting") => reason,
+                // Redis 6.2 to 8.2 may count the votes of an election twice. The second promotion has no new
+                // epoch, so no other node accepts it.
+                LogEvent::Won if elections.is_empty() && self.failover.new_master.is_none() => {
+                    "reported a won election, but requested no votes since the fault"
                 }
                 _ => continue,
             };
@@ -157,8 +157,8 @@ impl<'a> Dissection<'a> {
         reasons
     }
 
-    /// Everything that faults hit between the beginning and the promotion, or the end of the failover's
-    /// time.
+    /// The nodes that faults affected before the promotion or, if there was none, before the end of the
+    /// failover's time.
     fn hit_meanwhile(&self) -> Vec<Hit> {
         let failover = self.failover;
         let promoted_ns =
@@ -175,14 +175,14 @@ impl<'a> Dissection<'a> {
         injected.flat_map(|(_, _, hits)| hits).collect()
     }
 
-    /// The replicas among them.
+    /// The replicas of the shard that a fault affected during the failover.
     fn absent(&self) -> Vec<NodeNo> {
         let hit: BTreeSet<NodeNo> = self.hit_meanwhile().iter().map(|hit| hit.node).collect();
         hit.into_iter().filter(|node| self.of_shard(*node)).collect()
     }
 
-    /// Whether so many masters were hit that the others were no majority. The rules say nothing of how
-    /// long anything takes then.
+    /// Whether faults affected so many masters that the others were not a majority. The server's rules have no
+    /// time limits then.
     fn majority_lost(&self) -> bool {
         let masters: BTreeSet<NodeNo> =
             self.hit_meanwhile().iter().filter(|hit| hit.was_master).map(|hit| hit.node).collect();
@@ -190,7 +190,8 @@ impl<'a> Dissection<'a> {
         shards.saturating_sub(masters.len()) < shards / 2 + 1
     }
 
-    /// The nodes that the fault hit. One that was ordered to give way learns of it as the others do.
+    /// The nodes that the fault affected. Empty for CLUSTER FAILOVER: there the old master observes the failover as
+    /// the other nodes do.
     fn hits(&self) -> BTreeSet<NodeNo> {
         let Some(mine) = self.failover.fault else { return BTreeSet::new() };
         let injected = self.events.iter().filter_map(|event| event.kind.injected());
@@ -198,7 +199,7 @@ impl<'a> Dissection<'a> {
         hits.map(|hit| hit.node).chain([self.failover.old_master]).collect()
     }
 
-    /// The events of the failover's time.
+    /// The events within the time of the failover.
     fn events(&self) -> impl Iterator<Item = &'a Event> {
         let window = self.began_ns()..=self.failover.until_ns;
         self.events.iter().filter(move |event| window.contains(&event.at_ns))
@@ -214,9 +215,9 @@ impl<'a> Dissection<'a> {
         let mut observers: BTreeMap<NodeNo, Observer> = BTreeMap::new();
         for (after_ms, line) in self.lines().filter(|(_, line)| !hits.contains(&line.node)) {
             let observer = observers.entry(line.node).or_default();
-            match line.says {
-                Says::Pfail(id) if id == old_id => _ = observer.pfail_ms.get_or_insert(after_ms),
-                Says::Quorum(about) | Says::FailReceived { about, .. } if about == old_id => {
+            match line.event {
+                LogEvent::Pfail(id) if id == old_id => _ = observer.pfail_ms.get_or_insert(after_ms),
+                LogEvent::Quorum(about) | LogEvent::FailReceived { about, .. } if about == old_id => {
                     observer.fail_ms.get_or_insert(after_ms);
                 }
                 _ => {}
@@ -269,10 +270,10 @@ impl<'a> Dissection<'a> {
         let is_new = |node: NodeNo| Some(node) == failover.new_master;
         let promotion = won
             .and_then(|won| Some(log(won.candidate, won.won_ms?)))
-            .or_else(|| self.logged(|line| *line.says == Says::TakenOver && is_new(line.node)))
+            .or_else(|| self.logged(|line| *line.event == LogEvent::TakenOver && is_new(line.node)))
             .or_else(|| failover.promotion_ms.map(|after_ms| poll(failover.new_master, after_ms)));
         let epoch = self.logged(|line| {
-            is_new(line.node) && matches!(line.says, Says::Epoch(epoch) if Some(*epoch) == failover.epoch)
+            is_new(line.node) && matches!(line.event, LogEvent::Epoch(epoch) if Some(*epoch) == failover.epoch)
         });
         let agreement = observers.iter().filter_map(|(node, observer)| Some((*node, observer.agreed_ms?)));
         let agreement = agreement.max_by(|a, b| a.1.total_cmp(&b.1));
@@ -290,7 +291,7 @@ impl<'a> Dissection<'a> {
         let found = found.into_iter().filter_map(|(what, found)| Some((what, found?)));
         found
             .map(|(what, (after_ms, node, source))| {
-                // What polling shows may be that much older.
+                // An event may precede the poll that shows it by the polling interval.
                 let late_ms = if source == Source::Poll { ms(POLL) } else { 0.0 };
                 let expected_ms = self.expected(what, &at, elections).map(|(from, to)| (from, to + late_ms));
                 Milestone { what, after_ms, node, source, expected_ms, bound_ms: self.bound_ms(what) }
@@ -298,7 +299,7 @@ impl<'a> Dissection<'a> {
             .collect()
     }
 
-    /// From the last sign of life to FAIL.
+    /// The milestones from the last PONG to FAIL.
     fn detection(&self, observers: &BTreeMap<NodeNo, Observer>) -> Vec<(What, Option<Found>)> {
         let failover = self.failover;
         let earliest = |of: fn(&Observer) -> Option<f64>| {
@@ -309,37 +310,37 @@ impl<'a> Dissection<'a> {
         let last_pong = pongs.max_by(|a, b| a.1.total_cmp(&b.1));
         let is_old = |id: &str| self.id(failover.old_master) == Some(id);
         let fail = self
-            .logged(|line| matches!(line.says, Says::Quorum(about) | Says::FailReceived { about, .. } if is_old(about)))
+            .logged(|line| matches!(line.event, LogEvent::Quorum(about) | LogEvent::FailReceived { about, .. } if is_old(about)))
             .or_else(|| failover.fail_ms.map(|after_ms| (after_ms, None, Source::Poll)));
         let pfail = earliest(|observer| observer.pfail_ms).map(|(node, after_ms)| {
-            let from_log = self.logged(|line| matches!(line.says, Says::Pfail(id) if is_old(id)));
+            let from_log = self.logged(|line| matches!(line.event, LogEvent::Pfail(id) if is_old(id)));
             let source =
                 if from_log.is_some_and(|(logged_ms, ..)| logged_ms <= after_ms) { Source::Log } else { Source::Poll };
             (after_ms, Some(node), source)
         });
         vec![
             (What::LastPong, last_pong.map(|(node, after_ms)| (after_ms, Some(node), Source::Nodes))),
-            // A view that was looked at only after FAIL tells nothing of the time before.
+            // A view polled after FAIL does not show when PFAIL began.
             (What::Pfail, pfail.filter(|pfail| fail.is_none_or(|fail| pfail.0 <= fail.0))),
             (What::Fail, fail),
         ]
     }
 
-    /// What comes before the election of a manual failover.
+    /// The milestones before the election of a manual failover.
     fn handover(&self) -> Vec<(What, Option<Found>)> {
         let failover = self.failover;
         let new = |line: &Timed<'_>| Some(line.node) == failover.new_master;
         let new_id = failover.new_master.and_then(|node| self.id(node));
-        let asked = |says: &Says| matches!(says, Says::ManualRequested(by) if Some(by.as_str()) == new_id);
+        let asked = |event: &LogEvent| matches!(event, LogEvent::ManualRequested(by) if Some(by.as_str()) == new_id);
         vec![
-            (What::Accepted, self.logged(|line| *line.says == Says::ManualAccepted && new(line))),
-            (What::Paused, self.logged(|line| asked(line.says))),
-            (What::Offset, self.logged(|line| *line.says == Says::ManualOffset && new(line))),
-            (What::CaughtUp, self.logged(|line| *line.says == Says::ManualReady && new(line))),
+            (What::Accepted, self.logged(|line| *line.event == LogEvent::ManualAccepted && new(line))),
+            (What::Paused, self.logged(|line| asked(line.event))),
+            (What::Offset, self.logged(|line| *line.event == LogEvent::ManualOffset && new(line))),
+            (What::CaughtUp, self.logged(|line| *line.event == LogEvent::ManualReady && new(line))),
         ]
     }
 
-    /// Between which moments the rules expect a milestone, after those that came before it.
+    /// The earliest and the latest time of a milestone by the server's rules, given the earlier milestones.
     fn expected(&self, what: What, at: &[(What, f64)], elections: &[Election]) -> Option<(f64, f64)> {
         if self.majority_lost() {
             return None;
@@ -349,14 +350,14 @@ impl<'a> Dissection<'a> {
         let after = |from_ms: f64, (least, most): (Duration, Duration)| (from_ms + ms(least), from_ms + ms(most));
         let soon = |most: Duration| (Duration::ZERO, most);
         let ordered = self.failover.fault.is_none();
-        // An election after another one of the same replica that was lost is a retry.
+        // An election after a lost one of the same replica is a retry.
         let won = elections.iter().rposition(|election| election.won_ms.is_some());
         let rank = won.and_then(|won| elections[won].rank).unwrap_or(0);
         let delay = rules.election_delay(rank);
         match what {
             What::Pfail => {
                 let (least, most) = rules.pfail();
-                // It may still have answered after the last PONG that anybody noted.
+                // The master may have answered after the last PONG that a node recorded.
                 Some((ms(least), at(What::LastPong).unwrap_or(0.0).min(0.0) + ms(most)))
             }
             What::Fail => Some((ms(rules.pfail().0), ms(rules.fail_by_rule()))),
@@ -385,7 +386,7 @@ impl<'a> Dissection<'a> {
         }
     }
 
-    /// The latest that the rules allow from the beginning on.
+    /// The latest time by the server's rules, from the fault or the order on.
     fn bound_ms(&self, what: What) -> Option<f64> {
         let rules = self.rules;
         let bound = match (what, self.failover.fault) {

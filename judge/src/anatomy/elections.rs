@@ -1,14 +1,15 @@
-//! The elections of a failover, from the lines of the logs.
+//! The elections of a failover, from the logs of the nodes.
 
 use std::collections::BTreeMap;
 
 use super::Election;
 use super::dissection::Timed;
-use super::line::Says;
+use super::line::LogEvent;
 use crate::units::NodeNo;
 
-/// Gathers the elections of the candidates. `lines` have their milliseconds since the failover's
-/// beginning; `id` is a node's own; what began after `until_ms` is another failover's.
+/// Collects the elections of the candidates. `lines` have times in milliseconds since the start of the
+/// failover, and `id` returns the server's id of a node. An election that began after `until_ms` belongs to
+/// another failover.
 pub(super) fn elections<'a>(
     lines: &[(f64, &Timed<'_>)],
     is_candidate: impl Fn(NodeNo) -> bool,
@@ -18,9 +19,9 @@ pub(super) fn elections<'a>(
     let mut elections: Vec<Election> = Vec::new();
     let mut announced: BTreeMap<NodeNo, (u64, u32)> = BTreeMap::new();
     for &(after_ms, line) in lines.iter().filter(|(_, line)| is_candidate(line.node)) {
-        match line.says {
-            Says::Delayed { delay_ms, rank } => _ = announced.insert(line.node, (*delay_ms, *rank)),
-            Says::Began(epoch) if after_ms - line.error_ms <= until_ms => {
+        match line.event {
+            LogEvent::Delayed { delay_ms, rank } => _ = announced.insert(line.node, (*delay_ms, *rank)),
+            LogEvent::Began(epoch) if after_ms - line.error_ms <= until_ms => {
                 let announced = announced.remove(&line.node);
                 elections.push(Election {
                     candidate: line.node,
@@ -33,7 +34,7 @@ pub(super) fn elections<'a>(
                     won_ms: None,
                 });
             }
-            Says::Won => {
+            LogEvent::Won => {
                 if let Some(last) = elections.iter_mut().rev().find(|election| election.candidate == line.node) {
                     last.won_ms.get_or_insert(after_ms);
                 }
@@ -42,8 +43,8 @@ pub(super) fn elections<'a>(
         }
     }
     for &(after_ms, line) in lines {
-        match line.says {
-            Says::Granted { to, epoch } => {
+        match line.event {
+            LogEvent::Granted { to, epoch } => {
                 let election = elections
                     .iter_mut()
                     .find(|election| election.epoch == *epoch && id(election.candidate) == Some(to.as_str()));
@@ -51,8 +52,8 @@ pub(super) fn elections<'a>(
                     election.granted.insert(line.node, after_ms);
                 }
             }
-            Says::Denied { to, reason } => {
-                // A refusal names no epoch: it is about the candidate's latest election by then.
+            LogEvent::Denied { to, reason } => {
+                // The line of a denied vote has no epoch. It belongs to the candidate's latest election at that time.
                 let election = elections.iter_mut().rev().find(|election| {
                     id(election.candidate) == Some(to.as_str()) && election.began_ms <= after_ms + line.error_ms + 1.0
                 });

@@ -1,77 +1,77 @@
-//! One line of a server's log. Pure, and total: whatever a line holds, it is parsed or passed over.
+//! Parses a line of a server's log. Pure and total: a line that is not about a failover is skipped.
 //!
 //! The formats are those of Redis 6.2 to 8.2 and Valkey 8.1 to 9.1. A node's id is followed by nothing
 //! (Redis 6.2, 7.0), ` ()` (Redis 8, Valkey 8) or ` (address)` (Valkey 9).
 
-/// A line that says something about a failover.
+/// A log line about a failover.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// Milliseconds from 1970 in the time zone of the log.
+    /// Milliseconds since 1970 in the time zone of the log.
     pub local_ms: i64,
     /// The process that wrote it.
     pub pid: u32,
-    /// What it says.
-    pub says: Says,
+    /// The event that the line reports.
+    pub event: LogEvent,
 }
 
-/// What a line says. Nodes are named by their ids.
+/// The event that a log line reports. Nodes are given by their ids; the writer is the node that wrote the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Says {
-    /// The process begins.
+pub enum LogEvent {
+    /// The process starts.
     Starting,
-    /// The writer does not reach a node (Valkey; Redis says so only when debugging).
+    /// The writer cannot reach a node (Valkey; Redis logs this only at debug level).
     Pfail(String),
-    /// The writer counted a majority of reports: the node is FAIL.
+    /// The writer has reports of a majority that the node fails, and marks it FAIL.
     Quorum(String),
-    /// Somebody told the writer that a node is FAIL.
+    /// Another node told the writer that a node is FAIL.
     FailReceived {
-        /// Who said so.
+        /// The node that sent the message.
         from: String,
-        /// About whom.
+        /// The node that is FAIL.
         about: String,
     },
-    /// A replica will ask for votes after a delay.
+    /// A replica will request votes after a delay.
     Delayed {
-        /// The delay.
+        /// The delay in milliseconds.
         delay_ms: u64,
-        /// Its rank among the replicas of its master, by offset; 0 is the best.
+        /// The rank of the replica among the replicas of its master, by offset; 0 is the best.
         rank: u32,
     },
-    /// A replica asks for votes.
+    /// A replica requests votes for this epoch.
     Began(u64),
-    /// A master gives its vote.
+    /// A master grants its vote.
     Granted {
-        /// To whom.
+        /// The candidate.
         to: String,
-        /// In which epoch.
+        /// The epoch of the election.
         epoch: u64,
     },
-    /// A master refuses its vote.
+    /// A master denies its vote.
     Denied {
-        /// To whom.
+        /// The candidate.
         to: String,
-        /// Why, in the server's words.
+        /// The reason that the server logged.
         reason: String,
     },
-    /// Why a replica does not become master for now, in the server's words.
+    /// The reason that the server logged why a replica cannot become master yet.
     Blocked(String),
     /// A replica accepted a CLUSTER FAILOVER, with or without FORCE.
     ManualAccepted,
-    /// A master was asked by this replica for a manual failover, and pauses its clients.
+    /// This replica requested a manual failover from the writer, which pauses its clients.
     ManualRequested(String),
-    /// The replica learnt the offset at which the master paused.
+    /// The replica received the offset at which the master paused.
     ManualOffset,
-    /// The replica has all of the master's data, or was told to do without.
+    /// The replica has all data of the master, or does not need it (FORCE).
     ManualReady,
     /// A replica took over without votes: CLUSTER FAILOVER TAKEOVER.
     TakenOver,
     /// A replica became master.
     Won,
-    /// The epoch that it took.
+    /// The epoch that the new master took.
     Epoch(u64),
 }
 
-/// What a line says, if it is one of those that tell of a failover.
+/// Parses a log line; None if it is not about a failover.
 pub fn parse(line: &str) -> Option<Line> {
     let (pid, rest) = line.split_once(':')?;
     let pid = pid.parse().ok()?;
@@ -79,10 +79,10 @@ pub fn parse(line: &str) -> Option<Line> {
     let mut parts = rest.splitn(6, ' ');
     let local_ms = moment(parts.next()?, parts.next()?, parts.next()?, parts.next()?)?;
     let _level = parts.next()?;
-    Some(Line { local_ms, pid, says: says(parts.next()?)? })
+    Some(Line { local_ms, pid, event: log_event(parts.next()?)? })
 }
 
-/// `22 Nov 2026 13:29:55.519` in milliseconds from 1970, without regard to the time zone.
+/// `22 Nov 2026 13:29:55.519` in milliseconds since 1970, in its own time zone.
 fn moment(day: &str, month: &str, year: &str, time: &str) -> Option<i64> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let number = |text: &str, most: i64| text.parse().ok().filter(|number: &i64| (0..=most).contains(number));
@@ -108,68 +108,68 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-fn says(text: &str) -> Option<Says> {
+fn log_event(text: &str) -> Option<LogEvent> {
     let text = text.trim_end();
     if text.contains(" is starting oO0") {
-        return Some(Says::Starting);
+        return Some(LogEvent::Starting);
     }
     let after = |prefix| text.strip_prefix(prefix);
-    for (prefix, says) in [
-        ("Failover election won: I'm the new ", Says::Won),
-        // Followed by a full stop, or by who asked (Valkey).
-        ("Manual failover user request accepted", Says::ManualAccepted),
-        ("Forced failover user request accepted", Says::ManualAccepted),
-        ("Taking over the master (user request", Says::TakenOver),
-        ("Taking over the primary (user request", Says::TakenOver),
-        ("Received replication offset for paused master manual failover: ", Says::ManualOffset),
-        ("Received replication offset for paused primary manual failover: ", Says::ManualOffset),
-        ("All master replication stream processed, manual failover can start", Says::ManualReady),
-        ("All primary replication stream processed, manual failover can start", Says::ManualReady),
+    for (prefix, event) in [
+        ("Failover election won: I'm the new ", LogEvent::Won),
+        // A full stop follows, or in Valkey the client that requested it.
+        ("Manual failover user request accepted", LogEvent::ManualAccepted),
+        ("Forced failover user request accepted", LogEvent::ManualAccepted),
+        ("Taking over the master (user request", LogEvent::TakenOver),
+        ("Taking over the primary (user request", LogEvent::TakenOver),
+        ("Received replication offset for paused master manual failover: ", LogEvent::ManualOffset),
+        ("Received replication offset for paused primary manual failover: ", LogEvent::ManualOffset),
+        ("All master replication stream processed, manual failover can start", LogEvent::ManualReady),
+        ("All primary replication stream processed, manual failover can start", LogEvent::ManualReady),
     ] {
         if text.starts_with(prefix) {
-            return Some(says);
+            return Some(event);
         }
     }
     if let Some(rest) = after("Manual failover requested by replica ") {
-        return node(rest).map(|(id, _)| Says::ManualRequested(id));
+        return node(rest).map(|(id, _)| LogEvent::ManualRequested(id));
     }
     if let Some(rest) = after("*** NODE ").or_else(|| after("NODE ")) {
         let (id, rest) = node(rest)?;
-        return rest.starts_with(" possibly failing").then_some(Says::Pfail(id));
+        return rest.starts_with(" possibly failing").then_some(LogEvent::Pfail(id));
     }
     if let Some(rest) = after("Marking node ") {
         let (id, rest) = node(rest)?;
-        return rest.starts_with(" as failing").then_some(Says::Quorum(id));
+        return rest.starts_with(" as failing").then_some(LogEvent::Quorum(id));
     }
     if let Some(rest) = after("FAIL message received from ") {
         let (from, rest) = node(rest)?;
         let (about, _) = node(rest.strip_prefix(" about ")?)?;
-        return Some(Says::FailReceived { from, about });
+        return Some(LogEvent::FailReceived { from, about });
     }
     if let Some(rest) = after("Start of election delayed for ") {
         let (delay, rest) = rest.split_once(" milliseconds (rank #")?;
         let rank = rest.split(',').next()?;
-        return Some(Says::Delayed { delay_ms: delay.parse().ok()?, rank: rank.parse().ok()? });
+        return Some(LogEvent::Delayed { delay_ms: delay.parse().ok()?, rank: rank.parse().ok()? });
     }
     if let Some(rest) = after("Starting a failover election for epoch ") {
-        return leading_number(rest).map(Says::Began);
+        return leading_number(rest).map(LogEvent::Began);
     }
     if let Some(rest) = after("Failover auth granted to ") {
         let (to, rest) = node(rest)?;
-        return Some(Says::Granted { to, epoch: leading_number(rest.strip_prefix(" for epoch ")?)? });
+        return Some(LogEvent::Granted { to, epoch: leading_number(rest.strip_prefix(" for epoch ")?)? });
     }
     if let Some(rest) = after("Failover auth denied to ") {
         let (to, rest) = node(rest)?;
-        return Some(Says::Denied { to, reason: rest.strip_prefix(':')?.trim_start().to_owned() });
+        return Some(LogEvent::Denied { to, reason: rest.strip_prefix(':')?.trim_start().to_owned() });
     }
     if let Some(reason) = after("Currently unable to failover: ") {
-        return Some(Says::Blocked(reason.to_owned()));
+        return Some(LogEvent::Blocked(reason.to_owned()));
     }
     let epoch = after("configEpoch set to ")?;
-    epoch.ends_with(" after successful failover").then(|| leading_number(epoch).map(Says::Epoch))?
+    epoch.ends_with(" after successful failover").then(|| leading_number(epoch).map(LogEvent::Epoch))?
 }
 
-/// The id that a text begins with, and what follows it and the name in brackets.
+/// The id at the start of a text, and the rest after the id and the name in parentheses.
 fn node(text: &str) -> Option<(String, &str)> {
     let (id, rest) = text.split_at_checked(40)?;
     if !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -197,66 +197,69 @@ mod tests {
     const B: &str = "182780ebd7b134501d566136705fd56557014b4f";
 
     #[test]
-    fn every_servers_words_are_understood() {
-        let granted = || Says::Granted { to: B.to_owned(), epoch: 7 };
-        let received = || Says::FailReceived { from: B.to_owned(), about: A.to_owned() };
+    fn parses_the_lines_of_every_server() {
+        let granted = || LogEvent::Granted { to: B.to_owned(), epoch: 7 };
+        let received = || LogEvent::FailReceived { from: B.to_owned(), about: A.to_owned() };
         for (text, expected) in [
-            ("oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo".to_owned(), Some(Says::Starting)),
-            ("oO0OoO0OoO0Oo Valkey is starting oO0OoO0OoO0Oo".to_owned(), Some(Says::Starting)),
+            ("oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo".to_owned(), Some(LogEvent::Starting)),
+            ("oO0OoO0OoO0Oo Valkey is starting oO0OoO0OoO0Oo".to_owned(), Some(LogEvent::Starting)),
             ("Connection with primary lost.".to_owned(), None),
-            ("Manual failover user request accepted.".to_owned(), Some(Says::ManualAccepted)),
+            ("Manual failover user request accepted.".to_owned(), Some(LogEvent::ManualAccepted)),
             (
                 "Manual failover user request accepted (user request from 'id=12 addr=127.0.0.1:38656').".to_owned(),
-                Some(Says::ManualAccepted),
+                Some(LogEvent::ManualAccepted),
             ),
-            (format!("Manual failover requested by replica {B}."), Some(Says::ManualRequested(B.to_owned()))),
-            (format!("Manual failover requested by replica {B} ()."), Some(Says::ManualRequested(B.to_owned()))),
+            (format!("Manual failover requested by replica {B}."), Some(LogEvent::ManualRequested(B.to_owned()))),
+            (format!("Manual failover requested by replica {B} ()."), Some(LogEvent::ManualRequested(B.to_owned()))),
             (
                 "Received replication offset for paused master manual failover: 20442".to_owned(),
-                Some(Says::ManualOffset),
+                Some(LogEvent::ManualOffset),
             ),
             (
                 "Received replication offset for paused primary manual failover: 20570".to_owned(),
-                Some(Says::ManualOffset),
+                Some(LogEvent::ManualOffset),
             ),
-            ("All master replication stream processed, manual failover can start.".to_owned(), Some(Says::ManualReady)),
+            (
+                "All master replication stream processed, manual failover can start.".to_owned(),
+                Some(LogEvent::ManualReady),
+            ),
             ("Manual failover timed out.".to_owned(), None),
-            (format!("*** NODE {A} possibly failing"), Some(Says::Pfail(A.to_owned()))),
-            (format!("NODE {A} () possibly failing."), Some(Says::Pfail(A.to_owned()))),
-            (format!("NODE {A} (127.1.0.1:6379) possibly failing."), Some(Says::Pfail(A.to_owned()))),
-            (format!("Marking node {A} as failing (quorum reached)."), Some(Says::Quorum(A.to_owned()))),
-            (format!("Marking node {A} () as failing (quorum reached)."), Some(Says::Quorum(A.to_owned()))),
+            (format!("*** NODE {A} possibly failing"), Some(LogEvent::Pfail(A.to_owned()))),
+            (format!("NODE {A} () possibly failing."), Some(LogEvent::Pfail(A.to_owned()))),
+            (format!("NODE {A} (127.1.0.1:6379) possibly failing."), Some(LogEvent::Pfail(A.to_owned()))),
+            (format!("Marking node {A} as failing (quorum reached)."), Some(LogEvent::Quorum(A.to_owned()))),
+            (format!("Marking node {A} () as failing (quorum reached)."), Some(LogEvent::Quorum(A.to_owned()))),
             (format!("FAIL message received from {B} about {A}"), Some(received())),
             (format!("FAIL message received from {B} () about {A} ()"), Some(received())),
             (format!("FAIL message received from {B} (1.2.3.4:6379) about {A} (1.2.3.5:6379)"), Some(received())),
             (
                 "Start of election delayed for 612 milliseconds (rank #0, offset 20959).".to_owned(),
-                Some(Says::Delayed { delay_ms: 612, rank: 0 }),
+                Some(LogEvent::Delayed { delay_ms: 612, rank: 0 }),
             ),
             (
                 "Start of election delayed for 0 milliseconds (rank #1, primary rank #0, offset 21353).".to_owned(),
-                Some(Says::Delayed { delay_ms: 0, rank: 1 }),
+                Some(LogEvent::Delayed { delay_ms: 0, rank: 1 }),
             ),
-            ("Starting a failover election for epoch 7.".to_owned(), Some(Says::Began(7))),
-            ("Starting a failover election for epoch 7, node config epoch is 1".to_owned(), Some(Says::Began(7))),
+            ("Starting a failover election for epoch 7.".to_owned(), Some(LogEvent::Began(7))),
+            ("Starting a failover election for epoch 7, node config epoch is 1".to_owned(), Some(LogEvent::Began(7))),
             (format!("Failover auth granted to {B} for epoch 7"), Some(granted())),
             (format!("Failover auth granted to {B} (127.1.0.4:6379) for epoch 7"), Some(granted())),
             (
                 format!("Failover auth denied to {B}: its master is up"),
-                Some(Says::Denied { to: B.to_owned(), reason: "its master is up".to_owned() }),
+                Some(LogEvent::Denied { to: B.to_owned(), reason: "its master is up".to_owned() }),
             ),
             (
                 format!("Failover auth denied to {B} (): its primary is up"),
-                Some(Says::Denied { to: B.to_owned(), reason: "its primary is up".to_owned() }),
+                Some(LogEvent::Denied { to: B.to_owned(), reason: "its primary is up".to_owned() }),
             ),
-            ("Currently unable to failover: Waiting.".to_owned(), Some(Says::Blocked("Waiting.".to_owned()))),
-            ("Failover election won: I'm the new primary.".to_owned(), Some(Says::Won)),
-            ("configEpoch set to 7 after successful failover".to_owned(), Some(Says::Epoch(7))),
+            ("Currently unable to failover: Waiting.".to_owned(), Some(LogEvent::Blocked("Waiting.".to_owned()))),
+            ("Failover election won: I'm the new primary.".to_owned(), Some(LogEvent::Won)),
+            ("configEpoch set to 7 after successful failover".to_owned(), Some(LogEvent::Epoch(7))),
             ("configEpoch set to 4 via CLUSTER SET-CONFIG-EPOCH".to_owned(), None),
             (format!("Marking node {} as failing", &A[..39]), None),
         ] {
             let line = parse(&format!("17172:S 22 Nov 2026 13:29:55.519 # {text}"));
-            assert_eq!(line.as_ref().map(|line| &line.says), expected.as_ref(), "{text}");
+            assert_eq!(line.as_ref().map(|line| &line.event), expected.as_ref(), "{text}");
             if let Some(line) = line {
                 assert_eq!((line.pid, line.local_ms), (17172, 1_795_354_195_519), "{text}");
             }
@@ -264,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_those_of_the_calendar() {
+    fn reads_calendar_dates() {
         for (day, month, year, expected) in [
             ("01", "Jan", "1970", 0),
             ("28", "Feb", "2100", 4_107_456_000_000),
@@ -288,12 +291,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_line_makes_it_panic(line in "\\PC*") {
+        fn never_panics_on_a_line(line in "\\PC*") {
             let _ = parse(&line);
         }
 
         #[test]
-        fn no_damage_to_a_line_makes_it_panic(cut in 0_usize..140, insert in "\\PC{0,3}") {
+        fn never_panics_on_a_damaged_line(cut in 0_usize..140, insert in "\\PC{0,3}") {
             let whole = format!("17172:S 22 Nov 2026 13:29:55.519 # FAIL message received from {B} () about {A} ()");
             let cut = cut.min(whole.len());
             let _ = parse(&format!("{}{insert}{}", &whole[..cut], &whole[cut..]));
@@ -301,7 +304,7 @@ mod tests {
         }
 
         #[test]
-        fn every_text_of_a_known_line_is_parsed_or_passed_over(text in "(NODE |Marking node |Failover auth (granted|denied) to |FAIL message received from |Start of election delayed for |configEpoch set to )[0-9a-f() :#]{0,60}(é| for epoch )?[0-9]{0,25}") {
+        fn never_panics_on_a_known_prefix(text in "(NODE |Marking node |Failover auth (granted|denied) to |FAIL message received from |Start of election delayed for |configEpoch set to )[0-9a-f() :#]{0,60}(é| for epoch )?[0-9]{0,25}") {
             let _ = parse(&format!("1:M 22 Nov 2026 13:29:55.519 * {text}"));
         }
     }

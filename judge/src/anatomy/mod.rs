@@ -16,145 +16,145 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use dissection::dissect;
-pub use line::{Line, Says, parse};
+pub use line::{Line, LogEvent, parse};
 pub use story::phases;
 
 use crate::history::FaultKind;
 use crate::units::{NodeNo, ShardNo};
 
-/// Every node's log, as far as its lines tell of failovers.
+/// The lines about failovers from the log of each node.
 pub type Logs = BTreeMap<NodeNo, Vec<Line>>;
 
-/// One failover after a fault or a CLUSTER FAILOVER. Times are in milliseconds from there.
+/// One failover after a fault or a CLUSTER FAILOVER. Times are in milliseconds since the fault or the command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Anatomy {
-    /// Whose slots were at stake.
+    /// The shard of the failover.
     pub shard: ShardNo,
-    /// The fault; None where a CLUSTER FAILOVER ordered it.
+    /// The number of the fault; None if a CLUSTER FAILOVER ordered the failover.
     pub fault: Option<u32>,
-    /// Its kind.
+    /// The kind of the fault; None for a CLUSTER FAILOVER.
     pub kind: Option<FaultKind>,
-    /// The master that it hit, or that had to give way.
+    /// The master before the failover.
     pub old_master: NodeNo,
-    /// Its successor, if there was one.
+    /// The master after the failover; None if there was no promotion.
     pub new_master: Option<NodeNo>,
-    /// configEpoch of the successor.
+    /// The configEpoch of the new master.
     #[serde(default)]
     pub epoch: Option<u64>,
     /// Where the time went, in one sentence.
     pub sentence: String,
-    /// The milestones, in the order in which they should come.
+    /// The milestones, in the order of a regular failover.
     pub milestones: Vec<Milestone>,
-    /// Every election that a replica of the shard began, in order.
+    /// The elections that replicas of the shard began, in order.
     pub elections: Vec<Election>,
-    /// Why replicas said that they could not take over, in the server's words.
+    /// The reasons why replicas could not take over, as the server logged them.
     pub blocked: Vec<String>,
-    /// Replicas of the shard that a fault had ended, paused or cut off meanwhile, for some of the time at least.
+    /// Replicas of the shard that a fault stopped, paused or isolated during the failover, at least for a part of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub absent: Vec<NodeNo>,
-    /// Whether faults hit so many masters that the others were no majority for some of the time; then
-    /// there are no bounds.
+    /// Whether faults affected so many masters that the others were not a majority, at least for a part of the
+    /// failover. There are no bounds then.
     #[serde(default)]
     pub majority_lost: bool,
-    /// What each node that the fault did not hit knew of it, and when.
+    /// When each node that the fault did not affect learnt of the failover.
     #[serde(default)]
     pub observers: BTreeMap<NodeNo, Observer>,
-    /// Times of logs, and of the last PONG, are late by at most this much, and early by at most 1 ms; None
-    /// where no clock was read.
+    /// Times from logs and of the last PONG are late by at most this many milliseconds, and early by at most 1 ms;
+    /// None if no clock was read.
     pub log_error_ms: Option<f64>,
 }
 
-/// When one node learnt what; None is what is not known.
+/// The times at which one node learnt of a failover; None if a time is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observer {
-    /// The last PONG of the old master that it received, before the fault or soon after.
+    /// When the node received the last PONG of the old master, before the fault or soon after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pong_ms: Option<f64>,
-    /// When it sent the PING that was not answered any more.
+    /// When the node sent the first PING without a reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ping_ms: Option<f64>,
-    /// When it held the old master for failing (`fail?`): as its log says, or as it was first seen to.
+    /// When the node suspected the old master (`fail?`), by its log or by the first view that shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pfail_ms: Option<f64>,
-    /// When it knew that a majority did (`fail`).
+    /// When the node knew that a majority suspects the old master (`fail`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail_ms: Option<f64>,
-    /// When it was first seen to know the new master as owner.
+    /// The first view of the node with the new master as owner of the slots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreed_ms: Option<f64>,
 }
 
-/// A moment of a failover.
+/// An event in the course of a failover.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Milestone {
-    /// What it is.
+    /// The kind of milestone.
     pub what: What,
-    /// When it came; the last PONG may have come before the fault.
+    /// The time of the milestone. It is negative for a last PONG before the fault.
     pub after_ms: f64,
-    /// Whose log or view says so, or who acknowledged the write.
+    /// The node whose log or view shows the milestone, or that acknowledged the write.
     pub node: Option<NodeNo>,
-    /// How it is known.
+    /// Where the time comes from.
     pub source: Source,
-    /// The earliest and the latest that the server's rules say, given when the milestones before it
-    /// came; None where there is no rule.
+    /// The earliest and the latest time by the server's rules, given the times of the earlier milestones; None if
+    /// there is no rule.
     #[serde(default)]
     pub expected_ms: Option<(f64, f64)>,
-    /// The latest that the rules allow from the fault on, with the slack of a busy machine; None where
-    /// there is no such rule.
+    /// The latest time by the server's rules, from the fault on, with an allowance for a busy machine; None if
+    /// there is no rule.
     pub bound_ms: Option<f64>,
 }
 
 impl Milestone {
-    /// Whether it came later than the rules allow.
+    /// Whether the milestone exceeds its bound.
     pub fn late(&self) -> bool {
         self.bound_ms.is_some_and(|bound_ms| self.after_ms > bound_ms)
     }
 }
 
-/// The milestones of a failover, in their order.
+/// The kinds of milestones, in the order of a failover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
-    /// The last that any node heard of the master.
+    /// The last PONG of the master that a node received.
     LastPong,
-    /// The first node held the master for failing.
+    /// The first node suspected the master (PFAIL).
     Pfail,
-    /// A majority of masters agreed.
+    /// A majority of masters suspected the master (FAIL).
     Fail,
     /// The replica accepted the CLUSTER FAILOVER.
     Accepted,
-    /// The master was asked for it, and paused its clients.
+    /// The master received the request of the replica and paused its clients.
     Paused,
-    /// The replica learnt up to which offset it has to catch up.
+    /// The replica received the replication offset of the paused master.
     Offset,
-    /// It had caught up.
+    /// The replica reached this offset.
     CaughtUp,
-    /// The replica that won asked for votes.
+    /// The replica that won the election requested votes.
     Election,
     /// The last vote for the winner.
     LastVote,
     /// The replica became master.
     Promotion,
-    /// It took the epoch of its election.
+    /// The new master took the epoch of its election.
     Epoch,
-    /// The last of the nodes that the fault did not hit knew it.
+    /// The last of the nodes that the fault did not affect knew the new master.
     Agreement,
     /// The workload's first write that the new master acknowledged.
     FirstWrite,
 }
 
 impl What {
-    /// In words, as tables show it.
+    /// The name of the milestone in tables.
     pub fn words(self) -> &'static str {
         match self {
             Self::LastPong => "last pong",
             Self::Pfail => "first PFAIL",
             Self::Fail => "FAIL by quorum",
-            Self::Accepted => "order accepted",
+            Self::Accepted => "command accepted",
             Self::Paused => "clients paused",
             Self::Offset => "offset known",
             Self::CaughtUp => "caught up",
-            Self::Election => "votes asked for",
+            Self::Election => "votes requested",
             Self::LastVote => "last vote",
             Self::Promotion => "promotion",
             Self::Epoch => "epoch taken",
@@ -164,15 +164,15 @@ impl What {
     }
 }
 
-/// How something is known.
+/// The source of a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// A server's log.
     Log,
-    /// Views of the nodes: late by up to the interval of polling.
+    /// Views of the nodes: late by up to the polling interval.
     Poll,
-    /// A node's own record of it, as CLUSTER NODES shows it: as exact as a log.
+    /// A time in CLUSTER NODES that the node recorded: as exact as a log.
     Nodes,
     /// The workload's operations.
     Workload,
@@ -192,31 +192,31 @@ impl std::fmt::Display for Source {
 /// One replica's attempt to become master.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Election {
-    /// Who asked for votes.
+    /// The replica that requested votes.
     pub candidate: NodeNo,
-    /// For which epoch.
+    /// The epoch of the election.
     pub epoch: u64,
-    /// The delay that it announced, in milliseconds.
+    /// The delay that the replica announced, in milliseconds.
     pub delay_ms: Option<u64>,
-    /// Its rank among its master's replicas; 0 is the best.
+    /// The rank of the candidate among its master's replicas; 0 is the best.
     pub rank: Option<u32>,
-    /// When it began.
+    /// When the candidate requested votes.
     pub began_ms: f64,
-    /// Who gave it its vote, and when.
+    /// The nodes that voted for the candidate, with the times of their votes.
     pub granted: BTreeMap<NodeNo, f64>,
-    /// Who refused it, and why, in the server's words.
+    /// The nodes that denied their vote, with the reason that the server logged.
     pub denied: BTreeMap<NodeNo, String>,
-    /// When it was won; None where it was lost.
+    /// When the candidate won; None if it lost.
     pub won_ms: Option<f64>,
 }
 
 impl Anatomy {
-    /// When a milestone came, if it is known.
+    /// The time of a milestone in milliseconds; None if it is unknown.
     pub fn at(&self, what: What) -> Option<f64> {
         self.milestones.iter().find(|found| found.what == what).map(|found| found.after_ms)
     }
 
-    /// When that came which a milestone (by its position) follows, at most its own time; its bar and its
+    /// The time of the milestone before the one at `index`, but not later than that one. Its bar and its
     /// duration begin there.
     pub fn preceding_ms(&self, index: usize) -> f64 {
         // A client does not wait until every node agrees.
@@ -224,7 +224,7 @@ impl Anatomy {
         before.map(|milestone| milestone.after_ms).fold(0.0, f64::max).min(self.milestones[index].after_ms)
     }
 
-    /// What began it: `the kill of node-1`, `CLUSTER FAILOVER`.
+    /// The cause of the failover: `the kill of node-1` or `CLUSTER FAILOVER`.
     pub fn cause(&self) -> String {
         match self.kind {
             Some(kind) => format!("the {kind} of {}", self.old_master),
@@ -233,7 +233,7 @@ impl Anatomy {
     }
 }
 
-/// Reads the logs in a report's folder. A node without a log that can be read has no lines.
+/// Reads the logs in a report's folder. A node without a readable log has no lines.
 pub fn logs(folder: &Path, nodes: impl IntoIterator<Item = NodeNo>) -> Logs {
     let mut logs = Logs::new();
     for node in nodes {
@@ -243,9 +243,9 @@ pub fn logs(folder: &Path, nodes: impl IntoIterator<Item = NodeNo>) -> Logs {
     logs
 }
 
-/// The lines of one log that tell of failovers.
+/// Reads the lines about failovers from one log.
 pub fn read(log: impl BufRead) -> Vec<Line> {
-    // A server that logs without end must not fill the memory.
+    // Bound the memory for a server that logs without limit.
     const MOST_LINES: usize = 100_000;
     let lines = log.split(b'\n').map_while(Result::ok);
     lines.filter_map(|line| parse(&String::from_utf8_lossy(&line))).take(MOST_LINES).collect()

@@ -3,12 +3,12 @@
 use super::{Anatomy, Election, What};
 
 /// `6.9 s from the kill of node-1 to the first write: 5.9 s detection, 0.8 s election delay, 0.2 s vote`.
-/// `watched_ms` is for how long a successor was looked for.
+/// `watched_ms` is the time of the failover in the history, in milliseconds.
 pub(super) fn sentence(anatomy: &Anatomy, watched_ms: f64) -> String {
     let cause = anatomy.cause();
     let Some(promoted_ms) = anatomy.at(What::Promotion) else {
         let hindrance = hindrance(anatomy, anatomy.at(What::Fail));
-        return format!("nobody took over within {} of {cause}: {hindrance}", seconds(watched_ms));
+        return format!("no replica took over within {} of {cause}: {hindrance}", seconds(watched_ms));
     };
     let (total_ms, end) = match anatomy.at(What::FirstWrite) {
         Some(write_ms) => (write_ms.max(promoted_ms), "first write"),
@@ -21,13 +21,13 @@ pub(super) fn sentence(anatomy: &Anatomy, watched_ms: f64) -> String {
     let mut text = format!("{} from {cause} to the {end}: {}", seconds(total_ms), parts.join(", "));
     text.push_str(&elections(&anatomy.elections));
     if anatomy.majority_lost {
-        text.push_str("; the masters that were left were no majority");
+        text.push_str("; the remaining masters were not a majority");
     }
     text
 }
 
-/// The phases of a failover that came to a promotion: name, beginning and end in milliseconds, without
-/// gaps. What is not known is part of the phase after it.
+/// The phases of a failover with a promotion: name, start and end in milliseconds, without gaps. If the end
+/// of a phase is unknown, the next phase includes it.
 pub fn phases(anatomy: &Anatomy) -> Vec<(&'static str, f64, f64)> {
     let at = |what| anatomy.at(what);
     let (began, promotion) = (at(What::Election), at(What::Promotion));
@@ -42,9 +42,9 @@ pub fn phases(anatomy: &Anatomy) -> Vec<(&'static str, f64, f64)> {
     } else {
         let paused = at(What::Paused).map(|_| "until clients were paused");
         vec![
-            (at(What::Paused).or(at(What::Accepted)), paused.unwrap_or("until it was accepted")),
+            (at(What::Paused).or(at(What::Accepted)), paused.unwrap_or("until the command was accepted")),
             (at(What::CaughtUp), "catching up"),
-            (began.filter(|_| at(What::CaughtUp).is_none()), "until votes were asked for"),
+            (began.filter(|_| at(What::CaughtUp).is_none()), "until votes were requested"),
         ]
     };
     let vote = match (began, anatomy.kind) {
@@ -58,7 +58,7 @@ pub fn phases(anatomy: &Anatomy) -> Vec<(&'static str, f64, f64)> {
     let mut phases = Vec::new();
     let mut last_ms = 0.0_f64;
     for (end, name) in ends {
-        // Clocks of logs and polls may disagree by their errors; no phase is shorter than nothing.
+        // Times of logs and polls differ by their errors. No phase has a negative duration.
         if let Some(end_ms) = end.map(|end_ms| end_ms.max(last_ms)) {
             phases.push((name, last_ms, end_ms));
             last_ms = end_ms;
@@ -69,7 +69,7 @@ pub fn phases(anatomy: &Anatomy) -> Vec<(&'static str, f64, f64)> {
 
 fn hindrance(anatomy: &Anatomy, fail: Option<f64>) -> String {
     let Some(fail_ms) = fail else {
-        return "no majority was seen to hold it for failed".to_owned();
+        return "no node reported FAIL".to_owned();
     };
     let known = format!("FAIL after {}", seconds(fail_ms));
     if !anatomy.blocked.is_empty() {
@@ -82,7 +82,7 @@ fn hindrance(anatomy: &Anatomy, fail: Option<f64>) -> String {
             let absent = if absent.is_empty() {
                 String::new()
             } else {
-                format!(" ({} {were} hit by a fault, too)", absent.join(", "))
+                format!(" ({} {were} also affected by a fault)", absent.join(", "))
             };
             format!("{known}, and no replica began an election{absent}")
         }
@@ -90,7 +90,7 @@ fn hindrance(anatomy: &Anatomy, fail: Option<f64>) -> String {
     }
 }
 
-/// What there is to say of elections that were not won at once.
+/// Describes the lost elections.
 fn elections(elections: &[Election]) -> String {
     let lost: Vec<&Election> = elections.iter().filter(|election| election.won_ms.is_none()).collect();
     if lost.is_empty() {
@@ -111,13 +111,13 @@ fn elections(elections: &[Election]) -> String {
     format!("; {count} {}: {}", if count == 1 { "election" } else { "elections" }, described.join("; "))
 }
 
-/// Votes that come when the candidate has given up do not count.
+/// Shows late votes: a vote does not count after the candidate's timeout.
 fn belated(election: &Election) -> String {
     let last_ms = election.granted.values().copied().fold(election.began_ms, f64::max) - election.began_ms;
     if last_ms < 1000.0 { String::new() } else { format!(", the last after {}", seconds(last_ms)) }
 }
 
-/// `5.9 s`; below a tenth of a second in milliseconds.
+/// `5.9 s`, or `60 ms` below a tenth of a second.
 fn seconds(ms: f64) -> String {
     if ms < 99.5 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1e3) }
 }

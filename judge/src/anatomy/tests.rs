@@ -15,8 +15,7 @@ fn id(node: u16) -> String {
     IDS[usize::from(node) - 1].repeat(40)
 }
 
-/// A report of three shards; node-1 was killed at 4 s, and node-4 took over. The clocks were read within
-/// 5 ms.
+/// A report of three shards. node-1 is killed at 4 s, and node-4 takes over. Reading the clocks takes 5 ms.
 fn report() -> Report {
     let mut report = fixture::report("role-swap", Verdict::Pass);
     let info = |node: u16| NodeInfo {
@@ -48,7 +47,7 @@ fn killed(fault: u32, node: u16) -> EventKind {
     }
 }
 
-/// Logs in which each node's lines have their moments in milliseconds of the run.
+/// The logs of all nodes, from lines with times in milliseconds of the run.
 fn logged(lines: &[(u16, i64, String)]) -> Logs {
     let mut logs = Logs::new();
     for node in 1..=6 {
@@ -88,7 +87,7 @@ fn milestone(anatomy: &Anatomy, what: What) -> Option<(f64, Source)> {
 }
 
 #[test]
-fn the_logs_say_where_the_time_went() {
+fn dissects_a_failover_by_its_logs() {
     let lines = [vec![failed()], election(10_700, 8)];
     let logs = logged(&[lines.concat(), won(11_300, 8)].concat());
     let [anatomy] = &dissect(&report(), &logs)[..] else { panic!("one failover") };
@@ -112,7 +111,7 @@ fn the_logs_say_where_the_time_went() {
 }
 
 #[test]
-fn a_lost_election_is_told_with_the_reason_of_the_denial() {
+fn reports_why_an_election_was_lost() {
     let denied = (3, 5001, format!("Failover auth denied to {}: its master is up", id(4)));
     let lines = [vec![failed()], election(5000, 7), vec![denied], election(10_700, 8), won(11_300, 8)].concat();
     let anatomy = &dissect(&report(), &logged(&lines))[0];
@@ -122,7 +121,7 @@ fn a_lost_election_is_told_with_the_reason_of_the_denial() {
 }
 
 #[test]
-fn without_logs_polling_tells_what_it_can_and_claims_no_more() {
+fn dissects_a_failover_by_polling_without_logs() {
     let anatomy = &dissect(&report(), &Logs::new())[0];
     assert_eq!(
         anatomy.sentence,
@@ -133,14 +132,18 @@ fn without_logs_polling_tells_what_it_can_and_claims_no_more() {
 }
 
 #[test]
-fn a_failover_that_did_not_come_says_what_kept_it() {
+fn reports_what_prevented_a_failover() {
     let mut report = report();
     let failover = &mut report.failovers[0];
     (failover.new_master, failover.promotion_ms, failover.first_write_ms) = (None, None, None);
     let blocked = "Currently unable to failover: Disconnected from master for longer than allowed.".to_owned();
     for (lines, second_kill, expected) in [
         (vec![failed(), (4, 10_100, blocked)], false, "FAIL after 6.0 s; node-4: Disconnected from master for longer"),
-        (vec![failed()], true, "FAIL after 6.0 s, and no replica began an election (node-4 was hit by a fault, too)"),
+        (
+            vec![failed()],
+            true,
+            "FAIL after 6.0 s, and no replica began an election (node-4 was also affected by a fault)",
+        ),
         (vec![failed()], false, "FAIL after 6.0 s, and no replica began an election"),
         ([vec![failed()], election(10_700, 8)].concat(), false, "1 election: that of node-4 for epoch 8 got 0 votes"),
     ] {
@@ -149,13 +152,14 @@ fn a_failover_that_did_not_come_says_what_kept_it() {
             report.events.insert(9, Event { at_ns: 4_100_000_000, kind: killed(2, 4) });
         }
         let anatomy = &dissect(&report, &logged(&lines))[0];
-        let begins = anatomy.sentence.starts_with("nobody took over within 16.0 s of the stop of node-1: FAIL after");
+        let begins =
+            anatomy.sentence.starts_with("no replica took over within 16.0 s of the stop of node-1: FAIL after");
         assert!(begins && anatomy.sentence.contains(expected), "{expected}: {}", anatomy.sentence);
     }
 }
 
 #[test]
-fn what_comes_later_than_the_rules_allow_is_late() {
+fn a_milestone_beyond_its_bound_is_late() {
     let mut report = report();
     assert!(!dissect(&report, &Logs::new())[0].milestones.iter().any(Milestone::late));
     report.failovers[0].promotion_ms = Some(14_000.0);
@@ -169,7 +173,7 @@ fn what_comes_later_than_the_rules_allow_is_late() {
 }
 
 #[test]
-fn without_a_majority_nothing_is_late() {
+fn nothing_is_late_without_a_majority() {
     let mut report = report();
     report.failovers[0].promotion_ms = Some(14_000.0);
     let mut later = report.clone();
@@ -179,23 +183,23 @@ fn without_a_majority_nothing_is_late() {
     report.events.insert(9, Event { at_ns: 4_000_000_001, kind: killed(2, 2) });
     let anatomy = &dissect(&report, &Logs::new())[0];
     assert!(anatomy.majority_lost && !anatomy.milestones.iter().any(Milestone::late));
-    assert!(anatomy.sentence.ends_with("; the masters that were left were no majority"), "{}", anatomy.sentence);
+    assert!(anatomy.sentence.ends_with("; the remaining masters were not a majority"), "{}", anatomy.sentence);
 }
 
 #[test]
-fn what_changed_hands_without_a_fault_has_no_anatomy() {
+fn a_failover_without_a_cause_has_no_anatomy() {
     let mut report = report();
     (report.failovers[0].fault, report.failovers[0].kind) = (None, None);
     assert_eq!(dissect(&report, &Logs::new()), []);
     report.events.clear();
-    assert_eq!(dissect(&report, &Logs::new()), [], "nothing is known of the nodes");
+    assert_eq!(dissect(&report, &Logs::new()), [], "the nodes are unknown");
 }
 
 proptest! {
-    /// Whatever logs say, in whatever order, times are finite and follow the fault, and votes are for
-    /// the candidate that asked.
+    /// For all logs, times are finite and not before the fault, and votes belong to the candidate that
+    /// requested them.
     #[test]
-    fn no_logs_lead_it_astray(
+    fn is_consistent_for_all_logs(
         lines in prop::collection::vec((1_u16..=6, 0_i64..40_000, 0_usize..9, 1_u16..=6, 0_u64..12), 0..60),
     ) {
         let text = |kind: usize, of: u16, number: u64| match kind {
@@ -223,7 +227,7 @@ proptest! {
     }
 }
 
-/// node-4 takes over from node-1 because it is told to, at 4 s.
+/// node-4 takes over from node-1 at 4 s by CLUSTER FAILOVER.
 fn ordered() -> Report {
     let mut report = report();
     report.events.retain(|event| event.kind.injected().is_none());
@@ -234,7 +238,7 @@ fn ordered() -> Report {
 }
 
 #[test]
-fn a_handover_is_told_from_the_order_to_the_first_write() {
+fn dissects_a_manual_failover() {
     let lines = vec![
         (4, 4001, "Manual failover user request accepted.".to_owned()),
         (1, 4003, format!("Manual failover requested by replica {}.", id(4))),
@@ -249,9 +253,9 @@ fn a_handover_is_told_from_the_order_to_the_first_write() {
         anatomy.sentence,
         "0.1 s from CLUSTER FAILOVER to the first write: 3 ms until clients were paused, 6 ms catching up, 3 ms vote, 0.1 s until a client wrote"
     );
-    let told: Vec<(What, f64)> = anatomy.milestones.iter().map(|found| (found.what, found.after_ms)).collect();
+    let found: Vec<(What, f64)> = anatomy.milestones.iter().map(|found| (found.what, found.after_ms)).collect();
     assert_eq!(
-        told,
+        found,
         [
             (What::Accepted, 1.0),
             (What::Paused, 3.0),
@@ -267,7 +271,7 @@ fn a_handover_is_told_from_the_order_to_the_first_write() {
 }
 
 #[test]
-fn a_promotion_without_votes_is_told() {
+fn reports_a_promotion_without_votes() {
     let taken = (4, 4001, "Taking over the master (user request).".to_owned());
     let anatomy = &dissect(&ordered(), &logged(&[taken]))[0];
     assert_eq!(
@@ -278,11 +282,11 @@ fn a_promotion_without_votes_is_told() {
     let failover = &mut report.failovers[0];
     (failover.new_master, failover.promotion_ms, failover.first_write_ms) = (None, None, None);
     let anatomy = &dissect(&report, &logged(&[failed(), won(10_001, 8).remove(2)]))[0];
-    assert!(anatomy.sentence.ends_with("had not asked for votes since the fault"), "{}", anatomy.sentence);
+    assert!(anatomy.sentence.ends_with("but requested no votes since the fault"), "{}", anatomy.sentence);
 }
 
 #[test]
-fn the_last_pong_is_read_with_the_clock_of_the_node_that_noted_it() {
+fn converts_the_last_pong_by_the_clock_of_its_node() {
     let mut report = report();
     let unheard = |node: u16, ping_ms: u64, pong_ms: u64| {
         let zero_ms = 1_795_352_701_000;
@@ -298,7 +302,7 @@ fn the_last_pong_is_read_with_the_clock_of_the_node_that_noted_it() {
 }
 
 #[test]
-fn each_milestone_is_set_against_the_rules_of_its_server() {
+fn compares_milestones_with_the_rules_of_the_server() {
     let lines = |rank: u32| {
         let mut lines = [vec![failed()], election(10_700, 8), won(11_300, 8)].concat();
         lines[1].2 = lines[1].2.replace("#0", &format!("#{rank}"));
@@ -327,5 +331,5 @@ fn each_milestone_is_set_against_the_rules_of_its_server() {
     (failover.promotion_ms, failover.first_write_ms) = (Some(28_000.0), Some(28_100.0));
     let anatomy = &dissect(&report, &logged(&[vec![failed()], first, second, won(31_950, 8)].concat()))[0];
     let began = anatomy.milestones.iter().find(|found| found.what == What::Election).expect("it began");
-    assert_eq!(began.expected_ms, Some((27_000.0, 27_900.0)), "20 s after the first, and its own delay");
+    assert_eq!(began.expected_ms, Some((27_000.0, 27_900.0)), "20 s after the first election, plus the delay");
 }

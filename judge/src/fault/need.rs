@@ -1,28 +1,28 @@
-//! What faults and plans ask of whatever runs the nodes.
+//! The abilities that faults and plans need from a backend.
 
 use std::fmt;
 
-/// Something that whatever runs the nodes must be able to do. What it cannot is a reason to skip a plan before
-/// anything is started.
+/// An ability that a plan needs from a backend. If the backend lacks one, the plan is skipped before anything
+/// starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Need {
-    /// To ask a server to end (SIGTERM).
+    /// Stop a server (SIGTERM).
     Stop,
-    /// To end a server at once (SIGKILL).
+    /// Kill a server (SIGKILL).
     Kill,
-    /// To start a server that has ended.
+    /// Start a server that is down.
     Start,
-    /// To freeze a server, and to let it go on (SIGSTOP, SIGCONT).
+    /// Freeze a server and resume it (SIGSTOP, SIGCONT).
     Freeze,
-    /// To cut one node off from everybody, clients and the harness included.
+    /// Isolate one node from all nodes, from clients and from the harness.
     Isolate,
-    /// To drop all packets between two addresses, or those of one kind of traffic.
+    /// Drop packets between two addresses, all or those of one kind of traffic.
     Links,
-    /// To refuse, thin out or throttle the packets between two addresses.
+    /// Reject, drop at random or throttle packets between two addresses.
     Impairments,
-    /// To delay packets.
+    /// Delay packets.
     Delays,
-    /// To tell clients of the workload from one another, and from the harness, by their addresses.
+    /// Distinguish the clients of the workload from one another and from the harness by address.
     Clients,
 }
 
@@ -33,11 +33,11 @@ impl fmt::Display for Need {
             Self::Kill => "killing a server",
             Self::Start => "starting a server",
             Self::Freeze => "freezing a server",
-            Self::Isolate => "cutting a node off",
+            Self::Isolate => "isolating a node",
             Self::Links => "cutting a link",
             Self::Impairments => "impairing a link",
             Self::Delays => "delaying packets",
-            Self::Clients => "telling clients apart",
+            Self::Clients => "distinguishing clients",
         })
     }
 }

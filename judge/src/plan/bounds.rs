@@ -1,10 +1,10 @@
-//! What a cluster and a workload may be, and which directives a suite may set.
+//! The limits of a cluster and a workload, and the directives that a suite may set.
 
 use super::{Problems, Shape};
 use crate::suite::{ClusterSpec, Suite, WorkloadSpec, nearest};
 use crate::units::Directive;
 
-/// More than these would not run on one machine, and have no address on 127.k.0.0/24.
+/// Limits of one machine. 127.k.0.0/24 has no addresses for more nodes.
 const MASTERS_MAX: u16 = 64;
 const REPLICAS_MAX: u16 = 5;
 const NODES_MAX: u16 = 250;
@@ -14,13 +14,13 @@ pub(super) const KEYS_MAX: u32 = 1_000_000;
 const VALUE_SIZE_MAX: u32 = 1 << 20;
 const NODE_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=120_000;
 
-/// Names that phases must not have, since they mean something else.
+/// Names that a phase cannot have, because the harness uses them.
 const RESERVED_PHASES: [&str; 5] = ["boot", "recovery", "final", "end", "throughout"];
 
-/// Why a directive is the harness's own to set.
+/// The directives that only the harness sets, by reason.
 const OWNED: [(&str, &[&str]); 6] = [
     (
-        "the harness deals the addresses",
+        "the harness assigns the addresses",
         &[
             "port",
             "bind",
@@ -35,28 +35,28 @@ const OWNED: [(&str, &[&str]); 6] = [
         ],
     ),
     (
-        "each node has a directory of its own, which the harness reads",
+        "the harness reads the files of each node in a directory per node",
         &["dir", "logfile", "pidfile", "cluster-config-file", "include"],
     ),
-    ("the harness starts and ends the processes itself", &["daemonize", "supervised"]),
-    ("the harness forms the cluster itself", &["cluster-enabled", "replicaof", "slaveof"]),
-    ("the harness's connections are plain TCP", &["tls-port", "tls-cluster", "tls-replication"]),
+    ("the harness starts and stops the processes", &["daemonize", "supervised"]),
+    ("the harness forms the cluster", &["cluster-enabled", "replicaof", "slaveof"]),
+    ("the harness connects over plain TCP", &["tls-port", "tls-cluster", "tls-replication"]),
     (
         "the harness's clients do not authenticate",
         &["requirepass", "masterauth", "masteruser", "primaryauth", "primaryuser", "aclfile", "user"],
     ),
 ];
 
-/// The number of nodes, where it is possible at all.
+/// The nodes of the cluster; None if their number is out of bounds.
 pub(super) fn shape(cluster: &ClusterSpec, problems: &mut Problems) -> Option<Shape> {
     let ClusterSpec { masters, replicas_per_master, .. } = *cluster;
     let found = problems.count();
     if !(3..=MASTERS_MAX).contains(&masters) {
-        let message = format!("{masters} masters form no cluster that can vote (hint: 3 to {MASTERS_MAX})");
+        let message = format!("{masters} masters are out of bounds (hint: 3 to {MASTERS_MAX})");
         problems.add("cluster.masters", message);
     }
     if replicas_per_master > REPLICAS_MAX {
-        let message = format!("{replicas_per_master} replicas of each master are too many (hint: 0 to {REPLICAS_MAX})");
+        let message = format!("{replicas_per_master} replicas per master are too many (hint: 0 to {REPLICAS_MAX})");
         problems.add("cluster.replicas-per-master", message);
     }
     if problems.count() > found {
@@ -72,7 +72,7 @@ pub(super) fn shape(cluster: &ClusterSpec, problems: &mut Problems) -> Option<Sh
 
 pub(super) fn config(cluster: &ClusterSpec, problems: &mut Problems) {
     if cluster.server.trim().is_empty() {
-        problems.add("cluster.server", "no server is named (hint: `redis:6.2`, `valkey:9.1` or the path of a binary)");
+        problems.add("cluster.server", "the server is empty (hint: `redis:6.2`, `valkey:9.1` or the path of a binary)");
     }
     for (name, value) in &cluster.config {
         let at = format!("cluster.config.{name}");
@@ -85,18 +85,18 @@ pub(super) fn config(cluster: &ClusterSpec, problems: &mut Problems) {
 fn directive(name: &str, Directive(value): &Directive) -> Option<String> {
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c)) {
         return Some(format!(
-            "`{name}` is not the name of a directive (hint: lowercase, such as `cluster-node-timeout`)"
+            "\"{name}\" is not the name of a directive (hint: lowercase, such as `cluster-node-timeout`)"
         ));
     }
     if let Some((why, _)) = OWNED.iter().find(|(_, names)| names.contains(&name)) {
-        return Some(format!("`{name}` cannot be set by a suite: {why}"));
+        return Some(format!("a suite cannot set `{name}`: {why}"));
     }
     if value.contains(['\n', '\r', '\0']) {
-        return Some(format!("the value of `{name}` is more than one line"));
+        return Some(format!("the value of `{name}` has more than one line"));
     }
     if name == "cluster-node-timeout" && !value.parse().is_ok_and(|ms| NODE_TIMEOUT_MS.contains(&ms)) {
         let (least, most) = (NODE_TIMEOUT_MS.start(), NODE_TIMEOUT_MS.end());
-        return Some(format!("`{value}` is no node timeout (hint: milliseconds, from {least} to {most})"));
+        return Some(format!("\"{value}\" is not a node timeout (hint: milliseconds, from {least} to {most})"));
     }
     None
 }
@@ -113,7 +113,7 @@ pub(super) fn workload(workload: &WorkloadSpec, problems: &mut Problems) {
     within("value-size", workload.value_size.into(), 1, VALUE_SIZE_MAX.into());
     if workload.keys < u32::from(workload.clients) {
         let message = format!(
-            "{} keys are too few: each has one writer, so {} clients need at least as many",
+            "{} keys are too few for {} clients (hint: each client writes its own keys)",
             workload.keys, workload.clients
         );
         problems.add("workload.keys", message);
@@ -124,12 +124,12 @@ pub(super) fn workload(workload: &WorkloadSpec, problems: &mut Problems) {
         ("refresh-every", workload.refresh_every),
     ] {
         if span.0.is_zero() {
-            problems.add(format!("workload.{key}"), format!("`{span}` is too short (hint: more than 0s)"));
+            problems.add(format!("workload.{key}"), format!("\"{span}\" is too short (hint: more than 0s)"));
         }
     }
 }
 
-/// What `workload.wait` asks for must be possible.
+/// Checks that `workload.wait` is possible.
 pub(super) fn wait(workload: &WorkloadSpec, shape: &Shape, problems: &mut Problems) {
     let Some(wait) = workload.wait else { return };
     if wait.replicas == 0 || u16::from(wait.replicas) > shape.replicas {
@@ -138,48 +138,47 @@ pub(super) fn wait(workload: &WorkloadSpec, shape: &Shape, problems: &mut Proble
             1 => "hint: `replicas-per-master` is 1, so 1".to_owned(),
             most => format!("hint: `replicas-per-master` is {most}, so 1 to {most}"),
         };
-        problems.add("workload.wait.replicas", format!("{} replicas can never be waited for ({hint})", wait.replicas));
+        problems.add("workload.wait.replicas", format!("cannot wait for {} replicas ({hint})", wait.replicas));
     }
     if wait.timeout.0.is_zero() {
-        problems.add("workload.wait.timeout", "WAIT with a timeout of 0s waits for ever (hint: `100ms`)");
+        problems.add("workload.wait.timeout", "WAIT with a timeout of 0s never times out (hint: `100ms`)");
     } else if wait.timeout >= workload.timeout {
         let message = format!(
-            "WAIT may take {}, and the whole command no longer than `timeout`, {} (hint: wait for less)",
+            "the timeout of WAIT, {}, is not shorter than `workload.timeout`, {}",
             wait.timeout, workload.timeout
         );
         problems.add("workload.wait.timeout", message);
     }
 }
 
-/// Names, phases, the total of what is waited for.
+/// Checks the name, the description, the durations and the lists of a suite.
 pub(super) fn suite(suite: &Suite, problems: &mut Problems) {
     if let Some(message) = bad_name(&suite.name) {
         problems.add("name", message);
     }
     if suite.about.trim().is_empty() {
-        problems.add("about", "nothing is said about the suite (hint: what is done, and what is believed)");
+        problems.add("about", "the description is empty (hint: what the suite does, and what you expect)");
     }
     for (key, span) in [("recover-within", suite.recover_within), ("max-duration", suite.max_duration)] {
         if span.0.is_zero() {
-            problems.add(key, format!("`{span}` is too short (hint: more than 0s)"));
+            problems.add(key, format!("\"{span}\" is too short (hint: more than 0s)"));
         }
     }
     if suite.steps.is_empty() {
         problems.add("steps", "a suite needs at least one step (hint: `- settle: 10s` runs the workload alone)");
     }
     if suite.invariants.is_empty() {
-        problems
-            .add("invariants", "a suite without invariants proves nothing (hint: `- acked-writes: { may-lose: 0 }`)");
+        problems.add("invariants", "a suite needs at least one invariant (hint: `- acked-writes: { may-lose: 0 }`)");
     }
 }
 
-/// What is wrong with a phase's name, given those before it.
+/// The problem of a phase's name, given the names of the phases before it.
 pub(super) fn bad_phase(name: &str, earlier: &[&str]) -> Option<String> {
     if RESERVED_PHASES.contains(&name) {
-        return Some(format!("a phase cannot be called `{name}`: the harness uses that word itself"));
+        return Some(format!("a phase cannot be named \"{name}\": the harness uses this name"));
     }
     if earlier.contains(&name) {
-        return Some(format!("there are two phases `{name}`"));
+        return Some(format!("duplicate phase \"{name}\""));
     }
     bad_name(name)
 }
@@ -189,15 +188,15 @@ fn bad_name(name: &str) -> Option<String> {
         && name.len() <= 64
         && !name.starts_with('-')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-    (!fine).then(|| format!("`{name}` is not a name (hint: lowercase letters, digits and dashes, at most 64)"))
+    (!fine).then(|| format!("\"{name}\" is not a name (hint: lowercase letters, digits and dashes, at most 64)"))
 }
 
-/// That a phase of this name does not exist.
+/// The message for a phase that does not exist.
 pub(super) fn unknown_phase(name: &str, phases: &[&str]) -> String {
     let hint = match nearest(name, phases.iter().copied()) {
         Some(phase) => format!("did you mean `{phase}`?"),
         None if phases.is_empty() => "hint: begin one with `- phase: NAME`".to_owned(),
         None => format!("hint: the phases are `{}`", phases.join("`, `")),
     };
-    format!("there is no phase `{name}` ({hint})")
+    format!("unknown phase \"{name}\" ({hint})")
 }

@@ -1,4 +1,4 @@
-//! Invariants: what they name must exist, and there must be something that they can observe.
+//! Invariants: the nodes, shards and phases that they name must exist, and they must have something to observe.
 
 use super::{Problems, Shape, bounds};
 use crate::fault::FaultStep;
@@ -8,9 +8,9 @@ use crate::suite::{
 use crate::units::Percent;
 
 pub(super) fn check(suite: &Suite, phases: &[&str], shape: &Shape, problems: &mut Problems) {
-    let mut looked = Looked { suite, phases, shape, problems };
+    let mut checker = Checker { suite, phases, shape, problems };
     for (index, invariant) in suite.invariants.iter().enumerate() {
-        looked.invariant(&format!("invariants[{index}]"), invariant);
+        checker.invariant(&format!("invariants[{index}]"), invariant);
     }
 }
 
@@ -19,7 +19,7 @@ fn disturbs(step: &Step) -> bool {
     step.fault().is_some() || matches!(step, Step::Command(_) | Step::Heal(_))
 }
 
-/// Whether a step keeps nodes from hearing of each other.
+/// Whether a step can cut the cluster bus.
 fn cuts(step: &Step) -> bool {
     match step {
         Step::Partition(Partition { only, .. }) | Step::Refuse(Refuse { only, .. }) => {
@@ -29,18 +29,18 @@ fn cuts(step: &Step) -> bool {
     }
 }
 
-struct Looked<'a> {
+struct Checker<'a> {
     suite: &'a Suite,
     phases: &'a [&'a str],
     shape: &'a Shape,
     problems: &'a mut Problems,
 }
 
-impl Looked<'_> {
+impl Checker<'_> {
     fn invariant(&mut self, at: &str, invariant: &Invariant) {
         match invariant {
             Invariant::SlotCoverage(coverage) => self.moment(&format!("{at}.slot-coverage.at"), &coverage.at),
-            // Whatever the suite, there is something to see.
+            // These have something to observe in every suite.
             Invariant::Agreement(_) | Invariant::Epochs(_) => {}
             Invariant::Role(role) => {
                 let at = format!("{at}.role");
@@ -62,11 +62,11 @@ impl Looked<'_> {
                 self.needs_replicas(&at);
                 self.shards(&format!("{at}.shard"), failover.shard);
                 if failover.shard == ShardSet::Others {
-                    let message = "`others` are the shards that no fault hits, so there is no failover to time (hint: `promotions: { shard: others, exactly: 0 }`)";
+                    let message = "`others` are the shards that no fault affects, so there is no failover to measure (hint: `promotions: { shard: others, exactly: 0 }`)";
                     self.problems.add(format!("{at}.shard"), message);
                 }
                 if !self.has_step(disturbs) {
-                    let message = "no step stops, kills or pauses anything or touches the network, so there is no failover to time";
+                    let message = "no step begins a fault, so there is no failover to measure (hint: `stop`, `kill`, `pause`, `command` or a network fault)";
                     self.problems.add(at, message);
                 }
             }
@@ -77,21 +77,21 @@ impl Looked<'_> {
                 self.needs(OpKind::Writes, &at);
                 self.shards(&format!("{at}.shard"), split.shard);
                 let divides = |step: &Step| cuts(step) || matches!(step, Step::Pause(_));
-                self.needs_step(&at, divides, "no step cuts or pauses anything, so no shard ever has two masters");
+                self.needs_step(&at, divides, "no step cuts the cluster bus or pauses a node, so no shard can have two masters (hint: `partition`)");
             }
             Invariant::WriteCutoff(cutoff) => {
                 let at = format!("{at}.write-cutoff");
                 self.needs(OpKind::Writes, &at);
                 self.shards(&format!("{at}.shard"), cutoff.shard);
                 if cutoff.shard == ShardSet::Others {
-                    let message = "`others` are the shards that no fault hits, so none of their masters is cut off";
+                    let message = "`others` are the shards that no fault affects, so no fault isolates their masters";
                     self.problems.add(format!("{at}.shard"), message);
                 }
-                let message = "no step cuts the cluster bus, so no master is cut off (hint: `partition`)";
+                let message = "no step cuts the cluster bus, so no master is isolated (hint: `partition`)";
                 self.needs_step(&at, cuts, message);
             }
             Invariant::Convergence(_) => {
-                let message = "no step touches the network, so there is nothing to heal (hint: `agreement`)";
+                let message = "no step begins a network fault, so there is nothing to heal (hint: `agreement`)";
                 self.needs_step(
                     &format!("{at}.convergence"),
                     |step| matches!(step.fault(), Some(FaultStep::Links(_))),
@@ -120,7 +120,7 @@ impl Looked<'_> {
                 self.problems.add(at, "availability needs a bound (hint: `max-outage`, `min-served` or `served`)");
             }
             (Some(_), true) => {
-                let message = "`served` says it all: `max-outage` and `min-served` cannot stand beside it";
+                let message = "`served` cannot be combined with `max-outage` or `min-served`";
                 self.problems.add(format!("{at}.served"), message);
             }
             _ => {}
@@ -130,18 +130,18 @@ impl Looked<'_> {
     fn lag(&mut self, at: &str, lag: &ReplicaLag) {
         if let Some(above) = lag.rises_above {
             if lag.at == Moment::End {
-                let message = "at the end all is healed, so no lag rises (hint: `at: throughout`, or a phase)";
+                let message = "all faults are healed at the end, so no lag rises (hint: `at: throughout`, or a phase)";
                 self.problems.add(format!("{at}.rises-above"), message);
             } else if above >= lag.max_bytes {
                 let message = format!(
-                    "a lag above {above} bytes is never at most `max-bytes`, {} (hint: raise `max-bytes`)",
+                    "a lag above {above} bytes exceeds `max-bytes`, {} (hint: raise `max-bytes`)",
                     lag.max_bytes
                 );
                 self.problems.add(format!("{at}.rises-above"), message);
             }
         }
         if lag.back_within.is_some() && !self.has_step(disturbs) {
-            let message = "no step begins a fault, so there is nothing to come back from";
+            let message = "no step begins a fault, so there is no lag to recover from";
             self.problems.add(format!("{at}.back-within"), message);
         }
     }
@@ -172,7 +172,8 @@ impl Looked<'_> {
 
     fn only_end(&mut self, at: &str, moment: &Moment) {
         if *moment != Moment::End {
-            self.problems.add(at, format!("this is looked at when all is healed, not at `{moment}` (hint: `at: end`)"));
+            self.problems
+                .add(at, format!("this invariant is checked only at the end, not at \"{moment}\" (hint: `at: end`)"));
         }
     }
 
@@ -184,7 +185,7 @@ impl Looked<'_> {
 
     fn needs_replicas(&mut self, at: &str) {
         if self.shape.replicas == 0 {
-            self.problems.add(at, "there is no replica to observe: `replicas-per-master` is 0");
+            self.problems.add(at, "no replica to observe: `replicas-per-master` is 0");
         }
     }
 
@@ -195,7 +196,7 @@ impl Looked<'_> {
             OpKind::Writes => Percent::new(100.0),
         };
         if reads == absent {
-            self.problems.add(at, format!("there are no {kind} to observe: the workload's `reads` are {reads}"));
+            self.problems.add(at, format!("no {kind} to observe: `workload.reads` is {reads}"));
         }
     }
 }

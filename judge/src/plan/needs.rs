@@ -1,4 +1,4 @@
-//! What a plan asks of whatever runs its nodes.
+//! The abilities that a plan needs from the backend of the cluster.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::suite::Step;
 use crate::target::Target;
 
 impl Need {
-    /// What a step needs.
+    /// The abilities that a step needs.
     pub fn of(step: &Step) -> Vec<Self> {
         match step.fault() {
             Some(FaultStep::Process(kind, ..)) => kind.spec().needs.to_vec(),
@@ -26,7 +26,7 @@ impl Need {
     }
 }
 
-/// Whether it cuts one node, and whoever it is, off from all others: everything, both ways.
+/// Whether the fault isolates exactly one node: all traffic, in both directions.
 fn is_isolation(fault: &LinksFault<'_>) -> bool {
     let LinksFault {
         between: Some(sides), shape: None, one_way: false, only: Only::All, effect: LinkEffect::Drop, ..
@@ -41,14 +41,14 @@ fn is_isolation(fault: &LinksFault<'_>) -> bool {
     }
 }
 
-/// Whether links of clients are among those between the sides.
+/// Whether the fault affects links between clients and nodes.
 fn names_clients(fault: &LinksFault<'_>) -> bool {
     let targets = fault.between.into_iter().flatten().flat_map(|side| &side.0);
     matches!(fault.only, Only::All | Only::Clients)
         && targets.into_iter().any(|target| matches!(target, Target::Clients(_) | Target::Others))
 }
 
-/// Whether it is about what certain nodes answer, rather than about what the others know of them.
+/// Whether a step needs answers of the named nodes themselves, not only the views of the other nodes.
 fn asks_nodes(step: &Step) -> bool {
     match step {
         Step::Phase(_) | Step::Settle(_) => false,
@@ -58,15 +58,15 @@ fn asks_nodes(step: &Step) -> bool {
 }
 
 impl Plan {
-    /// What its steps need. Where a step asks nodes of which some may be isolated, these must be cut off by rules
-    /// that let the harness through.
+    /// The abilities that the steps need. If a step queries nodes while one may be isolated, the isolation
+    /// must use rules that let the harness pass.
     pub fn needs(&self) -> BTreeSet<Need> {
         let mut needs: BTreeSet<Need> = self.steps.iter().flat_map(Need::of).collect();
         let mut isolated = 0_u32;
         for step in &self.steps {
             match step {
                 Step::Heal(name) if name == "all" => isolated = 0,
-                // In a plan with other network faults rules are needed in any case.
+                // `heal` may name another network fault, but a plan with one needs rules in any case.
                 Step::Heal(_) => isolated = isolated.saturating_sub(1),
                 step if Need::of(step) == [Need::Isolate] => isolated += 1,
                 step if isolated > 0 && asks_nodes(step) => needs.extend([Need::Links, Need::Clients]),
@@ -76,7 +76,7 @@ impl Plan {
         needs
     }
 
-    /// Whether its steps need this.
+    /// Whether the steps need an ability.
     pub fn needs_to(&self, need: Need) -> bool {
         self.needs().contains(&need)
     }
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_that_is_cut_off_from_everybody_needs_no_rules() {
+    fn full_isolation_of_one_node_needs_no_rules() {
         for (between, more, expected) in [
             (r#"["node-1", "others"]"#, "", [Need::Isolate].as_slice()),
             (r#"["others", "shard-1/master"]"#, r#", "name": "alone""#, &[Need::Isolate]),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_while_a_node_is_isolated_needs_rules() {
+    fn queries_during_an_isolation_need_rules() {
         for (suite, expected) in
             [("flapping", [Need::Isolate].as_slice()), ("majority-lost", &[Need::Isolate, Need::Links, Need::Clients])]
         {

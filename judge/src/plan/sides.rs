@@ -1,18 +1,18 @@
-//! Who stands on the two sides of a network fault, as far as that is certain before a cluster exists.
+//! The nodes and clients on the two sides of a network fault, as far as they are certain before a cluster exists.
 
 use super::{Problems, Shape};
 use crate::suite::{Only, Sides};
 use crate::target::{Clients, Group, Member, Owner, Target};
 use crate::units::{ClientNo, NodeNo, ShardNo};
 
-/// Everybody who can stand on a side.
+/// All nodes and clients.
 pub(super) struct Population<'a> {
     pub(super) shape: &'a Shape,
     pub(super) clients: u16,
 }
 
 impl Population<'_> {
-    /// What is wrong with the sides at `at`, the path of `between`, of a fault of `only` this traffic.
+    /// Adds the problems of the sides of a fault that affects `only` this traffic. `at` is the path of `between`.
     pub(super) fn check(&self, at: &str, sides: &Sides, only: Only, problems: &mut Problems) {
         let [first, second] = sides.as_slice() else {
             let message = format!(
@@ -44,7 +44,7 @@ impl Population<'_> {
         }
     }
 
-    /// Why a target can stand on no side.
+    /// The reason why a target is invalid on a side; None if it is valid.
     fn refuse(&self, target: &Target) -> Option<String> {
         let last = self.clients;
         match target {
@@ -52,22 +52,22 @@ impl Population<'_> {
                 Some(format!("{client} does not exist (the workload has client-1 to client-{last})"))
             }
             Target::Clients(Clients::Half) if last < 2 => {
-                Some(format!("`{target}` is nobody: the workload has {last} client"))
+                Some(format!("\"{target}\" matches no client: the workload has {last} client"))
             }
             Target::Clients(_) | Target::Others => None,
             _ => self.shape.refuse(target),
         }
     }
 
-    /// Who certainly stands on both sides, whatever roles the nodes have by then: the position of the
-    /// second side's target, and the message.
+    /// Finds a node or a client that is on both sides for all possible roles of the nodes. Returns the position of
+    /// its target on the second side, and the message.
     fn common(&self, first: &[Target], second: &[Target]) -> Option<(usize, String)> {
         let shards = || self.shape.deal.shards();
         let draws_any = first.iter().chain(second).any(|target| matches!(target, Target::Member(Owner::Any, _)));
         let draws: Vec<ShardNo> = shards().take(if draws_any { usize::MAX } else { 1 }).collect();
         for shard in shards() {
             for &drawn in &draws {
-                // Roles change, but within their shard: what each of its nodes as master makes certain, is.
+                // Roles change within a shard. A node is certainly common if it is so for every possible master.
                 let masters = self.shape.nodes().into_iter().filter(|node| node.shard == shard).map(|node| node.node);
                 let found: Option<Vec<_>> = masters
                     .map(|master| {
@@ -81,15 +81,15 @@ impl Population<'_> {
             }
         }
         for client in 1..=self.clients {
-            let meaning = |targets: &[Target]| targets.iter().position(|target| self.means_client(target, client));
-            if let (Some(a), Some(b)) = (meaning(first), meaning(second)) {
+            let position = |targets: &[Target]| targets.iter().position(|target| self.includes_client(target, client));
+            if let (Some(a), Some(b)) = (position(first), position(second)) {
                 return Some((b, both_sides(&first[a], &second[b], &ClientNo(client).to_string())));
             }
         }
         None
     }
 
-    fn means_client(&self, target: &Target, client: u16) -> bool {
+    fn includes_client(&self, target: &Target, client: u16) -> bool {
         match target {
             Target::Clients(Clients::All) => true,
             Target::Clients(Clients::Half) => client <= self.clients / 2,
@@ -98,7 +98,7 @@ impl Population<'_> {
         }
     }
 
-    /// Why there is no traffic of this kind between the sides.
+    /// The reason why there is no traffic of this kind between the sides; None if there is.
     fn without_pairs(&self, sides: [&[Target]; 2], only: Only) -> Option<String> {
         let others = |side: &[Target]| side == [Target::Others];
         let has_clients = |side: &[Target]| side.iter().any(|target| matches!(target, Target::Clients(_)));
@@ -106,9 +106,9 @@ impl Population<'_> {
             |side: &[Target]| side.iter().any(|target| !matches!(target, Target::Clients(_) | Target::Others));
         let all_nodes = |side: &[Target]| side.contains(&Target::Group(Group::All));
         let every_client = |side: &[Target]| {
-            (1..=self.clients).all(|client| side.iter().any(|target| self.means_client(target, client)))
+            (1..=self.clients).all(|client| side.iter().any(|target| self.includes_client(target, client)))
         };
-        // Whether each side has clients, and whether it has nodes; `others` has what is left.
+        // Whether each side has clients, and whether it has nodes. `others` has all that the opposite side lacks.
         let [(clients_a, nodes_a), (clients_b, nodes_b)] = [(0, 1), (1, 0)].map(|(side, opposite)| {
             let (side, opposite) = (sides[side], sides[opposite]);
             if others(side) {
@@ -118,21 +118,21 @@ impl Population<'_> {
             }
         });
         if !(clients_a || nodes_a) || !(clients_b || nodes_b) {
-            return Some("`others` is nobody: the other side has every node and every client".to_owned());
+            return Some("`others` is empty: the other side has all nodes and all clients".to_owned());
         }
         let among_nodes = nodes_a && nodes_b;
         let of_clients = (clients_a && nodes_b) || (nodes_a && clients_b);
         match only {
             Only::All if !among_nodes && !of_clients => {
-                Some("both sides have clients alone, and clients do not talk to one another".to_owned())
+                Some("both sides have only clients, and clients have no links to each other".to_owned())
             }
             Only::Clients if !of_clients => Some(
-                "`only: clients` hits nothing: clients on one side and nodes on the other are missing (hint: `between: [clients, shard-1/master]`)"
+                "`only: clients` has no effect: it needs clients on one side and nodes on the other (hint: `between: [clients, shard-1/master]`)"
                     .to_owned(),
             ),
             Only::Bus | Only::Replication if !among_nodes => {
                 let word = if only == Only::Bus { "bus" } else { "replication" };
-                Some(format!("`only: {word}` hits nothing: it is traffic among nodes, and one side has none"))
+                Some(format!("`only: {word}` has no effect: it is traffic between nodes, and one side has no nodes"))
             }
             _ => None,
         }
@@ -143,31 +143,31 @@ fn place(at: &str, number: usize, index: usize, count: usize) -> String {
     if count > 1 { format!("{at}[{number}][{index}]") } else { format!("{at}[{number}]") }
 }
 
-fn both_sides(first: &Target, second: &Target, who: &str) -> String {
-    let meant = if first == second {
-        format!("`{first}` stands on both sides")
+fn both_sides(first: &Target, second: &Target, common: &str) -> String {
+    let overlap = if first == second {
+        format!("\"{first}\" is on both sides")
     } else {
-        format!("`{first}` and `{second}` have {who} in common")
+        format!("\"{first}\" and \"{second}\" both include {common}")
     };
-    format!("{meant}; the two sides of a network fault must be apart")
+    format!("{overlap} (hint: the two sides of a network fault cannot overlap)")
 }
 
-/// `others` is everybody else, so it stands alone, and on one side.
+/// Finds an `others` that is not alone on its side, or is on both sides.
 fn misplaced_others(sides: [&[Target]; 2]) -> Option<(usize, usize, String)> {
     let place = |side: &[Target]| side.iter().position(|target| *target == Target::Others);
     let (number, index) = match sides.map(place) {
         [None, None] => return None,
         [Some(_), Some(index)] => {
-            return Some((1, index, "`others` on both sides means nobody on either (hint: name one side)".to_owned()));
+            return Some((1, index, "`others` is on both sides (hint: name the targets of one side)".to_owned()));
         }
         [Some(index), None] => (0, index),
         [None, Some(index)] => (1, index),
     };
-    let message = "`others` is everybody who is not on the other side; nothing else can stand beside it";
+    let message = "`others` includes all nodes and clients that are not on the other side (hint: remove the other targets of this side)";
     (sides[number].len() > 1).then(|| (number, index, message.to_owned()))
 }
 
-/// One shard's roles, supposed: this node is its master, and `any` was drawn so.
+/// Assumed roles of one shard: `master` is its master, and `any` means `drawn`.
 struct Roles<'a> {
     shape: &'a Shape,
     shard: ShardNo,
@@ -176,7 +176,7 @@ struct Roles<'a> {
 }
 
 impl Roles<'_> {
-    /// The first targets of both sides that mean the same node of the shard, and that node.
+    /// The positions of the first two targets, one of each side, that include the same node of the shard, and the node.
     fn common(&self, first: &[Target], second: &[Target]) -> Option<(usize, usize, NodeNo)> {
         for (a, one) in first.iter().enumerate() {
             let members = self.members(one);
@@ -189,7 +189,7 @@ impl Roles<'_> {
         None
     }
 
-    /// The nodes of the shard that a target means.
+    /// The nodes of the shard that a target includes.
     fn members(&self, target: &Target) -> Vec<NodeNo> {
         let replicas = || self.nodes().filter(|&node| node != self.master).collect::<Vec<_>>();
         match target {

@@ -163,10 +163,10 @@ mod tests {
         let huge = good.replace("\"p50_ms\": 0.4", "\"p50_ms\": 1e999");
         let deep = good.replacen("\"schema_version\": 1", &format!("\"a\": {}", "[".repeat(100_000)), 1);
         for (text, expected) in [
-            (endless.as_str(), "is not a report of slotquake: its plan has 4294967295 keys"),
-            (&nobody, "its plan does not deal the slots: there are no shards"),
-            (&halved, "its plan does not deal the slots: slots 8192-16383 are no shard's"),
-            (&second, "its plan does not deal the slots: node-1 is the master of shard-2, of 1 shards"),
+            (endless.as_str(), "is not a report of slotquake: too many keys in its plan: 4294967295"),
+            (&nobody, "invalid slots in its plan: there are no shards"),
+            (&halved, "invalid slots in its plan: slots 8192-16383 belong to no shard"),
+            (&second, "invalid slots in its plan: node-1 is the master of shard-2, of 1 shards"),
             (&huge, "is corrupt: number out of range"),
             (&deep, "is corrupt: recursion limit exceeded"),
             ("", "is truncated: EOF"),

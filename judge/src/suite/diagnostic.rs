@@ -1,12 +1,12 @@
-//! How a problem of a suite is shown: what is wrong, where, the line itself with a mark under the
+//! Shows a problem of a suite: the message, the position, and the line with a mark under the
 //! offending text.
 
 use super::tree::Place;
 
-/// A message with the place that it is about:
+/// Writes a message with its position in the file:
 ///
 /// ```text
-/// unknown key `clusters` (did you mean `cluster`?)
+/// unknown key "clusters" (did you mean `cluster`?)
 ///   --> suites/role-swap.yaml:3:1
 ///    |
 ///  3 | clusters:
@@ -25,7 +25,7 @@ pub(super) fn show(message: &str, origin: &str, text: &str, place: Option<&Place
     let end = floor(text, place.end.max(start)).min(line_start + line.len()).max(start);
     let marked = text[start..end].trim_end().chars().count().max(1);
     let margin = " ".repeat(number.to_string().len());
-    // A tab stays a tab, so that the mark stands under its text however wide the terminal draws it.
+    // Keep tabs, so that the mark is under its text at every tab width of a terminal.
     let indent: String = before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     let mark = "^".repeat(marked);
     format!("{message}\n  --> {origin}:{number}:{column}\n {margin} |\n {number} | {line}\n {margin} | {indent}{mark}")
@@ -45,7 +45,7 @@ pub(crate) fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) 
         .map(|candidate| {
             let distance = strsim::damerau_levenshtein(candidate, &word);
             let contained = word.len() >= 4 && (candidate.contains(&word) || word.contains(candidate));
-            // Containment is the weaker sign: it counts, but after every near spelling.
+            // Containment is a weaker sign than a similar spelling, so it ranks after it.
             (
                 if distance <= allowed {
                     distance
@@ -62,7 +62,7 @@ pub(crate) fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// ` (did you mean ...?)`, or the words to choose from.
+/// `did you mean ...?`, or a hint that lists all words.
 pub(super) fn suggestion(word: &str, words: &[&str]) -> String {
     match nearest(word, words.iter().copied()) {
         Some(nearest) => format!("did you mean `{nearest}`?"),
@@ -70,7 +70,7 @@ pub(super) fn suggestion(word: &str, words: &[&str]) -> String {
     }
 }
 
-/// Words in backquotes, with commas.
+/// Words in backticks, separated by commas.
 pub(super) fn list(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_stands_under_the_offending_text() {
+    fn marks_the_offending_text() {
         let text = "name: x\nsteps:\n  - seттle: 5\n";
         for (needle, expected) in [
             ("name", "m\n  --> f:1:1\n   |\n 1 | name: x\n   | ^^^^"),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_word_is_found_and_nothing_far_off() {
+    fn finds_the_nearest_word_if_it_is_near() {
         let words = ["promoted", "failed", "in-sync", "cluster-ok", "cluster-fail", "role", "converged"];
         for (word, expected) in [
             ("promotd", Some("promoted")),

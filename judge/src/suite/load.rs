@@ -10,13 +10,13 @@ use super::diagnostic::{list, nearest, show};
 use super::tree::{Node, Segment, Tree, join_path, split_path};
 use super::{Invariant, Step, Suite};
 
-/// Why a suite could not be read; the text holds file, line, column and the offending text.
+/// A suite that could not be read. The text contains file, line, column and the offending text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct LoadError(pub String);
 
-/// A suite with the text that it was read from and the overrides that were applied to it, so that
-/// whatever is found wrong with it later can be shown at its place.
+/// A suite, the text that it was read from and the overrides that were applied to it. With these, a problem
+/// that is found later can be shown at its place.
 ///
 /// ```
 /// let mut source = slotquake_judge::suite::Source::load("role-swap")?;
@@ -27,7 +27,7 @@ pub struct LoadError(pub String);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Source {
-    /// The suite as it is now.
+    /// The suite, with all overrides applied.
     pub suite: Suite,
     origin: String,
     text: String,
@@ -36,19 +36,19 @@ pub struct Source {
 }
 
 impl Source {
-    /// Reads a suite by name (`suites/NAME.yaml` below the working directory, else the one that was
-    /// shipped with the program) or by path.
+    /// Reads a suite by name or by path. A name stands for `suites/NAME.yaml` in the working directory or, if there
+    /// is no such file, for a suite that is shipped with the program.
     pub fn load(name_or_path: &str) -> Result<Self, LoadError> {
         let path = Path::new(name_or_path);
         let is_path = name_or_path.contains(std::path::MAIN_SEPARATOR) || path.extension().is_some();
         let file = if is_path { path.to_owned() } else { Path::new("suites").join(format!("{name_or_path}.yaml")) };
         if file.is_file() {
             let text = std::fs::read_to_string(&file)
-                .map_err(|error| LoadError(format!("cannot read suite `{}`: {error}", file.display())))?;
+                .map_err(|error| LoadError(format!("cannot read suite \"{}\": {error}", file.display())))?;
             return Self::parse(&text, &file);
         }
         if is_path {
-            return Err(LoadError(format!("there is no suite file `{name_or_path}`")));
+            return Err(LoadError(format!("no suite file \"{name_or_path}\"")));
         }
         match shipped().iter().find(|(name, _)| *name == name_or_path) {
             Some((name, text)) => Self::parse(text, &PathBuf::from(format!("{name} (shipped)"))),
@@ -56,7 +56,7 @@ impl Source {
         }
     }
 
-    /// Reads a suite from text; `origin` is what diagnostics call it.
+    /// Reads a suite from text. Diagnostics show `origin` as its name.
     pub fn parse(text: &str, origin: &Path) -> Result<Self, LoadError> {
         let origin = origin.display().to_string();
         let (tree, suite) = read(text, &origin)?;
@@ -72,7 +72,7 @@ impl Source {
     }
 
     /// Shows a message about the value at `at` (`steps[3].stop`) with its place: the override that
-    /// set it, else its line of the file.
+    /// set it or, if there is none, its line in the file.
     pub fn explain(&self, at: &str, message: &str) -> String {
         let path = split_path(at).unwrap_or_default();
         let culprit = self.overrides.iter().rev().find(|(set, _)| path.starts_with(set));
@@ -83,7 +83,7 @@ impl Source {
     }
 }
 
-/// Reads YAML; the error points at what is wrong.
+/// Reads YAML; an error points at the offending text.
 fn read<T: DeserializeOwned>(text: &str, origin: &str) -> Result<(Tree, T), LoadError> {
     let tree = Tree::from_yaml(text)
         .map_err(|malformed| LoadError(show(&malformed.message, origin, text, Some(&malformed.place))))?;
@@ -94,12 +94,12 @@ fn read<T: DeserializeOwned>(text: &str, origin: &str) -> Result<(Tree, T), Load
     Ok((tree, value))
 }
 
-/// Reads YAML that is no suite, with the same diagnostics.
+/// Reads YAML of another type, with the same diagnostics.
 pub fn read_yaml<T: DeserializeOwned>(text: &str, origin: &Path) -> Result<T, LoadError> {
     read(text, &origin.display().to_string()).map(|(_, value)| value)
 }
 
-/// Reads one item of a suite, a step or an invariant, in the words of the file: `stop: node-1`.
+/// Reads one item of a suite (a step or an invariant), such as `stop: node-1`.
 fn item<T: DeserializeOwned>(text: &str) -> Result<T, LoadError> {
     read(text, "in code").map(|(_, item)| item)
 }
@@ -120,20 +120,20 @@ impl TryFrom<&str> for Invariant {
     }
 }
 
-/// Reads a suite by the name of a shipped one or by path; see [`Source::load`].
+/// Reads a suite by name or by path; see [`Source::load`].
 pub fn load(name_or_path: &str) -> Result<Suite, LoadError> {
     Source::load(name_or_path).map(|source| source.suite)
 }
 
-/// Reads a suite from text; `origin` is what diagnostics call it.
+/// Reads a suite from text. Diagnostics show `origin` as its name.
 pub fn parse(text: &str, origin: &Path) -> Result<Suite, LoadError> {
     Source::parse(text, origin).map(|source| source.suite)
 }
 
-/// Applies `path=value` to a suite. The path is that of the suite file, list items counted from 0:
+/// Applies `path=value` to a suite. The path is a path in the suite file, with list indices from 0:
 /// `workload.rate=1000/s`, `steps[2].settle=10s`, `invariants[0].acked-writes.may-lose=5`. The value
-/// is taken as it stands; one in brackets or braces is YAML (`steps[3].kill=[node-1, node-4]`),
-/// except for server directives, which are always text.
+/// is a text. A value in brackets or braces is YAML (`steps[3].kill=[node-1, node-4]`),
+/// but not for server directives, which are always text.
 pub fn set(suite: &Suite, assignment: &str) -> Result<Suite, LoadError> {
     let fail = |message: String| LoadError(format!("{message}\n  --> --set {assignment}"));
     let (path, text) = split_assignment(assignment)?;
@@ -158,14 +158,13 @@ fn split_assignment(assignment: &str) -> Result<(Vec<Segment>, &str), LoadError>
     assignment.split_once('=').and_then(|(path, value)| Some((split_path(path.trim())?, value.trim()))).ok_or_else(
         || {
             LoadError(format!(
-                "`{assignment}` is not an override (hint: write PATH=VALUE, such as `cluster.config.cluster-node-timeout=1000`)"
+                "\"{assignment}\" is not an override (hint: write PATH=VALUE, such as `cluster.config.cluster-node-timeout=1000`)"
             ))
         },
     )
 }
 
-/// Puts `value` at `path`. Keys that a mapping lacks are added: whether they may be there is for the
-/// suite's types to say.
+/// Sets `path` to `value`. Adds missing keys to a mapping; the suite's types reject the unknown ones later.
 fn assign(tree: &mut Tree, path: &[Segment], value: Tree) -> Result<(), String> {
     let mut tree = tree;
     for (depth, segment) in path.iter().enumerate() {
@@ -176,10 +175,10 @@ fn assign(tree: &mut Tree, path: &[Segment], value: Tree) -> Result<(), String> 
                 let position = entries.iter().position(|entry| entry.key == *key);
                 let position = match position {
                     Some(position) => position,
-                    // An item of a list of steps or invariants is what its one key says.
+                    // The one key of a step or an invariant is its kind, which cannot be overridden.
                     None if in_list => {
                         let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
-                        return Err(format!("`{so_far}` is {}, not `{key}`", list(&keys)));
+                        return Err(format!("`{so_far}` is {}, not \"{key}\"", list(&keys)));
                     }
                     None => {
                         let value = Tree { node: Node::Map(Vec::new()), place: None };
@@ -192,16 +191,18 @@ fn assign(tree: &mut Tree, path: &[Segment], value: Tree) -> Result<(), String> 
             (Segment::Index(index), Node::List(items)) => {
                 let count = items.len();
                 items.get_mut(*index).ok_or_else(|| {
-                    format!("`{so_far}[{index}]` does not exist: `{so_far}` has {count} items, counted from 0")
+                    format!(
+                        "`{so_far}[{index}]` does not exist: `{so_far}` has {count} items (hint: indices start at 0)"
+                    )
                 })?
             }
             (Segment::Key(key), Node::List(_)) => {
                 return Err(format!(
-                    "`{so_far}` is a list and has no `{key}` (hint: write `{so_far}[0].{key}`, counting from 0)"
+                    "`{so_far}` is a list and has no key \"{key}\" (hint: write `{so_far}[0].{key}`; indices start at 0)"
                 ));
             }
             (Segment::Index(_), _) => return Err(format!("`{so_far}` is not a list")),
-            (Segment::Key(key), _) => return Err(format!("`{so_far}` has no keys, so no `{key}`")),
+            (Segment::Key(key), _) => return Err(format!("`{so_far}` is not a mapping and has no key \"{key}\"")),
         };
     }
     *tree = value;
@@ -212,9 +213,9 @@ fn unknown_suite(name: &str) -> LoadError {
     let names = shipped_names();
     let hint = match nearest(name, names.iter().copied()) {
         Some(nearest) => format!("did you mean `{nearest}`?"),
-        None => format!("hint: give the path of a file, or one of {}", list(&names)),
+        None => format!("hint: the path of a file, or one of {}", list(&names)),
     };
-    LoadError(format!("there is no suite `{name}` ({hint})"))
+    LoadError(format!("unknown suite \"{name}\" ({hint})"))
 }
 
 macro_rules! shipped {
@@ -223,7 +224,7 @@ macro_rules! shipped {
     };
 }
 
-/// The suites that are built into the binary: name and text.
+/// The name and the text of every suite that is built into the program.
 pub fn shipped() -> &'static [(&'static str, &'static str)] {
     shipped![
         "bridge",
@@ -253,7 +254,7 @@ pub fn shipped() -> &'static [(&'static str, &'static str)] {
     ]
 }
 
-/// Their names.
+/// The names of the suites that are built into the program.
 pub fn shipped_names() -> Vec<&'static str> {
     shipped().iter().map(|(name, _)| *name).collect()
 }

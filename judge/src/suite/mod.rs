@@ -1,7 +1,6 @@
-//! A suite: what a person writes. A cluster, a workload, steps, and the invariants that must hold.
+//! A suite as a person writes it: a cluster, a workload, steps, and the invariants that must hold.
 //!
-//! These types mirror the file word for word and hold nothing computed; [`crate::plan`] resolves
-//! them. `slotquake schema` prints their JSON Schema.
+//! These types mirror the file and contain no computed values. [`crate::plan`] resolves them. `slotquake schema` prints their JSON Schema.
 
 mod diagnostic;
 mod invariant;
@@ -30,34 +29,34 @@ use crate::units::{Directive, Percent, Rate, Span};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Suite {
-    /// The name that reports and `slotquake run NAME` use: lowercase letters, digits and dashes.
+    /// The name for reports and for `slotquake run NAME`: lowercase letters, digits and dashes.
     pub name: String,
-    /// One or two sentences: what is done, and what the operator believes will happen.
+    /// One or two sentences: what the suite does, and what the operator expects.
     pub about: String,
     /// The cluster under test.
     #[serde(default)]
     pub cluster: ClusterSpec,
-    /// The operations that run all the while.
+    /// The operations that clients issue during all steps.
     #[serde(default)]
     pub workload: WorkloadSpec,
-    /// What happens, in this order.
+    /// The steps of the run, in order.
     pub steps: Vec<Step>,
-    /// What must be true of it.
+    /// The properties that must hold.
     pub invariants: Vec<Invariant>,
-    /// How long the cluster may take to become whole again once every fault is undone.
+    /// How long the cluster may take to recover after all faults are undone.
     #[serde(default = "default_recover_within")]
     pub recover_within: Span,
-    /// The longest that the steps may take together; a run that is longer is ended and reported.
+    /// The longest time for all steps together. The harness ends and reports a run that takes longer.
     #[serde(default = "default_max_duration")]
     pub max_duration: Span,
 }
 
-/// `recover-within` where a suite does not say.
+/// The default of `recover-within`.
 pub fn default_recover_within() -> Span {
     Span::secs(60)
 }
 
-/// `max-duration` where a suite does not say.
+/// The default of `max-duration`.
 pub fn default_max_duration() -> Span {
     Span::secs(600)
 }
@@ -66,15 +65,15 @@ pub fn default_max_duration() -> Span {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ClusterSpec {
-    /// Which server: `redis:6.2`, `valkey:9.1`, ... or the path of a binary. `--server` overrides it.
+    /// The server: `redis:6.2`, `valkey:9.1`, ... or the path of a binary. `--server` overrides it.
     pub server: String,
     /// Masters at boot, 3 or more.
     pub masters: u16,
     /// Replicas of each master at boot, 0 to 5.
     pub replicas_per_master: u16,
-    /// Server directives beside and over the defaults (`cluster-node-timeout 5000, appendonly yes,
-    /// cluster-require-full-coverage no, cluster-allow-reads-when-down yes, protected-mode no`);
-    /// the values reach the server verbatim.
+    /// Server directives. They are added to the defaults and override them (`cluster-node-timeout 5000, appendonly yes,
+    /// cluster-require-full-coverage no, cluster-allow-reads-when-down yes, protected-mode no`).
+    /// The values reach the server verbatim.
     pub config: BTreeMap<String, Directive>,
 }
 
@@ -85,40 +84,40 @@ impl Default for ClusterSpec {
 }
 
 /// The workload: open-loop reads and writes of single keys. Each key has one writer, which writes
-/// increasing values and has at most one write of it under way.
+/// increasing values and has at most one pending write for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct WorkloadSpec {
-    /// Independent clients, each with its own connections and its own view of the slots.
+    /// The number of independent clients. Each has its own connections and its own slot table.
     pub clients: u16,
-    /// Operations per second of all clients together. They are issued when due, whether or not
-    /// earlier ones were answered, and how late each was issued is measured.
+    /// Operations per second of all clients together. Each operation is issued when it is due, even if
+    /// earlier ones are still pending. The harness measures how late each one is issued.
     pub rate: Rate,
-    /// Keys, dealt evenly to clients and spread over all slots.
+    /// The number of keys, divided evenly among clients and spread over all slots.
     pub keys: u32,
     /// The share of operations that are reads.
     pub reads: Percent,
-    /// Whom reads are sent to.
+    /// The nodes that reads are sent to.
     pub read_from: ReadFrom,
-    /// Length of a value in bytes; the number that identifies it is never cut.
+    /// Length of a value in bytes. A value is longer if the number that identifies it needs more bytes.
     pub value_size: u32,
-    /// How long a command may take before its outcome is unknown.
+    /// How long a command may take. After that, its outcome is unknown.
     pub timeout: Span,
     /// How long connecting to a node may take.
     pub connect_timeout: Span,
     /// How many MOVED or ASK redirections one operation follows.
     pub max_redirects: u8,
-    /// How often each client reads the slot table anew.
+    /// How often each client refreshes its slot table.
     pub refresh_every: Span,
-    /// Whether MOVED and errors make a client read the slot table at once.
+    /// Whether a client refreshes its slot table at once after MOVED and errors.
     pub adaptive_refresh: bool,
-    /// With it, a write counts as acknowledged only if WAIT says that so many replicas have it;
+    /// Sends WAIT after each write. A write is then acknowledged only if WAIT reports enough replicas;
     /// otherwise its outcome is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait: Option<WaitSpec>,
 }
 
-/// What WAIT is told after each write.
+/// The arguments of WAIT after each write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct WaitSpec {
@@ -149,12 +148,12 @@ impl Default for WorkloadSpec {
     }
 }
 
-/// Whom reads are sent to.
+/// The nodes that reads are sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReadFrom {
-    /// The master of the slot, always.
+    /// Always the master of the slot.
     Master,
-    /// A replica of the slot (after READONLY) while one accepts connections, else the master.
+    /// A replica of the slot (after READONLY) if one accepts connections, otherwise the master.
     ReplicaPreferred,
 }

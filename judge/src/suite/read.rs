@@ -1,4 +1,4 @@
-//! Serde over a [`Tree`]: the suite's types ask for what they want, and a refusal knows its path.
+//! Serde for a [`Tree`]: deserializes the suite's types, with the path and the place of every error.
 
 use std::fmt::Display;
 
@@ -8,33 +8,33 @@ use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserialize
 use super::diagnostic::{list, suggestion};
 use super::tree::{Entry, Node, Place, Segment, Tree};
 
-/// Why a tree is not what a type wants.
+/// A value that does not match its type.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct Refusal {
     pub(super) message: String,
-    /// The innermost place that is known.
+    /// The innermost known place.
     pub(super) place: Option<Place>,
-    /// From the innermost segment outwards.
+    /// The path, innermost segment first.
     path: Vec<Segment>,
-    settled: bool,
+    has_place: bool,
 }
 
 impl Refusal {
     fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), place: None, path: Vec::new(), settled: false }
+        Self { message: message.into(), place: None, path: Vec::new(), has_place: false }
     }
 
-    /// From the root inwards.
+    /// The path, outermost segment first.
     pub(super) fn path(&self) -> impl Iterator<Item = &Segment> {
         self.path.iter().rev()
     }
 
-    /// The first to know the place is the one nearest to the problem.
+    /// Sets the place if no inner value has set it: the innermost place is the nearest to the problem.
     fn at(mut self, place: Option<&Place>) -> Self {
-        if !self.settled {
+        if !self.has_place {
             self.place = place.cloned();
-            self.settled = true;
+            self.has_place = true;
         }
         self
     }
@@ -52,24 +52,24 @@ impl de::Error for Refusal {
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         let found = match found {
-            de::Unexpected::Str(text) => format!("`{text}`"),
+            de::Unexpected::Str(text) => format!("\"{text}\""),
             de::Unexpected::Seq => "a list".to_owned(),
             de::Unexpected::Map => "a mapping".to_owned(),
             other => other.to_string(),
         };
-        Self::new(format!("{found} stands where {expected} belongs"))
+        Self::new(format!("expected {expected}, found {found}"))
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(format!("unknown value `{variant}` ({})", suggestion(variant, expected)))
+        Self::new(format!("unknown value \"{variant}\" ({})", suggestion(variant, expected)))
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(format!("unknown key `{field}` ({})", suggestion(field, expected)))
+        Self::new(format!("unknown key \"{field}\" ({})", suggestion(field, expected)))
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::new(format!("the key `{field}` is missing here"))
+        Self::new(format!("missing key `{field}`"))
     }
 }
 
@@ -82,20 +82,20 @@ impl Tree {
         Refusal::new(message).at(self.place())
     }
 
-    /// The text of a value that must be one.
+    /// The text of a value that must be a text.
     fn text(&self, wanted: &str) -> Result<&str, Refusal> {
         match &self.node {
             Node::Text(text) => Ok(text),
-            Node::Empty => Err(self.refuse(format!("a value is missing: {wanted} belongs here"))),
-            Node::List(_) => Err(self.refuse(format!("a list stands where {wanted} belongs"))),
-            Node::Map(_) => Err(self.refuse(format!("a mapping stands where {wanted} belongs"))),
+            Node::Empty => Err(self.refuse(format!("missing value: expected {wanted}"))),
+            Node::List(_) => Err(self.refuse(format!("expected {wanted}, found a list"))),
+            Node::Map(_) => Err(self.refuse(format!("expected {wanted}, found a mapping"))),
         }
     }
 
     fn integer<T: std::str::FromStr>(&self, least: impl Display, most: impl Display) -> Result<T, Refusal> {
         let wanted = format!("a whole number from {least} to {most}");
         let text = self.text(&wanted)?;
-        text.parse().map_err(|_| self.refuse(format!("`{text}` is not {wanted}")))
+        text.parse().map_err(|_| self.refuse(format!("\"{text}\" is not {wanted}")))
     }
 }
 
@@ -113,9 +113,7 @@ impl<'de> Deserializer<'de> for &'de Tree {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         match &self.node {
-            Node::Empty => {
-                Err(self.refuse(format!("a value is missing: {} belongs here", &visitor as &dyn de::Expected)))
-            }
+            Node::Empty => Err(self.refuse(format!("missing value: expected {}", &visitor as &dyn de::Expected))),
             Node::Text(text) => visitor.visit_borrowed_str(text),
             Node::List(items) => visitor.visit_seq(Items { items: items.iter().enumerate() }),
             Node::Map(entries) => visitor.visit_map(Entries { entries: entries.iter(), current: None }),
@@ -127,7 +125,7 @@ impl<'de> Deserializer<'de> for &'de Tree {
         match self.text("`true` or `false`")? {
             "true" | "yes" => visitor.visit_bool(true),
             "false" | "no" => visitor.visit_bool(false),
-            text => Err(self.refuse(format!("`{text}` is neither `true` nor `false`"))),
+            text => Err(self.refuse(format!("\"{text}\" is neither `true` nor `false`"))),
         }
     }
 
@@ -139,7 +137,7 @@ impl<'de> Deserializer<'de> for &'de Tree {
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         let wanted = (&visitor as &dyn de::Expected).to_string();
-        let text = self.text(if wanted == "a string" { "one text" } else { &wanted })?;
+        let text = self.text(if wanted == "a string" { "a text" } else { &wanted })?;
         visitor.visit_borrowed_str(text).map_err(|refusal: Refusal| refusal.at(self.place()))
     }
 
@@ -158,18 +156,18 @@ impl<'de> Deserializer<'de> for &'de Tree {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         match &self.node {
             Node::List(_) => self.deserialize_any(visitor),
-            Node::Empty => Err(self.refuse("a value is missing: a list belongs here")),
-            Node::Text(text) => Err(self.refuse(format!("`{text}` stands where a list belongs"))),
-            Node::Map(_) => Err(self.refuse("a mapping stands where a list belongs (hint: begin each item with `- `)")),
+            Node::Empty => Err(self.refuse("missing value: expected a list")),
+            Node::Text(text) => Err(self.refuse(format!("expected a list, found \"{text}\""))),
+            Node::Map(_) => Err(self.refuse("expected a list, found a mapping (hint: begin each item with `- `)")),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         match &self.node {
             Node::Map(_) => self.deserialize_any(visitor),
-            Node::Empty => Err(self.refuse("a value is missing: a mapping belongs here (hint: or leave the key out)")),
-            Node::Text(text) => Err(self.refuse(format!("`{text}` stands where a mapping belongs"))),
-            Node::List(_) => Err(self.refuse("a list stands where a mapping belongs")),
+            Node::Empty => Err(self.refuse("missing value: expected a mapping (hint: or omit the key)")),
+            Node::Text(text) => Err(self.refuse(format!("expected a mapping, found \"{text}\""))),
+            Node::List(_) => Err(self.refuse("expected a mapping, found a list")),
         }
     }
 
@@ -181,7 +179,7 @@ impl<'de> Deserializer<'de> for &'de Tree {
     ) -> Result<V::Value, Refusal> {
         if let Node::Text(text) = &self.node {
             return Err(
-                self.refuse(format!("`{text}` stands where a mapping belongs (hint: with keys of {})", list(fields)))
+                self.refuse(format!("expected a mapping, found \"{text}\" (hint: the keys are {})", list(fields)))
             );
         }
         self.deserialize_map(visitor)
@@ -196,7 +194,7 @@ impl<'de> Deserializer<'de> for &'de Tree {
         let what = name.to_lowercase();
         let unknown = |variant: &str| {
             let what = if ["step", "invariant"].contains(&what.as_str()) { what.as_str() } else { "value" };
-            format!("unknown {what} `{variant}` ({})", suggestion(variant, variants))
+            format!("unknown {what} \"{variant}\" ({})", suggestion(variant, variants))
         };
         let (variant, place, value) = match &self.node {
             Node::Text(text) => (text, self.place(), None),
@@ -206,10 +204,13 @@ impl<'de> Deserializer<'de> for &'de Tree {
                 [_, second, ..] => {
                     let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
                     let message = if variants.contains(&second.key.as_str()) {
-                        format!("one {what} has one key; here are {} (hint: begin each with `- `)", list(&keys))
+                        format!(
+                            "expected one key for one {what}, found {} (hint: begin each {what} with `- `)",
+                            list(&keys)
+                        )
                     } else {
                         format!(
-                            "one {what} has one key; here are {} (hint: settings go below, as in `{}: {{ {}: ... }}`)",
+                            "expected one key for one {what}, found {} (hint: nest settings, as in `{}: {{ {}: ... }}`)",
                             list(&keys),
                             entries[0].key,
                             second.key
@@ -218,8 +219,8 @@ impl<'de> Deserializer<'de> for &'de Tree {
                     return Err(Refusal::new(message).at(second.place.as_ref()));
                 }
             },
-            Node::Empty => return Err(self.refuse(format!("a value is missing: one of {}", list(variants)))),
-            Node::List(_) => return Err(self.refuse(format!("a list stands where one {what} belongs"))),
+            Node::Empty => return Err(self.refuse(format!("missing value: expected one of {}", list(variants)))),
+            Node::List(_) => return Err(self.refuse(format!("expected one {what}, found a list"))),
         };
         if !variants.contains(&variant.as_str()) {
             return Err(Refusal::new(unknown(variant)).at(place));
@@ -281,7 +282,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     }
 }
 
-/// Reads what a key holds. What has no text of its own to point at is shown at its key.
+/// Reads the value of a key. An error of a value that is not a text gets the place of the key.
 fn value_of<'de, S: DeserializeSeed<'de>>(
     key: &str,
     place: Option<&Place>,

@@ -1,5 +1,5 @@
-//! A suite file as a tree of texts, each with its place in the file. YAML's guesses at types play no
-//! part: `no`, `5000`, `0x10` and `~` stay what was typed, and the type that reads them decides.
+//! A suite file as a tree of texts, each with its place in the file. The tree ignores YAML's types:
+//! `no`, `5000`, `0x10` and `~` stay as typed, and the type that reads a text interprets it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,19 +7,19 @@ use std::ops::Range;
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
 use serde_json::Value;
 
-/// A value and where it stands; None for what did not come from a file.
+/// A value and its place in the file; None if the value does not come from a file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tree {
     pub(super) node: Node,
     pub(super) place: Option<Place>,
 }
 
-/// Bytes of the file.
+/// A range of bytes in the file.
 pub(super) type Place = Range<usize>;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Node {
-    /// Nothing was written where a value belongs.
+    /// A key or a list item without a value.
     Empty,
     Text(String),
     List(Vec<Tree>),
@@ -33,16 +33,16 @@ pub(super) struct Entry {
     pub(super) value: Tree,
 }
 
-/// What is no YAML, or more YAML than a suite needs.
+/// Text that is not YAML, or exceeds the limits of a suite.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Malformed {
     pub(super) message: String,
     pub(super) place: Place,
 }
 
-/// Lists and mappings within one another; a suite needs five.
+/// The deepest nesting of lists and mappings. A suite needs five levels.
 const DEPTH_MAX: usize = 32;
-/// Values of a suite, those that aliases repeat included.
+/// The most values of a suite, including the values that aliases repeat.
 const VALUES_MAX: usize = 100_000;
 
 impl Tree {
@@ -59,7 +59,7 @@ impl Tree {
         builder.document()
     }
 
-    /// Takes over a value that never was a file. Nulls are left out, as in a file.
+    /// Converts a value that does not come from a file. Omits nulls, as a file does.
     pub(super) fn from_value(value: &Value) -> Self {
         let node = match value {
             Value::Null => Node::Empty,
@@ -78,8 +78,8 @@ impl Tree {
         Self { node, place: None }
     }
 
-    /// The place of the deepest part of `path` that exists: a text's own place; for a list or a
-    /// mapping the place of its key, or of its first key where it stands in a list.
+    /// The place of the deepest part of `path` that exists: for a text its own place; for a list or a
+    /// mapping the place of its key; for a mapping in a list the place of its first key.
     pub(super) fn locate(&self, path: &[Segment]) -> Option<Place> {
         let mut tree = self;
         let mut key_place = None;
@@ -115,7 +115,7 @@ pub(super) enum Segment {
     Index(usize),
 }
 
-/// Splits `steps[3].stop` into its segments; None for what is no path.
+/// Splits `steps[3].stop` into its segments; None if the text is not a path.
 pub(super) fn split_path(path: &str) -> Option<Vec<Segment>> {
     let mut segments = Vec::new();
     for part in path.split('.') {
@@ -148,7 +148,7 @@ pub(super) fn join_path<'a>(segments: impl Iterator<Item = &'a Segment>) -> Stri
 
 struct Builder<'a> {
     parser: Parser<'a, granit_parser::StrInput<'a>>,
-    /// What aliases repeat. A node is entered when it is complete, so none can contain itself.
+    /// The trees that aliases repeat. A tree is added when it is complete, so none can contain itself.
     anchors: BTreeMap<usize, Tree>,
     values: usize,
     end: usize,
@@ -163,7 +163,7 @@ impl<'a> Builder<'a> {
                     let at = error.marker().byte_offset().unwrap_or(self.end).min(self.end);
                     return Err(Malformed { message: format!("not YAML: {}", error.info()), place: at..at });
                 }
-                None => return Err(malformed("the file ends too early", self.end..self.end)),
+                None => return Err(malformed("unexpected end of file", self.end..self.end)),
             };
             let place = self.place(span);
             if !matches!(event, Event::StreamStart | Event::DocumentStart(..)) {
@@ -183,7 +183,7 @@ impl<'a> Builder<'a> {
                 (Event::DocumentEnd, _) => {}
                 (Event::StreamEnd, _) => return Ok(tree),
                 (_, place) => {
-                    return Err(malformed("a second document begins here; a file holds one suite", place));
+                    return Err(malformed("a second document begins here (hint: one file contains one suite)", place));
                 }
             }
         }
@@ -192,28 +192,28 @@ impl<'a> Builder<'a> {
     fn node(&mut self, event: Event<'a>, place: Place, depth: usize) -> Result<Tree, Malformed> {
         self.values += 1;
         if depth > DEPTH_MAX {
-            return Err(malformed("lists and mappings are nested too deeply", place));
+            return Err(malformed("too many levels of lists and mappings", place));
         }
         if self.values > VALUES_MAX {
-            return Err(malformed("the suite holds too many values", place));
+            return Err(malformed("the suite has too many values", place));
         }
         let (node, anchor) = match event {
             Event::Alias(anchor) => {
                 let Some(tree) = self.anchors.get(&anchor) else {
-                    return Err(malformed("this alias stands within what it repeats", place));
+                    return Err(malformed("this alias repeats itself", place));
                 };
                 self.values += tree.size();
                 if self.values > VALUES_MAX {
-                    return Err(malformed("the suite holds too many values", place));
+                    return Err(malformed("the suite has too many values", place));
                 }
                 return Ok(Tree { node: tree.node.clone(), place: Some(place) });
             }
-            // The parser reads nothing as `~`; only the place tells it from a `~` that was typed.
+            // The parser reads an empty value as `~`. A typed `~` is not empty.
             Event::Scalar(_, ScalarStyle::Plain, anchor, _) if place.is_empty() => (Node::Empty, anchor),
             Event::Scalar(text, _, anchor, _) => (Node::Text(text.into_owned()), anchor),
             Event::SequenceStart(_, anchor, _) => (Node::List(self.list(depth)?), anchor),
             Event::MappingStart(_, anchor, _) => (Node::Map(self.map(depth)?), anchor),
-            _ => return Err(malformed("a value is missing here", place)),
+            _ => return Err(malformed("missing value", place)),
         };
         let tree = Tree { node, place: Some(place) };
         if anchor != 0 {
@@ -240,10 +240,10 @@ impl<'a> Builder<'a> {
                 return Ok(entries);
             }
             let Node::Text(key) = self.node(event, place.clone(), depth + 1)?.node else {
-                return Err(malformed("a key must be a word", place));
+                return Err(malformed("a key must be a text", place));
             };
             if entries.iter().any(|entry| entry.key == key) {
-                return Err(malformed(&format!("`{key}` stands twice in one mapping"), place));
+                return Err(malformed(&format!("duplicate key \"{key}\""), place));
             }
             let (event, value_place) = self.next()?;
             let value = self.node(event, value_place, depth + 1)?;

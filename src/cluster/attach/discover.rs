@@ -325,7 +325,10 @@ mod tests {
         let empty = [line(7001, None, "0-16383"), line(7002, None, "")];
         for (lines, expected) in [
             (&half[..], "slots 8192-16383 are no shard's (shard-1 is 10.0.0.1:7001 with slots 0-8191)"),
-            (&twice, "slot 99 is dealt to shard-1 and to shard-2 (shard-1 is 10.0.0.1:7001 with slots 0-99; shard-2"),
+            (
+                &twice,
+                "slot 99 is assigned to both shard-1 and shard-2 (shard-1 is 10.0.0.1:7001 with slots 0-99; shard-2",
+            ),
             (&moving, "slots are being moved: 10.0.0.1:7001 says [5-<-0"),
             (
                 &drained,
