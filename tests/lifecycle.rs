@@ -215,7 +215,7 @@ fn a_missing_server_is_wrong_usage() {
     let place = Place::new();
     let ended = slotquake(&place.run("role-swap", &["--server", "/nonexistent"]));
     assert_eq!(ended.code(), Some(2), "{}", ended.whole());
-    assert!(ended.stderr.contains("`/nonexistent`"), "{}", ended.whole());
+    assert!(ended.stderr.contains("\"/nonexistent\""), "{}", ended.whole());
     assert!(ended.stderr.contains("hint: "), "{}", ended.whole());
     assert!(!place.reports().exists(), "nothing began");
 }

@@ -1,6 +1,6 @@
-//! Suites as tests of `cargo test`, seen from outside: this program runs itself as a user's test target.
+//! Suites as tests of `cargo test`, seen from outside. This program runs itself as a user's test target.
 //!
-//! With `SUITES_OF` set it is that target; otherwise its cases start it so and look at what it says.
+//! With `SUITES_OF` set it is that target; otherwise its cases start the target and check its output.
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Output};
@@ -11,9 +11,9 @@ use slotquake::testing::Suite;
 
 /// The folder of suites that the user's test target is to run.
 const SUITES_OF: &str = "SUITES_OF";
-/// Its reports' folder.
+/// The folder for its reports.
 const OUT: &str = "SUITES_OUT";
-/// Its sandbox.
+/// Its sandbox mode.
 const SANDBOX: &str = "SUITES_SANDBOX";
 
 const SUITES: &str = "tests/cargo_test/suites";
@@ -79,7 +79,7 @@ impl Ran {
     }
 }
 
-/// Runs the target with what `cargo test` passes on, in its environment.
+/// Runs the target with arguments and environment as `cargo test` does.
 fn run(suites: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     let out = tempfile::tempdir().expect("a temporary directory");
     run_into(out.path(), suites, arguments, environment)
@@ -123,22 +123,22 @@ fn explains_a_failure() {
     assert!(report.is_file(), "{}", report.display());
     failed.assert_says(&[
         "test no-outage::redis:6.2 ... FAILED",
-        // Which promise was broken, what was demanded, what was seen, and where.
+        // The failed invariant, what it requires, what was observed, and where.
         "FAIL  availability (of writes, shard shard-1, max-outage 100ms)\n",
         "  expected  writes are unserved for at most 100 ms at a time",
         "  seen      shard-1: ",
         "  evidence  shard-1: ",
         "  rests on  ",
-        // What held beside it.
+        // The invariants that held.
         "held: slot-coverage (at end), faults, steps",
-        // What was done and what came of it, with times.
+        // The steps and their effects, with times.
         " s  phase master-down\n",
         " s  kill node-1 as shard-1/master (master of shard-1)\n",
         " s  node-1 flagged FAIL, first seen at ",
         " s  node-4 promoted to master of shard-1 (epoch ",
         "to FAIL ",
         "longest write outage ",
-        // Where the rest is, and how to see it again.
+        // The report's folder, and the command to run the test again.
         &format!("report  {}\n", report.display()),
         "again   SLOTQUAKE_SEED=7 cargo test --test cargo_test -- --exact 'no-outage::redis:6.2'\n",
         "test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 1 filtered out",
@@ -173,7 +173,7 @@ fn fails_suites_that_cannot_run_if_required() {
     let off = (SANDBOX, "off");
     for (arguments, environment) in [
         (&["cut"][..], &[off, ("SLOTQUAKE_REQUIRE_ALL", "1")][..]),
-        // Of all suites it is the one that is ignored.
+        // It is the only suite that is ignored.
         (&["--ignored"], &[off]),
         (&["--exact", "cut::redis:6.2", "--include-ignored"], &[off]),
     ] {
