@@ -1,4 +1,4 @@
-//! Suites as tests of `cargo test`: one for each suite file and server.
+//! Runs suites as tests of `cargo test`: one test for each suite file and server.
 //!
 //! In `Cargo.toml`:
 //!
@@ -19,18 +19,18 @@
 //! }
 //! ```
 //!
-//! `suites/role-swap.yaml` is then the test `role-swap::redis:6.2`. `cargo test --test chaos -- role-swap` runs
-//! what has the word in its name; `--list`, `--exact`, `--skip` and `--test-threads` are there as usual, and
-//! cargo-nextest works. The message of a test that failed tells everything needed to understand it; the
-//! report's folder, which it names, is in `slotquake` in cargo's target directory.
+//! `suites/role-swap.yaml` becomes the test `role-swap::redis:6.2`. `cargo test --test chaos -- role-swap` runs
+//! the tests with that text in their names. `--list`, `--exact`, `--skip` and `--test-threads` work as usual, and
+//! so does cargo-nextest. The message of a failed test explains the failure and names the report's folder, which
+//! is in `slotquake` in cargo's target directory.
 //!
-//! - A test passes when every invariant holds. Inconclusive is a failure: nothing was shown.
-//! - A suite that this machine cannot run (it cuts links, and there is no sandbox or no nft) is ignored, with
-//!   the reason. With `SLOTQUAKE_REQUIRE_ALL=1`, or when ignored tests are asked for, it fails.
+//! - A test passes if every invariant holds. An inconclusive run fails, because it shows nothing.
+//! - A suite that this machine cannot run (it cuts links, but there is no sandbox or no nft) is ignored, with the
+//!   reason. It fails with `SLOTQUAKE_REQUIRE_ALL=1` or if you run ignored tests.
 //! - `SLOTQUAKE_SERVERS=redis:6.2,valkey:9.1` overrides the servers, `SLOTQUAKE_SEED=7` the seed.
-//! - Runs go side by side, four for each core, as they mostly wait; `--test-threads` changes that.
+//! - Four tests for each core run concurrently, because they mostly wait. `--test-threads` changes that.
 //!
-//! More is set by [`suites`]:
+//! Use [`suites`] for more settings:
 //!
 //! ```no_run
 //! use slotquake::testing::Suite;
@@ -63,21 +63,21 @@ use crate::testing::{Suite, default_out};
 const SERVERS: &str = "SLOTQUAKE_SERVERS";
 /// The seed of every run.
 const SEED: &str = "SLOTQUAKE_SEED";
-/// With 1, what cannot be run here fails.
+/// If 1, tests that cannot run on this machine fail.
 const REQUIRE_ALL: &str = "SLOTQUAKE_REQUIRE_ALL";
 
-/// Runs every suite of a folder (`*.yaml`, `*.yml`), which is relative to the package. Call it at the start of
-/// `main`, while there is one thread: it enters the sandbox.
+/// Runs every suite (`*.yaml`, `*.yml`) in a folder, whose path is relative to the package. Call it at the start
+/// of `main`, while the process has one thread, because it enters the sandbox.
 pub fn main(folder: impl Into<PathBuf>) -> ExitCode {
     suites(folder).main()
 }
 
-/// The suites of a folder, to say more about how they are run.
+/// The suites in a folder, with further settings.
 pub fn suites(folder: impl Into<PathBuf>) -> Tests {
     Tests { folder: folder.into(), in_code: Vec::new(), servers: Vec::new(), out: None, sandbox: Mode::Auto }
 }
 
-/// Suites that become tests; [`Tests::main`] runs them.
+/// Suites to run as tests; [`Tests::main`] runs them.
 #[derive(Debug)]
 #[must_use = "`main` runs them"]
 pub struct Tests {
@@ -91,7 +91,7 @@ pub struct Tests {
 /// One test.
 struct Case {
     name: String,
-    /// Its plan, or what is wrong with the suite.
+    /// The plan, or the problems of the suite.
     plan: Result<Plan, String>,
 }
 
@@ -101,7 +101,7 @@ struct Shared {
     servers: BTreeMap<String, Result<Server, String>>,
     runtime: Handle,
     stop: batch::Stop,
-    /// Whether what cannot be run here fails.
+    /// Whether tests that cannot run on this machine fail.
     must_run: bool,
 }
 
@@ -112,34 +112,34 @@ impl Tests {
         self
     }
 
-    /// Runs a suite that is written in Rust, too; its server is overridden as those of files are. What it says
-    /// of seed, place and reports' folder does not count here.
+    /// Adds a suite that is written in Rust. Its servers are overridden like those of files. Its own settings of
+    /// seed, ground and output folder are ignored.
     pub fn suite(mut self, suite: Suite) -> Self {
         self.in_code.push(suite);
         self
     }
 
-    /// Where reports go; without it, `slotquake` in cargo's target directory.
+    /// Sets the folder for reports. The default is `slotquake` in cargo's target directory.
     pub fn out(mut self, folder: impl Into<PathBuf>) -> Self {
         self.out = Some(folder.into());
         self
     }
 
-    /// Whether to enter the sandbox; without it, where the system allows.
+    /// Sets whether to enter the sandbox. The default is [`Mode::Auto`].
     pub fn sandbox(mut self, mode: Mode) -> Self {
         self.sandbox = mode;
         self
     }
 
-    /// Does what the arguments of the process ask for, as a test harness does. Call it at the start of `main`,
-    /// while there is one thread: it enters the sandbox, and returns in another process.
+    /// Runs or lists the tests, according to the process's arguments, as a test harness does. Call it at the start
+    /// of `main`, while the process has one thread: it enters the sandbox and returns in another process.
     pub fn main(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
         arguments.test_threads.get_or_insert_with(batch::side_by_side);
         let required = std::env::var(REQUIRE_ALL).is_ok_and(|value| value == "1");
         let (unwanted, cases): (Vec<Case>, Vec<Case>) =
             self.cases().into_iter().partition(|case| filtered_out(&arguments, &case.name));
-        // They are still counted.
+        // libtest counts tests that are filtered out.
         let mut trials: Vec<Trial> = unwanted.into_iter().map(|case| Trial::test(case.name, || Ok(()))).collect();
         if arguments.list {
             trials.extend(listed(cases, required, self.sandbox));
@@ -151,7 +151,7 @@ impl Tests {
 
     fn run(self, arguments: &Arguments, mut trials: Vec<Trial>, cases: Vec<Case>, required: bool) -> ExitCode {
         let plans = plans(&cases);
-        // There is no way out of the sandbox by which a server could be fetched.
+        // Fetch servers now: nothing can be fetched from inside the sandbox.
         let servers = find(&plans);
         let prepared = Ground::take(self.sandbox, &plans)
             .map_err(|error| error.to_string())
@@ -184,7 +184,7 @@ impl Tests {
         conclusion.exit_code()
     }
 
-    /// Every suite on every server, in the order of their names; what is no suite is a test that fails.
+    /// Every suite on every server, in the order of their names. An invalid suite becomes a test that fails.
     fn cases(&self) -> Vec<Case> {
         let seed = match seed() {
             Ok(seed) => seed,
@@ -231,37 +231,42 @@ fn servers_asked(set: &[String]) -> Vec<String> {
 
 fn seed() -> Result<u64, String> {
     match std::env::var(SEED) {
-        Ok(text) => text.trim().parse().map_err(|_| format!("`{text}` is no seed (hint: {SEED} is a whole number)")),
+        Ok(text) => {
+            text.trim().parse().map_err(|_| format!("invalid seed \"{text}\" (hint: set {SEED} to a whole number)"))
+        }
         Err(_) => Ok(batch::draw_seed()),
     }
 }
 
 /// The suite files of a folder, in the order of their names.
 fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let trouble = |error: std::io::Error| {
-        format!("cannot read the suites in `{}`: {error} (hint: the path is relative to the package)", folder.display())
+    let unreadable = |error: std::io::Error| {
+        format!(
+            "cannot read the suites in \"{}\": {error} (hint: the path is relative to the package)",
+            folder.display()
+        )
     };
     let mut files = Vec::new();
-    for entry in folder.read_dir().map_err(trouble)? {
-        let path = entry.map_err(trouble)?.path();
+    for entry in folder.read_dir().map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
         if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
             files.push(path);
         }
     }
     if files.is_empty() {
-        return Err(format!("there are no suites in `{}` (hint: files that end in .yaml)", folder.display()));
+        return Err(format!("no suites in \"{}\" (hint: their files end in `.yaml` or `.yml`)", folder.display()));
     }
     files.sort();
     Ok(files)
 }
 
-/// Whether the arguments leave out a test by its name. Which tests are ignored is found out later.
+/// Whether the arguments filter out a test by its name. Ignored tests are determined later.
 fn filtered_out(arguments: &Arguments, name: &str) -> bool {
     let by_name = Arguments { ignored: false, ..arguments.clone() };
     by_name.is_filtered_out(&Trial::test(name, || Ok(())))
 }
 
-/// Finds, or fetches, each server that the plans ask for, once.
+/// Finds or fetches each server of the plans once.
 fn find(plans: &[Plan]) -> BTreeMap<String, Result<Server, String>> {
     let mut found = BTreeMap::new();
     for plan in plans {
@@ -276,7 +281,7 @@ fn plans(cases: &[Case]) -> Vec<Plan> {
     cases.iter().filter_map(|case| case.plan.as_ref().ok().cloned()).collect()
 }
 
-/// The tests as a list shows them: those that cannot be run here as ignored, unless everything is required.
+/// The tests for `--list`. Tests that cannot run on this machine are ignored, unless all are required.
 fn listed(cases: Vec<Case>, required: bool, mode: Mode) -> impl Iterator<Item = Trial> {
     let mut obstacles = if required { Vec::new() } else { Ground::survey(mode, &plans(&cases)) }.into_iter();
     cases.into_iter().map(move |case| {
@@ -301,7 +306,7 @@ impl Case {
         let obstacle = shared.obstacle(&self).map(str::to_owned);
         let plan = self.plan?;
         match obstacle {
-            Some(reason) if shared.must_run => return Err(format!("cannot be run here: {reason}").into()),
+            Some(reason) if shared.must_run => return Err(format!("cannot run on this machine: {reason}").into()),
             Some(reason) => return Ok(Completion::ignored_with(reason)),
             None => {}
         }
@@ -315,7 +320,7 @@ impl Case {
     }
 }
 
-/// Everything about a run that failed, with the way to run it again from here.
+/// Explains a failed run, with the command to run this test again.
 fn message(mut run: Summary, test: &str) -> String {
     if let Some(course) = &mut run.course {
         course.again.command = format!("{SEED}={} cargo test --test {} -- --exact '{test}'", run.seed, target());
@@ -323,7 +328,7 @@ fn message(mut run: Summary, test: &str) -> String {
     explain(&run)
 }
 
-/// The name of the test target: that of its program, without the hash that cargo appends.
+/// The name of the test target: the program's name without the hash that cargo appends.
 fn target() -> String {
     let program = std::env::current_exe().unwrap_or_default();
     let stem = program.file_stem().unwrap_or_default().to_string_lossy().into_owned();

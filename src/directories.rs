@@ -1,20 +1,20 @@
-//! Where the tool keeps what outlives a run: what it has fetched, and what it owes.
+//! The directories for files that outlive a run: fetched servers, and ledgers of changes to undo.
 
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// A directory of the user's, and who says where it is.
+/// One of the user's directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// Can be fetched again.
+    /// For files that can be fetched again.
     Cache,
-    /// Cannot be had again.
+    /// For files that cannot be restored.
     State,
 }
 
 impl Kept {
-    /// The directory as the environment has it; None where nothing says where it would be.
+    /// The directory according to the environment; None if no variable names it.
     pub fn directory(self) -> Option<PathBuf> {
         self.directory_by(|name| env::var_os(name))
     }
@@ -28,7 +28,7 @@ impl Kept {
         if let Some(own) = set(own) {
             return std::path::absolute(own).ok();
         }
-        // The XDG rules say that a relative path is to be ignored.
+        // The XDG specification requires that relative paths are ignored.
         let users = set(users).filter(|path| path.is_absolute()).or_else(|| {
             let custom = if cfg!(target_os = "macos") { on_macos } else { elsewhere };
             set("HOME").filter(|home| home.is_absolute()).map(|home| home.join(custom))
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directories_are_where_the_environment_says() {
+    fn finds_directories_by_the_environment() {
         let is_mac = cfg!(target_os = "macos");
         let cache = if is_mac { "/h/Library/Caches/slotquake" } else { "/h/.cache/slotquake" };
         let state = if is_mac { "/h/Library/Application Support/slotquake" } else { "/h/.local/state/slotquake" };

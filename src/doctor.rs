@@ -1,8 +1,8 @@
-//! What this machine can do: servers, addresses, Docker, packet filters, namespaces, open files; for
-//! what it cannot, why, and the way out.
+//! Checks what this machine supports: servers, addresses, Docker, packet filters, namespaces, open files. For
+//! everything that is missing it gives the reason and a hint.
 //!
-//! Each probe tries the thing itself where that is harmless (binds an address, loads rules in a
-//! sandbox that ends with the probe), as a program that is merely installed proves nothing.
+//! Each probe uses the feature itself where that is harmless (binds an address, loads rules in a sandbox that
+//! ends with the probe), because an installed program may still not work.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -23,32 +23,32 @@ use crate::subprocess::{self, last_line};
 /// How long one probe may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The open files that a run of six nodes with its clients is safe with.
+/// A number of open files that is enough for a run of six nodes with its clients.
 const ENOUGH_FILES: u64 = 4096;
 
 /// One thing that a run may need of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Capability {
-    /// What it is, such as `server redis:6.2` or `docker`.
+    /// Its name, such as `server redis:6.2` or `docker`.
     pub name: String,
-    /// Whether it is there.
+    /// Whether it is available.
     pub state: State,
-    /// What was found, in words.
+    /// What the probe found, as text.
     pub detail: String,
-    /// The way out, where something is missing.
+    /// How to fix it, where something is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
-/// Whether a capability is there.
+/// Whether a capability is available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// It is there and works.
+    /// Available and working.
     Ok,
-    /// It is there in part: `detail` says what works and what does not.
+    /// Partly available: `detail` says what works and what does not.
     Limited,
-    /// It is not there.
+    /// Not available.
     Missing,
 }
 
@@ -68,8 +68,8 @@ impl Capability {
     }
 }
 
-/// Looks at everything. It downloads nothing and leaves nothing behind; it may take a few seconds.
-/// What needs the sandbox can be tried only by a process with one thread.
+/// Probes everything. Downloads nothing and leaves nothing behind; may take a few seconds. Only a process with
+/// one thread can probe what needs the sandbox.
 pub fn examine() -> Vec<Capability> {
     let finder = Finder::from_environment();
     let mut found: Vec<Capability> = finder.catalogue.iter().map(|entry| server(&finder, entry)).collect();
@@ -97,7 +97,7 @@ fn server(finder: &Finder, entry: &Entry) -> Capability {
     }
 }
 
-/// Texts to append to a sentence, or nothing.
+/// The lines as text to append to a sentence.
 fn appended(lines: &[String]) -> String {
     lines.iter().flat_map(|line| ["; ", line]).collect()
 }
@@ -110,17 +110,17 @@ fn addresses() -> Capability {
         Some(format!("{address}: {error}"))
     });
     match refused {
-        None => Capability::new(NAME, State::Ok, "nodes can have 127.k.0.n of their own", None),
+        None => Capability::new(NAME, State::Ok, "each node can have its own address 127.k.0.n", None),
         Some(refused) => Capability::new(
             NAME,
             State::Limited,
             format!("{refused}; nodes share 127.0.0.1 with a port each"),
-            Some("Linux answers on all of 127.0.0.0/8; elsewhere add aliases to the loopback interface"),
+            Some("Linux answers on all of 127.0.0.0/8; on other systems add aliases to the loopback interface"),
         ),
     }
 }
 
-/// Whether Docker's engine answers, asked as its clients ask it.
+/// Whether Docker's engine answers a request.
 fn docker() -> Capability {
     const NAME: &str = "docker";
     let host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
@@ -128,7 +128,7 @@ fn docker() -> Capability {
     match engine_version(&endpoint) {
         Ok(version) => Capability::new(NAME, State::Ok, format!("Engine {version} at {endpoint}"), None),
         Err(error) => {
-            // The command may know another way: a context, or an endpoint that needs TLS or ssh.
+            // The docker command also supports contexts and endpoints with TLS or ssh.
             let command = run("docker", &["version", "--format", "{{.Server.Version}}"]);
             if let Some(output) = command.filter(|output| output.status.success()) {
                 let version = last_line(&output.stdout);
@@ -137,7 +137,7 @@ fn docker() -> Capability {
             }
             let hint = match error.kind() {
                 io::ErrorKind::PermissionDenied => "join the group that owns the socket (`docker` on most systems)",
-                _ if host.is_some() => "see whether DOCKER_HOST is right and the engine runs",
+                _ if host.is_some() => "check that DOCKER_HOST is right and that the engine is running",
                 _ => "install Docker and start it, or set DOCKER_HOST",
             };
             Capability::new(NAME, State::Missing, format!("{endpoint}: {error}"), Some(hint))
@@ -145,7 +145,7 @@ fn docker() -> Capability {
     }
 }
 
-/// Asks an engine for its version: one request of HTTP 1.0, after which it closes the connection.
+/// Asks an engine for its version. With HTTP 1.0 the engine closes the connection after its answer.
 fn engine_version(endpoint: &str) -> io::Result<String> {
     const REQUEST: &[u8] = b"GET /version HTTP/1.0\r\nHost: docker\r\n\r\n";
     let mut answer = Vec::new();
@@ -155,17 +155,20 @@ fn engine_version(endpoint: &str) -> io::Result<String> {
         stream.write_all(REQUEST)?;
         stream.read_to_end(&mut answer)?;
     } else if let Some(address) = endpoint.strip_prefix("tcp://") {
-        let unknown = || io::Error::new(io::ErrorKind::NotFound, "it has no address");
+        let unknown = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         let address = address.to_socket_addrs()?.next().ok_or_else(unknown)?;
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(REQUEST)?;
         stream.read_to_end(&mut answer)?;
     } else {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "only unix:// and tcp:// endpoints are asked directly"));
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "only unix:// and tcp:// endpoints can be probed directly",
+        ));
     }
     version_in_answer(&String::from_utf8_lossy(&answer))
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "what answers there is not Docker's engine"))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer does not come from Docker's engine"))
 }
 
 fn version_in_answer(answer: &str) -> Option<String> {
@@ -178,7 +181,7 @@ fn version_in_answer(answer: &str) -> Option<String> {
     Some(format!("{} (API {})", text("Version")?, text("ApiVersion")?))
 }
 
-/// What network faults need, tried in a sandbox: the namespaces, nft, netem.
+/// Probes what network faults need (namespaces, nft, netem) in a sandbox.
 fn isolation() -> [Capability; 3] {
     let trial = sandbox::visit(|inside| {
         let tried = Tried {
@@ -187,7 +190,7 @@ fn isolation() -> [Capability; 3] {
         };
         serde_json::to_string(&tried).expect("texts")
     });
-    let tried = trial.as_ref().ok().and_then(|said| serde_json::from_str(said).ok());
+    let tried = trial.as_ref().ok().and_then(|text| serde_json::from_str(text).ok());
     let namespaces = match trial {
         Ok(_) => Capability::new(NAMESPACES, State::Ok, "private user, network, PID and mount namespaces", None),
         Err(SandboxError::Refused { reason, hint }) => Capability::new(NAMESPACES, State::Missing, reason, Some(&hint)),
@@ -208,14 +211,14 @@ fn isolation() -> [Capability; 3] {
 
 const NAMESPACES: &str = "namespaces";
 
-/// What came of trying in the sandbox: an error is a reason with its hint.
+/// The results of the probes in the sandbox. An error is a reason with its hint.
 #[derive(Serialize, Deserialize)]
 struct Tried {
     nft: Result<(), String>,
     netem: Result<(), String>,
 }
 
-/// A tool that was found or not, and tried or not.
+/// Judges a tool by whether it was found and whether it worked in the sandbox.
 fn judge_tool(
     name: &str,
     does: &str,
@@ -223,7 +226,7 @@ fn judge_tool(
     tried: Option<Result<(), String>>,
 ) -> Capability {
     let missing = |error: String| {
-        let (reason, hint) = apart(&error);
+        let (reason, hint) = split_hint(&error);
         Capability::new(name, State::Missing, reason, hint)
     };
     match (program, tried) {
@@ -232,14 +235,14 @@ fn judge_tool(
             Capability::new(name, State::Ok, format!("{} {does} in the sandbox", program.display()), None)
         }
         (Ok(program), None) => {
-            let detail = format!("{} is here; not tried, as there is no sandbox to try it in", program.display());
+            let detail = format!("{} is installed, but was not tried because there is no sandbox", program.display());
             Capability::new(name, State::Limited, detail, Some("see `namespaces`"))
         }
     }
 }
 
-/// A message without its hint, and the hint.
-fn apart(message: &str) -> (&str, Option<&str>) {
+/// Splits a message into the text before its hint, and the hint.
+fn split_hint(message: &str) -> (&str, Option<&str>) {
     match message.strip_suffix(')').and_then(|message| message.split_once(" (hint: ")) {
         Some((reason, hint)) => (reason, Some(hint)),
         None => (message, None),
@@ -267,9 +270,9 @@ fn judge_limits(name: &str, soft: u64, hard: u64) -> Capability {
         return Capability::new(name, State::Ok, detail, None);
     }
     let hint = if hard >= ENOUGH_FILES {
-        format!("`ulimit -n {ENOUGH_FILES}` before many runs at once")
+        format!("run `ulimit -n {ENOUGH_FILES}` before you start many runs at once")
     } else {
-        format!("let the administrator raise the limit to {ENOUGH_FILES} (limits.conf, LimitNOFILE)")
+        format!("ask the administrator to raise the limit to {ENOUGH_FILES} (limits.conf, LimitNOFILE)")
     };
     Capability::new(name, State::Limited, detail, Some(&hint))
 }
@@ -283,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_capability_is_told_once_and_what_is_missing_has_a_reason() {
+    fn reports_every_capability_once() {
         let found = examine();
         let names: Vec<&str> = found.iter().map(|capability| capability.name.as_str()).collect();
         assert_eq!(
@@ -308,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_capability_is_json_in_kebab_case() {
+    fn serialises_a_capability_in_kebab_case() {
         let capability = Capability::new("nft", State::Missing, "there is no nft here", None);
         assert_eq!(
             serde_json::to_string(&capability).unwrap(),
@@ -317,14 +320,14 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_is_ok_only_when_it_was_seen_to_work() {
+    fn a_tool_is_ok_only_if_it_worked() {
         let here = || Ok(PathBuf::from("/usr/sbin/nft"));
         let gone = || Err("nft is not installed (hint: `apt-get install nftables`)".to_owned());
         let refused = || Some(Err("nft -f - failed: no (hint: `modprobe nf_tables` as root)".to_owned()));
         for (program, tried, state, detail, hint) in [
             (here(), Some(Ok(())), State::Ok, "/usr/sbin/nft loads rules in the sandbox", None),
             (here(), refused(), State::Missing, "nft -f - failed: no", Some("`modprobe nf_tables` as root")),
-            (here(), None, State::Limited, "/usr/sbin/nft is here; not tried", Some("see `namespaces`")),
+            (here(), None, State::Limited, "/usr/sbin/nft is installed, but was not tried", Some("see `namespaces`")),
             (gone(), None, State::Missing, "nft is not installed", Some("`apt-get install nftables`")),
             (gone(), refused(), State::Missing, "nft is not installed", Some("`apt-get install nftables`")),
         ] {
@@ -335,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_is_known_by_its_answer() {
+    fn reads_the_version_of_an_engine() {
         for (answer, expected) in [
             (
                 "HTTP/1.0 200 OK\r\nServer: Docker\r\n\r\n{\"Version\":\"20.10.24\",\"ApiVersion\":\"1.41\"}\n",
@@ -350,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_of_open_files_are_judged() {
+    fn judges_limits_of_open_files() {
         for (soft, hard, state, hint) in [
             (ENOUGH_FILES, u64::MAX, State::Ok, None),
             (1024, 1_048_576, State::Limited, Some("ulimit -n 4096")),

@@ -1,4 +1,4 @@
-//! Reports on disk: folders, `report.json`, pages, `latest`, `skipped.json`. Reading them is [`crate::report`]'s part.
+//! Writes reports to disk: folders, `report.json`, pages, `latest`, `skipped.json`. [`crate::report`] reads them.
 
 use std::fs;
 use std::io::{self, Write};
@@ -20,8 +20,8 @@ pub fn folder_name(suite: &str, server: &str, now: SystemTime) -> String {
     format!("{suite}-{server}-{time}")
 }
 
-/// Makes the folder of a run under `out`. Runs that begin in one second, in this process or another,
-/// get `-2`, `-3`, ... behind the name.
+/// Creates the folder of a run in `out`. Further runs that start in the same second, in this process or another,
+/// get `-2`, `-3`, ... appended to the name.
 pub fn create_folder(out: &Path, suite: &str, server: &str, now: SystemTime) -> Result<PathBuf, ReportError> {
     fs::create_dir_all(out).map_err(io_error(out))?;
     let name = folder_name(suite, server, now);
@@ -39,7 +39,7 @@ pub fn create_folder(out: &Path, suite: &str, server: &str, now: SystemTime) -> 
     }
 }
 
-/// Writes `report.json` into its folder: whole, or not at all.
+/// Writes `report.json` into its folder atomically and returns its path.
 pub fn write(folder: &Path, report: &Report) -> Result<PathBuf, ReportError> {
     let mut text =
         serde_json::to_string_pretty(report).map_err(|error| io_error(&folder.join(FILE_NAME))(error.into()))?;
@@ -47,7 +47,7 @@ pub fn write(folder: &Path, report: &Report) -> Result<PathBuf, ReportError> {
     write_whole(folder, FILE_NAME, &text)
 }
 
-/// Writes a page, `report.html` or `index.html`, into a folder: whole, or not at all.
+/// Writes a page such as `report.html` or `index.html` into a folder atomically and returns its path.
 pub fn write_page(folder: &Path, name: &str, page: &str) -> Result<PathBuf, ReportError> {
     write_whole(folder, name, page)
 }
@@ -60,20 +60,20 @@ fn write_whole(folder: &Path, name: &str, text: &str) -> Result<PathBuf, ReportE
         file.sync_all()
     });
     if let Err(error) = written.and_then(|()| fs::rename(&unfinished, &path)) {
-        // What is half written helps nobody; the first error is the one to tell of.
+        // Report the first error, not one from removing the incomplete file.
         let _ = fs::remove_file(&unfinished);
         return Err(io_error(&path)(error));
     }
     Ok(path)
 }
 
-/// Points `out/latest` at a folder in `out`, replacing the link in one step.
+/// Points the link `out/latest` at a folder in `out`. Replaces the link atomically.
 pub fn mark_latest(out: &Path, folder: &Path) -> Result<(), ReportError> {
     let Some(name) = folder.file_name() else {
         return Ok(());
     };
     let latest = out.join("latest");
-    // The folder's own name makes this one unique among runs side by side.
+    // The folder's name makes this link unique among concurrent runs.
     let link = out.join(format!(".latest-{}", name.to_string_lossy()));
     let _ = fs::remove_file(&link);
     std::os::unix::fs::symlink(name, &link).map_err(io_error(&link))?;
@@ -83,14 +83,14 @@ pub fn mark_latest(out: &Path, folder: &Path) -> Result<(), ReportError> {
     })
 }
 
-/// Notes in a folder of reports what was skipped this time. What was noted of other suites and servers
-/// stays; what was run now is not skipped any more.
+/// Records in a folder of reports which runs were skipped this time. Keeps earlier records of other suites and
+/// servers; removes those of runs in `ran`.
 pub fn note_skipped(out: &Path, ran: &[RunKey], skipped: &[Skipped]) -> Result<(), ReportError> {
-    let noted = self::skipped(out)?;
-    let settled = |run: &RunKey| ran.contains(run) || skipped.iter().any(|each| each.run == *run);
-    let kept = noted.iter().filter(|each| !settled(&each.run));
+    let recorded = self::skipped(out)?;
+    let is_replaced = |run: &RunKey| ran.contains(run) || skipped.iter().any(|each| each.run == *run);
+    let kept = recorded.iter().filter(|each| !is_replaced(&each.run));
     let all: Vec<Skipped> = kept.chain(skipped).cloned().collect();
-    if all == noted {
+    if all == recorded {
         return Ok(());
     }
     if all.is_empty() {
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::report::{parse, read, read_all};
 
-    /// One that an earlier version stored.
+    /// A report that an earlier version stored.
     fn report(suite: &str) -> Report {
         let text = include_bytes!("../reports/baseline/role-swap.json");
         let mut report = parse(text, "baseline").expect("a report");
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_named_by_suite_server_and_time() {
+    fn names_a_folder_by_suite_server_and_time() {
         for (server, expected) in [
             ("redis:6.2", "role-swap-redis-6.2-20261122T130501Z"),
             ("/opt/my builds/valkey-server", "role-swap-valkey-server-20261122T130501Z"),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_of_one_second_get_folders_of_their_own() {
+    fn concurrent_runs_get_different_folders() {
         let out = tempfile::tempdir().expect("a temporary folder");
         let threads: Vec<_> = (0..8)
             .map(|_| {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_read_back_as_it_was_written() {
+    fn reads_back_a_written_report() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let report = report("role-swap");
         let path = write(folder.path(), &report).expect("written");
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_a_report_says_what_it_holds() {
+    fn explains_a_folder_without_a_report() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let error = |path: &Path| read_all(path).expect_err("nothing there").to_string();
         assert!(error(&folder.path().join("gone")).ends_with("no such file or folder"));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn latest_is_replaced_and_not_counted_as_a_report() {
+    fn replaces_latest_and_does_not_read_it_as_a_report() {
         let out = tempfile::tempdir().expect("a temporary folder");
         for suite in ["b", "a"] {
             let folder = create_folder(out.path(), suite, "redis:6.2", at(0)).expect("a folder");
@@ -193,10 +193,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noted_is_the_last_attempt_at_each_suite() {
+    fn keeps_only_the_latest_attempt_of_each_suite() {
         let out = tempfile::tempdir().expect("a temporary folder");
         let out = out.path();
-        assert_eq!(skipped(out).expect("nothing noted"), []);
+        assert_eq!(skipped(out).expect("an empty list"), []);
         for (ran, now, expected) in [
             (vec![key("a")], vec![], vec![]),
             (
@@ -212,14 +212,14 @@ mod tests {
             (vec![key("ring")], vec![], vec![skip("halves", "no nft")]),
             (vec![key("halves")], vec![], vec![]),
         ] {
-            note_skipped(out, &ran, &now).expect("noted");
+            note_skipped(out, &ran, &now).expect("recorded");
             assert_eq!(skipped(out).expect("read"), expected);
         }
-        assert_eq!(fs::read_dir(out).expect("listed").count(), 0, "nothing is left to say");
+        assert_eq!(fs::read_dir(out).expect("listed").count(), 0, "an empty list leaves no file");
     }
 
     #[test]
-    fn a_note_that_cannot_be_read_is_an_error() {
+    fn rejects_an_unreadable_list_of_skipped_runs() {
         let out = tempfile::tempdir().expect("a temporary folder");
         for (text, expected) in [
             ("{", "is not a report of slotquake"),

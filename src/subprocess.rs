@@ -1,4 +1,4 @@
-//! Other programs' output, with a deadline: `pip`, `apt-get`, `--version`, the doctor's probes.
+//! Runs other programs with a deadline and returns their output: `pip`, `apt-get`, `--version`, probes.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::PathBuf;
@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// How often a program's end is looked for.
+/// How often to check whether a program has ended.
 const POLL: Duration = Duration::from_millis(5);
 
-/// Runs a command to its end and returns its output; it reads nothing. After the deadline it is
-/// killed with everything that it started, and the error is of kind `TimedOut`.
+/// Runs a command to its end, without input, and returns its output. After the deadline, kills it and its
+/// process group; the error is then of kind `TimedOut`.
 pub fn output(command: &mut Command, deadline: Duration) -> io::Result<Output> {
     output_of(command, "", deadline)
 }
 
-/// As [`output`], with a short text for its standard input.
+/// Like [`output`], with a short text as standard input.
 pub fn output_of(command: &mut Command, input: &str, deadline: Duration) -> io::Result<Output> {
     let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
     command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -26,7 +26,7 @@ pub fn output_of(command: &mut Command, input: &str, deadline: Duration) -> io::
     let started = Instant::now();
     let mut child = spawn_when_free(command)?;
     if let Some(mut pipe) = child.stdin.take() {
-        // A program that ends without reading has its own say in its exit status.
+        // If the program ends without reading, its exit status says why.
         let _ = pipe.write_all(input.as_bytes());
     }
     let stdout = child.stdout.take().map(read_in_background);
@@ -36,7 +36,7 @@ pub fn output_of(command: &mut Command, input: &str, deadline: Duration) -> io::
             break status;
         }
         if started.elapsed() > deadline {
-            // The child leads its own process group, so that its helpers end with it.
+            // The child leads its own process group, so this also ends the programs that it started.
             let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
             child.wait()?;
             let program = command.get_program().to_string_lossy().into_owned();
@@ -50,8 +50,8 @@ pub fn output_of(command: &mut Command, input: &str, deadline: Duration) -> io::
     Ok(Output { status, stdout: collect(stdout), stderr: collect(stderr) })
 }
 
-/// Starts a command. A binary that was written a moment ago can be busy: another thread that is
-/// between fork and exec still holds it open for writing.
+/// Starts a command. Retries if a binary that was just written is busy: another thread between fork and exec
+/// may still hold it open for writing.
 fn spawn_when_free(command: &mut Command) -> io::Result<std::process::Child> {
     let started = Instant::now();
     loop {
@@ -69,7 +69,7 @@ fn spawn_when_free(command: &mut Command) -> io::Result<std::process::Child> {
 fn read_in_background(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What was read before an error is still worth showing.
+        // Keep what was read before an error.
         let _ = pipe.read_to_end(&mut bytes);
         bytes
     })
@@ -81,8 +81,8 @@ pub fn last_line(bytes: &[u8]) -> String {
     text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned()
 }
 
-/// Where a program is: in the directories of PATH, then in those for administration, which a user's
-/// PATH often lacks.
+/// Finds a program in the directories of PATH, then in the directories for administration, which a user's PATH
+/// often lacks.
 pub fn locate(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -91,7 +91,7 @@ pub fn locate(program: &str) -> Option<PathBuf> {
         .find(|candidate| is_executable(candidate))
 }
 
-/// Whether this is a file (or a link to one) that someone may execute.
+/// Whether this is a file, or a link to one, with an execute permission.
 pub fn is_executable(path: &std::path::Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn output_and_status_are_those_of_the_program() {
+    fn returns_output_and_status() {
         let output = output_of(&mut shell("cat; echo trouble >&2; exit 3"), "hello", Duration::from_secs(10)).unwrap();
         assert_eq!(
             (output.stdout.as_slice(), last_line(&output.stderr).as_str(), output.status.code()),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_hangs_is_ended_with_its_children() {
+    fn kills_a_hanging_program_and_its_children() {
         let started = Instant::now();
         let error = output(&mut shell("sleep 60 & sleep 60"), Duration::from_millis(200)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_skips_blank_ones() {
+    fn last_line_skips_blank_lines() {
         for (text, expected) in [("", ""), ("a\nb\n", "b"), ("a\n  b  \n\n  \n", "b")] {
             assert_eq!(last_line(text.as_bytes()), expected, "{text:?}");
         }

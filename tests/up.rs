@@ -1,4 +1,4 @@
-//! A cluster that is kept up, looked at, broken and mended from other terminals, and what ends with it.
+//! `slotquake up` and the commands that inspect, break and repair its cluster from other terminals.
 
 mod support;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use support::{Ended, Places, QUICK, Running, assert_nothing_left, begin_as, fetched, skipped};
 
-/// How long something may take to become so. It judges nothing.
+/// How long to wait for a condition. No verdict depends on it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One user's terminals.
@@ -52,14 +52,14 @@ impl Desk {
         up
     }
 
-    /// Runs it, and demands that it succeeds.
+    /// Runs a command that must succeed.
     fn done(&self, line: &str) -> String {
         let ended = self.run(line);
         assert_eq!(ended.code(), Some(0), "{line}: {}", ended.whole());
         ended.stdout.trim_end().to_owned()
     }
 
-    /// Runs it, and demands that it fails so.
+    /// Runs a command that must fail with this exit code and these words.
     fn refused(&self, line: &str, code: i32, words: &[&str]) {
         let ended = self.run(line);
         assert_eq!(ended.code(), Some(code), "{line}: {}", ended.whole());
@@ -85,7 +85,7 @@ impl Desk {
 }
 
 #[test]
-fn a_cluster_is_broken_and_mended_from_another_terminal() {
+fn injects_and_undoes_faults_from_another_terminal() {
     let desk = Desk::new(1);
     let up = desk.up("play");
     assert_eq!(desk.done("send SET testkey value"), "OK");
@@ -119,7 +119,7 @@ fn a_cluster_is_broken_and_mended_from_another_terminal() {
 }
 
 #[test]
-fn a_terminal_shows_the_nodes_of_a_run_that_goes_on_alone() {
+fn a_terminal_shows_the_nodes_of_a_single_run() {
     let desk = Desk::new(1);
     let reports = desk.reports("live");
     let run = [env!("CARGO_BIN_EXE_slotquake"), "run", "role-swap", "--jobs", "1", "--out", reports.to_str().unwrap()];
@@ -142,14 +142,14 @@ fn a_terminal_shows_the_nodes_of_a_run_that_goes_on_alone() {
     ] {
         assert!(ended.stdout.contains(shown), "no `{shown}`: {}", ended.whole());
     }
-    // It is drawn over and over in its place, and gone at the end.
+    // The view is redrawn in place and cleared at the end.
     assert!(ended.stdout.contains("\u{1b}[8A"), "{}", ended.whole());
     let end = ended.stdout.rsplit("acknowledged/s").next().expect("a last part");
     assert!(end.contains("\u{1b}[2K") && end.contains("role-swap"), "{end:?}");
 }
 
 #[test]
-fn links_are_cut_and_a_program_reaches_the_nodes() {
+fn cuts_links_and_runs_programs_inside() {
     let desk = Desk::new(1);
     let up = desk.up("play");
     let cut = desk.run("fault partition minority majority --as cut");
@@ -164,7 +164,7 @@ fn links_are_cut_and_a_program_reaches_the_nodes() {
     let healed = desk.done("fault heal cut");
     assert!(healed.contains("bus links are connected"), "{healed}");
 
-    // A command comes from client-1's own address, so what hits that client hits it.
+    // A command comes from client-1's address, so faults on that client affect it.
     desk.done("fault refuse client-1 node-2");
     assert!(desk.done("send --to node-2 PING").starts_with("connection refused by "));
     assert_eq!(desk.done("send --to node-3 PING"), "PONG");
@@ -185,14 +185,14 @@ fn links_are_cut_and_a_program_reaches_the_nodes() {
 }
 
 #[test]
-fn several_are_told_apart_and_a_killed_one_leaves_nothing() {
+fn keeps_several_clusters_and_cleans_up_a_killed_one() {
     let desk = Desk::new(2);
     desk.refused("status", 2, &["no cluster is up", "hint: `slotquake up`"]);
     let (one, two) = (desk.up("one"), desk.up("two"));
     desk.refused("status", 2, &["2 clusters are up: one, two", "--name"]);
-    desk.refused("up --name two", 2, &["`two` is up already"]);
-    desk.refused("up --name Two", 2, &["`Two` cannot name a cluster"]);
-    desk.refused("down --name three", 2, &["no cluster `three` is up", "one, two"]);
+    desk.refused("up --name two", 2, &["cluster \"two\" is already up"]);
+    desk.refused("up --name Two", 2, &["invalid cluster name \"Two\""]);
+    desk.refused("down --name three", 2, &["no cluster \"three\" is up", "one, two"]);
     desk.done("fault --name one kill node-6");
     assert!(desk.done("status --name one").contains("SIGKILL"));
     assert!(!desk.done("status --name two").contains("SIGKILL"));

@@ -11,8 +11,8 @@ use super::{Format, screen};
 
 /// Judge stored histories again, offline
 ///
-/// Reads the history in a report's folder, judges every invariant anew, and says where that differs
-/// from what the report says. Nothing is written.
+/// Reads the history in a report's folder, judges every invariant again, and shows where the result differs from the
+/// report. Writes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:  slotquake check reports/latest")]
 pub struct Args {
@@ -22,7 +22,7 @@ pub struct Args {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Show the invariants that hold, too
+    /// Also show the invariants that hold
     #[arg(short, long)]
     verbose: bool,
 }
@@ -42,11 +42,9 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
                 Ok(recorded) => summary.recorded = Some(Recorded::new(&recorded, &again)),
                 Err(ReportError::Unfinished(_)) => {
                     let folder = folder.display();
-                    screen::say(&format!(
-                        "{folder} holds no report.json to compare with; judged from its history alone"
-                    ));
+                    screen::say(&format!("{folder} has no report.json to compare with; judged from its history alone"));
                 }
-                Err(error) => screen::say(&format!("judged without the record: {error}")),
+                Err(error) => screen::say(&format!("judged without its report: {error}")),
             }
             exits.push(Exit::of(&again));
             summaries.push(summary);
@@ -60,8 +58,8 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     Ok(exit)
 }
 
-/// The folder itself, that of a file in it, or those right below it (links such as `latest` left
-/// out), in the order of their names.
+/// The folder itself, the folder of a given file, or the folders directly in it, in the order of their names. Skips
+/// links such as `latest`.
 fn folders_with_history(given: &Path) -> Result<Vec<PathBuf>, Trouble> {
     let folder = if given.is_file() { given.parent().unwrap_or(given) } else { given };
     if folder.join(FILE_NAME).exists() {

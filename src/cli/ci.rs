@@ -1,5 +1,4 @@
-//! What a CI system reads: `junit.xml`, `summary.md`, and where it is GitHub's, the job's summary and
-//! annotations.
+//! Writes files for CI systems: `junit.xml`, `summary.md` and, for GitHub, the job's summary and annotations.
 
 use std::env;
 use std::fs::OpenOptions;
@@ -12,7 +11,7 @@ use slotquake::reports;
 use super::exit::Trouble;
 use super::screen;
 
-/// Leaves the files in the folder of reports, and tells a workflow of GitHub what it can show.
+/// Writes the files into the folder of reports and, in a GitHub workflow, the job's summary and annotations.
 pub fn leave(runs: &[Summary], out: &Path) -> Result<(), Trouble> {
     write(runs, out)?;
     if env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
@@ -34,7 +33,7 @@ pub fn write(runs: &[Summary], out: &Path) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Other steps of the job may have written there.
+/// Appends, because other steps of the job may have written to the file.
 fn append(file: &Path, text: &str) -> Result<(), Trouble> {
     let written =
         OpenOptions::new().append(true).create(true).open(file).and_then(|mut file| file.write_all(text.as_bytes()));

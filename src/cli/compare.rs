@@ -14,12 +14,12 @@ use super::screen;
 ///
 /// Runs are matched by suite and server; several reports of one suite are repeated runs (`run
 /// --repeat`). Shows which verdicts, safety figures and times differ. Times are compared as
-/// distributions (Mann-Whitney U, Hodges-Lehmann with its 95 % interval); `~` where nothing can be
-/// said, and about how many runs a side it would take. Given a single report and a folder, only that
-/// report's suite is looked up in the folder.
+/// distributions (Mann-Whitney U, Hodges-Lehmann with its 95 % interval). `~` means that the runs are too few
+/// to tell, with the approximate number of runs that each side needs. If one side is a single report, only its
+/// suite is compared.
 ///
-/// Runs whose plan, configuration, server or host differ are no comparison of like with like: that is
-/// said, and exits with 2, unless allowed. Times of different hosts are shown, and never a regression.
+/// If plan, configuration, server or host differ, the runs are not comparable: the command lists the differences
+/// and exits with 2, unless you allow them. Times on different hosts are shown, but never count as a regression.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -27,7 +27,7 @@ Examples:
   slotquake compare before after --fail-on any-change --format markdown
   slotquake compare redis-6.2 valkey-9.1 --allow-different
 
-Exit codes: 0 as wanted, 1 a finding that --fail-on names, 2 nothing that can be compared")]
+Exit codes: 0 no such finding, 1 a finding that --fail-on names, 2 not comparable, 3 undecided")]
 pub struct Args {
     /// What to compare with: the folder or file of a report, or a folder of reports
     base: PathBuf,
@@ -36,13 +36,13 @@ pub struct Args {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t = Output::Table)]
     format: Output,
-    /// Compare also where plan, configuration, server or host differ
+    /// Compare even if plan, configuration, server or host differ
     #[arg(long)]
     allow_different: bool,
     /// What makes it exit with 1
     #[arg(long, value_enum, default_value_t = FailOn::Regression)]
     fail_on: FailOn,
-    /// Show the figures of which nothing can be said, too
+    /// Also show undecided figures
     #[arg(short, long)]
     verbose: bool,
 }
@@ -60,7 +60,7 @@ enum Output {
     Verdicts,
 }
 
-/// What is a failure.
+/// Which findings fail the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum FailOn {
     /// A verdict or a safety figure got worse, a time got slower beyond chance, or what BASE judged is not in NEW.
@@ -89,7 +89,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     if !args.allow_different && !differences.is_empty() {
         let lines = differences.join("\n  ");
         return Err(Trouble::usage(format!(
-            "these are not the same experiment:\n  {lines}\n(hint: --allow-different compares them nevertheless)"
+            "these are not the same experiment:\n  {lines}\n(hint: `--allow-different` compares them anyway)"
         )));
     }
     let exit = exit(&comparison, args.fail_on);
@@ -123,13 +123,13 @@ fn exit(comparison: &Comparison, fail_on: FailOn) -> Exit {
     };
     match failed {
         true => Exit::Failed,
-        // Nobody knows whether it got worse.
+        // The runs are too few to tell whether it got worse.
         false if comparison.undecided() && fail_on != FailOn::Never => Exit::Inconclusive,
         false => Exit::Pass,
     }
 }
 
-/// Two sides are called by their backends, if these differ.
+/// The names of the sides: their backends if these differ.
 fn sides<'a>(base: &'a [Report], new: &'a [Report]) -> [&'a str; 2] {
     let backend = |reports: &'a [Report]| {
         let backends: BTreeSet<&str> = reports.iter().map(|report| report.header.host.backend.as_str()).collect();
@@ -145,7 +145,7 @@ fn is_single(path: &Path) -> bool {
     path.is_file() || path.join("report.json").exists()
 }
 
-/// Leaves, of a whole folder, only what one report can be compared with.
+/// Keeps only the reports with which a single report can be compared.
 fn keep_suites_of(asked: &[Report], all: &mut Vec<Report>) {
     let key = |report: &Report| (report.header.plan.name.clone(), report.header.server.asked.clone());
     let keys: BTreeSet<_> = asked.iter().map(key).collect();

@@ -8,9 +8,9 @@ use slotquake::report::wrapped;
 use super::exit::{Exit, Trouble};
 use super::{Format, screen};
 
-/// Say what this machine can do: servers, addresses, Docker, packet filters, namespaces
+/// Check what this machine supports: servers, addresses, Docker, packet filters, namespaces
 ///
-/// Every line says what was found; where something is missing, what to do about it.
+/// Every line shows what was found and, if something is missing, how to fix it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:  slotquake doctor")]
 pub struct Args {
@@ -19,7 +19,7 @@ pub struct Args {
     format: Format,
 }
 
-/// Looks at the machine and prints what it found.
+/// Probes the machine and prints the result.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let capabilities = examine();
     match args.format {
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_comes_with_a_hint() {
+    fn prints_a_hint_for_missing_capabilities() {
         let there = Capability {
             name: "addresses".to_owned(),
             state: State::Ok,

@@ -8,14 +8,14 @@ use super::socket::{Told, Which};
 
 /// End a cluster that `slotquake up` keeps
 ///
-/// It returns when the servers have ended.
+/// Returns when all servers have ended.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     which: Which,
 }
 
-/// Ends it.
+/// Ends the cluster.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     if let Told::Lines(lines) = args.which.ask(&Ask::Down)? {
         screen::print(&lines.join("\n"))?;

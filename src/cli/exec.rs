@@ -7,10 +7,10 @@ use std::process::Command;
 use super::exit::{Exit, Trouble};
 use super::socket::Which;
 
-/// Run a program where the nodes of a cluster that `slotquake up` keeps can be reached
+/// Run a program in the network of a cluster that `slotquake up` keeps
 ///
-/// In the sandbox the nodes have a network of their own, which a redis-cli or an application started
-/// elsewhere does not see. Everything else, files and terminal, is as it is here.
+/// In the sandbox the nodes have a private network, which programs outside cannot reach. Files and terminal are
+/// the same as outside.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -25,7 +25,7 @@ pub struct Args {
     program: Vec<OsString>,
 }
 
-/// Becomes the program.
+/// Replaces this process with the program.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let stream = args.which.connect()?;
     #[cfg(target_os = "linux")]
@@ -37,14 +37,14 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     Err(Trouble::usage(format!("cannot run {}: {error}", words[0].display())))
 }
 
-/// Enters the network of the process that listens at the other end. Elsewhere than on Linux it is ours.
+/// Enters the network of the process that listens on the socket.
 #[cfg(target_os = "linux")]
 fn enter_network_of(stream: &std::os::unix::net::UnixStream) -> Result<(), Trouble> {
     use nix::sched::{CloneFlags, setns};
     use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
     let peer = getsockopt(stream, PeerCredentials).map_err(Trouble::harness)?.pid();
-    // The user namespace comes first: it holds the right to enter the other.
+    // Enter the user namespace first: it grants the right to enter the network namespace.
     for (name, kind) in [("user", CloneFlags::CLONE_NEWUSER), ("net", CloneFlags::CLONE_NEWNET)] {
         let [own, theirs] = ["self".to_owned(), peer.to_string()].map(|process| format!("/proc/{process}/ns/{name}"));
         let entered = || -> std::io::Result<()> {

@@ -1,4 +1,4 @@
-//! What a command comes to.
+//! How a command ends.
 
 pub use slotquake::batch::Exit;
 
@@ -7,18 +7,18 @@ pub use slotquake::batch::Exit;
 pub struct Trouble {
     /// The exit code.
     pub exit: Exit,
-    /// For people.
+    /// The message for the user.
     pub message: String,
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "`map_err` hands errors over by value")]
 impl Trouble {
-    /// Wrong usage, a wrong suite, a file that is none of ours.
+    /// Wrong usage, an invalid suite, or a file that slotquake did not write.
     pub fn usage(message: impl ToString) -> Self {
         Self { exit: Exit::Usage, message: message.to_string() }
     }
 
-    /// The harness, or the machine under it.
+    /// A failure of the harness or the machine.
     pub fn harness(message: impl ToString) -> Self {
         Self { exit: Exit::Harness, message: message.to_string() }
     }

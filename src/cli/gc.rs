@@ -5,36 +5,36 @@ use slotquake::cluster::attach::{ledgers, ledgers_folder};
 use super::exit::{Exit, Trouble};
 use super::{containers, screen};
 
-/// Remove what dead runs left in the container engine, and tell what they left elsewhere
+/// Remove what killed runs left in the container engine, and list their changes to other clusters
 ///
-/// Containers, networks and volumes of runs whose harness was killed. What belongs to a run that is
-/// under way, to another system, or to anybody else is not touched. Every `slotquake run --backend
-/// docker` does the same when it starts.
+/// Removes containers, networks and volumes of runs whose harness was killed. Does not touch anything of a running
+/// harness, of another system, or of other tools. Every `slotquake run --backend docker` does the same when it
+/// starts.
 ///
-/// What killed runs with `--backend attach` have changed on clusters is told, with the command that puts
-/// it back; no cluster is asked. Every such run to the same cluster puts it back first.
+/// Lists the changes that killed runs with `--backend attach` made to clusters, with the command that undoes them;
+/// it does not contact the clusters. The next such run on the same cluster undoes them first.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-/// Removes, and says what.
+/// Removes leftovers and lists them.
 pub fn main(_args: &Args) -> Result<Exit, Trouble> {
-    let owed = tell_owed()?;
-    Ok(containers::collect_dead()?.max(owed))
+    let pending = list_pending()?;
+    Ok(containers::collect_dead()?.max(pending))
 }
 
-/// Says what is to be put back on clusters that are not ours.
-fn tell_owed() -> Result<Exit, Trouble> {
+/// Lists changes to undo on clusters that slotquake did not start.
+fn list_pending() -> Result<Exit, Trouble> {
     let mut exit = Exit::Pass;
-    // Without a folder for them there are none.
+    // Without a state directory there are no ledgers.
     let found = ledgers_folder().map(|folder| ledgers(&folder)).unwrap_or_default();
     for ledger in found {
         let line = match ledger {
             Ok(ledger) if ledger.is_alive => {
-                format!("left alone: {} is under way on a cluster that is not ours", ledger.changes.whose())
+                format!("left alone: {} is running on an attached cluster", ledger.changes.whose())
             }
             Ok(ledger) => {
                 let changes = ledger.changes;
-                format!("to be put back: {}", changes.owed())
+                format!("not undone: {}", changes.owed())
             }
             Err(error) => {
                 exit = Exit::Harness;

@@ -14,7 +14,7 @@ use super::screen;
 #[command(after_help = "Example:  slotquake list")]
 pub struct Args {}
 
-/// Prints each suite's name and what it does.
+/// Prints each suite's name and description.
 pub fn main(_: &Args) -> Result<Exit, Trouble> {
     let mut text = String::new();
     let longest = suite::shipped_names().iter().map(|name| name.len()).max().unwrap_or(0);

@@ -1,6 +1,5 @@
-//! Progress on stderr: on a terminal a view that redraws itself, of several lines for a run that goes on alone and of
-//! one for each of several; plain lines elsewhere.
-//! A thread of its own draws, so that a slow terminal never holds up a run.
+//! Progress on stderr. On a terminal, a view that redraws itself: several lines for a single run, one line for each of
+//! several runs. Otherwise plain lines. A separate thread draws, so that a slow terminal never delays a run.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
@@ -20,7 +19,7 @@ use terminal_size::terminal_size_of;
 use super::live::Live;
 use super::screen::say;
 
-/// Where there is no terminal, how often a run says how far it is.
+/// How often a run prints its progress without a terminal.
 const PLAIN_EVERY_NS: u64 = 10_000_000_000;
 
 /// The display; [`Display::close`] it before results are printed.
@@ -29,7 +28,7 @@ pub struct Display {
     thread: JoinHandle<()>,
 }
 
-/// A way to tell the display something from wherever runs are.
+/// Sends messages to the display from any thread.
 #[derive(Clone)]
 pub struct Teller {
     messages: Sender<Message>,
@@ -39,21 +38,21 @@ pub struct Teller {
 }
 
 enum Message {
-    /// A line to stay.
+    /// A permanent line.
     Line(String),
     /// A run begins.
     Begin(usize, String),
-    /// What a run's own line says now.
+    /// The new text of a run's line.
     Now(usize, String),
     /// A run is over.
     End(usize),
-    /// Everything is.
+    /// The display closes.
     Close,
 }
 
 impl Teller {
     fn send(&self, message: Message) {
-        // After the display is closed there is nobody to tell, and nothing that matters.
+        // Messages after the display has closed do not matter.
         let _ = self.messages.send(message);
     }
 }
@@ -70,7 +69,7 @@ impl Audience for Teller {
             last_plain_ns: 0,
             teller: self.clone(),
         });
-        // A panic while telling must not end the run that is told of.
+        // A panic of the display must not end the run.
         Arc::new(move |notice| watched.lock().unwrap_or_else(PoisonError::into_inner).notice(notice))
     }
 
@@ -92,12 +91,12 @@ impl Display {
         Self { teller: Teller { messages, terminal, verbose, alone }, thread }
     }
 
-    /// A way to tell it something.
+    /// A handle that sends messages to this display.
     pub fn teller(&self) -> Teller {
         self.teller.clone()
     }
 
-    /// Shows what is left to show, clears the runs' own lines and ends.
+    /// Shows pending messages, clears the runs' lines and ends.
     pub fn close(self) {
         self.teller.send(Message::Close);
         let _ = self.thread.join();
@@ -163,7 +162,7 @@ fn draw_bars(inbox: &Receiver<Message>, alone: bool) {
     let look = ProgressStyle::with_template(look).expect("a valid template");
     while let Ok(message) = inbox.recv() {
         match message {
-            // The bars draw to a terminal, which may be gone by now.
+            // Ignore errors: the terminal may be gone.
             Message::Line(text) => drop(bars.println(text)),
             Message::Begin(run, label) => {
                 let bar = bars.add(ProgressBar::new_spinner().with_style(look.clone()));
@@ -191,7 +190,7 @@ fn draw_bars(inbox: &Receiver<Message>, alone: bool) {
     }
 }
 
-/// Lines no longer than the terminal is wide: a line that wraps would be left behind when the view is drawn anew.
+/// Cuts lines to the width of the terminal: a wrapped line would remain when the view is redrawn.
 fn fitting(text: &str) -> String {
     let width = terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0)).saturating_sub(1);
     let lines = text.lines().map(|line| line.chars().take(width).collect::<String>());

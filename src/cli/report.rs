@@ -12,10 +12,9 @@ use super::{ci, screen};
 
 /// Write report.html again, from a stored report and its history
 ///
-/// Judges nothing: the page shows what report.json says. Without a history beside it, the page has no
-/// throughput, latency and lag; a history without a report, as a run that was killed leaves it, is
-/// judged for the page alone. A folder of such folders gets a page for each, and an index.html, junit.xml
-/// and summary.md over all of them.
+/// Does not judge again: the page shows what report.json contains. Without a history, the page has no throughput,
+/// latency and lag. A history without a report, which a killed run leaves, is judged only for the page. In a folder of
+/// reports, writes a page for each, and index.html, junit.xml and summary.md for all of them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:  slotquake report reports/latest")]
 pub struct Args {
@@ -38,7 +37,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         }
         let mut summaries = Vec::new();
         for folder in &below {
-            // One that cannot be read must not cost the pages of the others.
+            // An unreadable report must not prevent the pages of the others.
             match page(folder) {
                 Ok(summary) => summaries.push(summary),
                 Err(trouble) => screen::say(&format!("left out: {}", trouble.message)),
@@ -57,7 +56,7 @@ fn is_run(folder: &Path) -> bool {
     folder.join("report.json").exists() || folder.join(FILE_NAME).exists()
 }
 
-/// The folders of runs right below one, links such as `latest` left out, in the order of their names.
+/// The folders of runs directly in a folder, in the order of their names. Skips links such as `latest`.
 fn folders_below(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
     let trouble = |error: std::io::Error| Trouble::usage(format!("{}: {error}", folder.display()));
     let mut below = Vec::new();

@@ -6,7 +6,7 @@ use slotquake::report::Style;
 
 use super::exit::Trouble;
 
-/// Prints a result. A reader who has seen enough (`| head`) is no trouble; a full disk is.
+/// Prints a result to stdout. A closed pipe (`| head`) is not an error; a full disk is.
 pub fn print(text: &str) -> Result<(), Trouble> {
     let mut out = io::stdout().lock();
     let written =
@@ -19,13 +19,13 @@ pub fn print(text: &str) -> Result<(), Trouble> {
     }
 }
 
-/// Tells people something on stderr. There is nobody to tell if that fails.
+/// Prints a line to stderr. Ignores errors.
 pub fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// How tables are drawn on this stdout: as wide as the terminal, coloured unless `NO_COLOR` is set;
-/// in a pipe plain, and as wide as they get.
+/// How tables are drawn on this stdout: as wide as the terminal and in colour unless `NO_COLOR` is set. In a pipe
+/// plain and without a maximum width.
 pub fn style(verbose: bool) -> Style {
     let terminal = io::stdout().is_terminal();
     let width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));

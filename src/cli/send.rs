@@ -10,8 +10,8 @@ use super::socket::{Told, Which};
 
 /// Send a command to a cluster that `slotquake up` keeps
 ///
-/// It comes from the address of client-1, so that network faults that name clients hit it. The answer is
-/// printed as the server gave it, an error reply, too; on stderr stands whose it is.
+/// Sends it from the address of client-1, so that network faults on clients affect it. Prints the reply, which may be
+/// an error, to stdout and the name of the node that replied to stderr.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,7 +21,7 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// Whom to ask first; without it, the first node that answers
+    /// The node to ask first; by default the first node that answers
     #[arg(long, value_name = "NODE")]
     to: Option<Target>,
     /// Show MOVED and ASK instead of following them
@@ -35,7 +35,7 @@ pub struct Args {
     words: Vec<String>,
 }
 
-/// Sends it.
+/// Sends the command.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let ask =
         Ask::Send { to: args.to.clone(), words: args.words.clone(), follow: args.follow, readonly: args.readonly };

@@ -1,4 +1,4 @@
-//! Signals end runs in order.
+//! Handles signals, so that runs end in order.
 
 use slotquake::batch::{Audience, Stop};
 use tokio::runtime::Runtime;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::exit::{Exit, Trouble};
 use super::progress::Teller;
 
-/// The signals that ask a command to end. None that comes from now on is missed, nor ends the process by itself.
+/// The signals that ask a command to end. While this exists, none is missed and none ends the process by itself.
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -16,7 +16,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes them from the system.
+    /// Registers handlers for the signals.
     pub fn listen(runtime: &Runtime) -> Result<Self, Trouble> {
         let _entered = runtime.enter();
         let taken =
@@ -28,7 +28,7 @@ impl Signals {
         })
     }
 
-    /// The name of the next one.
+    /// Waits for the next signal and returns its name.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
@@ -37,8 +37,8 @@ impl Signals {
         }
     }
 
-    /// The first one lets what is under way end in order, which is what `happens` says, and lets nothing else
-    /// begin; the second ends the process.
+    /// The first signal ends the current work in order, as described by `happens`, and starts nothing else. The second
+    /// signal ends the process.
     pub fn stop(mut self, teller: Teller, happens: &'static str) -> Stop {
         let (sender, receiver) = watch::channel(None);
         tokio::spawn(async move {

@@ -1,5 +1,5 @@
-//! How `status`, `fault`, `send`, `exec` and `down` reach a cluster that `up` keeps: over a socket in a
-//! directory of the user's own. A request is one line of JSON, and so is its answer.
+//! How `status`, `fault`, `send`, `exec` and `down` reach the cluster of `up`: over a socket in a private directory
+//! of the user. Requests and answers are one line of JSON each.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
@@ -16,39 +16,39 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 use super::exit::{Exit, Trouble};
 
-/// No request is longer.
+/// The maximum length of a request, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// Which cluster is meant.
+/// Selects a running cluster.
 #[derive(Debug, Args)]
 pub struct Which {
-    /// The cluster, by the name that `slotquake up --name` gave it; without it, the only one that is up
+    /// The cluster's name, as given to `slotquake up --name`; optional if only one is up
     #[arg(long, value_name = "NAME", global = true)]
     name: Option<String>,
 }
 
-/// What comes back.
+/// The answer to a request.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Told {
-    /// How the nodes are.
+    /// The state of the nodes.
     Status(Status),
-    /// What happened, in lines.
+    /// The result as lines of text.
     Lines(Vec<String>),
 }
 
-/// A socket on which requests come in; its file is removed with it.
+/// The socket that receives requests. Dropping it removes its file.
 pub struct Door {
     path: PathBuf,
 }
 
 impl Door {
-    /// Takes the name, unless a cluster that is up has it.
+    /// Creates the socket, unless a running cluster has the same name.
     pub fn open(name: &str) -> Result<(Self, UnixListener), Trouble> {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if name.is_empty() || name.len() > 40 || !name.bytes().all(fits) {
             return Err(Trouble::usage(format!(
-                "`{name}` cannot name a cluster (hint: lowercase letters, digits and dashes, at most 40)"
+                "invalid cluster name \"{name}\" (hint: use at most 40 lowercase letters, digits and dashes)"
             )));
         }
         let directory = directory()?;
@@ -60,7 +60,9 @@ impl Door {
             UnixListener::bind(&path).map(Some)
         });
         let listener = listener.map_err(|error| no_socket(&path, &error))?.ok_or_else(|| {
-            Trouble::usage(format!("a cluster `{name}` is up already (hint: `slotquake down`, or another --name)"))
+            Trouble::usage(format!(
+                "cluster \"{name}\" is already up (hint: run `slotquake down`, or use another `--name`)"
+            ))
         })?;
         Ok((Self { path }, listener))
     }
@@ -73,18 +75,18 @@ impl Drop for Door {
 }
 
 impl Which {
-    /// Asks, and returns the answer.
+    /// Sends a request and returns the answer.
     pub fn ask(&self, ask: &Ask) -> Result<Told, Trouble> {
         let mut stream = self.connect()?;
-        let gone = |error: io::Error| Trouble::harness(format!("the cluster was gone before it answered: {error}"));
+        let gone = |error: io::Error| Trouble::harness(format!("the cluster ended before it answered: {error}"));
         let mut line = serde_json::to_vec(ask).expect("a request is plain data");
         line.push(b'\n');
         stream.write_all(&line).map_err(gone)?;
         let mut answer = String::new();
         BufReader::new(stream).read_line(&mut answer).map_err(gone)?;
         let told: Result<Told, StepProblem> = serde_json::from_str(&answer).map_err(|error| {
-            let hint = "is it the same version of slotquake?";
-            Trouble::harness(format!("the cluster's answer is cut short or strange: {error} (hint: {hint})"))
+            let hint = "use the same version of slotquake for all commands";
+            Trouble::harness(format!("cannot read the cluster's answer: {error} (hint: {hint})"))
         })?;
         told.map_err(|problem| match problem {
             StepProblem::Suite(message) => Trouble::usage(message),
@@ -93,7 +95,7 @@ impl Which {
         })
     }
 
-    /// Connects with the cluster that is meant.
+    /// Connects to the selected cluster.
     pub fn connect(&self) -> Result<UnixStream, Trouble> {
         let up = all()?;
         let names = || up.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
@@ -102,21 +104,26 @@ impl Which {
             (None, [(_, path)]) => path,
             (None, _) => {
                 return Err(Trouble::usage(format!(
-                    "{} clusters are up: {} (hint: say which with --name)",
+                    "{} clusters are up: {} (hint: choose one with `--name`)",
                     up.len(),
                     names()
                 )));
             }
             (Some(name), up) => match up.iter().find(|(each, _)| each == name) {
                 Some((_, path)) => path,
-                None => return Err(Trouble::usage(format!("no cluster `{name}` is up (hint: --name {})", names()))),
+                None => {
+                    return Err(Trouble::usage(format!(
+                        "no cluster \"{name}\" is up (hint: running clusters are {})",
+                        names()
+                    )));
+                }
             },
         };
         UnixStream::connect(path).map_err(|error| no_socket(path, &error))
     }
 }
 
-/// Reads one request; None from somebody who only looked whether anybody is here.
+/// Reads one request; None if the peer only checked that the cluster is alive.
 pub async fn read(stream: &mut tokio::net::UnixStream) -> io::Result<Option<Ask>> {
     let mut line = String::new();
     tokio::io::BufReader::new(stream.take(LONGEST)).read_line(&mut line).await?;
@@ -126,14 +133,14 @@ pub async fn read(stream: &mut tokio::net::UnixStream) -> io::Result<Option<Ask>
     serde_json::from_str(&line).map(Some).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
 }
 
-/// Answers it. Whoever asked may have gone, which is no trouble.
+/// Sends the answer. Ignores errors, because the client may have disconnected.
 pub async fn write(mut stream: tokio::net::UnixStream, answer: &Result<Told, StepProblem>) {
     let mut line = serde_json::to_vec(answer).expect("an answer is plain data");
     line.push(b'\n');
     let _ = stream.write_all(&line).await;
 }
 
-/// The clusters that are up, by name. What one that was killed left is removed.
+/// The running clusters, by name. Removes the sockets of killed ones.
 fn all() -> Result<Vec<(String, PathBuf)>, Trouble> {
     let directory = directory()?;
     let found = locked(&directory, || {
@@ -152,7 +159,7 @@ fn all() -> Result<Vec<(String, PathBuf)>, Trouble> {
     found.map_err(|error| no_socket(&directory, &error))
 }
 
-/// Whether somebody listens there; where nobody does, the file is in the way.
+/// Whether a process listens on the socket. Removes the file if none does.
 fn is_alive(path: &Path) -> bool {
     match UnixStream::connect(path) {
         Ok(_) => true,
@@ -164,14 +171,14 @@ fn is_alive(path: &Path) -> bool {
     }
 }
 
-/// Does something while nobody else makes or removes sockets there.
+/// Runs `work` while no other process creates or removes sockets in the directory.
 fn locked<T>(directory: &Path, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let lock = File::open(directory)?;
     lock.lock()?;
     work()
 }
 
-/// The directory of sockets, which nobody else may enter.
+/// The directory of sockets, which only the user can enter.
 fn directory() -> Result<PathBuf, Trouble> {
     let path = match std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty()) {
         Some(runtime) => PathBuf::from(runtime).join("slotquake"),
@@ -185,7 +192,7 @@ fn directory() -> Result<PathBuf, Trouble> {
     let known = known.map_err(|error| no_socket(&path, &error))?;
     if !known.is_dir() || known.uid() != geteuid().as_raw() || known.permissions().mode() & 0o077 != 0 {
         return Err(Trouble::harness(format!(
-            "{} is not a directory of yours alone (hint: remove it, or set XDG_RUNTIME_DIR)",
+            "{} is not a private directory of this user (hint: remove it, or set XDG_RUNTIME_DIR)",
             path.display()
         )));
     }
@@ -193,5 +200,5 @@ fn directory() -> Result<PathBuf, Trouble> {
 }
 
 fn no_socket(path: &Path, error: &io::Error) -> Trouble {
-    Trouble::harness(format!("{}: {error} (hint: XDG_RUNTIME_DIR names where sockets go)", path.display()))
+    Trouble::harness(format!("{}: {error} (hint: XDG_RUNTIME_DIR sets the directory for sockets)", path.display()))
 }

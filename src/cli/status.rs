@@ -10,17 +10,17 @@ use super::exit::{Exit, Trouble};
 use super::socket::{Told, Which};
 use super::{Format, screen};
 
-/// Show how the nodes of a cluster that `slotquake up` keeps are
+/// Show the state of the nodes of a cluster that `slotquake up` keeps
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// How it is printed
+    /// How the result is printed
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
-/// Shows it.
+/// Prints the status.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     if let Told::Status(status) = args.which.ask(&Ask::Status)? {
         screen::print(&match args.format {
@@ -53,12 +53,12 @@ fn table(status: &Status) -> String {
     let lines = lines.lines().map(str::trim_end);
     let owned: u32 = status.nodes.iter().filter(|node| is_serving(node)).map(|node| u32::from(node.slots)).sum();
     let server = &status.server;
-    let mut said =
+    let mut summary =
         vec![format!("{} ({}): {owned} of {SLOTS} slots have a master that answers", server.asked, server.version)];
     for (name, kind) in &status.network_faults {
-        said.push(format!("in force: {kind} (heal {name})"));
+        summary.push(format!("in force: {kind} (heal {name})"));
     }
-    lines.map(str::to_owned).chain([String::new()]).chain(said).collect::<Vec<_>>().join("\n")
+    lines.map(str::to_owned).chain([String::new()]).chain(summary).collect::<Vec<_>>().join("\n")
 }
 
 fn is_serving(node: &NodeStatus) -> bool {
@@ -71,7 +71,7 @@ fn role(node: &NodeStatus) -> String {
         Some(Role::Master) if node.slots > 0 => format!("master of {}", shard()),
         Some(Role::Master) => "master without slots".to_owned(),
         Some(Role::ReplicaOf(master)) => format!("replica of {master}"),
-        Some(Role::ReplicaOfUnknown) => "replica of nobody known".to_owned(),
+        Some(Role::ReplicaOfUnknown) => "replica of an unknown master".to_owned(),
         None => "-".to_owned(),
     }
 }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_says_who_is_what_and_who_thinks_so() {
+    fn prints_roles_and_opinions() {
         let node = |node: u16, process: &str, role: serde_json::Value, more: serde_json::Value| {
             let mut status = json!({
                 "node": format!("node-{node}"), "addr": format!("127.1.0.{node}:6379"), "process": process, "role": role,

@@ -14,10 +14,10 @@ use crate::slot::Deal;
 use crate::suite::OpKind;
 use crate::units::ShardNo;
 
-/// Is shown every event as it is recorded.
+/// Called with every event when it is recorded.
 pub type OnEvent = Arc<dyn Fn(&Event) + Send + Sync>;
 
-/// Writes a history from many tasks; the only clock of a run.
+/// Writes a history from many tasks. It is the only clock of a run.
 pub struct Journal {
     origin: Instant,
     recorder: Mutex<Option<Recorder>>,
@@ -26,23 +26,23 @@ pub struct Journal {
     deal: Deal,
 }
 
-/// [`Outcome::Fail`], [`Outcome::Info`] or [`Outcome::Unsent`], and what it refers to.
+/// The constructor of the outcome ([`Outcome::Fail`], [`Outcome::Info`] or [`Outcome::Unsent`]) and its explanation.
 pub type Unserved<'a> = (fn(u16) -> Outcome, &'a Explanation);
 
-/// How the workload has fared so far.
+/// The workload's counters so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// With any outcome.
+    /// Operations with any outcome.
     pub completed: u64,
-    /// Acknowledged.
+    /// Operations with outcome `ok`.
     pub acknowledged: u64,
-    /// Which operations of which shards are not served, and since when: the issue, in nanoseconds from the start of
-    /// the run, of the first that was not, unless one that was issued after it was.
+    /// The kinds of operations that shards currently do not serve, and since when: the time of issue of the first
+    /// such operation, in nanoseconds from the start of the run. A served operation that was issued later ends it.
     pub unserved: BTreeMap<(ShardNo, OpKind), u64>,
 }
 
 impl Counts {
-    fn note(&mut self, op: &Op, deal: &Deal) {
+    fn add(&mut self, op: &Op, deal: &Deal) {
         let served = op.outcome == Outcome::Ok;
         self.completed += 1;
         self.acknowledged += u64::from(served);
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// Time begins now.
+    /// Starts the clock of the run now.
     pub fn new(recorder: Recorder, on_event: OnEvent) -> Self {
         Self {
             origin: Instant::now(),
@@ -81,16 +81,16 @@ impl Journal {
         self.at_ns(Instant::now())
     }
 
-    /// A moment in nanoseconds from the start of the run.
+    /// Converts a moment to nanoseconds from the start of the run.
     pub fn at_ns(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.origin).as_nanos() as u64
     }
 
-    /// Records an event at this moment, and returns the moment.
+    /// Records an event now and returns its time, in nanoseconds from the start of the run.
     pub fn event(&self, kind: EventKind) -> u64 {
         let event = {
             let mut recorder = self.recorder.lock().expect("no holder panics");
-            // Taken under the lock: events stand in the order of their times.
+            // Read the clock under the lock, so that events are ordered by time.
             let event = Event { at_ns: self.now_ns(), kind };
             if let Some(recorder) = recorder.as_mut() {
                 recorder.event(event.clone());
@@ -101,7 +101,7 @@ impl Journal {
         event.at_ns
     }
 
-    /// Records an operation; of one that was not served, the outcome refers to the explanation.
+    /// Records an operation. If it was not served, `unserved` gives its outcome.
     pub fn op(&self, mut op: Op, unserved: Option<Unserved<'_>>) {
         {
             let mut recorder = self.recorder.lock().expect("no holder panics");
@@ -111,22 +111,22 @@ impl Journal {
             }
             recorder.op(op);
         }
-        self.counts.lock().expect("no holder panics").note(&op, &self.deal);
+        self.counts.lock().expect("no holder panics").add(&op, &self.deal);
     }
 
-    /// Hands what is old enough to the disk.
+    /// Writes buffered records to disk if they are due.
     pub fn flush(&self) {
         if let Some(recorder) = self.recorder.lock().expect("no holder panics").as_mut() {
             recorder.flush_if_due();
         }
     }
 
-    /// How the workload has fared so far.
+    /// The workload's counters so far.
     pub fn counts(&self) -> Counts {
         self.counts.lock().expect("no holder panics").clone()
     }
 
-    /// Ends the history. What is recorded afterwards, by tasks that are still ending, is dropped.
+    /// Ends the history. Drops records that tasks still add afterwards.
     pub fn finish(&self) -> Result<History, HistoryError> {
         let recorder = self.recorder.lock().expect("no holder panics").take();
         recorder.expect("a journal is finished once").finish(self.now_ns())
@@ -137,8 +137,8 @@ impl Journal {
 mod tests {
     use super::*;
 
-    /// Keys of shard 1 (of one): the outcomes of writes that were issued at these times.
-    fn after(ops: &[(u64, Outcome)]) -> Option<u64> {
+    /// Since when writes are unserved after these operations (time of issue, outcome) on the only shard.
+    fn unserved_since(ops: &[(u64, Outcome)]) -> Option<u64> {
         let mut counts = Counts::default();
         for &(invoke_ns, outcome) in ops {
             let op = Op {
@@ -153,25 +153,25 @@ mod tests {
                 redirects: 0,
                 outcome,
             };
-            counts.note(&op, &Deal::even(1));
+            counts.add(&op, &Deal::even(1));
         }
         assert_eq!(counts.completed, ops.len() as u64);
         counts.unserved.get(&(ShardNo(1), OpKind::Writes)).copied()
     }
 
     #[test]
-    fn what_is_not_served_is_so_until_a_later_one_is() {
+    fn unserved_until_a_later_operation_is_served() {
         let (ok, fail, unknown) = (Outcome::Ok, Outcome::Fail(0), Outcome::Info(0));
         for (ops, expected) in [
             (vec![(1, ok), (2, ok)], None),
             (vec![(1, ok), (2, fail)], Some(2)),
             (vec![(2, unknown), (3, fail)], Some(2)),
             (vec![(2, fail), (3, ok)], None),
-            // It was issued before, and answered late.
+            // It was issued earlier and answered late.
             (vec![(2, fail), (1, ok)], Some(2)),
             (vec![(2, fail), (3, ok), (4, fail)], Some(4)),
         ] {
-            assert_eq!(after(&ops), expected, "{ops:?}");
+            assert_eq!(unserved_since(&ops), expected, "{ops:?}");
         }
     }
 }

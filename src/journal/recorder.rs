@@ -1,4 +1,4 @@
-//! Keeping a history in memory and streaming it to disk while the run goes on.
+//! Keeps a history in memory and streams it to disk during the run.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,17 +12,17 @@ use crate::history::{
 };
 use crate::slot::Deal;
 
-/// A buffer of this size is handed to the writer even before [`FLUSH_EVERY`].
+/// A buffer of this size goes to the writer even before [`FLUSH_EVERY`].
 const FLUSH_BYTES: usize = 256 * 1024;
 
-/// A crash loses at most the records of this span.
+/// The flush interval. A crash loses at most the records of one interval.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
 
 /// Records are small and alike: the fastest level already shrinks them about tenfold.
 const COMPRESSION_LEVEL: i32 = 1;
 
-/// Keeps a history in memory and streams it to disk. Operations and events must be given in the
-/// order of their times of completion.
+/// Keeps a history in memory and streams it to disk. Record operations and events in the order of their
+/// completion.
 #[derive(Debug)]
 pub struct Recorder {
     history: History,
@@ -35,16 +35,16 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// How the slots of the run's cluster are dealt.
+    /// How the slots are distributed over the shards.
     pub(super) fn deal(&self) -> Deal {
         self.history.header.plan.deal()
     }
 
-    /// Begins a history in `folder`.
+    /// Starts a history in `folder`.
     pub fn create(folder: &Path, header: Header) -> Result<Self, HistoryError> {
         let path = folder.join(FILE_NAME);
         let mut file = File::create(&path).map_err(|error| HistoryError::io(&path, error))?;
-        // Before anything happens: whatever cuts the history off, it says of what it is.
+        // Write the header at once, so that even a truncated history has one.
         let mut line = Vec::new();
         write_line(&mut line, &header);
         write_frame(&mut file, &line).map_err(|error| HistoryError::io(&path, error))?;
@@ -64,7 +64,7 @@ impl Recorder {
         })
     }
 
-    /// The number by which [`Outcome`](crate::history::Outcome)s refer to an explanation.
+    /// Stores an explanation and returns the number by which outcomes refer to it.
     pub fn explanation(&mut self, explanation: &Explanation) -> u16 {
         intern(&mut self.interned, &mut self.history.reasons, explanation.reason, &explanation.text)
     }
@@ -83,8 +83,8 @@ impl Recorder {
         self.flush_if_due();
     }
 
-    /// Hands over what is older than the flush interval; to be called now and then even when
-    /// nothing is recorded.
+    /// Flushes if the buffer is full or the flush interval has passed. Call it regularly, even when nothing is
+    /// recorded.
     pub fn flush_if_due(&mut self) {
         if self.buffer.len() >= FLUSH_BYTES || self.flushed_at.elapsed() >= FLUSH_EVERY {
             self.flush();
@@ -98,12 +98,12 @@ impl Recorder {
         }
         let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(FLUSH_BYTES));
         if let Some(chunks) = &self.chunks {
-            // A writer that is gone has failed; `finish` says why.
+            // If the writer has failed, `finish` reports why.
             let _ = chunks.send(chunk);
         }
     }
 
-    /// Ends the history with [`EventKind::End`] and waits until all of it is on disk.
+    /// Ends the history with [`EventKind::End`] and waits until it is on disk.
     pub fn finish(mut self, at_ns: u64) -> Result<History, HistoryError> {
         self.event(Event { at_ns, kind: EventKind::End });
         self.history.complete = true;

@@ -17,21 +17,21 @@ use crate::units::NodeNo;
 use crate::wire::{CommandError, redirect, text};
 use crate::workload::{Workload, decode};
 
-/// How long replicas may take to catch up once the workload has ended.
+/// How long replicas may take to catch up after the workload has ended.
 const QUIESCE_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long reading back keys that cannot be read at once is tried, all together.
+/// How long to retry keys that cannot be read back at once, in total.
 const READ_BACK_WITHIN: Duration = Duration::from_secs(10);
 
-/// Keys that are read back with one round trip.
+/// How many keys to read back in one round trip.
 const BATCH: usize = 200;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long the workload of a whole cluster goes on until all shards are seen to serve it.
+/// How long the workload continues after recovery until all shards serve it.
 const SERVED_WITHIN: Duration = Duration::from_secs(3);
 
-/// How long nodes that give no answer to a probe are asked again, all together.
+/// How long to repeat unanswered probes, in total.
 const PROBE_WITHIN: Duration = Duration::from_secs(10);
 
 impl<B: Backend> Run<B> {
@@ -61,10 +61,10 @@ impl<B: Backend> Run<B> {
         workload.end().await;
 
         self.journal.event(EventKind::Phase { name: "final".to_owned() });
-        // What is still behind afterwards is for `replica-lag` to judge.
+        // The invariant `replica-lag` judges replicas that are still behind.
         let _ = self.watch.until(QUIESCE_WITHIN, caught_up).await;
         let sample = sample_keys(&self.deal);
-        // In a cluster that is not whole, silence is no surprise.
+        // In a cluster that has not recovered, unanswered probes are expected.
         let patience = if whole.is_ok() && !interrupted { PROBE_WITHIN } else { Duration::ZERO };
         let deadline = Instant::now() + patience;
         self.probe_redirects(&sample, deadline).await;
@@ -74,9 +74,9 @@ impl<B: Backend> Run<B> {
         self.record_clocks().await;
     }
 
-    /// Waits until the cluster rests: the end is a look at what lasts. After a partition, packets that were sent
-    /// before it and come late can make a node forget for a moment what it has learnt, so it has to be whole
-    /// at both ends of a short while.
+    /// Waits until the cluster is stable, because invariants `at: end` judge the lasting state. After a partition,
+    /// late packets from before it can briefly revert a node's view, so the cluster must be whole and caught up
+    /// twice, three polls apart.
     async fn rest(&self) {
         let (nodes, shards) = (self.plan.nodes.len(), self.plan.shards());
         let rests = |now: &Snapshot| now.whole(nodes, shards).and_then(|()| caught_up(now));
@@ -90,7 +90,7 @@ impl<B: Backend> Run<B> {
         }
     }
 
-    /// Asks every node for a key of every shard that it does not own, without following.
+    /// Asks every node for a key of every shard that it does not own, without following the redirect.
     async fn probe_redirects(&self, sample: &[u32], deadline: Instant) {
         let now = self.watch.snapshot();
         for &key in sample {
@@ -109,7 +109,7 @@ impl<B: Backend> Run<B> {
         }
     }
 
-    /// Sends every replica a write of its own shard. The key is none of the workload's.
+    /// Sends every replica a write of its own shard. The workload does not use that key.
     async fn probe_replicas(&self, sample: &[u32], deadline: Instant) {
         let now = self.watch.snapshot();
         for &key in sample {
@@ -124,7 +124,7 @@ impl<B: Backend> Run<B> {
         }
     }
 
-    /// Asks a node until it answers, as what it does not say proves nothing.
+    /// Asks a node until it answers, because a missing answer proves nothing.
     async fn ask_until(
         &self,
         node: NodeNo,
@@ -178,7 +178,7 @@ impl<B: Backend> Run<B> {
         Some(values.iter().map(final_value).collect())
     }
 
-    /// Asks whoever owns the slot by now, again and again.
+    /// Asks the current owner of the slot until it answers or the deadline passes.
     async fn read_alone(&self, key: u32, deadline: Instant) -> (Option<NodeNo>, FinalValue) {
         let name = self.key(key);
         loop {
@@ -197,7 +197,7 @@ impl<B: Backend> Run<B> {
     }
 }
 
-/// Whether it is the server's own word, rather than its silence.
+/// Whether the server replied, even with an error.
 fn is_answer(answer: &Result<redis::Value, AskError>) -> bool {
     matches!(answer, Ok(_) | Err(AskError::Command(CommandError::Reply(_))))
 }

@@ -1,5 +1,4 @@
-//! A cluster that stands for as long as somebody wants it, and does what it is asked. Its history is written
-//! as that of any run.
+//! Keeps a cluster up until it is asked to end, and executes requests on it. Writes a history like any run.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,22 +18,23 @@ use crate::target::{Target, Targets};
 use crate::units::ClientNo;
 use crate::wire::Caller;
 
-/// What can be asked of a cluster that is kept.
+/// A request to a cluster that is kept up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
-    /// How are the nodes?
+    /// Report the state of the nodes.
     Status,
-    /// Inject this fault, or undo one: the same steps as in a suite.
+    /// Inject or undo a fault, with the same steps as in a suite.
     Fault {
         /// A fault, `start`, `resume` or `heal`.
         step: Step,
-        /// What `any/...` is drawn from.
+        /// The seed for targets such as `any/master`.
         seed: u64,
     },
-    /// Send a command as the workload's first client would: network faults hit it as they hit that client.
+    /// Send a command from the address of the workload's first client, so that network faults affect it in the same
+    /// way.
     Send {
-        /// Whom to ask; None for the first node that answers.
+        /// The node to ask; None for the first node that answers.
         to: Option<Target>,
         /// The command.
         words: Vec<String>,
@@ -43,43 +43,43 @@ pub enum Ask {
         /// Whether READONLY is sent first, so that a replica serves reads.
         readonly: bool,
     },
-    /// End everything. It is answered by the end.
+    /// Tear the cluster down. The answer is sent when that is done.
     Down,
 }
 
-/// What comes of it.
+/// The answer to a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// How the nodes are.
+    /// The state of the nodes.
     Status(Status),
-    /// The fault is in effect, or undone: what was recorded of it, its proofs included.
+    /// The fault is in effect or undone. Contains its recorded events, including the proofs.
     Happened(Vec<Event>),
-    /// A command's answer, an error reply included.
+    /// A reply to a command, which may be an error reply.
     Reply {
-        /// As text.
+        /// The reply as text.
         text: String,
-        /// Whose it is.
+        /// The node that replied.
         by: String,
     },
 }
 
-/// One thing that is asked, and where the answer goes.
+/// A request and the channel for its answer.
 #[derive(Debug)]
 pub struct Request {
-    /// What.
+    /// What to do.
     pub ask: Ask,
-    /// Where.
+    /// Where to send the answer.
     pub answer: oneshot::Sender<Result<Answer, StepProblem>>,
 }
 
-/// Requests, and what is recorded of faults while one is done.
+/// The incoming requests, and the events of faults that were recorded during the current one.
 pub(super) struct Asked {
     requests: mpsc::Receiver<Request>,
     happened: Arc<Mutex<Vec<Event>>>,
 }
 
-/// Forms the plan's cluster and keeps it, without a workload, until it is asked to end or `options.stop`
-/// says so. Requests are done one after the other.
+/// Forms the plan's cluster and keeps it up, without a workload, until a request or `options.stop` ends it.
+/// Executes requests one after the other.
 pub async fn keep(
     plan: Plan,
     server: Server,
@@ -115,7 +115,7 @@ fn is_of_a_fault(kind: &EventKind) -> bool {
 }
 
 impl<B: Backend> Run<B> {
-    /// Does what it is asked, until that is to end.
+    /// Executes requests until one of them ends the cluster.
     pub(super) async fn until_asked_to_end(mut self, mut asked: Asked) -> Result<(), RunError> {
         let Some(rules) = self.boot().await? else { return Ok(()) };
         let mut stop = self.stop.clone();
@@ -126,7 +126,7 @@ impl<B: Backend> Run<B> {
                     Some(Request { ask, answer }) => {
                         asked.happened.lock().expect("no holder panics").clear();
                         let result = self.answer(ask, &rules, &asked.happened).await;
-                        // Whoever asked may have gone.
+                        // The client may have disconnected.
                         let _ = answer.send(result);
                         true
                     }

@@ -41,18 +41,18 @@ use keep::Asked;
 pub use keep::{Answer, Ask, Request, keep};
 pub use status::{NodeStatus, Status};
 
-/// What a run needs beside its plan.
+/// What a run needs in addition to its plan.
 pub struct Options {
-    /// The report's folder; it exists. History and logs go there.
+    /// The report's folder, which must exist. History and logs are written there.
     pub folder: PathBuf,
-    /// Whether data directories are kept, under `folder/data`.
+    /// Whether to keep the data directories, in `folder/data`.
     pub keep: bool,
     /// What runs the nodes.
     pub place: Place,
-    /// Becomes `Some("SIGINT")` and the like when the run is to end; it then heals, reads back,
-    /// tears down and returns what it has.
+    /// Becomes `Some` with a reason such as `SIGINT` to end the run early. The run then heals, reads back, tears
+    /// down and returns its history.
     pub stop: Receiver<Option<String>>,
-    /// Is shown everything as it happens. It must return at once.
+    /// Called with every notice during the run. It must return at once.
     pub watcher: Arc<dyn Fn(Notice<'_>) + Send + Sync>,
 }
 
@@ -61,9 +61,8 @@ pub struct Options {
 pub enum Place {
     /// Processes of this machine.
     Local {
-        /// Where data directories go that are not kept:
-        /// [`Inside::scratch`](crate::sandbox::Inside::scratch), or None, outside of the sandbox, for the
-        /// system's temporary directory.
+        /// Where temporary data directories go: [`Inside::scratch`](crate::sandbox::Inside::scratch) or, outside
+        /// the sandbox, None for the system's temporary directory.
         scratch: Option<PathBuf>,
         /// The network whose links can be cut; None outside of the sandbox, where a plan with network
         /// faults ([`Need::Links`](crate::plan::Need::Links) or `Isolate`) is not to be run.
@@ -76,33 +75,33 @@ pub enum Place {
     Attach(Attach),
 }
 
-/// What a watcher is shown.
+/// What a watcher is called with.
 #[derive(Debug, Clone, Copy)]
 pub enum Notice<'a> {
     /// An event was recorded.
     Event(&'a Event),
-    /// How far the workload is, several times a second.
+    /// The workload's progress, several times a second.
     Progress {
         /// Nanoseconds from the start of the run.
         at_ns: u64,
-        /// How it has fared.
+        /// The workload's counters.
         counts: &'a Counts,
     },
 }
 
-/// Why a run gave no history. What went wrong later is in the history.
+/// Why a run produced no history. The history contains errors of later steps.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The cluster could not be formed; the message holds the last state and the node's log.
+    /// The cluster could not be formed. The message has the last state and the node's log.
     #[error("{0}")]
     Boot(String),
-    /// A directive that the server refused, in its own words.
+    /// The server rejected a directive; the message is the server's.
     #[error("{0}")]
     Config(String),
     /// The history could not be written.
     #[error(transparent)]
     History(#[from] HistoryError),
-    /// The backend could not do its part.
+    /// The backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
 }
@@ -116,21 +115,21 @@ impl From<FormError> for RunError {
     }
 }
 
-/// A tick of the harness's own clock; one that comes later than [`STALL`] is recorded.
+/// The interval of the harness's clock. A tick that is late by [`STALL`] or more is recorded.
 const TICK: Duration = Duration::from_millis(20);
 
-/// A lateness that is worth recording: it would be a visible part of any outage.
+/// The lateness that is recorded. A longer stall would distort the length of an outage.
 const STALL: Duration = Duration::from_millis(100);
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
-/// Once the user wants a run to end, recovery is not awaited for longer than this.
+/// How long an interrupted run waits for recovery.
 const HURRY: Duration = Duration::from_secs(10);
 
 /// Everything that the parts of one run share.
 struct Run<B> {
     plan: Plan,
-    /// How the plan deals the slots.
+    /// How the plan distributes the slots over the shards.
     deal: Deal,
     server: Server,
     control: Arc<Control<B>>,
@@ -139,20 +138,20 @@ struct Run<B> {
     processes: ProcessInjector<B>,
     links: NetworkInjector<B>,
     stop: Receiver<Option<String>>,
-    /// Every node as it was formed; empty until then.
+    /// Every node after forming; empty before.
     formed: Vec<NodeInfo>,
 }
 
-/// Runs a plan on a server. What went wrong in a step is in the history, not in the error.
+/// Runs a plan on a server. A failed step is recorded in the history and is not an error.
 pub async fn run(plan: Plan, server: Server, options: Options) -> Result<History, RunError> {
     run_in_place(plan, server, options, Course::Plan).await
 }
 
-/// What happens to a cluster once it stands.
+/// What a run does once the cluster is formed.
 enum Course {
-    /// What the plan says.
+    /// The plan's steps.
     Plan,
-    /// What somebody asks for.
+    /// Requests.
     Asked(Asked),
 }
 
@@ -171,10 +170,10 @@ async fn run_in_place(plan: Plan, server: Server, options: Options, course: Cour
         Place::Attach(attach) => {
             let backend = Arc::new(Attached::begin(&attach, &plan, &folder).await?);
             let running = run_on(Arc::clone(&backend), plan, server, options, course);
-            // Nobody else would put back what a run did to a cluster that is not ours.
+            // A panic or an error must not leave changes on a cluster that the run did not start.
             match AssertUnwindSafe(Box::pin(running)).catch_unwind().await {
                 Ok(Ok(history)) => Ok(history),
-                // It may have failed before it came to tearing down; if not, nothing is left to be done.
+                // The run may have failed before its teardown; otherwise this does nothing.
                 Ok(Err(error)) => match backend.abandon().await {
                     Ok(()) => Err(error),
                     Err(left) => Err(RunError::Boot(format!("{error}\nand left behind: {left}"))),
@@ -265,7 +264,7 @@ impl<B: Backend> Run<B> {
         Ok(())
     }
 
-    /// Says so before time is spent: what judges operations will leave these shards open.
+    /// Warns early about shards without keys: invariants that judge operations stay undecided there.
     fn note_shards_without_keys(&self) {
         let keys = self.plan.workload.keys;
         for &shard in KeyShards::new(&self.plan).without_keys() {
@@ -285,7 +284,7 @@ impl<B: Backend> Run<B> {
         }
     }
 
-    /// Forms the cluster; None when the run was to end before it stood.
+    /// Forms the cluster. None if the run was interrupted before it was ready.
     async fn boot(&mut self) -> Result<Option<Rules>, RunError> {
         let mut stop = self.stop.clone();
         let began = Instant::now();
@@ -308,8 +307,8 @@ impl<B: Backend> Run<B> {
         }))
     }
 
-    /// Reads the directives that judgements depend on from every node that answers. Where nodes
-    /// differ, the largest number counts. Returns the live `cluster-node-timeout`.
+    /// Records the directives that judgements depend on, as every node that answers reports them. Where nodes
+    /// differ, uses the largest number. Returns the actual `cluster-node-timeout`.
     async fn record_config(&self) -> Option<Duration> {
         let mut values: BTreeMap<String, String> = BTreeMap::new();
         for name in ["cluster-node-timeout", "cluster-require-full-coverage", "appendonly", "appendfsync"] {
@@ -330,7 +329,7 @@ impl<B: Backend> Run<B> {
         node_timeout.map(Duration::from_millis)
     }
 
-    /// Reads the wall clock of every node that answers.
+    /// Records the wall clock of every node that answers.
     async fn record_clocks(&self) {
         for node in self.control.nodes() {
             let sent_ns = self.journal.now_ns();
@@ -345,7 +344,7 @@ impl<B: Backend> Run<B> {
     }
 }
 
-/// Waits until the run is to end, and says by whom. Never returns if nobody wants that.
+/// Waits until the run is interrupted and returns the reason. Otherwise it never returns.
 async fn interruption(stop: &mut Receiver<Option<String>>) -> String {
     loop {
         if let Some(by) = stop.borrow_and_update().clone() {
@@ -357,7 +356,7 @@ async fn interruption(stop: &mut Receiver<Option<String>>) -> String {
     }
 }
 
-/// Records when the harness itself is late, shows progress, and keeps the history moving to disk.
+/// Records stalls of the harness, reports progress and flushes the history to disk.
 async fn mind_the_clock(journal: Arc<Journal>, watcher: Arc<dyn Fn(Notice<'_>) + Send + Sync>) {
     let mut shown = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! How the nodes of a cluster that is kept are: what the system, the nodes and their peers say.
+//! The state of the nodes of a cluster that is kept up, as the system, the nodes and their peers report it.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use crate::units::{NodeNo, ShardNo};
 /// The cluster at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// What runs.
+    /// The server that the nodes run.
     pub server: Server,
     /// Every node, by number.
     pub nodes: Vec<NodeStatus>,
@@ -26,33 +26,33 @@ pub struct Status {
 /// One node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
-    /// Its number.
+    /// The node's number.
     pub node: NodeNo,
     /// Where clients reach it.
     pub addr: SocketAddr,
-    /// What the system says of its process.
+    /// The state of its process.
     pub process: String,
-    /// Its role by its own word, or, where it does not answer, by that of a node that does.
+    /// The role that it reports or, if it does not answer, that the most up-to-date other node reports.
     pub role: Option<Role>,
-    /// The shard whose slots it owns or replicates in the freshest view.
+    /// The shard whose slots it owns or replicates in the latest view.
     pub shard: Option<ShardNo>,
-    /// How many slots it owns by the same word.
+    /// How many slots it owns, from the same source as the role.
     pub slots: u16,
-    /// Whether it is connected with its master; None for a master and for who does not answer.
+    /// Whether its replication link is up; None for a master and for a node that does not answer.
     pub link_up: Option<bool>,
-    /// How many bytes it is behind its master.
+    /// How far it is behind its master, in bytes.
     pub lag_bytes: Option<u64>,
-    /// The `cluster_state` that it reports; None where it does not answer.
+    /// Whether it reports `cluster_state:ok`; None if it does not answer.
     pub state_ok: Option<bool>,
-    /// How many of the others that answer have flagged it `fail?`.
+    /// How many other nodes that answer suspect it (`fail?`, PFAIL).
     pub pfail: usize,
-    /// How many of them have flagged it `fail`.
+    /// How many other nodes that answer have flagged it `fail`.
     pub fail: usize,
-    /// How many others answer.
+    /// How many other nodes answer.
     pub others: usize,
 }
 
-/// Puts together what is known.
+/// Builds the status from the latest snapshot and the states of the processes.
 pub(super) fn status(
     server: &Server,
     now: &Snapshot,
@@ -62,7 +62,7 @@ pub(super) fn status(
 ) -> Status {
     let nodes = processes.into_iter().map(|(node, addr, process)| {
         let own = now.views.get(&node);
-        let word = own.and_then(|view| view.peers.get(&node)).or_else(|| foreign_word(now, node));
+        let peer = own.and_then(|view| view.peers.get(&node)).or_else(|| seen_by_others(now, node));
         let flagged = |health| {
             let others = now.views.iter().filter(|(by, _)| **by != node);
             others.filter(|(_, view)| view.peers.get(&node).is_some_and(|peer| peer.health == health)).count()
@@ -75,9 +75,9 @@ pub(super) fn status(
                 ProcessState::Paused { .. } => "paused".to_owned(),
                 ProcessState::Gone { how } => format!("gone ({how})"),
             },
-            role: word.map(|peer| peer.role),
+            role: peer.map(|peer| peer.role),
             shard: now.shard_of(node, deal),
-            slots: word.map_or(0, |peer| peer.slots.iter().map(|(first, last)| last - first + 1).sum()),
+            slots: peer.map_or(0, |peer| peer.slots.iter().map(|(first, last)| last - first + 1).sum()),
             link_up: own.and_then(|view| view.link_up),
             lag_bytes: now.lag.get(&node).map(|(bytes, _)| *bytes),
             state_ok: own.map(|view| view.state_ok),
@@ -89,8 +89,8 @@ pub(super) fn status(
     Status { server: server.clone(), nodes: nodes.collect(), network_faults }
 }
 
-/// What the best informed of those that answer says of a node.
-fn foreign_word(now: &Snapshot, node: NodeNo) -> Option<&Peer> {
+/// A node as seen by the other node with the highest epoch.
+fn seen_by_others(now: &Snapshot, node: NodeNo) -> Option<&Peer> {
     let views = now.views.values().filter_map(|view| Some((view.current_epoch, view.peers.get(&node)?)));
     views.max_by_key(|(epoch, _)| *epoch).map(|(_, peer)| peer)
 }

@@ -1,8 +1,9 @@
 //! The sandbox on Linux: three processes, two pipes.
 //!
-//! `orders` leads from the outer process to init: first one byte for "ids are mapped, go", then one
-//! byte for each signal to pass on; its end of file means that the outer process is dead. `news`
-//! leads back: one frame when the sandbox stands or could not be set up, one when the program ended.
+//! The `orders` pipe goes from the outer process to init: first one byte that says that the ids are
+//! mapped, then one byte for each signal to forward. End of file means that the outer process is dead.
+//! The `reports` pipe goes back: one frame when the sandbox is ready or the setup failed, and one when
+//! the program ends.
 #![allow(unsafe_code)]
 
 use std::fs::{self, File};
@@ -25,17 +26,17 @@ use nix::unistd::{ForkResult, Pid, fork, geteuid, pipe2};
 use super::SandboxError;
 use super::refusal::{Facts, Step, explain};
 
-/// Where the scratch directory is mounted: an empty directory that the kernel keeps in every /proc
-/// as a mount point. On the private /proc of the sandbox it hides nothing of anybody, and unlike
-/// other directories of /proc it may be covered without spoiling a sandbox inside the sandbox.
+/// Where the scratch directory is mounted: an empty directory that the kernel provides in every /proc
+/// as a mount point. A mount there hides nothing, and unlike a mount on another directory of /proc it
+/// does not prevent a sandbox inside the sandbox.
 const SCRATCH: &str = "/proc/fs/nfsd";
 
-/// The size of a packet on `lo`: that of an Ethernet, so that loss and narrow links act on a stream
-/// as they do on a network. With the default of 65536, a whole burst would be one packet.
+/// The MTU of `lo`, in bytes. It is that of Ethernet, so that packet loss and rate limits affect a stream
+/// as on a real network. With the default of 65536 a whole burst would be one packet.
 const MTU_BYTES: libc::c_int = 1500;
 
-/// The signals that are passed on to the program when they reach the outer process alone.
-const PASSED_ON: [Signal; 7] = [
+/// The signals that init forwards to the program when only the outer process received them.
+const FORWARDED: [Signal; 7] = [
     Signal::SIGHUP,
     Signal::SIGINT,
     Signal::SIGQUIT,
@@ -45,24 +46,24 @@ const PASSED_ON: [Signal; 7] = [
     Signal::SIGTSTP,
 ];
 
-/// The order to go on once the ids are mapped; no signal has this number.
+/// The order to continue once the ids are mapped. No signal has this number.
 const GO: u8 = 0;
 
-/// How long init gives a signal that went to the whole process group to arrive at itself too.
+/// How long init waits for its own copy of a signal that may have gone to the whole process group.
 const GROUP_SIGNAL_WAIT: Duration = Duration::from_millis(10);
-/// How long a signal that init got itself counts as the twin of one that the outer process got.
+/// How long a signal that init received counts as a copy of one that the outer process received.
 const GROUP_SIGNAL_AGE: Duration = Duration::from_secs(1);
 
-/// What init tells the outer process.
+/// What init reports to the outer process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum News {
+enum Report {
     Ready,
     Failed(Step, i32),
     Exited(i32),
     Killed(i32),
 }
 
-impl News {
+impl Report {
     fn to_frame(self) -> [u8; 6] {
         let (kind, step, number) = match self {
             Self::Ready => (0, 0, 0),
@@ -85,11 +86,11 @@ impl News {
     }
 }
 
-/// A step that failed, and how.
+/// The error is the step that failed and the system's error.
 type Setup<T> = Result<T, (Step, Errno)>;
 
-/// Sets the sandbox up. With `stay`, returns inside it (the scratch directory) and never outside;
-/// without, returns outside when everything could be set up.
+/// Sets up the sandbox and returns the path of the scratch directory. With `stay`, it returns inside the
+/// sandbox and never outside. Without, it returns outside once everything was set up.
 pub(super) fn launch(stay: bool) -> Result<PathBuf, SandboxError> {
     let threads = threads();
     if threads != 1 {
@@ -97,15 +98,15 @@ pub(super) fn launch(stay: bool) -> Result<PathBuf, SandboxError> {
     }
     let before = swap_signal_mask()?;
     let outcome = split(stay, before);
-    // Only the program inside and a caller that stays outside come here; both get their mask back.
+    // Only the program inside and a caller that stays outside get here; restore the mask for both.
     let restored = before.thread_set_mask();
     outcome.and_then(|()| restored.map_err(|errno| (Step::Process, errno))).map_err(refused)?;
     Ok(PathBuf::from(SCRATCH))
 }
 
-/// Has a child process enter, do the work and send back what it said.
+/// Lets a child process enter the sandbox, run `work` and send back the result.
 pub(super) fn visit(work: impl FnOnce(PathBuf) -> String) -> Result<String, SandboxError> {
-    /// First byte of what is sent: the work was done, or the sandbox refused.
+    /// The first byte of the message: the work is done, or the sandbox was refused.
     const DONE: u8 = 0;
     const REFUSED: u8 = 1;
     let threads = threads();
@@ -119,7 +120,7 @@ pub(super) fn visit(work: impl FnOnce(PathBuf) -> String) -> Result<String, Sand
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
             drop(output);
-            // Nothing of the child may return, or unwind, into what its parent was doing.
+            // The child must neither return nor unwind into its parent's code.
             let sent = catch_unwind(AssertUnwindSafe(|| {
                 let message = match launch(true) {
                     Ok(scratch) => (DONE, work(scratch)),
@@ -136,28 +137,28 @@ pub(super) fn visit(work: impl FnOnce(PathBuf) -> String) -> Result<String, Sand
     let read = File::from(output).read_to_end(&mut message);
     let _ = waitpid(child, None);
     match (read, message.split_first()) {
-        (Ok(_), Some((&DONE, said))) => Ok(String::from_utf8_lossy(said).into_owned()),
-        (Ok(_), Some((_, why))) => {
-            let why = String::from_utf8_lossy(why);
-            let (reason, hint) = why.split_once('\n').unwrap_or((&why, ""));
+        (Ok(_), Some((&DONE, result))) => Ok(String::from_utf8_lossy(result).into_owned()),
+        (Ok(_), Some((_, refusal))) => {
+            let refusal = String::from_utf8_lossy(refusal);
+            let (reason, hint) = refusal.split_once('\n').unwrap_or((&refusal, ""));
             Err(SandboxError::Refused { reason: reason.to_owned(), hint: hint.to_owned() })
         }
         _ => Err(process(Errno::ECHILD)),
     }
 }
 
-/// Blocks what is passed on, so that it can be waited for; returns the mask from before.
+/// Blocks the forwarded signals, so that the process can wait for them; returns the previous mask.
 fn swap_signal_mask() -> Result<SigSet, SandboxError> {
     watched().thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(|errno| refused((Step::Process, errno)))
 }
 
 fn watched() -> SigSet {
-    let mut set: SigSet = PASSED_ON.into_iter().collect();
+    let mut set: SigSet = FORWARDED.into_iter().collect();
     set.add(Signal::SIGCHLD);
     set
 }
 
-/// The number of threads of this process. A thread that was joined may be listed for a moment more.
+/// The number of threads of this process. The kernel may still list a joined thread for a moment.
 fn threads() -> usize {
     let deadline = Instant::now() + Duration::from_millis(200);
     loop {
@@ -189,31 +190,31 @@ fn facts() -> Facts {
     }
 }
 
-/// Splits the process in outer, init and program; returns in the program, or outside.
+/// Splits the process into outer, init and program; returns in the program, or outside.
 fn split(stay: bool, before: SigSet) -> Setup<()> {
     let process = |errno| (Step::Process, errno);
     let (orders_out, orders_in) = pipe2(OFlag::O_CLOEXEC).map_err(process)?;
-    let (news_out, news_in) = pipe2(OFlag::O_CLOEXEC).map_err(process)?;
+    let (reports_out, reports_in) = pipe2(OFlag::O_CLOEXEC).map_err(process)?;
     let (init, own_ids) = fork_into_namespaces()?;
     match init {
         None => {
-            drop((orders_in, news_out));
-            init_main(stay, File::from(orders_out), File::from(news_in))
+            drop((orders_in, reports_out));
+            init_main(stay, File::from(orders_out), File::from(reports_in))
         }
         Some(init) => {
-            drop((orders_out, news_in));
-            Outer { init, orders: File::from(orders_in), news: File::from(news_out) }.main(stay, own_ids, before)
+            drop((orders_out, reports_in));
+            Outer { init, orders: File::from(orders_in), reports: File::from(reports_out) }.main(stay, own_ids, before)
         }
     }
 }
 
-/// Forks into new namespaces: None in the child; in the parent the child, and whether it has a user
-/// namespace whose ids are to be mapped.
+/// Forks into new namespaces. Returns None in the child; in the parent, the child and whether it has a new
+/// user namespace, whose ids must be mapped.
 fn fork_into_namespaces() -> Setup<(Option<Pid>, bool)> {
     let others = libc::CLONE_NEWNET | libc::CLONE_NEWPID | libc::CLONE_NEWNS;
     match clone_process(others | libc::CLONE_NEWUSER) {
         Ok(child) => Ok((child, true)),
-        // Root may go without a user namespace where those alone are forbidden.
+        // Root does not need a user namespace, so it can do without where only these are forbidden.
         Err(errno) if geteuid().is_root() => match clone_process(others) {
             Ok(child) => Ok((child, false)),
             Err(_) => Err((Step::Namespaces, errno)),
@@ -222,15 +223,15 @@ fn fork_into_namespaces() -> Setup<(Option<Pid>, bool)> {
     }
 }
 
-/// Forks with namespace flags; the kernel must create the PID namespace together with its first
-/// process, which neither fork nor unshare does.
+/// Forks with namespace flags. Neither fork nor unshare creates a PID namespace together with its first
+/// process.
 fn clone_process(namespaces: libc::c_int) -> Result<Option<Pid>, Errno> {
     let flags = libc::c_long::from(namespaces | libc::SIGCHLD);
     let nothing: libc::c_long = 0;
-    // SAFETY: without CLONE_VM and with a null stack, clone is fork: the child gets a copy of the
+    // SAFETY: without CLONE_VM and with a null stack, clone acts as fork: the child gets a copy of the
     // address space and of this stack. The process has one thread (checked by `launch`), so no lock
-    // is lost. libc does not learn of the child's thread id; the child (init) uses nothing that asks
-    // libc for it, and forks the program through libc, which sets it right there.
+    // is lost. libc does not know the child's thread id. The child (init) calls nothing that needs it,
+    // and forks the program through libc, which sets it there.
     let result = unsafe { libc::syscall(libc::SYS_clone, flags, nothing, nothing, nothing, nothing) };
     let child = Errno::result(result)?;
     Ok((child != 0).then(|| Pid::from_raw(child as libc::pid_t)))
@@ -240,12 +241,12 @@ fn clone_process(namespaces: libc::c_int) -> Result<Option<Pid>, Errno> {
 struct Outer {
     init: Pid,
     orders: File,
-    news: File,
+    reports: File,
 }
 
 impl Outer {
-    /// Maps ids, waits until the sandbox stands, then until it ends; returns only on failure and
-    /// for a probe.
+    /// Maps the ids, waits until the sandbox is ready, then until it ends. Returns only on failure and for a
+    /// probe.
     fn main(mut self, stay: bool, own_ids: bool, before: SigSet) -> Setup<()> {
         if own_ids && let Err(errno) = map_ids(self.init) {
             return self.give_up((Step::Ids, errno));
@@ -253,33 +254,33 @@ impl Outer {
         if self.orders.write_all(&[GO]).is_err() {
             return self.give_up((Step::Process, Errno::EPIPE));
         }
-        match self.hear() {
-            Some(News::Ready) if stay => {}
-            Some(News::Ready) => {
+        match self.receive() {
+            Some(Report::Ready) if stay => {}
+            Some(Report::Ready) => {
                 let _ = waitpid(self.init, None);
                 return Ok(());
             }
-            Some(News::Failed(step, errno)) => return self.give_up((step, Errno::from_raw(errno))),
-            // It died without a word. Somebody who kills the sandbox means the whole of it.
+            Some(Report::Failed(step, errno)) => return self.give_up((step, Errno::from_raw(errno))),
+            // Init died without a report. A SIGKILL of any part ends the whole sandbox.
             _ => match waitpid(self.init, None) {
                 Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _)) if stay => die_by(Some(Signal::SIGKILL), before),
                 _ => return Err((Step::Process, Errno::ECHILD)),
             },
         }
         let status = self.wait();
-        let news = self.hear();
-        let signal = match (news, status) {
-            (Some(News::Exited(code)), _) => std::process::exit(code),
-            (Some(News::Killed(signal)), _) => Signal::try_from(signal).ok(),
+        let report = self.receive();
+        let signal = match (report, status) {
+            (Some(Report::Exited(code)), _) => std::process::exit(code),
+            (Some(Report::Killed(signal)), _) => Signal::try_from(signal).ok(),
             (_, Some(WaitStatus::Signaled(_, signal, _))) => Some(signal),
             _ => None,
         };
         die_by(signal, before)
     }
 
-    fn hear(&mut self) -> Option<News> {
+    fn receive(&mut self) -> Option<Report> {
         let mut frame = [0; 6];
-        self.news.read_exact(&mut frame).ok().map(|()| News::from_frame(frame))
+        self.reports.read_exact(&mut frame).ok().map(|()| Report::from_frame(frame))
     }
 
     fn give_up(self, failure: (Step, Errno)) -> Setup<()> {
@@ -288,7 +289,7 @@ impl Outer {
         Err(failure)
     }
 
-    /// Passes signals on until init, and with it everything inside, has ended.
+    /// Forwards signals until init, and with it every process inside, has ended.
     fn wait(&mut self) -> Option<WaitStatus> {
         let watched = watched();
         loop {
@@ -310,13 +311,13 @@ impl Outer {
     }
 
     fn order(&mut self, signal: Signal) {
-        // Init may be gone already; then SIGCHLD is on its way.
+        // If init is already dead, SIGCHLD follows.
         let _ = self.orders.write_all(&[signal as u8]);
     }
 }
 
-/// Stops, so that the shell sees the job stopped, and returns when somebody continues this process.
-/// By the signal itself rather than SIGSTOP: where no shell could continue it, it does not stop.
+/// Stops this process, so that the shell sees the job as stopped, and returns when it is continued. Uses
+/// SIGTSTP rather than SIGSTOP, because it has no effect where no shell could continue the process.
 fn stop_like_the_program() {
     let set = SigSet::from(Signal::SIGTSTP);
     let _ = raise(Signal::SIGTSTP);
@@ -324,10 +325,11 @@ fn stop_like_the_program() {
     let _ = set.thread_block();
 }
 
-/// Ends this process as the program ended: by the same signal, or at least with its exit code.
+/// Ends this process like the program: by the same signal or, if that does not end it, with the
+/// corresponding exit code.
 fn die_by(signal: Option<Signal>, before: SigSet) -> ! {
     if let Some(signal) = signal {
-        // The program has dumped its core already, if it was to.
+        // The program itself has dumped core if that was requested.
         let _ = nix::sys::prctl::set_dumpable(false);
         let _ = before.thread_set_mask();
         let _ = SigSet::from(signal).thread_unblock();
@@ -337,7 +339,7 @@ fn die_by(signal: Option<Signal>, before: SigSet) -> ! {
     std::process::exit(70)
 }
 
-/// Maps every id of this user namespace to itself, or, for who may not, their own alone.
+/// Maps every id of this user namespace to itself, or only the user's own id where the system allows no more.
 fn map_ids(init: Pid) -> Result<(), Errno> {
     let file = |name: &str| PathBuf::from(format!("/proc/{init}/{name}"));
     let write = |name: &str, text: &str| {
@@ -357,7 +359,7 @@ fn map_ids(init: Pid) -> Result<(), Errno> {
     Ok(())
 }
 
-/// From an id map as the kernel shows it (first id here, first id outside, count) the map that
+/// Converts an id map as the kernel shows it (first id inside, first id outside, count) into the map that
 /// gives a child namespace the same ids.
 fn identity(map: &str) -> String {
     let line = |line: &str| {
@@ -369,40 +371,39 @@ fn identity(map: &str) -> String {
 }
 
 /// Process 1 of the PID namespace. Returns only in the program.
-fn init_main(stay: bool, mut orders: File, mut news: File) -> Setup<()> {
+fn init_main(stay: bool, mut orders: File, mut reports: File) -> Setup<()> {
     let name = nix::sys::prctl::get_name();
     match prepare(&mut orders) {
-        Ok(()) if !stay => tell(&mut news, News::Ready),
+        Ok(()) if !stay => send(&mut reports, Report::Ready),
         Ok(()) => match fork_program() {
-            // In the program, which has no part in the pipes.
+            // In the program, which does not use the pipes.
             Ok((None, _)) => {
                 let _ = name.and_then(|name| nix::sys::prctl::set_name(&name));
                 return keep_net_admin().map_err(|errno| (Step::Process, errno));
             }
             Ok((Some(program), signals)) => {
-                tell(&mut news, News::Ready);
-                let end = Init { program, orders, signals, heard: [None; PASSED_ON.len()] }.main();
-                tell(&mut news, end);
+                send(&mut reports, Report::Ready);
+                let end = Init { program, orders, signals, received: [None; FORWARDED.len()] }.main();
+                send(&mut reports, end);
             }
-            Err(errno) => tell(&mut news, News::Failed(Step::Process, errno as i32)),
+            Err(errno) => send(&mut reports, Report::Failed(Step::Process, errno as i32)),
         },
-        Err((step, errno)) => tell(&mut news, News::Failed(step, errno as i32)),
+        Err((step, errno)) => send(&mut reports, Report::Failed(step, errno as i32)),
     }
     std::process::exit(0)
 }
 
-fn tell(news: &mut File, what: News) {
-    // Without a reader the outer process is dead, and so is this one in a moment.
-    let _ = news.write_all(&what.to_frame());
+fn send(reports: &mut File, report: Report) {
+    // Without a reader the outer process is dead, and the kernel is about to kill this one.
+    let _ = reports.write_all(&report.to_frame());
 }
 
-/// Makes the namespaces fit to live in.
+/// Sets up the new namespaces: signals, mounts and `lo`.
 fn prepare(orders: &mut File) -> Setup<()> {
     let at = |step| move |errno| (step, errno);
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(at(Step::Process))?;
     let mut go = [0; 1];
-    // Had the outer process died before the line above, nobody would send the signal; but then the
-    // pipe is at its end.
+    // If the outer process died before the line above, the signal never comes, but the pipe is at its end.
     if orders.read_exact(&mut go).is_err() {
         std::process::exit(70);
     }
@@ -425,8 +426,8 @@ fn bring_up_loopback() -> Result<(), Errno> {
         *to = libc::c_char::from_ne_bytes([*from]);
     }
     request.ifr_ifru.ifru_mtu = MTU_BYTES;
-    // SAFETY: the socket is open, and `request` is an initialised ifreq that lives across the call,
-    // as SIOCSIFMTU demands.
+    // SAFETY: the socket is open, and `request` is an initialised ifreq that outlives the call, as
+    // SIOCSIFMTU requires.
     Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFMTU, &raw const request) })?;
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: as above, for SIOCSIFFLAGS.
@@ -434,12 +435,13 @@ fn bring_up_loopback() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Forks the program: None in it; in init its id, and where init reads the signals that it gets.
+/// Forks the program. Returns None in the program; in init, the program's id. The descriptor delivers the
+/// signals that init receives.
 fn fork_program() -> Result<(Option<Pid>, SignalFd), Errno> {
     let signals = SignalFd::with_flags(&watched(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    // What arrived before there was a program is no sign that the program has got it too.
+    // Drop signals that arrived before the fork: the program did not receive them.
     while let Ok(Some(_)) = signals.read_signal() {}
-    // SAFETY: this process has one thread, being a fork of a process that had one.
+    // SAFETY: this process has one thread, because it is a fork of a process with one thread.
     let program = match unsafe { fork() }? {
         ForkResult::Child => None,
         ForkResult::Parent { child } => Some(child),
@@ -447,8 +449,8 @@ fn fork_program() -> Result<(Option<Pid>, SignalFd), Errno> {
     Ok((program, signals))
 }
 
-/// Leaves an ordinary user the one capability that the harness needs, `CAP_NET_ADMIN` over the
-/// private network, and lets child processes (nft, tc) inherit it. Root is left as it is.
+/// Reduces an ordinary user's capabilities to the one that the harness needs, `CAP_NET_ADMIN` for the
+/// private network, and lets child processes (nft, tc) inherit it. Root keeps all capabilities.
 fn keep_net_admin() -> Result<(), Errno> {
     /// The kernel's `__user_cap_header_struct`.
     #[repr(C)]
@@ -474,8 +476,8 @@ fn keep_net_admin() -> Result<(), Errno> {
     let net_admin = 1 << CAP_NET_ADMIN;
     let low = Sets { effective: net_admin, permitted: net_admin, inheritable: net_admin };
     let sets = [low, Sets { effective: 0, permitted: 0, inheritable: 0 }];
-    // SAFETY: version 3 reads one header and two sets; both have the kernel's layout and live
-    // across the call.
+    // SAFETY: version 3 reads one header and two sets; both have the kernel's layout and outlive the
+    // call.
     Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) })?;
     let (raise, net_admin, nothing) =
         (libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong, libc::c_ulong::from(CAP_NET_ADMIN), 0 as libc::c_ulong);
@@ -484,18 +486,18 @@ fn keep_net_admin() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Process 1 at its work.
+/// Process 1 of the PID namespace while the program runs.
 struct Init {
     program: Pid,
     orders: File,
     signals: SignalFd,
-    /// When this process itself last got each of the signals that are passed on.
-    heard: [Option<Instant>; PASSED_ON.len()],
+    /// When init itself last received each of the forwarded signals.
+    received: [Option<Instant>; FORWARDED.len()],
 }
 
 impl Init {
-    /// Reaps and passes signals on until the program has ended.
-    fn main(mut self) -> News {
+    /// Reaps children and forwards signals until the program has ended.
+    fn main(mut self) -> Report {
         loop {
             if let Some(end) = self.reap() {
                 return end;
@@ -505,21 +507,21 @@ impl Init {
                 continue;
             }
             let ordered = ready[1].any().unwrap_or(false);
-            self.listen();
+            self.drain_signals();
             if ordered {
-                self.obey();
+                self.forward();
             }
         }
     }
 
-    /// Collects whoever has ended; Some once that was the program.
-    fn reap(&self) -> Option<News> {
+    /// Reaps every process that has ended; returns Some once the program has.
+    fn reap(&self) -> Option<Report> {
         let mut end = None;
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) if pid == self.program => end = Some(News::Exited(code)),
+                Ok(WaitStatus::Exited(pid, code)) if pid == self.program => end = Some(Report::Exited(code)),
                 Ok(WaitStatus::Signaled(pid, signal, _)) if pid == self.program => {
-                    end = Some(News::Killed(signal as i32));
+                    end = Some(Report::Killed(signal as i32));
                 }
                 Ok(WaitStatus::StillAlive) | Err(_) => return end,
                 Ok(_) => {}
@@ -527,18 +529,18 @@ impl Init {
         }
     }
 
-    /// Takes note of the signals that this process got.
-    fn listen(&mut self) {
+    /// Records the signals that init itself received.
+    fn drain_signals(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
-            if let Some(place) = PASSED_ON.iter().position(|signal| *signal as u32 == info.ssi_signo) {
-                self.heard[place] = Some(Instant::now());
+            if let Some(place) = FORWARDED.iter().position(|signal| *signal as u32 == info.ssi_signo) {
+                self.received[place] = Some(Instant::now());
             }
         }
     }
 
-    /// Passes one signal on to the program, unless it went to the whole process group (Ctrl-C,
-    /// `kill -- -PGID`): then the program has got it already, and so has this process.
-    fn obey(&mut self) {
+    /// Forwards one signal to the program, unless it went to the whole process group (Ctrl-C,
+    /// `kill -- -PGID`): then the program has already received it, and so has init.
+    fn forward(&mut self) {
         let mut number = [0; 1];
         match self.orders.read(&mut number) {
             Ok(1) => {}
@@ -547,12 +549,12 @@ impl Init {
             _ => std::process::exit(70),
         }
         let Ok(signal) = Signal::try_from(i32::from(number[0])) else { return };
-        if let Some(place) = PASSED_ON.iter().position(|passed| *passed == signal) {
-            if self.heard[place].is_none() {
+        if let Some(place) = FORWARDED.iter().position(|passed| *passed == signal) {
+            if self.received[place].is_none() {
                 std::thread::sleep(GROUP_SIGNAL_WAIT);
-                self.listen();
+                self.drain_signals();
             }
-            if self.heard[place].take().is_some_and(|when| when.elapsed() < GROUP_SIGNAL_AGE) {
+            if self.received[place].take().is_some_and(|when| when.elapsed() < GROUP_SIGNAL_AGE) {
                 return;
             }
         }
@@ -566,17 +568,17 @@ fn readable(source: &impl AsFd) -> PollFd<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{News, Step, identity};
+    use super::{Report, Step, identity};
 
     #[test]
-    fn news_arrive_as_they_were_sent() {
-        for news in [News::Ready, News::Failed(Step::Proc, 1), News::Exited(255), News::Killed(9)] {
-            assert_eq!(News::from_frame(news.to_frame()), news);
+    fn reports_survive_the_pipe() {
+        for report in [Report::Ready, Report::Failed(Step::Proc, 1), Report::Exited(255), Report::Killed(9)] {
+            assert_eq!(Report::from_frame(report.to_frame()), report);
         }
     }
 
     #[test]
-    fn an_identity_map_keeps_the_ids_of_this_namespace() {
+    fn identity_map_keeps_the_ids() {
         for (map, expected) in [
             ("         0          0 4294967295\n", "0 0 4294967295\n"),
             ("         0     100000      65536\n", "0 0 65536\n"),

@@ -1,35 +1,35 @@
-//! A private network, and the certainty that nothing outlives the harness.
+//! A private network, and a guarantee that no process outlives the harness.
 //!
-//! [`enter`] moves the process into namespaces of its own: user, network, PID and mount. Inside,
-//! `lo` is up and all of 127.0.0.0/8 is private, so every 127.k.0.n is a host whose links can be
-//! cut (see [`crate::network`]); /proc shows the processes inside; everything else, the files, the
-//! terminal, the environment, the user and group ids, is as before.
+//! [`enter`] moves the process into its own user, network, PID and mount namespaces. Inside, `lo` is
+//! up and all of 127.0.0.0/8 is private, so every 127.k.0.n is a host whose links can be cut (see
+//! [`crate::network`]). /proc shows only the processes inside. Files, terminal, environment, user and
+//! group ids stay the same.
 //!
 //! ```text
-//! outer   the process that the shell started: waits, passes on signals and the exit status
-//! └─ init     process 1 of the PID namespace: reaps orphans, watches the outer one
+//! outer   the process that the shell started: waits, forwards signals and the exit status
+//! └─ init     process 1 of the PID namespace: reaps orphans, watches the outer process
 //!    └─ program   returns from `enter` and does the work
 //!       └─ servers, ...
 //! ```
 //!
-//! When the program ends, init ends, and with it the kernel kills whatever is left in the PID
-//! namespace before the outer process hears of it. When the outer process ends, by whatever signal,
-//! the kernel kills init (`PR_SET_PDEATHSIG`). Namespaces, rules and the scratch file system
-//! have no existence but through these processes, so nothing has to be cleaned up.
+//! When the program ends, init ends too, and the kernel kills every other process in the PID
+//! namespace before it notifies the outer process. When any signal ends the outer process, the
+//! kernel kills init (`PR_SET_PDEATHSIG`). Namespaces, rules and the scratch file system disappear
+//! with these processes, so nothing needs to be cleaned up.
 //!
-//! The program is forked, not executed again: it keeps its memory, arguments and environment, its
-//! path need not be found, and an ordinary user keeps the capabilities that the new user namespace
-//! grants (an exec would drop them). That asks for a process with one thread, hence "at the start
-//! of `main`, before the async runtime". The program is process 2 rather than process 1 because the
-//! kernel ignores signals without a handler when they are meant for process 1.
+//! The program is forked, not executed again. It keeps its memory, arguments and environment, and an
+//! ordinary user keeps the capabilities that the new user namespace grants (exec would drop them). A
+//! fork needs a process with one thread, so call [`enter`] at the start of `main`, before the async
+//! runtime starts. The program is process 2 because the kernel does not deliver signals without a
+//! handler to process 1.
 //!
 //! # In `cargo test`
 //!
-//! [`crate::cargo_test`] makes tests of suite files and does all of this. By hand: the usual test
-//! harness runs tests in threads, and no thread may enter. A test target that runs
-//! plans with network faults through the library therefore has a `main` of its own, which enters
-//! first; its tests then share one private network, where runs side by side get addresses of their
-//! own. In `Cargo.toml`:
+//! [`crate::cargo_test`] turns suite files into tests and does all of this for you. To do it by hand:
+//! the default test harness runs tests in threads, and a thread cannot enter the sandbox. A test target
+//! that runs plans with network faults through the library therefore needs its own `main`, which
+//! enters the sandbox first. Its tests share one private network, where concurrent runs use different
+//! addresses. In `Cargo.toml`:
 //!
 //! ```toml
 //! [[test]]
@@ -44,7 +44,7 @@
 //! use slotquake::sandbox::{Entered, Mode, enter};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     // What comes from the network has to be there before: inside, only `lo` is left.
+//!     // Fetch the server first: inside, only `lo` is available.
 //!     let server = slotquake::server::find("redis:6.2", &|notice| eprintln!("{notice}"))?;
 //!     let Entered::Inside(inside) = enter(Mode::Require)? else { unreachable!("it is required") };
 //!     let network = Network::open(&inside)?;
@@ -56,7 +56,7 @@
 //! }
 //! ```
 //!
-//! A panic of that `main`, and the exit code that it returns, end `cargo test` as usual.
+//! A panic in that `main` and its exit code affect `cargo test` as usual.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -72,7 +72,7 @@ pub use self::tie::tie_to_spawner;
 /// Whether to enter the sandbox: `--sandbox auto|off|require`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// Enter it where the system allows; otherwise go on without.
+    /// Enter it if the system allows it; otherwise continue without it.
     #[default]
     Auto,
     /// Stay outside.
@@ -97,35 +97,35 @@ impl FromStr for Mode {
             .iter()
             .find(|(word, _)| *word == text)
             .map(|(_, mode)| *mode)
-            .ok_or_else(|| format!("`{text}` is not a sandbox mode (hint: `auto`, `off` or `require`)"))
+            .ok_or_else(|| format!("unknown sandbox mode \"{text}\" (hint: use `auto`, `off` or `require`)"))
     }
 }
 
-/// Where the process is after [`enter`].
+/// The result of [`enter`].
 #[derive(Debug)]
 pub enum Entered {
-    /// In its own namespaces.
+    /// The process is in its own namespaces.
     Inside(Inside),
-    /// Where it was; network faults are not possible.
+    /// The process did not enter; network faults are not possible.
     No {
         /// Why, as a lowercase fragment.
         reason: String,
-        /// What to do about it.
+        /// How to fix it.
         hint: String,
     },
 }
 
-/// The proof that the process runs in its own namespaces. Only [`enter`] makes one, so whatever
-/// asks for it cannot touch the network of the machine by mistake.
+/// Proof that the process runs in its own namespaces. Only this module creates one, so code that
+/// requires it cannot change the machine's network by mistake.
 #[derive(Debug, Clone)]
 pub struct Inside {
     scratch: PathBuf,
 }
 
 impl Inside {
-    /// An empty directory in memory that only the processes of this sandbox see, and that is gone
-    /// when they are, even after SIGKILL: the place for what must not be left behind. It counts
-    /// towards memory, and its path means nothing outside.
+    /// An empty in-memory directory for temporary files. Only the processes of this sandbox see it, and
+    /// it disappears with them, even after SIGKILL. Its content uses memory, and its path is not valid
+    /// outside the sandbox.
     pub fn scratch(&self) -> &Path {
         &self.scratch
     }
@@ -134,28 +134,28 @@ impl Inside {
 /// Why the sandbox could not be entered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SandboxError {
-    /// The system forbids it or lacks what it takes.
+    /// The system forbids it or lacks a feature that it needs.
     #[error("no sandbox: {reason} (hint: {hint})")]
     Refused {
         /// Why, as a lowercase fragment.
         reason: String,
-        /// What to do about it.
+        /// How to fix it.
         hint: String,
     },
-    /// The process has other threads already, which a fork would lose. A bug of the caller.
-    #[error("no sandbox: the process has {0} threads, and only one may enter")]
+    /// The process already has other threads, which a fork would lose. This is a bug of the caller.
+    #[error("no sandbox: the process has {0} threads, but only a process with one thread can enter")]
     Threads(usize),
 }
 
-/// Moves the process into the sandbox, as `mode` says. Call it while there is one thread.
+/// Moves the process into the sandbox, according to `mode`. Call it while the process has one thread.
 ///
-/// Inside, it returns in another process than the one that called: the caller's waits, and never
-/// returns. What the caller holds is copied as by fork; flush what must not be written twice.
+/// Inside, it returns in a new process; the calling process waits and never returns. Memory is copied as
+/// by fork, so flush buffers first, or they are written twice.
 ///
 /// # Errors
-/// With [`Mode::Require`] where [`Mode::Auto`] would give [`Entered::No`]; with any mode but
-/// [`Mode::Off`] when there is more than one thread. After an error, and after [`Entered::No`], the
-/// process is unchanged.
+/// With [`Mode::Require`], if the system refuses the sandbox ([`Mode::Auto`] gives [`Entered::No`]
+/// instead). With any mode except [`Mode::Off`], if the process has more than one thread. After an error
+/// and after [`Entered::No`] the process is unchanged.
 pub fn enter(mode: Mode) -> Result<Entered, SandboxError> {
     if mode == Mode::Off {
         return Ok(Entered::No {
@@ -170,17 +170,16 @@ pub fn enter(mode: Mode) -> Result<Entered, SandboxError> {
     }
 }
 
-/// Tries whether the sandbox can be entered, without doing so: everything is set up in another
-/// process and given up again.
+/// Checks whether the sandbox can be entered: sets it up in another process and tears it down again.
 pub fn probe() -> Result<(), SandboxError> {
     launch(false).map(|_| ())
 }
 
-/// Does a piece of work in a sandbox of its own, and returns what it said; this process stays
-/// outside. Call it while there is one thread, as [`enter`].
+/// Runs `work` in a new sandbox and returns its result; this process stays outside. Call it while the
+/// process has one thread.
 ///
 /// # Errors
-/// When the sandbox cannot be entered, and when the work came to no end: it panicked, say.
+/// When the sandbox cannot be entered, and when `work` does not finish, for example because it panics.
 pub fn visit(work: impl FnOnce(&Inside) -> String) -> Result<String, SandboxError> {
     #[cfg(target_os = "linux")]
     return linux::visit(|scratch| work(&Inside { scratch }));
@@ -206,22 +205,22 @@ mod tests {
     use super::{Entered, Mode, enter};
 
     #[test]
-    fn a_mode_reads_back_as_it_is_written() {
+    fn parses_every_mode() {
         for (text, expected) in [("auto", Mode::Auto), ("off", Mode::Off), ("require", Mode::Require)] {
             assert_eq!(text.parse(), Ok(expected));
             assert_eq!(expected.to_string(), text);
         }
-        assert!("yes".parse::<Mode>().unwrap_err().contains("`yes`"));
+        assert!("yes".parse::<Mode>().unwrap_err().contains("\"yes\""));
     }
 
     #[test]
-    fn off_stays_outside() {
+    fn off_does_not_enter() {
         assert!(matches!(enter(Mode::Off), Ok(Entered::No { .. })));
     }
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_process_with_threads_may_not_enter() {
+    fn rejects_a_process_with_threads() {
         let (hold, held) = std::sync::mpsc::channel::<()>();
         let other = std::thread::spawn(move || held.recv());
         let refused = enter(Mode::Auto);

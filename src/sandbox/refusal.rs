@@ -1,11 +1,11 @@
-//! Why a system refuses the sandbox: from the step that failed, the errno and a few settings to a
-//! reason and a hint.
+//! Why a system refuses the sandbox: derives a reason and a hint from the failed step, the errno and a
+//! few system settings.
 
 #![cfg_attr(not(target_os = "linux"), allow(dead_code))]
 
 use super::SandboxError;
 
-/// What was being done when the system refused.
+/// The step of the setup that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Step {
@@ -26,7 +26,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    /// Every step; the position is the number that travels between processes.
+    /// Every step. Its position is the number that is sent between processes.
     pub(super) const ALL: [Self; 7] =
         [Self::Namespaces, Self::Ids, Self::Mounts, Self::Proc, Self::Scratch, Self::Loopback, Self::Process];
 
@@ -43,7 +43,7 @@ impl Step {
     }
 }
 
-/// The settings that bear on it, as far as they can be read.
+/// The settings that affect the sandbox, as far as they can be read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
     /// Whether the user is root.
@@ -56,11 +56,11 @@ pub(super) struct Facts {
     pub(super) apparmor_restrict: Option<u64>,
     /// Whether a seccomp filter is installed.
     pub(super) seccomp_filter: bool,
-    /// Whether it looks as if this were a container.
+    /// Whether this seems to be a container.
     pub(super) container: bool,
 }
 
-/// Names the likeliest cause.
+/// Explains the most likely cause.
 pub(super) fn explain(step: Step, errno: i32, facts: &Facts) -> SandboxError {
     let (reason, hint) = cause(step, errno, facts);
     SandboxError::Refused { reason, hint }
@@ -79,13 +79,14 @@ fn cause(step: Step, errno: i32, facts: &Facts) -> (String, String) {
     if errno == ENOSPC || errno == EUSERS {
         if let Some((limit, _)) = facts.limits.iter().find(|(_, most)| *most == 0) {
             return (
-                format!("user.{limit} is 0, which forbids such namespaces"),
+                format!("user.{limit} is 0, which forbids these namespaces"),
                 format!("allow them with `sudo sysctl -w user.{limit}=10000`"),
             );
         }
         return (
-            format!("there are too many namespaces, or too deep a nest of them ({what} while {doing})"),
-            "raise user.max_user_namespaces and its siblings, or run outside of the other sandbox".to_owned(),
+            format!("too many namespaces, or too many nested ones ({what} while {doing})"),
+            "raise user.max_user_namespaces and the other user.max_*_namespaces, or run outside of the other sandbox"
+                .to_owned(),
         );
     }
     if errno == ENOSYS || (errno == EINVAL && step == Step::Namespaces) {
@@ -95,11 +96,14 @@ fn cause(step: Step, errno: i32, facts: &Facts) -> (String, String) {
         );
     }
     if errno != EPERM && errno != EACCES {
-        return (format!("{what} while {doing}"), "run `slotquake doctor` for what this machine can do".to_owned());
+        return (
+            format!("{what} while {doing}"),
+            "run `slotquake doctor` to see what this machine supports".to_owned(),
+        );
     }
     if !facts.root && facts.unprivileged_userns_clone == Some(0) {
         return (
-            "kernel.unprivileged_userns_clone is 0, which forbids user namespaces to ordinary users".to_owned(),
+            "kernel.unprivileged_userns_clone is 0, which forbids user namespaces for ordinary users".to_owned(),
             "allow them with `sudo sysctl -w kernel.unprivileged_userns_clone=1`, or run as root".to_owned(),
         );
     }
@@ -128,7 +132,7 @@ fn cause(step: Step, errno: i32, facts: &Facts) -> (String, String) {
     }
     (
         format!("the system forbids namespaces ({what} while {doing})"),
-        "look for a security module or a chroot that forbids user namespaces, or run as root".to_owned(),
+        "check for a security module or a chroot that forbids user namespaces, or run as root".to_owned(),
     )
 }
 
@@ -137,7 +141,7 @@ mod tests {
     use super::{Facts, Step, explain};
 
     #[test]
-    fn the_cause_is_named_with_its_hint() {
+    fn explains_each_cause_with_a_hint() {
         let limits = |most| vec![("max_user_namespaces", most), ("max_net_namespaces", 10)];
         let facts = |edit: fn(&mut Facts)| {
             let mut facts = Facts { limits: limits(10), ..Facts::default() };
@@ -161,7 +165,7 @@ mod tests {
         });
         for (step, errno, facts, expected) in [
             (Step::Namespaces, 28, &none, "sysctl -w user.max_user_namespaces="),
-            (Step::Namespaces, 28, &open, "too deep a nest"),
+            (Step::Namespaces, 28, &open, "too many nested"),
             (Step::Namespaces, 1, &debian, "sysctl -w kernel.unprivileged_userns_clone=1"),
             (Step::Namespaces, 1, &ubuntu, "apparmor_restrict_unprivileged_userns=0"),
             (Step::Mounts, 13, &ubuntu, "apparmor_restrict_unprivileged_userns=0"),
@@ -180,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_keeps_its_number() {
+    fn steps_are_numbered_by_position() {
         for (number, step) in Step::ALL.into_iter().enumerate() {
             assert_eq!(step as usize, number);
         }

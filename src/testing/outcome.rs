@@ -1,4 +1,4 @@
-//! What a run in a test came to.
+//! The outcome of a run in a test.
 
 use std::fmt;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::path::Path;
 use crate::check::{Judgement, Verdict};
 use crate::report::{Figures, Report, Summary, explain};
 
-/// What a run came to. As text it tells everything needed to understand it: the invariants that do not hold
-/// with their evidence, what happened and when, and how to run it again.
+/// The outcome of a run. As text it explains the result: the invariants that do not hold with their evidence,
+/// what happened and when, and how to run it again.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "an outcome may be a failure (hint: `assert_pass`)"]
 pub struct Outcome {
@@ -20,34 +20,34 @@ impl Outcome {
         Self { summary, report }
     }
 
-    /// What every judgement together came to.
+    /// The verdict of the whole run.
     pub fn verdict(&self) -> Verdict {
         self.report.verdict
     }
 
-    /// Panics, with the outcome as text, unless every invariant holds. Inconclusive is no pass.
+    /// Asserts that every invariant holds. An inconclusive run does not pass.
     ///
     /// # Panics
-    /// Unless the verdict is [`Verdict::Pass`].
+    /// With the outcome as text, unless the verdict is [`Verdict::Pass`].
     #[track_caller]
     pub fn assert_pass(&self) {
         assert!(self.verdict() == Verdict::Pass, "{self}");
     }
 
-    /// What was judged of each invariant of that kind, `acked-writes` say, in the order of the suite.
+    /// The judgements of one kind of invariant, such as `acked-writes`, in the order of the suite.
     pub fn judgements<'a>(&'a self, invariant: &'a str) -> impl Iterator<Item = &'a Judgement> {
         self.report.invariants.iter().filter(move |judgement| judgement.invariant == invariant)
     }
 
-    /// Times of failovers, outages, and what became of writes.
+    /// The run's figures: failover times, outages, and the fate of writes.
     ///
     /// # Panics
-    /// Never: what was judged has figures.
+    /// Never, because every judged run has figures.
     pub fn figures(&self) -> &Figures {
-        self.summary.figures.as_ref().expect("what was judged has figures")
+        self.summary.figures.as_ref().expect("every judged run has figures")
     }
 
-    /// Everything, as it stands in `report.json`.
+    /// The whole report, as in `report.json`.
     pub fn report(&self) -> &Report {
         &self.report
     }
@@ -55,9 +55,9 @@ impl Outcome {
     /// The report's folder: `report.html`, `report.json`, the history, the servers' logs.
     ///
     /// # Panics
-    /// Never: what was judged has a folder.
+    /// Never, because every judged run has a folder.
     pub fn folder(&self) -> &Path {
-        self.summary.report.as_deref().expect("what was judged has a folder")
+        self.summary.report.as_deref().expect("every judged run has a folder")
     }
 }
 

@@ -1,10 +1,9 @@
-//! The workload: single-key reads and writes at a steady rate, each recorded with what is known of
-//! its effect.
+//! The workload: single-key reads and writes at a steady rate, each recorded with its outcome.
 //!
-//! The load is open: an operation is issued when it is due, whether or not earlier ones were
-//! answered, so an outage shows as operations that were not served and not as operations that were
-//! never tried. Every key has one writer with one write of it under way; where an operation is due
-//! and the client has no free key in that shard, it is recorded as not sent rather than left out.
+//! The load is open-loop: an operation is issued when it is due, even if earlier operations are unanswered. An
+//! outage therefore shows as unserved operations, not as missing ones. Every key has one writer, with one write
+//! of that key in flight. When a write is due and the client has no free key in that shard, the operation is
+//! recorded as not sent and not left out.
 
 mod client;
 mod pool;
@@ -31,10 +30,10 @@ use crate::units::{ClientNo, NodeNo};
 use crate::wire::{Caller, command};
 use served::Served;
 
-/// How many of the first writes of a client are under way at once.
+/// How many of a client's first writes are in flight at once.
 const LOAD_CONCURRENCY: usize = 32;
 
-/// How long the first write of every key may take, repeated until acknowledged.
+/// How long the first write of a key is retried until it is acknowledged.
 const LOAD_WITHIN: Duration = Duration::from_secs(30);
 
 const SERVED_POLL: Duration = Duration::from_millis(20);
@@ -47,7 +46,7 @@ pub struct Workload {
     served: Arc<Served>,
 }
 
-/// A key as one client writes it.
+/// A key and the state of its only writer.
 #[derive(Debug)]
 struct OwnKey {
     key: u32,
@@ -70,8 +69,8 @@ struct Issuer {
 }
 
 impl Workload {
-    /// Clients of the nodes of a cluster, which do nothing yet. Each has an address of its own where
-    /// the backend has one for it.
+    /// Creates the clients, which stay idle until [`Self::load`]. Each uses its own address if the backend provides
+    /// one.
     pub fn new<B: Backend>(plan: &Plan, backend: &B, journal: &Arc<Journal>) -> Self {
         let (settings, deal) = (&plan.workload, plan.deal());
         let nodes: Vec<Endpoint> = (0..backend.size())
@@ -102,8 +101,7 @@ impl Workload {
         Self { clients, issuing: JoinSet::new(), served }
     }
 
-    /// Writes every key once, so that reads have something to find. The error says which write was
-    /// not acknowledged in the end.
+    /// Writes every key once, so that reads find a value. The error names a write that was never acknowledged.
     pub async fn load(&self) -> Result<(), String> {
         let mut loading = JoinSet::new();
         for issuer in &self.clients {
@@ -118,7 +116,7 @@ impl Workload {
         Ok(())
     }
 
-    /// Begins to issue operations.
+    /// Starts to issue operations.
     pub fn begin(&mut self) {
         let interval =
             Duration::from_secs_f64(self.clients.len() as f64 / f64::from(self.clients[0].settings.rate.per_second));
@@ -129,8 +127,8 @@ impl Workload {
         }
     }
 
-    /// Waits until operations of each kind that were issued from now on are served in every shard that has keys, at
-    /// most so long. An outage that a run ends in the middle of could be of any length.
+    /// Waits, at most for `within`, until every shard with keys serves an operation of each kind that was issued
+    /// from now on. If the workload ended during an outage, the length of that outage would stay unknown.
     pub async fn until_served(&self, within: Duration) {
         let deadline = Instant::now() + within;
         let from_ns = self.clients[0].journal.now_ns();
@@ -139,15 +137,15 @@ impl Workload {
         }
     }
 
-    /// Stops issuing, and waits until the outcome of every operation under way is known, at most the
-    /// workload's own timeout.
+    /// Stops issuing operations and waits for the outcome of every operation in flight, at most for the workload's
+    /// timeout plus one second.
     pub async fn end(&mut self) {
         self.issuing.abort_all();
         while self.issuing.join_next().await.is_some() {}
         let patience = self.clients[0].settings.timeout.0 + Duration::from_secs(1);
         let deadline = Instant::now() + patience;
         for issuer in &self.clients {
-            // The tasks of single operations hold the issuer; when they are gone, all is recorded.
+            // Each operation's task holds the issuer until its outcome is recorded.
             while Arc::strong_count(issuer) > 1 && Instant::now() < deadline {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -162,7 +160,7 @@ impl OwnKey {
     }
 }
 
-/// What is to be done next.
+/// The next operation to issue.
 enum Due {
     Read { key: u32, slot: u16 },
     Write { position: usize, key: u32, slot: u16, value: u32 },
@@ -185,7 +183,7 @@ impl Issuer {
                     let due_ns = issuer.journal.now_ns();
                     let Err(reason) = issuer.write(due_ns, position, (key, slot, value)).await else { return Ok(()) };
                     if Instant::now() > deadline {
-                        return Err(format!("the first write of {} is not acknowledged: {reason}", key_name(key)));
+                        return Err(format!("the first write of {} was not acknowledged: {reason}", key_name(key)));
                     }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -225,7 +223,7 @@ impl Issuer {
         let mut own = self.own.lock().expect("no holder panics");
         let drawn = seeded.below(own.len() as u64) as usize;
         let shard = own[drawn].shard;
-        // Another shard's key would shift load away from the shard that is slow.
+        // A key of another shard would move load away from a slow shard.
         let free = (0..own.len())
             .map(|step| (drawn + step) % own.len())
             .find(|&position| own[position].shard == shard && !own[position].busy);
@@ -316,7 +314,7 @@ impl OwnKey {
     }
 }
 
-/// A number as a value of `size` bytes: the number, a space, filling.
+/// Encodes a number as a value of `size` bytes: the number, a space, padding. Longer if the number needs it.
 fn encode(number: u32, size: u32) -> String {
     let mut value = number.to_string();
     if value.len() < size as usize {
@@ -326,13 +324,13 @@ fn encode(number: u32, size: u32) -> String {
     value
 }
 
-/// The number of a value that the workload made; None for any other.
+/// The number in a value that the workload wrote; None for any other value.
 pub fn decode(value: &Value) -> Option<u32> {
     let Value::BulkString(bytes) = value else { return None };
     let text = std::str::from_utf8(bytes).ok()?;
-    let (number, filling) = text.split_once(' ').unwrap_or((text, ""));
-    let ours = filling.bytes().all(|byte| byte == b'.');
-    number.parse().ok().filter(|&number| ours && number > 0 && number < FOREIGN)
+    let (number, padding) = text.split_once(' ').unwrap_or((text, ""));
+    let is_padding = padding.bytes().all(|byte| byte == b'.');
+    number.parse().ok().filter(|&number| is_padding && number > 0 && number < FOREIGN)
 }
 
 #[cfg(test)]
@@ -340,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_has_its_size_and_its_number() {
+    fn encodes_and_decodes_a_value() {
         for (number, size, expected) in [(7, 4, "7 .."), (7, 2, "7 "), (7, 1, "7"), (123, 0, "123"), (42, 6, "42 ...")]
         {
             let value = encode(number, size);
@@ -350,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_somebody_else_has_no_number() {
+    fn rejects_a_foreign_value() {
         for text in ["", "hello", "7x", "7 x", "0", "-1", "4294967295", "7  .."] {
             assert_eq!(decode(&Value::BulkString(text.as_bytes().to_vec())), None, "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! Connections to one node for commands that block their connection (WAIT): each has one under way.
+//! Connections to one node for commands that block their connection (WAIT). Each carries one command at a time.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,42 +9,43 @@ use tokio::time::{Instant, timeout_at};
 use crate::history::{Explanation, Reason};
 use crate::wire::Link;
 
-/// As many connections to one node are open at once; who comes when all are in use waits.
+/// The maximum number of connections to one node. When all are in use, callers wait.
 const MOST: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Pool {
     idle: Mutex<Vec<Link>>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     failed: Mutex<Option<(Instant, Explanation)>>,
 }
 
-/// A connection in use. Dropping it closes it, unless it is given back.
+/// A connection in use. Dropping it closes the connection; [`Lease::give_back`] keeps it open.
 #[derive(Debug)]
 pub(super) struct Lease {
     pub link: Link,
     pool: Arc<Pool>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Pool {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { idle: Mutex::default(), places: Arc::new(Semaphore::new(MOST)), failed: Mutex::default() })
+        Arc::new(Self { idle: Mutex::default(), permits: Arc::new(Semaphore::new(MOST)), failed: Mutex::default() })
     }
 
-    /// An idle connection, or a new one. The error of an attempt to connect holds for `failure_holds`.
+    /// An idle connection, or a new one. After a failed attempt to connect, its error is returned at once for
+    /// `failure_holds`.
     pub async fn lease(
         self: &Arc<Self>,
         until: Instant,
         failure_holds: Duration,
         connect: impl Future<Output = Result<Link, Explanation>>,
     ) -> Result<Lease, Explanation> {
-        let place = timeout_at(until, Arc::clone(&self.places).acquire_owned()).await;
-        let place = place.map_err(|_| {
+        let permit = timeout_at(until, Arc::clone(&self.permits).acquire_owned()).await;
+        let permit = permit.map_err(|_| {
             Explanation::new(Reason::NoFreeConnection, format!("all {MOST} connections to the node were in use"))
         })?;
-        let place = place.expect("the semaphore is never closed");
-        let lease = |link| Lease { link, pool: Arc::clone(self), _place: place };
+        let permit = permit.expect("the semaphore is never closed");
+        let lease = |link| Lease { link, pool: Arc::clone(self), _permit: permit };
         while let Some(link) = self.pop() {
             if !link.is_ended() {
                 return Ok(lease(link));
@@ -67,8 +68,8 @@ impl Pool {
 }
 
 impl Lease {
-    /// Lets others use the connection. Only when every answer has come: the next command must not
-    /// get an earlier one's.
+    /// Returns the connection to the pool. Call it only after every reply has arrived, or the next command gets
+    /// the reply of an earlier one.
     pub fn give_back(self) {
         self.pool.idle.lock().expect("no holder panics").push(self.link);
     }

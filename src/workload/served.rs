@@ -1,4 +1,4 @@
-//! Which shards are being served.
+//! Tracks which shards serve the workload.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use crate::plan::Plan;
 use crate::suite::OpKind;
 use crate::units::ShardNo;
 
-/// When the last operation was issued that was served, of each kind and shard that the workload has operations of.
+/// The time of issue of the last served operation, for each kind of operation and each shard that the workload uses.
 #[derive(Debug)]
 pub struct Served {
     shards: KeyShards,
@@ -30,17 +30,17 @@ impl Served {
         Self { shards, last_ns: Mutex::new(last_ns) }
     }
 
-    /// An operation was served.
+    /// Records a served operation.
     pub fn note(&self, op: &Op) {
         let shard = self.shards.of(op.key);
         let mut last_ns = self.last_ns.lock().expect("no holder panics");
-        // The first write of every key comes before all others, even where there are to be none.
+        // Loading writes every key, even if the workload itself only reads.
         if let Some(last_ns) = last_ns.get_mut(&(op.kind, shard)) {
             *last_ns = Some(op.invoke_ns).max(*last_ns);
         }
     }
 
-    /// Whether all of them have served an operation that was issued from a moment on.
+    /// Whether every kind and shard has served an operation that was issued at `from_ns` or later.
     pub fn all_since(&self, from_ns: u64) -> bool {
         self.last_ns.lock().expect("no holder panics").values().all(|last_ns| *last_ns >= Some(from_ns))
     }
@@ -52,7 +52,7 @@ mod tests {
     use crate::history::Outcome;
 
     #[test]
-    fn every_kind_must_be_served_in_every_shard_that_has_keys() {
+    fn requires_every_kind_in_every_shard_with_keys() {
         let suite = crate::suite::load("formation").unwrap();
         let plan = |reads: &str, keys: u32| {
             let mut plan = Plan::new(&suite, 1).unwrap();

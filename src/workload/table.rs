@@ -6,7 +6,7 @@ use crate::slot::SLOTS;
 use crate::topology::{Health, Role, parse_nodes};
 use crate::units::NodeNo;
 
-/// Which node owns each slot, and who replicates whom, as one client knows it.
+/// The owner of each slot and the replicas of each master, as one client knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     owners: Vec<Option<NodeNo>>,
@@ -14,7 +14,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table that knows no owner.
+    /// A table without owners.
     pub fn empty() -> Self {
         Self { owners: vec![None; usize::from(SLOTS)], replicas: BTreeMap::new() }
     }
@@ -24,18 +24,18 @@ impl Table {
         self.owners[usize::from(slot)]
     }
 
-    /// The replicas of a node that are not held for dead.
+    /// The replicas of a master that no node has flagged as failed.
     pub fn replicas(&self, master: NodeNo) -> &[NodeNo] {
         self.replicas.get(&master).map_or(&[], Vec::as_slice)
     }
 
-    /// Takes note of a MOVED.
+    /// Records the new owner of a slot from a MOVED reply.
     pub fn moved(&mut self, slot: u16, owner: NodeNo) {
         self.owners[usize::from(slot)] = Some(owner);
     }
 
-    /// Builds a table from the CLUSTER NODES answers of several nodes: where they differ about a
-    /// slot, the claim with the highest configEpoch counts, as it does among the nodes themselves.
+    /// Builds a table from the CLUSTER NODES replies of several nodes. Where they differ about a slot, the claim
+    /// with the highest configEpoch wins, as it does among the nodes themselves.
     pub fn from_answers<'a>(
         answers: impl IntoIterator<Item = (NodeNo, &'a str)>,
         number_of: impl Fn(std::net::SocketAddr) -> Option<NodeNo>,
@@ -85,7 +85,7 @@ mod tests {
         format!("{node:040x}")
     }
 
-    /// CLUSTER NODES as `by` answers it; a line is (node, flags, master or 0, epoch, slots).
+    /// The CLUSTER NODES reply of the node `by`; a line is (node, flags, master or 0, epoch, slots).
     fn answer(by: u16, lines: &[(u16, &str, u16, u64, &str)]) -> String {
         let line = |&(node, flags, master, epoch, slots): &(u16, &str, u16, u64, &str)| {
             let master = if master == 0 { "-".to_owned() } else { id(master) };
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_claim_with_the_highest_epoch_counts() {
+    fn the_highest_epoch_wins() {
         let stale = answer(1, &[(1, "master", 0, 1, "0-5460"), (4, "slave", 1, 1, "")]);
         let fresh = answer(4, &[(1, "master,fail", 0, 1, ""), (4, "master", 0, 7, "0-5460")]);
         for answers in [[(NodeNo(1), &*stale), (NodeNo(4), &*fresh)], [(NodeNo(4), &*fresh), (NodeNo(1), &*stale)]] {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_anybody_holds_for_dead_is_left_out() {
+    fn leaves_out_a_failed_replica() {
         let one = answer(1, &[(1, "master", 0, 1, "0-16383"), (4, "slave", 1, 1, "")]);
         let other = answer(2, &[(1, "master", 0, 1, "0-16383"), (4, "slave,fail", 1, 1, "")]);
         let table = Table::from_answers([(NodeNo(1), &*one), (NodeNo(2), &*other)], number).unwrap();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_cannot_be_read_give_no_table() {
+    fn unreadable_answers_give_no_table() {
         assert_eq!(Table::from_answers([(NodeNo(1), "ERR unknown")], number), None);
         assert_eq!(Table::from_answers([], number), None);
     }

@@ -74,7 +74,7 @@ fn what_a_killed_run_changed_is_put_back_by_the_next() {
     let told = support::begin_as(gc).end().stdout;
     let stopped = format!("node-1 ({}) was stopped or frozen", cluster.seed(1));
     let changed = format!("`maxmemory` of node-1 ({}) was `0`", cluster.seed(1));
-    for part in ["to be put back: run ", &stopped, &changed, &format!("--hooks {hooks}`")] {
+    for part in ["not undone: run ", &stopped, &changed, &format!("--hooks {hooks}`")] {
         assert!(told.contains(part), "no `{part}`: {told}");
     }
     let by_ports = support::begin_as(command(&cluster.seed(2), &out, None, &["formation"])).end();

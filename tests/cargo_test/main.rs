@@ -1,6 +1,6 @@
-//! Suites as tests of `cargo test`, seen from outside: this program runs itself as a user's test target.
+//! Suites as tests of `cargo test`, seen from outside. This program runs itself as a user's test target.
 //!
-//! With `SUITES_OF` set it is that target; otherwise its cases start it so and look at what it says.
+//! With `SUITES_OF` set it is that target; otherwise its cases start the target and check its output.
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Output};
@@ -11,9 +11,9 @@ use slotquake::testing::Suite;
 
 /// The folder of suites that the user's test target is to run.
 const SUITES_OF: &str = "SUITES_OF";
-/// Its reports' folder.
+/// The folder for its reports.
 const OUT: &str = "SUITES_OUT";
-/// Its sandbox.
+/// Its sandbox mode.
 const SANDBOX: &str = "SUITES_SANDBOX";
 
 const SUITES: &str = "tests/cargo_test/suites";
@@ -24,15 +24,15 @@ fn main() -> ExitCode {
         return target(&folder);
     }
     let cases: [(&str, fn()); 9] = [
-        ("a_list_names_every_suite_on_every_server_and_starts_nothing", a_list_names_every_suite_on_every_server),
-        ("the_message_of_a_failure_is_enough_to_understand_it", the_message_of_a_failure_is_enough),
+        ("lists_every_suite_on_every_server_and_starts_nothing", lists_every_suite_on_every_server),
+        ("explains_a_failure", explains_a_failure),
         ("one_test_runs_by_its_exact_name_and_passes", one_test_runs_by_its_exact_name),
         ("a_suite_that_cuts_links_runs_in_the_sandbox", a_suite_that_cuts_links_runs),
-        ("what_cannot_be_run_here_is_ignored_with_the_reason", what_cannot_be_run_is_ignored),
-        ("what_cannot_be_run_here_fails_where_it_is_asked_for", what_cannot_be_run_fails_where_asked_for),
-        ("a_suite_that_is_wrong_fails_with_its_line", a_suite_that_is_wrong_fails_with_its_line),
-        ("what_is_not_there_is_said_with_a_hint", what_is_not_there_is_said),
-        ("what_shows_nothing_is_no_pass", what_shows_nothing_is_no_pass),
+        ("ignores_suites_that_cannot_run_with_the_reason", ignores_suites_that_cannot_run),
+        ("fails_suites_that_cannot_run_if_required", fails_suites_that_cannot_run_if_required),
+        ("fails_an_invalid_suite_with_its_line", fails_an_invalid_suite_with_its_line),
+        ("reports_missing_suites_with_a_hint", reports_missing_suites),
+        ("fails_an_inconclusive_suite", fails_an_inconclusive_suite),
     ];
     let trials = cases.map(|(name, case)| {
         Trial::test(name, move || {
@@ -55,9 +55,9 @@ fn target(folder: &str) -> ExitCode {
         .main()
 }
 
-struct Said(Output);
+struct Ran(Output);
 
-impl Said {
+impl Ran {
     fn code(&self) -> Option<i32> {
         self.0.status.code()
     }
@@ -79,22 +79,22 @@ impl Said {
     }
 }
 
-/// Runs the target with what `cargo test` passes on, in its environment.
-fn run(suites: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+/// Runs the target with arguments and environment as `cargo test` does.
+fn run(suites: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     let out = tempfile::tempdir().expect("a temporary directory");
     run_into(out.path(), suites, arguments, environment)
 }
 
-fn run_into(out: &Path, suites: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+fn run_into(out: &Path, suites: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args(arguments).env(SUITES_OF, suites).env(OUT, out);
     for name in ["SLOTQUAKE_SERVERS", "SLOTQUAKE_SEED", "SLOTQUAKE_REQUIRE_ALL"] {
         command.env_remove(name);
     }
-    Said(command.envs(environment.iter().copied()).output().expect("it starts"))
+    Ran(command.envs(environment.iter().copied()).output().expect("it starts"))
 }
 
-fn a_list_names_every_suite_on_every_server() {
+fn lists_every_suite_on_every_server() {
     // As cargo-nextest asks.
     let servers = ("SLOTQUAKE_SERVERS", "redis:6.2, valkey:9.1");
     let out = tempfile::tempdir().expect("a temporary directory");
@@ -113,7 +113,7 @@ fn a_list_names_every_suite_on_every_server() {
     assert_eq!(filtered.stdout(), "steady::redis:6.2: test\n");
 }
 
-fn the_message_of_a_failure_is_enough() {
+fn explains_a_failure() {
     let out = tempfile::tempdir().expect("a temporary directory");
     let suites = format!("{EXAMPLE}/too-much");
     let failed = run_into(out.path(), &suites, &["no-outage"], &[("SLOTQUAKE_SEED", "7")]);
@@ -123,22 +123,22 @@ fn the_message_of_a_failure_is_enough() {
     assert!(report.is_file(), "{}", report.display());
     failed.assert_says(&[
         "test no-outage::redis:6.2 ... FAILED",
-        // Which promise was broken, what was demanded, what was seen, and where.
+        // The failed invariant, what it requires, what was observed, and where.
         "FAIL  availability (of writes, shard shard-1, max-outage 100ms)\n",
         "  expected  writes are unserved for at most 100 ms at a time",
         "  seen      shard-1: ",
         "  evidence  shard-1: ",
         "  rests on  ",
-        // What held beside it.
+        // The invariants that held.
         "held: slot-coverage (at end), faults, steps",
-        // What was done and what came of it, with times.
+        // The steps and their effects, with times.
         " s  phase master-down\n",
         " s  kill node-1 as shard-1/master (master of shard-1)\n",
         " s  node-1 flagged FAIL, first seen at ",
         " s  node-4 promoted to master of shard-1 (epoch ",
         "to FAIL ",
         "longest write outage ",
-        // Where the rest is, and how to see it again.
+        // The report's folder, and the command to run the test again.
         &format!("report  {}\n", report.display()),
         "again   SLOTQUAKE_SEED=7 cargo test --test cargo_test -- --exact 'no-outage::redis:6.2'\n",
         "test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 1 filtered out",
@@ -163,27 +163,31 @@ fn a_suite_that_cuts_links_runs() {
     ran.assert_says(&["test cut::redis:6.2 ... ok", "1 passed"]);
 }
 
-fn what_cannot_be_run_is_ignored() {
+fn ignores_suites_that_cannot_run() {
     let ran = run(SUITES, &["cut"], &[(SANDBOX, "off")]);
     assert_eq!(ran.code(), Some(0), "{}", ran.stdout());
     ran.assert_says(&["test cut::redis:6.2 ... ignored", "no sandbox: ", "(hint: ", "0 passed; 0 failed; 1 ignored"]);
 }
 
-fn what_cannot_be_run_fails_where_asked_for() {
+fn fails_suites_that_cannot_run_if_required() {
     let off = (SANDBOX, "off");
     for (arguments, environment) in [
         (&["cut"][..], &[off, ("SLOTQUAKE_REQUIRE_ALL", "1")][..]),
-        // Of all suites it is the one that is ignored.
+        // It is the only suite that is ignored.
         (&["--ignored"], &[off]),
         (&["--exact", "cut::redis:6.2", "--include-ignored"], &[off]),
     ] {
         let ran = run(SUITES, arguments, environment);
         assert_eq!(ran.code(), Some(101), "{arguments:?}: {}", ran.stdout());
-        ran.assert_says(&["test cut::redis:6.2 ... FAILED", "cannot be run here: no sandbox", "0 passed; 1 failed"]);
+        ran.assert_says(&[
+            "test cut::redis:6.2 ... FAILED",
+            "cannot run on this machine: no sandbox",
+            "0 passed; 1 failed",
+        ]);
     }
 }
 
-fn a_suite_that_is_wrong_fails_with_its_line() {
+fn fails_an_invalid_suite_with_its_line() {
     let ran = run(SUITES, &["misspelt"], &[]);
     assert_eq!(ran.code(), Some(101), "{}", ran.stdout());
     ran.assert_says(&[
@@ -193,11 +197,11 @@ fn a_suite_that_is_wrong_fails_with_its_line() {
     ]);
 }
 
-fn what_is_not_there_is_said() {
+fn reports_missing_suites() {
     let ran = run("tests/no-such-suites", &["no-such"], &[]);
     assert_eq!(ran.code(), Some(101), "{}", ran.stdout());
     ran.assert_says(&[
-        "cannot read the suites in `tests/no-such-suites`: ",
+        "cannot read the suites in \"tests/no-such-suites\": ",
         "(hint: the path is relative to the package)",
     ]);
     let ran = run(SUITES, &["steady"], &[("SLOTQUAKE_SERVERS", "redis:1.0")]);
@@ -206,10 +210,10 @@ fn what_is_not_there_is_said() {
     let ran = run(SUITES, &["steady"], &[("SLOTQUAKE_SEED", "seven")]);
     assert_eq!(ran.code(), Some(0), "filtered out: {}", ran.stdout());
     let ran = run(SUITES, &[], &[("SLOTQUAKE_SEED", "seven")]);
-    ran.assert_says(&["test SLOTQUAKE_SEED ... FAILED", "`seven` is no seed"]);
+    ran.assert_says(&["test SLOTQUAKE_SEED ... FAILED", "invalid seed \"seven\""]);
 }
 
-fn what_shows_nothing_is_no_pass() {
+fn fails_an_inconclusive_suite() {
     let ran = run(SUITES, &["nothing-seen"], &[("SLOTQUAKE_SEED", "7")]);
     assert_eq!(ran.code(), Some(101), "{}", ran.stdout());
     ran.assert_says(&[

@@ -1,4 +1,4 @@
-//! The roles that this program plays when it is started again, and the cases that run inside.
+//! The roles in which this program starts itself again, and the cases that run inside the sandbox.
 
 use std::fs;
 use std::net::TcpListener;
@@ -27,7 +27,7 @@ pub const CASES: &[(&str, Case)] = &[
     ("a sandbox in the sandbox works", a_sandbox_in_the_sandbox_works),
 ];
 
-/// Plays the role that the words name.
+/// Runs the role that the arguments name.
 pub fn play(words: &[String]) -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
@@ -108,7 +108,7 @@ fn describe(file: &str) {
     println!("uid={uid} gid={gid} pid={pid} cwd={} word={word}", cwd.display());
 }
 
-/// Counts how often a signal arrives, until half a second without.
+/// Counts how often a signal arrives, until half a second passes without one.
 fn count(signal: Signal, log: &str) -> ExitCode {
     let set = SigSet::from(signal);
     set.thread_block().expect("it is blocked");

@@ -1,4 +1,4 @@
-//! Life and death of a sandbox, seen from outside.
+//! The life cycle of a sandbox, seen from outside.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -34,14 +34,14 @@ pub const CASES: &[(&str, Case)] = &[
     ("a missing nft is named", a_missing_nft_is_named),
 ];
 
-/// A word for command lines that nobody else has.
+/// A unique word for command lines.
 fn mark() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     // `sleep` takes it as a number of seconds: more than a day.
     format!("86400.{}00{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A program inside with children, an orphan in a session of its own among them.
+/// A program inside with children, one of them an orphan in its own session.
 fn family(stage: &Stage, mark: &str) -> (Running, String) {
     let (running, namespace) = start(&mut stage.role(&["family", mark]));
     assert_eq!(processes_with(mark).len(), 5, "outer, init, program, child, orphan");
@@ -119,7 +119,7 @@ fn a_signal_to_the_group_arrives_once(stage: &Stage) {
 
 fn a_stopped_job_stops_inside(stage: &Stage) {
     let mark = mark();
-    // In a process group of its own, as a shell would start it: the parent could continue it.
+    // In its own process group, like a shell's job, so that the parent can continue it.
     let (running, _) = start(stage.role(&["family", &mark]).process_group(0));
     let init = child_of(running.pid(), &mark).pid;
     let states = || {
@@ -136,14 +136,14 @@ fn a_stopped_job_stops_inside(stage: &Stage) {
 fn a_job_without_a_shell_does_not_stop(stage: &Stage) {
     let mark = mark();
     let exe = stage.exe();
-    // The leader of a session has nobody who could continue it, so the kernel does not stop it.
+    // No process could continue a session leader, so the kernel does not stop it.
     let (running, namespace) = start(stage.command("setsid").arg(exe).args(["role", "family", &mark]));
     running.signal(Signal::SIGTSTP);
     running.signal(Signal::SIGHUP);
     ended(running, &mark, &namespace, Signal::SIGHUP);
 }
 
-/// The program: init also has adopted the orphan, which is a `sleep`.
+/// The program. Init has also adopted the orphan, a `sleep`.
 fn child_of_role(init: Pid, mark: &str) -> Process {
     let is_role = |process: &Process| {
         let words = fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
@@ -188,7 +188,7 @@ fn sigkill_of_init_ends_all(stage: &Stage) {
 fn the_end_of_the_program_ends_all(stage: &Stage) {
     let mark = mark();
     let (running, namespace) = family(stage, &mark);
-    // SIGHUP makes the program end by itself, and leave its children behind.
+    // SIGHUP makes the program exit and leave its children behind.
     running.signal(Signal::SIGHUP);
     ended(running, &mark, &namespace, Signal::SIGHUP);
 }
@@ -211,7 +211,7 @@ fn sigkill_while_it_starts_leaves_nothing(stage: &Stage) {
     }
 }
 
-/// Runs a role as root of a user namespace of its own that may have no more of them.
+/// Runs a role as root of a new user namespace in which no further ones are allowed.
 fn without_user_namespaces(stage: &Stage, through: &str, words: &str) -> std::process::Output {
     let script = format!(
         "echo 0 > /proc/sys/user/max_user_namespaces && exec {through} '{}' role {words}",
@@ -234,7 +234,7 @@ fn forbidden_namespaces_are_named(stage: &Stage) {
     assert!(complained.contains("no sandbox: user.max_user_namespaces is 0"), "{complained}");
 }
 
-/// As in a container: there the kernel grants no new /proc, and nothing is known before it is tried.
+/// As in a container, where the kernel refuses to mount a new /proc.
 fn a_masked_proc_is_named(stage: &Stage) {
     let script = format!("mount -t tmpfs none /proc/sys && exec '{}' role auto", stage.exe().display());
     let mut command = stage.command("unshare");

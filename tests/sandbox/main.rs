@@ -1,10 +1,9 @@
 //! The sandbox and the network faults in it, on the real kernel.
 //!
-//! A sandbox is entered while a process has one thread, so this target has a `main` of its own: each
-//! case starts this program again, in a role, and watches it from outside. As root, everything runs
-//! twice: as root and as an ordinary user. `cargo test --test sandbox -- WORD` runs the cases that
-//! have the word in their name. Where the machine allows no sandbox, or has no nft, the cases that
-//! need it are skipped, unless `SLOTQUAKE_REQUIRE_ALL` is 1.
+//! Only a process with one thread can enter a sandbox, so this target has its own `main`. Each case starts this
+//! program again in a role and watches it from outside. As root, every case runs twice: as root and as an ordinary
+//! user. `cargo test --test sandbox -- WORD` runs the cases with that word in their names. Without a sandbox or
+//! nft, the cases that need it are skipped, unless `SLOTQUAKE_REQUIRE_ALL` is 1.
 
 mod inside;
 mod lifecycle;
@@ -23,13 +22,13 @@ type Case = fn(&Stage);
 struct Test<'a> {
     name: &'static str,
     stage: &'a Stage,
-    /// Seen from outside; without, it runs inside.
+    /// Whether the case watches from outside; otherwise it runs inside.
     case: Option<Case>,
     /// Why it cannot run here.
     skip: Option<String>,
 }
 
-/// Cases mostly wait, and do so side by side.
+/// How many cases run concurrently; they mostly wait.
 const WORKERS: usize = 4;
 
 fn main() -> ExitCode {

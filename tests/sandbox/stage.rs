@@ -1,4 +1,4 @@
-//! Who plays, and what can be seen from the seats.
+//! Starts roles as different users and inspects their processes.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-/// The user and group `nobody` of most systems; any number without an account would do.
+/// The user and group `nobody` of most systems. Any id without an account works.
 const NOBODY: u32 = 65534;
 
-/// One user's view: this program where that user can run it, and a directory of theirs.
+/// One user's environment: this program where that user can run it, and the user's directory.
 pub struct Stage {
     home: tempfile::TempDir,
     ordinary: bool,
 }
 
 impl Stage {
-    /// One stage for each user that can be tried.
+    /// One stage for each user that can be tested.
     pub fn all() -> Vec<Self> {
         let users: &[bool] = if geteuid().is_root() { &[false, true] } else { &[true] };
         users.iter().map(|&ordinary| Self::new(ordinary)).collect()
@@ -29,7 +29,7 @@ impl Stage {
 
     fn new(ordinary: bool) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
-        // The build directory may be closed to other users.
+        // Other users may have no access to the build directory.
         fs::copy(std::env::current_exe().expect("this program"), home.path().join("play")).expect("a copy of it");
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).expect("its permissions");
         Self { home, ordinary }
@@ -85,7 +85,7 @@ impl Stage {
     }
 }
 
-/// Starts a role and waits until it says a line; returns that line too.
+/// Starts a role, waits for its first line and returns both.
 pub fn start(command: &mut Command) -> (Running, String) {
     let child = command.stdout(Stdio::piped()).spawn().expect("the role starts");
     let mut running = Running(child);
@@ -96,7 +96,7 @@ pub fn start(command: &mut Command) -> (Running, String) {
     (running, line.trim().to_owned())
 }
 
-/// Asserts that a command succeeds; shows what it said otherwise.
+/// Asserts that a command succeeds; otherwise shows its output.
 pub fn passes(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().expect("the command runs");
     let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
@@ -104,7 +104,7 @@ pub fn passes(command: &mut Command) -> String {
     stdout.into_owned()
 }
 
-/// A process of ours, killed at the end of a failed case.
+/// A process that is killed if the case fails.
 pub struct Running(pub Child);
 
 impl Running {
@@ -112,7 +112,7 @@ impl Running {
         Pid::from_raw(self.0.id().cast_signed())
     }
 
-    /// How it ended; it must end soon.
+    /// Waits a short while for the process to end and returns its status.
     pub fn end(&mut self) -> ExitStatus {
         let mut status = None;
         eventually("the process ends", || {
@@ -134,14 +134,14 @@ impl Drop for Running {
     }
 }
 
-/// What one entry of /proc says.
+/// A process in /proc.
 pub struct Process {
     pub pid: Pid,
     pub parent: i32,
     pub state: char,
 }
 
-/// Every process that has the word in its command line, zombies excepted.
+/// Every process with the word in its command line, without zombies.
 pub fn processes_with(word: &str) -> Vec<Process> {
     let numbers = fs::read_dir("/proc").expect("/proc").flatten();
     let pids = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -158,7 +158,7 @@ pub fn processes_with(word: &str) -> Vec<Process> {
     found.collect()
 }
 
-/// Waits until a condition holds; the deadline is for broken code alone.
+/// Waits until a condition holds. Only broken code reaches the deadline.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !condition() {

@@ -1,4 +1,4 @@
-//! What the tests on real clusters share: the built binary, what it leaves behind, and how many
+//! Support for tests on real clusters: runs the binary, checks that it leaves nothing behind, and limits how many
 //! clusters run at once.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
@@ -18,13 +18,13 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use slotquake::server::Server;
 
-/// How long a run may take before a test gives it up. It judges nothing.
+/// How long a test waits for a run. No verdict depends on it.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// What every run here sets: suites are written for 5000, which takes five times as long.
+/// The setting of every run here. Suites use 5000, which takes five times as long.
 pub const QUICK: [&str; 2] = ["--set", "cluster.config.cluster-node-timeout=1000"];
 
-/// Places for clusters: two per core, as `slotquake run` itself does by default.
+/// The capacity for clusters: two per core, the default of `slotquake run`.
 pub struct Places(usize);
 
 static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
@@ -69,7 +69,7 @@ pub fn skipped(what: &str, reason: &str) {
     println!("skipped: {what}: {reason}");
 }
 
-/// What a command of ours said and came to.
+/// The output and status of a command.
 pub struct Ended {
     /// The harness's process id: servers and scratch directories carry it.
     pub pid: u32,
@@ -106,7 +106,7 @@ fn not_passed(document: &Value) -> String {
         .fold(String::new(), |text, judgement| text + &judgement.to_string() + "\n")
 }
 
-/// A command of ours under way.
+/// A running command.
 pub struct Running {
     child: Child,
     lines: Receiver<String>,
@@ -142,7 +142,7 @@ pub fn conclusive(command: impl Fn() -> Command) -> Ended {
     begin_as(command()).end()
 }
 
-/// Starts a harness, marked, so that what it starts can be found.
+/// Starts a harness with a mark in its environment, by which its processes can be found.
 pub fn begin_as(mut command: Command) -> Running {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let mark = format!("{MARK}={}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -174,7 +174,7 @@ impl Running {
         self.child.id()
     }
 
-    /// Waits until it says a line with `wanted` in it.
+    /// Waits until it prints a line that contains `wanted`.
     pub fn until_it_says(&mut self, wanted: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -221,7 +221,7 @@ impl Running {
     }
 }
 
-/// A test that fails must not leave its harness running.
+/// Kills the harness if the test fails.
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -236,8 +236,8 @@ const MARK: &str = "SLOTQUAKE_TEST_MARK";
 /// The mark of every harness by its process id.
 static MARKS: Mutex<BTreeMap<u32, String>> = Mutex::new(BTreeMap::new());
 
-/// The processes of a harness but for itself, each with its command line. They are known by the mark
-/// in their environment; servers, which write their title over it, by their log in the reports.
+/// The processes of a harness, without itself, each with its command line. They are found by the mark in their
+/// environment; servers, whose title overwrites it, by their log file in the reports.
 pub fn processes(pid: u32, reports: &Path) -> Vec<(u32, String)> {
     let mark = MARKS.lock().unwrap_or_else(PoisonError::into_inner)[&pid].clone();
     let in_reports = |path: PathBuf| fs::read_link(path).is_ok_and(|file| file.starts_with(reports));
@@ -254,9 +254,9 @@ pub fn processes(pid: u32, reports: &Path) -> Vec<(u32, String)> {
     found
 }
 
-/// What a harness left: processes and directories.
+/// The processes and directories that a harness left behind.
 pub fn left_behind(pid: u32, reports: &Path) -> Vec<String> {
-    // A test's own path may lead through a link; the kernel's paths do not.
+    // The kernel's paths have no links, but the test's path may.
     let reports = reports.canonicalize().unwrap_or_else(|_| reports.to_owned());
     let processes = processes(pid, &reports).into_iter();
     let mut left: Vec<String> = processes.map(|(process, command)| format!("process {process}: {command}")).collect();
@@ -269,12 +269,12 @@ pub fn left_behind(pid: u32, reports: &Path) -> Vec<String> {
     left
 }
 
-/// How many processes of a harness run beside itself.
+/// The number of processes of a harness, without itself.
 pub fn processes_of(pid: u32, reports: &Path) -> usize {
     left_behind(pid, reports).iter().filter(|what| what.starts_with("process ")).count()
 }
 
-/// Fails unless everything of a harness that has ended is gone soon.
+/// Asserts that a harness that has ended leaves nothing behind after a short while.
 pub fn assert_nothing_left(pid: u32, reports: &Path) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -287,7 +287,7 @@ pub fn assert_nothing_left(pid: u32, reports: &Path) {
     }
 }
 
-/// The only report's folder below a folder of reports.
+/// The folder of the only report in a folder of reports.
 pub fn only_folder(reports: &Path) -> PathBuf {
     let entries = fs::read_dir(reports).expect("the reports' folder exists").flatten().map(|entry| entry.path());
     let folders: Vec<PathBuf> = entries.filter(|path| path.is_dir() && !path.is_symlink()).collect();

@@ -311,7 +311,7 @@ mod tests {
             ("redis:7.2.4", Ok("redis:7.2.4")),
             ("valkey:9.1", Ok("valkey/valkey:9.1")),
             ("/usr/bin/redis-server", Err("not in any image")),
-            ("radis:6.2", Err("names no server")),
+            ("radis:6.2", Err("unknown server \"radis:6.2\"")),
         ] {
             match (official_image(asked), expected) {
                 (Ok(image), Ok(expected)) => assert_eq!(image, expected),

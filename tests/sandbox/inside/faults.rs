@@ -1,4 +1,4 @@
-//! Each network fault on the kernel, shown by what arrives and by its counters.
+//! Each network fault on the real kernel, proven by what arrives and by its counters.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -39,7 +39,7 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 1, 1, 1);
 const DATA: u16 = 6379;
 const BUS: u16 = 16379;
 
-/// How long silence is listened to before it counts as such.
+/// How long nothing must arrive before this counts as silence.
 const SILENCE: Duration = Duration::from_millis(250);
 
 /// Runs a future to its end on this one thread, within 30 s.
@@ -57,7 +57,7 @@ fn cut(network: &Network, from: Ipv4Addr, to: Ipv4Addr, one_way: bool) -> Impose
     impose(network, &between(&[from], &[to], one_way), Only::All, Effect::Drop)
 }
 
-/// How many of `count` datagrams arrive. On `lo` they arrive as they are sent, or never.
+/// How many of `count` datagrams arrive. On `lo` a datagram arrives at once or never.
 fn arriving(from: Ipv4Addr, to: Ipv4Addr, count: usize, size_bytes: usize) -> usize {
     let (sender, receiver) = (UdpSocket::bind((from, 0)).expect("bind"), UdpSocket::bind((to, 0)).expect("bind"));
     receiver.set_nonblocking(true).expect("nonblocking");
@@ -76,7 +76,7 @@ async fn connect(from: Ipv4Addr, to: Ipv4Addr, port: u16) -> std::io::Result<Tcp
     }
 }
 
-/// Whether each of the connections can be made (true) or is met with silence.
+/// Whether each connection is established (true) or gets no answer.
 async fn reachable<const N: usize>(connections: [(Ipv4Addr, Ipv4Addr, u16); N]) -> [bool; N] {
     let mut results = [false; N];
     for (result, (from, to, port)) in results.iter_mut().zip(connections) {
@@ -105,7 +105,7 @@ async fn connection(from: Ipv4Addr, to: Ipv4Addr, port: u16) -> (TcpStream, TcpS
     (near, listener.accept().await.expect("accepted").0)
 }
 
-/// Whether a byte written at one end comes out at the other in the time of silence.
+/// Whether a byte arrives at the other end within the time of silence.
 async fn passes(from: &mut TcpStream, to: &mut TcpStream) -> bool {
     from.write_all(b"x").await.expect("writing succeeds");
     timeout(SILENCE, to.read_exact(&mut [0; 1])).await.is_ok_and(|read| read.is_ok())
@@ -139,7 +139,7 @@ pub fn a_cut_holds_connections_up(inside: &Inside) {
         assert!(!passes(&mut near, &mut far).await);
         assert!(fault.counts().expect("counts").hit.packets > 0);
         drop(fault);
-        // The byte that was held up comes out when TCP sends it again.
+        // The delayed byte arrives when TCP retransmits it.
         timeout(Duration::from_secs(10), far.read_exact(&mut [0; 1])).await.expect("in time").expect("the byte");
         assert!(passes(&mut near, &mut far).await, "after");
     });
@@ -156,7 +156,7 @@ pub fn a_one_way_cut_drops_one_direction(inside: &Inside) {
         assert!(!passes(&mut near, &mut far).await, "what A sends is lost");
         assert!(passes(&mut far, &mut near).await, "what B sends arrives, though B never learns of it");
         let _listeners = listeners_on_bus().await;
-        // No connection comes about, whoever asks: it takes packets in both directions.
+        // Neither side can connect, because a connection needs packets in both directions.
         assert_eq!(reachable([(A, B, BUS), (B, A, BUS)]).await, [false, false]);
     });
 }
@@ -176,7 +176,7 @@ pub fn a_bus_cut_leaves_the_data_port(inside: &Inside) {
         assert_eq!(arriving(A, B, 10, 20), 10);
         let counts = fault.lift().expect("it is lifted");
         assert!(counts.hit.packets >= 2 && counts.hit == counts.seen, "{counts:?}");
-        // One way, both links of the bus suffer: A asks in vain, and cannot answer B.
+        // A one-way cut affects both bus links: A's requests get no answer, and A cannot answer B.
         let fault = impose(&network, &between(&[A], &[B], true), Only::Bus, Effect::Drop);
         assert_eq!(reachable(connections).await, [false, false, true, true, true]);
         drop(fault);
@@ -240,7 +240,7 @@ pub fn a_narrow_link_lets_its_rate_through(inside: &Inside) {
     let effect = Effect::Narrow { bytes_per_second: 100_000 };
     let fault = impose(&network, &between(&[A], &[B], true), Only::All, effect);
     let start = Instant::now();
-    // More than the bucket holds (a second's worth and a burst), and then for a while.
+    // Send more than the bucket holds (one second and a burst), and continue for a while.
     let mut arrived = arriving(A, B, 400, 972);
     while start.elapsed() < Duration::from_secs(1) {
         arrived += arriving(A, B, 20, 972);
@@ -273,7 +273,7 @@ pub fn tcp_gets_along_with_a_narrow_link(inside: &Inside) {
         sender.abort();
         let counts = fault.lift().expect("it is lifted");
         let ratio = arrived_bytes as f64 / (rate as f64 * whole.as_secs_f64());
-        // The bucket adds a second's worth and a burst.
+        // The bucket adds one second and a burst.
         assert!((0.25..1.5).contains(&ratio), "{ratio} of the rate: {counts:?}");
         assert!(counts.hit.packets > 0, "{counts:?}");
     });
