@@ -370,8 +370,8 @@ mod tests {
             .invariant("acked-writes: { may-lose: some }");
         let error = suite.plan(7).expect_err("nothing of it is right").to_string();
         for expected in [
-            "suite `wrong`, written in code: `kill`: `slave` in target `shard-1/slave` is not a role",
-            "\n`settle`: `two seconds`",
+            "suite \"wrong\", written in code: `kill`: \"slave\" in target \"shard-1/slave\" is not a role",
+            "\n`settle`: \"two seconds\"",
             "\n`within`: the step before it is no wait (hint",
             "\n`command`: `SET 'a` has an opening '",
             "\n`step`: unknown key \"betwen\" (did you mean `between`?)\n  --> in code:1:10",

@@ -324,7 +324,7 @@ mod tests {
         let stray = [line(7001, None, "0-16383"), line(7002, Some(7009), "")];
         let empty = [line(7001, None, "0-16383"), line(7002, None, "")];
         for (lines, expected) in [
-            (&half[..], "slots 8192-16383 are no shard's (shard-1 is 10.0.0.1:7001 with slots 0-8191)"),
+            (&half[..], "slots 8192-16383 belong to no shard (shard-1 is 10.0.0.1:7001 with slots 0-8191)"),
             (
                 &twice,
                 "slot 99 is assigned to both shard-1 and shard-2 (shard-1 is 10.0.0.1:7001 with slots 0-99; shard-2",
