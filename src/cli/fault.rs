@@ -247,7 +247,7 @@ mod tests {
     fn half_a_line_is_refused() {
         for (line, word) in [
             ("kill", "<NODE>"),
-            ("kill mode-1", "`mode-1`"),
+            ("kill mode-1", "\"mode-1\""),
             ("partition node-1", "<OTHER>"),
             ("partition node-1 others --shape ring", "--shape"),
             ("partition node-1 others --only gossip", "replication"),
