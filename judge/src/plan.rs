@@ -251,9 +251,7 @@ impl Plan {
             step.targets_mut().into_iter().for_each(resolve);
         }
         for invariant in &mut self.invariants {
-            if let Invariant::Role(role) = invariant {
-                resolve(&mut role.node);
-            }
+            invariant.targets_mut().into_iter().for_each(resolve);
         }
     }
 }

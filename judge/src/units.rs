@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// A value of a suite that could not be parsed. The text is a lowercase fragment that names the
 /// offending value and ends with a hint where a fix is known.
@@ -26,8 +26,8 @@ impl ParseError {
 /// written as one string.
 macro_rules! text_form {
     ($type:ty, $name:literal, $description:literal, $pattern:expr) => {
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl ::serde::Serialize for $type {
+            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
         }
@@ -37,23 +37,23 @@ macro_rules! text_form {
                 text.parse()
             }
         }
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(de::Error::custom)
+        impl<'de> ::serde::Deserialize<'de> for $type {
+            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <String as ::serde::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(::serde::de::Error::custom)
             }
         }
-        impl JsonSchema for $type {
-            fn schema_name() -> Cow<'static, str> {
+        impl ::schemars::JsonSchema for $type {
+            fn schema_name() -> ::std::borrow::Cow<'static, str> {
                 $name.into()
             }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            fn json_schema(_: &mut ::schemars::SchemaGenerator) -> ::schemars::Schema {
                 let pattern: Option<&str> = $pattern;
                 match pattern {
                     Some(pattern) => {
-                        json_schema!({"type": "string", "description": $description, "pattern": pattern})
+                        ::schemars::json_schema!({"type": "string", "description": $description, "pattern": pattern})
                     }
-                    None => json_schema!({"type": "string", "description": $description}),
+                    None => ::schemars::json_schema!({"type": "string", "description": $description}),
                 }
             }
         }

@@ -188,19 +188,20 @@ impl Suite {
 
 /// Invariants.
 impl Suite {
-    /// Any invariant, as a type or in the words of a suite file: `"split-brain: { may-last: 0s }"`.
+    /// Any invariant, as its settings, such as [`SplitBrain`](suite::SplitBrain), or in the words of a suite file:
+    /// `"split-brain: { may-last: 0s }"`. The methods below are short forms of common ones.
     pub fn invariant(self, invariant: impl TryInto<Invariant, Error: Display>) -> Self {
         self.must("invariant", invariant, |invariant| invariant)
     }
 
     /// In the end every slot is assigned and ok.
     pub fn slot_coverage(self) -> Self {
-        self.invariant(Invariant::SlotCoverage(SlotCoverage { at: Moment::End }))
+        self.invariant(SlotCoverage { at: Moment::End })
     }
 
     /// All nodes share one view so long after the last fault was undone.
     pub fn agreement(self, within: impl TryInto<Bound, Error: Display>) -> Self {
-        self.must("agreement", within, |within| Invariant::Agreement(Agreement { within }))
+        self.must("agreement", within, |within| Agreement { within })
     }
 
     /// In the end a node has that role.
@@ -210,23 +211,17 @@ impl Suite {
         is: impl TryInto<RoleIs, Error: Display>,
     ) -> Self {
         let Some(is) = self.read("role", is) else { return self };
-        self.must("role", node, |node| Invariant::Role(RoleOf { node, is, at: Moment::End }))
+        self.must("role", node, |node| RoleOf { node, is, at: Moment::End })
     }
 
     /// In the end no replica is further behind than so many bytes.
     pub fn replica_lag(self, max_bytes: u64) -> Self {
-        self.invariant(Invariant::ReplicaLag(ReplicaLag {
-            at: Moment::End,
-            max_bytes,
-            shard: None,
-            rises_above: None,
-            back_within: None,
-        }))
+        self.invariant(ReplicaLag { at: Moment::End, max_bytes, shard: None, rises_above: None, back_within: None })
     }
 
     /// At most so many acknowledged writes are lost.
     pub fn acked_writes(self, may_lose: u64) -> Self {
-        self.invariant(Invariant::AckedWrites(AckedWrites { may_lose: MayLose::AtMost(may_lose) }))
+        self.invariant(AckedWrites { may_lose: MayLose::AtMost(may_lose) })
     }
 
     /// Each failover of the shards comes to each of its milestones in time; `spec` is what the server's rules
@@ -237,12 +232,12 @@ impl Suite {
         within: impl TryInto<Bound, Error: Display>,
     ) -> Self {
         let Some(shard) = self.read("failover_time", shard) else { return self };
-        self.must("failover_time", within, |within| Invariant::FailoverTime(FailoverTime { shard, to: None, within }))
+        self.must("failover_time", within, |within| FailoverTime { shard, to: None, within })
     }
 
     /// The shards' slots pass to another node exactly so often.
     pub fn promotions(self, shard: impl TryInto<ShardSet, Error: Display>, exactly: u32) -> Self {
-        self.must("promotions", shard, |shard| Invariant::Promotions(Promotions { shard, exactly }))
+        self.must("promotions", shard, |shard| Promotions { shard, exactly })
     }
 
     /// Reads or writes of the shards are never refused for longer; `"0s"`: every one is served.
@@ -253,15 +248,13 @@ impl Suite {
         max_outage: impl TryInto<Bound, Error: Display>,
     ) -> Self {
         let Some(shard) = self.read("availability", shard) else { return self };
-        self.must("availability", max_outage, |bound| {
-            Invariant::Availability(Availability {
-                of,
-                shard,
-                during: None,
-                max_outage: Some(bound),
-                min_served: None,
-                served: None,
-            })
+        self.must("availability", max_outage, |bound| Availability {
+            of,
+            shard,
+            during: None,
+            max_outage: Some(bound),
+            min_served: None,
+            served: None,
         })
     }
 }
@@ -274,14 +267,14 @@ impl Suite {
         self
     }
 
-    fn must<T>(
+    fn must<T, I: Into<Invariant>>(
         mut self,
         method: &str,
         value: impl TryInto<T, Error: Display>,
-        invariant: impl FnOnce(T) -> Invariant,
+        settings: impl FnOnce(T) -> I,
     ) -> Self {
         if let Some(value) = self.read(method, value) {
-            self.written().invariants.push(invariant(value));
+            self.written().invariants.push(settings(value).into());
         }
         self
     }
@@ -315,6 +308,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::suite::Redirects;
     use crate::units::NodeNo;
 
     #[test]
@@ -354,7 +348,7 @@ mod tests {
             .availability(OpKind::Reads, "shard-1", "2s")
             .availability(OpKind::Writes, "others", "0s")
             .availability(OpKind::Reads, "others", Duration::ZERO)
-            .invariant("redirects: { at: end }")
+            .invariant(Redirects { at: Moment::End })
             .invariant("replica-read-only: { at: end }");
         assert_eq!(suite.as_written(), Suite::load("role-swap").expect("a suite").as_written());
     }

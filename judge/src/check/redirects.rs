@@ -4,11 +4,11 @@ use super::finding::{Finding, at, count};
 use super::{Judgement, Traits, Verdict};
 use crate::facts::Facts;
 use crate::history::EventKind;
-use crate::suite::AtEnd;
+use crate::suite::Redirects;
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 
-pub(super) fn judge(facts: &Facts<'_>, _settings: &AtEnd) -> Judgement {
+pub(super) fn judge(facts: &Facts<'_>, _settings: &Redirects) -> Judgement {
     let mut finding = Finding::new();
     let mut right = 0;
     let mut asked = 0;

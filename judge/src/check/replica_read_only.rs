@@ -4,11 +4,11 @@ use super::finding::{Finding, at, count};
 use super::{Judgement, Traits};
 use crate::facts::Facts;
 use crate::history::EventKind;
-use crate::suite::AtEnd;
+use crate::suite::ReplicaReadOnly;
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 
-pub(super) fn judge(facts: &Facts<'_>, _settings: &AtEnd) -> Judgement {
+pub(super) fn judge(facts: &Facts<'_>, _settings: &ReplicaReadOnly) -> Judgement {
     let mut finding = Finding::new();
     let mut refused = 0;
     for event in &facts.history.events {

@@ -1,7 +1,7 @@
 //! The limits of a cluster and a workload, and the directives that a suite may set.
 
 use super::{Problems, Shape};
-use crate::suite::{ClusterSpec, Suite, WorkloadSpec, nearest};
+use crate::suite::{ClusterSpec, Suite, WorkloadSpec};
 use crate::units::Directive;
 
 /// Limits of one machine. 127.k.0.0/24 has no addresses for more nodes.
@@ -189,14 +189,4 @@ fn bad_name(name: &str) -> Option<String> {
         && !name.starts_with('-')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     (!fine).then(|| format!("\"{name}\" is not a name (hint: lowercase letters, digits and dashes, at most 64)"))
-}
-
-/// The message for a phase that does not exist.
-pub(super) fn unknown_phase(name: &str, phases: &[&str]) -> String {
-    let hint = match nearest(name, phases.iter().copied()) {
-        Some(phase) => format!("did you mean `{phase}`?"),
-        None if phases.is_empty() => "hint: begin one with `- phase: NAME`".to_owned(),
-        None => format!("hint: the phases are `{}`", phases.join("`, `")),
-    };
-    format!("unknown phase \"{name}\" ({hint})")
 }

@@ -15,8 +15,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use diagnostic::nearest;
-pub(crate) use invariant::for_each_invariant;
 pub use invariant::*;
+pub(crate) use invariant::{Look, Nodes, for_each_invariant};
 pub use load::{LoadError, Source, load, parse, read_yaml, schema, set, shipped, shipped_names};
 pub use step::{
     Answer, Await, Command, CommandLine, Condition, Expect, Lossy, Narrow, Only, Partition, Refuse, Shape, Sides, Slow,

@@ -16,6 +16,7 @@ mod ledger;
 mod network;
 mod story;
 mod timing;
+mod unsent;
 #[path = "../support/views.rs"]
 mod views;
 

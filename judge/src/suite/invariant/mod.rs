@@ -1,0 +1,134 @@
+//! Invariants: what a suite says must be true of its run. [`crate::check`] judges them.
+//!
+//! An invariant is one line of the registry below, and one file for its settings. The file says what a suite may write
+//! and rejects what could not be judged.
+
+mod acked_writes;
+mod agreement;
+mod availability;
+mod convergence;
+mod epochs;
+mod failover_time;
+mod look;
+mod promotions;
+mod redirects;
+mod replica_lag;
+mod replica_read_only;
+mod role;
+mod slot_coverage;
+mod split_brain;
+mod terms;
+mod write_cutoff;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use acked_writes::{AckedWrites, MayLose};
+pub use agreement::Agreement;
+pub use availability::{Availability, Served};
+pub use convergence::Convergence;
+pub use epochs::Epochs;
+pub use failover_time::{FailoverTime, Milestone};
+pub(crate) use look::{Look, Nodes};
+pub use promotions::Promotions;
+pub use redirects::Redirects;
+pub use replica_lag::ReplicaLag;
+pub use replica_read_only::ReplicaReadOnly;
+pub use role::{RoleIs, RoleOf};
+pub use slot_coverage::SlotCoverage;
+pub use split_brain::{MayLast, SplitBrain};
+pub use terms::{Moment, OpKind, ShardSet};
+pub use write_cutoff::WriteCutoff;
+
+use crate::target::Target;
+
+/// The registry of invariants: for each its one-line description, its module in [`crate::check`], its name in a suite,
+/// and its variant with its settings. The enum, its names, the judging and the lists follow from it.
+macro_rules! for_each_invariant {
+    ($callback:ident) => {
+        $callback! {
+            /// All 16384 slots are assigned and ok in the view of every node that answers; at the end, no
+            /// two masters claim one slot.
+            slot_coverage "slot-coverage" SlotCoverage(SlotCoverage),
+            /// All nodes share one view: the same masters, replicas, slots and epochs.
+            agreement "agreement" Agreement(Agreement),
+            /// Who is master, and who replicates whom.
+            role "role" Role(RoleOf),
+            /// How far replicas are behind, in bytes of the replication stream, and that their link is up.
+            replica_lag "replica-lag" ReplicaLag(ReplicaLag),
+            /// Acknowledged writes are still there when every key is read back.
+            acked_writes "acked-writes" AckedWrites(AckedWrites),
+            /// How long reads or writes of a shard went unserved.
+            availability "availability" Availability(Availability),
+            /// How long a failover took from the fault on.
+            failover_time "failover-time" FailoverTime(FailoverTime),
+            /// How many promotions of a replica a shard saw.
+            promotions "promotions" Promotions(Promotions),
+            /// A MOVED reply names the node that owns the slot.
+            redirects "redirects" Redirects(Redirects),
+            /// A write that is sent to a replica is refused.
+            replica_read_only "replica-read-only" ReplicaReadOnly(ReplicaReadOnly),
+            /// Whether two nodes acknowledged writes of one shard in overlapping times: how long, how many.
+            split_brain "split-brain" SplitBrain(SplitBrain),
+            /// A master that is cut off from the majority stops acknowledging writes.
+            write_cutoff "write-cutoff" WriteCutoff(WriteCutoff),
+            /// configEpoch is unique among masters with slots, and no node's epoch ever falls.
+            epochs "epochs" Epochs(Epochs),
+            /// How long after the last network fault was healed all nodes share one view.
+            convergence "convergence" Convergence(Convergence),
+        }
+    };
+}
+
+pub(crate) use for_each_invariant;
+
+/// What the settings of every invariant can do.
+trait Settings {
+    /// Adds what makes it impossible to judge them: what they name does not exist, or there is nothing to observe.
+    fn check(&self, look: &mut Look<'_>);
+
+    /// Every target, to be changed in place: `any/...` is drawn when a suite is planned.
+    fn targets_mut(&mut self) -> Vec<&mut Target>;
+}
+
+macro_rules! define {
+    ($($(#[doc = $about:literal])+ $module:ident $name:literal $variant:ident($settings:ty),)+) => {
+        /// One invariant, written as a mapping with one key: `- acked-writes: { may-lose: 0 }`.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Invariant {
+            $($(#[doc = $about])+ $variant($settings),)+
+        }
+
+        impl Invariant {
+            /// The name that it has in a suite: `acked-writes`.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)+
+                }
+            }
+
+            /// Adds what is wrong with its settings.
+            pub(crate) fn check(&self, look: &mut Look<'_>) {
+                match self {
+                    $(Self::$variant(settings) => settings.check(look),)+
+                }
+            }
+
+            /// Every target of its settings, to be changed in place.
+            pub(crate) fn targets_mut(&mut self) -> Vec<&mut Target> {
+                match self {
+                    $(Self::$variant(settings) => settings.targets_mut(),)+
+                }
+            }
+        }
+
+        $(impl From<$settings> for Invariant {
+            fn from(settings: $settings) -> Self {
+                Self::$variant(settings)
+            }
+        })+
+    };
+}
+
+for_each_invariant!(define);

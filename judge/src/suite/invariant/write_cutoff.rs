@@ -1,0 +1,36 @@
+//! Settings of `write-cutoff`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::look::cuts_bus;
+use super::{Look, OpKind, Settings, ShardSet};
+use crate::target::Target;
+use crate::units::Bound;
+
+/// Settings of `write-cutoff`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WriteCutoff {
+    /// Which shards' cut-off masters; each is judged on its own.
+    #[serde(default)]
+    pub shard: ShardSet,
+    /// How long after the cut the last write may be acknowledged; `spec` is 1.5 node timeouts and
+    /// 200 ms.
+    pub within: Bound,
+}
+
+impl Settings for WriteCutoff {
+    fn check(&self, look: &mut Look<'_>) {
+        look.needs_operations("", OpKind::Writes);
+        look.shards("shard", self.shard);
+        if self.shard == ShardSet::Others {
+            look.problem("shard", "`others` are the shards that no fault affects, so no fault isolates their masters");
+        }
+        look.needs_fault("", cuts_bus, "no step cuts the cluster bus, so no master is isolated (hint: `partition`)");
+    }
+
+    fn targets_mut(&mut self) -> Vec<&mut Target> {
+        Vec::new()
+    }
+}
