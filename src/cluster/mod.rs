@@ -136,8 +136,8 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// Whether the rule of that name has taken a node off the network as a whole, and what shows it; None for a
-    /// rule that hits packets, and counts them.
-    fn isolation(&self, _name: &str) -> impl Future<Output = Option<(bool, String)>> + Send {
+    /// rule that hits packets, and counts them. It is an error if this could not be found out.
+    fn isolation(&self, _name: &str) -> impl Future<Output = Option<Result<(bool, String), NetworkError>>> + Send {
         std::future::ready(None)
     }
 
@@ -185,6 +185,11 @@ pub enum ProcessState {
         /// How it ended, in words.
         how: String,
     },
+    /// It could not be found out.
+    Unknown {
+        /// Why not, in words.
+        how: String,
+    },
 }
 
 impl ProcessState {
@@ -204,6 +209,7 @@ impl std::fmt::Display for ProcessState {
         match self {
             Self::Running { how } | Self::Paused { how } => f.write_str(how),
             Self::Gone { how } => write!(f, "process is gone ({how})"),
+            Self::Unknown { how } => write!(f, "state is not known ({how})"),
         }
     }
 }

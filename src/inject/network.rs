@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::FaultIds;
 use super::sides::{Party, Split, Whole};
-use super::watching::{Sign, Watching};
+use super::watching::{Sign, Watching, with_unseen};
 use crate::cluster::watch::{Snapshot, Watch};
 use crate::cluster::{Backend, Control, ProcessState};
 use crate::fault::{FaultKind, LinkEffect, LinksFault};
@@ -73,6 +73,8 @@ struct InForce {
     /// The name of its rule.
     rule: String,
     is_healing: bool,
+    /// Why nothing showed its effect while it was in force, if so.
+    unseen: Option<String>,
 }
 
 impl<B: Backend> NetworkInjector<B> {
@@ -131,6 +133,7 @@ impl<B: Backend> NetworkInjector<B> {
             },
             rule: rule.name.clone(),
             is_healing: false,
+            unseen: None,
         });
         self.journal.event(EventKind::NetworkFaultInjected {
             fault,
@@ -189,7 +192,7 @@ impl<B: Backend> NetworkInjector<B> {
         };
         for fault in self.in_force.iter_mut().filter(|fault| wanted.contains(&fault.fault)) {
             if !fault.is_healing {
-                self.watching.release(fault.fault).await;
+                fault.unseen = self.watching.release(fault.fault).await;
                 self.journal.event(EventKind::FaultHealed { fault: fault.fault, by: "heal".to_owned() });
                 fault.is_healing = true;
             }
@@ -214,6 +217,7 @@ impl<B: Backend> NetworkInjector<B> {
                     Err(missing) => format!("{proof}; within {}, {missing}", Span(links_within)),
                 };
             }
+            let proof = with_unseen(proof, self.in_force[position].unseen.as_deref());
             self.journal.event(EventKind::HealProven { fault: number, healed, proof });
             // What could not be lifted is tried again when the steps are over.
             if is_open {
@@ -323,7 +327,8 @@ impl<B: Backend> NetworkInjector<B> {
         let heard = self.control.backend().knock(knocks, SILENCE).await;
         let rule = &self.in_force.last().expect("it was just imposed").rule;
         let (shows, seen) = match (self.control.backend().isolation(rule).await, before) {
-            (Some(isolation), _) => isolation,
+            (Some(Ok(isolation)), _) => isolation,
+            (Some(Err(error)), _) => (false, error.to_string()),
             (None, Some(before)) => was_open(knocks, before),
             (None, None) => self.hits_packets().await?,
         };

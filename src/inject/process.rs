@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::watching::{Sign, Watching, shows};
+use super::watching::{Sight, Sign, Watching, process_sight, with_unseen};
 use super::{FaultIds, resolve};
 use crate::cluster::control::AskError;
 use crate::cluster::watch::Snapshot;
@@ -197,16 +197,16 @@ impl<B: Backend> ProcessInjector<B> {
 
     async fn undo(&mut self, nodes: Vec<NodeNo>, by: &str) -> Result<(), StepProblem> {
         let mut problems = Vec::new();
-        let mut undone: Vec<(NodeNo, Vec<u32>)> = Vec::new();
+        let mut undone: Vec<(NodeNo, Vec<(u32, Option<String>)>)> = Vec::new();
         for node in nodes {
             let guards: Vec<Guard> = self.in_force.iter().filter(|guard| guard.node == node).copied().collect();
-            let faults: Vec<u32> = guards.iter().map(|guard| guard.fault).collect();
-            for &fault in &faults {
-                self.watching.release(fault).await;
+            let mut faults = Vec::new();
+            for &Guard { fault, .. } in &guards {
+                faults.push((fault, self.watching.release(fault).await));
                 self.journal.event(EventKind::FaultHealed { fault, by: by.to_owned() });
             }
             let done = self.undo_newest(node, guards.last()).await;
-            for &fault in &faults {
+            for &(fault, _) in &faults {
                 self.journal.event(match &done {
                     Ok(()) => EventKind::FaultLifted { fault },
                     Err(error) => EventKind::HealFailed { fault, reason: error.to_string() },
@@ -220,9 +220,10 @@ impl<B: Backend> ProcessInjector<B> {
             if !healed {
                 problems.push(format!("{node} does not answer after its {by}: {proof}"));
             }
-            for fault in faults {
-                self.journal.event(EventKind::HealProven { fault, healed, proof: proof.clone() });
-                // Only now: what is cut short before is undone at the end of the run.
+            for (fault, unseen) in faults {
+                let proof = with_unseen(proof.clone(), unseen.as_deref());
+                self.journal.event(EventKind::HealProven { fault, healed, proof });
+                // Forget the fault only now, so that the end of the run undoes what is interrupted before.
                 self.in_force.retain(|guard| guard.fault != fault);
             }
         }
@@ -235,10 +236,14 @@ impl<B: Backend> ProcessInjector<B> {
         let backend = self.control.backend();
         let state = backend.state(node).await;
         let action = match (newest, &state) {
-            (Some(guard), state) if shows(guard.process.effect, state) => guard.process.undo,
+            (Some(guard), state)
+                if matches!(process_sight(guard.process.effect, state), Sight::InEffect | Sight::Unknown(_)) =>
+            {
+                guard.process.undo
+            }
             (_, ProcessState::Gone { .. }) => Action::Start,
             (_, ProcessState::Paused { .. }) => Action::Resume,
-            (_, ProcessState::Running { .. }) => return Ok(()),
+            (_, ProcessState::Running { .. } | ProcessState::Unknown { .. }) => return Ok(()),
         };
         backend.act(node, action).await
     }
@@ -273,10 +278,11 @@ impl<B: Backend> ProcessInjector<B> {
     }
 }
 
-/// Whether an action has an effect on a process in that state.
+/// Whether an action may have an effect on a process in that state.
 fn can_suffer(action: Action, state: &ProcessState) -> bool {
     match (action, state) {
-        (Action::Stop | Action::Kill | Action::Pause, ProcessState::Running { .. })
+        // What is not known is tried, and its proof decides.
+        (Action::Stop | Action::Kill | Action::Pause, ProcessState::Running { .. } | ProcessState::Unknown { .. })
         | (Action::Kill, ProcessState::Paused { .. }) => true,
         (Action::Stop | Action::Pause, ProcessState::Paused { .. })
         | (Action::Stop | Action::Kill | Action::Pause, ProcessState::Gone { .. }) => false,

@@ -1,4 +1,5 @@
-//! Faults in force are watched: one whose effect is found gone before the harness undoes it is recorded.
+//! Watches faults in force. A fault whose effect is gone before the harness undoes it is recorded. A look that fails
+//! shows nothing, so it ends no fault.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,21 +10,33 @@ use crate::cluster::{Backend, Control, ProcessState};
 use crate::fault::ProcessEffect;
 use crate::history::EventKind;
 use crate::journal::Journal;
+use crate::network::{Counts, NetworkError};
 use crate::units::NodeNo;
 
-/// How many looks in a row must not find an effect before it counts as gone: one may go wrong.
+/// How many looks in a row must find the effect gone before the fault counts as ended.
 const MISSES: u32 = 2;
 
-/// How long to wait between looks at one that is about to be undone and was just missed.
+/// How long to wait before the second look at a fault that is about to be undone.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// By what a fault is seen to be in effect.
+/// What shows that a fault is in effect.
 #[derive(Debug, Clone)]
 pub(super) enum Sign {
     /// The state of a node's process.
     Process(NodeNo, ProcessEffect),
     /// The rule of that name is in force.
     Rule(String),
+}
+
+/// What one look at a fault showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// It is in effect.
+    InEffect,
+    /// Its effect is certainly gone; what was seen instead.
+    Gone(String),
+    /// The look failed, for that reason.
+    Unknown(String),
 }
 
 /// Watches the faults of one injector. It ends when this is dropped.
@@ -46,8 +59,12 @@ struct Watched {
     sign: Sign,
     /// When it was last seen to be in effect.
     in_effect_ns: u64,
-    /// Looks since then.
+    /// How many looks in a row found it gone.
     misses: u32,
+    /// Whether a look succeeded since the fault was proven.
+    was_seen: bool,
+    /// Why the last look failed, if it did.
+    unseen: Option<String>,
 }
 
 impl<B: Backend> Watching<B> {
@@ -75,16 +92,19 @@ impl<B: Backend> Watching<B> {
             return;
         }
         let in_effect_ns = self.eye.journal.now_ns();
-        self.eye.watched().push(Watched { fault, sign, in_effect_ns, misses: 0 });
+        self.eye.watched().push(Watched { fault, sign, in_effect_ns, misses: 0, was_seen: false, unseen: None });
     }
 
-    /// Looks at a fault a last time, and watches it no longer: call this before the harness does anything that ends its
-    /// effect.
-    pub(super) async fn release(&self, fault: u32) {
-        while self.eye.look(fault).await == Some(false) {
+    /// Looks at a fault once more and stops watching it. Call this before the harness does anything that ends its
+    /// effect. If every look at it failed, returns the reason of the last.
+    pub(super) async fn release(&self, fault: u32) -> Option<String> {
+        while let Some(Sight::Gone(_)) = self.eye.look(fault).await {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        self.eye.watched().retain(|watched| watched.fault != fault);
+        let mut all = self.eye.watched();
+        let position = all.iter().position(|watched| watched.fault == fault)?;
+        let Watched { was_seen, unseen, .. } = all.remove(position);
+        if was_seen { None } else { unseen }
     }
 }
 
@@ -107,51 +127,124 @@ impl<B: Backend> Eye<B> {
         self.watched.lock().expect("no holder panics")
     }
 
-    /// Whether a fault is in effect; None where it is not watched any more, as when it was just found gone.
-    async fn look(&self, fault: u32) -> Option<bool> {
+    /// Looks at a fault once. None if it is not watched any more, as when this look found it ended.
+    async fn look(&self, fault: u32) -> Option<Sight> {
         let sign = self.watched().iter().find(|watched| watched.fault == fault)?.sign.clone();
         let looked_ns = self.journal.now_ns();
-        let missing = self.missing(&sign).await;
-        // It may have been released meanwhile, and then the harness itself may have ended it.
+        let sight = self.sight(&sign).await;
+        // The fault may have been released meanwhile. Then the harness itself may have ended it.
         let mut all = self.watched();
         let position = all.iter().position(|watched| watched.fault == fault)?;
-        let watched = &mut all[position];
-        let Some(seen) = missing else {
-            (watched.in_effect_ns, watched.misses) = (looked_ns, 0);
-            return Some(true);
-        };
-        watched.misses += 1;
-        if watched.misses < MISSES {
-            return Some(false);
+        if let Some(seen) = all[position].note(&sight, looked_ns) {
+            let Watched { in_effect_ns, .. } = all.remove(position);
+            drop(all);
+            self.journal.event(EventKind::FaultEnded { fault, in_effect_ns, seen });
+            return None;
         }
-        let Watched { in_effect_ns, .. } = all.remove(position);
-        drop(all);
-        self.journal.event(EventKind::FaultEnded { fault, in_effect_ns, seen });
-        None
+        Some(sight)
     }
 
-    /// What is seen instead of the effect; None where it is there.
-    async fn missing(&self, sign: &Sign) -> Option<String> {
+    async fn sight(&self, sign: &Sign) -> Sight {
         let backend = self.control.backend();
         match sign {
-            Sign::Process(node, effect) => {
-                let state = backend.state(*node).await;
-                (!shows(*effect, &state)).then(|| format!("its {state}"))
-            }
+            Sign::Process(node, effect) => process_sight(*effect, &backend.state(*node).await),
             Sign::Rule(name) => match backend.isolation(name).await {
-                Some((true, _)) => None,
-                Some((false, seen)) => Some(seen),
-                None => backend.counts(name).await.err().map(|error| error.to_string()),
+                Some(Ok((true, _))) => Sight::InEffect,
+                Some(Ok((false, seen))) => Sight::Gone(seen),
+                Some(Err(error)) => Sight::Unknown(error.to_string()),
+                None => rule_sight(backend.counts(name).await),
             },
         }
     }
 }
 
-/// Whether a process is what a fault made of it.
-pub(super) fn shows(effect: ProcessEffect, state: &ProcessState) -> bool {
+impl Watched {
+    /// Takes note of a look. Returns what was seen if the fault has ended.
+    fn note(&mut self, sight: &Sight, looked_ns: u64) -> Option<String> {
+        match sight {
+            Sight::InEffect => {
+                (self.in_effect_ns, self.misses, self.was_seen, self.unseen) = (looked_ns, 0, true, None);
+                None
+            }
+            Sight::Gone(seen) => {
+                self.misses += 1;
+                (self.was_seen, self.unseen) = (true, None);
+                (self.misses >= MISSES).then(|| seen.clone())
+            }
+            Sight::Unknown(reason) => {
+                self.unseen = Some(reason.clone());
+                None
+            }
+        }
+    }
+}
+
+/// What the counters of a rule show: only a rule that is missing is gone.
+fn rule_sight(counted: Result<Counts, NetworkError>) -> Sight {
+    match counted {
+        Ok(_) => Sight::InEffect,
+        Err(error @ NetworkError::Gone(_)) => Sight::Gone(error.to_string()),
+        Err(error) => Sight::Unknown(error.to_string()),
+    }
+}
+
+/// Whether the state of a process is what a fault makes of it.
+pub(super) fn process_sight(effect: ProcessEffect, state: &ProcessState) -> Sight {
     match (effect, state) {
-        (ProcessEffect::Gone, ProcessState::Gone { .. }) | (ProcessEffect::Frozen, ProcessState::Paused { .. }) => true,
+        (ProcessEffect::Gone, ProcessState::Gone { .. }) | (ProcessEffect::Frozen, ProcessState::Paused { .. }) => {
+            Sight::InEffect
+        }
         (ProcessEffect::Gone, ProcessState::Running { .. } | ProcessState::Paused { .. })
-        | (ProcessEffect::Frozen, ProcessState::Running { .. } | ProcessState::Gone { .. }) => false,
+        | (ProcessEffect::Frozen, ProcessState::Running { .. } | ProcessState::Gone { .. }) => {
+            Sight::Gone(format!("its {state}"))
+        }
+        (ProcessEffect::Gone | ProcessEffect::Frozen, ProcessState::Unknown { .. }) => {
+            Sight::Unknown(state.to_string())
+        }
+    }
+}
+
+/// The proof that a fault was undone, and that nothing showed its effect meanwhile, if so.
+pub(super) fn with_unseen(proof: String, unseen: Option<&str>) -> String {
+    match unseen {
+        None => proof,
+        Some(reason) => format!("{proof}; while it was in force, no look at it succeeded: {reason}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each look by one letter: `e` in effect, `g` gone, `u` failed. Returns whether the fault ended.
+    fn ends(looks: &str) -> bool {
+        let sign = Sign::Rule("cut".to_owned());
+        let mut watched = Watched { fault: 1, sign, in_effect_ns: 0, misses: 0, was_seen: false, unseen: None };
+        looks.chars().any(|look| {
+            let sight = match look {
+                'e' => rule_sight(Ok(Counts::default())),
+                'g' => rule_sight(Err(NetworkError::Gone("cut".to_owned()))),
+                'u' => rule_sight(Err(NetworkError::Container("no answer".to_owned()))),
+                other => panic!("no look is {other}"),
+            };
+            watched.note(&sight, 1).is_some()
+        })
+    }
+
+    #[test]
+    fn only_a_rule_that_is_certainly_missing_ends_a_fault() {
+        for (looks, expected) in
+            [("eee", false), ("uuuu", false), ("geg", false), ("gug", true), ("gg", true), ("eugg", true), ("g", false)]
+        {
+            assert_eq!(ends(looks), expected, "{looks}");
+        }
+    }
+
+    #[test]
+    fn a_state_that_nobody_knows_ends_no_fault() {
+        let state = ProcessState::Unknown { how: "the engine does not answer".to_owned() };
+        for effect in [ProcessEffect::Gone, ProcessEffect::Frozen] {
+            assert!(matches!(process_sight(effect, &state), Sight::Unknown(_)), "{effect:?}");
+        }
     }
 }

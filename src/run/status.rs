@@ -74,6 +74,7 @@ pub(super) fn status(
                 ProcessState::Running { .. } => "runs".to_owned(),
                 ProcessState::Paused { .. } => "paused".to_owned(),
                 ProcessState::Gone { how } => format!("gone ({how})"),
+                ProcessState::Unknown { how } => format!("not known ({how})"),
             },
             role: peer.map(|peer| peer.role),
             shard: now.shard_of(node, deal),

@@ -201,7 +201,7 @@ impl Compose {
     pub(super) async fn state(&self, node: &NodeInfo) -> ProcessState {
         match self.container(node) {
             Ok(container) => self.engine.state(&container.id).await,
-            Err(error) => ProcessState::Running { how: error.to_string() },
+            Err(error) => ProcessState::Unknown { how: error.to_string() },
         }
     }
 

@@ -183,8 +183,7 @@ impl Hooks {
             Some("running") => ProcessState::Running { how },
             Some("paused") => ProcessState::Paused { how },
             Some("gone") => ProcessState::Gone { how },
-            // Nothing is proven by a hook that does not do its part; a server is taken to run until it is known not to.
-            _ => ProcessState::Running { how: format!("{how} and {}, which tells nothing", ended.how) },
+            _ => ProcessState::Unknown { how: format!("{how} and {}, which tells nothing", ended.how) },
         })
     }
 

@@ -157,7 +157,7 @@ impl Visit<'_> {
         let lacks = self.way.lacks();
         for &node in &changes.disturbed {
             let need = match self.way.state(changes.node(node), self.caller, tell).await {
-                ProcessState::Running { .. } => continue,
+                ProcessState::Running { .. } | ProcessState::Unknown { .. } => continue,
                 ProcessState::Gone { .. } => Need::Start,
                 ProcessState::Paused { .. } => Need::Freeze,
             };

@@ -57,6 +57,11 @@ impl Undo<'_> {
                 ProcessState::Gone { .. } => self.way.act(Action::Start, info, self.tell).await,
                 ProcessState::Paused { .. } => self.way.act(Action::Resume, info, self.tell).await,
                 ProcessState::Running { .. } => Ok(()),
+                state @ ProcessState::Unknown { .. } => {
+                    let node = named(node, info.addr);
+                    left.push(format!("{node} was stopped or frozen, and its {state} (hint: start it if it is down)"));
+                    continue;
+                }
             };
             match done {
                 Ok(()) => {

@@ -214,7 +214,10 @@ impl Engine {
         let inspected = self.client.inspect_container(container, None::<InspectContainerOptions>).await;
         let state = match inspected {
             Ok(container) => container.state.unwrap_or_default(),
-            Err(error) => return ProcessState::Gone { how: error.to_string() },
+            Err(error @ Error::DockerResponseServerError { status_code: 404, .. }) => {
+                return ProcessState::Gone { how: error.to_string() };
+            }
+            Err(error) => return ProcessState::Unknown { how: error.to_string() },
         };
         let pid = state.pid.unwrap_or_default() as u32;
         match (state.paused, state.running) {

@@ -67,7 +67,8 @@ impl Docker {
 
     /// Gives it back, if it was taken.
     async fn connect(&self, node: &Node) -> Result<(), DockerError> {
-        if !self.is_disconnected(node).await.0 {
+        // If the engine does not say, try: it refuses what is connected already.
+        if let Ok((false, _)) = self.is_disconnected(node).await {
             return Ok(());
         }
         let endpoint = EndpointSettings { ipam_config: Some(node.address()), ..Default::default() };
@@ -77,18 +78,15 @@ impl Docker {
     }
 
     /// Whether a node is on no network at all, and what the engine says.
-    pub(super) async fn is_disconnected(&self, node: &Node) -> (bool, String) {
-        match self.engine.client.inspect_container(&node.anchor, None::<InspectContainerOptions>).await {
-            Ok(found) => {
-                let networks = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
-                let names: Vec<String> = networks.into_keys().collect();
-                match names.as_slice() {
-                    [] => (true, format!("the engine says that {} is on no network", node.anchor)),
-                    names => (false, format!("the engine says that {} is on {}", node.anchor, names.join(", "))),
-                }
-            }
-            Err(error) => (false, error.to_string()),
-        }
+    pub(super) async fn is_disconnected(&self, node: &Node) -> Result<(bool, String), DockerError> {
+        let inspected = self.engine.client.inspect_container(&node.anchor, None::<InspectContainerOptions>).await;
+        let found = inspected.map_err(api(format!("inspecting container {}", node.anchor)))?;
+        let networks = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let names: Vec<String> = networks.into_keys().collect();
+        Ok(match names.as_slice() {
+            [] => (true, format!("the engine says that {} is on no network", node.anchor)),
+            names => (false, format!("the engine says that {} is on {}", node.anchor, names.join(", "))),
+        })
     }
 }
 

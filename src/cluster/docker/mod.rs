@@ -440,9 +440,9 @@ impl Backend for Docker {
         }
     }
 
-    async fn isolation(&self, name: &str) -> Option<(bool, String)> {
+    async fn isolation(&self, name: &str) -> Option<Result<(bool, String), NetworkError>> {
         let index = *self.isolated.lock().await.get(name)?;
-        Some(self.is_disconnected(&self.nodes[index]).await)
+        Some(self.is_disconnected(&self.nodes[index]).await.map_err(NetworkError::from))
     }
 
     /// From a node only through its sidecar.
