@@ -4,7 +4,7 @@
 //!
 //! The modules in reading order: [`suite`], [`plan`], [`history`], [`facts`], [`check`], [`anatomy`], [`report`];
 //! and the modules that all of them use: [`units`], [`slot`], [`target`], [`topology`], [`server`], [`spec`],
-//! [`seeded`].
+//! [`seeded`], [`words`].
 
 pub mod anatomy;
 pub mod check;
@@ -21,3 +21,4 @@ pub mod suite;
 pub mod target;
 pub mod topology;
 pub mod units;
+pub mod words;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::finding::{Finding, at, count, list};
+use super::finding::Finding;
 use super::{Judgement, Traits, Verdict};
 use crate::facts::{AckSide, Cause, Facts, Ledger, LostWrite};
 use crate::history::{FinalValue, key_name};
 use crate::suite::{AckedWrites, MayLose};
+use crate::words::{at, count, list};
 
 /// How many lost writes are shown.
 const EXAMPLES: usize = 9;

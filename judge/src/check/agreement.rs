@@ -1,7 +1,7 @@
 //! `agreement`: once everything is undone, all nodes share one view.
 
 use super::ask::Silence;
-use super::finding::{Finding, at, length_ns, list, undoing};
+use super::finding::{Finding, undoing};
 use super::{Judgement, Traits, Verdict};
 use crate::facts::{Facts, FaultSpan, Window};
 use crate::history::EventKind;
@@ -10,6 +10,7 @@ use crate::spec::Rules;
 use crate::suite::{Agreement, Step};
 use crate::topology::{Health, Peer, Role};
 use crate::units::NodeNo;
+use crate::words::{at, length_ns, list};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::finding::{count, length_ns};
 use crate::facts::{Facts, FaultSpan, HANG_NS, Seen, Window};
 use crate::history::{EventKind, Op, Outcome};
 use crate::plan::Plan;
@@ -11,6 +10,7 @@ use crate::spec::Rules;
 use crate::suite::ShardSet;
 use crate::topology::View;
 use crate::units::{Bound, NodeNo, ShardNo};
+use crate::words::{count, length_ns};
 
 /// The share of operations that may be issued late before times measured from the workload are the
 /// harness's rather than the cluster's.

@@ -3,13 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use super::finding::{Finding, at, count, length, length_ns};
+use super::finding::Finding;
 use super::{Judgement, Traits, Verdict};
 use crate::facts::{Facts, HANG_NS, Outage, Window};
 use crate::history::{Op, Outcome, Reason};
 use crate::spec::Rules;
 use crate::suite::{Availability, Served};
 use crate::units::{Bound, Percent, ShardNo};
+use crate::words::{at, count, length, length_ns};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 

@@ -1,12 +1,13 @@
 //! `convergence`: once the network is whole again, all nodes come to share one view.
 
 use super::agreement::{Limit, Since, look};
-use super::finding::{Finding, at, length_ns};
+use super::finding::Finding;
 use super::{Judgement, Traits, Verdict};
 use crate::facts::Facts;
 use crate::history::EventKind;
 use crate::spec::Rules;
 use crate::suite::{Convergence, Step};
+use crate::words::{at, length_ns};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::agreement::difference;
-use super::finding::{Finding, at, count, list};
+use super::finding::Finding;
 use super::{Judgement, Traits};
 use crate::facts::Facts;
 use crate::history::EventKind;
 use crate::suite::Epochs;
 use crate::topology::{Role, View};
 use crate::units::NodeNo;
+use crate::words::{at, count, list};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 

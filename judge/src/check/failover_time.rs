@@ -1,11 +1,12 @@
 //! `failover-time`: from the fault to FAIL, to the promotion, to the first write.
 
-use super::finding::{Finding, at, injecting, length, list};
+use super::finding::{Finding, injecting};
 use super::{Judgement, Traits, Verdict};
 use crate::facts::{Facts, Failover, Window};
 use crate::history::Outcome;
 use crate::suite::{FailoverTime, Milestone, OpKind};
 use crate::units::Bound;
+use crate::words::{at, length, list};
 
 const MILESTONES: [Milestone; 3] = [Milestone::Fail, Milestone::Promotion, Milestone::FirstWrite];
 

@@ -1,9 +1,10 @@
 //! `faults`: every fault was shown to be in effect, stayed so until it was undone, and was shown to be undone. What was
 //! not in effect proves nothing about the cluster.
 
-use super::finding::{Finding, at, count, length_ns};
+use super::finding::Finding;
 use super::{Judgement, Traits};
 use crate::facts::{Facts, FaultSpan, Proof};
+use crate::words::{at, count, length_ns};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 

@@ -1,8 +1,9 @@
-//! What a check found so far, on its way to a judgement, and the words that all checks share.
+//! What a check found so far, before it becomes a judgement.
 
 use std::collections::BTreeMap;
 
 use super::{Judgement, Verdict};
+use crate::words::length_ns;
 
 /// How many lines of evidence a judgement keeps.
 const EVIDENCE_LINES: usize = 10;
@@ -119,21 +120,6 @@ impl Finding {
     }
 }
 
-/// A moment of the run in words: `12.345 s`.
-pub(super) fn at(ns: u64) -> String {
-    format!("{:.3} s", ns as f64 / 1e9)
-}
-
-/// A length of time in words: `850 ms`, `7.412 s`.
-pub(super) fn length(ms: f64) -> String {
-    if ms < 1000.0 { format!("{} ms", (ms * 10.0).round() / 10.0) } else { format!("{:.3} s", ms / 1000.0) }
-}
-
-/// A length of nanoseconds in words.
-pub(super) fn length_ns(ns: u64) -> String {
-    length(ns as f64 / 1e6)
-}
-
 /// Why a time since a fault that is near its bound says nothing.
 pub(super) fn injecting(ns: u64) -> String {
     format!("the injection of the fault took {}, and it may have been in effect at any time of that", length_ns(ns))
@@ -142,14 +128,4 @@ pub(super) fn injecting(ns: u64) -> String {
 /// The same of a time since the end of a fault.
 pub(super) fn undoing(ns: u64) -> String {
     format!("undoing the fault took {}, and it may have been over at any time of that", length_ns(ns))
-}
-
-/// `1 write`, `2 writes`.
-pub(super) fn count(number: u64, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
-}
-
-/// Words of a list: `node-1, node-2`.
-pub(super) fn list<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
-    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -1,10 +1,11 @@
 //! `promotions`: how often a shard's slots passed to another node.
 
-use super::finding::{Finding, at, count};
+use super::finding::Finding;
 use super::{Judgement, Traits, Verdict};
 use crate::facts::Facts;
 use crate::history::EventKind;
 use crate::suite::Promotions;
+use crate::words::{at, count};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 

@@ -1,9 +1,10 @@
 //! `recovery`: with every fault undone, the cluster became whole again within its bound.
 
-use super::finding::{Finding, length};
+use super::finding::Finding;
 use super::{Judgement, Traits};
 use crate::facts::Facts;
 use crate::history::EventKind;
+use crate::words::length;
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 

@@ -1,10 +1,11 @@
 //! `redirects`: a MOVED reply names the node that owns the slot.
 
-use super::finding::{Finding, at, count};
+use super::finding::Finding;
 use super::{Judgement, Traits, Verdict};
 use crate::facts::Facts;
 use crate::history::EventKind;
 use crate::suite::Redirects;
+use crate::words::{at, count};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::ask::Silence;
-use super::finding::{Finding, at, count, length_ns, undoing};
+use super::finding::{Finding, undoing};
 use super::{Judgement, Traits, Verdict};
 use crate::facts::{Facts, FaultSpan, Window};
 use crate::history::EventKind;
 use crate::suite::{Moment, ReplicaLag};
 use crate::topology::Role;
 use crate::units::{NodeNo, ShardNo};
+use crate::words::{at, count, length_ns};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 

@@ -1,10 +1,11 @@
 //! `replica-read-only`: a write that is sent to a replica is refused.
 
-use super::finding::{Finding, at, count};
+use super::finding::Finding;
 use super::{Judgement, Traits};
 use crate::facts::Facts;
 use crate::history::EventKind;
 use crate::suite::ReplicaReadOnly;
+use crate::words::{at, count};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 

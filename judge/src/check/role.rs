@@ -1,13 +1,14 @@
 //! `role`: who is master, and who replicates whom.
 
 use super::ask::Silence;
-use super::finding::{Finding, at};
+use super::finding::Finding;
 use super::resolve::resolve;
 use super::{Judgement, Traits, Verdict};
 use crate::facts::{Facts, Window};
 use crate::suite::{Moment, RoleIs, RoleOf};
 use crate::topology::{Role, View};
 use crate::units::NodeNo;
+use crate::words::at;
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 

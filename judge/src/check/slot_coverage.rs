@@ -1,13 +1,14 @@
 //! `slot-coverage`: every slot is assigned and served, and at the end none by two masters.
 
 use super::ask::Silence;
-use super::finding::{Finding, at, length_ns, list};
+use super::finding::Finding;
 use super::{Judgement, Traits, Verdict};
 use crate::facts::{Facts, Window};
 use crate::slot::{SLOTS, ranges};
 use crate::suite::{Moment, SlotCoverage};
 use crate::topology::{Role, View};
 use crate::units::NodeNo;
+use crate::words::{at, length_ns, list};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 

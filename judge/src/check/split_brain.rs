@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::finding::{Finding, at, count, length_ns, list};
+use super::finding::Finding;
 use super::{Figure, FigureKind, Judgement, Traits, Verdict};
 use crate::facts::{Facts, Reign, Window};
 use crate::history::{Op, Outcome, key_name};
 use crate::spec::Rules;
 use crate::suite::{MayLast, Only, OpKind, SplitBrain};
 use crate::units::{NodeNo, ShardNo};
+use crate::words::{at, count, length_ns, list};
 
 pub(super) const TRAITS: Traits = Traits {
     is_telling: true,

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::{Finding, at, length};
+use super::finding::Finding;
 use super::{Judgement, Traits};
 use crate::facts::Facts;
 use crate::history::{EventKind, StepProblem};
 use crate::suite::Step;
+use crate::words::{at, length};
 
 pub(super) const TRAITS: Traits = Traits { is_telling: true, ..Traits::PLAIN };
 

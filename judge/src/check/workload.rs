@@ -1,8 +1,9 @@
 //! `workload`: whether operations ran, and as they were due. Not a verdict on the cluster.
 
-use super::finding::{Finding, count};
+use super::finding::Finding;
 use super::{Judgement, Traits};
 use crate::facts::Facts;
+use crate::words::count;
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 

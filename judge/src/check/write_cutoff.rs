@@ -1,12 +1,13 @@
 //! `write-cutoff`: a master that is cut off from the majority stops acknowledging writes.
 
-use super::finding::{Finding, at, count, injecting, length_ns};
+use super::finding::{Finding, injecting};
 use super::{Judgement, Traits, Verdict};
 use crate::facts::{Facts, FaultSpan, Window};
 use crate::history::{Hit, Op, Outcome, Reason, key_name};
 use crate::spec::Rules;
 use crate::suite::{OpKind, WriteCutoff};
 use crate::units::{NodeNo, ShardNo};
+use crate::words::{at, count, length_ns};
 
 pub(super) const TRAITS: Traits = Traits { is_telling: true, ..Traits::PLAIN };
 

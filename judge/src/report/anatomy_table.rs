@@ -5,8 +5,9 @@ use std::fmt::Write;
 use tabled::builder::Builder;
 use tabled::settings::Color;
 
-use super::table::{Style, draw, plural, time_text, wrapped};
+use super::table::{Style, draw, time_text, wrapped};
 use crate::anatomy::{Anatomy, Election};
+use crate::words::plural;
 
 /// Each failover: the sentence, then its milestones against what the rules allow, then its elections.
 pub(super) fn render_anatomy(all: &[Anatomy], style: Style) -> String {

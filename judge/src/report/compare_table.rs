@@ -10,9 +10,10 @@ use super::markdown::escaped;
 use super::measure::{Change, FigureChange, Side};
 use super::statistics::SIGNIFICANCE;
 use super::summary::short_server;
-use super::table::{Style, draw, invariant_name, plural, time_text};
+use super::table::{Style, draw, invariant_name, time_text};
 use crate::check::FigureKind;
 use crate::check::Verdict;
+use crate::words::plural;
 
 const HEADINGS: [&str; 8] = ["suite", "server", "what", "change", "base", "new", "difference (95 %)", "runs\nneeded"];
 

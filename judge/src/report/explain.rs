@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use super::summary::{Course, Figures, Standing, Summary};
-use super::table::{grounds, invariant_text, lost_text, outage_text, plural, time_text};
+use super::table::{grounds, invariant_text, lost_text, outage_text, time_text};
 use crate::check::Verdict;
+use crate::words::plural;
 
 /// How much of a course is shown at its beginning and at its end; a suite that cuts links a hundred times
 /// has a long one.

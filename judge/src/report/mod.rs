@@ -27,6 +27,7 @@ mod table;
 mod verdict_table;
 
 pub use crate::check::FigureKind;
+pub use crate::words::seconds;
 pub use annotations::annotations;
 pub use compare::{Comparison, InvariantChange, Pair, RunKey, SkippedRun, compare};
 pub use compare_table::{render_comparison, render_comparison_markdown};
@@ -34,7 +35,7 @@ pub use explain::explain;
 pub use json::document;
 pub use junit::junit;
 pub use measure::{Change, FigureChange, Side};
-pub use narrate::{Narrator, seconds};
+pub use narrate::Narrator;
 pub use reproduce::{Reproduce, reproduce};
 pub use run::{PhaseReport, Report};
 pub use skipped::{SKIPPED_FILE, Skipped, SkippedFile, skipped};

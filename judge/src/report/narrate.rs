@@ -8,6 +8,7 @@ use crate::slot::Deal;
 use crate::suite::Step;
 use crate::topology::{Health, Peer, Role, View};
 use crate::units::{NodeNo, ShardNo};
+use crate::words::{first_line, list, seconds};
 
 /// Remembers what was told, so that only news is.
 pub struct Narrator {
@@ -196,7 +197,7 @@ impl Narrator {
         let (had, has) = (self.shards_of(old), self.shards_of(own));
         match own.role {
             Role::Master if has.difference(&had).next().is_some() => {
-                Some(format!("{node} promoted to master of {} (epoch {})", listed(&has), own.epoch))
+                Some(format!("{node} promoted to master of {} (epoch {})", list(&has), own.epoch))
             }
             Role::ReplicaOf(master) if old.role != own.role => Some(format!("{node} is now a replica of {master}")),
             _ => None,
@@ -224,24 +225,9 @@ impl Narrator {
     }
 }
 
-fn listed(shards: &BTreeSet<ShardNo>) -> String {
-    shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// `3.2s`, as progress lines write times.
-pub fn seconds(ms: f64) -> String {
-    format!("{:.1}s", ms / 1000.0)
-}
-
 /// An answer on one line.
 fn said(output: &str) -> String {
     if output.is_empty() { String::new() } else { format!(" and said {}", first_line(output)) }
-}
-
-fn first_line(reply: &str) -> String {
-    let mut lines = reply.lines();
-    let first = lines.next().unwrap_or_default();
-    if lines.next().is_some() { format!("`{first} ...`") } else { format!("`{first}`") }
 }
 
 #[cfg(test)]

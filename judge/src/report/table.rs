@@ -14,6 +14,7 @@ use super::anatomy_table::render_anatomy;
 use super::matrix::{Cell, LEGEND, Matrix};
 use super::summary::{Figures, LongestOutage, Standing, Summary};
 use crate::check::{Judgement, Verdict, kinds};
+use crate::words::plural;
 
 /// How tables are drawn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -315,10 +316,6 @@ pub(super) fn tally(runs: &[Summary]) -> String {
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
     format!("{} {}: {}", runs.len(), plural(runs.len() as u64, "run"), counts.join(", "))
-}
-
-pub(super) fn plural(count: u64, word: &str) -> String {
-    if count == 1 { word.to_owned() } else { format!("{word}s") }
 }
 
 fn indented(text: &str, indent: &str) -> String {

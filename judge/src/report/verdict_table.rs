@@ -1,12 +1,12 @@
 //! Two sides' verdicts and nothing else, as Markdown: a row for each suite, two columns for each server.
 
+use crate::words::plural;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::compare::{Comparison, Pair};
 use super::markdown::escaped;
 use super::summary::short_server;
-use super::table::plural;
 
 /// The verdicts of a comparison; `sides` are the names of its base and its new runs. What is judged otherwise
 /// than on the base is bold, and below stands which invariants are.

@@ -9,13 +9,13 @@ mod page;
 mod picture;
 mod series;
 mod tables;
-mod words;
 
 use askama::Template;
 
 use crate::facts::Facts;
 use crate::history::History;
 use crate::report::run::Report;
+use crate::words::page as words;
 
 pub use index::index;
 
