@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use slotquake::batch::{self, Ground, GroundError};
-use slotquake::cluster::attach::{Attach, AttachError, PASSWORD_VARIABLE, Settings, WaySettings, ledgers_folder};
+use slotquake::cluster::attach::{
+    Attach, AttachError, PASSWORD_VARIABLE, ServerAccessSettings, Settings, ledgers_folder,
+};
 use slotquake::wire::{Access, Login, Tls, TlsSettings};
 
 use super::containers;
@@ -106,13 +108,13 @@ pub fn take(args: &AttachArgs, netfault_image: Option<String>, wanted: &Wanted<'
     }
     let access = args.access()?;
     let runtime = runtime()?;
-    let way = match (&args.compose, &args.hooks) {
+    let servers = match (&args.compose, &args.hooks) {
         (Some(project), _) => containers::compose(project, netfault_image, &runtime)?,
-        (None, Some(file)) => WaySettings::Hooks(file.clone()),
-        (None, None) => WaySettings::Ports,
+        (None, Some(file)) => ServerAccessSettings::Hooks(file.clone()),
+        (None, None) => ServerAccessSettings::Ports,
     };
     let ledgers = ledgers_folder().map_err(|error| trouble(&error))?;
-    let settings = Settings { seeds: args.nodes.clone(), access, allow_faults: args.allow_faults, way, ledgers };
+    let settings = Settings { seeds: args.nodes.clone(), access, allow_faults: args.allow_faults, servers, ledgers };
     let attach = runtime.block_on(Attach::connect(settings, &screen::say)).map_err(|error| trouble(&error))?;
     tell(&attach);
     let plans = batch::plans_on_found(wanted.suites, &wanted.overrides.sets, wanted.seed, attach.found());

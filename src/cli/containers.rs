@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use slotquake::batch::Ground;
 use slotquake::cluster::Reach;
-use slotquake::cluster::attach::{ComposeProject, WaySettings};
+use slotquake::cluster::attach::{ComposeProject, ServerAccessSettings};
 use slotquake::cluster::containers::{Collected, DockerError, Engine};
 use slotquake::plan::Plan;
 use slotquake::run::Place;
@@ -47,10 +47,14 @@ pub fn take(
 }
 
 /// The way to servers that are containers of a Compose project.
-pub fn compose(project: &str, netfault_image: Option<String>, runtime: &Runtime) -> Result<WaySettings, Trouble> {
+pub fn compose(
+    project: &str,
+    netfault_image: Option<String>,
+    runtime: &Runtime,
+) -> Result<ServerAccessSettings, Trouble> {
     let engine = runtime.block_on(Engine::connect(None, netfault_image));
     let engine = engine.and_then(|engine| engine.reached_by(Reach::Address)).map_err(|error| trouble(&error))?;
-    Ok(WaySettings::Compose(ComposeProject { engine, name: project.to_owned() }))
+    Ok(ServerAccessSettings::Compose(ComposeProject { engine, name: project.to_owned() }))
 }
 
 /// Removes what this process left: of a run that panicked something may be there, and of one that said so.

@@ -34,7 +34,7 @@ fn list_pending() -> Result<Exit, Trouble> {
             }
             Ok(ledger) => {
                 let changes = ledger.changes;
-                format!("not undone: {}", changes.owed())
+                format!("not undone: {}", changes.pending())
             }
             Err(error) => {
                 exit = Exit::Harness;

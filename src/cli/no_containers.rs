@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use slotquake::batch::Ground;
 use slotquake::cluster::Reach;
-use slotquake::cluster::attach::WaySettings;
+use slotquake::cluster::attach::ServerAccessSettings;
 use slotquake::plan::Plan;
 use slotquake::run::Place;
 use slotquake::server::Server;
@@ -24,7 +24,11 @@ pub fn take(
 }
 
 /// There is no engine to reach.
-pub fn compose(_project: &str, _netfault_image: Option<String>, _runtime: &Runtime) -> Result<WaySettings, Trouble> {
+pub fn compose(
+    _project: &str,
+    _netfault_image: Option<String>,
+    _runtime: &Runtime,
+) -> Result<ServerAccessSettings, Trouble> {
     Err(left_out())
 }
 

@@ -11,7 +11,7 @@ use crate::cluster::Backend;
 use crate::units::NodeNo;
 use crate::wire::{Caller, CommandError, ConnectError, Link, command};
 
-/// One lasting connection per node, made anew when it breaks.
+/// One persistent connection per node, which reconnects when it breaks.
 pub struct Control<B> {
     backend: Arc<B>,
     caller: Caller,
@@ -27,10 +27,10 @@ impl<B> std::fmt::Debug for Control<B> {
 /// Why a node gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
-    /// It could not be connected to.
+    /// The connection failed.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The command had no value for an answer.
+    /// The command failed.
     #[error("{0}")]
     Command(CommandError),
 }
@@ -61,7 +61,7 @@ impl<B: Backend> Control<B> {
         self.settle(node, answer).await
     }
 
-    /// Sends several commands to a node in one go.
+    /// Sends several commands to a node in one pipeline.
     pub async fn ask_all(&self, node: NodeNo, commands: &[&[&str]], within: Duration) -> Result<Vec<Value>, AskError> {
         let until = Instant::now() + within;
         let mut link = self.link(node, within).await?;
@@ -73,8 +73,8 @@ impl<B: Backend> Control<B> {
         self.settle(node, answers).await
     }
 
-    /// Sends a command over a connection of its own, after READONLY where that is asked for. A server
-    /// that refuses READONLY gets the command all the same: its answer to that is what is wanted.
+    /// Sends a command over a new connection, after READONLY if requested. Sends the command even if the server rejects
+    /// READONLY, because only the answer to the command matters.
     pub async fn ask_apart<W: AsRef<str>>(
         &self,
         node: NodeNo,
@@ -118,8 +118,7 @@ impl<B: Backend> Control<B> {
         }
     }
 
-    /// A connection on which an answer is missing is given up: the next command must not queue
-    /// behind it.
+    /// Drops a connection on which an answer is missing, so that the next command does not queue behind it.
     async fn settle<T>(&self, node: NodeNo, answer: Result<T, CommandError>) -> Result<T, AskError> {
         if matches!(answer, Err(CommandError::TimedOut | CommandError::Broken(_))) {
             *self.links[node.index()].lock().await = None;

@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::units::NodeNo;
 use crate::wire::text;
 
-/// How long a server may take to answer PING after its start.
+/// The time limit for a started server to answer PING.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long formation may take from then on. Measured: 2 to 5 s; several clusters may share two cores.
@@ -27,24 +27,24 @@ const COMMAND_WITHIN: Duration = Duration::from_secs(5);
 /// With more nodes than this, only the first introduces the others, and gossip does the rest.
 const FULL_MESH: usize = 12;
 
-/// Why no cluster could be formed.
+/// Why a cluster could not be formed.
 #[derive(Debug, thiserror::Error)]
 pub enum FormError {
     /// A server could not be started.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// A server refused its configuration; the text is its own.
-    #[error("{node} refuses its configuration:\n{text}")]
+    /// A server rejected its configuration.
+    #[error("{node} rejected its configuration:\n{text}")]
     Config {
-        /// Who.
+        /// The node.
         node: NodeNo,
-        /// What the server said.
+        /// The server's message.
         text: String,
     },
     /// A server ended or never answered.
     #[error("{node} {what}\nthe end of its log:\n{log}")]
     Node {
-        /// Who.
+        /// The node.
         node: NodeNo,
         /// What happened.
         what: String,
@@ -53,7 +53,7 @@ pub enum FormError {
     },
 }
 
-/// Starts every node of the plan and forms the cluster; returns when every node finds it whole.
+/// Starts every node of the plan and forms the cluster. Returns when every node reports a healthy cluster.
 pub async fn form<B: Backend>(
     plan: &Plan,
     control: &Arc<Control<B>>,
@@ -99,7 +99,7 @@ pub async fn form<B: Backend>(
     Ok(infos)
 }
 
-/// Waits until every node finds the cluster whole.
+/// Waits until every node reports a healthy cluster.
 pub async fn whole<B: Backend>(plan: &Plan, control: &Control<B>, watch: &Watch) -> Result<(), FormError> {
     let (nodes, shards) = (plan.nodes.len(), plan.shards());
     match watch.until(FORM_WITHIN, |snapshot| snapshot.whole(nodes, shards)).await {
@@ -134,7 +134,7 @@ pub async fn answers<B: Backend>(control: &Control<B>, node: NodeNo) -> Result<(
 
 async fn assign<B: Backend>(plan: &Plan, control: &Control<B>) -> Result<(), FormError> {
     for planned in &plan.nodes {
-        // Different epochs from the start; else the nodes would resolve collisions one by one.
+        // Assign different epochs from the start, or the nodes would resolve collisions one by one.
         ask(control, planned.node, &["CLUSTER", "SET-CONFIG-EPOCH", &planned.node.0.to_string()]).await?;
         if !planned.slots.is_empty() {
             // ADDSLOTSRANGE is not in 6.2.

@@ -1,9 +1,9 @@
-//! Under which names a run's keys live on the servers.
+//! Maps the key names of a run to names on the servers.
 
 use crate::slot::key_slot;
 
-/// How a suite's and the workload's key names become those on the servers: as they are on a cluster that is
-/// ours, under a prefix on one that is not.
+/// Maps the key names of the suite and the workload to names on the servers: unchanged on a cluster that the run formed,
+/// under a prefix on an attached one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keyspace {
     prefix: Option<String>,
@@ -15,7 +15,7 @@ impl Keyspace {
         Self { prefix: Some(format!("slotquake:{run}:")) }
     }
 
-    /// What every name begins with; None where names stay as they are.
+    /// The prefix of every name. None where names are unchanged.
     pub fn prefix(&self) -> Option<&str> {
         self.prefix.as_deref()
     }
@@ -28,8 +28,7 @@ impl Keyspace {
         if key_slot(tagged.as_bytes()) == key_slot(key.as_bytes()) { tagged } else { format!("{prefix}{{{key}}}") }
     }
 
-    /// The same for a name that anybody may have thought up; None for the few, such as `{}x`, whose slot no name
-    /// below the prefix has.
+    /// The name on the servers for any name. None for the few, such as `{}x`, whose slot no name below the prefix has.
     pub fn name_any(&self, key: &str) -> Option<String> {
         let name = self.name(key);
         (key_slot(name.as_bytes()) == key_slot(key.as_bytes())).then_some(name)

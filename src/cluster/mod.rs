@@ -1,5 +1,5 @@
-//! The cluster under test: how its nodes are started and ended ([`Backend`]), formed into a cluster
-//! ([`form`]), asked ([`Control`]) and watched ([`watch`]).
+//! The cluster under test. A [`Backend`] starts and stops nodes, [`form`] forms the cluster, [`Control`] sends commands
+//! and [`watch`] observes it.
 
 pub mod attach;
 mod config;
@@ -33,19 +33,18 @@ pub use control::Control;
 pub use keyspace::Keyspace;
 pub use reach::Reach;
 
-/// What runs the nodes: processes of this machine ([`local`]), containers (`docker`, a feature of this crate) or
-/// somebody else ([`attach`]).
+/// Runs the nodes: as processes of this machine ([`local`]), in containers (the feature `docker`), or on a cluster that
+/// is already running ([`attach`]).
 ///
-/// Each call returns when the system has done its part; that it took effect is proven elsewhere
-/// ([`crate::inject`]), by looking from outside.
+/// Each call returns when the system has accepted the action. [`crate::inject`] verifies the effect from outside.
 pub trait Backend: Send + Sync + 'static {
-    /// How it is called on the command line and in reports.
+    /// Its name on the command line and in reports.
     const NAME: &'static str;
 
-    /// How many nodes there are; they are numbered from 1.
+    /// The number of nodes. Nodes are numbered from 1.
     fn size(&self) -> usize;
 
-    /// Where clients reach a node. It stays the same for the whole run.
+    /// The address at which clients reach a node. It does not change during the run.
     fn addr(&self, node: NodeNo) -> SocketAddr;
 
     /// How nodes and redirections call a node; differs from [`addr`](Self::addr) where something between us and
@@ -65,33 +64,31 @@ pub trait Backend: Send + Sync + 'static {
         self.announced(node).port().wrapping_add(10_000)
     }
 
-    /// Where the connections of a client come from, so that a network fault can tell clients apart;
-    /// None where the system chooses.
+    /// The source address of a client, by which network faults distinguish clients. None where the system chooses.
     fn client_ip(&self, client: ClientNo) -> Option<IpAddr>;
 
-    /// What the servers want to be let in.
+    /// The credentials and TLS settings that the servers require.
     fn access(&self) -> Access {
         Access::default()
     }
 
-    /// Under which names keys live.
+    /// Maps key names of the suite to names on the servers.
     fn keys(&self) -> Keyspace {
         Keyspace::default()
     }
 
-    /// Says that keys of the run may be written from now on, so that a backend knows whether any are to be removed.
+    /// Announces that the run may write keys from now on, so that the backend removes them at the end.
     fn begin_writing(&self) {}
 
-    /// Every node of a cluster that was there before; None for one that is to be formed.
+    /// Every node of a cluster that existed before the run. None for a cluster that the run forms.
     fn found(&self) -> Option<&[NodeInfo]> {
         None
     }
 
-    /// Where whatever the backend does of its own, and is worth knowing, is recorded from now on.
+    /// Sets the journal for the backend's own events.
     fn record_in(&self, _journal: &Arc<Journal>) {}
 
-    /// What a suite's command becomes when it is sent to a node of this cluster. The error says why it must not be
-    /// sent.
+    /// Rewrites a suite's command for a node of this cluster. The error says why the command is not allowed.
     fn admit(&self, _node: NodeNo, words: Vec<String>) -> impl Future<Output = Result<Vec<String>, String>> + Send {
         std::future::ready(Ok(words))
     }
@@ -102,20 +99,19 @@ pub trait Backend: Send + Sync + 'static {
         std::future::ready(matches!(error, ConnectError::Refused(_)))
     }
 
-    /// Does something to a node's server, without waiting for what comes of it: a server that was started is not
-    /// ready yet, and one that was told to stop may still be ending.
+    /// Stops, kills, starts, pauses or resumes a node's server. Does not wait for the effect: a started server may not be
+    /// ready yet, and a stopped one may still be running.
     fn act(&self, node: NodeNo, action: Action) -> impl Future<Output = Result<(), BackendError>> + Send;
 
-    /// What the system says of the server's process.
+    /// The state of the server's process, as the system reports it.
     fn state(&self, node: NodeNo) -> impl Future<Output = ProcessState> + Send;
 
-    /// How often faults in force may be looked at, by [`state`](Self::state) and [`counts`](Self::counts).
+    /// The interval at which active faults are checked, by [`state`](Self::state) and [`counts`](Self::counts).
     fn watch_every(&self) -> Duration {
         Duration::from_millis(150)
     }
 
-    /// Whether a rule that is not in force any more shows as an error of [`counts`](Self::counts), and one that is
-    /// never does.
+    /// Whether [`counts`](Self::counts) fails exactly for rules that are no longer in force.
     fn watches_rules(&self) -> bool {
         true
     }
@@ -123,14 +119,14 @@ pub trait Backend: Send + Sync + 'static {
     /// The last lines of a node's log.
     fn log_tail(&self, node: NodeNo, lines: usize) -> impl Future<Output = String> + Send;
 
-    /// Puts a rule of a network fault in force. Who is cut short here has to [`lift`](Self::lift) it.
+    /// Puts a rule of a network fault in force. A caller that is interrupted here must still [`lift`](Self::lift) it.
     fn impose(&self, rule: Rule) -> impl Future<Output = Result<(), NetworkError>> + Send;
 
-    /// What the rule of that name has counted since it was imposed.
+    /// The packets that the rule of that name has hit since it was imposed.
     fn counts(&self, name: &str) -> impl Future<Output = Result<Counts, NetworkError>> + Send;
 
-    /// Whether rules count the packets that they hit. Where they do not, connections are tried before a cut, too, so
-    /// that it shows by what it changed.
+    /// Whether rules count the packets that they hit. If not, connections are tried before a cut and after it, to prove
+    /// its effect.
     fn counts_packets(&self) -> bool {
         true
     }
@@ -141,7 +137,7 @@ pub trait Backend: Send + Sync + 'static {
         std::future::ready(None)
     }
 
-    /// Lifts the rule of that name; nothing is done if there is none.
+    /// Lifts the rule of that name, if there is one.
     fn lift(&self, name: &str) -> impl Future<Output = Result<(), NetworkError>> + Send;
 
     /// Whether connections can be tried from an address.
@@ -149,25 +145,25 @@ pub trait Backend: Send + Sync + 'static {
         true
     }
 
-    /// Tries connections from nodes' and clients' own places, all at once.
+    /// Tries connections from the hosts of nodes and clients, all at once.
     fn knock(&self, knocks: &[Knock], within: Duration) -> impl Future<Output = Vec<Heard>> + Send;
 
-    /// Sends so many bytes over a link, to be echoed, as far as it takes them; to be dropped when enough was
-    /// seen.
+    /// Sends this many bytes over a link, to be echoed, until the link accepts no more. The caller drops the future when
+    /// it has seen enough.
     fn fill(&self, knock: Knock, bytes: u64) -> impl Future<Output = ()> + Send;
 
-    /// Ends every server and removes everything that the backend made; on a cluster that is not ours, undoes what the
-    /// run did to it. The error says what is still there, and what to do about it.
+    /// Ends every server and removes everything that the backend created. On an attached cluster, undoes the changes of
+    /// the run instead. The error lists what is left, with hints.
     fn tear_down(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
 }
 
-/// A name for a run that no other has.
+/// A unique name for a run.
 fn new_run() -> String {
-    // The hasher's keys are the random numbers that std has.
+    // The keys of a hasher are the only random numbers in std.
     format!("{:08x}", RandomState::new().hash_one("run") as u32)
 }
 
-/// What the system says of a server's process.
+/// The state of a server's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProcessState {
     /// It runs.
@@ -175,7 +171,7 @@ pub enum ProcessState {
         /// Which process, or by what it is known, in words.
         how: String,
     },
-    /// It is frozen.
+    /// It is paused.
     Paused {
         /// Which process, or by what it is known, in words.
         how: String,
@@ -214,7 +210,7 @@ impl std::fmt::Display for ProcessState {
     }
 }
 
-/// Why a backend could not do its part.
+/// Why a backend failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// The server's program could not be started.
@@ -222,47 +218,47 @@ pub enum BackendError {
     Spawn {
         /// The program.
         program: String,
-        /// For whom.
+        /// The node.
         node: NodeNo,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A file or directory could not be made.
+    /// A file or directory could not be created.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// The action that failed.
         what: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// There is no process to signal.
     #[error("{0} is not running")]
     NotRunning(NodeNo),
     /// There is a process already.
-    #[error("{0} is running already")]
+    #[error("{0} is already running")]
     AlreadyRunning(NodeNo),
     /// The signal could not be sent.
     #[error("cannot signal {node}: {source}")]
     Signal {
-        /// Whom.
+        /// The node.
         node: NodeNo,
-        /// What the system said.
+        /// The system's error.
         source: nix::Error,
     },
-    /// The engine of containers, or a cluster that somebody else started, could not do its part.
+    /// The container engine or an attached cluster failed.
     #[error("{message}")]
     Specific {
         /// The backend's own error.
         message: String,
-        /// Whether the command line, rather than the cluster or the machine, has to change.
+        /// Whether the user must change the command line.
         is_usage: bool,
     },
     /// No addresses are free for the cluster.
     #[error("no free addresses for {nodes} nodes: {reason} (hint: end what listens there, or another slotquake)")]
     NoAddresses {
-        /// How many are needed.
+        /// The number of nodes.
         nodes: usize,
-        /// What was tried last.
+        /// Why the last attempt failed.
         reason: String,
     },
 }

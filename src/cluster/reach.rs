@@ -1,9 +1,8 @@
-//! How containers are connected to.
+//! How the harness connects to containers.
 
 use std::str::FromStr;
 
-/// How the nodes of the docker backend are connected to. They call one another by their containers' addresses in
-/// any case.
+/// How the harness connects to the nodes of the docker backend. The nodes always use their containers' addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reach {
     /// By address where the engine runs on this machine's own kernel and is not rootless, by ports elsewhere.

@@ -1,5 +1,5 @@
-//! Watching the cluster: every node is asked for its view at each [`POLL`], changes are recorded,
-//! and whoever waits for a condition is woken.
+//! Watches the cluster: asks every node for its view at each [`POLL`], records changes, and wakes callers that wait for
+//! a condition.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -25,14 +25,14 @@ type Syncs = (u64, u64, u64);
 /// A node that takes longer than this to answer is silent.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 
-/// What is known of every node at one moment.
+/// The latest answers of all nodes at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// The views of the nodes that answered when last asked.
     pub views: BTreeMap<NodeNo, View>,
     /// The last views of the others, as far as they ever answered.
     pub stale: BTreeMap<NodeNo, View>,
-    /// Why the others did not answer.
+    /// The nodes that did not answer, with the reasons.
     pub silent: BTreeMap<NodeNo, String>,
     /// How far each replica was behind when last compared: bytes, and whether its link was up.
     pub lag: BTreeMap<NodeNo, (u64, bool)>,
@@ -70,14 +70,14 @@ impl Watch {
         Self { state, changes, nodes: control.backend().size(), _tasks: tasks }
     }
 
-    /// What is known now.
+    /// The current snapshot.
     pub fn snapshot(&self) -> Snapshot {
         self.state.lock().expect("no holder panics").clone()
     }
 
-    /// Waits until `condition` holds of a snapshot, at most `within`. The error is what it last
-    /// said was missing. Only snapshots count of which every part was asked for after this call: what
-    /// was so before a fault or a heal must not pass for its result.
+    /// Waits until `condition` holds for a snapshot, at most `within`. The error is the last one of `condition`. Ignores
+    /// snapshots with a part older than this call, because the state before a fault or a heal must not count as its
+    /// result.
     pub async fn until<T>(
         &self,
         within: Duration,
@@ -102,11 +102,11 @@ impl Watch {
     }
 }
 
-/// What one look at a node gave.
+/// The result of one poll of a node.
 struct Answers {
     lines: Vec<NodeLine>,
     view: View,
-    /// Of a replica.
+
     offset: Option<u64>,
     syncs: Option<Syncs>,
 }
@@ -287,8 +287,7 @@ impl Snapshot {
         })
     }
 
-    /// Whether every node answers, agrees with the others and finds nothing wrong; the error says
-    /// what is missing.
+    /// Whether every node answers, agrees with the others and reports a healthy cluster. The error says what is missing.
     pub fn whole(&self, nodes: usize, shards: u16) -> Result<(), String> {
         for node in (0..nodes).map(NodeNo::from_index) {
             let Some(view) = self.views.get(&node) else {

@@ -84,7 +84,7 @@ fn slots_may_be_dealt_in_whatever_way() {
     assert_eq!(history.header.plan.deal(), deal());
     let page = fs::read_to_string(Path::new(&folder(&ended)).join("report.html")).expect("a page");
     assert!(page.contains("0-99, 5000-9999") && page.contains(">15131<"), "the slots of the nodes are in the report");
-    // Who acknowledged a write owned its slot by the deal, which the servers were told and not the harness.
+    // Who acknowledged a write owned its slot by the deal, which the servers were expected and not the harness.
     let owner = |op: &Op| deal().shard_of_key(key_name(op.key).as_bytes());
     let writes = |shard: u16| {
         let of_shard = history.ops.iter().filter(move |op| op.kind == OpKind::Writes && owner(op) == ShardNo(shard));
@@ -122,6 +122,6 @@ fn slots_may_be_dealt_in_whatever_way() {
     cluster.ask(3, &format!("CLUSTER SETSLOT 10001 MIGRATING {id}")).expect("it begins");
     let ended = attach(&cluster, &out, None, &["formation"]);
     assert_eq!(ended.code(), Some(2), "{}", ended.whole());
-    let told = format!("slots are being moved: {} says [10001->-{id}]", cluster.seed(3));
-    assert!(ended.stderr.contains(&told) && ended.stderr.contains("--cluster fix"), "{}", ended.whole());
+    let expected = format!("slots are being moved: {} says [10001->-{id}]", cluster.seed(3));
+    assert!(ended.stderr.contains(&expected) && ended.stderr.contains("--cluster fix"), "{}", ended.whole());
 }

@@ -61,54 +61,54 @@ fn what_a_killed_run_changed_is_put_back_by_the_next() {
     let mut running = begin_changing(&cluster, &hooks, &out);
     running.until_it_says("phase baseline");
     let second = attach(&cluster, &out, None, &["formation"]);
-    assert_says(&second, 2, &["(suite `role-swap`, process", "is under way on this cluster"]);
+    assert_says(&second, 2, &["(suite \"role-swap\", process", "is running on this cluster"]);
     running.until_it_says("waiting for promoted: shard-1");
     running.signal(Signal::SIGKILL);
     running.end();
     assert!(cluster.ask(1, "PING").is_err(), "node-1 was stopped");
     let [ledger] = &ledgers(&out)[..] else { panic!("not one ledger: {:?}", ledgers(&out)) };
-    let owed = fs::read_to_string(ledger).expect("a ledger");
+    let pending = fs::read_to_string(ledger).expect("a ledger");
 
     let mut gc = program(&out);
     gc.arg("gc");
-    let told = support::begin_as(gc).end().stdout;
-    let stopped = format!("node-1 ({}) was stopped or frozen", cluster.seed(1));
+    let listed = support::begin_as(gc).end().stdout;
+    let stopped = format!("node-1 ({}) was stopped or paused", cluster.seed(1));
     let changed = format!("`maxmemory` of node-1 ({}) was `0`", cluster.seed(1));
     for part in ["not undone: run ", &stopped, &changed, &format!("--hooks {hooks}`")] {
-        assert!(told.contains(part), "no `{part}`: {told}");
+        assert!(listed.contains(part), "no `{part}`: {listed}");
     }
     let by_ports = support::begin_as(command(&cluster.seed(2), &out, None, &["formation"])).end();
-    assert_says(&by_ports, 2, &["has to be put right first", &stopped, &format!("--hooks {hooks}`")]);
+    assert_says(&by_ports, 2, &["must be undone first", &stopped, &format!("--hooks {hooks}`")]);
     let broken = ledger.with_file_name("broken.json");
-    fs::write(&broken, &owed[..owed.len() / 2]).expect("a file");
+    fs::write(&broken, &pending[..pending.len() / 2]).expect("a file");
     let unread = attach(&cluster, &out, None, &["formation"]);
-    assert_says(&unread, 70, &["broken.json` says what a run changed on a cluster, and cannot be read: EOF"]);
+    assert_says(&unread, 70, &["broken.json` lists the changes of a run on a cluster, but cannot be read: EOF"]);
     fs::remove_file(&broken).expect("a file");
     assert_eq!(cluster.ask(2, "CONFIG GET maxmemory").expect("an answer"), "maxmemory\n123456789");
-    assert!(cluster.ask(1, "PING").is_err() && fs::read_to_string(ledger).expect("a ledger") == owed);
+    assert!(cluster.ask(1, "PING").is_err() && fs::read_to_string(ledger).expect("a ledger") == pending);
 
-    // The only node that is named is the one that was stopped.
+    // The only seed is the stopped node.
     let ended = attach(&cluster, &out, None, &["formation", "--hooks", &hooks]);
     assert_passes(&ended);
     assert_says(
         &ended,
         0,
-        &["was killed: what it changed is put back first", &format!("({}) runs again", cluster.seed(1))],
+        &["was killed: undoing its changes first", &format!("({}) is running again", cluster.seed(1))],
     );
     assert_eq!(cluster.directive("maxmemory"), ["0"; 6], "{}", ended.whole());
     assert_eq!(cluster.digest(), before, "{}", ended.whole());
     assert_eq!(ledgers(&out), [] as [PathBuf; 0], "{}", ended.whole());
 
-    // Others are at the addresses of a run that was killed.
-    let of_others = (1..=6).fold(owed, |owed, node| {
+    // Other nodes use the addresses of a killed run.
+    let of_others = (1..=6).fold(pending, |pending, node| {
         let id = cluster.ask(node, "CLUSTER MYID").expect("an id");
-        owed.replace(&id, &format!("{node:040}"))
+        pending.replace(&id, &format!("{node:040}"))
     });
     fs::write(ledger, of_others).expect("a file");
     cluster.ask(2, "CONFIG SET maxmemory 1073741824").expect("it is set");
     let ended = attach(&cluster, &out, None, &["formation", "--hooks", &hooks]);
     assert_passes(&ended);
-    assert_says(&ended, 0, &["its cluster is gone: others are at its addresses, and nothing is done to them"]);
+    assert_says(&ended, 0, &["its cluster is gone: other nodes use its addresses; they are left as they are"]);
     assert_eq!(cluster.ask(2, "CONFIG GET maxmemory").expect("an answer"), "maxmemory\n1073741824");
     assert_eq!(ledgers(&out), [] as [PathBuf; 0], "{}", ended.whole());
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use slotquake::cluster::attach::{Attach, Attached, ComposeProject, Settings, WaySettings};
+use slotquake::cluster::attach::{Attach, Attached, ComposeProject, ServerAccessSettings, Settings};
 use slotquake::cluster::containers::Engine;
 use slotquake::cluster::{Backend, ProcessState};
 use slotquake::fault::Action;
@@ -33,7 +33,7 @@ fn links_between_the_containers_of_a_compose_project_are_cut() {
         (alone, 0, "\"verdict\": \"pass\""),
         (bus, 0, "\"verdict\": \"pass\""),
         ("replica-lag", 0, "\"verdict\": \"pass\""),
-        ("bus-only", 3, "clients of a Compose project's containers have no addresses of their own"),
+        ("bus-only", 3, "clients of a Compose project share one address"),
     ] {
         let ended = support::conclusive(|| of_project(suite, &out));
         assert_eq!(ended.code(), Some(code), "{suite}: {}", ended.whole());
@@ -91,7 +91,7 @@ fn a_cut_outlives_the_restart_of_its_container_and_not_the_run() {
             seeds: Vec::new(),
             access: Access::default(),
             allow_faults: true,
-            way: WaySettings::Compose(ComposeProject { engine, name: PROJECT.to_owned() }),
+            servers: ServerAccessSettings::Compose(ComposeProject { engine, name: PROJECT.to_owned() }),
             ledgers: folder.path().join("attached"),
         };
         let attach = Attach::connect(settings, &|_| ()).await.expect("a cluster");

@@ -16,7 +16,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use slotquake::cluster::attach::{Attach, Settings, WaySettings};
+use slotquake::cluster::attach::{Attach, ServerAccessSettings, Settings};
 use slotquake::history::{Event, EventKind};
 use slotquake::run::{Notice, Options, Place};
 use slotquake::server::Server;
@@ -139,7 +139,7 @@ fn what_is_wrong_is_said_in_one_message() {
         (&seed, Some(PASSWORD), &["--jobs", "2"], 2, "runs would disturb each other"),
         (&seed, Some(PASSWORD), &["--password-file", "/nowhere/x"], 2, "cannot read the password file `/nowhere/x`"),
         (nobody, None, &[], 70, "it refuses connections"),
-        (name, None, &[], 2, "is no address of a node"),
+        (name, None, &[], 2, "is not the address of a node"),
         (&mute, None, &[], 70, "no answer in time"),
     ] {
         let ended = support::begin_as(command(seeds, &out, password, &[&["formation"], more].concat())).end();
@@ -245,17 +245,17 @@ fn faults_and_what_cannot_be_undone_are_refused_first() {
     let set = suite("set", "command: { send: CONFIG SET maxmemory 1gb, to: all }");
     let moved = suite("moved", "expect: { send: PING, to: node-7, is: PONG }");
     for (args, code, expected) in [
-        (&["role-swap"][..], 2, "suite `role-swap`, step 4, `stop` is a fault"),
+        (&["role-swap"][..], 2, "suite \"role-swap\", step 4, `stop` is a fault"),
         (&[&failover], 2, "`CLUSTER FAILOVER` is a fault"),
         (&[&set], 2, "`CONFIG SET maxmemory 1gb` is a fault"),
-        (&[&flush], 2, "`FLUSHALL` is not done to a cluster that is not ours"),
-        (&[&flush, "--allow-faults"], 2, "nobody could undo it"),
+        (&[&flush], 2, "`FLUSHALL` cannot be undone"),
+        (&[&flush, "--allow-faults"], 2, "cannot be undone"),
         (
             &["formation", "--allow-faults", "--set", "cluster.config.tls-key-file-pass=x"],
             2,
-            "it would lock somebody out",
+            "which could lock clients out",
         ),
-        (&["role-swap", "--allow-faults"], 3, "known by its ports alone"),
+        (&["role-swap", "--allow-faults"], 3, "requires access to the servers, not only to their ports"),
         (&["formation", "--set", "cluster.config.maxmemory=123456789"], 3, "(node-1 has `0`)"),
         (&[&moved], 2, "node-7 does not exist"),
     ] {
@@ -400,12 +400,12 @@ fn a_hook_that_fails_fails_its_step_and_one_that_lies_is_found_out() {
         (
             "stop: 'echo no such unit >&2; exit 5'\nstart: 'true'\n",
             70,
-            "hook `stop` for node-1: ended with exit status: 5; it said: no such unit",
+            "hook `stop` for node-1: ended with exit status: 5; output: no such unit",
         ),
         ("stop: 'true'\nstart: 'true'\n", 70, "stop of node-1 is not in effect"),
-        ("stop: 'sleep 600'\nstart: 'true'\nwithin: 300ms\n", 70, "had not ended within 300ms"),
-        ("kill: 'true'\n", 3, "there is no hook `stop`"),
-        ("stop: 'true'\n", 3, "there is no hook `start`"),
+        ("stop: 'sleep 600'\nstart: 'true'\nwithin: 300ms\n", 70, "did not end within 300ms"),
+        ("kill: 'true'\n", 3, "no hook `stop`"),
+        ("stop: 'true'\n", 3, "no hook `start`"),
         ("stopp: 'true'\n", 2, "stopp"),
     ] {
         fs::write(&file, text).expect("a file of hooks");
@@ -516,7 +516,7 @@ fn a_run_that_panics_is_undone_too() {
         seeds: vec![cluster.seed(3)],
         access: Access::default(),
         allow_faults: true,
-        way: WaySettings::Ports,
+        servers: ServerAccessSettings::Ports,
         ledgers: folder.path().join("attached"),
     };
     let attach = runtime.block_on(Attach::connect(settings, &|_| ())).expect("a cluster");

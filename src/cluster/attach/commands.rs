@@ -1,17 +1,17 @@
-//! What a suite may send to a cluster that is not ours.
+//! The commands that a suite may send to an attached cluster.
 
-/// What a command would do to somebody else's cluster.
+/// How much a command can change on an attached cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It touches the keys that it names, or nothing.
+    /// It changes nothing but the keys that it names.
     Harmless,
-    /// It disturbs the cluster, and what it does passes or can be put back.
+    /// It disturbs the cluster, but its effect ends by itself or can be undone.
     Fault,
-    /// It destroys or changes what is not ours, for good.
+    /// It destroys or changes something for good.
     Refused,
 }
 
-/// Commands whose effect nobody could undo.
+/// Commands whose effect cannot be undone.
 const REFUSED: [&str; 25] = [
     "ACL",
     "BGREWRITEAOF",
@@ -40,7 +40,7 @@ const REFUSED: [&str; 25] = [
     "SYNC",
 ];
 
-/// Of these commands, the harmless subcommands and those that are faults; any other is refused.
+/// For each of these commands, the harmless subcommands and those that are faults. All others are refused.
 const SUBCOMMANDS: [(&str, &[&str], &[&str]); 6] = [
     (
         "CLUSTER",
@@ -70,8 +70,8 @@ const SUBCOMMANDS: [(&str, &[&str], &[&str]); 6] = [
     ("SLOWLOG", &["GET", "HELP", "LEN"], &[]),
 ];
 
-/// Directives that hold secrets, or that would lock us or others out.
-const KEPT: [&str; 11] = [
+/// Directives that hold secrets, or that could lock clients out.
+const PROTECTED: [&str; 11] = [
     "requirepass",
     "masterauth",
     "masteruser",
@@ -85,8 +85,7 @@ const KEPT: [&str; 11] = [
     "bind",
 ];
 
-/// What a command is. Of a command that is not known it is taken that it touches the keys that the server says it
-/// names.
+/// Classifies a command. An unknown command counts as harmless: it changes the keys that the server says it names.
 pub fn standing(words: &[String]) -> Standing {
     let word = |index: usize| words.get(index).map(|word| word.to_ascii_uppercase()).unwrap_or_default();
     let name = word(0);
@@ -97,17 +96,17 @@ pub fn standing(words: &[String]) -> Standing {
         return Standing::Harmless;
     };
     let sub = word(1);
-    let sets_kept = name == "CONFIG" && directives(words).any(|name| is_kept(&name));
+    let sets_protected = name == "CONFIG" && directives(words).any(|name| is_protected(&name));
     match () {
         () if harmless.contains(&sub.as_str()) => Standing::Harmless,
-        () if faults.contains(&sub.as_str()) && !sets_kept => Standing::Fault,
+        () if faults.contains(&sub.as_str()) && !sets_protected => Standing::Fault,
         () => Standing::Refused,
     }
 }
 
-/// Whether a directive is left as it is in any case.
-pub fn is_kept(directive: &str) -> bool {
-    KEPT.iter().any(|kept| kept.eq_ignore_ascii_case(directive))
+/// Whether a run must never set a directive.
+pub fn is_protected(directive: &str) -> bool {
+    PROTECTED.iter().any(|kept| kept.eq_ignore_ascii_case(directive))
 }
 
 /// The directives that `CONFIG SET` sets.
@@ -121,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_could_undo_is_refused() {
+    fn refuses_commands_that_cannot_be_undone() {
         use Standing::{Fault, Harmless, Refused};
         for (line, expected) in [
             ("SET testkey value", Harmless),

@@ -1,4 +1,4 @@
-//! The containers of a Compose project, as the servers of a cluster.
+//! Access to servers that are containers of a Compose project: the engine stops and starts them, sidecars cut links.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,34 +22,33 @@ use crate::network::{Counts, NetworkError};
 use crate::plan::Need;
 use crate::units::NodeNo;
 
-/// The label by which Compose marks what belongs to a project.
+/// The label that Compose puts on the containers of a project.
 const PROJECT_LABEL: &str = "com.docker.compose.project";
 
-/// Where servers listen unless an image says otherwise.
+/// The port of servers whose image exposes none.
 const USUAL_PORT: u16 = 6379;
 
 /// A Compose project whose containers are a cluster.
 #[derive(Debug, Clone)]
 pub struct ComposeProject {
-    /// The engine that runs them.
+    /// The engine that runs the containers.
     pub engine: Engine,
-    /// What it is called.
+    /// The name of the project.
     pub name: String,
 }
 
-/// A project's containers.
+/// The containers of a project.
 #[derive(Debug)]
 pub struct Compose {
     engine: Engine,
     project: String,
     containers: Vec<Container>,
-    /// Logs are wanted from here on: seconds since 1970.
+    /// The start of the logs to read, in seconds since 1970.
     since: i32,
     /// Why links cannot be cut.
     no_links: Option<String>,
 }
 
-/// A container of the project.
 #[derive(Debug, Clone)]
 struct Container {
     name: String,
@@ -59,7 +58,7 @@ struct Container {
 }
 
 impl Compose {
-    /// Looks for the project's containers.
+    /// Lists the project's containers.
     pub(super) async fn open(ComposeProject { engine, name: project }: ComposeProject) -> Result<Self, AttachError> {
         let wrong = |reason: String| AttachError::Compose { project: project.clone(), reason };
         let label = format!("{PROJECT_LABEL}={project}");
@@ -68,7 +67,7 @@ impl Compose {
         let listed = engine.client.list_containers(Some(options)).await.map_err(|error| wrong(error.to_string()))?;
         if listed.is_empty() {
             return Err(wrong(
-                "it has no containers (hint: `docker-compose ls`; the name is the folder's unless -p gave another)"
+                "it has no containers (hint: `docker-compose ls` lists projects; the default name is that of the folder)"
                     .to_owned(),
             ));
         }
@@ -82,7 +81,7 @@ impl Compose {
         AttachError::Compose { project: self.project.clone(), reason }
     }
 
-    /// Where its containers may listen.
+    /// The addresses at which its containers may listen.
     pub(super) fn seeds(&self) -> Result<Vec<String>, AttachError> {
         let at = |container: &Container| {
             let ports = if container.ports.is_empty() { vec![USUAL_PORT] } else { container.ports.clone() };
@@ -93,7 +92,7 @@ impl Compose {
         };
         let seeds: Vec<String> = self.containers.iter().flat_map(at).map(|addr| addr.to_string()).collect();
         if seeds.is_empty() {
-            return Err(self.wrong("none of its containers runs (hint: `docker-compose up -d`)".to_owned()));
+            return Err(self.wrong("none of its containers is running (hint: `docker-compose up -d`)".to_owned()));
         }
         Ok(seeds)
     }
@@ -112,20 +111,20 @@ impl Compose {
     }
 
     fn container(&self, node: &NodeInfo) -> Result<&Container, AttachError> {
-        // One that has been stopped may have no address any more.
+        // A stopped container may have lost its address.
         let named = || self.containers.iter().find(|container| Some(&container.name) == node.name.as_ref());
         self.container_at(node.addr.ip()).or_else(named).ok_or_else(|| {
             self.wrong(format!("none of its containers has the address of {}, {}", node.node, node.addr))
         })
     }
 
-    /// Every node must be one of its containers, and no two the same.
+    /// Checks that every node is a container of the project, and no two nodes share one.
     pub(super) fn fits(&self, nodes: &[FoundNode]) -> Result<(), AttachError> {
         for node in nodes {
             let number = node.planned.node;
             let Some(container) = self.container_at(node.addr.ip()) else {
                 return Err(self.wrong(format!(
-                    "none of its containers has the address of {number}, {} (hint: all nodes must be the project's)",
+                    "none of its containers has the address of {number}, {} (hint: all nodes must belong to the project)",
                     node.addr
                 )));
             };
@@ -140,16 +139,16 @@ impl Compose {
         Ok(())
     }
 
-    /// Why a need is not met.
+    /// Why the project does not meet a need.
     pub(super) fn lacks(&self, need: Need) -> Option<String> {
         let why = match need {
             Need::Stop | Need::Kill | Need::Start | Need::Freeze => return None,
             Need::Links | Need::Impairments | Need::Isolate => return self.no_links.clone(),
             Need::Clients => {
-                "clients of a Compose project's containers have no addresses of their own, so they cannot be told apart \
-                 (hint: cut links between nodes, or one node from all `others`, or --backend docker)"
+                "clients of a Compose project share one address, so faults cannot distinguish them (hint: cut links \
+                 between nodes, or one node from all `others`, or use `--backend docker`)"
             }
-            Need::Delays => "packets cannot be delayed in containers yet (hint: use --backend local)",
+            Need::Delays => "packets in containers cannot be delayed yet (hint: use `--backend local`)",
         };
         Some(why.to_owned())
     }
@@ -159,16 +158,16 @@ impl Compose {
         let is_usual = |node: &&FoundNode| (node.addr.port(), node.bus_port) == (DATA_PORT, BUS_PORT);
         let odd = nodes.iter().find(|node| node.addr.is_ipv6() || !is_usual(node))?;
         Some(format!(
-            "{} is at {} with its bus at {}, and links between containers of project {} are cut only of addresses of \
-             IPv4 with ports {DATA_PORT} and {BUS_PORT}",
+            "{} is at {} with bus port {}, but cutting links in project \"{}\" requires IPv4 addresses and the ports \
+             {DATA_PORT} and {BUS_PORT}",
             odd.planned.node, odd.addr, odd.bus_port, self.project
         ))
     }
 
-    /// Starts a sidecar of a run in the network that a node's container has now.
+    /// Starts a sidecar in the current network of a node's container.
     async fn sidecar(&self, node: &NodeInfo, run: &str) -> Result<Sidecar, AttachError> {
         let container = self.container(node)?;
-        // The one before it, of the network before this, may not be gone yet.
+        // The sidecar of the previous network may still exist.
         let name = format!("slotquake-{run}-{}-faults-{}", node.node, new_run());
         let network = format!("container:{}", container.id);
         let labels = Owner::this_process().labels(run);
@@ -211,17 +210,17 @@ impl Compose {
     }
 }
 
-/// The links between a project's containers, cut by a sidecar of a run in the network of each.
+/// The links between a project's containers. A sidecar in the network of each container cuts them.
 #[derive(Debug)]
 pub(super) struct Sidecars {
     compose: Arc<Compose>,
     links: Links,
-    /// The run that they are labelled with.
+    /// The run in the sidecars' labels.
     run: String,
 }
 
 impl Sidecars {
-    /// Starts one in the network of each node's container.
+    /// Starts a sidecar for each node.
     pub async fn start(compose: Arc<Compose>, nodes: &[NodeInfo], run: String) -> Result<Self, AttachError> {
         match all(nodes.iter().map(|node| compose.sidecar(node, &run))).await {
             Ok(sidecars) => {
@@ -260,23 +259,25 @@ impl Sidecars {
         self.links.fill(knock, bytes).await;
     }
 
-    /// A node's container is about to end.
+    /// Prepares for the end of a node's container.
     pub fn leave(&self, node: NodeNo) {
         self.links.leave(node.index());
     }
 
-    /// A node's container was started: its network is a new one after each start.
+    /// Starts a new sidecar after a node's container has started, because each start creates a new network.
     pub async fn come_back(&self, node: &NodeInfo) -> Result<(), AttachError> {
         let sidecar = self.compose.sidecar(node, &self.run).await?;
         let came_back = self.links.come_back(node.node.index(), sidecar).await;
         came_back.map_err(|error| self.compose.wrong(error.to_string()))
     }
 
-    /// Lifts every rule and removes the sidecars. What is left is told, with a way to do it by hand.
+    /// Lifts every rule and removes the sidecars. Returns what is left, with hints.
     pub async fn clear(&self) -> Vec<String> {
         let mut left = Vec::new();
         if let Err(error) = self.links.clear().await {
-            left.push(format!("rules may be in force in the containers' networks: {error} (hint: restart them)"));
+            left.push(format!(
+                "rules may still be in force in the containers' networks: {error} (hint: restart the containers)"
+            ));
         }
         if let Err(error) = self.compose.remove_sidecars(&self.run).await {
             left.push(error.to_string());
@@ -288,7 +289,7 @@ impl Sidecars {
 impl From<ContainerSummary> for Container {
     fn from(summary: ContainerSummary) -> Self {
         let networks = summary.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
-        // A container that is stopped keeps the address that its file fixes, and lists none that it was dealt.
+        // A stopped container lists only the address that the Compose file fixes.
         let addresses = networks.into_values().flat_map(|endpoint| {
             let fixed = endpoint.ipam_config.and_then(|config| config.ipv4_address);
             [endpoint.ip_address, fixed].into_iter().flatten().filter_map(|ip| ip.parse().ok()).collect::<Vec<IpAddr>>()

@@ -1,11 +1,11 @@
-//! Links that are cut by hooks of the user's.
+//! Cuts links with the user's hooks.
 //!
-//! A packet is taken where it arrives: `cut` is run for each node that is not to hear certain others any more, with
-//! `SLOTQUAKE_FROM` (their addresses of IPv4), `SLOTQUAKE_PORTS` (the TCP ports that it is about, at whichever end) and
-//! `SLOTQUAKE_FAULT` (a name that no other cut in force has); lists are joined by commas. `heal` is told the same as the
-//! `cut` that it undoes, to the letter. There are no counters here that would show packets being hit, so `knock` gets a
-//! script for bash on its standard input, to be run in the node's place: it tries connections across, before the cut and
-//! after it, and prints what they came to.
+//! A cut drops packets where they arrive. The hook `cut` runs for each node that must no longer receive packets from
+//! certain others, with `SLOTQUAKE_FROM` (their IPv4 addresses), `SLOTQUAKE_PORTS` (the TCP ports, at either end) and
+//! `SLOTQUAKE_FAULT` (a name that is unique among the active cuts). Commas separate the items of lists. `heal` receives
+//! exactly the same as the `cut` that it undoes. There are no counters to prove a cut, so `knock` receives a bash script
+//! on its standard input and runs it on the node's host. The script tries connections across the cut, before and after
+//! it, and prints the results.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::error::AttachError;
-use super::hooks::{Call, Hooks, Tell};
+use super::hooks::{Call, Emit, Hooks};
 use super::ledger::Ledger;
 use crate::history::NodeInfo;
 use crate::network::NetworkError;
@@ -26,34 +26,34 @@ use crate::network::rules::{Effect, Rule};
 use crate::suite::Only;
 use crate::units::NodeNo;
 
-/// A connection between machines that is not made by now is not made. A SYN that was lost on its way is sent again only
-/// after a second, but waiting for that would prolong every cut.
+/// The time limit of a test connection between machines. A lost SYN is sent again only after a second, but waiting for
+/// that would prolong every cut.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// A node, as those who cut its links know it.
+/// A node with its bus port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
     pub node: NodeInfo,
     pub bus_port: u16,
 }
 
-/// What a node is not to hear any more.
+/// The addresses from which a node no longer receives packets, and the ports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Order {
+pub(super) struct NodeCut {
     pub node: NodeNo,
     pub from: BTreeSet<Ipv4Addr>,
     pub ports: BTreeSet<u16>,
 }
 
-impl Order {
-    /// Whose links from whom, among these nodes.
-    pub fn told(&self, places: &[Place]) -> String {
+impl NodeCut {
+    /// Names the node and the addresses that it is cut from.
+    pub fn summary(&self, places: &[Place]) -> String {
         let node = &places[self.node.index()].node;
         format!("{} ({}) from {}", node.node, node.addr.ip(), joined(&self.from))
     }
 }
 
-/// The cuts of one run. Those in force are in its ledger.
+/// The cuts of one run. Its ledger lists the active ones.
 #[derive(Debug)]
 pub(super) struct Cuts {
     hooks: Arc<Hooks>,
@@ -63,32 +63,32 @@ pub(super) struct Cuts {
 }
 
 impl Cuts {
-    /// Those that are in a ledger.
+    /// The cuts in a ledger.
     pub fn new(hooks: Arc<Hooks>, ledger: Ledger) -> Self {
         Self { hooks, places: ledger.changes().places, ledger, one_at_a_time: Mutex::default() }
     }
 
     /// Cuts the links of a rule.
-    pub async fn impose(&self, rule: Rule, tell: Tell<'_>) -> Result<(), NetworkError> {
+    pub async fn impose(&self, rule: Rule, emit: Emit<'_>) -> Result<(), NetworkError> {
         rule.validate()?;
-        let orders = orders(&rule, &self.places)?;
+        let node_cuts = node_cuts(&rule, &self.places)?;
         let _turn = self.one_at_a_time.lock().await;
         if self.ledger.changes().cuts.contains_key(&rule.name) {
             return Err(NetworkError::Duplicate(rule.name));
         }
-        // It is noted before it is done: whoever is cut short here has it lifted later.
-        let (name, noted) = (rule.name.clone(), orders.clone());
-        self.ledger.note(move |changes| drop(changes.cuts.insert(name, noted))).await?;
-        let done = join_all(orders.iter().map(|order| self.run("cut", &rule.name, order, tell))).await;
+        // Record the cut first, so that an interrupted run can still be undone.
+        let (name, recorded) = (rule.name.clone(), node_cuts.clone());
+        self.ledger.note(move |changes| drop(changes.cuts.insert(name, recorded))).await?;
+        let done = join_all(node_cuts.iter().map(|node_cut| self.run("cut", &rule.name, node_cut, emit))).await;
         Ok(done.into_iter().collect::<Result<(), _>>()?)
     }
 
-    /// Heals what the rule of that name has cut. What could not be healed stays in force.
-    pub async fn lift(&self, name: &str, tell: Tell<'_>) -> Result<(), NetworkError> {
+    /// Heals the links that the rule of that name cut. Links that cannot be healed stay in the ledger.
+    pub async fn lift(&self, name: &str, emit: Emit<'_>) -> Result<(), NetworkError> {
         let _turn = self.one_at_a_time.lock().await;
-        let Some(orders) = self.ledger.changes().cuts.remove(name) else { return Ok(()) };
-        let done = join_all(orders.iter().map(|order| self.run("heal", name, order, tell))).await;
-        let left = orders.into_iter().zip(&done).filter(|(_, done)| done.is_err()).map(|(order, _)| order);
+        let Some(node_cuts) = self.ledger.changes().cuts.remove(name) else { return Ok(()) };
+        let done = join_all(node_cuts.iter().map(|node_cut| self.run("heal", name, node_cut, emit))).await;
+        let left = node_cuts.into_iter().zip(&done).filter(|(_, done)| done.is_err()).map(|(node_cut, _)| node_cut);
         let (name, left) = (name.to_owned(), left.collect::<Vec<_>>());
         self.ledger
             .forget(move |changes| {
@@ -99,27 +99,27 @@ impl Cuts {
         Ok(done.into_iter().collect::<Result<(), _>>()?)
     }
 
-    /// Heals everything. What could not be is told, with a way to do it by hand.
-    pub async fn clear(&self, tell: Tell<'_>) -> Vec<String> {
+    /// Heals all links. Returns those that cannot be healed, with hints.
+    pub async fn clear(&self, emit: Emit<'_>) -> Vec<String> {
         let mut left = Vec::new();
         for name in self.ledger.changes().cuts.into_keys() {
-            let Err(error) = self.lift(&name, tell).await else { continue };
-            let orders = self.ledger.changes().cuts.remove(&name).unwrap_or_default();
-            let cut: Vec<String> = orders.iter().map(|order| order.told(&self.places)).collect();
+            let Err(error) = self.lift(&name, emit).await else { continue };
+            let node_cuts = self.ledger.changes().cuts.remove(&name).unwrap_or_default();
+            let cut: Vec<String> = node_cuts.iter().map(|node_cut| node_cut.summary(&self.places)).collect();
             left.push(format!(
-                "links may be cut, of {}: {error} (hint: remove what the hook `cut` put there)",
-                cut.join(" and of ")
+                "links may be cut: {}: {error} (hint: remove what the hook `cut` put there)",
+                cut.join(" and ")
             ));
         }
         left
     }
 
-    /// Forgets what could not be healed, if connections come through there, both ways. So it is where a hook had healed
-    /// before, or had not yet cut, when its run was killed.
-    pub async fn forget_healed(&self, tell: Tell<'_>) -> bool {
-        let orders: Vec<Order> = self.ledger.changes().cuts.into_values().flatten().collect();
-        let knocks: Vec<Knock> = orders.iter().flat_map(|order| across(order, &self.places)).collect();
-        let heard = self.knock(&knocks, SILENCE, tell).await;
+    /// Drops the cuts that could not be healed from the ledger, if connections come through both ways. This happens
+    /// when a run was killed just before its hook cut, or just after its hook healed.
+    pub async fn forget_healed(&self, emit: Emit<'_>) -> bool {
+        let node_cuts: Vec<NodeCut> = self.ledger.changes().cuts.into_values().flatten().collect();
+        let knocks: Vec<Knock> = node_cuts.iter().flat_map(|node_cut| across(node_cut, &self.places)).collect();
+        let heard = self.knock(&knocks, SILENCE, emit).await;
         let is_whole = !knocks.is_empty() && heard.iter().all(|heard| *heard == Heard::Open);
         if is_whole {
             self.ledger.forget(|changes| changes.cuts.clear()).await;
@@ -127,22 +127,28 @@ impl Cuts {
         is_whole
     }
 
-    async fn run(&self, hook: &'static str, fault: &str, order: &Order, tell: Tell<'_>) -> Result<(), AttachError> {
+    async fn run(
+        &self,
+        hook: &'static str,
+        fault: &str,
+        node_cut: &NodeCut,
+        emit: Emit<'_>,
+    ) -> Result<(), AttachError> {
         let environment = vec![
             ("SLOTQUAKE_FAULT", fault.to_owned()),
-            ("SLOTQUAKE_FROM", joined(&order.from)),
-            ("SLOTQUAKE_PORTS", joined(&order.ports)),
+            ("SLOTQUAKE_FROM", joined(&node_cut.from)),
+            ("SLOTQUAKE_PORTS", joined(&node_cut.ports)),
         ];
-        self.hooks.act(Call { environment, ..Call::new(hook, &self.places[order.node.index()].node) }, tell).await
+        self.hooks.act(Call { environment, ..Call::new(hook, &self.places[node_cut.node.index()].node) }, emit).await
     }
 
-    /// Tries connections, from nodes' places by the hook, all at once.
-    pub async fn knock(&self, knocks: &[Knock], within: Duration, tell: Tell<'_>) -> Vec<Heard> {
+    /// Tries all connections at once, those from nodes by the hook `knock`.
+    pub async fn knock(&self, knocks: &[Knock], within: Duration, emit: Emit<'_>) -> Vec<Heard> {
         let within = within.max(SILENCE);
         let from = |place: Option<usize>, own: Vec<Knock>| async move {
             let Some(at) = place else { return knock::knock_all(&own, within).await };
             let to: Vec<_> = own.iter().map(|knock| knock.to).collect();
-            self.hooks.knock(&self.places[at].node, &to, within, tell).await
+            self.hooks.knock(&self.places[at].node, &to, within, emit).await
         };
         knock::by_place(knocks, |ip| place_of(ip, &self.places), from).await
     }
@@ -156,12 +162,12 @@ fn place_of(ip: Ipv4Addr, places: &[Place]) -> Option<usize> {
     places.iter().position(|place| place.node.addr.ip() == IpAddr::V4(ip))
 }
 
-/// The connections that an order cuts, from either end.
-fn across(order: &Order, places: &[Place]) -> Vec<Knock> {
-    let at = &places[order.node.index()];
+/// The connections that a cut affects, from either end.
+fn across(node_cut: &NodeCut, places: &[Place]) -> Vec<Knock> {
+    let at = &places[node_cut.node.index()];
     let knocks = |from: Ipv4Addr, to: &Place| {
         let SocketAddr::V4(addr) = to.node.addr else { return Vec::new() };
-        let ports = [addr.port(), to.bus_port].into_iter().filter(|port| order.ports.contains(port));
+        let ports = [addr.port(), to.bus_port].into_iter().filter(|port| node_cut.ports.contains(port));
         let knock = |port| Knock { from, to: SocketAddrV4::new(*addr.ip(), port), node: to.node.node };
         ports.map(knock).collect()
     };
@@ -170,19 +176,19 @@ fn across(order: &Order, places: &[Place]) -> Vec<Knock> {
         (IpAddr::V4(ip), Some(to)) => knocks(ip, &places[to]),
         _ => Vec::new(),
     };
-    order.from.iter().flat_map(|from| [there(from), back(from)].concat()).collect()
+    node_cut.from.iter().flat_map(|from| [there(from), back(from)].concat()).collect()
 }
 
-/// What a rule means for each node that hears less by it.
-fn orders(rule: &Rule, places: &[Place]) -> Result<Vec<Order>, NetworkError> {
+/// Splits a rule into the cuts of the nodes that receive fewer packets by it.
+fn node_cuts(rule: &Rule, places: &[Place]) -> Result<Vec<NodeCut>, NetworkError> {
     let cannot = |what: &str| Err(NetworkError::Hook(format!("hooks cannot do this: {what}")));
     if rule.effect != Effect::Drop {
-        return cannot("they cut links, and nothing less");
+        return cannot("they can only cut links");
     }
-    // What goes to clients is taken nowhere, but nothing is said where nothing is heard.
+    // Nothing drops packets to clients, but a client that cannot reach a node gets no answer from it anyway.
     let is_one_way = |(from, to): &&(Ipv4Addr, Ipv4Addr)| !rule.pairs.contains(&(*to, *from));
     if rule.pairs.iter().filter(is_one_way).any(|(_, to)| place_of(*to, places).is_none()) {
-        return cannot("packets are taken where they arrive, and clients have no hooks");
+        return cannot("a cut drops packets where they arrive, and clients have no hooks");
     }
     let ports = |at: usize| {
         let Place { node, bus_port } = &places[at];
@@ -192,15 +198,15 @@ fn orders(rule: &Rule, places: &[Place]) -> Result<Vec<Order>, NetworkError> {
             Only::Clients | Only::Replication => vec![node.addr.port()],
         }
     };
-    let orders = (0..places.len()).filter_map(|at| {
+    let node_cuts = (0..places.len()).filter_map(|at| {
         let comes = rule.pairs.iter().filter(|(_, to)| place_of(*to, places) == Some(at));
         let from: BTreeSet<Ipv4Addr> = comes.map(|(from, _)| *from).collect();
         // A connection has a node's port at either end.
         let ends = from.iter().filter_map(|&ip| place_of(ip, places)).chain([at]);
         let ports = ends.flat_map(ports).collect();
-        (!from.is_empty()).then_some(Order { node: NodeNo::from_index(at), from, ports })
+        (!from.is_empty()).then_some(NodeCut { node: NodeNo::from_index(at), from, ports })
     });
-    Ok(orders.collect())
+    Ok(node_cuts.collect())
 }
 
 #[cfg(test)]
@@ -215,7 +221,7 @@ mod tests {
         Ipv4Addr::new(10, 0, 0, number as u8)
     }
 
-    /// Three nodes, of which the third has ports of its own.
+    /// Three nodes. The third has different ports.
     fn places() -> Vec<Place> {
         let place = |(number, port, bus_port): (u16, u16, u16)| Place {
             node: NodeInfo {
@@ -231,15 +237,17 @@ mod tests {
         [(1, 6379, 16379), (2, 6379, 16379), (3, 7003, 7103)].map(place).into()
     }
 
-    fn told(pairs: &Pairs<Ipv4Addr>, only: Only, effect: Effect) -> Result<Vec<String>, String> {
+    fn summaries(pairs: &Pairs<Ipv4Addr>, only: Only, effect: Effect) -> Result<Vec<String>, String> {
         let rule = Rule::new("cut", pairs, only, &BTreeSet::from([CLIENT]), effect).expect("a rule");
-        let orders = orders(&rule, &places()).map_err(|error| error.to_string())?;
-        let told = |order: &Order| format!("{} <- {} {}", order.node.0, joined(&order.from), joined(&order.ports));
-        Ok(orders.iter().map(told).collect())
+        let node_cuts = node_cuts(&rule, &places()).map_err(|error| error.to_string())?;
+        let summary = |node_cut: &NodeCut| {
+            format!("{} <- {} {}", node_cut.node.0, joined(&node_cut.from), joined(&node_cut.ports))
+        };
+        Ok(node_cuts.iter().map(summary).collect())
     }
 
     #[test]
-    fn each_node_that_hears_less_is_told_from_whom_and_of_which_ports() {
+    fn lists_the_addresses_and_ports_that_each_node_is_cut_from() {
         let both = between(&[ip(1)], &[ip(2), ip(3)], false);
         let one_way = between(&[ip(1), ip(2)], &[ip(3)], true);
         let alone = between(&[ip(2)], &[ip(1), ip(3), CLIENT], false);
@@ -266,20 +274,20 @@ mod tests {
                 ],
             ),
         ] {
-            assert_eq!(told(pairs, only, Effect::Drop).unwrap(), expected, "{only:?}");
+            assert_eq!(summaries(pairs, only, Effect::Drop).unwrap(), expected, "{only:?}");
         }
     }
 
     #[test]
-    fn a_cut_that_is_left_is_looked_for_from_both_ends() {
-        let order = |from: &[Ipv4Addr], ports: &[u16]| Order {
+    fn tests_a_remaining_cut_from_both_ends() {
+        let node_cut = |from: &[Ipv4Addr], ports: &[u16]| NodeCut {
             node: NodeNo(3),
             from: from.iter().copied().collect(),
             ports: ports.iter().copied().collect(),
         };
-        for (order, expected) in [
+        for (node_cut, expected) in [
             (
-                order(&[ip(1)], &[6379, 7003, 7103, 16379]),
+                node_cut(&[ip(1)], &[6379, 7003, 7103, 16379]),
                 &[
                     "10.0.0.1 -> 10.0.0.3:7003",
                     "10.0.0.1 -> 10.0.0.3:7103",
@@ -287,22 +295,22 @@ mod tests {
                     "10.0.0.3 -> 10.0.0.1:16379",
                 ][..],
             ),
-            (order(&[ip(2)], &[7103, 16379]), &["10.0.0.2 -> 10.0.0.3:7103", "10.0.0.3 -> 10.0.0.2:16379"]),
-            (order(&[CLIENT], &[7003, 7103]), &["10.0.1.1 -> 10.0.0.3:7003", "10.0.1.1 -> 10.0.0.3:7103"]),
+            (node_cut(&[ip(2)], &[7103, 16379]), &["10.0.0.2 -> 10.0.0.3:7103", "10.0.0.3 -> 10.0.0.2:16379"]),
+            (node_cut(&[CLIENT], &[7003, 7103]), &["10.0.1.1 -> 10.0.0.3:7003", "10.0.1.1 -> 10.0.0.3:7103"]),
         ] {
-            let knocks: Vec<String> = across(&order, &places()).iter().map(ToString::to_string).collect();
+            let knocks: Vec<String> = across(&node_cut, &places()).iter().map(ToString::to_string).collect();
             assert_eq!(knocks, expected);
         }
     }
 
     #[test]
-    fn what_hooks_cannot_do_is_refused() {
+    fn rejects_faults_that_hooks_cannot_inject() {
         let deaf = between(&[ip(1)], &[CLIENT], true);
         for (pairs, effect, expected) in [
             (deaf, Effect::Drop, "clients have no hooks"),
-            (between(&[ip(1)], &[ip(2)], false), Effect::Lossy(Percent::new(50.0)), "nothing less"),
+            (between(&[ip(1)], &[ip(2)], false), Effect::Lossy(Percent::new(50.0)), "can only cut links"),
         ] {
-            let message = told(&pairs, Only::All, effect).unwrap_err();
+            let message = summaries(&pairs, Only::All, effect).unwrap_err();
             assert!(message.contains(expected), "{message}");
         }
     }

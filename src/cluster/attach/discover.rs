@@ -1,4 +1,4 @@
-//! Finding out what a cluster consists of, by asking it.
+//! Discovers the nodes of a cluster, checks that it is healthy, and numbers the nodes as a plan does.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,49 +18,49 @@ use crate::topology::{NodeLine, View, parse_info, parse_nodes};
 use crate::units::{NodeNo, ShardNo};
 use crate::wire::{Caller, Link, command, text};
 
-/// How long a node may take to be connected to, and then to answer.
+/// The time limit for connecting to a node, and again for its answer.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a cluster may take to be whole: an earlier run may just have ended.
+/// How long to wait for a healthy cluster: an earlier run may just have ended.
 const WHOLE_WITHIN: Duration = Duration::from_secs(10);
 
 const POLL: Duration = Duration::from_millis(200);
 
-/// What a cluster consists of.
+/// The nodes of a cluster and their version.
 #[derive(Debug, Clone)]
 pub struct Topology {
-    /// Every node, numbered as a plan's are.
+    /// Every node, numbered as in a plan.
     pub nodes: Vec<FoundNode>,
     /// The oldest version that any node runs.
     pub version: Version,
 }
 
-/// A node as it was found.
+/// A node of an attached cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundNode {
     /// Its number, shard, role and slots.
     pub planned: PlannedNode,
-    /// The address that the cluster knows it by.
+    /// The address of its client port, from CLUSTER NODES.
     pub addr: SocketAddr,
-    /// Where the other nodes reach it.
+    /// The port of its cluster bus.
     pub bus_port: u16,
-    /// Its 40 hexadecimal digits.
+    /// Its node id, 40 hexadecimal digits.
     pub id: String,
 }
 
-/// Asks one server something, over a connection of its own.
+/// Sends one command over a new connection.
 pub(super) async fn ask<W: AsRef<str>>(addr: SocketAddr, caller: &Caller, words: &[W]) -> Result<Value, AskError> {
     let mut link = Link::connect(addr, caller, ANSWER_WITHIN).await?;
     link.send(&command(words), Instant::now() + ANSWER_WITHIN).await.map_err(AskError::Command)
 }
 
-/// Finds the cluster that the first seed to answer belongs to. It must be whole, and all nodes must agree.
+/// Discovers the cluster of the first seed that answers. Fails unless it is healthy and all nodes agree.
 pub async fn discover(seeds: &[String], caller: &Caller) -> Result<Topology, AttachError> {
     let deadline = Instant::now() + WHOLE_WITHIN;
     let nodes = loop {
         let lines = first_answer(seeds, caller).await?;
         match number(&join_all(lines.into_iter().map(|line| own_line(line, caller))).await) {
-            // So it is for a moment when a node has just become a replica.
+            // The views differ for a moment when a node has just become a replica.
             Err(AttachError::NotWhole(_)) if Instant::now() < deadline => tokio::time::sleep(POLL).await,
             numbered => break numbered?,
         }
@@ -71,12 +71,12 @@ pub async fn discover(seeds: &[String], caller: &Caller) -> Result<Topology, Att
     Ok(Topology { nodes, version })
 }
 
-/// What a node says of itself, which others learn later; of one that does not answer, what is said of it.
-async fn own_line(said: NodeLine, caller: &Caller) -> NodeLine {
-    let Some(addr) = said.addr else { return said };
+/// A node's own line, which is newer than those of the others. If it does not answer, the line given.
+async fn own_line(line: NodeLine, caller: &Caller) -> NodeLine {
+    let Some(addr) = line.addr else { return line };
     let own = seed_answer(&addr.to_string(), caller).await.ok();
-    let own = own.into_iter().flatten().find(|line| line.myself && line.id == said.id);
-    own.map_or_else(|| said.clone(), |own| NodeLine { addr: said.addr, bus_port: said.bus_port, ..own })
+    let own = own.into_iter().flatten().find(|own| own.myself && own.id == line.id);
+    own.map_or_else(|| line.clone(), |own| NodeLine { addr: line.addr, bus_port: line.bus_port, ..own })
 }
 
 async fn first_answer(seeds: &[String], caller: &Caller) -> Result<Vec<NodeLine>, AttachError> {
@@ -90,14 +90,14 @@ async fn first_answer(seeds: &[String], caller: &Caller) -> Result<Vec<NodeLine>
     if let [_] = failed.as_slice() {
         return Err(failed.remove(0));
     }
-    // What the user has to mend outweighs what may be a node that is down.
+    // An error that the user can fix is more helpful than that of a node that may be down.
     if let Some(usage) = failed.iter().position(AttachError::is_usage) {
         return Err(failed.remove(usage));
     }
     Err(AttachError::NoSeedAnswers(failed.iter().map(ToString::to_string).collect()))
 }
 
-/// What one node says of all.
+/// The CLUSTER NODES lines of one node.
 pub(super) async fn seed_answer(seed: &str, caller: &Caller) -> Result<Vec<NodeLine>, AttachError> {
     let wrong = |reason: String| AttachError::Seed { seed: seed.to_owned(), reason };
     let mut addresses = tokio::net::lookup_host(seed).await.map_err(|error| wrong(error.to_string()))?;
@@ -108,7 +108,7 @@ pub(super) async fn seed_answer(seed: &str, caller: &Caller) -> Result<Vec<NodeL
     let mut lines = parse_nodes(&text(&answer)).map_err(|error| unreadable(seed, &error))?;
     lines.retain(|line| !line.handshake);
     for line in &mut lines {
-        // A node that nobody has met yet does not know its own address.
+        // A node that has never met another does not know its own address.
         if line.myself && line.addr.is_none() {
             line.addr = Some(addr);
         }
@@ -121,8 +121,7 @@ fn unreadable(who: &str, error: &dyn std::fmt::Display) -> AttachError {
 }
 
 /// Numbers nodes as a plan does: masters by their lowest slot, then each shard's first replica, then each shard's
-/// second. Replicas of one shard are told apart by their addresses. The slots may be dealt in whatever way, as long as
-/// they stay so.
+/// second. Orders the replicas of a shard by address. Accepts any assignment of the slots, but not slots that are moving.
 fn number(lines: &[NodeLine]) -> Result<Vec<FoundNode>, AttachError> {
     let unfit = |what: String| AttachError::Unfit(what);
     let addr = |line: &NodeLine| {
@@ -147,7 +146,7 @@ fn number(lines: &[NodeLine]) -> Result<Vec<FoundNode>, AttachError> {
         ranked.extend(replicas.into_iter().enumerate().map(|(rank, replica)| (rank + 1, shard, replica)));
     }
     if let Some(stray) = lines.iter().find(|line| !ranked.iter().any(|(_, _, known)| known.id == line.id)) {
-        let what = format!("its node {} ({}) replicates no master of it", stray.id, addr(stray)?);
+        let what = format!("its node {} ({}) is a replica of an unknown master", stray.id, addr(stray)?);
         return Err(AttachError::NotWhole(what));
     }
     ranked.sort_by_key(|&(rank, shard, _)| (rank, shard));
@@ -163,15 +162,15 @@ fn number(lines: &[NodeLine]) -> Result<Vec<FoundNode>, AttachError> {
     ranked.iter().enumerate().map(node).collect()
 }
 
-/// A run in the midst of a reshard would judge what is not the cluster's doing.
+/// Rejects a cluster during a reshard, because moving slots would distort the verdict.
 fn moving(what: &str, addr: SocketAddr) -> AttachError {
     AttachError::Unfit(format!(
-        "slots are being moved: {what} (hint: let that end first; what a reshard left half done, `redis-cli --cluster \
-         fix {addr}` mends)"
+        "slots are being moved: {what} (hint: wait for the reshard to end; if it was interrupted, run `redis-cli \
+         --cluster fix {addr}`)"
     ))
 }
 
-/// Why masters, in the order of their shards, do not share the slots.
+/// Reports masters, in the order of their shards, that do not cover the slots exactly once.
 fn amiss(error: &DealError, masters: &[&NodeLine]) -> AttachError {
     let master = |(index, line): (usize, &&NodeLine)| {
         let addr = line.addr.map_or_else(|| line.id.clone(), |addr| addr.to_string());
@@ -195,7 +194,7 @@ async fn version(node: &FoundNode, caller: &Caller) -> Result<Version, AttachErr
     Version::numbered(flavour, version).ok_or_else(|| unreadable(&who, &format!("a version `{version}`")))
 }
 
-/// Waits until every node answers, agrees with the others and finds nothing wrong.
+/// Waits until every node answers, agrees with the others and reports a healthy cluster.
 async fn whole(nodes: &[FoundNode], caller: &Caller) -> Result<(), AttachError> {
     let shards = nodes.iter().filter(|node| node.planned.replica_of.is_none()).count() as u16;
     let deadline = Instant::now() + WHOLE_WITHIN;
@@ -216,13 +215,13 @@ async fn whole(nodes: &[FoundNode], caller: &Caller) -> Result<(), AttachError> 
     }
 }
 
-/// Between two slots of a reshard none is open.
+/// Checks that no slots have moved meanwhile: between two slots of a reshard, none is open.
 fn still_dealt_so(nodes: &[FoundNode], now: &Snapshot) -> Result<(), AttachError> {
     let slots =
         |node: &FoundNode| now.views.get(&node.planned.node)?.peers.get(&node.planned.node).map(|own| &own.slots);
     match nodes.iter().find(|node| slots(node) != Some(&node.planned.slots)) {
         None => Ok(()),
-        Some(node) => Err(moving(&format!("{} did not keep its own", node.addr), node.addr)),
+        Some(node) => Err(moving(&format!("{} has other slots than before", node.addr), node.addr)),
     }
 }
 
@@ -284,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_may_be_dealt_in_whatever_way() {
+    fn accepts_any_assignment_of_slots() {
         let lines = [
             line(7004, Some(7003), ""),
             line(7001, None, "100-4999 10000"),
@@ -298,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_that_move_between_two_looks_are_noticed() {
+    fn rejects_slots_that_move_meanwhile() {
         let lines = [
             line(7001, None, "0-8191"),
             line(7002, None, "8192-16383"),
@@ -312,11 +311,11 @@ mod tests {
         let own = now.views.get_mut(&NodeNo(2)).and_then(|view| view.peers.get_mut(&NodeNo(2))).expect("a node");
         own.slots = vec![(8193, 16383)];
         let message = still_dealt_so(&nodes, &now).unwrap_err().to_string();
-        assert!(message.contains("slots are being moved: 10.0.0.1:7002 did not keep its own"), "{message}");
+        assert!(message.contains("slots are being moved: 10.0.0.1:7002 has other slots than before"), "{message}");
     }
 
     #[test]
-    fn what_cannot_be_numbered_is_refused_with_the_reason() {
+    fn rejects_an_unfit_cluster_with_the_reason() {
         let (half, twice) = ([line(7001, None, "0-8191")], [line(7001, None, "0-99"), line(7002, None, "99-16383")]);
         let importing = format!("0-99 [5-<-{:040}]", 7002);
         let moving = [line(7001, None, &importing), line(7002, None, "100-16383")];
@@ -332,9 +331,9 @@ mod tests {
             (&moving, "slots are being moved: 10.0.0.1:7001 says [5-<-0"),
             (
                 &drained,
-                "(hint: let that end first; what a reshard left half done, `redis-cli --cluster fix 10.0.0.1:7001`",
+                "(hint: wait for the reshard to end; if it was interrupted, run `redis-cli --cluster fix 10.0.0.1:7001`)",
             ),
-            (&stray, "replicates no master of it"),
+            (&stray, "is a replica of an unknown master"),
             (&empty, "has no slots"),
         ] {
             let message = numbered(lines).unwrap_err();

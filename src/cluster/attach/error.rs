@@ -1,4 +1,4 @@
-//! What can go wrong with a cluster that somebody else started.
+//! Errors of the attach backend, with hints for what the user can fix.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,142 +9,142 @@ use crate::network::NetworkError;
 use crate::units::NodeNo;
 use crate::wire::{CommandError, ConnectError};
 
-/// Why a cluster could not be attached to, or not be dealt with.
+/// Why a run cannot attach to a cluster, change it or restore it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AttachError {
-    /// No address leads to it.
-    #[error("`{seed}` is no address of a node: {reason} (hint: HOST:PORT, such as 10.0.0.7:6379)")]
+    /// An address of a node is invalid.
+    #[error("\"{seed}\" is not the address of a node: {reason} (hint: HOST:PORT, such as 10.0.0.7:6379)")]
     Seed {
-        /// As typed.
+        /// The address as typed.
         seed: String,
         /// What is wrong.
         reason: String,
     },
-    /// None of the addresses led to a cluster; each with its reason.
-    #[error("no node could be asked: {}", .0.join("; "))]
+    /// None of the addresses leads to a cluster. Holds the reason for each.
+    #[error("no node answers: {}", .0.join("; "))]
     NoSeedAnswers(Vec<String>),
-    /// A node could not be asked.
-    #[error("{who} cannot be asked `{command}`: {reason}{hint}")]
+    /// A command to a node failed.
+    #[error("{who} did not answer `{command}`: {reason}{hint}")]
     Ask {
-        /// Its address, or its number and address.
+        /// The node's address, or its number and address.
         who: String,
-        /// What it was asked.
+        /// The command.
         command: String,
-        /// What became of it.
+        /// Why it failed.
         reason: String,
-        /// What might help, in parentheses; empty where nothing is known to.
+        /// A hint in parentheses, or nothing.
         hint: &'static str,
-        /// Whether the user has to change something that was given.
+        /// Whether the user must change an option.
         usage: bool,
     },
-    /// An answer makes no sense.
+    /// An answer cannot be parsed.
     #[error("{who} gave an answer that cannot be read: {reason}")]
     Answer {
-        /// Whose.
+        /// The node that gave it.
         who: String,
-        /// What is wrong with it.
+        /// Why it cannot be parsed.
         reason: String,
     },
     /// The cluster is of a kind that cannot be tested.
     #[error("this cluster cannot be tested: {0}")]
     Unfit(String),
-    /// It is broken before anything was done to it.
-    #[error("the cluster is not whole, and was not within 10 s: {0} (hint: mend it first; a run needs a sound start)")]
+    /// The cluster is not healthy before the run.
+    #[error("the cluster did not become healthy within 10 s: {0} (hint: repair it first)")]
     NotWhole(String),
-    /// It is not any more what the plan was made for.
+    /// The cluster no longer matches the plan.
     #[error("the cluster has changed since the run was planned: {0}")]
     Changed(String),
     /// A directive could not be set.
-    #[error("{node} does not take `{name} {value}`: {reason}")]
+    #[error("{node} rejected `{name} {value}`: {reason}")]
     Config {
-        /// Who.
+        /// The node.
         node: NodeNo,
         /// The directive.
         name: String,
-        /// What it should be.
+        /// The value to set.
         value: String,
-        /// What the server said, or what it holds now.
+        /// The server's error, or its value after the command.
         reason: String,
     },
-    /// What the end of a run could not undo, each with a way to do it by hand.
-    #[error("the cluster is not as it was: {} (the next run with --backend attach tries again)", .0.join("; "))]
+    /// The end of a run could not undo these changes; each has a hint.
+    #[error("not all changes are undone: {} (the next run with `--backend attach` tries again)", .0.join("; "))]
     Left(Vec<String>),
-    /// The same of a run that was killed.
+    /// The changes of a killed run cannot be undone.
     #[error(
-        "{whose} was killed, and what it changed cannot be put back: {} (hint: do it by hand, then remove `{}`)",
+        "{whose} was killed, and its changes cannot be undone: {} (hint: undo them by hand, then remove `{}`)",
         .left.join("; "),
         .ledger.display()
     )]
     StillLeft {
-        /// The run, in words.
+        /// The run, with its suite and process.
         whose: String,
-        /// What could not be undone, each with a way to do it by hand.
+        /// The changes that are left, each with a hint.
         left: Vec<String>,
-        /// Where it is noted.
+        /// The path of its ledger.
         ledger: PathBuf,
     },
-    /// What a run that was killed has changed, which cannot be put back in the way that was given.
-    #[error("this cluster has to be put right first, in another way: {0}")]
-    Owed(String),
-    /// Somebody else is at work.
-    #[error("{whose} is under way on this cluster, and two would disturb each other (hint: wait for its end)")]
+    /// To undo the changes of a killed run, this run needs another access to the servers.
+    #[error("changes of a killed run must be undone first, which requires other options: {0}")]
+    Pending(String),
+    /// Another run is active on the cluster.
+    #[error("{whose} is running on this cluster (hint: wait for its end)")]
     Busy {
-        /// The run, in words.
+        /// The other run, with its suite and process.
         whose: String,
     },
     /// A ledger cannot be read.
     #[error(
-        "`{}` says what a run changed on a cluster, and cannot be read: {reason} (hint: remove it once that cluster is \
-         as it was)",
+        "`{}` lists the changes of a run on a cluster, but cannot be read: {reason} (hint: restore that cluster, then \
+         remove the file)",
         .path.display()
     )]
     Ledger {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why it cannot be read.
         reason: String,
     },
-    /// What a run changes cannot be noted.
+    /// A ledger cannot be written.
     #[error(
-        "`{}` {what}, and must hold what is to be undone, should this process be killed: {reason} (hint: set \
-         SLOTQUAKE_STATE to a directory that you may write)",
+        "`{}` {what}, but must hold the changes to undo if this process is killed: {reason} (hint: set `SLOTQUAKE_STATE` \
+         to a writable directory)",
         .path.display()
     )]
     State {
         /// The file or folder.
         path: PathBuf,
-        /// What cannot be done.
+        /// What failed, such as `cannot be written`.
         what: &'static str,
-        /// The system's word.
+        /// The system's error.
         reason: String,
     },
-    /// There is no place to note it.
+    /// There is no directory for ledgers.
     #[error(
-        "no directory for what is to be undone, should this process be killed: none of SLOTQUAKE_STATE, XDG_STATE_HOME \
-         and HOME is set (hint: set SLOTQUAKE_STATE)"
+        "no directory for the changes to undo if this process is killed: none of SLOTQUAKE_STATE, XDG_STATE_HOME and \
+         HOME is set (hint: set `SLOTQUAKE_STATE`)"
     )]
     NoState,
-    /// There is no way to do it.
-    #[error("{what}: there is no way to do that to this cluster (hint: --compose PROJECT or --hooks FILE)")]
-    NoWay {
-        /// What.
+    /// The run has no access to the servers for this action.
+    #[error("no access to the servers to {what} one (hint: pass `--compose PROJECT` or `--hooks FILE`)")]
+    NoAccess {
+        /// The action.
         what: &'static str,
     },
-    /// The containers of a Compose project are not those of a cluster.
-    #[error("compose project `{project}`: {reason}")]
+    /// A Compose project does not exist, does not match the cluster, or a request to its engine failed.
+    #[error("compose project \"{project}\": {reason}")]
     Compose {
         /// Its name.
         project: String,
-        /// What is wrong.
+        /// Why it cannot be used.
         reason: String,
     },
     /// The file of hooks cannot be used.
     #[error("{0}")]
     Hooks(String),
-    /// A hook did not do its part.
-    #[error("hook `{hook}` {on}{reason}; it said: {output}")]
+    /// A hook failed.
+    #[error("hook `{hook}` {on}{reason}; output: {output}")]
     Hook {
-        /// Which.
+        /// The name of the hook.
         hook: &'static str,
         /// `for node-1: `.
         on: String,
@@ -163,19 +163,19 @@ impl AttachError {
             | Self::Unfit(_)
             | Self::Hooks(_)
             | Self::Compose { .. }
-            | Self::Owed(_)
+            | Self::Pending(_)
             | Self::Busy { .. } => true,
             Self::Ask { usage, .. } => *usage,
             _ => false,
         }
     }
 
-    /// What the system said of a file or folder of ledgers.
+    /// An I/O error on a ledger or its folder.
     pub(super) fn state(path: &Path, what: &'static str, error: &std::io::Error) -> Self {
         Self::State { path: path.to_owned(), what, reason: error.to_string() }
     }
 
-    /// A command that got no answer, or an error for one, explained.
+    /// Explains a command that got no answer or an error.
     pub(super) fn ask(who: &dyn std::fmt::Display, words: &[&str], error: &AskError, is_tls: bool) -> Self {
         let (hint, usage) = hint(error, is_tls);
         Self::Ask { who: who.to_string(), command: words.join(" "), reason: reason(error), hint, usage }
@@ -194,17 +194,17 @@ impl From<AttachError> for NetworkError {
     }
 }
 
-/// The error without the address, which is said already.
+/// The error without the address, which the message already contains.
 fn reason(error: &AskError) -> String {
     match error {
         AskError::Connect(ConnectError::Refused(_)) => "it refuses connections".to_owned(),
-        AskError::Connect(ConnectError::Denied(_, reply)) => format!("it does not let us in: {reply}"),
+        AskError::Connect(ConnectError::Denied(_, reply)) => format!("it rejected the credentials: {reply}"),
         AskError::Connect(ConnectError::Tls(_, reason)) => format!("no TLS: {reason}"),
         error => error.to_string(),
     }
 }
 
-/// What helps, and whether it is for the user to mend.
+/// A hint, and whether the user must change an option.
 fn hint(error: &AskError, is_tls: bool) -> (&'static str, bool) {
     let reply = match error {
         AskError::Connect(ConnectError::Denied(_, reply)) | AskError::Command(CommandError::Reply(reply)) => reply,
@@ -232,7 +232,7 @@ fn hint(error: &AskError, is_tls: bool) -> (&'static str, bool) {
     words.iter().find(|(word, _)| reply.contains(word)).map_or(("", false), |(_, hint)| (hint, true))
 }
 
-/// Who is meant, for messages.
+/// Names a node in messages.
 pub(super) fn named(node: NodeNo, addr: SocketAddr) -> String {
     format!("{node} ({addr})")
 }

@@ -1,11 +1,10 @@
-//! Hooks: shell commands of the user's that stop, start, freeze, cut off and look at servers, by whatever means: ssh,
-//! systemctl, kubectl, a cloud's tool.
+//! Hooks: the user's shell commands that stop, start, pause, isolate and observe servers, for example with ssh,
+//! systemctl, kubectl or a cloud's tool.
 //!
-//! A hook is run by `sh -c` and told by its environment what to do: `SLOTQUAKE_HOOK` (its name), `SLOTQUAKE_NODE`
-//! (`node-1`), `SLOTQUAKE_HOST`, `SLOTQUAKE_PORT`, `SLOTQUAKE_ID` (the 40 hexadecimal digits). It has done its part
-//! when it ends with status 0; `state` prints `running`, `paused` or `gone` first, `log` the server's log. What `cut`
-//! and `heal` are told beside that, and what `knock` is for, is in [`super::cuts`]. What a hook says it did is believed
-//! only after a look from outside.
+//! `sh -c` runs a hook. Its environment holds the request: `SLOTQUAKE_HOOK` (the hook's name), `SLOTQUAKE_NODE`
+//! (`node-1`), `SLOTQUAKE_HOST`, `SLOTQUAKE_PORT`, `SLOTQUAKE_ID` (the 40 hexadecimal digits). A hook succeeds when it
+//! ends with status 0. `state` prints `running`, `paused` or `gone` first, and `log` prints the server's log.
+//! [`super::cuts`] describes `cut`, `heal` and `knock`. The harness verifies the effect of a hook from outside.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -29,19 +28,19 @@ use crate::plan::Need;
 use crate::suite;
 use crate::units::{NodeNo, Span};
 
-/// How long a hook may take where the file says nothing else.
+/// The time limit of a hook where the file sets none.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// What a hook leaves running may hold its output open; what it printed is read for so long after its end.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+/// How long to read the output after a hook ends: a process that it leaves running may keep the output open.
+const OUTPUT_GRACE: Duration = Duration::from_millis(200);
 
-/// As much of a hook's output is recorded: its end.
+/// The number of bytes at the end of a hook's output that are recorded.
 const OUTPUT_MAX: usize = 4096;
 
-/// The variable with the password, which hooks are not given.
+/// The environment variable with the password. Hooks do not receive it.
 pub const PASSWORD_VARIABLE: &str = "SLOTQUAKE_PASSWORD";
 
-/// The hooks of a file.
+/// A file of hooks.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Commands {
@@ -55,23 +54,23 @@ struct Commands {
     cut: Option<String>,
     heal: Option<String>,
     knock: Option<String>,
-    /// How long each may take.
+    /// The time limit of each hook.
     within: Option<Span>,
 }
 
-/// Shell commands by what they are for.
+/// The user's shell commands.
 #[derive(Debug)]
 pub struct Hooks {
     commands: Commands,
     file: PathBuf,
-    /// What those that look said last, so that only what is new is recorded.
+    /// The latest answer of each hook that observes, so that only changes are recorded.
     looks: Mutex<BTreeMap<(NodeNo, &'static str), String>>,
 }
 
-/// Where what hooks did is recorded.
-pub(super) type Tell<'t> = &'t (dyn Fn(EventKind) + Sync);
+/// Records the hooks that ran.
+pub(super) type Emit<'t> = &'t (dyn Fn(EventKind) + Sync);
 
-/// A hook, for whom it is to be run, and what it is told beside that.
+/// A hook to run for a node, with its further environment and its standard input.
 #[derive(Debug)]
 pub(super) struct Call<'c> {
     pub hook: &'static str,
@@ -86,9 +85,9 @@ impl<'c> Call<'c> {
     }
 }
 
-/// How a hook ended.
+/// The result of a hook.
 struct Ended {
-    /// None where it was ended by a signal, or was not done in time.
+    /// None if a signal ended it or it exceeded the time limit.
     status: Option<i32>,
     how: String,
     took: Duration,
@@ -97,19 +96,19 @@ struct Ended {
 
 impl Ended {
     /// The end of what it printed.
-    fn last_words(&self) -> &str {
+    fn output_end(&self) -> &str {
         let from = self.output.len().saturating_sub(OUTPUT_MAX)..;
         from.into_iter().find_map(|from| self.output.get(from..)).unwrap_or_default()
     }
 }
 
 impl Hooks {
-    /// Reads a YAML file: names of hooks, and their commands.
+    /// Reads a YAML file that maps the names of hooks to commands.
     pub async fn read(file: &Path) -> Result<Self, AttachError> {
         let wrong = |error: String| AttachError::Hooks(format!("hooks: {error}"));
         let text = tokio::fs::read_to_string(file)
             .await
-            .map_err(|error| wrong(format!("cannot read `{}`: {error}", file.display())))?;
+            .map_err(|error| wrong(format!("cannot read \"{}\": {error}", file.display())))?;
         let commands = suite::read_yaml(&text, file).map_err(|error| wrong(error.to_string()))?;
         Ok(Self { commands, file: file.to_owned(), looks: Mutex::default() })
     }
@@ -132,15 +131,15 @@ impl Hooks {
         .as_deref()
     }
 
-    /// Where they stand.
+    /// The path of the file.
     pub(super) fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Why a need is not met.
+    /// Why the hooks do not meet a need.
     pub(super) fn lacks(&self, need: Need) -> Option<String> {
         let wanted: &[&str] = match need {
-            // What is stopped has to be started again, if only at the end.
+            // The end of the run starts a stopped server again.
             Need::Stop => &["stop", "start"],
             Need::Kill => &["kill", "start"],
             Need::Start => &["start"],
@@ -148,46 +147,47 @@ impl Hooks {
             Need::Isolate | Need::Links => &["cut", "heal", "knock"],
             Need::Impairments | Need::Delays => {
                 return Some(format!(
-                    "hooks cut links, and nothing less: no way of {need} (hint: --compose PROJECT, or --backend local)"
+                    "hooks can only cut links, so they do not allow {need} (hint: use `--compose PROJECT` or `--backend \
+                     local`)"
                 ));
             }
             Need::Clients => {
                 return Some(
-                    "clients have no addresses of their own here, so hooks cannot tell them apart (hint: cut links \
-                     between nodes, or one node from all `others`)"
+                    "clients share one address, so hooks cannot distinguish them (hint: cut links between nodes, or one \
+                     node from all `others`)"
                         .to_owned(),
                 );
             }
         };
         let missing = wanted.iter().find(|hook| self.command(hook).is_none())?;
-        Some(format!("there is no hook `{missing}` in `{}`", self.file.display()))
+        Some(format!("no hook `{missing}` in \"{}\"", self.file.display()))
     }
 
-    /// Runs a hook that does something.
-    pub(super) async fn act(&self, call: Call<'_>, tell: Tell<'_>) -> Result<(), AttachError> {
+    /// Runs a hook that changes something. Fails unless it ends with status 0.
+    pub(super) async fn act(&self, call: Call<'_>, emit: Emit<'_>) -> Result<(), AttachError> {
         let (hook, node) = (call.hook, call.node.node);
-        let ended = self.run(&call).await.ok_or(AttachError::NoWay { what: hook })?;
-        tell(hooked(hook, node, &ended));
+        let ended = self.run(&call).await.ok_or(AttachError::NoAccess { what: hook })?;
+        emit(hooked(hook, node, &ended));
         if ended.status == Some(0) {
             return Ok(());
         }
-        let output = if ended.output.is_empty() { "nothing" } else { ended.last_words() }.to_owned();
+        let output = if ended.output.is_empty() { "nothing" } else { ended.output_end() }.to_owned();
         Err(AttachError::Hook { hook, on: format!("for {node}: "), reason: ended.how, output })
     }
 
-    /// What the hook `state` says; None where there is none.
-    pub(super) async fn state(&self, node: &NodeInfo, tell: Tell<'_>) -> Option<ProcessState> {
-        let ended = self.look(&Call::new("state", node), tell).await?;
-        let how = format!("hook `state` says `{}`", ended.last_words().trim());
+    /// The state that the hook `state` prints; None if there is no such hook.
+    pub(super) async fn state(&self, node: &NodeInfo, emit: Emit<'_>) -> Option<ProcessState> {
+        let ended = self.look(&Call::new("state", node), emit).await?;
+        let how = format!("hook `state` says `{}`", ended.output_end().trim());
         Some(match ended.output.split_ascii_whitespace().next().filter(|_| ended.status == Some(0)) {
             Some("running") => ProcessState::Running { how },
             Some("paused") => ProcessState::Paused { how },
             Some("gone") => ProcessState::Gone { how },
-            _ => ProcessState::Unknown { how: format!("{how} and {}, which tells nothing", ended.how) },
+            _ => ProcessState::Unknown { how: format!("{how} and {}, which is not a state", ended.how) },
         })
     }
 
-    /// What the hook `log` prints; None where there is none.
+    /// The output of the hook `log`; None if there is no such hook or it fails.
     pub(super) async fn log(&self, node: &NodeInfo, lines: Option<usize>) -> Option<String> {
         let ended = self.run(&Call::new("log", node)).await.filter(|ended| ended.status == Some(0))?;
         let all: Vec<&str> = ended.output.lines().collect();
@@ -195,33 +195,33 @@ impl Hooks {
         Some(all[first..].join("\n") + "\n")
     }
 
-    /// Tries connections from a node's place, by the hook `knock`.
+    /// Tries connections from a node's host, by the hook `knock`.
     pub(super) async fn knock(
         &self,
         node: &NodeInfo,
         to: &[SocketAddrV4],
         within: Duration,
-        tell: Tell<'_>,
+        emit: Emit<'_>,
     ) -> Vec<Heard> {
-        // Others may try from the same machine at the same time.
+        // Several knocks may run on one machine at the same time, so each has its own directory.
         let script = knock::script(to, within);
         let input =
             Some(format!("place=$(mktemp -d) && cd \"$place\" || exit 1\n{script}\ncd / && rm -rf \"$place\"\n"));
-        let read = match self.look(&Call { input, ..Call::new("knock", node) }, tell).await {
+        let read = match self.look(&Call { input, ..Call::new("knock", node) }, emit).await {
             Some(ended) => knock::read(&ended.output, to.len())
-                .map_err(|error| format!("cannot be tried: hook `knock` for {} {}; {error}", node.node, ended.how)),
-            None => Err("cannot be tried: there is no hook `knock`".to_owned()),
+                .map_err(|error| format!("cannot be tested: hook `knock` for {} {}; {error}", node.node, ended.how)),
+            None => Err("cannot be tested: no hook `knock`".to_owned()),
         };
         read.unwrap_or_else(|error| vec![Heard::Other(error); to.len()])
     }
 
-    /// Runs a hook that looks at something. It is recorded where it says something else than before.
-    async fn look(&self, call: &Call<'_>, tell: Tell<'_>) -> Option<Ended> {
+    /// Runs a hook that observes. Records it only if its result has changed.
+    async fn look(&self, call: &Call<'_>, emit: Emit<'_>) -> Option<Ended> {
         let ended = self.run(call).await?;
-        let said = format!("{}: {}", ended.how, ended.output);
-        let before = self.looks.lock().expect("no holder panics").insert((call.node.node, call.hook), said.clone());
-        if before != Some(said) {
-            tell(hooked(call.hook, call.node.node, &ended));
+        let now = format!("{}: {}", ended.how, ended.output);
+        let before = self.looks.lock().expect("no holder panics").insert((call.node.node, call.hook), now.clone());
+        if before != Some(now) {
+            emit(hooked(call.hook, call.node.node, &ended));
         }
         Some(ended)
     }
@@ -244,7 +244,7 @@ impl Hooks {
             .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // So that a terminal's Ctrl-C does not reach it, and all of it can be ended.
+            // A process group of its own keeps Ctrl-C away from the hook, and allows killing all of its processes.
             .process_group(0)
             .kill_on_drop(true);
         let ended = |status, how: String, output: String| Ended { status, how, took: began.elapsed(), output };
@@ -257,7 +257,7 @@ impl Hooks {
         let stdin = child.stdin.take();
         let result = timeout(within, async {
             if let (Some(mut stdin), Some(input)) = (stdin, input) {
-                // A hook that does not want it says by its output what came of that.
+                // A hook may ignore its input; its output then shows the result.
                 let _ = stdin.write_all(input.as_bytes()).await;
             }
             child.wait().await
@@ -269,10 +269,10 @@ impl Hooks {
             Ok(Err(error)) => ended(None, format!("could not be waited for: {error}"), output),
             Err(_) => {
                 if let Some(group) = group {
-                    // Already gone is as good.
+                    // An error means that the group has ended already.
                     let _ = killpg(Pid::from_raw(group.cast_signed()), Signal::SIGKILL);
                 }
-                ended(None, format!("had not ended within {}", Span(within)), output)
+                ended(None, format!("did not end within {}", Span(within)), output)
             }
         })
     }
@@ -284,11 +284,11 @@ fn hooked(hook: &str, node: NodeNo, ended: &Ended) -> EventKind {
         node,
         status: ended.status,
         took_ms: ended.took.as_secs_f64() * 1000.0,
-        output: ended.last_words().to_owned(),
+        output: ended.output_end().to_owned(),
     }
 }
 
-/// What a stream gives, gathered while it does.
+/// The output of a stream, read in the background.
 struct Output {
     bytes: Arc<Mutex<Vec<u8>>>,
     reading: tokio::task::JoinHandle<()>,
@@ -309,7 +309,7 @@ impl Output {
     }
 
     async fn end(mut self) -> Vec<u8> {
-        let _ = timeout(LAST_WORDS, &mut self.reading).await;
+        let _ = timeout(OUTPUT_GRACE, &mut self.reading).await;
         self.reading.abort();
         std::mem::take(&mut *self.bytes.lock().expect("no holder panics"))
     }
@@ -320,7 +320,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn documented_hooks_meet_every_need_that_hooks_can_meet() {
+    async fn documented_hooks_meet_every_possible_need() {
         let page = include_str!("../../../docs/attach.md");
         let block = page.split("```").find(|block| block.starts_with("yaml\nstop:")).expect("a file of hooks");
         let folder = tempfile::tempdir().expect("a temporary directory");
@@ -331,9 +331,9 @@ mod tests {
             assert_eq!(hooks.lacks(need), None, "{need}");
         }
         for (need, expected) in [
-            (Need::Impairments, "nothing less: no way of impairing a link"),
-            (Need::Delays, "nothing less: no way of delaying packets"),
-            (Need::Clients, "hooks cannot tell them apart"),
+            (Need::Impairments, "can only cut links, so they do not allow impairing a link"),
+            (Need::Delays, "can only cut links, so they do not allow delaying packets"),
+            (Need::Clients, "hooks cannot distinguish them"),
         ] {
             assert!(hooks.lacks(need).is_some_and(|why| why.contains(expected)), "{need}");
         }

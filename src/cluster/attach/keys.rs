@@ -1,5 +1,5 @@
-//! The keys of a run on a cluster that is not ours: those of a suite's commands are found and renamed, and all are
-//! removed in the end.
+//! The keys of a run on an attached cluster: puts the keys of a suite's commands under the run's prefix, and removes all
+//! keys at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,14 +16,13 @@ use crate::slot::key_slot;
 use crate::topology::{NodeLine, parse_nodes};
 use crate::wire::{Caller, CommandError, Link, command, text};
 
-/// Stands in for an argument while it is found out whether that is a key.
+/// Replaces an argument to find out whether the server treats it as a key.
 const MARK: &str = "slotquake-is-this-a-key";
 
-/// Keys that are removed with one round trip.
+/// The number of keys to remove in one round trip.
 const BATCH: usize = 200;
 
-/// Puts the keys that a command names, by the server's own judgement, under the prefix. Returns the new command, and
-/// the keys' new names.
+/// Puts the keys of a command, as the server reports them, under the prefix. Returns the new command and the new names.
 pub(super) async fn rename(
     keys: &Keyspace,
     addr: SocketAddr,
@@ -36,12 +35,12 @@ pub(super) async fn rename(
         if !named.contains(&words[position]) {
             continue;
         }
-        // An argument that reads like a key need not be one: `SET a a` has one key.
+        // An argument that equals a key is not always one: `SET a a` has one key.
         let mut marked = words.clone();
         MARK.clone_into(&mut marked[position]);
         if named_keys(addr, caller, &marked).await?.iter().any(|key| key == MARK) {
             let name = keys.name_any(&words[position]).ok_or_else(|| {
-                format!("no key below the run's prefix has the slot of `{}` (hint: name it otherwise)", words[position])
+                format!("no key below the run's prefix has the slot of `{}` (hint: use another key)", words[position])
             })?;
             names.push(name.clone());
             words[position] = name;
@@ -50,31 +49,31 @@ pub(super) async fn rename(
     Ok((words, names))
 }
 
-/// The keys that a command names; none where it would not be carried out at all.
+/// The keys of a command. None if the server would reject the command.
 async fn named_keys(addr: SocketAddr, caller: &Caller, words: &[String]) -> Result<Vec<String>, String> {
     let asked: Vec<&str> = ["COMMAND", "GETKEYS"].into_iter().chain(words.iter().map(String::as_str)).collect();
     match ask(addr, caller, &asked).await {
         Ok(Value::Array(keys)) => Ok(keys.iter().map(text).collect()),
-        Ok(other) => Err(format!("COMMAND GETKEYS was answered with {other:?}")),
-        // Such commands the server refuses, or they have no keys.
+        Ok(other) => Err(format!("unexpected answer to `COMMAND GETKEYS`: {other:?}")),
+        // The command has no keys, or the server would reject it.
         Err(AskError::Command(CommandError::Reply(reply)))
             if reply.contains("no key arguments") || reply.contains("Invalid") =>
         {
             Ok(Vec::new())
         }
-        Err(error) => Err(format!("its keys cannot be found: COMMAND GETKEYS: {error}")),
+        Err(error) => Err(format!("cannot determine its keys: `COMMAND GETKEYS`: {error}")),
     }
 }
 
-/// The names, on the servers, of the keys that a run's end asks replicas to take beside the workload's, as they may have
-/// become masters by then.
+/// The keys outside the workload that the end of a run tries to write on replicas, with the prefix. A replica that has
+/// become a master accepts them.
 pub(super) fn probed_beyond_workload(plan: &Plan, keys: &Keyspace) -> BTreeSet<String> {
     let probed = sample_keys(&plan.deal()).into_iter().filter(|&key| key >= plan.workload.keys);
     probed.map(|key| keys.name(&probe_name(key))).collect()
 }
 
-/// Removes keys, each at the master that owns it by what any of the nodes says. Returns how many were there, and
-/// those that could not be removed with the last reason.
+/// Removes keys at the masters that own them, according to the first node that answers. Returns the number of keys that
+/// existed, and the keys that could not be removed with the last reason.
 pub(super) async fn remove(
     nodes: &[SocketAddr],
     caller: &Caller,
@@ -92,7 +91,7 @@ pub(super) async fn remove(
         for batch in names.chunks(BATCH) {
             let done = match owner {
                 Some(owner) => remove_at(owner, caller, batch).await,
-                None => Err("no node says who owns them".to_owned()),
+                None => Err("no node reports their master".to_owned()),
             };
             match done {
                 Ok(count) => removed += count,
@@ -134,7 +133,7 @@ mod tests {
     use crate::suite;
 
     #[test]
-    fn a_shard_without_keys_of_the_workload_is_probed_with_one_that_is_removed_too() {
+    fn lists_probe_keys_of_shards_without_workload_keys() {
         let mut plan = Plan::new(&suite::load("formation").expect("a suite"), 1).expect("a plan");
         let run = Keyspace::of_run("3f");
         assert_eq!(probed_beyond_workload(&plan, &run), BTreeSet::new());

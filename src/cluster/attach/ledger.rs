@@ -1,8 +1,9 @@
-//! What is to be undone on clusters that are not ours, on disk: it is known after SIGKILL, too.
+//! The ledger: a file that lists the changes of a run on an attached cluster, so that they can be undone even after
+//! SIGKILL.
 //!
-//! Each run has one file. It is written before a change is made, and removed when all is put back. The owner holds a
-//! lock on it, which the system takes back when the process ends, however that comes: a file whose lock is free is of a
-//! dead run, also after the machine has started anew. It holds no password and no key of TLS.
+//! Each run has one file. The run writes it before each change, and removes it after all changes are undone. Its process
+//! holds a lock on the file, which the system releases when the process ends. A file whose lock is free therefore
+//! belongs to a dead run, also after a reboot. The file holds no password and no TLS key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -16,60 +17,60 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
-use super::cuts::{Order, Place};
+use super::cuts::{NodeCut, Place};
 use super::error::{AttachError, named};
 use crate::cluster::Keyspace;
 use crate::directories::Kept;
 use crate::history::NodeInfo;
 use crate::units::NodeNo;
 
-/// Grows when an older program would misread what is written.
+/// Increases when older programs would misread the file.
 const SCHEMA_VERSION: u32 = 1;
 
-/// How files end that hold changes.
 const EXTENSION: &str = "json";
 
-/// Where this user's ledgers are: `attached` in `SLOTQUAKE_STATE`, or in `slotquake` below `XDG_STATE_HOME`, or else
-/// below `~/.local/state`.
+/// The directory of this user's ledgers: `attached` in `SLOTQUAKE_STATE`, else in `slotquake` below `XDG_STATE_HOME`,
+/// else below `~/.local/state`. Fails if none of these is set.
 pub fn ledgers_folder() -> Result<PathBuf, AttachError> {
     Kept::State.directory().map(|state| state.join("attached")).ok_or(AttachError::NoState)
 }
 
-/// What a run has changed on a cluster that is not ours, and has not yet put back.
+/// The changes of a run on an attached cluster that are not yet undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
     schema_version: u32,
-    /// The run's name, after which its keys are called.
+    /// The name of the run, which is part of the prefix of its keys.
     pub(super) run: String,
     suite: String,
-    /// The process id of the harness, for people.
+    /// The process id of the harness, for messages only.
     pid: u32,
     began_at: String,
-    pub(super) way: WayTaken,
+    #[serde(rename = "way")]
+    pub(super) access: AccessUsed,
     /// Every node, by its number in that run.
     pub(super) places: Vec<Place>,
-    /// How many keys the workload has: all of them may be there from the start.
+    /// The number of workload keys. Any of them may exist from the start.
     pub(super) workload_keys: u32,
-    /// Names on the servers that steps may have written.
+    /// The keys that steps may have written, with the prefix.
     pub(super) written: BTreeSet<String>,
-    /// What directives were before they were changed.
+    /// The original values of changed directives.
     pub(super) originals: Vec<Original>,
-    /// Servers that were ended or frozen.
+    /// Servers that were stopped or paused.
     pub(super) disturbed: BTreeSet<NodeNo>,
-    /// Cuts that hooks made, by the fault's name.
-    pub(super) cuts: BTreeMap<String, Vec<Order>>,
+    /// Cuts that hooks made, by the name of the fault.
+    pub(super) cuts: BTreeMap<String, Vec<NodeCut>>,
 }
 
-/// By what a run got at servers.
+/// The access to servers that a run used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum WayTaken {
+pub(super) enum AccessUsed {
     Ports,
     Compose(String),
     Hooks(PathBuf),
 }
 
-/// What a directive was.
+/// The original value of a directive on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Original {
     pub node: NodeNo,
@@ -78,15 +79,15 @@ pub(super) struct Original {
 }
 
 impl Changes {
-    /// Those of a run that begins: its keys.
-    pub(super) fn new(run: &str, suite: &str, way: WayTaken, places: Vec<Place>, workload_keys: u32) -> Self {
+    /// The changes of a run that begins: its keys only.
+    pub(super) fn new(run: &str, suite: &str, access: AccessUsed, places: Vec<Place>, workload_keys: u32) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
             run: run.to_owned(),
             suite: suite.to_owned(),
             pid: std::process::id(),
             began_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            way,
+            access,
             places,
             workload_keys,
             written: BTreeSet::new(),
@@ -103,7 +104,7 @@ impl Changes {
         }
         let version = serde_json::from_str::<Versioned>(text).map_err(|error| error.to_string())?.schema_version;
         if version != SCHEMA_VERSION {
-            return Err(format!("it has version {version}, and this program reads {SCHEMA_VERSION}"));
+            return Err(format!("it has version {version}, but this program reads version {SCHEMA_VERSION}"));
         }
         let changes: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let numbers = changes.places.iter().map(|place| place.node.node.0);
@@ -111,11 +112,11 @@ impl Changes {
             return Err("its nodes are not numbered from 1".to_owned());
         }
         let originals = changes.originals.iter().map(|original| original.node);
-        let cuts = changes.cuts.values().flatten().map(|order| order.node);
+        let cuts = changes.cuts.values().flatten().map(|node_cut| node_cut.node);
         let mut named = originals.chain(changes.disturbed.iter().copied()).chain(cuts);
         let is_there = |node: NodeNo| (1..=changes.places.len()).contains(&usize::from(node.0));
         match named.find(|&node| !is_there(node)) {
-            Some(node) => Err(format!("{node} is none of its nodes")),
+            Some(node) => Err(format!("{node} is not one of its nodes")),
             None => Ok(changes),
         }
     }
@@ -124,7 +125,7 @@ impl Changes {
         &self.places[node.index()].node
     }
 
-    /// Where its nodes are, as seeds.
+    /// The addresses of its nodes, as seeds.
     pub(super) fn addrs(&self) -> Vec<String> {
         self.places.iter().map(|place| place.node.addr.to_string()).collect()
     }
@@ -133,80 +134,80 @@ impl Changes {
         Keyspace::of_run(&self.run)
     }
 
-    /// Remembers what a directive was, unless that is known.
+    /// Adds the original value of a directive, unless there is one.
     pub(super) fn add_original(&mut self, node: NodeNo, name: &str, value: &str) {
         if !self.originals.iter().any(|known| known.node == node && known.name == name) {
             self.originals.push(Original { node, name: name.to_owned(), value: value.to_owned() });
         }
     }
 
-    /// Whose they are.
+    /// Names their run, with its suite, process id and start time.
     pub fn whose(&self) -> String {
-        format!("run {} (suite `{}`, process {}, begun at {})", self.run, self.suite, self.pid, self.began_at)
+        format!("run {} (suite \"{}\", process {}, begun at {})", self.run, self.suite, self.pid, self.began_at)
     }
 
-    /// When their run began; later is greater.
+    /// The start time of their run; a later one compares as greater.
     pub(super) fn began_at(&self) -> &str {
         &self.began_at
     }
 
-    /// What they come to.
-    pub(super) fn told(&self) -> String {
-        let mut told = String::new();
+    /// Lists the changes in words.
+    pub(super) fn summary(&self) -> String {
+        let mut summary = String::new();
         for &node in &self.disturbed {
-            let _ = write!(told, "{} was stopped or frozen, ", named(node, self.node(node).addr));
+            let _ = write!(summary, "{} was stopped or paused, ", named(node, self.node(node).addr));
         }
         for original in &self.originals {
             let Original { node, name, value } = original;
-            let _ = write!(told, "`{name}` of {} was `{value}`, ", named(*node, self.node(*node).addr));
+            let _ = write!(summary, "`{name}` of {} was `{value}`, ", named(*node, self.node(*node).addr));
         }
-        for order in self.cuts.values().flatten() {
-            let _ = write!(told, "links may be cut, of {}, ", order.told(&self.places));
+        for node_cut in self.cuts.values().flatten() {
+            let _ = write!(summary, "links may be cut: {}, ", node_cut.summary(&self.places));
         }
         let keys = self.keys();
-        told + &format!("there may be keys below `{}`", keys.prefix().unwrap_or_default())
+        summary + &format!("there may be keys below `{}`", keys.prefix().unwrap_or_default())
     }
 
-    /// What they come to, and what puts it back.
-    pub fn owed(&self) -> String {
+    /// Lists the changes to undo, with the command that undoes them.
+    pub fn pending(&self) -> String {
         format!(
-            "{} was killed: {} (hint: `{}`, with the password and TLS as then)",
+            "{} was killed: {} (hint: run `{}` with the same password and TLS options)",
             self.whose(),
-            self.told(),
+            self.summary(),
             self.command()
         )
     }
 
-    /// A command that undoes them.
+    /// The command that undoes them.
     fn command(&self) -> String {
         let nodes = self.addrs().join(",");
-        let way = match &self.way {
-            WayTaken::Ports => format!("--nodes {nodes}"),
-            WayTaken::Compose(project) => format!("--compose {project}"),
-            WayTaken::Hooks(file) => format!("--nodes {nodes} --hooks {}", file.display()),
+        let servers = match &self.access {
+            AccessUsed::Ports => format!("--nodes {nodes}"),
+            AccessUsed::Compose(project) => format!("--compose {project}"),
+            AccessUsed::Hooks(file) => format!("--nodes {nodes} --hooks {}", file.display()),
         };
-        format!("slotquake run formation --backend attach {way}")
+        format!("slotquake run formation --backend attach {servers}")
     }
 }
 
-/// The ledgers of a folder.
+/// A directory of ledgers.
 #[derive(Debug, Clone)]
 pub(super) struct Ledgers {
     folder: PathBuf,
 }
 
-/// A ledger that somebody may hold.
+/// A ledger that was found on disk. Its run may be active.
 #[derive(Debug)]
 pub struct Found {
-    /// What is in it.
+    /// The changes that it lists.
     pub changes: Changes,
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Whether its run is under way.
+    /// Whether its run is active.
     pub is_alive: bool,
 }
 
-/// Every ledger of a folder, or why one cannot be read. Nothing is made or changed there.
+/// Reads every ledger of a folder. Each has its own error if it cannot be read. Changes nothing there.
 pub fn ledgers(folder: &Path) -> Vec<Result<Found, AttachError>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -224,7 +225,7 @@ pub fn ledgers(folder: &Path) -> Vec<Result<Found, AttachError>> {
     paths.into_iter().filter_map(found).collect()
 }
 
-/// What a file says, and it locked if nobody else had it so. The error is None if it is not there any more.
+/// Reads a ledger and locks it, if no other process holds the lock. The error is None if the file no longer exists.
 fn look(
     path: &Path,
     lock: impl Fn(&File) -> Result<(), TryLockError>,
@@ -239,7 +240,7 @@ fn look(
         };
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(failed)?;
-        // Its owner may have put another in its place, with a lock of its own.
+        // Its owner may have replaced the file meanwhile, and locked the new one.
         let (opened, there) = (file.metadata().map_err(failed)?, fs::metadata(path).map_err(failed)?);
         if (opened.dev(), opened.ino()) == (there.dev(), there.ino()) {
             return Ok((Changes::parse(&text).map_err(Some)?, held));
@@ -247,23 +248,23 @@ fn look(
     }
 }
 
-/// A lock on a file, until it is dropped. Closing the file alone would not give it back while a child that is just being
-/// started has it open, too.
+/// A lock on a file, until it is dropped. Closing the file would not release it while a child process that is just
+/// being started has it open too.
 #[derive(Debug)]
 struct Lock(File);
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // The system gives it back with the last that has the file open.
+        // If this fails, the system still releases the lock when the last process closes the file.
         let _ = self.0.unlock();
     }
 }
 
 impl Ledgers {
-    /// Makes the folder if need be, and tries whether it can be written.
+    /// Creates the folder if necessary, and checks that it is writable.
     pub fn open(folder: PathBuf) -> Result<Self, AttachError> {
         let wrong = |error: io::Error| AttachError::state(&folder, "cannot be written", &error);
-        // What was changed on somebody's servers is nobody else's business.
+        // Other users must not see which servers were changed.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(wrong)?;
         let probe = folder.join(format!(".{}.probe", std::process::id()));
         let lock = write(&probe, b"probe").map_err(wrong)?;
@@ -272,12 +273,12 @@ impl Ledgers {
         Ok(Self { folder })
     }
 
-    /// Every ledger that is there; an error if one cannot be read, since nobody knows what it is about.
+    /// Reads every ledger. Fails if one cannot be read, because it may belong to this cluster.
     pub fn all(&self) -> Result<Vec<Found>, AttachError> {
         ledgers(&self.folder).into_iter().collect()
     }
 
-    /// Opens the ledger of a run that begins.
+    /// Creates the ledger of a run that begins.
     pub fn begin(&self, changes: Changes) -> Result<Ledger, AttachError> {
         let path = self.folder.join(format!("{}.{EXTENSION}", changes.run));
         let mut open = Open { path, changes, lock: None };
@@ -296,12 +297,12 @@ pub(super) struct Ledger {
 struct Open {
     path: PathBuf,
     changes: Changes,
-    /// The file, as long as it is owned.
+    /// None once the ledger is closed or left.
     lock: Option<Lock>,
 }
 
 impl Ledger {
-    /// Takes over the ledger of a dead run; None if it is gone, or somebody was faster.
+    /// Takes over the ledger of a dead run. None if it is gone or another process has adopted it.
     pub fn adopt(path: &Path) -> Result<Option<Self>, AttachError> {
         match look(path, File::try_lock) {
             Ok((changes, Some(lock))) => {
@@ -317,43 +318,43 @@ impl Ledger {
         self.open.lock().expect("no holder panics")
     }
 
-    /// What is in it.
+    /// The changes that it lists now.
     pub fn changes(&self) -> Changes {
         self.open().changes.clone()
     }
 
-    /// Where it is.
+    /// The path of the file.
     pub fn path(&self) -> PathBuf {
         self.open().path.clone()
     }
 
-    /// Notes what is going to be changed. Nothing may be changed before this has returned, nor if it fails.
+    /// Records a change before it is made. The caller must not make the change before this returns, nor if it fails.
     pub async fn note(&self, change: impl FnOnce(&mut Changes) + Send + 'static) -> Result<(), AttachError> {
         let this = self.clone();
-        // A disk may take its time. Whoever gives up waiting for it does not end it.
-        let noted = spawn_blocking(move || {
+        // The disk may be slow. The write completes even if the caller stops waiting.
+        let recorded = spawn_blocking(move || {
             let mut open = this.open();
             let before = open.changes.clone();
             open.change(change).inspect_err(|_| open.changes = before)
         });
-        let noted = noted.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        noted.map_err(|error| AttachError::state(&self.path(), "cannot be written", &error))
+        let recorded = recorded.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        recorded.map_err(|error| AttachError::state(&self.path(), "cannot be written", &error))
     }
 
-    /// Notes what has been put back. What the disk says beyond that is found not to be so by whoever undoes it.
+    /// Removes changes that were undone. A failure to write is harmless: undoing a change twice has no effect.
     pub async fn forget(&self, change: impl FnOnce(&mut Changes) + Send + 'static) {
         let this = self.clone();
         let _ = spawn_blocking(move || this.open().change(change)).await;
     }
 
-    /// Removes it: all is as it was.
+    /// Removes the file, because all changes are undone.
     pub fn close(&self) {
         let mut open = self.open();
         let _ = fs::remove_file(&open.path);
         open.lock = None;
     }
 
-    /// Leaves it to whoever comes next.
+    /// Releases the lock, so that the next run adopts the ledger.
     pub fn leave(&self) {
         self.open().lock = None;
     }
@@ -374,7 +375,7 @@ impl Open {
     }
 }
 
-/// Puts a file in a place, whole and locked, or not at all.
+/// Writes a file atomically, and locks it.
 fn write(path: &Path, text: &[u8]) -> io::Result<Lock> {
     let beside = path.with_extension("new");
     let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
@@ -394,7 +395,7 @@ pub(super) mod tests {
     use super::*;
     use crate::units::ShardNo;
 
-    /// Those of a run on three nodes.
+    /// The changes of a run on three nodes.
     pub fn changes(run: &str) -> Changes {
         let place = |number: u16| Place {
             node: NodeInfo {
@@ -407,15 +408,19 @@ pub(super) mod tests {
             },
             bus_port: 16379,
         };
-        Changes::new(run, "role-swap", WayTaken::Hooks("/h/hooks.yaml".into()), (1..=3).map(place).collect(), 600)
+        Changes::new(run, "role-swap", AccessUsed::Hooks("/h/hooks.yaml".into()), (1..=3).map(place).collect(), 600)
     }
 
-    fn cut(node: u16) -> Vec<Order> {
-        vec![Order { node: NodeNo(node), from: ["10.0.0.2".parse().expect("an address")].into(), ports: [6379].into() }]
+    fn cut(node: u16) -> Vec<NodeCut> {
+        vec![NodeCut {
+            node: NodeNo(node),
+            from: ["10.0.0.2".parse().expect("an address")].into(),
+            ports: [6379].into(),
+        }]
     }
 
     #[tokio::test]
-    async fn a_ledger_lives_with_its_owner_and_is_taken_over_by_one() {
+    async fn adopts_a_ledger_only_after_its_owner_has_ended() {
         let folder = tempfile::tempdir().unwrap();
         let ledgers = Ledgers::open(folder.path().join("a/b")).unwrap();
         let ledger = ledgers.begin(changes("3f")).unwrap();
@@ -425,15 +430,15 @@ pub(super) mod tests {
         ledger.note(|changes| changes.add_original(NodeNo(1), "maxmemory", "7")).await.unwrap();
         ledger.note(|changes| drop(changes.cuts.insert("net1".to_owned(), cut(3)))).await.unwrap();
         assert_eq!(found().collect::<Vec<_>>(), [(ledger.changes(), true)]);
-        assert!(Ledger::adopt(&ledger.path()).unwrap().is_none(), "its owner lives");
-        let told = ledger.changes().told();
+        assert!(Ledger::adopt(&ledger.path()).unwrap().is_none(), "its owner is alive");
+        let summary = ledger.changes().summary();
         for part in [
-            "node-2 (10.0.0.2:6379) was stopped or frozen",
+            "node-2 (10.0.0.2:6379) was stopped or paused",
             "`maxmemory` of node-1 (10.0.0.1:6379) was `0`",
-            "links may be cut, of node-3 (10.0.0.3) from 10.0.0.2",
+            "links may be cut: node-3 (10.0.0.3) from 10.0.0.2",
             "keys below `slotquake:3f:`",
         ] {
-            assert!(told.contains(part), "{told}");
+            assert!(summary.contains(part), "{summary}");
         }
         drop(ledger);
 
@@ -452,7 +457,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_noted_is_not_to_be_done() {
+    async fn rejects_a_change_that_it_cannot_write() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledgers::open(folder.path().join("a")).unwrap().begin(changes("3f")).unwrap();
         fs::remove_dir_all(folder.path().join("a")).unwrap();
@@ -465,7 +470,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_told() {
+    fn reports_a_ledger_that_it_cannot_read() {
         let folder = tempfile::tempdir().unwrap();
         let good = serde_json::to_value(changes("3f")).unwrap();
         let with = |key: &str, value: serde_json::Value| {
@@ -477,10 +482,10 @@ pub(super) mod tests {
             (String::new(), "EOF"),
             ("no ledger".to_owned(), "expected"),
             ("{}".to_owned(), "schema_version"),
-            (with("schema_version", 2.into()), "it has version 2, and this program reads 1"),
+            (with("schema_version", 2.into()), "it has version 2, but this program reads version 1"),
             (with("places", serde_json::json!([])), "not numbered from 1"),
-            (with("disturbed", serde_json::json!(["node-4"])), "node-4 is none of its nodes"),
-            (with("cuts", serde_json::json!({"net1": cut(9)})), "node-9 is none"),
+            (with("disturbed", serde_json::json!(["node-4"])), "node-4 is not one of its nodes"),
+            (with("cuts", serde_json::json!({"net1": cut(9)})), "node-9 is not one"),
             (with("originals", serde_json::json!([{"node": "node-1"}])), "missing field"),
         ] {
             fs::write(folder.path().join("3f.json"), &text).unwrap();

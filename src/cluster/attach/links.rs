@@ -1,4 +1,4 @@
-//! The links of a cluster that is not ours: by whom a run has them cut.
+//! Cuts and heals the links of an attached cluster, with sidecars of Compose containers or with hooks.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -7,53 +7,53 @@ use std::time::Duration;
 use super::compose::Sidecars;
 use super::cuts::Cuts;
 use super::error::AttachError;
-use super::hooks::Tell;
+use super::hooks::Emit;
 use super::ledger::Ledger;
-use super::way::Way;
+use super::server_access::ServerAccess;
 use crate::history::NodeInfo;
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
 use crate::units::NodeNo;
 
-/// By whom links are cut.
+/// What cuts links.
 #[derive(Debug)]
 pub(super) enum Links {
-    /// By nobody: no step wants it.
+    /// Nothing: no step cuts links.
     Whole,
-    /// By sidecars in the networks of a Compose project's containers.
+    /// Sidecars in the networks of a Compose project's containers.
     Sidecars(Sidecars),
-    /// By the user's hooks.
+    /// The user's hooks.
     Hooks(Cuts),
 }
 
 impl Links {
-    /// Makes links ready to be cut in the run of a ledger.
-    pub async fn open(way: &Way, ledger: &Ledger) -> Result<Self, AttachError> {
-        Ok(match way {
-            Way::Ports => Self::Whole,
-            Way::Compose(compose) => {
+    /// Prepares cutting links in the run of a ledger.
+    pub async fn open(servers: &ServerAccess, ledger: &Ledger) -> Result<Self, AttachError> {
+        Ok(match servers {
+            ServerAccess::Ports => Self::Whole,
+            ServerAccess::Compose(compose) => {
                 let changes = ledger.changes();
                 let nodes: Vec<_> = changes.places.into_iter().map(|place| place.node).collect();
                 Self::Sidecars(Sidecars::start(Arc::clone(compose), &nodes, changes.run).await?)
             }
-            Way::Hooks(_) => Self::left(way, ledger),
+            ServerAccess::Hooks(_) => Self::left(servers, ledger),
         })
     }
 
-    /// The links as the run of a ledger has left them. Rules of sidecars go when their run does, however that ends.
-    pub fn left(way: &Way, ledger: &Ledger) -> Self {
-        match way {
-            Way::Hooks(hooks) => Self::Hooks(Cuts::new(hooks.clone(), ledger.clone())),
-            Way::Ports | Way::Compose(_) => Self::Whole,
+    /// The links as a killed run left them. Sidecars end with their run, so only hooks leave cuts.
+    pub fn left(servers: &ServerAccess, ledger: &Ledger) -> Self {
+        match servers {
+            ServerAccess::Hooks(hooks) => Self::Hooks(Cuts::new(hooks.clone(), ledger.clone())),
+            ServerAccess::Ports | ServerAccess::Compose(_) => Self::Whole,
         }
     }
 
-    pub async fn impose(&self, rule: Rule, tell: Tell<'_>) -> Result<(), NetworkError> {
+    pub async fn impose(&self, rule: Rule, emit: Emit<'_>) -> Result<(), NetworkError> {
         match self {
             Self::Whole => Err(NetworkError::NoNetwork),
             Self::Sidecars(sidecars) => sidecars.impose(rule).await,
-            Self::Hooks(cuts) => cuts.impose(rule, tell).await,
+            Self::Hooks(cuts) => cuts.impose(rule, emit).await,
         }
     }
 
@@ -68,11 +68,11 @@ impl Links {
         }
     }
 
-    pub async fn lift(&self, name: &str, tell: Tell<'_>) -> Result<(), NetworkError> {
+    pub async fn lift(&self, name: &str, emit: Emit<'_>) -> Result<(), NetworkError> {
         match self {
             Self::Whole => Ok(()),
             Self::Sidecars(sidecars) => sidecars.lift(name).await,
-            Self::Hooks(cuts) => cuts.lift(name, tell).await,
+            Self::Hooks(cuts) => cuts.lift(name, emit).await,
         }
     }
 
@@ -83,30 +83,30 @@ impl Links {
         }
     }
 
-    pub async fn knock(&self, knocks: &[Knock], within: Duration, tell: Tell<'_>) -> Vec<Heard> {
+    pub async fn knock(&self, knocks: &[Knock], within: Duration, emit: Emit<'_>) -> Vec<Heard> {
         match self {
             Self::Whole => knock::knock_all(knocks, within).await,
             Self::Sidecars(sidecars) => sidecars.knock(knocks, within).await,
-            Self::Hooks(cuts) => cuts.knock(knocks, within, tell).await,
+            Self::Hooks(cuts) => cuts.knock(knocks, within, emit).await,
         }
     }
 
     pub async fn fill(&self, knock: Knock, bytes: u64) {
         match self {
             Self::Sidecars(sidecars) => sidecars.fill(knock, bytes).await,
-            // Its end shows in the counters, or does not.
+            // The counters show the result.
             Self::Whole | Self::Hooks(_) => drop(Box::pin(knock::push(knock, bytes)).await),
         }
     }
 
-    /// A server is about to end.
+    /// Prepares for the end of a server.
     pub fn leave(&self, node: NodeNo) {
         if let Self::Sidecars(sidecars) = self {
             sidecars.leave(node);
         }
     }
 
-    /// A server was started.
+    /// Restores the sidecar of a server that has started.
     pub async fn come_back(&self, node: &NodeInfo) -> Result<(), AttachError> {
         match self {
             Self::Sidecars(sidecars) => sidecars.come_back(node).await,
@@ -114,27 +114,27 @@ impl Links {
         }
     }
 
-    /// Makes every link whole again. What is left is told, with a way to do it by hand.
-    pub async fn clear(&self, tell: Tell<'_>) -> Vec<String> {
+    /// Heals every link. Returns what is left, with hints.
+    pub async fn clear(&self, emit: Emit<'_>) -> Vec<String> {
         match self {
             Self::Whole => Vec::new(),
             Self::Sidecars(sidecars) => sidecars.clear().await,
-            Self::Hooks(cuts) => cuts.clear(tell).await,
+            Self::Hooks(cuts) => cuts.clear(emit).await,
         }
     }
 
-    /// Whether what could not be healed turns out to be whole; it is then forgotten.
-    pub async fn forget_healed(&self, tell: Tell<'_>) -> bool {
+    /// Tests links that could not be healed. If all are intact, removes them from the ledger and returns true.
+    pub async fn forget_healed(&self, emit: Emit<'_>) -> bool {
         match self {
-            Self::Hooks(cuts) => cuts.forget_healed(tell).await,
+            Self::Hooks(cuts) => cuts.forget_healed(emit).await,
             Self::Whole | Self::Sidecars(_) => false,
         }
     }
 }
 
-/// The one address from which this machine reaches all of these, if there is one, and it is none of theirs.
+/// The address from which this machine reaches all of these. None if there are several, or if a node has it too.
 pub(super) fn own_address(addrs: &[SocketAddr]) -> Option<IpAddr> {
-    // Nothing is sent: connecting a socket of this kind only chooses a route.
+    // Connecting a UDP socket only chooses a route. It sends nothing.
     let route = |addr: &SocketAddr| {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
         socket.connect(addr).ok()?;
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_address_that_is_no_nodes_reaches_all_or_none_does() {
+    fn finds_own_address_only_if_it_is_unique() {
         let all = |addrs: &[&str]| own_address(&addrs.iter().map(|addr| addr.parse().unwrap()).collect::<Vec<_>>());
         assert_eq!(all(&["127.0.0.2:6379", "127.0.0.3:7000"]), Some(Ipv4Addr::LOCALHOST.into()));
         for addrs in [&["127.0.0.2:6379", "127.0.0.1:6379"][..], &["127.0.0.2:6379", "[::1]:6379"], &[]] {

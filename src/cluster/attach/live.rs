@@ -1,4 +1,4 @@
-//! The directives of running servers: read, compared, set and read back.
+//! Reads, compares and sets the directives of running servers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use super::error::{AttachError, named};
 use crate::units::{Directive, NodeNo};
 use crate::wire::{Caller, text};
 
-/// What a plan says of directives, where its suite says nothing, is what these are.
+/// The directives whose live values a plan takes over, where its suite sets none.
 const PLANNED: [&str; 5] = [
     "cluster-node-timeout",
     "appendonly",
@@ -19,7 +19,7 @@ const PLANNED: [&str; 5] = [
     "protected-mode",
 ];
 
-/// A directive that is not what a plan wants it to be.
+/// A directive whose live value differs from the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Different {
     pub(super) node: NodeNo,
@@ -28,7 +28,7 @@ pub(super) struct Different {
     pub(super) live: String,
 }
 
-/// The value of a directive; None where the server has none of that name.
+/// The value of a directive. None if the server has no such directive.
 pub(super) async fn get(addr: SocketAddr, caller: &Caller, name: &str) -> Result<Option<String>, AttachError> {
     let words = ["CONFIG", "GET", name];
     let answer = ask(addr, caller, &words).await;
@@ -49,7 +49,7 @@ pub(super) async fn set(
     ask(addr, caller, &["CONFIG", "SET", name, value]).await.map_err(|error| refused(error.to_string()))?;
     match get(addr, caller, name).await? {
         Some(now) if is_same(&now, value) => Ok(()),
-        now => Err(refused(format!("it was set, and is `{}`", now.unwrap_or_default()))),
+        now => Err(refused(format!("its value afterwards is `{}`", now.unwrap_or_default()))),
     }
 }
 
@@ -67,22 +67,22 @@ pub(super) async fn common(nodes: &[FoundNode], caller: &Caller) -> Result<BTree
     Ok(common)
 }
 
-/// Redirections must name nodes by the addresses that CLUSTER NODES shows, by which the harness knows them. Servers
-/// from redis 7.0 on may be told to name them otherwise (redis.conf, `cluster-preferred-endpoint-type`).
+/// Checks that redirections name nodes by their addresses in CLUSTER NODES, which the harness can follow. Servers from
+/// redis 7.0 on can use host names instead (redis.conf, `cluster-preferred-endpoint-type`).
 pub(super) async fn redirect_by_address(nodes: &[FoundNode], caller: &Caller) -> Result<(), AttachError> {
     const NAME: &str = "cluster-preferred-endpoint-type";
     let values = try_join_all(nodes.iter().map(|node| get(node.addr, caller, NAME))).await?;
     let odd = nodes.iter().zip(values).find_map(|(node, value)| Some((node, value.filter(|value| value != "ip")?)));
     odd.map_or(Ok(()), |(node, value)| {
         Err(AttachError::Unfit(format!(
-            "{} has `{NAME} {value}`, and redirections that name nodes so are not followed yet (hint: `CONFIG SET {NAME} \
-             ip` on every node while it is tested)",
+            "{} has `{NAME} {value}`, but only redirections to IP addresses are supported (hint: run `CONFIG SET {NAME} \
+             ip` on every node during the test)",
             named(node.planned.node, node.addr)
         )))
     })
 }
 
-/// Where the live values are not as wanted.
+/// The live values that differ from the plan. Fails if a server has no such directive.
 pub(super) async fn different(
     nodes: &[FoundNode],
     caller: &Caller,
@@ -105,7 +105,7 @@ pub(super) async fn different(
     Ok(different)
 }
 
-/// Why one of them cannot be changed, if so: the server refuses to set it even to what it is.
+/// Why one of the directives cannot be changed: the server refuses to set it even to its current value.
 pub(super) async fn unchangeable(
     nodes: &[FoundNode],
     caller: &Caller,
@@ -115,7 +115,7 @@ pub(super) async fn unchangeable(
         let addr = nodes[one.node.index()].addr;
         if let Err(error) = set(one.node, addr, caller, &one.name, &one.live).await {
             return Ok(Some(format!(
-                "its suite sets `{} {}`, and {} has `{}` for good: {error}",
+                "its suite sets `{} {}`, but {} has `{}` and cannot change it: {error}",
                 one.name, one.wanted, one.node, one.live
             )));
         }
@@ -123,14 +123,14 @@ pub(super) async fn unchangeable(
     Ok(None)
 }
 
-/// Whether two spellings mean the same: servers print amounts of memory in bytes.
+/// Whether two values are equal: servers print amounts of memory in bytes.
 pub(super) fn is_same(live: &str, wanted: &str) -> bool {
     let plain = |text: &str| text.trim().trim_matches('"').to_ascii_lowercase();
     let (live, wanted) = (plain(live), plain(wanted));
     live == wanted || bytes(&live).is_some_and(|bytes_live| Some(bytes_live) == bytes(&wanted))
 }
 
-/// An amount as servers read it: `1k` is 1000 bytes, `1kb` 1024 (redis.conf).
+/// An amount in bytes, as servers parse it: `1k` is 1000 bytes, `1kb` 1024 (redis.conf).
 fn bytes(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_compared_by_what_they_mean() {
+    fn compares_values_by_meaning() {
         for (live, wanted, expected) in [
             ("1000", "1000", true),
             ("1000", "5000", false),

@@ -1,9 +1,13 @@
-//! The attach backend: a cluster that somebody else started, and that is there when the run has ended.
+//! The attach backend: runs a suite on a cluster that somebody else started and that must stay as it was.
 //!
-//! Nothing there is ours but the keys below the run's prefix, and what a run changes it puts back: keys are removed,
-//! directives set to what they were, servers started or woken. A ledger on disk says what that is ([`ledgers`]), so that
-//! the next run can do it for one that was killed. What cannot be put back is refused beforehand, as is
-//! every fault that was not allowed.
+//! `discover` asks the seeds for the nodes of the cluster. `server_access` stops and starts servers, through Compose or
+//! through the user's `hooks`. The run writes keys under its own prefix only (`keys`), and rejects every command that
+//! cannot be undone (`commands`).
+//!
+//! Before each change, the run records in a `ledger` on disk how to undo it. At its end, `undo` heals links, starts and
+//! resumes servers, restores directives and removes keys. A run that is killed leaves its ledger behind: its lock is
+//! free, so the next run adopts it and undoes the changes first (`settle`). The locks also keep two runs from testing
+//! one cluster at the same time.
 
 pub mod commands;
 #[cfg_attr(not(feature = "docker"), path = "no_compose.rs")]
@@ -16,9 +20,9 @@ mod keys;
 mod ledger;
 mod links;
 mod live;
+mod server_access;
 mod settle;
 mod undo;
-mod way;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -32,7 +36,7 @@ pub use discover::{FoundNode, Topology};
 pub use error::AttachError;
 pub use hooks::PASSWORD_VARIABLE;
 pub use ledger::{Changes, Found as FoundLedger, ledgers, ledgers_folder};
-pub use way::{Way, WaySettings};
+pub use server_access::{ServerAccess, ServerAccessSettings};
 
 use super::{Backend, BackendError, Keyspace, ProcessState, new_run};
 use crate::fault::Action;
@@ -50,25 +54,25 @@ use commands::Standing;
 use cuts::Place;
 use ledger::{Ledger, Ledgers};
 use links::Links;
-use settle::Visit;
+use settle::Settlement;
 use undo::Undo;
 
-/// How to get at a cluster, and what may be done to it.
+/// How to reach a cluster, and what a run may do to it.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Addresses of its nodes, `HOST:PORT`; one that answers is enough.
+    /// Addresses of nodes, `HOST:PORT`. One node that answers is enough.
     pub seeds: Vec<String>,
-    /// What its servers want to be let in.
+    /// The credentials and TLS settings that its servers require.
     pub access: Access,
-    /// Whether servers may be disturbed and directives changed.
+    /// Whether a run may inject faults and change directives.
     pub allow_faults: bool,
-    /// How its servers can be stopped and started.
-    pub way: WaySettings,
-    /// Where it is noted what is to be undone, mostly [`ledgers_folder`].
+    /// How to stop and start its servers.
+    pub servers: ServerAccessSettings,
+    /// The directory of ledgers, usually [`ledgers_folder`].
     pub ledgers: PathBuf,
 }
 
-/// A cluster that was found. Clones are handles of the same.
+/// A cluster that was discovered. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Attach {
     inner: Arc<Inner>,
@@ -79,26 +83,26 @@ struct Inner {
     seeds: Vec<String>,
     caller: Caller,
     allow_faults: bool,
-    way: Way,
+    servers: ServerAccess,
     ledgers: Ledgers,
     found: Found,
     topology: Topology,
 }
 
 impl Attach {
-    /// Finds the cluster, which must be whole, and the ways to its servers. What runs that were killed have left there
-    /// is undone first, and `notice` is told of it, a line each.
+    /// Discovers the cluster, which must be healthy, and opens the access to its servers. First undoes the changes of
+    /// killed runs; `notice` receives one line for each step of that.
     pub async fn connect(settings: Settings, notice: &(dyn Fn(&str) + Sync)) -> Result<Self, AttachError> {
         let ledgers = Ledgers::open(settings.ledgers)?;
         let caller = Caller { access: settings.access, ..Caller::default() };
-        let way = Way::open(settings.way).await?;
+        let servers = ServerAccess::open(settings.servers).await?;
         let mut seeds = settings.seeds;
         if seeds.is_empty() {
-            seeds = way.seeds()?;
+            seeds = servers.seeds()?;
         }
-        Visit { ledgers: &ledgers, seeds: &seeds, caller: &caller, way: &way, notice }.settle().await?;
+        Settlement { ledgers: &ledgers, seeds: &seeds, caller: &caller, servers: &servers, notice }.settle().await?;
         let topology = discover::discover(&seeds, &caller).await?;
-        way.fits(&topology.nodes)?;
+        servers.fits(&topology.nodes)?;
         live::redirect_by_address(&topology.nodes, &caller).await?;
         let config = live::common(&topology.nodes, &caller).await?;
         let version = topology.version;
@@ -107,21 +111,21 @@ impl Attach {
             nodes: topology.nodes.iter().map(|node| node.planned.clone()).collect(),
             config,
         };
-        let inner = Inner { seeds, caller, allow_faults: settings.allow_faults, way, ledgers, found, topology };
+        let inner = Inner { seeds, caller, allow_faults: settings.allow_faults, servers, ledgers, found, topology };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// What a plan takes from this cluster.
+    /// The nodes, version and directives that a plan takes from this cluster.
     pub fn found(&self) -> &Found {
         &self.inner.found
     }
 
-    /// What it consists of.
+    /// The nodes of the cluster and their version.
     pub fn topology(&self) -> &Topology {
         &self.inner.topology
     }
 
-    /// What runs there, for reports.
+    /// The server that the cluster runs, for reports.
     pub fn server(&self) -> Server {
         Server {
             asked: self.inner.found.server.clone(),
@@ -132,47 +136,49 @@ impl Attach {
         }
     }
 
-    /// What cannot be done to this cluster, and why.
+    /// The needs that this cluster does not meet, each with the reason.
     pub fn lacks(&self) -> BTreeMap<Need, String> {
-        let mut lacks = self.inner.way.lacks();
+        let mut lacks = self.inner.servers.lacks();
         let nodes = &self.inner.topology.nodes;
-        if let Some(why) = self.inner.way.links_obstacle(nodes) {
+        if let Some(why) = self.inner.servers.links_obstacle(nodes) {
             for need in [Need::Links, Need::Isolate] {
                 lacks.entry(need).or_insert_with(|| why.clone());
             }
         }
         if links::own_address(&nodes.iter().map(|node| node.addr).collect::<Vec<_>>()).is_none() {
-            let why = "this machine would have to be cut off, too, but it reaches the nodes from several addresses, or has \
-                       one of theirs (hint: cut links between nodes only)";
+            let why = "to isolate a node, its links to this machine must be cut too, but this machine reaches the nodes \
+                       from several addresses or shares one of theirs (hint: cut links between nodes only)";
             lacks.entry(Need::Isolate).or_insert_with(|| why.to_owned());
         }
         lacks
     }
 
-    /// Why a plan must not be run here at all: it would do what cannot be undone, or what was not allowed.
+    /// Why a plan must not run here: it has a step that cannot be undone, or a fault that the user did not allow.
     pub fn refusal(&self, plan: &Plan) -> Option<String> {
-        if let Some(name) = plan.config.keys().find(|name| commands::is_kept(name)) {
+        if let Some(name) = plan.config.keys().find(|name| commands::is_protected(name)) {
             return Some(format!(
-                "suite `{}` sets `{name}`, which is left alone on a cluster that is not ours: it would lock somebody out \
-                 (hint: --backend local or docker)",
+                "suite \"{}\" sets `{name}`, which could lock clients out of an attached cluster (hint: use `--backend \
+                 local` or `--backend docker`)",
                 plan.name
             ));
         }
         plan.steps.iter().enumerate().find_map(|(index, step)| {
-            let named = |what: &str| format!("suite `{}`, step {}, `{what}`", plan.name, index + 1);
+            let named = |what: &str| format!("suite \"{}\", step {}, `{what}`", plan.name, index + 1);
             let (what, standing) = match step {
                 Step::Command(command) => (command.send.to_string(), commands::standing(&command.send.0)),
                 Step::Expect(expect) => (expect.send.to_string(), commands::standing(&expect.send.0)),
-                step if !Need::of(step).is_empty() => (word(step), Standing::Fault),
+                step if !Need::of(step).is_empty() => (step_key(step), Standing::Fault),
                 _ => return None,
             };
             match standing {
                 Standing::Refused => Some(format!(
-                    "{} is not done to a cluster that is not ours: nobody could undo it (hint: --backend local or docker)",
+                    "{} cannot be undone, so it is not allowed on an attached cluster (hint: use `--backend local` or \
+                     `--backend docker`)",
                     named(&what)
                 )),
                 Standing::Fault if !self.inner.allow_faults => Some(format!(
-                    "{} is a fault, and would be done to a cluster that is not ours (hint: --allow-faults, if it may)",
+                    "{} is a fault, and faults are not allowed on an attached cluster by default (hint: pass \
+                     `--allow-faults` to allow them)",
                     named(&what)
                 )),
                 _ => None,
@@ -180,7 +186,7 @@ impl Attach {
         })
     }
 
-    /// Why a plan cannot be run here, though nothing forbids it: it wants directives that the servers do not have.
+    /// Why an allowed plan cannot run here: the servers have other directives than the plan requires.
     pub async fn obstacle(&self, plan: &Plan) -> Result<Option<String>, AttachError> {
         let inner = &self.inner;
         let different = live::different(&inner.topology.nodes, &inner.caller, &plan.config).await?;
@@ -190,25 +196,25 @@ impl Attach {
         if inner.allow_faults {
             return live::unchangeable(&inner.topology.nodes, &inner.caller, &different).await;
         }
-        let told: Vec<String> = different
+        let values: Vec<String> = different
             .iter()
             .map(|one| format!("`{} {}` ({} has `{}`)", one.name, one.wanted, one.node, one.live))
             .collect();
         Ok(Some(format!(
-            "its suite sets {}, and directives of a cluster that is not ours are left alone (hint: --allow-faults, or \
-             --set cluster.config.NAME=VALUE)",
-            told.join(", ")
+            "its suite sets {}, but a run does not change directives of an attached cluster by default (hint: pass \
+             `--allow-faults`, or set `cluster.config.NAME` with `--set`)",
+            values.join(", ")
         )))
     }
 }
 
-/// What a suite calls a step.
-fn word(step: &Step) -> String {
+/// The key of a step in a suite.
+fn step_key(step: &Step) -> String {
     let value = serde_json::to_value(step).unwrap_or_default();
     value.as_object().and_then(|map| map.keys().next().cloned()).unwrap_or_default()
 }
 
-/// The cluster of one run.
+/// An attached cluster during one run.
 #[derive(Debug)]
 pub struct Attached {
     attach: Attach,
@@ -218,36 +224,35 @@ pub struct Attached {
     logs: PathBuf,
     journal: OnceLock<Arc<Journal>>,
     is_mute: AtomicBool,
-    /// Whether keys of the run may have been written.
     may_have_written: AtomicBool,
-    /// What has been changed.
     ledger: Ledger,
-    /// What was put back before this run began.
+    /// Notes on the changes of killed runs that were undone before this run.
     settled: Vec<String>,
     links: Links,
-    /// Where all clients come from, if a node is to be cut off from them.
+    /// The address of all clients, if a step isolates a node from them.
     own: Option<IpAddr>,
     undone: AtomicBool,
 }
 
 impl Attached {
-    /// Looks at the cluster once more, and sets the directives that the plan wants.
+    /// Discovers the cluster again, opens a ledger and sets the directives of the plan. Fails if the cluster has changed
+    /// since it was planned for, or if another run uses it.
     pub async fn begin(attach: &Attach, plan: &Plan, folder: &Path) -> Result<Self, BackendError> {
         let inner = &attach.inner;
         let settled = Mutex::new(Vec::new());
-        let visit = Visit {
+        let settlement = Settlement {
             ledgers: &inner.ledgers,
             seeds: &inner.seeds,
             caller: &inner.caller,
-            way: &inner.way,
+            servers: &inner.servers,
             notice: &|line| settled.lock().expect("no holder panics").push(line.to_owned()),
         };
-        visit.settle().await?;
+        settlement.settle().await?;
         let topology = discover::discover(&inner.seeds, &inner.caller).await?;
         if topology.nodes.iter().map(|node| &node.planned).ne(&plan.nodes) {
             let (now, then) = (topology.nodes.len(), plan.nodes.len());
             return Err(AttachError::Changed(format!(
-                "it has {now} nodes, and had {then}, or roles are dealt otherwise"
+                "it has {now} nodes (planned for {then}), or roles or slots have moved"
             ))
             .into());
         }
@@ -259,7 +264,7 @@ impl Attached {
                 boots_as_master: node.planned.replica_of.is_none(),
                 addr: node.addr,
                 id: node.id.clone(),
-                name: inner.way.name_of(node.addr),
+                name: inner.servers.name_of(node.addr),
             });
         }
         let run = new_run();
@@ -267,11 +272,11 @@ impl Attached {
         let bus_ports: Vec<u16> = topology.nodes.iter().map(|node| node.bus_port).collect();
         let place = |(node, &bus_port): (&NodeInfo, &u16)| Place { node: node.clone(), bus_port };
         let places = nodes.iter().zip(&bus_ports).map(place).collect();
-        let mut changes = Changes::new(&run, &plan.name, inner.way.taken(), places, plan.workload.keys);
+        let mut changes = Changes::new(&run, &plan.name, inner.servers.taken(), places, plan.workload.keys);
         changes.written = keys::probed_beyond_workload(plan, &Keyspace::of_run(&run));
         let ledger = inner.ledgers.begin(changes)?;
-        let links = match visit.is_alone(&ledger) {
-            Ok(()) if needs_isolation || plan.needs_to(Need::Links) => Links::open(&inner.way, &ledger).await,
+        let links = match settlement.is_alone(&ledger) {
+            Ok(()) if needs_isolation || plan.needs_to(Need::Links) => Links::open(&inner.servers, &ledger).await,
             alone => alone.map(|()| Links::Whole),
         };
         let links = links.inspect_err(|_| ledger.close())?;
@@ -303,9 +308,9 @@ impl Attached {
     async fn configure(&self, nodes: &[FoundNode], wanted: &BTreeMap<String, Directive>) -> Result<(), AttachError> {
         let caller = self.caller();
         let different = live::different(nodes, caller, wanted).await?;
-        let noted = different.clone();
+        let recorded = different.clone();
         let note = move |changes: &mut Changes| {
-            for one in &noted {
+            for one in &recorded {
                 changes.add_original(one.node, &one.name, &one.live);
             }
         };
@@ -316,14 +321,14 @@ impl Attached {
         Ok(())
     }
 
-    /// Undoes what the run did. A second call does nothing.
+    /// Undoes the changes of the run. A second call does nothing.
     async fn undo(&self) -> Result<(), AttachError> {
         if self.undone.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        let tell = |event| self.tell(event);
-        let (caller, way) = (self.caller(), self.way());
-        let undo = Undo { ledger: &self.ledger, caller, way, links: &self.links, tell: &tell };
+        let emit = |event| self.emit(event);
+        let (caller, servers) = (self.caller(), self.servers());
+        let undo = Undo { ledger: &self.ledger, caller, servers, links: &self.links, emit: &emit };
         let changes = self.ledger.changes();
         let mut left = undo.heal_links().await;
         left.extend(undo.wake_servers(&changes).await);
@@ -339,17 +344,18 @@ impl Attached {
         Err(AttachError::Left(left))
     }
 
-    /// Leaves the servers' logs of this run in its folder, as far as they can be had.
+    /// Saves the servers' logs of this run in its folder, where they are available.
     async fn save_logs(&self) {
         for node in &self.nodes {
-            let Some(log) = self.way().log(node, None).await else { continue };
-            // The report is worth having without them; whoever misses a log sees that it is not there.
+            let Some(log) = self.servers().log(node, None).await else { continue };
+            // The report is still useful without logs.
             let _ = tokio::fs::create_dir_all(&self.logs).await;
             let _ = tokio::fs::write(self.logs.join(format!("{}.log", node.node)), log).await;
         }
     }
 
-    /// Undoes what a run did that failed or panicked. Its journal may have panicked with it, so nothing is told there.
+    /// Undoes the changes of a run that failed or panicked. Records nothing, because the journal may have panicked too.
+    /// The error lists the changes that could not be undone.
     pub async fn abandon(&self) -> Result<(), AttachError> {
         self.is_mute.store(true, Ordering::Relaxed);
         self.undo().await
@@ -363,28 +369,28 @@ impl Attached {
         &self.attach.inner.caller
     }
 
-    fn way(&self) -> &Way {
-        &self.attach.inner.way
+    fn servers(&self) -> &ServerAccess {
+        &self.attach.inner.servers
     }
 
-    fn tell(&self, kind: EventKind) {
+    fn emit(&self, kind: EventKind) {
         if let Some(journal) = self.journal.get().filter(|_| !self.is_mute.load(Ordering::Relaxed)) {
             journal.event(kind);
         }
     }
 
-    /// Does something to a server, which from then on counts as disturbed.
+    /// Stops, kills or pauses a server. Records it first, so that an interrupted run can still be undone.
     async fn disturb(&self, action: Action, node: NodeNo) -> Result<(), BackendError> {
         self.ledger.note(move |changes| changes.disturbed.extend([node])).await?;
         if matches!(action, Action::Stop | Action::Kill) {
             self.links.leave(node);
         }
-        Ok(self.way().act(action, self.info(node), &|event| self.tell(event)).await?)
+        Ok(self.servers().act(action, self.info(node), &|event| self.emit(event)).await?)
     }
 
-    /// Does something to a server that ends a disturbance.
+    /// Starts or resumes a server.
     async fn restore(&self, action: Action, node: NodeNo) -> Result<(), BackendError> {
-        self.way().act(action, self.info(node), &|event| self.tell(event)).await?;
+        self.servers().act(action, self.info(node), &|event| self.emit(event)).await?;
         if action == Action::Start {
             self.links.come_back(self.info(node)).await?;
         }
@@ -433,21 +439,21 @@ impl Backend for Attached {
             return;
         }
         let prefix = self.keys.prefix().unwrap_or_default();
-        self.tell(EventKind::Note { text: format!("a cluster that is not ours: keys begin with `{prefix}`") });
+        self.emit(EventKind::Note { text: format!("attached cluster: keys begin with `{prefix}`") });
         for text in &self.settled {
-            self.tell(EventKind::Note { text: text.clone() });
+            self.emit(EventKind::Note { text: text.clone() });
         }
         for original in self.ledger.changes().originals {
             let ledger::Original { node, name, value } = original;
-            self.tell(EventKind::Note { text: format!("{node}: `{name}` was `{value}`, and is changed for this run") });
+            self.emit(EventKind::Note { text: format!("{node}: `{name}` was `{value}`; changed for this run") });
         }
     }
 
     async fn admit(&self, node: NodeNo, words: Vec<String>) -> Result<Vec<String>, String> {
         match commands::standing(&words) {
-            Standing::Refused => return Err("nobody could undo it on a cluster that is not ours".to_owned()),
+            Standing::Refused => return Err("it cannot be undone on an attached cluster".to_owned()),
             Standing::Fault if !self.attach.inner.allow_faults => {
-                return Err("it is a fault, and none is allowed (hint: --allow-faults)".to_owned());
+                return Err("it is a fault, and faults are not allowed (hint: pass `--allow-faults`)".to_owned());
             }
             _ => {}
         }
@@ -472,8 +478,8 @@ impl Backend for Attached {
     async fn is_closed(&self, node: NodeNo, error: &ConnectError) -> bool {
         match error {
             ConnectError::Refused(_) => true,
-            // The address of a container, and that of a machine, goes with it.
-            ConnectError::Unreachable(..) | ConnectError::TimedOut(..) if self.way().reaches_servers() => {
+            // A container or a machine that stops takes its address with it.
+            ConnectError::Unreachable(..) | ConnectError::TimedOut(..) if self.servers().reaches_servers() => {
                 matches!(self.state(node).await, ProcessState::Gone { .. })
             }
             _ => false,
@@ -488,25 +494,25 @@ impl Backend for Attached {
     }
 
     async fn state(&self, node: NodeNo) -> ProcessState {
-        self.way().state(self.info(node), self.caller(), &|event| self.tell(event)).await
+        self.servers().state(self.info(node), self.caller(), &|event| self.emit(event)).await
     }
 
-    /// A hook may be a command that takes its time.
+    /// A hook may be slow.
     fn watch_every(&self) -> Duration {
         Duration::from_secs(1)
     }
 
-    /// Hooks count nothing, and a sidecar goes with its container's network.
+    /// Hooks have no counters, and a sidecar ends with its container's network.
     fn watches_rules(&self) -> bool {
         false
     }
 
     async fn log_tail(&self, node: NodeNo, lines: usize) -> String {
-        self.way().log(self.info(node), Some(lines)).await.unwrap_or_default().trim_end().to_owned()
+        self.servers().log(self.info(node), Some(lines)).await.unwrap_or_default().trim_end().to_owned()
     }
 
     async fn impose(&self, rule: Rule) -> Result<(), NetworkError> {
-        self.links.impose(rule, &|event| self.tell(event)).await
+        self.links.impose(rule, &|event| self.emit(event)).await
     }
 
     async fn counts(&self, name: &str) -> Result<Counts, NetworkError> {
@@ -518,7 +524,7 @@ impl Backend for Attached {
     }
 
     async fn lift(&self, name: &str) -> Result<(), NetworkError> {
-        self.links.lift(name, &|event| self.tell(event)).await
+        self.links.lift(name, &|event| self.emit(event)).await
     }
 
     fn can_knock_from(&self, ip: Ipv4Addr) -> bool {
@@ -526,7 +532,7 @@ impl Backend for Attached {
     }
 
     async fn knock(&self, knocks: &[Knock], within: Duration) -> Vec<Heard> {
-        self.links.knock(knocks, within, &|event| self.tell(event)).await
+        self.links.knock(knocks, within, &|event| self.emit(event)).await
     }
 
     async fn fill(&self, knock: Knock, bytes: u64) {

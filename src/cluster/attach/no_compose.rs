@@ -1,5 +1,4 @@
-//! In the place of `compose`, where the feature `docker` is left out: there is no project, and so nothing is ever
-//! asked of one.
+//! Replaces `compose` in builds without the feature `docker`. Its types have no values.
 #![expect(clippy::unused_async, reason = "the others of these names wait for an engine")]
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,15 +16,15 @@ use crate::network::{Counts, NetworkError};
 use crate::plan::Need;
 use crate::units::NodeNo;
 
-/// A Compose project; there are none.
+/// A Compose project, which cannot exist in this build.
 #[derive(Debug, Clone)]
 pub enum ComposeProject {}
 
-/// A project's containers; there are none.
+/// A project's containers, which cannot exist in this build.
 #[derive(Debug)]
 pub enum Compose {}
 
-/// Sidecars of a project's containers; there are none.
+/// Sidecars, which cannot exist in this build.
 #[derive(Debug)]
 pub(super) enum Sidecars {}
 

@@ -1,7 +1,7 @@
-//! What runs that were killed have changed on a cluster is undone before another begins there.
+//! Undoes the changes of killed runs before another run begins on the same cluster.
 //!
-//! A ledger is about this cluster if they have a node in common, by its id: addresses are given anew. Only where
-//! nobody answers at all do addresses have to do.
+//! A ledger belongs to this cluster if they have a node id in common. Addresses do not identify a cluster, because they
+//! can be reused; they are compared only where no node answers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,70 +10,71 @@ use futures_util::future::join_all;
 
 use super::discover::seed_answer;
 use super::error::AttachError;
-use super::hooks::Tell;
+use super::hooks::Emit;
 use super::ledger::{Changes, Found, Ledger, Ledgers};
 use super::links::Links;
+use super::server_access::ServerAccess;
 use super::undo::Undo;
-use super::way::Way;
 use crate::cluster::ProcessState;
 use crate::history::EventKind;
 use crate::plan::Need;
 use crate::topology::NodeLine;
 use crate::wire::Caller;
 
-/// Who comes to a cluster, and how.
+/// What a run needs to settle the ledgers of earlier runs on its cluster.
 #[derive(Clone, Copy)]
-pub(super) struct Visit<'v> {
+pub(super) struct Settlement<'v> {
     pub ledgers: &'v Ledgers,
     pub seeds: &'v [String],
     pub caller: &'v Caller,
-    pub way: &'v Way,
-    /// Is told what was undone, a line each.
+    pub servers: &'v ServerAccess,
+    /// Receives a line for each change that is undone.
     pub notice: &'v (dyn Fn(&str) + Sync),
 }
 
-/// What the nodes of a ledger are to those that are here.
+/// How the nodes of a ledger relate to the nodes that answer.
 #[derive(Debug, PartialEq, Eq)]
-enum Kin {
-    /// Nodes of one cluster.
+enum Identity {
+    /// They belong to one cluster.
     Same,
-    /// Nodes that were where others are now, each of them.
+    /// Other nodes now use all addresses of the ledger's nodes.
     Replaced,
-    /// Strangers.
+    /// They belong to different clusters.
     Other,
 }
 
-fn kin(changes: &Changes, here: &[NodeLine]) -> Kin {
+fn identity(changes: &Changes, here: &[NodeLine]) -> Identity {
     let nodes = || changes.places.iter().map(|place| &place.node);
     if nodes().any(|node| here.iter().any(|line| line.id == node.id)) {
-        Kin::Same
+        Identity::Same
     } else if nodes().all(|node| here.iter().any(|line| line.addr == Some(node.addr))) {
-        Kin::Replaced
+        Identity::Replaced
     } else {
-        Kin::Other
+        Identity::Other
     }
 }
 
-impl Visit<'_> {
-    /// Undoes what dead runs left on this cluster. The error says why nothing must be begun there: a run is under way,
-    /// or what one left cannot be undone.
+impl Settlement<'_> {
+    /// Undoes what killed runs left on this cluster. Fails if another run is active there, or if something cannot be
+    /// undone.
     pub async fn settle(&self) -> Result<(), AttachError> {
         let mut all = self.ledgers.all()?;
         if all.is_empty() {
             return Ok(());
         }
-        // What was changed last is undone first.
+        // Undo the latest change first.
         all.sort_by(|a, b| b.changes.began_at().cmp(a.changes.began_at()));
-        let here = said(self.seeds, self.caller).await?;
+        let here = node_lines(self.seeds, self.caller).await?;
         for Found { changes, path, is_alive } in all {
-            let kin = if here.is_empty() { self.kin_of_the_silent(&changes).await? } else { kin(&changes, &here) };
-            match kin {
-                Kin::Other => {}
-                Kin::Same if is_alive => return Err(AttachError::Busy { whose: changes.whose() }),
-                Kin::Replaced if is_alive => {}
-                Kin::Same | Kin::Replaced => match Ledger::adopt(&path)? {
-                    Some(ledger) if kin == Kin::Same => self.undo(&ledger).await?,
-                    Some(ledger) => self.give_up(&ledger),
+            let identity =
+                if here.is_empty() { self.compare_silent(&changes).await? } else { identity(&changes, &here) };
+            match identity {
+                Identity::Other => {}
+                Identity::Same if is_alive => return Err(AttachError::Busy { whose: changes.whose() }),
+                Identity::Replaced if is_alive => {}
+                Identity::Same | Identity::Replaced => match Ledger::adopt(&path)? {
+                    Some(ledger) if identity == Identity::Same => self.undo(&ledger).await?,
+                    Some(ledger) => self.abandon_ledger(&ledger),
                     None if path.exists() => return Err(AttachError::Busy { whose: changes.whose() }),
                     None => {}
                 },
@@ -82,8 +83,8 @@ impl Visit<'_> {
         Ok(())
     }
 
-    /// Whether no other run is under way on this cluster. Whoever asks has a ledger already, so of two that begin at
-    /// the same time at least one is told of the other.
+    /// Fails if another run is active on this cluster. The caller has written its ledger already, so of two runs that
+    /// begin at the same time at least one sees the other.
     pub fn is_alone(&self, own: &Ledger) -> Result<(), AttachError> {
         let Changes { run, places, .. } = own.changes();
         let is_ours = |changes: &Changes| {
@@ -96,44 +97,46 @@ impl Visit<'_> {
         }
     }
 
-    /// The same where none of the seeds answers: they may be what the dead run has stopped.
-    async fn kin_of_the_silent(&self, changes: &Changes) -> Result<Kin, AttachError> {
+    /// [`compare`] where no seed answers: the killed run may have stopped them.
+    async fn compare_silent(&self, changes: &Changes) -> Result<Identity, AttachError> {
         let mut is_meant = false;
         for seed in self.seeds {
             let addrs: Vec<SocketAddr> = tokio::net::lookup_host(seed).await.map(Iterator::collect).unwrap_or_default();
             is_meant |= changes.places.iter().any(|place| addrs.contains(&place.node.addr));
         }
         if !is_meant {
-            return Ok(Kin::Other);
+            return Ok(Identity::Other);
         }
-        let here = said(&changes.addrs(), self.caller).await?;
-        Ok(if here.is_empty() { Kin::Same } else { kin(changes, &here) })
+        let here = node_lines(&changes.addrs(), self.caller).await?;
+        Ok(if here.is_empty() { Identity::Same } else { identity(changes, &here) })
     }
 
     async fn undo(&self, ledger: &Ledger) -> Result<(), AttachError> {
         let changes = ledger.changes();
         let whose = changes.whose();
-        let tell = |event: EventKind| {
+        let emit = |event: EventKind| {
             if let EventKind::Note { text } = event {
                 (self.notice)(&format!("  {text}"));
             }
         };
-        if self.is_owed(&changes, &tell).await {
-            return Err(AttachError::Owed(changes.owed()));
+        if self.needs_other_access(&changes, &emit).await {
+            return Err(AttachError::Pending(changes.pending()));
         }
-        (self.notice)(&format!("{whose} was killed: what it changed is put back first"));
-        let links = Links::left(self.way, ledger);
-        let undo = Undo { ledger, caller: self.caller, way: self.way, links: &links, tell: &tell };
+        (self.notice)(&format!("{whose} was killed: undoing its changes first"));
+        let links = Links::left(self.servers, ledger);
+        let undo = Undo { ledger, caller: self.caller, servers: self.servers, links: &links, emit: &emit };
         let mut left = undo.heal_links().await;
         let asleep = undo.wake_servers(&changes).await;
-        if !left.is_empty() && links.forget_healed(&tell).await {
+        if !left.is_empty() && links.forget_healed(&emit).await {
             left.clear();
-            tell(EventKind::Note { text: "links that could not be healed are whole, by connections tried".to_owned() });
+            emit(EventKind::Note {
+                text: "links that `heal` failed on are intact: test connections came through".to_owned(),
+            });
         }
         left.extend(asleep);
-        let here = said(&changes.addrs(), self.caller).await?;
-        if !here.is_empty() && kin(&changes, &here) != Kin::Same {
-            self.give_up(ledger);
+        let here = node_lines(&changes.addrs(), self.caller).await?;
+        if !here.is_empty() && identity(&changes, &here) != Identity::Same {
+            self.abandon_ledger(ledger);
             return Ok(());
         }
         if !here.is_empty() {
@@ -149,14 +152,14 @@ impl Visit<'_> {
         Err(AttachError::StillLeft { whose, left, ledger: ledger.path() })
     }
 
-    /// Whether undoing needs a way to servers that there is not.
-    async fn is_owed(&self, changes: &Changes, tell: Tell<'_>) -> bool {
-        if !changes.cuts.is_empty() && !matches!(self.way, Way::Hooks(_)) {
+    /// Whether the undo requires an access to servers that this run does not have.
+    async fn needs_other_access(&self, changes: &Changes, emit: Emit<'_>) -> bool {
+        if !changes.cuts.is_empty() && !matches!(self.servers, ServerAccess::Hooks(_)) {
             return true;
         }
-        let lacks = self.way.lacks();
+        let lacks = self.servers.lacks();
         for &node in &changes.disturbed {
-            let need = match self.way.state(changes.node(node), self.caller, tell).await {
+            let need = match self.servers.state(changes.node(node), self.caller, emit).await {
                 ProcessState::Running { .. } | ProcessState::Unknown { .. } => continue,
                 ProcessState::Gone { .. } => Need::Start,
                 ProcessState::Paused { .. } => Need::Freeze,
@@ -168,36 +171,41 @@ impl Visit<'_> {
         false
     }
 
-    /// The cluster of a ledger is no more. What hooks have cut may be on other machines' hosts still.
-    fn give_up(&self, ledger: &Ledger) {
+    /// Gives up a ledger whose cluster no longer exists. Cuts by hooks may still be in force on the hosts, so a ledger
+    /// with cuts stays.
+    fn abandon_ledger(&self, ledger: &Ledger) {
         let changes = ledger.changes();
         let whose = changes.whose();
-        let what = format!("{whose} was killed, and its cluster is gone: others are at its addresses");
+        let what = format!("{whose} was killed, and its cluster is gone: other nodes use its addresses");
         if changes.cuts.is_empty() {
-            (self.notice)(&format!("{what}, and nothing is done to them"));
+            (self.notice)(&format!("{what}; they are left as they are"));
             ledger.close();
         } else {
             let path = ledger.path();
-            (self.notice)(&format!("{what}; {} (hint: look, then remove `{}`)", changes.told(), path.display()));
+            (self.notice)(&format!(
+                "{what}; {} (hint: check the hosts, then remove `{}`)",
+                changes.summary(),
+                path.display()
+            ));
             ledger.leave();
         }
     }
 }
 
-/// What those of these addresses that answer say of their cluster; an error if all fail and the user can mend it.
-async fn said(at: &[String], caller: &Caller) -> Result<Vec<NodeLine>, AttachError> {
+/// The CLUSTER NODES lines of all addresses that answer. Fails if none answers and the user can fix the cause.
+async fn node_lines(at: &[String], caller: &Caller) -> Result<Vec<NodeLine>, AttachError> {
     let answers = join_all(at.iter().map(|addr| seed_answer(addr, caller))).await;
-    let (said, failed): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-    if said.is_empty()
+    let (lines, failed): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    if lines.is_empty()
         && let Some(Err(error)) = failed.into_iter().find(|failed| failed.as_ref().is_err_and(AttachError::is_usage))
     {
         return Err(error);
     }
-    Ok(said.into_iter().flatten().flatten().collect())
+    Ok(lines.into_iter().flatten().flatten().collect())
 }
 
-/// Nodes are known by their ids: one that has moved is where it is now, and what was changed on one that is none of the
-/// cluster's any more is let be.
+/// Updates the addresses of nodes that have moved, by their ids, and drops the directives of nodes that have left the
+/// cluster.
 async fn follow(ledger: &Ledger, here: &[NodeLine]) {
     let now: BTreeMap<String, Option<SocketAddr>> = here.iter().map(|line| (line.id.clone(), line.addr)).collect();
     ledger
@@ -226,42 +234,42 @@ mod tests {
     }
 
     #[test]
-    fn clusters_are_told_apart_by_the_ids_of_their_nodes() {
+    fn identifies_a_cluster_by_its_node_ids() {
         for (nodes, expected) in [
-            (&[(1, 1), (2, 2), (3, 3)][..], Kin::Same),
-            (&[(1, 7), (8, 2), (9, 3)], Kin::Same),
-            (&[(7, 1), (8, 2), (9, 3)], Kin::Replaced),
-            (&[(7, 1), (8, 2), (9, 4)], Kin::Other),
-            (&[(7, 7), (8, 8)], Kin::Other),
+            (&[(1, 1), (2, 2), (3, 3)][..], Identity::Same),
+            (&[(1, 7), (8, 2), (9, 3)], Identity::Same),
+            (&[(7, 1), (8, 2), (9, 3)], Identity::Replaced),
+            (&[(7, 1), (8, 2), (9, 4)], Identity::Other),
+            (&[(7, 7), (8, 8)], Identity::Other),
         ] {
-            assert_eq!(kin(&changes("3f"), &here(nodes)), expected, "{nodes:?}");
+            assert_eq!(identity(&changes("3f"), &here(nodes)), expected, "{nodes:?}");
         }
     }
 
     #[tokio::test]
-    async fn of_two_that_begin_at_once_the_later_is_told_of_the_other() {
+    async fn rejects_the_later_of_two_concurrent_runs() {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let ledgers = Ledgers::open(folder.path().to_owned()).expect("a folder");
         let (seeds, caller) = (["127.99.0.1:1".to_owned()], Caller::default());
-        let visit = Visit {
+        let settlement = Settlement {
             ledgers: &ledgers,
             seeds: &seeds,
             caller: &caller,
-            way: &Way::Ports,
+            servers: &ServerAccess::Ports,
             notice: &|line| panic!("{line}"),
         };
         let first = ledgers.begin(changes("a")).expect("a ledger");
-        visit.is_alone(&first).expect("nobody else is here");
+        settlement.is_alone(&first).expect("nobody else is here");
         let second = ledgers.begin(changes("b")).expect("a ledger");
-        let busy = visit.is_alone(&second).expect_err("two are one too many").to_string();
+        let busy = settlement.is_alone(&second).expect_err("two are one too many").to_string();
         assert!(busy.contains("run a (suite `role-swap`"), "{busy}");
-        visit.settle().await.expect("these are none of the seeds");
+        settlement.settle().await.expect("these are none of the seeds");
         first.leave();
-        visit.is_alone(&second).expect("the other is dead");
+        settlement.is_alone(&second).expect("the other is dead");
     }
 
     #[tokio::test]
-    async fn nodes_are_followed_to_where_they_are_now() {
+    async fn updates_the_addresses_of_moved_nodes() {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let ledger =
             Ledgers::open(folder.path().to_owned()).and_then(|all| all.begin(changes("3f"))).expect("a ledger");

@@ -1,61 +1,59 @@
-//! The end of a run on a cluster that is not ours: everything is put back, and what could not be is said.
+//! Undoes the changes in a ledger, and reports those that it cannot undo.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::error::named;
-use super::hooks::Tell;
+use super::hooks::Emit;
 use super::ledger::{Changes, Ledger, Original};
 use super::links::Links;
-use super::way::Way;
+use super::server_access::ServerAccess;
 use super::{discover, keys, live};
 use crate::cluster::ProcessState;
 use crate::fault::Action;
 use crate::history::{EventKind, key_name, probe_name};
 use crate::wire::Caller;
 
-/// How long the cluster may take to be whole, after which keys and directives are put back as far as they can be.
+/// The longest wait for a healthy cluster. After it, the undo restores what it can.
 const WHOLE_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long removing keys is tried, and then putting directives back.
+/// The time limit for restoring directives, and again for removing keys.
 const UNDO_WITHIN: Duration = Duration::from_secs(20);
 
-/// A write whose answer never came may be carried out late; keys are removed until there are none, so often at most.
+/// A write without an answer may still execute late, so removing keys repeats until it finds none, at most this often.
 const PASSES: usize = 5;
 
 const POLL: Duration = Duration::from_millis(200);
 
-/// What it takes to undo what is in a ledger. What has been put back is forgotten there, and what could not be is
-/// returned, each with a way to do it by hand.
+/// Undoes a ledger. Each step removes from the ledger what it has undone, and returns the rest with a hint how to undo
+/// it by hand.
 #[derive(Clone, Copy)]
 pub(super) struct Undo<'u> {
     pub ledger: &'u Ledger,
     pub caller: &'u Caller,
-    pub way: &'u Way,
+    pub servers: &'u ServerAccess,
     pub links: &'u Links,
-    pub tell: Tell<'u>,
+    pub emit: Emit<'u>,
 }
 
 impl Undo<'_> {
     fn note(&self, text: String) {
-        (self.tell)(EventKind::Note { text });
+        (self.emit)(EventKind::Note { text });
     }
 
-    /// Heals links. The run's own end does that, too; here is what it left.
     pub async fn heal_links(&self) -> Vec<String> {
-        self.links.clear(self.tell).await
+        self.links.clear(self.emit).await
     }
 
-    /// Starts and wakes servers, of the changes as they were before links were healed, and waits for the cluster to
-    /// be whole.
+    /// Starts and resumes servers, then waits for a healthy cluster. `changes` are those from before links were healed.
     pub async fn wake_servers(&self, changes: &Changes) -> Vec<String> {
         let mut left = Vec::new();
         for &node in &changes.disturbed {
             let info = changes.node(node);
-            let done = match self.way.state(info, self.caller, self.tell).await {
-                ProcessState::Gone { .. } => self.way.act(Action::Start, info, self.tell).await,
-                ProcessState::Paused { .. } => self.way.act(Action::Resume, info, self.tell).await,
+            let done = match self.servers.state(info, self.caller, self.emit).await {
+                ProcessState::Gone { .. } => self.servers.act(Action::Start, info, self.emit).await,
+                ProcessState::Paused { .. } => self.servers.act(Action::Resume, info, self.emit).await,
                 ProcessState::Running { .. } => Ok(()),
                 state @ ProcessState::Unknown { .. } => {
                     let node = named(node, info.addr);
@@ -66,10 +64,12 @@ impl Undo<'_> {
             match done {
                 Ok(()) => {
                     self.ledger.forget(move |changes| changes.disturbed.retain(|&left| left != node)).await;
-                    self.note(format!("{} runs again", named(node, info.addr)));
+                    self.note(format!("{} is running again", named(node, info.addr)));
                 }
-                Err(error) => left
-                    .push(format!("{} was stopped and does not run: {error} (hint: start it)", named(node, info.addr))),
+                Err(error) => left.push(format!(
+                    "{} was stopped and is not running: {error} (hint: start it)",
+                    named(node, info.addr)
+                )),
             }
         }
         let is_healed = !changes.cuts.is_empty() && self.ledger.changes().cuts.is_empty();
@@ -88,7 +88,7 @@ impl Undo<'_> {
         left
     }
 
-    /// Puts directives back.
+    /// Sets directives to their original values.
     pub async fn put_directives_back(&self) -> Vec<String> {
         let changes = self.ledger.changes();
         let (mut left, mut kept) = (Vec::new(), Vec::new());
@@ -98,7 +98,7 @@ impl Undo<'_> {
             let Original { node, name, value: original } = one;
             let (node, addr) = (*node, changes.node(*node).addr);
             let done = loop {
-                // A server that was restarted has its file's value again.
+                // A restart may already have restored the value from the server's file.
                 let done = match live::get(addr, self.caller, name).await {
                     Ok(Some(now)) if live::is_same(&now, original) => Ok(()),
                     Ok(_) => live::set(node, addr, self.caller, name, original).await,
@@ -113,8 +113,8 @@ impl Undo<'_> {
                 Ok(()) => put_back += 1,
                 Err(error) => {
                     left.push(format!(
-                        "`{name}` of {node} was `{original}` and is not: {error} (hint: `redis-cli -h {} -p {} CONFIG SET \
-                         {name} '{original}'`)",
+                        "`{name}` of {node} cannot be set back to `{original}`: {error} (hint: `redis-cli -h {} -p {} \
+                         CONFIG SET {name} '{original}'`)",
                         addr.ip(),
                         addr.port()
                     ));
@@ -124,7 +124,7 @@ impl Undo<'_> {
         }
         self.ledger.forget(|changes| changes.originals = kept).await;
         if put_back > 0 {
-            self.note(format!("{put_back} directives are what they were"));
+            self.note(format!("{put_back} directives restored"));
         }
         left
     }
@@ -156,11 +156,11 @@ impl Undo<'_> {
             }
         };
         let prefix = keys.prefix().unwrap_or_default();
-        self.note(format!("{removed} keys below `{prefix}` are removed"));
+        self.note(format!("{removed} keys below `{prefix}` removed"));
         let (names, reason) = remaining?;
         Some(format!(
-            "up to {} keys below `{prefix}` may be left: {reason} (hint: on each master, `redis-cli --scan --pattern \
-             '{prefix}*'`, and UNLINK each)",
+            "up to {} keys below `{prefix}` may be left: {reason} (hint: on each master, run `redis-cli --scan \
+             --pattern '{prefix}*'` and `UNLINK` each key)",
             names.len()
         ))
     }

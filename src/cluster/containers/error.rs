@@ -1,11 +1,11 @@
-//! What can go wrong with a container engine.
+//! Errors of the container engine.
 
 use testcontainers::bollard::errors::Error;
 
 use crate::cluster::BackendError;
 use crate::network::NetworkError;
 
-/// Why the engine could not do its part.
+/// Why a request to the container engine failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DockerError {
     /// No engine answers.

@@ -1,4 +1,4 @@
-//! Who made what an engine holds: labels on everything, and whether who made it still lives.
+//! Labels that name the process that created a container, network or volume, and whether that process is alive.
 
 use std::collections::HashMap;
 

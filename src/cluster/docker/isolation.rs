@@ -1,5 +1,4 @@
-//! Network faults where the image of sidecars is missing: a node is taken off the cluster's network as a whole, by
-//! the engine's own means.
+//! Network faults without the sidecar image: the engine disconnects a node from the cluster's network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -44,12 +43,12 @@ impl Docker {
             NetworkError::Container("without sidecars only whole nodes can be cut off from everybody".to_owned())
         })?;
         let is_off = faults.values().any(|&node| node == index);
-        // It is noted before it is done: whoever is cut short here has it lifted later.
+        // Record the cut first, so that an interrupted run can still be undone.
         faults.insert(rule.name, index);
         if is_off { Ok(()) } else { Ok(self.disconnect(&self.nodes[index]).await?) }
     }
 
-    /// Ends what a rule of that name did, unless another one wants it so, too.
+    /// Lifts the rule of that name. The node stays disconnected if another rule requires it.
     pub(super) async fn end_isolation(&self, name: &str) -> Result<(), NetworkError> {
         let mut faults = self.isolated.lock().await;
         match faults.remove(name) {
@@ -58,14 +57,14 @@ impl Docker {
         }
     }
 
-    /// Takes a node's address away from it, and with it every way in and out.
+    /// Disconnects a node from the network.
     async fn disconnect(&self, node: &Node) -> Result<(), DockerError> {
         let request = NetworkDisconnectRequest { container: node.anchor.clone(), force: Some(true) };
         let what = format!("disconnecting container {}", node.anchor);
         self.engine.client.disconnect_network(&self.network(), request).await.map_err(api(what))
     }
 
-    /// Gives it back, if it was taken.
+    /// Reconnects a node at the same address, if it is disconnected.
     async fn connect(&self, node: &Node) -> Result<(), DockerError> {
         // If the engine does not say, try: it refuses what is connected already.
         if let Ok((false, _)) = self.is_disconnected(node).await {

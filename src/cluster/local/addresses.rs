@@ -16,12 +16,12 @@ const PORTS: [u16; 4] = [6379, 7379, 8379, 9379];
 /// The most nodes that one cluster may have here; 127.k.0.251 upward is the reservation's.
 pub const MAX_NODES: usize = 250;
 
-/// Addresses that are a cluster's own as long as this lives.
+/// Addresses that are reserved for a cluster until this is dropped.
 #[derive(Debug)]
 pub struct Reservation {
     /// One per node.
     pub nodes: Vec<SocketAddr>,
-    /// Whoever holds this port holds the whole of 127.k.0.0/16; the system frees it with the process.
+    /// This port reserves the whole of 127.k.0.0/16. The system releases it when the process ends.
     lock: Option<TcpListener>,
 }
 

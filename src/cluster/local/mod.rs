@@ -1,4 +1,4 @@
-//! The local backend: each node is a process of this machine with an address of its own.
+//! The local backend: each node is a process of this machine with its own address.
 
 mod addresses;
 mod keeper;
@@ -62,7 +62,7 @@ enum Process {
 }
 
 impl Process {
-    /// Takes note of an end that has come meanwhile, and says whether there is a process.
+    /// Whether the process is running. Notices if it has ended meanwhile.
     fn is_alive(&mut self) -> bool {
         if let Self::Child(child) = self
             && let Ok(Some(status)) = child.try_wait()
@@ -178,8 +178,8 @@ impl Local {
 }
 
 impl Links {
-    /// nft takes some milliseconds, which must not hold up the runtime's threads. Whoever stops waiting has it
-    /// done all the same.
+    /// nft takes some milliseconds, so it must not block the runtime's threads. It completes even if the caller stops
+    /// waiting.
     async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Network, &mut BTreeMap<String, Imposed>) -> Result<T, NetworkError> + Send + 'static,
@@ -267,13 +267,13 @@ impl Backend for Local {
     }
 
     async fn fill(&self, knock: Knock, bytes: u64) {
-        // Its end shows in the counters, or does not.
+        // The counters show the result.
         let _ = Box::pin(knock::push(knock, bytes)).await;
     }
 
     async fn tear_down(&self) -> Result<(), BackendError> {
         self.kill_all();
-        // A run that was cut short may have left rules in force.
+        // An interrupted run may have left rules in force.
         let lifting = self.links.with(|_, imposed| {
             imposed.clear();
             Ok(())

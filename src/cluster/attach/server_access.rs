@@ -1,4 +1,4 @@
-//! The way to the servers of a cluster that is not ours: by what they can be stopped, started, frozen and looked at.
+//! Access to the servers of an attached cluster: stops, starts, pauses and observes them, and reads their logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -11,74 +11,73 @@ use tokio::time::Instant;
 use super::compose::{Compose, ComposeProject};
 use super::discover::FoundNode;
 use super::error::AttachError;
-use super::hooks::{Call, Hooks, Tell};
-use super::ledger::WayTaken;
+use super::hooks::{Call, Emit, Hooks};
+use super::ledger::AccessUsed;
 use crate::cluster::ProcessState;
 use crate::fault::Action;
 use crate::history::NodeInfo;
 use crate::plan::Need;
 use crate::wire::{Caller, CommandError, ConnectError, Link, command};
 
-/// How long a server may take to be connected to when it is looked at from outside.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(1);
 
-/// A server that leaves PING unanswered for so long is taken for a frozen one.
+/// A server that does not answer PING for this long counts as paused.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// By what servers can be got at, as it was asked for.
+/// The access to servers that the user asks for.
 #[derive(Debug, Clone, Default)]
-pub enum WaySettings {
-    /// By nothing but their ports.
+pub enum ServerAccessSettings {
+    /// Their ports only: no server can be stopped.
     #[default]
     Ports,
-    /// They are containers of a Compose project.
+    /// The servers are containers of a Compose project.
     Compose(ComposeProject),
-    /// A file of shell commands.
+    /// A YAML file of shell commands.
     Hooks(PathBuf),
 }
 
-/// By what servers can be got at.
+/// What lets us start and stop the servers of an attached cluster.
 #[derive(Debug)]
-pub enum Way {
-    /// By nothing but their ports.
+pub enum ServerAccess {
+    /// Their ports only: no server can be stopped.
     Ports,
-    /// As containers of a Compose project.
+    /// The containers of a Compose project.
     Compose(Arc<Compose>),
-    /// By shell commands.
+    /// The user's shell commands.
     Hooks(Arc<Hooks>),
 }
 
-impl Way {
-    pub(super) async fn open(settings: WaySettings) -> Result<Self, AttachError> {
+impl ServerAccess {
+    pub(super) async fn open(settings: ServerAccessSettings) -> Result<Self, AttachError> {
         Ok(match settings {
-            WaySettings::Ports => Self::Ports,
-            WaySettings::Compose(project) => Self::Compose(Arc::new(Compose::open(project).await?)),
-            WaySettings::Hooks(file) => Self::Hooks(Arc::new(Hooks::read(&file).await?)),
+            ServerAccessSettings::Ports => Self::Ports,
+            ServerAccessSettings::Compose(project) => Self::Compose(Arc::new(Compose::open(project).await?)),
+            ServerAccessSettings::Hooks(file) => Self::Hooks(Arc::new(Hooks::read(&file).await?)),
         })
     }
 
-    /// Addresses to begin with, where none were given.
+    /// Seeds for a user who names none.
     pub(super) fn seeds(&self) -> Result<Vec<String>, AttachError> {
         match self {
             Self::Compose(compose) => compose.seeds(),
             Self::Ports | Self::Hooks(_) => {
-                Err(AttachError::NoSeedAnswers(vec!["none was given (hint: --nodes HOST:PORT)".to_owned()]))
+                Err(AttachError::NoSeedAnswers(vec!["no address given (hint: pass `--nodes HOST:PORT`)".to_owned()]))
             }
         }
     }
 
-    /// As it is noted for whoever has to go it again.
-    pub(super) fn taken(&self) -> WayTaken {
+    /// This access as the ledger records it.
+    pub(super) fn taken(&self) -> AccessUsed {
         match self {
-            Self::Ports => WayTaken::Ports,
-            Self::Compose(compose) => WayTaken::Compose(compose.project().to_owned()),
+            Self::Ports => AccessUsed::Ports,
+            Self::Compose(compose) => AccessUsed::Compose(compose.project().to_owned()),
             Self::Hooks(hooks) => {
-                WayTaken::Hooks(std::path::absolute(hooks.file()).unwrap_or_else(|_| hooks.file().to_owned()))
+                AccessUsed::Hooks(std::path::absolute(hooks.file()).unwrap_or_else(|_| hooks.file().to_owned()))
             }
         }
     }
 
-    /// What a node is called there.
+    /// The name of a node's container.
     pub(super) fn name_of(&self, addr: SocketAddr) -> Option<String> {
         match self {
             Self::Compose(compose) => compose.name_at(addr.ip()),
@@ -86,7 +85,7 @@ impl Way {
         }
     }
 
-    /// What it cannot do, and why.
+    /// The needs that this access does not meet, each with the reason.
     pub(super) fn lacks(&self) -> BTreeMap<Need, String> {
         let all = [
             Need::Stop,
@@ -101,8 +100,8 @@ impl Way {
         ];
         let why = |need: Need| match self {
             Self::Ports => Some(format!(
-                "a cluster that is known by its ports alone cannot be disturbed so: {need} (hint: --compose PROJECT or \
-                 --hooks FILE)"
+                "{need} requires access to the servers, not only to their ports (hint: pass `--compose PROJECT` or \
+                 `--hooks FILE`)"
             )),
             Self::Compose(compose) => compose.lacks(need),
             Self::Hooks(hooks) => hooks.lacks(need),
@@ -110,7 +109,7 @@ impl Way {
         all.into_iter().filter_map(|need| Some((need, why(need)?))).collect()
     }
 
-    /// Whether these nodes are those that it leads to.
+    /// Checks that this access leads to these nodes.
     pub(super) fn fits(&self, nodes: &[FoundNode]) -> Result<(), AttachError> {
         match self {
             Self::Compose(compose) => compose.fits(nodes),
@@ -118,7 +117,7 @@ impl Way {
         }
     }
 
-    /// Why links between these nodes cannot be cut, whatever else could be.
+    /// Why links between these nodes cannot be cut.
     pub(super) fn links_obstacle(&self, nodes: &[FoundNode]) -> Option<String> {
         match self {
             Self::Ports => None,
@@ -127,39 +126,38 @@ impl Way {
                 let mut taken = BTreeSet::new();
                 let odd = nodes.iter().find(|node| node.addr.is_ipv6() || !taken.insert(node.addr.ip()))?;
                 Some(format!(
-                    "{} is at {}, and links are told apart by addresses of IPv4, one for each node",
+                    "{} is at {}, but cutting links requires a separate IPv4 address for each node",
                     odd.planned.node, odd.addr
                 ))
             }
         }
     }
 
-    /// Whether servers can be looked at, or at least stopped, other than by their ports.
     pub(super) fn reaches_servers(&self) -> bool {
         !matches!(self, Self::Ports)
     }
 
-    pub(super) async fn act(&self, action: Action, node: &NodeInfo, tell: Tell<'_>) -> Result<(), AttachError> {
+    pub(super) async fn act(&self, action: Action, node: &NodeInfo, emit: Emit<'_>) -> Result<(), AttachError> {
         match self {
-            Self::Ports => Err(AttachError::NoWay { what: action.word() }),
+            Self::Ports => Err(AttachError::NoAccess { what: action.word() }),
             Self::Compose(compose) => compose.act(action, node).await,
-            Self::Hooks(hooks) => hooks.act(Call::new(action.word(), node), tell).await,
+            Self::Hooks(hooks) => hooks.act(Call::new(action.word(), node), emit).await,
         }
     }
 
-    /// What is said of a server's process; where nobody says anything, what its port tells.
-    pub(super) async fn state(&self, node: &NodeInfo, caller: &Caller, tell: Tell<'_>) -> ProcessState {
+    /// The state of a server's process. Without a `state` hook or a container, infers it from the port.
+    pub(super) async fn state(&self, node: &NodeInfo, caller: &Caller, emit: Emit<'_>) -> ProcessState {
         match self {
             Self::Compose(compose) => compose.state(node).await,
-            Self::Hooks(hooks) => match hooks.state(node, tell).await {
+            Self::Hooks(hooks) => match hooks.state(node, emit).await {
                 Some(state) => state,
-                None => seen_from_outside(node.addr, caller).await,
+                None => state_by_port(node.addr, caller).await,
             },
-            Self::Ports => seen_from_outside(node.addr, caller).await,
+            Self::Ports => state_by_port(node.addr, caller).await,
         }
     }
 
-    /// A server's log of this run: its last lines, or all of it; None where it cannot be had.
+    /// The last lines of a server's log of this run, or all of it. None if it is not available.
     pub(super) async fn log(&self, node: &NodeInfo, lines: Option<usize>) -> Option<String> {
         match self {
             Self::Compose(compose) => compose.log(node, lines).await,
@@ -169,10 +167,10 @@ impl Way {
     }
 }
 
-/// What a server's port tells of its process.
-async fn seen_from_outside(addr: SocketAddr, caller: &Caller) -> ProcessState {
+/// Infers the state of a server's process from its port.
+async fn state_by_port(addr: SocketAddr, caller: &Caller) -> ProcessState {
     let running = |how: &str| ProcessState::Running { how: how.to_owned() };
-    let frozen = || ProcessState::Paused { how: "it accepts connections, and leaves them unanswered".to_owned() };
+    let frozen = || ProcessState::Paused { how: "it accepts connections but does not answer".to_owned() };
     let gone = |how: String| ProcessState::Gone { how };
     let mut link = match Link::connect(addr, caller, CONNECTS_WITHIN).await {
         Ok(link) => link,
