@@ -25,7 +25,7 @@ static INFO: LazyLock<RedisConnectionInfo> = LazyLock::new(|| RedisConnectionInf
 /// How a connection is made.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
-    /// What the servers want to be let in.
+    /// The credentials that the servers require.
     pub access: Access,
     /// The local address; None where the system is to choose.
     pub from: Option<IpAddr>,
@@ -75,7 +75,7 @@ pub enum ConnectError {
     /// TLS came to nothing.
     #[error("no TLS with {0}: {1}")]
     Tls(SocketAddr, String),
-    /// Anything else that the system said.
+    /// Any other error that the system reported.
     #[error("cannot connect to {0}: {1}")]
     Other(SocketAddr, String),
 }
@@ -118,7 +118,7 @@ impl Link {
         };
         if caller.access.relayed {
             match link.send(&command(&["PING"]), until).await {
-                // Whatever it says, the server itself has said it.
+                // Any reply, even an error, proves that the server answers.
                 Ok(_) | Err(CommandError::Reply(_)) => {}
                 Err(CommandError::Broken(_)) => return Err(ConnectError::Refused(addr)),
                 Err(CommandError::TimedOut) => return Err(ConnectError::Unanswered(addr, "PING", within)),
@@ -263,7 +263,7 @@ pub struct Redirect {
     pub ask: bool,
     /// The slot.
     pub slot: u16,
-    /// Where it is said to be.
+    /// The address that the redirection names.
     pub addr: SocketAddr,
 }
 

@@ -1,4 +1,4 @@
-//! What runs come to, as one number.
+//! The exit code of one or more runs.
 
 use std::process::ExitCode;
 
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_never_masked_and_nothing_is_no_success() {
+    fn never_masks_a_failure_nor_passes_an_empty_batch() {
         for (all, expected) in [
             (vec![Pass, Pass], 0),
             (vec![Pass, Inconclusive], 3),

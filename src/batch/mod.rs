@@ -35,13 +35,13 @@ use crate::server::Server;
 /// One run to be done.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// What is done.
+    /// The plan to run.
     pub plan: Plan,
     /// With which server.
     pub server: Server,
 }
 
-/// What all runs have in common.
+/// The settings that all runs share.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where reports go.
@@ -54,12 +54,12 @@ pub struct Settings {
     pub ground: Ground,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Done {
     /// The run in one row, with its judgements.
     pub summary: Summary,
-    /// What it counts as among several.
+    /// The exit code of this run.
     pub exit: Exit,
 }
 
@@ -160,7 +160,7 @@ impl Job {
             let logs = anatomy::logs(&into, report.nodes());
             let report = report.with_anatomy(&logs);
             reports::write(&into, &report)?;
-            // The verdict stands whatever becomes of the page.
+            // A page that cannot be written does not change the verdict.
             let page = catch_unwind(AssertUnwindSafe(|| report::html::page(&report, Some(&facts))));
             let drawn = page
                 .map_err(|panic| panic_text(panic.as_ref()))
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_told_in_its_own_words() {
+    fn reports_the_message_of_a_panic() {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let text =
             |task: fn()| join_error_text(runtime.block_on(runtime.spawn(async move { task() })).expect_err("a panic"));

@@ -64,7 +64,7 @@ fn all<T>(results: impl Iterator<Item = Result<T, LoadError>>) -> Result<Vec<T>,
     for result in results {
         match result {
             Ok(plan) => plans.push(plan),
-            // What is wrong on one server is mostly wrong on the others too.
+            // Most errors on one server occur on the others too.
             Err(error) if errors.contains(&error) => {}
             Err(error) => errors.push(error),
         }

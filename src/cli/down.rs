@@ -4,7 +4,7 @@ use slotquake::run::Ask;
 
 use super::exit::{Exit, Trouble};
 use super::screen;
-use super::socket::{Told, Which};
+use super::socket::{Response, Which};
 
 /// End a cluster that `slotquake up` keeps
 ///
@@ -17,7 +17,7 @@ pub struct Args {
 
 /// Ends the cluster.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
-    if let Told::Lines(lines) = args.which.ask(&Ask::Down)? {
+    if let Response::Lines(lines) = args.which.ask(&Ask::Down)? {
         screen::print(&lines.join("\n"))?;
     }
     Ok(Exit::Pass)

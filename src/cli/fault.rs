@@ -11,7 +11,7 @@ use slotquake::units::{ByteRate, Percent, Span};
 
 use super::exit::{Exit, Trouble};
 use super::screen;
-use super::socket::{Told, Which};
+use super::socket::{Response, Which};
 
 /// Break a cluster that `slotquake up` keeps, or mend it
 ///
@@ -155,7 +155,7 @@ where
 /// Injects it, or undoes one.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let ask = Ask::Fault { step: step(&args.fault), seed: batch::draw_seed() };
-    if let Told::Lines(lines) = args.which.ask(&ask)? {
+    if let Response::Lines(lines) = args.which.ask(&ask)? {
         screen::print(&lines.join("\n"))?;
     }
     Ok(Exit::Pass)

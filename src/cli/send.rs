@@ -6,7 +6,7 @@ use slotquake::target::Target;
 
 use super::exit::{Exit, Trouble};
 use super::screen;
-use super::socket::{Told, Which};
+use super::socket::{Response, Which};
 
 /// Send a command to a cluster that `slotquake up` keeps
 ///
@@ -39,7 +39,7 @@ pub struct Args {
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let ask =
         Ask::Send { to: args.to.clone(), words: args.words.clone(), follow: args.follow, readonly: args.readonly };
-    if let Told::Lines(lines) = args.which.ask(&ask)?
+    if let Response::Lines(lines) = args.which.ask(&ask)?
         && let [text, by] = lines.as_slice()
     {
         screen::say(&format!("{by}:"));

@@ -30,7 +30,7 @@ pub struct Which {
 /// The answer to a request.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Told {
+pub enum Response {
     /// The state of the nodes.
     Status(Status),
     /// The result as lines of text.
@@ -38,11 +38,11 @@ pub enum Told {
 }
 
 /// The socket that receives requests. Dropping it removes its file.
-pub struct Door {
+pub struct CommandSocket {
     path: PathBuf,
 }
 
-impl Door {
+impl CommandSocket {
     /// Creates the socket, unless a running cluster has the same name.
     pub fn open(name: &str) -> Result<(Self, UnixListener), Trouble> {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -68,7 +68,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for CommandSocket {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }
@@ -76,7 +76,7 @@ impl Drop for Door {
 
 impl Which {
     /// Sends a request and returns the answer.
-    pub fn ask(&self, ask: &Ask) -> Result<Told, Trouble> {
+    pub fn ask(&self, ask: &Ask) -> Result<Response, Trouble> {
         let mut stream = self.connect()?;
         let gone = |error: io::Error| Trouble::harness(format!("the cluster ended before it answered: {error}"));
         let mut line = serde_json::to_vec(ask).expect("a request is plain data");
@@ -84,11 +84,11 @@ impl Which {
         stream.write_all(&line).map_err(gone)?;
         let mut answer = String::new();
         BufReader::new(stream).read_line(&mut answer).map_err(gone)?;
-        let told: Result<Told, StepProblem> = serde_json::from_str(&answer).map_err(|error| {
+        let response: Result<Response, StepProblem> = serde_json::from_str(&answer).map_err(|error| {
             let hint = "use the same version of slotquake for all commands";
             Trouble::harness(format!("cannot read the cluster's answer: {error} (hint: {hint})"))
         })?;
-        told.map_err(|problem| match problem {
+        response.map_err(|problem| match problem {
             StepProblem::Suite(message) => Trouble::usage(message),
             StepProblem::Unmet(message) => Trouble { exit: Exit::Failed, message },
             StepProblem::Harness(message) => Trouble::harness(message),
@@ -134,7 +134,7 @@ pub async fn read(stream: &mut tokio::net::UnixStream) -> io::Result<Option<Ask>
 }
 
 /// Sends the answer. Ignores errors, because the client may have disconnected.
-pub async fn write(mut stream: tokio::net::UnixStream, answer: &Result<Told, StepProblem>) {
+pub async fn write(mut stream: tokio::net::UnixStream, answer: &Result<Response, StepProblem>) {
     let mut line = serde_json::to_vec(answer).expect("an answer is plain data");
     line.push(b'\n');
     let _ = stream.write_all(&line).await;

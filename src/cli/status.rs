@@ -7,7 +7,7 @@ use tabled::builder::Builder;
 use tabled::settings::{Padding, Style};
 
 use super::exit::{Exit, Trouble};
-use super::socket::{Told, Which};
+use super::socket::{Response, Which};
 use super::{Format, screen};
 
 /// Show the state of the nodes of a cluster that `slotquake up` keeps
@@ -22,7 +22,7 @@ pub struct Args {
 
 /// Prints the status.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
-    if let Told::Status(status) = args.which.ask(&Ask::Status)? {
+    if let Response::Status(status) = args.which.ask(&Ask::Status)? {
         screen::print(&match args.format {
             Format::Table => table(&status),
             Format::Json => serde_json::to_string_pretty(&status).expect("a status is plain data"),

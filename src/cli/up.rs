@@ -25,7 +25,7 @@ use super::exit::{Exit, Trouble};
 use super::progress::{Display, Teller};
 use super::run::listening;
 use super::signals::Signals;
-use super::socket::{self, Door, Told};
+use super::socket::{self, CommandSocket, Response};
 use super::{containers, prepare};
 
 /// The cluster, as a suite would say it. Its steps are what may be asked for, so that the ground is laid for
@@ -94,7 +94,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         }
         Backend::Docker => containers::take((None, None), Reach::Auto, &plans)?,
     };
-    let (door, listener) = Door::open(&args.name)?;
+    let (door, listener) = CommandSocket::open(&args.name)?;
     let server = servers[&plan.server].clone();
     let folder =
         reports::create_folder(&args.out, &plan.name, &server.asked, SystemTime::now()).map_err(Trouble::harness)?;
@@ -145,7 +145,7 @@ async fn keep(
     visits.shutdown().await;
     // Nothing is left now, which those who asked for it may know.
     while let Ok(stream) = waiting.try_recv() {
-        socket::write(stream, &Ok(Told::Lines(vec!["the cluster is down".to_owned()]))).await;
+        socket::write(stream, &Ok(Response::Lines(vec!["the cluster is down".to_owned()]))).await;
     }
     let history = kept.map_err(|error| match error {
         RunError::Config(message) => Trouble::usage(message),
@@ -201,7 +201,7 @@ async fn visit(mut stream: UnixStream, host: Arc<Host>) {
 }
 
 impl Host {
-    async fn ask(&self, ask: Ask) -> Result<Told, StepProblem> {
+    async fn ask(&self, ask: Ask) -> Result<Response, StepProblem> {
         if let Ask::Fault { step, .. } = &ask {
             let alone = Plan { steps: vec![step.clone()], ..self.plan.clone() };
             if let Some(reason) = self.ground.obstacle(&alone) {
@@ -212,9 +212,9 @@ impl Host {
         let gone = || StepProblem::Harness("the cluster is about to end".to_owned());
         self.requests.send(Request { ask, answer }).await.map_err(|_| gone())?;
         Ok(match answered.await.map_err(|_| gone())?? {
-            Answer::Status(status) => Told::Status(status),
-            Answer::Happened(events) => Told::Lines(self.narrate(&events)),
-            Answer::Reply { text, by } => Told::Lines(vec![text, by]),
+            Answer::Status(status) => Response::Status(status),
+            Answer::Happened(events) => Response::Lines(self.narrate(&events)),
+            Answer::Reply { text, by } => Response::Lines(vec![text, by]),
         })
     }
 

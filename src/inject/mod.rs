@@ -1,5 +1,5 @@
 //! Faults: which nodes a target means now, how a fault is injected, and the proof that it is in
-//! effect. What could not be proven is recorded as such.
+//! effect. A fault whose effect cannot be proven is recorded as unproven.
 
 mod network;
 mod process;
@@ -13,7 +13,7 @@ pub use network::NetworkInjector;
 pub use process::ProcessInjector;
 pub use resolve::resolve;
 
-/// Numbers the faults of one run, whoever injects them.
+/// Numbers the faults of one run across all injectors.
 #[derive(Debug, Default)]
 pub struct FaultIds(AtomicU32);
 

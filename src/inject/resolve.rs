@@ -1,12 +1,12 @@
-//! Which nodes a target means at one moment.
+//! Resolves a target to nodes at one moment.
 
 use crate::cluster::watch::Snapshot;
 use crate::slot::Deal;
 use crate::target::{Group, Member, Target};
 use crate::units::NodeNo;
 
-/// The nodes that a target means, one at least, in a cluster of `nodes` nodes. The error says why there
-/// is none.
+/// Returns the nodes that a target means in a cluster of `nodes` nodes: at least one. The error says why
+/// there is none.
 pub fn resolve(target: &Target, now: &Snapshot, nodes: usize, deal: &Deal) -> Result<Vec<NodeNo>, String> {
     let found = match target {
         Target::Node(node) => vec![*node],
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_means_who_plays_the_role_now() {
+    fn resolves_a_target_by_current_roles() {
         let now = after_failover();
         for (target, expected) in [
             ("node-1", vec![1]),
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_without_a_node_is_refused() {
+    fn rejects_a_target_without_a_node() {
         let mut now = after_failover();
         now.views.retain(|&node, _| node == NodeNo(1));
         let view = now.views.get_mut(&NodeNo(1)).unwrap();

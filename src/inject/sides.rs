@@ -1,5 +1,5 @@
-//! Who stands on which side of a network fault, which directed pairs that makes, and whom it hits.
-//! Pure: a function of what is known of the cluster at one moment.
+//! Resolves a network fault to its sides, its directed pairs and the nodes that it affects.
+//! Pure: the result depends only on a snapshot of the cluster.
 
 use std::collections::BTreeSet;
 
@@ -21,39 +21,39 @@ pub(super) enum Party {
     Client(ClientNo),
 }
 
-/// What there is to be split.
+/// The cluster and the clients that a network fault splits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Whole<'s> {
-    /// What is known now.
+    /// The latest snapshot of the cluster.
     pub now: &'s Snapshot,
-    /// How many nodes there are.
+    /// The number of nodes.
     pub nodes: usize,
-    /// How its slots are dealt.
+    /// The assignment of slots to shards.
     pub deal: &'s Deal,
-    /// How many clients.
+    /// The number of clients.
     pub clients: u16,
 }
 
 /// A network fault's sides, resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Split {
-    /// Who stands on which side. A ring has none, and the node that bridges two stands on neither.
+    /// The nodes and clients of each side. A ring has no sides; a bridge node is on neither side.
     pub sides: Vec<Side>,
-    /// Whose packets to whom are hit. Clients have no links among themselves.
+    /// The directed pairs whose packets are affected. Clients have no links to each other.
     pub pairs: Pairs<Party>,
     /// The nodes that it cuts off or hinders.
     pub hits: Vec<NodeNo>,
 }
 
 impl Whole<'_> {
-    /// Two sides, as a suite names them. The error says what is wrong with them.
+    /// Resolves the two sides that a suite names. The error says why they are invalid.
     pub fn between(&self, sides: &Sides, one_way: bool, only: Only) -> Result<Split, String> {
         let [first, second] = sides.as_slice() else {
             return Err(format!("a network fault has two sides, not {}", sides.len()));
         };
         let others = |targets: &Targets| targets.0.contains(&Target::Others);
         let (first, second) = match (others(first), others(second)) {
-            (true, true) => return Err("`others` stands on both sides, so nobody is named (hint: name one)".to_owned()),
+            (true, true) => return Err("`others` is on both sides (hint: name the nodes of one side)".to_owned()),
             (false, false) => (self.side(first, None)?, self.side(second, None)?),
             (false, true) => {
                 let first = self.side(first, None)?;
@@ -110,7 +110,7 @@ impl Whole<'_> {
         })
     }
 
-    /// The parties that targets mean, in their order; `others` is everybody who is not on `opposite`.
+    /// Returns the parties that the targets mean, in order. `others` means every party that is not on `opposite`.
     fn side(&self, targets: &Targets, opposite: Option<&[Party]>) -> Result<Vec<Party>, String> {
         let clients = || (1..=self.clients).map(ClientNo);
         let mut parties: Vec<Party> = Vec::new();
@@ -131,7 +131,7 @@ impl Whole<'_> {
                 _ => resolve(target, self.now, self.nodes, self.deal)?.into_iter().map(Party::Node).collect(),
             };
             if meant.is_empty() {
-                return Err(format!("`{target}` means nobody on its side of a network fault"));
+                return Err(format!("`{target}` means no node or client on its side of a network fault"));
             }
             parties.extend(meant);
         }
@@ -165,7 +165,7 @@ impl Whole<'_> {
         self.deal.shards().map(|shard| master(shard).map(|master| (master, self.now.replicas(master)))).collect()
     }
 
-    /// The order in which nodes stand for a shape: the lower half of the masters with the replicas
+    /// Returns the order of nodes for a shape: the lower half of the masters with the replicas
     /// of the upper half's shards, then the upper half with the replicas of the lower half's shards.
     /// So halves part most masters from their replicas, and of three masters one from the two
     /// others: {1, 5, 6} and {2, 3, 4}. `without` is the node that bridges.
@@ -176,7 +176,7 @@ impl Whole<'_> {
         let replicas =
             |half: &[&(NodeNo, Vec<NodeNo>)]| half.iter().flat_map(|shard| shard.1.clone()).collect::<Vec<_>>();
         let mut nodes = [masters(lower), replicas(upper), masters(upper), replicas(lower), replicas(&bridged)].concat();
-        // Whoever is nobody's replica at this moment stands last.
+        // Nodes that are neither a master nor a replica now come last.
         let rest =
             (0..self.nodes).map(NodeNo::from_index).filter(|node| !nodes.contains(node) && Some(*node) != without);
         let rest: Vec<NodeNo> = rest.collect();
@@ -217,7 +217,7 @@ mod tests {
         words.map(|words| Targets(words.split(' ').map(|word| word.parse().unwrap()).collect())).to_vec()
     }
 
-    fn told(side: &Side) -> String {
+    fn members(side: &Side) -> String {
         let nodes = side.nodes.iter().map(|node| node.0.to_string());
         let clients = side.clients.iter().map(|client| format!("c{}", client.0));
         nodes.chain(clients).collect::<Vec<_>>().join(" ")
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn sides_are_resolved_and_the_one_without_a_majority_is_hit() {
+    fn resolves_sides_and_affects_the_minority() {
         let now = cluster(3);
         for (words, only, first, second, hits) in [
             (["shard-1/master half-clients", "others"], Only::All, "1 c1 c2", "2 3 4 5 6 c3 c4 c5", vec![1]),
@@ -242,13 +242,13 @@ mod tests {
             (["clients node-5", "masters node-4"], Only::All, "5 c1 c2 c3 c4 c5", "1 2 3 4", vec![5]),
         ] {
             let split = whole(&now, &Deal::even(3)).between(&sides(words), false, only).unwrap();
-            let seen = (told(&split.sides[0]), told(&split.sides[1]), numbers(&split.hits));
+            let seen = (members(&split.sides[0]), members(&split.sides[1]), numbers(&split.hits));
             assert_eq!(seen, (first.to_owned(), second.to_owned(), hits), "{words:?}");
         }
     }
 
     #[test]
-    fn pairs_lead_across_and_not_between_clients() {
+    fn pairs_cross_sides_but_never_join_clients() {
         let now = cluster(3);
         let (one, two) = (Party::Node(NodeNo(1)), Party::Node(NodeNo(2)));
         let client = |number| Party::Client(ClientNo(number));
@@ -259,14 +259,14 @@ mod tests {
     }
 
     #[test]
-    fn impossible_sides_are_refused() {
+    fn rejects_invalid_sides() {
         let now = cluster(3);
         for (words, expected) in [
             (["node-1", "shard-1"], "[node-1] and [shard-1] both mean node-1 at this moment"),
             (["clients", "client-2 node-1"], "[clients] and [client-2, node-1] both mean client-2 at this moment"),
-            (["others", "others"], "`others` stands on both sides"),
-            (["client-6", "others"], "`client-6` means nobody"),
-            (["all clients", "others"], "`others` means nobody"),
+            (["others", "others"], "`others` is on both sides"),
+            (["client-6", "others"], "`client-6` means no node or client"),
+            (["all clients", "others"], "`others` means no node or client"),
         ] {
             let error = whole(&now, &Deal::even(3)).between(&sides(words), false, Only::All).unwrap_err();
             assert!(error.starts_with(expected), "{error}");
@@ -274,12 +274,12 @@ mod tests {
         let deal = Deal::even(3);
         let lonely = Whole { clients: 1, ..whole(&now, &deal) };
         let error = lonely.between(&sides(["half-clients", "all"]), false, Only::All).unwrap_err();
-        assert!(error.starts_with("`half-clients` means nobody"), "{error}");
+        assert!(error.starts_with("`half-clients` means no node or client"), "{error}");
         assert!(lonely.between(&sides(["all", "clients"])[..1].to_vec(), false, Only::All).is_err());
     }
 
     #[test]
-    fn shapes_part_masters_from_their_replicas() {
+    fn shapes_separate_masters_from_replicas() {
         for (shards, shape, expected, hits) in [
             (3, Shape::Halves, vec!["1 5 6", "2 3 4"], vec![1, 5, 6]),
             (4, Shape::Halves, vec!["1 2 7 8", "3 4 5 6"], vec![1, 2, 7, 8, 3, 4, 5, 6]),
@@ -289,7 +289,7 @@ mod tests {
         ] {
             let now = cluster(shards);
             let split = whole(&now, &Deal::even(shards)).shape(shape).unwrap();
-            assert_eq!(split.sides.iter().map(told).collect::<Vec<_>>(), expected, "{shape:?}");
+            assert_eq!(split.sides.iter().map(members).collect::<Vec<_>>(), expected, "{shape:?}");
             assert_eq!(numbers(&split.hits), hits, "{shape:?}");
         }
         let now = cluster(3);

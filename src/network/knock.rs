@@ -21,7 +21,7 @@ pub struct Knock {
     pub from: Ipv4Addr,
     /// Where it goes to.
     pub to: SocketAddrV4,
-    /// Who listens there.
+    /// The node that listens there.
     pub node: NodeNo,
 }
 
@@ -31,7 +31,7 @@ impl std::fmt::Display for Knock {
     }
 }
 
-/// What became of it.
+/// The result of a connection attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     /// It was made. On one machine the kernel does that, whatever the server is doing.
@@ -40,7 +40,7 @@ pub enum Heard {
     Refused,
     /// Nothing came back in time.
     Silence,
-    /// Anything else that the system said.
+    /// Any other error that the system reported.
     Other(String),
 }
 
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_heard_at_several_places_is_told_in_the_order_that_was_asked() {
+    async fn returns_results_in_the_order_of_requests() {
         let from = [3, 1, 3, 2, 1].map(|last| Ipv4Addr::new(10, 0, 0, last));
         let knock = |from| Knock { from, to: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 9), 6379), node: NodeNo(9) };
         let knocks = from.map(knock);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_connections_came_to_is_read_by_number() {
+    fn reads_results_by_connection_number() {
         let printed = "knock 2 tried\nknock 0 tried open\nknock 1 tried bash: connect: Connection refused\n\
                        knock 3 tried bash: No route\nknock 4\n";
         let other = |said: &str| Heard::Other(said.to_owned());

@@ -68,7 +68,7 @@ pub enum NetworkError {
     Start {
         /// The program.
         program: PathBuf,
-        /// What the system said.
+        /// The error that the system reported.
         source: std::io::Error,
     },
     /// It ran and refused.
@@ -76,7 +76,7 @@ pub enum NetworkError {
     Refused {
         /// The command line.
         what: String,
-        /// What it said.
+        /// The message that it printed.
         message: String,
     },
     /// Its counters could not be understood.
@@ -105,7 +105,7 @@ pub enum NetworkError {
     Gone(String),
 }
 
-/// What a rule has counted since it was imposed.
+/// The packets and bytes that a rule has counted since it was imposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Packets in its scope.
@@ -220,7 +220,7 @@ impl InForce {
         })
     }
 
-    /// Begins to delay what is in a class that is free, and returns the class.
+    /// Starts to delay the packets of a free class, and returns the class.
     fn delay(&self, latency_us: u64, jitter_us: u64) -> Result<u8, NetworkError> {
         let taken: Vec<u8> = self.classes().collect();
         let class =
@@ -255,7 +255,7 @@ impl Imposed {
         &self.rule
     }
 
-    /// What it has counted so far.
+    /// Returns the current counters.
     pub fn counts(&self) -> Result<Counts, NetworkError> {
         self.network.counts(&self.rule, self.number)
     }

@@ -26,7 +26,7 @@ pub(super) const CLASSES: std::ops::RangeInclusive<u8> = 2..=16;
 /// The root of `lo`: a `prio` whose first class takes everything that nft leaves alone.
 const ROOT: &str = "qdisc replace dev lo root handle 1: prio bands 16 priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0";
 
-/// More packets than a workload has under way; netem drops what exceeds it (1000 unless told).
+/// More packets than a workload has under way; netem drops packets above this limit (default 1000).
 const MOST_PACKETS: u32 = 100_000;
 
 /// Tries it on the private `lo`, where nothing may be delayed yet, and leaves no trace there.
@@ -47,12 +47,12 @@ pub(super) fn unroot() -> Result<(), Unavailable> {
     tc("qdisc del dev lo root")
 }
 
-/// Delays what is in a class.
+/// Delays the packets of a class.
 pub(super) fn add(class: u8, latency_us: u64, jitter_us: u64) -> Result<(), Unavailable> {
     tc(&addition(class, latency_us, jitter_us))
 }
 
-/// Delays what is in a class no more.
+/// Stops delaying the packets of a class.
 pub(super) fn remove(class: u8) -> Result<(), Unavailable> {
     tc(&format!("qdisc del dev lo parent 1:{class:x}"))
 }

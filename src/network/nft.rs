@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::NetworkError;
 use super::rules::TABLE;
 
-/// What a counter holds.
+/// The value of a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Count {
     /// Packets.
@@ -67,7 +67,7 @@ impl Nft {
             .spawn()
             .map_err(start)?;
         let mut stdin = child.stdin.take().expect("stdin is piped");
-        // A failed write shows in what nft says and in its status.
+        // A failed write shows in the output and exit status of nft.
         let _ = stdin.write_all(input.as_bytes());
         drop(stdin);
         let Output { status, stdout, stderr } = child.wait_with_output().map_err(start)?;
@@ -91,7 +91,7 @@ fn is_program(file: &Path) -> bool {
     file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
-/// Reads what `nft -j list counters` prints.
+/// Parses the output of `nft -j list counters`.
 pub fn parse_counters(json: &[u8]) -> Result<BTreeMap<String, Count>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Listing {

@@ -32,7 +32,7 @@ pub const BUS_PORT: u16 = 16379;
 /// kernel passes in one piece, which must get through sooner or later.
 const BURST_BYTES: u64 = 65_536;
 
-/// What happens to packets.
+/// The effect of a rule on packets.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effect {
@@ -68,7 +68,7 @@ pub enum Hook {
     /// Where they arrive.
     #[default]
     Input,
-    /// Where they leave. The sending socket is told; TCP takes that for congestion and sends again.
+    /// Where they leave. The sending socket gets an error; TCP takes that for congestion and sends again.
     Output,
 }
 
@@ -84,7 +84,7 @@ pub struct Rule {
     /// alone, which [`Rule::new`] sorts out.
     #[serde(default)]
     pub only: Only,
-    /// What happens to it.
+    /// The effect on this traffic.
     pub effect: Effect,
     /// Where.
     #[serde(default)]
@@ -224,7 +224,7 @@ fn body(text: &mut String, rule: &Rule) {
         writeln!(text, "    {line}").expect("a string takes text");
     }
     let hook = match (rule.effect, rule.hook) {
-        // What is to be delayed must be told so before it is queued.
+        // Packets must be marked for delay before they are queued.
         (Effect::Slow { .. }, _) | (_, Hook::Output) => "output",
         (_, Hook::Input) => "input",
     };
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn traffic_is_told_apart_by_its_ends_and_ports() {
+    fn distinguishes_traffic_by_ends_and_ports() {
         for (only, ends, ports) in [
             (Only::All, vec![NODE_2, CLIENT], vec!["pairs goto"]),
             (Only::Bus, vec![NODE_2], vec!["pairs tcp dport 16379 goto", "pairs tcp sport 16379 goto"]),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_do_nothing_is_refused() {
+    fn rejects_a_rule_without_effect() {
         let narrow = |bytes_per_second| Effect::Narrow { bytes_per_second };
         for (name, only, effect, expected) in [
             ("", Only::All, Effect::Drop, "cannot name"),

@@ -53,7 +53,7 @@ pub fn ring<T: Copy + Ord>(nodes: &[T]) -> Option<Pairs<T>> {
         3 => return Some(bridge(&[nodes[1], nodes[0], nodes[2]])),
         _ => {}
     }
-    // Who sees `reach` neighbours on each side sees 2 * reach + 1 nodes; a majority is count / 2 + 1.
+    // A node that sees `reach` neighbours on each side sees 2 * reach + 1 nodes; a majority is count / 2 + 1.
     let reach = (count / 2).div_ceil(2);
     let mut pairs = Pairs::new();
     for (i, &from) in nodes.iter().enumerate() {
@@ -77,7 +77,7 @@ mod tests {
         (1..=count).collect()
     }
 
-    /// Whom a node can talk to in both directions, itself included.
+    /// Returns the nodes that a node reaches in both directions, itself included.
     fn seen(node: u16, all: &[u16], cut: &Pairs<u16>) -> BTreeSet<u16> {
         all.iter().copied().filter(|&peer| !cut.contains(&(node, peer)) && !cut.contains(&(peer, node))).collect()
     }

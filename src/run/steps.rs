@@ -25,10 +25,10 @@ const COMMAND_WITHIN: Duration = Duration::from_secs(5);
 /// As many redirections as `redis-cli -c` would need at most, and then some.
 const MOST_REDIRECTS: usize = 5;
 
-/// What steps need to know of the steps before them.
+/// State that steps pass to later steps.
 struct Progress {
     rules: Rules,
-    /// Who was master of each shard just before it was last touched by a fault or a command.
+    /// The master of each shard just before a fault or a command last affected it.
     masters: BTreeMap<ShardNo, NodeNo>,
 }
 
@@ -295,7 +295,7 @@ pub(super) struct Reply {
     pub(super) connected: bool,
     /// Whether it is that a connection was refused.
     pub(super) refused: bool,
-    /// Who gave it, or did not.
+    /// The node that was asked.
     pub(super) by: NodeNo,
 }
 

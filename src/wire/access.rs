@@ -1,4 +1,4 @@
-//! What stands between a connection and a server's answer: a password, TLS, a relay.
+//! Access to a server: a password, TLS, a relay.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::tls::Tls;
 /// How the servers of a cluster let a client in. By default they let everybody in, over plain TCP.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
-    /// Who we are; None where nobody is asked.
+    /// The credentials; None if the server requires none.
     pub login: Option<Login>,
     /// The encryption; None for plain TCP.
     pub tls: Option<Tls>,
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_in_no_debug_print() {
+    fn debug_output_hides_the_password() {
         let access = Access { login: Some(Login::new(Some("chaos".to_owned()), "hunter2")), tls: None, relayed: false };
         let printed = format!("{access:?}");
         assert!(printed.contains("chaos") && !printed.contains("hunter2"), "{printed}");

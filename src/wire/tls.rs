@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-/// Whom to trust, and as whom to appear.
+/// The certificates to trust and the certificate to present.
 #[derive(Debug, Clone, Default)]
 pub struct TlsSettings {
     /// A file of certificates (PEM) that sign the servers'; None for those that the system trusts.
@@ -24,7 +24,7 @@ pub struct TlsSettings {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// The name that the servers' certificates must carry; None for the address of each node.
     pub server_name: Option<String>,
-    /// Takes any certificate, whoever signed it and whatever name it carries.
+    /// Accepts a certificate of any signer and any name.
     pub insecure: bool,
 }
 
@@ -34,11 +34,11 @@ pub enum TlsError {
     /// A file of certificates or a key.
     #[error("cannot read {what} `{}`: {reason} (hint: a PEM file)", path.display())]
     File {
-        /// What it should hold.
+        /// The expected content.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// The system trusts nobody.
@@ -128,7 +128,7 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
     if certificates.is_empty() { Err(wrong("it holds none".to_owned())) } else { Ok(certificates) }
 }
 
-/// What `--insecure` asks for: signatures are checked, and who made them is not.
+/// The verifier for `--insecure`: checks signatures but not the signer.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
