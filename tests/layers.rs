@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 /// A module's place in the picture: the number of its layer from the top, and its position there.
 type Layers = BTreeMap<String, usize>;
 
+/// The source of the pure crate.
+const JUDGE: &str = "judge/src";
+
 /// The layers of a fenced block `name` of ARCHITECTURE.md, from top to bottom.
 fn layers(block: &str) -> Layers {
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
@@ -144,9 +147,16 @@ fn module_of(file: &Path, source: &Path) -> Vec<String> {
     parts
 }
 
+/// The text of a file without its tests, which may use any module to build what they judge: a module `tests` at its
+/// end, or the whole of `tests.rs` and `fixture.rs`.
+fn without_tests<'a>(file: &Path, text: &'a str) -> &'a str {
+    if file.ends_with("tests.rs") || file.ends_with("fixture.rs") {
+        return "";
+    }
+    text.split_once("#[cfg(test)]\nmod tests {").map_or(text, |(before, _)| before)
+}
+
 /// Every use that goes to the same layer or up, with its file.
-///
-/// Unit tests, and the files `tests.rs` and `fixture.rs` that belong to them, may use everything.
 fn upward(block: &str, source: &str, below: &str) -> BTreeSet<String> {
     let (layers, source) = (layers(block), root().join(source));
     let within = if below.is_empty() { 0 } else { 1 };
@@ -154,10 +164,6 @@ fn upward(block: &str, source: &str, below: &str) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
     for file in rust_files(&source.join(below)) {
         let module = module_of(&file, &source);
-        let is_for_tests = module.len() > 1 && module.last().is_some_and(|name| name == "tests" || name == "fixture");
-        if is_for_tests && below.is_empty() {
-            continue;
-        }
         // The roots only declare modules, and export them.
         let Some(own) = module.get(within).filter(|name| !["lib", "main"].contains(&name.as_str())) else { continue };
         seen.insert(own.clone());
@@ -166,7 +172,7 @@ fn upward(block: &str, source: &str, below: &str) -> BTreeSet<String> {
             continue;
         };
         let text = std::fs::read_to_string(&file).expect("a file");
-        let code = code_of(text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default());
+        let code = code_of(if source.ends_with(JUDGE) { without_tests(&file, &text) } else { &text });
         for path in uses(&code, &module) {
             let mut parts = path.split("::").skip_while(|part| within == 1 && *part == below);
             let Some(used) = parts.next().filter(|used| *used != own) else { continue };
@@ -193,7 +199,15 @@ fn modules_use_only_layers_below() {
 
 #[test]
 fn modules_of_the_judge_use_only_layers_below() {
-    assert_eq!(upward("layers-of-judge", "judge/src", ""), BTreeSet::new());
+    assert_eq!(upward("layers-of-judge", JUDGE, ""), BTreeSet::new());
+}
+
+#[test]
+fn tests_of_the_judge_are_left_out() {
+    let text = "use crate::a;\n#[cfg(test)]\nmod tests {\n    use crate::b;\n}\n";
+    for (file, expected) in [("m.rs", "use crate::a;\n"), ("m/tests.rs", ""), ("m/fixture.rs", "")] {
+        assert_eq!(without_tests(Path::new(file), text), expected, "{file}");
+    }
 }
 
 #[test]

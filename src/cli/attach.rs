@@ -10,10 +10,10 @@ use slotquake::wire::{Access, Login, Tls, TlsSettings};
 
 use super::containers;
 use super::exit::Trouble;
-use super::place::{Taken, Wanted};
-use super::run::runtime;
+use super::runtime::runtime;
 use super::screen;
 use super::signals::Signals;
+use super::taken::{Taken, Wanted};
 
 /// A cluster that is there already.
 #[derive(Debug, clap::Args)]

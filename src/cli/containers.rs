@@ -13,7 +13,7 @@ use slotquake::server::Server;
 use tokio::runtime::Runtime;
 
 use super::exit::{Exit, Trouble};
-use super::run::{listening, runtime};
+use super::runtime::{listening, runtime};
 use super::screen;
 use super::signals::Signals;
 

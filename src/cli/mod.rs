@@ -24,12 +24,14 @@ mod prepare;
 mod progress;
 mod report;
 mod run;
+mod runtime;
 mod schema;
 mod screen;
 mod send;
 mod signals;
 mod socket;
 mod status;
+mod taken;
 mod up;
 
 use std::panic::catch_unwind;

@@ -1,21 +1,15 @@
 //! Where nodes run, as arguments, and getting there.
 
-use std::collections::BTreeMap;
-
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use slotquake::batch::Ground;
 use slotquake::cluster::Reach;
-use slotquake::plan::Plan;
 use slotquake::sandbox::Mode;
-use slotquake::server::Server;
-use tokio::runtime::Runtime;
 
 use super::exit::Trouble;
-use super::prepare::{self, Overrides};
-use super::run::listening;
-use super::signals::Signals;
-use super::{attach, containers};
+use super::runtime::listening;
+use super::taken::{Taken, Wanted};
+use super::{attach, containers, prepare};
 
 /// What runs the nodes.
 #[derive(Debug, clap::Args)]
@@ -54,24 +48,6 @@ enum Backend {
     Docker,
     /// A cluster that somebody else started.
     Attach,
-}
-
-/// Which suites are to be run on what.
-pub struct Wanted<'a> {
-    pub suites: &'a [String],
-    pub servers: &'a [String],
-    pub overrides: &'a Overrides,
-    pub seed: u64,
-}
-
-/// Everything that runs need.
-pub struct Taken {
-    pub plans: Vec<Plan>,
-    /// By what the plans call them.
-    pub servers: BTreeMap<String, Server>,
-    pub ground: Ground,
-    pub runtime: Runtime,
-    pub signals: Signals,
 }
 
 impl PlaceArgs {

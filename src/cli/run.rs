@@ -12,10 +12,11 @@ use slotquake::suite;
 use tokio::runtime::Runtime;
 
 use super::exit::{Exit, Trouble};
-use super::place::{PlaceArgs, Taken, Wanted};
+use super::place::PlaceArgs;
 use super::prepare::Overrides;
 use super::progress::Display;
 use super::signals::Signals;
+use super::taken::{Taken, Wanted};
 use super::{Format, ci, containers, screen};
 
 /// Run suites against real clusters, judge them, report them
@@ -132,18 +133,6 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         Format::Json => screen::print(&report::document(&summaries, exit.number()))?,
     }
     Ok(exit)
-}
-
-/// The runtime of everything asynchronous. It has threads: not before the sandbox is entered.
-pub fn runtime() -> Result<Runtime, Trouble> {
-    Runtime::new().map_err(|error| Trouble::harness(format!("cannot start the asynchronous runtime: {error}")))
-}
-
-/// The same, with the signals that end what is done there.
-pub fn listening() -> Result<(Runtime, Signals), Trouble> {
-    let runtime = runtime()?;
-    let signals = Signals::listen(&runtime)?;
-    Ok((runtime, signals))
 }
 
 fn run_all(jobs: Vec<Job>, settings: &Settings, (runtime, signals): (Runtime, Signals), verbose: bool) -> Vec<Done> {

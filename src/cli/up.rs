@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 
 use super::exit::{Exit, Trouble};
 use super::progress::{Display, Teller};
-use super::run::listening;
+use super::runtime::listening;
 use super::signals::Signals;
 use super::socket::{self, CommandSocket, Response};
 use super::{containers, prepare};

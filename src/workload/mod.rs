@@ -10,12 +10,13 @@ mod pool;
 mod served;
 mod table;
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub use client::{Client, Endpoint, Reply, Unserved};
 use redis::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -44,7 +45,13 @@ pub struct Workload {
     clients: Vec<Arc<Issuer>>,
     issuing: JoinSet<()>,
     served: Arc<Served>,
+    /// Each operation in flight holds a clone of `in_flight`; once all are dropped, `finished` yields None.
+    in_flight: Option<InFlight>,
+    finished: mpsc::Receiver<Infallible>,
 }
+
+/// Held by an operation until its outcome is recorded. Nothing is ever sent.
+type InFlight = mpsc::Sender<Infallible>;
 
 /// A key and the state of its only writer.
 #[derive(Debug)]
@@ -98,7 +105,8 @@ impl Workload {
                 })
             })
             .collect();
-        Self { clients, issuing: JoinSet::new(), served }
+        let (in_flight, finished) = mpsc::channel(1);
+        Self { clients, issuing: JoinSet::new(), served, in_flight: Some(in_flight), finished }
     }
 
     /// Writes every key once, so that reads find a value. The error names a write that was never acknowledged.
@@ -116,14 +124,15 @@ impl Workload {
         Ok(())
     }
 
-    /// Starts to issue operations.
+    /// Starts to issue operations. After [`Self::end`] it issues none.
     pub fn begin(&mut self) {
+        let Some(in_flight) = &self.in_flight else { return };
         let interval =
             Duration::from_secs_f64(self.clients.len() as f64 / f64::from(self.clients[0].settings.rate.per_second));
         let start = Instant::now();
         for (position, issuer) in self.clients.iter().enumerate() {
             let first = start + interval.mul_f64(position as f64 / self.clients.len() as f64);
-            self.issuing.spawn(Arc::clone(issuer).issue(first, interval));
+            self.issuing.spawn(Arc::clone(issuer).issue(first, interval, in_flight.clone()));
         }
     }
 
@@ -143,13 +152,9 @@ impl Workload {
         self.issuing.abort_all();
         while self.issuing.join_next().await.is_some() {}
         let patience = self.clients[0].settings.timeout.0 + Duration::from_secs(1);
-        let deadline = Instant::now() + patience;
-        for issuer in &self.clients {
-            // Each operation's task holds the issuer until its outcome is recorded.
-            while Arc::strong_count(issuer) > 1 && Instant::now() < deadline {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
+        self.in_flight = None;
+        // The client's own timeout ends an operation earlier. What is unanswered even then stays unrecorded.
+        let _ = tokio::time::timeout(patience, self.finished.recv()).await;
     }
 }
 
@@ -195,14 +200,15 @@ impl Issuer {
         Ok(())
     }
 
-    async fn issue(self: Arc<Self>, first: Instant, interval: Duration) {
+    async fn issue(self: Arc<Self>, first: Instant, interval: Duration, in_flight: InFlight) {
         for number in 0u32.. {
             let due = first + interval * number;
             tokio::time::sleep_until(due).await;
             let due_ns = self.journal.at_ns(due.into_std());
             let next = self.next();
-            let issuer = Arc::clone(&self);
+            let (issuer, in_flight) = (Arc::clone(&self), in_flight.clone());
             tokio::spawn(async move {
+                let _in_flight = in_flight;
                 match next {
                     Due::Read { key, slot } => issuer.read(due_ns, key, slot).await,
                     Due::Write { position, key, slot, value } => {

@@ -1,0 +1,29 @@
+//! What a subcommand asks to run, and what it has taken hold of to run it.
+
+use std::collections::BTreeMap;
+
+use slotquake::batch::Ground;
+use slotquake::plan::Plan;
+use slotquake::server::Server;
+use tokio::runtime::Runtime;
+
+use super::prepare::Overrides;
+use super::signals::Signals;
+
+/// The suites to run, and the servers to run them on.
+pub struct Wanted<'a> {
+    pub suites: &'a [String],
+    pub servers: &'a [String],
+    pub overrides: &'a Overrides,
+    pub seed: u64,
+}
+
+/// Everything that runs need.
+pub struct Taken {
+    pub plans: Vec<Plan>,
+    /// By the name that the plans give them.
+    pub servers: BTreeMap<String, Server>,
+    pub ground: Ground,
+    pub runtime: Runtime,
+    pub signals: Signals,
+}
