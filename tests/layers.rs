@@ -159,7 +159,7 @@ fn without_tests<'a>(file: &Path, text: &'a str) -> &'a str {
 /// Every use that goes to the same layer or up, with its file.
 fn upward(block: &str, source: &str, below: &str) -> BTreeSet<String> {
     let (layers, source) = (layers(block), root().join(source));
-    let within = if below.is_empty() { 0 } else { 1 };
+    let within = usize::from(!below.is_empty());
     let mut wrong = BTreeSet::new();
     let mut seen = BTreeSet::new();
     for file in rust_files(&source.join(below)) {

@@ -206,7 +206,7 @@ fn keeps_several_clusters_and_cleans_up_a_killed_one() {
         ("fault kill shard-4/master", "shard-4 does not exist"),
         ("fault start node-1", "start: node-1 means node-1, whose process"),
         ("fault heal", "no network fault is in force"),
-        ("fault partition node-1 node-1", "stands on both sides"),
+        ("fault partition node-1 node-1", "is on both sides"),
         ("send --to masters PING", "may be several nodes"),
     ] {
         desk.refused(line, 2, &[words]);

@@ -50,6 +50,9 @@ struct Guard {
     process: ProcessFault,
 }
 
+/// A fault whose watch has ended, and what is to be added to the proof that it is undone.
+type Released = (u32, Option<String>);
+
 impl<B: Backend> ProcessInjector<B> {
     /// An injector without active faults, for a cluster whose slots are dealt so.
     pub fn new(control: Arc<Control<B>>, journal: Arc<Journal>, ids: Arc<FaultIds>, deal: Deal) -> Self {
@@ -197,7 +200,7 @@ impl<B: Backend> ProcessInjector<B> {
 
     async fn undo(&mut self, nodes: Vec<NodeNo>, by: &str) -> Result<(), StepProblem> {
         let mut problems = Vec::new();
-        let mut undone: Vec<(NodeNo, Vec<(u32, Option<String>)>)> = Vec::new();
+        let mut undone: Vec<(NodeNo, Vec<Released>)> = Vec::new();
         for node in nodes {
             let guards: Vec<Guard> = self.in_force.iter().filter(|guard| guard.node == node).copied().collect();
             let mut faults = Vec::new();

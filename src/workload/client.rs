@@ -235,7 +235,7 @@ impl Shared {
                     };
                 }
                 Err(CommandError::Reply(refusal)) => refusal,
-                Err(unanswered) => return reply(Err(self.unknown(unanswered, ""))),
+                Err(unanswered) => return reply(Err(self.unknown(&unanswered, ""))),
             };
             line.give_back();
             self.suspect();
@@ -280,19 +280,19 @@ impl Shared {
                 let reason = Reason::of_reply(&refusal);
                 Err(Unserved::Unknown(Explanation::new(reason, format!("WAIT: {refusal}"))))
             }
-            Err(unanswered) => Err(self.unknown(unanswered, "WAIT: ")),
+            Err(unanswered) => Err(self.unknown(&unanswered, "WAIT: ")),
         }
     }
 
     /// The outcome of a command that got no answer.
-    fn unknown(&self, error: CommandError, of: &str) -> Unserved {
+    fn unknown(&self, error: &CommandError, of: &str) -> Unserved {
         self.suspect();
         Unserved::Unknown(match error {
             CommandError::TimedOut => {
                 Explanation::new(Reason::NoAnswer, format!("{of}no answer within {}", self.settings.timeout))
             }
             CommandError::Broken(_) => Explanation::new(Reason::ConnectionLost, format!("{of}{error}")),
-            CommandError::Reply(ref reply) => Explanation::new(Reason::of_reply(reply), format!("{of}{error}")),
+            CommandError::Reply(reply) => Explanation::new(Reason::of_reply(reply), format!("{of}{error}")),
         })
     }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FaultKind, FaultSpec, Drawn, LinkEffect, LinksFault, Nature, Need, LinkNature, Only, Sides};
+use super::{Drawn, FaultKind, FaultSpec, LinkEffect, LinkNature, LinksFault, Nature, Need, Only, Sides};
 use crate::units::ByteRate;
 
 pub(super) const SPEC: FaultSpec = FaultSpec {

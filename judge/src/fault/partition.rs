@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FaultKind, FaultSpec, Drawn, LinkEffect, LinksFault, Nature, Need, LinkNature, Only, Sides, Shape};
+use super::{Drawn, FaultKind, FaultSpec, LinkEffect, LinkNature, LinksFault, Nature, Need, Only, Shape, Sides};
 
 pub(super) const SPEC: FaultSpec = FaultSpec {
     word: "partition",

@@ -1,6 +1,6 @@
 //! A server that is frozen with SIGSTOP: it keeps its connections and answers nothing.
 
-use super::{Action, Drawn, FaultSpec, Nature, Need, ProcessFault, ProcessEffect};
+use super::{Action, Drawn, FaultSpec, Nature, Need, ProcessEffect, ProcessFault};
 
 pub(super) const SPEC: FaultSpec = FaultSpec {
     word: "pause",

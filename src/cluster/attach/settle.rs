@@ -262,7 +262,7 @@ mod tests {
         settlement.is_alone(&first).expect("nobody else is here");
         let second = ledgers.begin(changes("b")).expect("a ledger");
         let busy = settlement.is_alone(&second).expect_err("two are one too many").to_string();
-        assert!(busy.contains("run a (suite `role-swap`"), "{busy}");
+        assert!(busy.contains("run a (suite \"role-swap\""), "{busy}");
         settlement.settle().await.expect("these are none of the seeds");
         first.leave();
         settlement.is_alone(&second).expect("the other is dead");

@@ -28,7 +28,7 @@ use testcontainers::bollard::query_parameters::{
 };
 use testcontainers::core::Mount;
 use testcontainers::runners::AsyncRunner;
-use testcontainers::{CopyTargetOptions, GenericImage, ImageExt};
+use testcontainers::{CopyTargetOptions, GenericImage, ImageExt, ReuseDirective};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -294,6 +294,10 @@ impl Docker {
         let request = GenericImage::new(self.image.0.clone(), self.image.1.clone())
             .with_container_name(&node.server)
             .with_labels(self.labels.clone())
+            // A container that may be reused outlives its handle: this one goes with everything else of the run. One is
+            // reused if its labels are the same, so the label keeps each node's apart.
+            .with_reuse(ReuseDirective::Always)
+            .with_label("slotquake.container", &node.server)
             .with_mount(Mount::volume_mount(&node.volume, DATA))
             .with_copy_to(config, node.config.clone().into_bytes())
             .with_cmd([node.program.as_str(), CONFIG])
@@ -303,9 +307,7 @@ impl Docker {
                 host.publish_all_ports = Some(false);
                 host.port_bindings = None;
             });
-        // The container goes with everything else of the run; its own way to remove itself needs a runtime and
-        // blocks it.
-        let made = self.run.making.to_its_end(async move { request.start().await.map(std::mem::forget) });
+        let made = self.run.making.to_its_end(async move { request.start().await.map(drop) });
         made.await.map_err(|error| DockerError::Api {
             what: format!("starting container {}", node.server),
             reason: error.to_string(),
