@@ -26,6 +26,7 @@ use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::seeded::Seeded;
 use crate::slot::{Deal, key_slot};
+use crate::spec::POLL;
 use crate::suite::{OpKind, WorkloadSpec};
 use crate::units::{ClientNo, NodeNo};
 use crate::wire::{Caller, command};
@@ -112,9 +113,14 @@ impl Workload {
     /// Writes every key once, so that reads find a value. The error names a write that was never acknowledged.
     pub async fn load(&self) -> Result<(), String> {
         let mut loading = JoinSet::new();
+        // One refresh has half a second, which a busy machine may take for itself.
+        let deadline = Instant::now() + LOAD_WITHIN;
         for issuer in &self.clients {
-            if !issuer.client.refresh().await {
-                return Err("no node answers CLUSTER NODES".to_owned());
+            while !issuer.client.refresh().await {
+                if Instant::now() > deadline {
+                    return Err(format!("no node answered CLUSTER NODES within {LOAD_WITHIN:?}"));
+                }
+                tokio::time::sleep(POLL).await;
             }
             loading.spawn(Arc::clone(issuer).load());
         }
