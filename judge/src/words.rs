@@ -20,7 +20,7 @@ pub fn length_ns(ns: u64) -> String {
 
 /// `1 write`, `2 writes`.
 pub fn count(number: u64, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+    format!("{number} {}", plural(number, noun))
 }
 
 /// A list: `node-1, node-2`.
@@ -88,7 +88,7 @@ pub mod page {
 
     /// `1 write`, `2 writes`.
     pub fn counted(number: u64, noun: &str) -> String {
-        if number == 1 { format!("1 {noun}") } else { format!("{} {noun}s", count(number)) }
+        format!("{} {}", count(number), super::plural(number, noun))
     }
 
     /// `0 B`, `1.5 kB`.
