@@ -254,7 +254,7 @@ fn a_fault_on_a_dead_node_is_an_error_of_the_suite() {
     assert_eq!(ended.code(), Some(2), "{}", ended.whole());
     assert_nothing_left(ended.pid, &place.reports());
     let said = ended.stdout.clone() + &ended.stderr;
-    for word in ["pause: node-1 means node-1", "process is gone", "would have no effect"] {
+    for word in ["pause: node-1 means node-1", "process is gone", "where it has no effect"] {
         assert!(said.contains(word), "no `{word}`: {}", ended.whole());
     }
 }

@@ -159,7 +159,7 @@ fn cuts_links_and_runs_programs_inside() {
     assert_eq!(cut.code(), Some(0), "{}", cut.whole());
     assert!(cut.stdout.contains("packets hit"), "{}", cut.whole());
     assert!(desk.done("status").ends_with("in force: partition (heal cut)"));
-    desk.refused("fault partition minority majority --as cut", 2, &["`cut` is in force already"]);
+    desk.refused("fault partition minority majority --as cut", 2, &["named \"cut\" is already active"]);
     desk.until("node-1 is flagged by the others", 1, |node| node["fail"].as_u64() >= Some(4));
     let healed = desk.done("fault heal cut");
     assert!(healed.contains("bus links are connected"), "{healed}");
@@ -205,7 +205,7 @@ fn keeps_several_clusters_and_cleans_up_a_killed_one() {
         ("fault kill node-9", "kill: node-9 does not exist (the cluster has node-1 to node-6)"),
         ("fault kill shard-4/master", "shard-4 does not exist"),
         ("fault start node-1", "start: node-1 means node-1, and its process"),
-        ("fault heal", "no network fault is in force"),
+        ("fault heal", "no network fault is active"),
         ("fault partition node-1 node-1", "is on both sides"),
         ("send --to masters PING", "may be several nodes"),
     ] {

@@ -121,39 +121,42 @@ fn rejects_a_fault_that_its_node_cannot_have() {
         (&["pause: minority", "resume: node-2"], none),
         (
             &["stop: node-1", "stop: node-1"],
-            &["steps[1].stop: node-1 is down already: `steps[0]` ended it (hint: `start: node-1` first)"],
+            &["steps[1].stop: node-1 is already down: `steps[0]` ended it (hint: `start: node-1` first)"],
         ),
         (
             &["kill: [node-2, node-2]"],
-            &["steps[0].kill[1]: node-2 is down already: this very step ended it (hint: `start: node-2` first)"],
+            &["steps[0].kill[1]: node-2 is already down: this step ended it (hint: `start: node-2` first)"],
         ),
         (
             &["stop: node-1", "pause: node-1"],
-            &["steps[1].pause: node-1 is down already: `steps[0]` ended it (hint: `start: node-1` first)"],
+            &["steps[1].pause: node-1 is already down: `steps[0]` ended it (hint: `start: node-1` first)"],
         ),
         (
             &["pause: node-1", "pause: node-1"],
-            &["steps[1].pause: node-1 is paused already by `steps[0]` (hint: `resume: node-1` first)"],
+            &["steps[1].pause: node-1 is already paused by `steps[0]` (hint: `resume: node-1` first)"],
         ),
         (
             &["pause: node-1", "stop: node-1"],
             &[
-                "steps[1].stop: node-1 is paused by `steps[0]` and would not notice SIGTERM (hint: `resume: node-1` first, or `kill` it)",
+                "steps[1].stop: node-1 is paused by `steps[0]` and does not handle a signal (hint: `resume: node-1` first, or `kill` it)",
             ],
         ),
-        (&["start: node-3"], &["steps[0].start: node-3 runs: no earlier step stops or kills it"]),
+        (
+            &["start: node-3"],
+            &["steps[0].start: node-3 is already running (hint: an earlier step must stop or kill it)"],
+        ),
         (
             &["stop: shard-1/master", "start: node-2"],
-            &["steps[1].start: node-2 runs: no earlier step stops or kills it"],
+            &["steps[1].start: node-2 is already running (hint: an earlier step must stop or kill it)"],
         ),
         (
             &["pause: node-1", "start: node-1"],
-            &["steps[1].start: node-1 is not down, `steps[0]` paused it (hint: `resume: node-1`)"],
+            &["steps[1].start: node-1 is not down but paused by `steps[0]` (hint: `resume: node-1`)"],
         ),
-        (&["resume: node-1"], &["steps[0].resume: node-1 is not paused: no earlier step pauses it"]),
+        (&["resume: node-1"], &["steps[0].resume: node-1 is not paused (hint: an earlier step must pause it)"]),
         (
             &["stop: node-1", "resume: node-1"],
-            &["steps[1].resume: node-1 is not paused, `steps[0]` ended it (hint: `start: node-1`)"],
+            &["steps[1].resume: node-1 is not paused but down: `steps[0]` ended it (hint: `start: node-1`)"],
         ),
         (&["stop: node-7"], &["steps[0].stop: node-7 does not exist (the cluster has node-1 to node-6)"]),
     ];
@@ -301,7 +304,7 @@ fn rejects_settings_without_an_effect() {
             "{}",
             "await: { failed: node-1, within: 0s }",
             "redirects: {}",
-            "steps[0].await.within: a wait of `0s` is none",
+            "steps[0].await.within: a limit of 0s gives no time to wait",
         ),
         ("{}", "await: { role: node-1, within: 1s }", "redirects: {}", "steps[0].await: `role` and `is` go together"),
         (
@@ -314,19 +317,19 @@ fn rejects_settings_without_an_effect() {
             "{}",
             "expect: { send: PING, to: node-1, contains: [] }",
             "redirects: {}",
-            "steps[0].expect.contains: every answer contains nothing",
+            "steps[0].expect.contains: every answer contains an empty text",
         ),
         (
             "{}",
             "expect: { send: PING, to: node-1, starts-with: '' }",
             "redirects: {}",
-            "steps[0].expect.starts-with: every answer starts with nothing",
+            "steps[0].expect.starts-with: every answer starts with an empty text",
         ),
         (
             "{}",
             "expect: { send: GET x, to: node-1, follow: true, moved-to: node-2 }",
             "redirects: {}",
-            "steps[0].expect.moved-to: a MOVED that is followed is not seen",
+            "steps[0].expect.moved-to: with `follow`, MOVED is followed and never seen",
         ),
         ("{}", "command: { send: PING, to: node-8 }", "redirects: {}", "steps[0].command.to: node-8 does not exist"),
         ("{ masters: 64, replicas-per-master: 5 }", fault, "redirects: {}", "cluster.masters: 384 nodes are too many"),
@@ -400,10 +403,7 @@ fn admits_a_valid_step_and_draws_any() {
     for (step, expected) in [
         (r#"{"kill": "node-9"}"#, "kill: node-9 does not exist (the cluster has node-1 to node-6)"),
         (r#"{"refuse": {"between": ["client-9", "node-1"]}}"#, "refuse.between[0]: client-9 does not exist"),
-        (
-            r#"{"partition": {"shape": "ring", "name": "all"}}"#,
-            "partition.name: a network fault cannot be called `all`",
-        ),
+        (r#"{"partition": {"shape": "ring", "name": "all"}}"#, "partition.name: \"all\" cannot name a network fault"),
         (r#"{"partition": {"between": ["node-1", "node-1"]}}"#, "partition.between[1]: \"node-1\" is on both sides"),
     ] {
         let problems = admit(step, 1).unwrap_err();

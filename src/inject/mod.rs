@@ -1,25 +1,86 @@
-//! Faults: which nodes a target means now, how a fault is injected, and the proof that it is in
-//! effect. A fault whose effect cannot be proven is recorded as unproven.
+//! Faults as they are done: which nodes a target means now, how a fault is injected, watched and undone, and the proof
+//! of each. A fault whose effect cannot be proven is recorded as unproven.
+//!
+//! A nature of faults has an injector of its own ([`process`], [`links`]). It keeps a guard for each fault in force, and
+//! heals by these guards.
 
-mod network;
+mod links;
 mod process;
 mod resolve;
 mod sides;
 mod watching;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-pub use network::NetworkInjector;
-pub use process::ProcessInjector;
+use crate::cluster::watch::{Snapshot, Watch};
+use crate::cluster::{Backend, Control};
+use crate::fault::{Action, FaultKind, FaultStep};
+use crate::history::StepProblem;
+use crate::journal::Journal;
+use crate::slot::Deal;
+use crate::target::Targets;
+use links::LinkInjector;
+use process::ProcessInjector;
+
 pub use resolve::resolve;
+
+/// Injects faults into a cluster and undoes them.
+#[derive(Debug)]
+pub struct Injector<B> {
+    processes: ProcessInjector<B>,
+    links: LinkInjector<B>,
+}
+
+impl<B: Backend> Injector<B> {
+    /// An injector without faults in force, for a cluster with that deal of slots and a workload of so many clients.
+    pub fn new(control: &Arc<Control<B>>, journal: &Arc<Journal>, deal: &Deal, clients: u16) -> Self {
+        let ids = Arc::new(FaultIds::default());
+        let (control, journal) = (|| Arc::clone(control), || Arc::clone(journal));
+        Self {
+            processes: ProcessInjector::new(control(), journal(), Arc::clone(&ids), deal.clone()),
+            links: LinkInjector::new(control(), journal(), ids, (deal.clone(), clients)),
+        }
+    }
+
+    /// Injects a fault at the nodes that its targets or sides mean now, and proves it.
+    pub async fn inject(&mut self, fault: &FaultStep<'_>, now: &Snapshot) -> Result<(), StepProblem> {
+        match fault {
+            FaultStep::Process(kind, fault, targets) => self.processes.inject(*kind, *fault, targets, now).await,
+            FaultStep::Links(fault) => self.links.inject(fault, now).await,
+        }
+    }
+
+    /// Undoes, by that action, the faults of processes at the nodes that the targets mean now.
+    pub async fn undo(&mut self, action: Action, targets: &Targets, now: &Snapshot) -> Result<(), StepProblem> {
+        self.processes.undo_at(action, targets, now).await
+    }
+
+    /// Lifts the network fault of that name, or `all`. The nodes' bus links have `links_within` to connect again.
+    pub async fn heal(&mut self, name: &str, watch: &Watch, links_within: Duration) -> Result<(), StepProblem> {
+        self.links.heal(name, watch, links_within).await
+    }
+
+    /// Undoes every fault that is in force. Returns one problem for each nature of faults that has one.
+    pub async fn heal_all(&mut self, watch: &Watch, links_within: Duration) -> Vec<StepProblem> {
+        let (links, processes) = tokio::join!(self.links.heal_all(watch, links_within), self.processes.heal_all());
+        [links, processes].into_iter().filter_map(Result::err).collect()
+    }
+
+    /// The network faults in force, by name.
+    pub fn network_faults(&self) -> impl Iterator<Item = (&str, FaultKind)> {
+        self.links.in_force()
+    }
+}
 
 /// Numbers the faults of one run across all injectors.
 #[derive(Debug, Default)]
-pub struct FaultIds(AtomicU32);
+struct FaultIds(AtomicU32);
 
 impl FaultIds {
     /// The next number, from 1.
-    pub fn next(&self) -> u32 {
+    fn next(&self) -> u32 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 }

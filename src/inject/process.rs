@@ -1,4 +1,4 @@
-//! Faults of a server's process: ended, crashed, frozen.
+//! Faults of a server's process: an action ends or freezes it, and another brings it back.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,19 +19,19 @@ use crate::target::{Target, Targets};
 use crate::units::NodeNo;
 use crate::wire::{CommandError, ConnectError};
 
-/// How long a server may take to end after SIGTERM: Redis 7 and later wait up to 10 s for their
-/// replicas (`shutdown-timeout`).
+/// The time limit for a server to end after SIGTERM. Redis 7 and later wait up to 10 s for their replicas
+/// (`shutdown-timeout`).
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
-/// How long a server may take to answer after its start: it first loads its data.
+/// The time limit for a server to answer after its start. It first loads its data.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
-/// A frozen node must leave PING unanswered for this long.
+/// How long PING must stay unanswered to prove that a node is frozen.
 const SILENCE: Duration = Duration::from_millis(300);
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// Injects faults of processes and undoes them; remembers which are in effect.
+/// Injects faults of processes and undoes them. Remembers which are in force.
 #[derive(Debug)]
 pub struct ProcessInjector<B> {
     control: Arc<Control<B>>,
@@ -42,7 +42,7 @@ pub struct ProcessInjector<B> {
     watching: Watching<B>,
 }
 
-/// A fault that was announced in the history, and is not yet undone.
+/// A fault that the history holds and that is not yet undone.
 #[derive(Debug, Clone, Copy)]
 struct Guard {
     fault: u32,
@@ -50,19 +50,18 @@ struct Guard {
     process: ProcessFault,
 }
 
-/// A fault whose watch has ended, and what is to be added to the proof that it is undone.
+/// A fault that is no longer watched, and why no look at it succeeded, if none did.
 type Released = (u32, Option<String>);
 
 impl<B: Backend> ProcessInjector<B> {
-    /// An injector without active faults, for a cluster whose slots are dealt so.
+    /// An injector without faults in force.
     pub fn new(control: Arc<Control<B>>, journal: Arc<Journal>, ids: Arc<FaultIds>, deal: Deal) -> Self {
         let watching = Watching::begin(&control, &journal);
         Self { control, journal, ids, deal, in_force: Vec::new(), watching }
     }
 
-    /// Injects one fault at every node that the targets mean now, at once, and proves each. Whether a
-    /// node can suffer it is checked for all of them first, so a suite's error leaves no fault half
-    /// injected.
+    /// Injects a fault at every node that the targets mean now, and proves each. First checks that it has an effect on
+    /// all of them, so that a suite's error leaves no fault half injected.
     pub async fn inject(
         &mut self,
         kind: FaultKind,
@@ -73,10 +72,11 @@ impl<B: Backend> ProcessInjector<B> {
         let nodes = self.resolve_all(targets, now)?;
         for &(_, node) in &nodes {
             let state = self.control.backend().state(node).await;
-            if !can_suffer(process.inject, &state) {
+            // If the state is not known, the fault is tried, and its proof decides.
+            if has_effect(process.inject, &state) == Some(false) {
                 return Err(StepProblem::Suite(format!(
-                    "{kind}: {targets} means {node}, and its {state}: a fault there would have no effect \
-                     (hint: start or resume it first, or aim at another node)",
+                    "{kind}: {targets} means {node}, where it has no effect: its {state} \
+                     (hint: start or resume it first, or choose another node)",
                 )));
             }
         }
@@ -105,7 +105,7 @@ impl<B: Backend> ProcessInjector<B> {
         (target, node): (&Target, NodeNo),
         now: &Snapshot,
     ) -> Result<Guard, StepProblem> {
-        // A fault of the same node that this one replaces is ended by us: the pause of a node that is killed.
+        // This fault ends the effect of earlier ones of the same node, as killing a paused node does.
         for earlier in self.in_force.iter().filter(|guard| guard.node == node) {
             self.watching.release(earlier.fault).await;
         }
@@ -165,7 +165,7 @@ impl<B: Backend> ProcessInjector<B> {
     async fn prove_frozen(&self, node: NodeNo) -> (bool, String) {
         let answer = self.control.ask_apart(node, &["PING"], false, SILENCE).await;
         let state = self.control.backend().state(node).await;
-        // Where a password or TLS comes before any command, that is what is not answered.
+        // With a password or TLS, the handshake is what stays unanswered.
         let silent = matches!(
             answer,
             Err(AskError::Command(CommandError::TimedOut) | AskError::Connect(ConnectError::Unanswered(..)))
@@ -178,21 +178,24 @@ impl<B: Backend> ProcessInjector<B> {
         (silent && matches!(state, ProcessState::Paused { .. }), format!("{state}; {seen}"))
     }
 
-    /// Undoes faults at the nodes that the targets mean now: what that action undoes.
+    /// Undoes, by that action, the faults of the nodes that the targets mean now.
     pub async fn undo_at(&mut self, action: Action, targets: &Targets, now: &Snapshot) -> Result<(), StepProblem> {
         let nodes = self.resolve_all(targets, now)?;
         for &(_, node) in &nodes {
-            // The fault to be undone is the last one, whatever somebody else has made of the process meanwhile.
+            // The newest fault is the one to undo, even if its effect has ended meanwhile.
             let newest = self.in_force.iter().rev().find(|guard| guard.node == node);
             let state = self.control.backend().state(node).await;
-            if !newest.map_or_else(|| would_help(action, &state), |guard| guard.process.undo == action) {
-                return Err(StepProblem::Suite(format!("{action}: {targets} means {node}, and its {state}")));
+            let helps = || has_effect(action, &state) == Some(true);
+            if !newest.map_or_else(helps, |guard| guard.process.undo == action) {
+                return Err(StepProblem::Suite(format!(
+                    "{action}: {targets} means {node}, where it has no effect: its {state}"
+                )));
             }
         }
         self.undo(nodes.into_iter().map(|(_, node)| node).collect(), action.word()).await
     }
 
-    /// Undoes every fault that is still in force.
+    /// Undoes every fault that is in force.
     pub async fn heal_all(&mut self) -> Result<(), StepProblem> {
         let nodes: BTreeSet<NodeNo> = self.in_force.iter().map(|guard| guard.node).collect();
         self.undo(nodes.into_iter().collect(), "heal").await
@@ -226,15 +229,15 @@ impl<B: Backend> ProcessInjector<B> {
             for (fault, unseen) in faults {
                 let proof = with_unseen(proof.clone(), unseen.as_deref());
                 self.journal.event(EventKind::HealProven { fault, healed, proof });
-                // Forget the fault only now, so that the end of the run undoes what is interrupted before.
+                // Forget the fault only now, so that the end of the run undoes it if this is interrupted.
                 self.in_force.retain(|guard| guard.fault != fault);
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(StepProblem::Harness(problems.join("; "))) }
     }
 
-    /// Undoes the fault that came last at a node, which ended the effect of those before it. Where it is not in effect
-    /// any more, or there is none, the server is brought back from what somebody else has made of it.
+    /// Undoes the newest fault of a node, which ended the effect of the earlier ones. If it is no longer in effect, or
+    /// there is none, brings the server back from its present state.
     async fn undo_newest(&self, node: NodeNo, newest: Option<&Guard>) -> Result<(), BackendError> {
         let backend = self.control.backend();
         let state = backend.state(node).await;
@@ -281,23 +284,13 @@ impl<B: Backend> ProcessInjector<B> {
     }
 }
 
-/// Whether an action may have an effect on a process in that state.
-fn can_suffer(action: Action, state: &ProcessState) -> bool {
-    match (action, state) {
-        // What is not known is tried, and its proof decides.
-        (Action::Stop | Action::Kill | Action::Pause, ProcessState::Running { .. } | ProcessState::Unknown { .. })
-        | (Action::Kill, ProcessState::Paused { .. }) => true,
-        (Action::Stop | Action::Pause, ProcessState::Paused { .. })
-        | (Action::Stop | Action::Kill | Action::Pause, ProcessState::Gone { .. }) => false,
-        (Action::Start | Action::Resume, state) => would_help(action, state),
-    }
-}
-
-/// Whether an action brings back a process that is in that state.
-fn would_help(action: Action, state: &ProcessState) -> bool {
-    match action {
-        Action::Start => matches!(state, ProcessState::Gone { .. }),
-        Action::Resume => matches!(state, ProcessState::Paused { .. }),
-        Action::Stop | Action::Kill | Action::Pause => false,
-    }
+/// Whether an action has an effect on a process in that state; None if the state is not known.
+fn has_effect(action: Action, state: &ProcessState) -> Option<bool> {
+    let process = match state {
+        ProcessState::Running { .. } => None,
+        ProcessState::Paused { .. } => Some(ProcessEffect::Frozen),
+        ProcessState::Gone { .. } => Some(ProcessEffect::Gone),
+        ProcessState::Unknown { .. } => return None,
+    };
+    Some(action.has_effect_on(process))
 }

@@ -12,7 +12,7 @@ pub fn resolve(target: &Target, now: &Snapshot, nodes: usize, deal: &Deal) -> Re
         Target::Node(node) => vec![*node],
         Target::Member(owner, member) => {
             let shard = owner.shard(deal).ok_or_else(|| format!("`{target}` was not drawn when the plan was made"))?;
-            let master = now.master(shard, deal).ok_or_else(|| format!("no node is known to own {shard}"))?;
+            let master = now.master(shard, deal).ok_or_else(|| format!("no node owns {shard} in any view"))?;
             match member {
                 Member::Master => vec![master],
                 Member::Replica => now.replicas(master).into_iter().take(1).collect(),
@@ -32,7 +32,7 @@ fn group_members(group: Group, now: &Snapshot, nodes: usize, deal: &Deal) -> Res
     let all: Vec<NodeNo> = (0..nodes).map(NodeNo::from_index).collect();
     let masters = deal
         .shards()
-        .map(|shard| now.master(shard, deal).ok_or_else(|| format!("no node is known to own {shard}")))
+        .map(|shard| now.master(shard, deal).ok_or_else(|| format!("no node owns {shard} in any view")))
         .collect::<Result<Vec<NodeNo>, String>>();
     let minority = || masters.clone().map(|masters| masters[..(usize::from(deal.count()) - 1) / 2].to_vec());
     let without = |taken: Vec<NodeNo>| all.iter().copied().filter(|node| !taken.contains(node)).collect();
@@ -97,6 +97,6 @@ mod tests {
         let error = resolve(&"shard-1/replica".parse().unwrap(), &now, 6, &Deal::even(3)).unwrap_err();
         assert_eq!(error, "`shard-1/replica` means no node at this moment");
         let error = resolve(&"shard-1/master".parse().unwrap(), &Snapshot::default(), 6, &Deal::even(3)).unwrap_err();
-        assert_eq!(error, "no node is known to own shard-1");
+        assert_eq!(error, "no node owns shard-1 in any view");
     }
 }

@@ -161,7 +161,7 @@ impl Whole<'_> {
     /// The master of each shard, and its replicas.
     fn by_shard(&self) -> Result<Vec<(NodeNo, Vec<NodeNo>)>, String> {
         let master =
-            |shard| self.now.master(shard, self.deal).ok_or_else(|| format!("no node is known to own {shard}"));
+            |shard| self.now.master(shard, self.deal).ok_or_else(|| format!("no node owns {shard} in any view"));
         self.deal.shards().map(|shard| master(shard).map(|master| (master, self.now.replicas(master)))).collect()
     }
 

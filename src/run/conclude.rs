@@ -39,16 +39,14 @@ impl<B: Backend> Run<B> {
         self.journal.event(EventKind::Phase { name: "recovery".to_owned() });
         let began = Instant::now();
         let links_within = bus_links_back(self.plan.node_timeout());
-        let (links, processes) =
-            tokio::join!(self.links.heal_all(&self.watch, links_within), self.processes.heal_all());
-        let healed = links.and(processes);
+        let problem = self.injector.heal_all(&self.watch, links_within).await.into_iter().next();
         let within = if interrupted { HURRY.min(self.plan.recover_within.0) } else { self.plan.recover_within.0 };
         let (nodes, shards) = (self.plan.nodes.len(), self.plan.shards());
         let whole = self.watch.until(within, |now| now.whole(nodes, shards)).await;
-        let last = match (&whole, healed) {
+        let last = match (&whole, problem) {
             (Err(missing), _) => missing.clone(),
-            (Ok(()), Err(StepProblem::Harness(text) | StepProblem::Suite(text) | StepProblem::Unmet(text))) => text,
-            (Ok(()), Ok(())) => String::new(),
+            (Ok(()), Some(StepProblem::Harness(text) | StepProblem::Suite(text) | StepProblem::Unmet(text))) => text,
+            (Ok(()), None) => String::new(),
         };
         self.journal.event(EventKind::Recovered {
             recovered: whole.is_ok(),
@@ -183,7 +181,7 @@ impl<B: Backend> Run<B> {
         let name = self.key(key);
         loop {
             let reason = match self.watch.snapshot().owner(key_slot(name.as_bytes())) {
-                None => "no node is known to own its slot".to_owned(),
+                None => "no node owns its slot in any view".to_owned(),
                 Some(owner) => match self.control.ask(owner, &["GET", &name], ANSWER_WITHIN).await {
                     Ok(value) => return (Some(owner), final_value(&value)),
                     Err(error) => error.to_string(),

@@ -182,7 +182,7 @@ impl<B: Backend> Run<B> {
         for node in self.control.nodes() {
             processes.push((node, self.control.backend().addr(node), self.control.backend().state(node).await));
         }
-        let faults = self.links.in_force().map(|(name, kind)| (name.to_owned(), kind)).collect();
+        let faults = self.injector.network_faults().map(|(name, kind)| (name.to_owned(), kind)).collect();
         status(&self.server, &self.watch.snapshot(), processes, &self.deal, faults)
     }
 }

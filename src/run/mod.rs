@@ -28,7 +28,7 @@ use crate::cluster::watch::Watch;
 use crate::cluster::{Backend, BackendError, Control};
 use crate::facts::KeyShards;
 use crate::history::{Event, EventKind, Header, History, HistoryError, Host, NodeInfo, SCHEMA_VERSION};
-use crate::inject::{FaultIds, NetworkInjector, ProcessInjector};
+use crate::inject::Injector;
 use crate::journal::{Counts, Journal, Recorder};
 use crate::network::Network;
 use crate::plan::Plan;
@@ -135,8 +135,7 @@ struct Run<B> {
     control: Arc<Control<B>>,
     journal: Arc<Journal>,
     watch: Watch,
-    processes: ProcessInjector<B>,
-    links: NetworkInjector<B>,
+    injector: Injector<B>,
     stop: Receiver<Option<String>>,
     /// Every node after forming; empty before.
     formed: Vec<NodeInfo>,
@@ -213,11 +212,9 @@ async fn run_on<B: Backend>(
     journal.event(EventKind::Phase { name: "boot".to_owned() });
     backend.record_in(&journal);
     let (deal, clients) = (plan.deal(), plan.workload.clients);
-    let ids = Arc::new(FaultIds::default());
     let run = Run {
         watch: Watch::begin(&control, &journal),
-        processes: ProcessInjector::new(Arc::clone(&control), Arc::clone(&journal), Arc::clone(&ids), deal.clone()),
-        links: NetworkInjector::new(Arc::clone(&control), Arc::clone(&journal), ids, (deal.clone(), clients)),
+        injector: Injector::new(&control, &journal, &deal, clients),
         deal,
         plan,
         server,

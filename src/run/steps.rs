@@ -9,12 +9,11 @@ use super::{Run, interruption};
 use crate::cluster::Backend;
 use crate::cluster::control::AskError;
 use crate::cluster::watch::Snapshot;
-use crate::fault::FaultStep;
 use crate::history::{EventKind, StepProblem};
 use crate::inject::resolve;
 use crate::slot::Deal;
 use crate::spec::{Rules, bus_links_back};
-use crate::suite::{Answer, Await, Command, CommandLine, Condition, Expect, RoleIs, Step};
+use crate::suite::{Answer, Await, Command, CommandLine, Condition, Does, Expect, RoleIs, Step};
 use crate::target::{Target, Targets};
 use crate::topology::{Health, Role};
 use crate::units::{Bound, NodeNo, ShardNo};
@@ -22,7 +21,7 @@ use crate::wire::{Caller, CommandError, redirect, text};
 
 const COMMAND_WITHIN: Duration = Duration::from_secs(5);
 
-/// As many redirections as `redis-cli -c` would need at most, and then some.
+/// The most redirections to follow. A stable cluster needs one.
 const MOST_REDIRECTS: usize = 5;
 
 /// State that steps pass to later steps.
@@ -33,8 +32,7 @@ struct Progress {
 }
 
 impl<B: Backend> Run<B> {
-    /// Goes through the steps until one has a problem, the time is up, or somebody wants the run to
-    /// end, which is returned as true.
+    /// Runs the steps until one fails, the time is up, or the user ends the run. Returns whether the user ended it.
     pub(super) async fn steps(&mut self, rules: Rules) -> bool {
         let steps = self.plan.steps.clone();
         let deadline = Instant::now() + self.plan.max_duration.0;
@@ -63,40 +61,36 @@ impl<B: Backend> Run<B> {
     }
 
     async fn step(&mut self, number: usize, step: &Step, progress: &mut Progress) -> Result<(), StepProblem> {
-        match step {
-            Step::Phase(name) => {
-                self.journal.event(EventKind::Phase { name: name.clone() });
+        match step.does() {
+            Does::Phase(name) => {
+                self.journal.event(EventKind::Phase { name: name.to_owned() });
                 Ok(())
             }
-            Step::Settle(span) => {
+            Does::Settle(span) => {
                 tokio::time::sleep(span.0).await;
                 Ok(())
             }
-            Step::Command(command) => self.command(number, command, progress).await,
-            Step::Await(wait) => self.wait(number, wait, progress).await,
-            Step::Expect(expect) => self.expect(number, expect).await,
-            Step::Start(_) | Step::Resume(_) | Step::Heal(_) => self.fault(step, progress.rules.node_timeout).await,
-            fault => {
+            Does::Command(command) => self.command(number, command, progress).await,
+            Does::Await(wait) => self.wait(number, wait, progress).await,
+            Does::Expect(expect) => self.expect(number, expect).await,
+            Does::Fault(_) => {
                 progress.masters = self.masters();
-                self.fault(fault, progress.rules.node_timeout).await
+                self.fault(step, progress.rules.node_timeout).await
             }
+            Does::Undo(..) | Does::Heal(_) => self.fault(step, progress.rules.node_timeout).await,
         }
     }
 
-    /// Injects a fault, or undoes one. Other steps are none of its business.
+    /// Injects or undoes a fault. Rejects every other step.
     pub(super) async fn fault(&mut self, step: &Step, node_timeout: Duration) -> Result<(), StepProblem> {
         let now = self.watch.snapshot();
-        match step.fault() {
-            Some(FaultStep::Process(kind, fault, targets)) => {
-                return self.processes.inject(kind, fault, targets, &now).await;
+        match step.does() {
+            Does::Fault(fault) => self.injector.inject(&fault, &now).await,
+            Does::Undo(action, targets) => self.injector.undo(action, targets, &now).await,
+            Does::Heal(name) => self.injector.heal(name, &self.watch, bus_links_back(node_timeout)).await,
+            Does::Phase(_) | Does::Settle(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) => {
+                Err(StepProblem::Suite("this step neither injects nor undoes a fault".to_owned()))
             }
-            Some(FaultStep::Links(fault)) => return self.links.inject(&fault, &now).await,
-            None => {}
-        }
-        match (step, step.action()) {
-            (Step::Heal(name), _) => self.links.heal(name, &self.watch, bus_links_back(node_timeout)).await,
-            (_, Some((action, targets))) => self.processes.undo_at(action, targets, &now).await,
-            (_, None) => Err(StepProblem::Suite("this is neither a fault nor the end of one".to_owned())),
         }
     }
 
@@ -125,7 +119,7 @@ impl<B: Backend> Run<B> {
             match answer {
                 Ok(_) => {}
                 Err(AskError::Command(CommandError::Reply(_))) => {
-                    return Err(StepProblem::Suite(format!("{node} answered `{}` with: {reply}", command.send)));
+                    return Err(StepProblem::Suite(format!("{node} rejected `{}`: {reply}", command.send)));
                 }
                 Err(_) => return Err(StepProblem::Harness(format!("`{}` to {node}: {reply}", command.send))),
             }
@@ -181,14 +175,14 @@ impl<B: Backend> Run<B> {
         });
         result.map_err(|_| {
             let within = humantime::format_duration(Duration::from_millis(within.as_millis() as u64));
-            StepProblem::Unmet(format!("`{condition}` did not come within {within}: {last}"))
+            StepProblem::Unmet(format!("`{condition}` was not met within {within}: {last}"))
         })
     }
 
     async fn expect(&mut self, number: usize, expect: &Expect) -> Result<(), StepProblem> {
         let answer = expect.answer().map_err(StepProblem::Suite)?;
         let [node] = self.resolve(&Targets::from(expect.to.clone()))?[..] else {
-            return Err(StepProblem::Suite(format!("expect asks one node, and `{}` means several", expect.to)));
+            return Err(StepProblem::Suite(format!("`expect` needs one node, but \"{}\" means several", expect.to)));
         };
         let moved_to = match answer {
             Answer::MovedTo(target) => self.resolve(&Targets::from(target.clone()))?.first().copied(),
@@ -222,14 +216,11 @@ impl<B: Backend> Run<B> {
         if met {
             return Ok(());
         }
-        Err(StepProblem::Unmet(format!(
-            "{node} was asked `{}`, which should give {expected}, and gave: {reply}",
-            expect.send
-        )))
+        Err(StepProblem::Unmet(format!("expected `{}` on {node} to return {expected}, but got: {reply}", expect.send)))
     }
 
-    /// Puts a node's id, host or port where a word holds `{id:TARGET}`, `{host:TARGET}` or
-    /// `{port:TARGET}`. Other braces are hash tags and stay.
+    /// Replaces each word `{id:TARGET}`, `{host:TARGET}` and `{port:TARGET}` by the node's id, host or port. Other
+    /// braces are hash tags and stay.
     fn fill_in(&self, line: &CommandLine) -> Result<Vec<String>, StepProblem> {
         line.0.iter().map(|word| self.fill_in_word(word)).collect()
     }
@@ -254,7 +245,7 @@ impl<B: Backend> Run<B> {
         })
     }
 
-    /// Asks a node, and those that it names where redirects are followed.
+    /// Sends a command to a node. If redirects are followed, goes on to the node that each redirect names.
     pub(super) async fn probe(&self, mut node: NodeNo, question: &Question) -> Reply {
         let Question { words, follow, readonly, from } = question;
         let mut named_by = String::new();
@@ -278,12 +269,12 @@ impl<B: Backend> Run<B> {
     }
 }
 
-/// A command, and how it is asked.
+/// A command and how to send it.
 pub(super) struct Question {
     pub(super) words: Vec<String>,
     /// Whether MOVED and ASK are followed.
     pub(super) follow: bool,
-    /// Whether READONLY comes first.
+    /// Whether READONLY is sent first.
     pub(super) readonly: bool,
     pub(super) from: Caller,
 }
@@ -291,11 +282,11 @@ pub(super) struct Question {
 /// The answer as text.
 pub(super) struct Reply {
     pub(super) text: String,
-    /// Whether there was a connection at all.
+    /// Whether a connection was made.
     pub(super) connected: bool,
-    /// Whether it is that a connection was refused.
+    /// Whether a connection was refused.
     pub(super) refused: bool,
-    /// The node that was asked.
+    /// The node that was asked last.
     pub(super) by: NodeNo,
 }
 
@@ -311,16 +302,19 @@ fn answers(now: &Snapshot, node: NodeNo) -> Result<(), String> {
 }
 
 fn promoted(now: &Snapshot, shard: ShardNo, deal: &Deal, before: Option<NodeNo>) -> Result<(), String> {
-    let master = now.master(shard, deal).ok_or_else(|| format!("no node is known to own {shard}"))?;
+    let master = now.master(shard, deal).ok_or_else(|| format!("no node owns {shard} in any view"))?;
     if Some(master) == before {
         return Err(format!("{shard} still belongs to {master}"));
     }
-    let own = now.views.get(&master).ok_or_else(|| format!("{master} is said to own {shard} and does not answer"))?;
+    let own = now
+        .views
+        .get(&master)
+        .ok_or_else(|| format!("{master} owns {shard} in the newest view, but does not answer"))?;
     let mut slots = deal.slots(shard).iter().flat_map(|&(first, last)| first..=last);
     if slots.all(|slot| own.owner(slot) == Some(master)) {
         return Ok(());
     }
-    Err(format!("{master} is said to own {shard} and does not say so of all its slots"))
+    Err(format!("{master} owns {shard} in the newest view, but does not report all of its slots"))
 }
 
 fn failed(now: &Snapshot, node: NodeNo, shards: u16) -> Result<(), String> {
@@ -335,7 +329,7 @@ fn failed(now: &Snapshot, node: NodeNo, shards: u16) -> Result<(), String> {
     if flags >= majority {
         return Ok(());
     }
-    Err(format!("{flags} masters have marked {node} as failed, and {majority} are a majority"))
+    Err(format!("{flags} masters have marked {node} as failed, and a majority is {majority}"))
 }
 
 fn in_sync(now: &Snapshot, node: NodeNo, deal: &Deal) -> Result<(), String> {
@@ -349,7 +343,7 @@ fn in_sync(now: &Snapshot, node: NodeNo, deal: &Deal) -> Result<(), String> {
     let owns = deal.shards().any(|shard| now.master(shard, deal) == Some(node));
     match now.views[&node].peers.get(&node).map(|peer| peer.role) {
         Some(Role::Master) if !owns => {
-            Err(format!("{node} holds itself for a master, and owns no slots in the newest view"))
+            Err(format!("{node} reports that it is a master, but owns no slots in the newest view"))
         }
         Some(Role::Master) => match now.replicas(node).as_slice() {
             [] => Err(format!("{node} is a master without replicas")),

@@ -96,7 +96,7 @@ fn slots_may_be_dealt_in_whatever_way() {
     // Roles are swapped now. In an even deal the key's shard would be another, and so it would be with this suite.
     let ended = attach(&cluster, &out, None, &[&suite(files.path(), "shard-1"), "--allow-faults"]);
     assert_eq!(ended.code(), Some(1), "{}", ended.whole());
-    assert!(ended.whole().contains("`promoted: shard-1` did not come within 5s"), "{}", ended.whole());
+    assert!(ended.whole().contains("`promoted: shard-1` was not met within 5s"), "{}", ended.whole());
     assert!(ended.stderr.contains("none of the workload's 600 keys is in shard-4"), "{}", ended.whole());
     let judged = verdicts(&only_run(&ended));
     for expected in [

@@ -83,8 +83,8 @@ fn a_failover_that_never_comes_is_a_failure_of_all_who_waited_for_it() {
         own: &[(
             "steps",
             Fail(&[
-                "step 2: node-2 was asked `PING`, which should give `PANG`, and gave: PONG",
-                "step 4: `promoted: shard-1` did not come within 5s",
+                "step 2: expected `PING` on node-2 to return `PANG`, but got: PONG",
+                "step 4: `promoted: shard-1` was not met within 5s",
                 "shard-1 still belongs to node-1",
                 "4 of 6 steps were done",
             ]),

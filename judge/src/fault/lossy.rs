@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Drawn, FaultKind, FaultSpec, LinkEffect, LinkNature, LinksFault, Nature, Need, Only, Sides};
+use super::{
+    Drawn, FaultKind, FaultSpec, FaultStep, LinkEffect, LinkNature, LinksFault, Nature, Need, Only, Settings, Sides,
+};
+use crate::target::Target;
 use crate::units::Percent;
 
 pub(super) const SPEC: FaultSpec = FaultSpec {
@@ -34,11 +37,10 @@ pub struct Lossy {
     pub name: Option<String>,
 }
 
-impl Lossy {
-    /// The fault of links that it is.
-    pub fn links(&self) -> LinksFault<'_> {
-        LinksFault {
-            kind: FaultKind::Lossy,
+impl Settings for Lossy {
+    fn fault(&self, kind: FaultKind) -> FaultStep<'_> {
+        FaultStep::Links(LinksFault {
+            kind,
             between: Some(&self.between),
             shape: None,
             one_way: false,
@@ -46,9 +48,15 @@ impl Lossy {
             name: self.name.as_deref(),
             effect: LinkEffect::Lossy(self.percent),
             problems: self.problems(),
-        }
+        })
     }
 
+    fn targets_mut(&mut self) -> Vec<&mut Target> {
+        self.between.iter_mut().flat_map(|side| &mut side.0).collect()
+    }
+}
+
+impl Lossy {
     /// What is impossible about it: the key, empty for the whole, and why.
     fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();

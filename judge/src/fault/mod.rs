@@ -5,14 +5,22 @@
 //! and undone is for the program beside the backends to know.
 
 mod action;
+mod kill;
 mod links;
+mod lossy;
+mod narrow;
 mod need;
+mod partition;
+mod pause;
+mod refuse;
+mod slow;
+mod stop;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use action::Action;
+pub use action::{Action, Means};
 pub use links::{LinkEffect, LinksFault, Only, Shape, Sides};
 pub use lossy::Lossy;
 pub use narrow::Narrow;
@@ -21,12 +29,37 @@ pub use partition::Partition;
 pub use refuse::Refuse;
 pub use slow::Slow;
 
-use crate::target::Targets;
+use crate::target::{Target, Targets};
+
+/// The list of faults: for each its description, its variant with its settings, and its file. [`FaultKind`] and the
+/// steps of a suite that inject a fault follow from it.
+macro_rules! for_each_fault {
+    ($callback:ident) => {
+        $callback! {
+            /// Ends the server with SIGTERM, as `systemctl stop` or `docker stop` would.
+            Stop(Targets) in stop,
+            /// Ends the server with SIGKILL: a crash.
+            Kill(Targets) in kill,
+            /// Freezes the server with SIGSTOP: it keeps its connections and answers nothing.
+            Pause(Targets) in pause,
+            /// Cuts the network between two sides, or in a shape: packets vanish.
+            Partition(Partition) in partition,
+            /// Drops a share of the packets between two sides.
+            Lossy(Lossy) in lossy,
+            /// Limits the rate between two sides.
+            Narrow(Narrow) in narrow,
+            /// Answers connections between two sides with a TCP reset instead of silence.
+            Refuse(Refuse) in refuse,
+            /// Delays packets between two sides, where the kernel has netem.
+            Slow(Slow) in slow,
+        }
+    };
+}
+
+pub(crate) use for_each_fault;
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident in $module:ident,)+) => {
-        $(mod $module;)+
-
+    ($($(#[$doc:meta])* $kind:ident($settings:ty) in $module:ident,)+) => {
         /// A kind of fault.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
@@ -48,23 +81,29 @@ macro_rules! kinds {
     };
 }
 
-kinds! {
-    /// A server is asked to end (SIGTERM).
-    Stop in stop,
-    /// A server is ended (SIGKILL).
-    Kill in kill,
-    /// A server is frozen (SIGSTOP).
-    Pause in pause,
-    /// Packets vanish.
-    Partition in partition,
-    /// A share of the packets vanishes.
-    Lossy in lossy,
-    /// The rate is limited.
-    Narrow in narrow,
-    /// Connections are reset.
-    Refuse in refuse,
-    /// Packets are delayed.
-    Slow in slow,
+for_each_fault!(kinds);
+
+/// What the settings of every fault can do.
+pub(crate) trait Settings {
+    /// The fault of that kind that they ask for.
+    fn fault(&self, kind: FaultKind) -> FaultStep<'_>;
+
+    /// Every target, to be changed in place: `any/...` is drawn when a suite is planned.
+    fn targets_mut(&mut self) -> Vec<&mut Target>;
+}
+
+/// The settings of a fault of processes are its targets.
+impl Settings for Targets {
+    fn fault(&self, kind: FaultKind) -> FaultStep<'_> {
+        match kind.spec().nature {
+            Nature::Process(fault) => FaultStep::Process(kind, fault, self),
+            Nature::Links(_) => unreachable!("{kind} has sides, not targets"),
+        }
+    }
+
+    fn targets_mut(&mut self) -> Vec<&mut Target> {
+        self.0.iter_mut().collect()
+    }
 }
 
 /// What is known of a kind of fault.
@@ -205,15 +244,7 @@ pub enum FaultStep<'a> {
     Links(LinksFault<'a>),
 }
 
-impl<'a> FaultStep<'a> {
-    /// A fault of processes; None if the kind is none.
-    pub fn process(kind: FaultKind, targets: &'a Targets) -> Option<Self> {
-        match kind.spec().nature {
-            Nature::Process(fault) => Some(Self::Process(kind, fault, targets)),
-            Nature::Links(_) => None,
-        }
-    }
-
+impl FaultStep<'_> {
     /// Its kind.
     pub fn kind(&self) -> FaultKind {
         match self {

@@ -3,7 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Drawn, FaultKind, FaultSpec, LinkEffect, LinkNature, LinksFault, Nature, Need, Only, Shape, Sides};
+use super::{
+    Drawn, FaultKind, FaultSpec, FaultStep, LinkEffect, LinkNature, LinksFault, Nature, Need, Only, Settings, Shape,
+    Sides,
+};
+use crate::target::Target;
 
 pub(super) const SPEC: FaultSpec = FaultSpec {
     word: "partition",
@@ -35,11 +39,10 @@ pub struct Partition {
     pub name: Option<String>,
 }
 
-impl Partition {
-    /// The fault of links that it is.
-    pub fn links(&self) -> LinksFault<'_> {
-        LinksFault {
-            kind: FaultKind::Partition,
+impl Settings for Partition {
+    fn fault(&self, kind: FaultKind) -> FaultStep<'_> {
+        FaultStep::Links(LinksFault {
+            kind,
             between: self.between.as_ref(),
             shape: self.shape,
             one_way: self.one_way,
@@ -47,9 +50,15 @@ impl Partition {
             name: self.name.as_deref(),
             effect: LinkEffect::Drop,
             problems: self.problems(),
-        }
+        })
     }
 
+    fn targets_mut(&mut self) -> Vec<&mut Target> {
+        self.between.iter_mut().flatten().flat_map(|side| &mut side.0).collect()
+    }
+}
+
+impl Partition {
     /// What is impossible about it: the key, empty for the whole, and why.
     fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();

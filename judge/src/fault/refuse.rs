@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Drawn, FaultKind, FaultSpec, LinkEffect, LinkNature, LinksFault, Nature, Need, Only, Sides};
+use super::{
+    Drawn, FaultKind, FaultSpec, FaultStep, LinkEffect, LinkNature, LinksFault, Nature, Need, Only, Settings, Sides,
+};
+use crate::target::Target;
 
 pub(super) const SPEC: FaultSpec = FaultSpec {
     word: "refuse",
@@ -28,11 +31,10 @@ pub struct Refuse {
     pub name: Option<String>,
 }
 
-impl Refuse {
-    /// The fault of links that it is.
-    pub fn links(&self) -> LinksFault<'_> {
-        LinksFault {
-            kind: FaultKind::Refuse,
+impl Settings for Refuse {
+    fn fault(&self, kind: FaultKind) -> FaultStep<'_> {
+        FaultStep::Links(LinksFault {
+            kind,
             between: Some(&self.between),
             shape: None,
             one_way: false,
@@ -40,6 +42,10 @@ impl Refuse {
             name: self.name.as_deref(),
             effect: LinkEffect::Refuse,
             problems: Vec::new(),
-        }
+        })
+    }
+
+    fn targets_mut(&mut self) -> Vec<&mut Target> {
+        self.between.iter_mut().flat_map(|side| &mut side.0).collect()
     }
 }

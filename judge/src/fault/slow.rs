@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Drawn, FaultKind, FaultSpec, LinkEffect, LinkNature, LinksFault, Nature, Need, Only, Sides};
+use super::{
+    Drawn, FaultKind, FaultSpec, FaultStep, LinkEffect, LinkNature, LinksFault, Nature, Need, Only, Settings, Sides,
+};
+use crate::target::Target;
 use crate::units::Span;
 
 pub(super) const SPEC: FaultSpec = FaultSpec {
@@ -33,11 +36,10 @@ pub struct Slow {
     pub name: Option<String>,
 }
 
-impl Slow {
-    /// The fault of links that it is.
-    pub fn links(&self) -> LinksFault<'_> {
-        LinksFault {
-            kind: FaultKind::Slow,
+impl Settings for Slow {
+    fn fault(&self, kind: FaultKind) -> FaultStep<'_> {
+        FaultStep::Links(LinksFault {
+            kind,
             between: Some(&self.between),
             shape: None,
             one_way: false,
@@ -45,9 +47,15 @@ impl Slow {
             name: self.name.as_deref(),
             effect: LinkEffect::Slow { latency: self.latency, jitter: self.jitter.unwrap_or_default() },
             problems: self.problems(),
-        }
+        })
     }
 
+    fn targets_mut(&mut self) -> Vec<&mut Target> {
+        self.between.iter_mut().flat_map(|side| &mut side.0).collect()
+    }
+}
+
+impl Slow {
     /// What is impossible about it: the key, empty for the whole, and why.
     fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();

@@ -3,25 +3,28 @@
 use std::collections::BTreeSet;
 
 use super::{Plan, steps};
-use crate::fault::{Action, FaultStep, LinkEffect, LinksFault, Need, Only};
-use crate::suite::Step;
+use crate::fault::{FaultStep, LinkEffect, LinksFault, Means, Need, Only};
+use crate::suite::{Does, Step};
 use crate::target::Target;
 
 impl Need {
     /// The abilities that a step needs.
     pub fn of(step: &Step) -> Vec<Self> {
-        match step.fault() {
-            Some(FaultStep::Process(kind, ..)) => kind.spec().needs.to_vec(),
-            Some(FaultStep::Links(fault)) if is_isolation(&fault) => vec![Self::Isolate],
-            Some(FaultStep::Links(fault)) => {
+        match step.does() {
+            Does::Fault(FaultStep::Process(kind, ..)) => kind.spec().needs.to_vec(),
+            Does::Fault(FaultStep::Links(fault)) if is_isolation(&fault) => vec![Self::Isolate],
+            Does::Fault(FaultStep::Links(fault)) => {
                 let clients = names_clients(&fault).then_some(Self::Clients);
                 fault.kind.spec().needs.iter().copied().chain(clients).collect()
             }
-            None => match step.action() {
-                Some((Action::Start, _)) => vec![Self::Start],
-                Some((Action::Resume, _)) => vec![Self::Freeze],
-                Some((Action::Stop | Action::Kill | Action::Pause, _)) | None => Vec::new(),
+            Does::Undo(action, _) => match action.means() {
+                Means::Start => vec![Self::Start],
+                Means::Thaw => vec![Self::Freeze],
+                Means::Signal(_) | Means::Freeze => Vec::new(),
             },
+            Does::Phase(_) | Does::Settle(_) | Does::Heal(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) => {
+                Vec::new()
+            }
         }
     }
 }

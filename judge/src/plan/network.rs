@@ -4,28 +4,39 @@
 use super::sides::Population;
 use super::{Problems, Shape};
 use crate::fault::{FaultKind, FaultStep, LinksFault};
-use crate::suite::{Step, Suite, nearest};
+use crate::suite::{Does, Step, Suite, nearest};
 
 const NAME_MAX: usize = 40;
+
 pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
     let mut faults = NetworkFaults::default();
     let population = Population { shape, clients: suite.workload.clients };
     for (index, step) in suite.steps.iter().enumerate() {
-        if let Step::Heal(name) = step {
-            if let Some(message) = faults.heal(name, index) {
-                problems.add(format!("steps[{index}].heal"), message);
+        match step.does() {
+            Does::Heal(name) => {
+                if let Some(message) = faults.heal(name, index) {
+                    problems.add(format!("steps[{index}].heal"), message);
+                }
             }
-        } else if let Some(FaultStep::Links(fault)) = step.fault() {
-            let at = format!("steps[{index}].{}", fault.kind);
-            check_fault(&fault, &at, &population, problems);
-            if let Some(message) = faults.begin(fault.name, index) {
-                problems.add(format!("{at}.name"), message);
+            Does::Fault(FaultStep::Links(fault)) => {
+                let at = format!("steps[{index}].{}", fault.kind);
+                check_fault(&fault, &at, &population, problems);
+                if let Some(message) = faults.begin(fault.name, index) {
+                    problems.add(format!("{at}.name"), message);
+                }
             }
+            Does::Fault(FaultStep::Process(..))
+            | Does::Undo(..)
+            | Does::Phase(_)
+            | Does::Settle(_)
+            | Does::Command(_)
+            | Does::Await(_)
+            | Does::Expect(_) => {}
         }
     }
 }
 
-/// What is wrong with a network fault, whatever was before it; nothing with any other step.
+/// Checks a network fault, whatever the earlier steps did. Accepts every other step.
 pub(super) fn check_alone(step: &Step, population: &Population<'_>, problems: &mut Problems) {
     if let Some(FaultStep::Links(fault)) = step.fault() {
         check_fault(&fault, fault.kind.word(), population, problems);
@@ -44,24 +55,24 @@ fn check_fault(fault: &LinksFault<'_>, at: &str, population: &Population<'_>, pr
     }
 }
 
-/// What earlier steps have put in force and healed. All of it is certain: only `heal` ends a fault.
+/// The network faults that earlier steps injected and healed. Only `heal` ends one, so this is certain.
 #[derive(Default)]
 struct NetworkFaults<'a> {
-    /// Name, where it has one, and step.
+    /// The name, if it has one, and the step that injected it.
     in_force: Vec<(Option<&'a str>, usize)>,
-    /// Name, and the step that healed it.
+    /// The name, and the step that healed it.
     healed: Vec<(&'a str, usize)>,
 }
 
 impl<'a> NetworkFaults<'a> {
-    /// A fault begins; what is wrong with its name.
+    /// Adds a fault. Returns what is wrong with its name.
     fn begin(&mut self, name: Option<&'a str>, step: usize) -> Option<String> {
         let earlier = name.and_then(|name| self.in_force.iter().find(|(other, _)| *other == Some(name)).copied());
         self.in_force.push((name, step));
         let name = name?;
         if let Some((_, earlier)) = earlier {
             return Some(format!(
-                "a network fault `{name}` is in force already, by `steps[{earlier}]` (hint: `heal: {name}` first)"
+                "a network fault named \"{name}\" is already active, since `steps[{earlier}]` (hint: `heal: {name}` first)"
             ));
         }
         bad_name(name)
@@ -69,10 +80,9 @@ impl<'a> NetworkFaults<'a> {
 
     fn heal(&mut self, name: &'a str, step: usize) -> Option<String> {
         if self.in_force.is_empty() {
-            let (network, healed) = ("no network fault is in force here", self.healed.last());
-            return Some(match healed {
-                Some((_, earlier)) => format!("{network}: `steps[{earlier}]` healed the last"),
-                None => format!("{network}: no earlier step begins one"),
+            return Some(match self.healed.last() {
+                Some((_, earlier)) => format!("no network fault is active here: `steps[{earlier}]` healed the last"),
+                None => "no network fault is active here: no earlier step injects one".to_owned(),
             });
         }
         if name == "all" {
@@ -86,7 +96,7 @@ impl<'a> NetworkFaults<'a> {
             return None;
         }
         if let Some((_, earlier)) = self.healed.iter().rev().find(|(other, _)| *other == name) {
-            return Some(format!("network fault `{name}` is not in force: `steps[{earlier}]` healed it"));
+            return Some(format!("network fault \"{name}\" is no longer active: `steps[{earlier}]` healed it"));
         }
         let names: Vec<&str> = self.in_force.iter().filter_map(|(name, _)| *name).collect();
         let hint = match nearest(name, names.iter().copied()) {
@@ -94,23 +104,25 @@ impl<'a> NetworkFaults<'a> {
             None if names.is_empty() => "hint: `heal: all`, or give the fault a `name`".to_owned(),
             None => format!("hint: `all`, or one of `{}`", names.join("`, `")),
         };
-        Some(format!("there is no network fault `{name}` in force here ({hint})"))
+        Some(format!("no active network fault named \"{name}\" ({hint})"))
     }
 }
 
 fn bad_name(name: &str) -> Option<String> {
     if name == "all" {
-        return Some("a network fault cannot be called `all`: `heal: all` means every one".to_owned());
+        return Some("\"all\" cannot name a network fault: `heal: all` heals all of them".to_owned());
     }
-    // The harness calls a fault without a name by its kind and a number.
+    // A fault without a name gets its kind and a number.
     let numbers = |kind: &FaultKind| name.strip_prefix(kind.word())?.strip_prefix('-');
     let number = FaultKind::ALL.iter().filter(|kind| kind.hits_links()).find_map(numbers);
     if number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())) {
-        return Some(format!("`{name}` is how the harness calls a fault without a name"));
+        return Some(format!("\"{name}\" is a name that slotquake gives to faults without one (hint: choose another)"));
     }
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let fine = !name.is_empty() && name.len() <= NAME_MAX && name.bytes().all(fits);
     (!fine).then(|| {
-        format!("`{name}` cannot name a network fault (hint: lowercase letters, digits and dashes, at most {NAME_MAX})")
+        format!(
+            "\"{name}\" cannot name a network fault (hint: lowercase letters, digits and dashes, at most {NAME_MAX})"
+        )
     })
 }

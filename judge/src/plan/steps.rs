@@ -1,38 +1,37 @@
-//! Steps: what they name must exist, what they wait for must be possible, and a fault must hit what
-//! is there.
+//! Checks steps: their targets exist, what they wait for is possible, and a fault hits a server that it can affect.
 
 use std::collections::BTreeMap;
 
 use super::{Problems, Shape, bounds};
-use crate::fault::Action;
-use crate::suite::{Answer, Await, Condition, Expect, Step, Suite};
+use crate::fault::{Action, FaultStep, Means, ProcessEffect, ProcessFault};
+use crate::suite::{Answer, Await, Condition, Does, Expect, Step, Suite};
 use crate::target::{Member, Target, Targets};
 use crate::units::{Bound, NodeNo};
 
 pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
     let mut faults = Faults::default();
     for (index, step) in suite.steps.iter().enumerate() {
-        if let Some((action, targets)) = step.action() {
-            for (at, target) in each(&format!("steps[{index}].{action}"), targets) {
-                match shape.refuse(target) {
-                    Some(message) => problems.add(at, message),
-                    None => faults.apply(action, target, index, shape, |message| problems.add(at.clone(), message)),
+        let at = format!("steps[{index}]");
+        match step.does() {
+            Does::Fault(FaultStep::Process(_, ProcessFault { inject: action, .. }, targets))
+            | Does::Undo(action, targets) => {
+                for (at, target) in each(&format!("{at}.{action}"), targets) {
+                    match shape.refuse(target) {
+                        Some(message) => problems.add(at, message),
+                        None => faults.apply(action, target, index, shape, |message| problems.add(at.clone(), message)),
+                    }
                 }
             }
-        }
-        match step {
-            Step::Command(command) => {
-                targets(&format!("steps[{index}].command.to"), &command.to, shape, problems);
-            }
-            Step::Await(wait) => check_await(&format!("steps[{index}].await"), wait, shape, problems),
-            Step::Expect(expect) => check_expect(&format!("steps[{index}].expect"), expect, shape, problems),
-            // Faults of processes were looked at above, and those of links are by `network`.
-            _ => {}
+            Does::Command(command) => targets(&format!("{at}.command.to"), &command.to, shape, problems),
+            Does::Await(wait) => check_await(&format!("{at}.await"), wait, shape, problems),
+            Does::Expect(expect) => check_expect(&format!("{at}.expect"), expect, shape, problems),
+            // `network` checks the faults of links, and `phases` the rest.
+            Does::Fault(FaultStep::Links(_)) | Does::Heal(_) | Does::Phase(_) | Does::Settle(_) => {}
         }
     }
 }
 
-/// What is wrong with the targets of a fault of a process, whatever was before it; nothing with any other step.
+/// Checks the targets of a step that acts on processes, whatever the earlier steps did. Accepts every other step.
 pub(super) fn check_alone(step: &Step, shape: &Shape, problems: &mut Problems) {
     if let Some((action, meant)) = step.action() {
         targets(action.word(), meant, shape, problems);
@@ -45,16 +44,16 @@ pub(super) fn phases<'a>(suite: &'a Suite, problems: &mut Problems) -> Vec<&'a s
     let mut settled = std::time::Duration::ZERO;
     let mut too_long = false;
     for (index, step) in suite.steps.iter().enumerate() {
-        match step {
-            Step::Phase(name) => {
+        match step.does() {
+            Does::Phase(name) => {
                 if let Some(message) = bounds::bad_phase(name, &phases) {
                     problems.add(format!("steps[{index}].phase"), message);
                 }
-                if !phases.contains(&name.as_str()) {
+                if !phases.contains(&name) {
                     phases.push(name);
                 }
             }
-            Step::Settle(span) => {
+            Does::Settle(span) => {
                 settled = settled.saturating_add(span.0);
                 if settled > suite.max_duration.0 && !too_long {
                     too_long = true;
@@ -65,7 +64,7 @@ pub(super) fn phases<'a>(suite: &'a Suite, problems: &mut Problems) -> Vec<&'a s
                     problems.add(format!("steps[{index}].settle"), message);
                 }
             }
-            _ => {}
+            Does::Fault(_) | Does::Undo(..) | Does::Heal(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) => {}
         }
     }
     phases
@@ -92,7 +91,7 @@ fn targets(at: &str, targets: &Targets, shape: &Shape, problems: &mut Problems) 
 
 fn check_await(at: &str, wait: &Await, shape: &Shape, problems: &mut Problems) {
     if wait.within == Bound::Fixed(crate::units::Span::default()) {
-        problems.add(format!("{at}.within"), "a wait of `0s` is none (hint: `15s`, or `spec`)");
+        problems.add(format!("{at}.within"), "a limit of 0s gives no time to wait (hint: `15s`, or `spec`)");
     }
     let condition = match wait.condition() {
         Ok(condition) => condition,
@@ -103,7 +102,7 @@ fn check_await(at: &str, wait: &Await, shape: &Shape, problems: &mut Problems) {
             if let Some(message) = shape.refuse_shard(shard) {
                 problems.add(format!("{at}.promoted"), message);
             } else if shape.replicas == 0 {
-                problems.add(format!("{at}.promoted"), "nobody can be promoted: `replicas-per-master` is 0");
+                problems.add(format!("{at}.promoted"), "no replica can be promoted: `replicas-per-master` is 0");
             }
         }
         Condition::InSync(nodes) => {
@@ -133,33 +132,32 @@ fn check_expect(at: &str, expect: &Expect, shape: &Shape, problems: &mut Problem
     }
     match expect.answer() {
         Err(message) => problems.add(at, message),
-        Ok(Answer::StartsWith("")) => problems.add(format!("{at}.starts-with"), "every answer starts with nothing"),
+        Ok(Answer::StartsWith("")) => problems
+            .add(format!("{at}.starts-with"), "every answer starts with an empty text (hint: give its first words)"),
         Ok(Answer::Contains(lines)) if lines.is_empty() || lines.iter().any(String::is_empty) => {
-            problems.add(format!("{at}.contains"), "every answer contains nothing (hint: give a part of a line)");
+            problems.add(format!("{at}.contains"), "every answer contains an empty text (hint: give a part of a line)");
         }
         Ok(Answer::MovedTo(node)) => {
             if let Some(message) = shape.refuse_one(node) {
                 problems.add(format!("{at}.moved-to"), message);
             }
             if expect.follow {
-                problems
-                    .add(format!("{at}.moved-to"), "a MOVED that is followed is not seen (hint: leave `follow` out)");
+                problems.add(
+                    format!("{at}.moved-to"),
+                    "with `follow`, MOVED is followed and never seen (hint: leave `follow` out)",
+                );
             }
         }
         Ok(_) => {}
     }
 }
 
-/// What earlier steps have certainly done to a node. A node that is not listed runs.
+/// The state of a node after the earlier steps. A node that is not listed runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Down {
-        step: usize,
-    },
-    Paused {
-        step: usize,
-    },
-    /// A symbolic target may have meant this node: the run will tell.
+    /// The fault of that step left the process so.
+    Hit { effect: ProcessEffect, step: usize },
+    /// A symbolic target may have meant this node. Only the run can tell.
     Unknown,
 }
 
@@ -187,34 +185,43 @@ impl Faults {
         }
     }
 
-    /// What a step makes of a node's state; None means that it runs.
+    /// The state of a node after an action; None means that it runs.
     fn next(action: Action, node: NodeNo, state: Option<State>, step: usize) -> Result<Option<State>, String> {
-        let by = |earlier: usize| {
-            if earlier == step { "this very step".to_owned() } else { format!("`steps[{earlier}]`") }
+        let next = action.leaves().map(|effect| State::Hit { effect, step });
+        let (process, earlier) = match state {
+            Some(State::Unknown) => return Ok(next),
+            Some(State::Hit { effect, step }) => (Some(effect), step),
+            None => (None, step),
         };
-        match (action, state) {
-            (Action::Stop | Action::Kill | Action::Pause, Some(State::Down { step: earlier })) => {
-                Err(format!("{node} is down already: {} ended it (hint: `start: {node}` first)", by(earlier)))
-            }
-            (Action::Pause, Some(State::Paused { step: earlier })) => {
-                Err(format!("{node} is paused already by {} (hint: `resume: {node}` first)", by(earlier)))
-            }
-            (Action::Stop, Some(State::Paused { step: earlier })) => Err(format!(
-                "{node} is paused by {} and would not notice SIGTERM (hint: `resume: {node}` first, or `kill` it)",
-                by(earlier)
-            )),
-            (Action::Start, None) => Err(format!("{node} runs: no earlier step stops or kills it")),
-            (Action::Start, Some(State::Paused { step: earlier })) => {
-                Err(format!("{node} is not down, {} paused it (hint: `resume: {node}`)", by(earlier)))
-            }
-            (Action::Resume, None) => Err(format!("{node} is not paused: no earlier step pauses it")),
-            (Action::Resume, Some(State::Down { step: earlier })) => {
-                Err(format!("{node} is not paused, {} ended it (hint: `start: {node}`)", by(earlier)))
-            }
-            (Action::Stop | Action::Kill, _) => Ok(Some(State::Down { step })),
-            (Action::Pause, _) => Ok(Some(State::Paused { step })),
-            (Action::Start | Action::Resume, _) => Ok(None),
+        if action.has_effect_on(process) {
+            return Ok(next);
         }
+        let by = if earlier == step { "this step".to_owned() } else { format!("`steps[{earlier}]`") };
+        Err(match (process, action.leaves()) {
+            (None, _) => match action.means() {
+                Means::Thaw => format!("{node} is not paused (hint: an earlier step must pause it)"),
+                Means::Start | Means::Signal(_) | Means::Freeze => {
+                    format!("{node} is already running (hint: an earlier step must stop or kill it)")
+                }
+            },
+            (Some(ProcessEffect::Gone), Some(_)) => {
+                format!("{node} is already down: {by} ended it (hint: `start: {node}` first)")
+            }
+            (Some(ProcessEffect::Gone), None) => {
+                format!("{node} is not paused but down: {by} ended it (hint: `start: {node}`)")
+            }
+            (Some(ProcessEffect::Frozen), Some(ProcessEffect::Frozen)) => {
+                format!("{node} is already paused by {by} (hint: `resume: {node}` first)")
+            }
+            (Some(ProcessEffect::Frozen), Some(ProcessEffect::Gone)) => {
+                format!(
+                    "{node} is paused by {by} and does not handle a signal (hint: `resume: {node}` first, or `kill` it)"
+                )
+            }
+            (Some(ProcessEffect::Frozen), None) => {
+                format!("{node} is not down but paused by {by} (hint: `resume: {node}`)")
+            }
+        })
     }
 }
 

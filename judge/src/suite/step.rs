@@ -8,128 +8,118 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::invariant::RoleIs;
-use crate::fault::{Action, FaultKind, FaultStep};
+use crate::fault::{Action, FaultKind, FaultStep, Settings as _, for_each_fault};
 pub use crate::fault::{Lossy, Narrow, Only, Partition, Refuse, Shape, Sides, Slow};
 use crate::target::{Target, Targets};
 use crate::units::{Bound, ShardNo, Span};
 
-/// One step of a suite, written as a mapping with one key: `- stop: shard-1/master`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Step {
-    /// Begins a phase of that name; statistics and invariants can refer to it. What runs before the
-    /// first phase belongs to `boot`; what follows the steps to `recovery` and `final`.
-    Phase(String),
-    /// Lets the workload run on undisturbed for this long.
+macro_rules! define {
+    ($($(#[$doc:meta])* $kind:ident($settings:ty) in $module:ident,)+) => {
+        /// One step of a suite, written as a mapping with one key: `- stop: shard-1/master`.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Step {
+            /// Begins a phase of that name; statistics and invariants can refer to it. What runs before the
+            /// first phase belongs to `boot`; what follows the steps to `recovery` and `final`.
+            Phase(String),
+            /// Lets the workload run on undisturbed for this long.
+            Settle(Span),
+            $($(#[$doc])* $kind($settings),)+
+            /// Starts a stopped or killed server again, with its data and configuration.
+            Start(Targets),
+            /// Lets a frozen server go on (SIGCONT).
+            Resume(Targets),
+            /// Undoes network faults: `all`, or one by its name.
+            Heal(String),
+            /// Sends one command to each of the targets; an error reply is an error of the suite.
+            Command(Command),
+            /// Waits until something is so; that it is not so by the deadline is a failure.
+            Await(Await),
+            /// Sends one command and compares the answer, at once.
+            Expect(Expect),
+        }
+
+        impl Step {
+            /// What the step does.
+            pub fn does(&self) -> Does<'_> {
+                match self {
+                    $(Self::$kind(settings) => Does::Fault(settings.fault(FaultKind::$kind)),)+
+                    Self::Phase(name) => Does::Phase(name),
+                    Self::Settle(span) => Does::Settle(*span),
+                    Self::Start(targets) => Does::Undo(Action::Start, targets),
+                    Self::Resume(targets) => Does::Undo(Action::Resume, targets),
+                    Self::Heal(name) => Does::Heal(name),
+                    Self::Command(command) => Does::Command(command),
+                    Self::Await(wait) => Does::Await(wait),
+                    Self::Expect(expect) => Does::Expect(expect),
+                }
+            }
+
+            /// Every target of the step, to be changed in place.
+            pub fn targets_mut(&mut self) -> Vec<&mut Target> {
+                match self {
+                    $(Self::$kind(settings) => settings.targets_mut(),)+
+                    Self::Phase(_) | Self::Settle(_) | Self::Heal(_) => Vec::new(),
+                    Self::Start(targets) | Self::Resume(targets) => targets.targets_mut(),
+                    Self::Command(command) => command.to.targets_mut(),
+                    Self::Await(wait) => wait.targets_mut(),
+                    Self::Expect(expect) => std::iter::once(&mut expect.to).chain(&mut expect.moved_to).collect(),
+                }
+            }
+        }
+    };
+}
+
+for_each_fault!(define);
+
+/// What a step does. Whoever runs, checks or reports steps goes by this, so that a new fault needs no change there.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Does<'a> {
+    /// It begins a phase of that name.
+    Phase(&'a str),
+    /// It lets the workload run for that long.
     Settle(Span),
-    /// Ends the server with SIGTERM, as `systemctl stop` or `docker stop` would.
-    Stop(Targets),
-    /// Ends the server with SIGKILL: a crash.
-    Kill(Targets),
-    /// Starts a stopped or killed server again, with its data and configuration.
-    Start(Targets),
-    /// Freezes the server with SIGSTOP: it keeps its connections and answers nothing.
-    Pause(Targets),
-    /// Lets a frozen server go on (SIGCONT).
-    Resume(Targets),
-    /// Cuts the network between two sides, or in a shape: packets vanish.
-    Partition(Partition),
-    /// Lets a share of the packets between two sides vanish.
-    Lossy(Lossy),
-    /// Limits the rate between two sides.
-    Narrow(Narrow),
-    /// Answers connections between two sides with a TCP reset instead of silence.
-    Refuse(Refuse),
-    /// Delays packets between two sides, where the kernel has netem.
-    Slow(Slow),
-    /// Undoes network faults: `all`, or one by its name.
-    Heal(String),
-    /// Sends one command to each of the targets; an error reply is an error of the suite.
-    Command(Command),
-    /// Waits until something is so; that it is not so by the deadline is a failure.
-    Await(Await),
-    /// Sends one command and compares the answer, at once.
-    Expect(Expect),
+    /// It injects a fault.
+    Fault(FaultStep<'a>),
+    /// It undoes faults of these nodes' processes by that action.
+    Undo(Action, &'a Targets),
+    /// It undoes network faults: `all`, or one by its name.
+    Heal(&'a str),
+    /// It sends a command.
+    Command(&'a Command),
+    /// It waits.
+    Await(&'a Await),
+    /// It sends a command and compares the answer.
+    Expect(&'a Expect),
 }
 
 impl Step {
     /// The fault that the step injects; None for one that injects none.
     pub fn fault(&self) -> Option<FaultStep<'_>> {
-        let process = FaultStep::process;
-        match self {
-            Self::Stop(targets) => process(FaultKind::Stop, targets),
-            Self::Kill(targets) => process(FaultKind::Kill, targets),
-            Self::Pause(targets) => process(FaultKind::Pause, targets),
-            Self::Partition(settings) => Some(FaultStep::Links(settings.links())),
-            Self::Lossy(settings) => Some(FaultStep::Links(settings.links())),
-            Self::Narrow(settings) => Some(FaultStep::Links(settings.links())),
-            Self::Refuse(settings) => Some(FaultStep::Links(settings.links())),
-            Self::Slow(settings) => Some(FaultStep::Links(settings.links())),
-            Self::Phase(_)
-            | Self::Settle(_)
-            | Self::Start(_)
-            | Self::Resume(_)
-            | Self::Heal(_)
-            | Self::Command(_)
-            | Self::Await(_)
-            | Self::Expect(_) => None,
+        match self.does() {
+            Does::Fault(fault) => Some(fault),
+            Does::Phase(_)
+            | Does::Settle(_)
+            | Does::Undo(..)
+            | Does::Heal(_)
+            | Does::Command(_)
+            | Does::Await(_)
+            | Does::Expect(_) => None,
         }
     }
 
-    /// The action on servers that injects a fault of processes, or undoes one, and where.
+    /// The action on servers by which the step injects or undoes a fault of processes, and its targets.
     pub fn action(&self) -> Option<(Action, &Targets)> {
-        if let Some(FaultStep::Process(_, fault, targets)) = self.fault() {
-            return Some((fault.inject, targets));
-        }
-        match self {
-            Self::Start(targets) => Some((Action::Start, targets)),
-            Self::Resume(targets) => Some((Action::Resume, targets)),
-            Self::Phase(_)
-            | Self::Settle(_)
-            | Self::Stop(_)
-            | Self::Kill(_)
-            | Self::Pause(_)
-            | Self::Partition(_)
-            | Self::Lossy(_)
-            | Self::Narrow(_)
-            | Self::Refuse(_)
-            | Self::Slow(_)
-            | Self::Heal(_)
-            | Self::Command(_)
-            | Self::Await(_)
-            | Self::Expect(_) => None,
-        }
-    }
-
-    /// Every target of the step, to be changed in place.
-    pub fn targets_mut(&mut self) -> Vec<&mut Target> {
-        fn all(targets: &mut Targets) -> Vec<&mut Target> {
-            targets.0.iter_mut().collect()
-        }
-        match self {
-            Self::Phase(_) | Self::Settle(_) | Self::Heal(_) => Vec::new(),
-            Self::Stop(targets)
-            | Self::Kill(targets)
-            | Self::Start(targets)
-            | Self::Pause(targets)
-            | Self::Resume(targets) => all(targets),
-            Self::Partition(Partition { between, .. }) => between.iter_mut().flatten().flat_map(all).collect(),
-            Self::Lossy(Lossy { between, .. })
-            | Self::Narrow(Narrow { between, .. })
-            | Self::Refuse(Refuse { between, .. })
-            | Self::Slow(Slow { between, .. }) => between.iter_mut().flat_map(all).collect(),
-            Self::Command(command) => all(&mut command.to),
-            Self::Await(wait) => {
-                let lists = [
-                    &mut wait.failed,
-                    &mut wait.in_sync,
-                    &mut wait.cluster_ok,
-                    &mut wait.cluster_fail,
-                    &mut wait.converged,
-                ];
-                lists.into_iter().flatten().flat_map(all).chain(&mut wait.role).collect()
-            }
-            Self::Expect(expect) => std::iter::once(&mut expect.to).chain(&mut expect.moved_to).collect(),
+        match self.does() {
+            Does::Fault(FaultStep::Process(_, fault, targets)) => Some((fault.inject, targets)),
+            Does::Undo(action, targets) => Some((action, targets)),
+            Does::Fault(FaultStep::Links(_))
+            | Does::Phase(_)
+            | Does::Settle(_)
+            | Does::Heal(_)
+            | Does::Command(_)
+            | Does::Await(_)
+            | Does::Expect(_) => None,
         }
     }
 }
@@ -353,6 +343,13 @@ pub enum Condition<'a> {
 }
 
 impl Await {
+    /// Every target of the condition, to be changed in place.
+    fn targets_mut(&mut self) -> Vec<&mut Target> {
+        let lists =
+            [&mut self.failed, &mut self.in_sync, &mut self.cluster_ok, &mut self.cluster_fail, &mut self.converged];
+        lists.into_iter().flatten().flat_map(|list| &mut list.0).chain(&mut self.role).collect()
+    }
+
     /// The one condition that was given, or what is wrong with the ones that were.
     pub fn condition(&self) -> Result<Condition<'_>, String> {
         if self.role.is_some() != self.is.is_some() {

@@ -14,7 +14,7 @@ use super::discover::FoundNode;
 use super::error::AttachError;
 use crate::cluster::containers::{DockerError, Engine, Links, Owner, Sidecar, all};
 use crate::cluster::{ProcessState, new_run};
-use crate::fault::Action;
+use crate::fault::{Action, Means};
 use crate::history::NodeInfo;
 use crate::network::knock::{Heard, Knock};
 use crate::network::rules::{BUS_PORT, DATA_PORT, Rule};
@@ -186,13 +186,13 @@ impl Compose {
     pub(super) async fn act(&self, action: Action, node: &NodeInfo) -> Result<(), AttachError> {
         let container = self.container(node)?;
         let (client, id) = (&self.engine.client, container.id.as_str());
-        let signal = |signal: &str| Some(KillContainerOptions { signal: signal.to_owned() });
-        let done = match action {
-            Action::Stop => client.kill_container(id, signal("SIGTERM")).await,
-            Action::Kill => client.kill_container(id, signal("SIGKILL")).await,
-            Action::Start => client.start_container(id, None::<StartContainerOptions>).await,
-            Action::Pause => client.pause_container(id).await,
-            Action::Resume => client.unpause_container(id).await,
+        let done = match action.means() {
+            Means::Start => client.start_container(id, None::<StartContainerOptions>).await,
+            Means::Signal(name) => {
+                client.kill_container(id, Some(KillContainerOptions { signal: name.to_owned() })).await
+            }
+            Means::Freeze => client.pause_container(id).await,
+            Means::Thaw => client.unpause_container(id).await,
         };
         done.map_err(|error| self.wrong(format!("{} {}: {error}", action.word(), container.name)))
     }

@@ -39,7 +39,7 @@ pub use ledger::{Changes, Found as FoundLedger, ledgers, ledgers_folder};
 pub use server_access::{ServerAccess, ServerAccessSettings};
 
 use super::{Backend, BackendError, Keyspace, ProcessState, new_run};
-use crate::fault::Action;
+use crate::fault::{Action, Means, ProcessEffect};
 use crate::history::{EventKind, NodeInfo};
 use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock};
@@ -382,7 +382,7 @@ impl Attached {
     /// Stops, kills or pauses a server. Records it first, so that an interrupted run can still be undone.
     async fn disturb(&self, action: Action, node: NodeNo) -> Result<(), BackendError> {
         self.ledger.note(move |changes| changes.disturbed.extend([node])).await?;
-        if matches!(action, Action::Stop | Action::Kill) {
+        if action.leaves() == Some(ProcessEffect::Gone) {
             self.links.leave(node);
         }
         Ok(self.servers().act(action, self.info(node), &|event| self.emit(event)).await?)
@@ -391,7 +391,7 @@ impl Attached {
     /// Starts or resumes a server.
     async fn restore(&self, action: Action, node: NodeNo) -> Result<(), BackendError> {
         self.servers().act(action, self.info(node), &|event| self.emit(event)).await?;
-        if action == Action::Start {
+        if action.means() == Means::Start {
             self.links.come_back(self.info(node)).await?;
         }
         self.ledger.forget(move |changes| changes.disturbed.retain(|&left| left != node)).await;
@@ -487,9 +487,9 @@ impl Backend for Attached {
     }
 
     async fn act(&self, node: NodeNo, action: Action) -> Result<(), BackendError> {
-        match action {
-            Action::Stop | Action::Kill | Action::Pause => self.disturb(action, node).await,
-            Action::Start | Action::Resume => self.restore(action, node).await,
+        match action.leaves() {
+            Some(_) => self.disturb(action, node).await,
+            None => self.restore(action, node).await,
         }
     }
 

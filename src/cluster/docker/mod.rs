@@ -39,7 +39,7 @@ use subnet::{Subnet, bridge, make_network};
 use super::config::configuration;
 use super::containers::{Collected, DockerError, Engine, Labels, Links, Making, Owner, Sidecar, all, api, remove_run};
 use super::{Backend, BackendError, ProcessState, new_run};
-use crate::fault::Action;
+use crate::fault::{Action, Means};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::{DATA_PORT, Rule};
 use crate::network::{Counts, NetworkError};
@@ -400,12 +400,11 @@ impl Backend for Docker {
 
     async fn act(&self, node: NodeNo, action: Action) -> Result<(), BackendError> {
         let (client, container) = (&self.engine.client, &self.node(node).server);
-        match action {
-            Action::Start => self.start(node).await,
-            Action::Stop => self.signal(node, "SIGTERM").await,
-            Action::Kill => self.signal(node, "SIGKILL").await,
-            Action::Pause => self.done(node, client.pause_container(container)).await,
-            Action::Resume => self.done(node, client.unpause_container(container)).await,
+        match action.means() {
+            Means::Start => self.start(node).await,
+            Means::Signal(name) => self.signal(node, name).await,
+            Means::Freeze => self.done(node, client.pause_container(container)).await,
+            Means::Thaw => self.done(node, client.unpause_container(container)).await,
         }
     }
 

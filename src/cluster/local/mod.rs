@@ -21,7 +21,7 @@ use keeper::ScratchDir;
 
 use super::config::configuration;
 use super::{Backend, BackendError, ProcessState};
-use crate::fault::Action;
+use crate::fault::{Action, Means};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, Imposed, Network, NetworkError};
@@ -216,12 +216,11 @@ impl Backend for Local {
     }
 
     async fn act(&self, node: NodeNo, action: Action) -> Result<(), BackendError> {
-        match action {
-            Action::Start => self.start(node).await,
-            Action::Stop => self.signal(node, Signal::SIGTERM),
-            Action::Kill => self.signal(node, Signal::SIGKILL),
-            Action::Pause => self.signal(node, Signal::SIGSTOP),
-            Action::Resume => self.signal(node, Signal::SIGCONT),
+        match action.means() {
+            Means::Start => self.start(node).await,
+            Means::Signal(name) => self.signal(node, name.parse().expect("the name of a signal")),
+            Means::Freeze => self.signal(node, Signal::SIGSTOP),
+            Means::Thaw => self.signal(node, Signal::SIGCONT),
         }
     }
 
