@@ -369,7 +369,7 @@ impl Shape {
     /// The same check for a setting that needs exactly one node.
     fn refuse_one(&self, target: &Target) -> Option<String> {
         self.refuse(target).or_else(|| {
-            (!steps::is_one(target)).then(|| {
+            (!target.is_one()).then(|| {
                 format!("\"{target}\" may be several nodes (hint: name one node, such as `node-1` or `shard-1/master`)")
             })
         })

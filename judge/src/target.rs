@@ -105,6 +105,16 @@ const MEMBERS: [(&str, Member); 3] =
     [("master", Member::Master), ("replica", Member::Replica), ("replicas", Member::Replicas)];
 
 impl Target {
+    /// Whether the target can mean only one node.
+    pub fn is_one(&self) -> bool {
+        match self {
+            Self::Node(_) | Self::Member(_, Member::Master | Member::Replica) => true,
+            Self::Member(_, Member::Replicas | Member::Every) | Self::Group(_) | Self::Clients(_) | Self::Others => {
+                false
+            }
+        }
+    }
+
     /// The shard that the target names, with slots assigned as in `deal`. None for nodes and groups, whose shard
     /// is not part of the target, and for `any`.
     pub fn shard(&self, deal: &Deal) -> Option<ShardNo> {

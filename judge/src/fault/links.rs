@@ -5,8 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::FaultKind;
-use crate::target::Targets;
+use super::{FaultKind, Need};
+use crate::target::{Target, Targets};
 use crate::units::{ByteRate, Percent, Span};
 
 /// Who stands on each of two sides. `clients`, `half-clients` and `client-1` may stand on one too;
@@ -59,6 +59,43 @@ pub struct LinksFault<'a> {
     pub effect: LinkEffect,
     /// What is impossible about its settings: the key, empty for the whole, and why.
     pub problems: Vec<(&'static str, String)>,
+}
+
+impl LinksFault<'_> {
+    /// The abilities that it needs from a backend.
+    pub(super) fn needs(&self) -> Vec<Need> {
+        if self.isolates_one() {
+            return vec![Need::Isolate];
+        }
+        let clients = self.names_clients().then_some(Need::Clients);
+        self.kind.spec().needs.iter().copied().chain(clients).collect()
+    }
+
+    /// Whether it isolates exactly one node: all traffic, in both directions.
+    fn isolates_one(&self) -> bool {
+        let Self {
+            between: Some(sides), shape: None, one_way: false, only: Only::All, effect: LinkEffect::Drop, ..
+        } = self
+        else {
+            return false;
+        };
+        let sides: Vec<&[Target]> = sides.iter().map(|side| side.0.as_slice()).collect();
+        match sides[..] {
+            [[one], [Target::Others]] | [[Target::Others], [one]] => one.is_one(),
+            _ => false,
+        }
+    }
+
+    /// Whether it affects links between clients and nodes.
+    fn names_clients(&self) -> bool {
+        let targets = self.between.into_iter().flatten().flat_map(|side| &side.0);
+        match self.only {
+            Only::All | Only::Clients => {
+                targets.into_iter().any(|target| matches!(target, Target::Clients(_) | Target::Others))
+            }
+            Only::Bus | Only::Replication => false,
+        }
+    }
 }
 
 /// What a fault of links does to packets.

@@ -244,13 +244,53 @@ pub enum FaultStep<'a> {
     Links(LinksFault<'a>),
 }
 
-impl FaultStep<'_> {
+impl<'a> FaultStep<'a> {
     /// Its kind.
     pub fn kind(&self) -> FaultKind {
         match self {
             Self::Process(kind, ..) => *kind,
             Self::Links(fault) => fault.kind,
         }
+    }
+
+    /// The abilities that it needs from a backend.
+    pub fn needs(&self) -> Vec<Need> {
+        match self {
+            Self::Process(kind, ..) => kind.spec().needs.to_vec(),
+            Self::Links(fault) => fault.needs(),
+        }
+    }
+
+    /// The fault of links that it is, if it is one.
+    pub fn links(&self) -> Option<&LinksFault<'a>> {
+        match self {
+            Self::Process(..) => None,
+            Self::Links(fault) => Some(fault),
+        }
+    }
+
+    /// The action on processes that injects it and its targets, if it is a fault of processes.
+    pub fn action(&self) -> Option<(Action, &'a Targets)> {
+        match self {
+            Self::Process(_, fault, targets) => Some((fault.inject, targets)),
+            Self::Links(_) => None,
+        }
+    }
+
+    /// Whether it cuts the cluster bus.
+    pub fn cuts_bus(&self) -> bool {
+        self.links().is_some_and(|links| {
+            links.kind.severs_links()
+                && match links.only {
+                    Only::All | Only::Bus => true,
+                    Only::Clients | Only::Replication => false,
+                }
+        })
+    }
+
+    /// Whether it freezes a process, which continues later as if nothing had happened.
+    pub fn freezes(&self) -> bool {
+        self.action().is_some_and(|(action, _)| action.leaves() == Some(ProcessEffect::Frozen))
     }
 }
 

@@ -2,21 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::{Plan, steps};
-use crate::fault::{FaultStep, LinkEffect, LinksFault, Means, Need, Only};
+use super::Plan;
+use crate::fault::{Means, Need};
 use crate::suite::{Does, Step};
-use crate::target::Target;
 
 impl Need {
     /// The abilities that a step needs.
     pub fn of(step: &Step) -> Vec<Self> {
         match step.does() {
-            Does::Fault(FaultStep::Process(kind, ..)) => kind.spec().needs.to_vec(),
-            Does::Fault(FaultStep::Links(fault)) if is_isolation(&fault) => vec![Self::Isolate],
-            Does::Fault(FaultStep::Links(fault)) => {
-                let clients = names_clients(&fault).then_some(Self::Clients);
-                fault.kind.spec().needs.iter().copied().chain(clients).collect()
-            }
+            Does::Fault(fault) => fault.needs(),
             Does::Undo(action, _) => match action.means() {
                 Means::Start => vec![Self::Start],
                 Means::Thaw => vec![Self::Freeze],
@@ -29,34 +23,12 @@ impl Need {
     }
 }
 
-/// Whether the fault isolates exactly one node: all traffic, in both directions.
-fn is_isolation(fault: &LinksFault<'_>) -> bool {
-    let LinksFault {
-        between: Some(sides), shape: None, one_way: false, only: Only::All, effect: LinkEffect::Drop, ..
-    } = fault
-    else {
-        return false;
-    };
-    let sides: Vec<&[Target]> = sides.iter().map(|side| side.0.as_slice()).collect();
-    match sides[..] {
-        [[one], [Target::Others]] | [[Target::Others], [one]] => steps::is_one(one),
-        _ => false,
-    }
-}
-
-/// Whether the fault affects links between clients and nodes.
-fn names_clients(fault: &LinksFault<'_>) -> bool {
-    let targets = fault.between.into_iter().flatten().flat_map(|side| &side.0);
-    matches!(fault.only, Only::All | Only::Clients)
-        && targets.into_iter().any(|target| matches!(target, Target::Clients(_) | Target::Others))
-}
-
 /// Whether a step needs answers of the named nodes themselves, not only the views of the other nodes.
 fn asks_nodes(step: &Step) -> bool {
-    match step {
-        Step::Phase(_) | Step::Settle(_) => false,
-        Step::Await(wait) => wait.promoted.is_none() && wait.failed.is_none(),
-        _ => true,
+    match step.does() {
+        Does::Phase(_) | Does::Settle(_) => false,
+        Does::Await(wait) => wait.promoted.is_none() && wait.failed.is_none(),
+        Does::Fault(_) | Does::Undo(..) | Does::Heal(_) | Does::Command(_) | Does::Expect(_) => true,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::sides::Population;
 use super::{Problems, Shape};
-use crate::fault::{FaultKind, FaultStep, LinksFault};
+use crate::fault::{FaultKind, LinksFault};
 use crate::suite::{Does, Step, Suite, nearest};
 
 const NAME_MAX: usize = 40;
@@ -18,28 +18,26 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
                     problems.add(format!("steps[{index}].heal"), message);
                 }
             }
-            Does::Fault(FaultStep::Links(fault)) => {
+            Does::Fault(fault) => {
+                let Some(fault) = fault.links() else { continue };
                 let at = format!("steps[{index}].{}", fault.kind);
-                check_fault(&fault, &at, &population, problems);
+                check_fault(fault, &at, &population, problems);
                 if let Some(message) = faults.begin(fault.name, index) {
                     problems.add(format!("{at}.name"), message);
                 }
             }
-            Does::Fault(FaultStep::Process(..))
-            | Does::Undo(..)
-            | Does::Phase(_)
-            | Does::Settle(_)
-            | Does::Command(_)
-            | Does::Await(_)
-            | Does::Expect(_) => {}
+            Does::Undo(..) | Does::Phase(_) | Does::Settle(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) => {
+            }
         }
     }
 }
 
 /// Checks a network fault, whatever the earlier steps did. Accepts every other step.
 pub(super) fn check_alone(step: &Step, population: &Population<'_>, problems: &mut Problems) {
-    if let Some(FaultStep::Links(fault)) = step.fault() {
-        check_fault(&fault, fault.kind.word(), population, problems);
+    if let Some(fault) = step.fault()
+        && let Some(fault) = fault.links()
+    {
+        check_fault(fault, fault.kind.word(), population, problems);
         if let Some(message) = fault.name.and_then(bad_name) {
             problems.add(format!("{}.name", fault.kind), message);
         }

@@ -3,30 +3,29 @@
 use std::collections::BTreeMap;
 
 use super::{Problems, Shape, bounds};
-use crate::fault::{Action, FaultStep, Means, ProcessEffect, ProcessFault};
+use crate::fault::{Action, Means, ProcessEffect};
 use crate::suite::{Answer, Await, Condition, Does, Expect, Step, Suite};
-use crate::target::{Member, Target, Targets};
+use crate::target::{Target, Targets};
 use crate::units::{Bound, NodeNo};
 
 pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
     let mut faults = Faults::default();
     for (index, step) in suite.steps.iter().enumerate() {
         let at = format!("steps[{index}]");
-        match step.does() {
-            Does::Fault(FaultStep::Process(_, ProcessFault { inject: action, .. }, targets))
-            | Does::Undo(action, targets) => {
-                for (at, target) in each(&format!("{at}.{action}"), targets) {
-                    match shape.refuse(target) {
-                        Some(message) => problems.add(at, message),
-                        None => faults.apply(action, target, index, shape, |message| problems.add(at.clone(), message)),
-                    }
+        if let Some((action, targets)) = step.action() {
+            for (at, target) in each(&format!("{at}.{action}"), targets) {
+                match shape.refuse(target) {
+                    Some(message) => problems.add(at, message),
+                    None => faults.apply(action, target, index, shape, |message| problems.add(at.clone(), message)),
                 }
             }
+        }
+        match step.does() {
             Does::Command(command) => targets(&format!("{at}.command.to"), &command.to, shape, problems),
             Does::Await(wait) => check_await(&format!("{at}.await"), wait, shape, problems),
             Does::Expect(expect) => check_expect(&format!("{at}.expect"), expect, shape, problems),
-            // `network` checks the faults of links, and `phases` the rest.
-            Does::Fault(FaultStep::Links(_)) | Does::Heal(_) | Does::Phase(_) | Does::Settle(_) => {}
+            // Those on processes were checked above; `network` checks those on links, and `phases` the rest.
+            Does::Fault(_) | Does::Undo(..) | Does::Heal(_) | Does::Phase(_) | Does::Settle(_) => {}
         }
     }
 }
@@ -223,9 +222,4 @@ impl Faults {
             }
         })
     }
-}
-
-/// Whether a target can only ever mean one node.
-pub(super) fn is_one(target: &Target) -> bool {
-    matches!(target, Target::Node(_) | Target::Member(_, Member::Master | Member::Replica))
 }

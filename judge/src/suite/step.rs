@@ -111,15 +111,11 @@ impl Step {
     /// The action on servers by which the step injects or undoes a fault of processes, and its targets.
     pub fn action(&self) -> Option<(Action, &Targets)> {
         match self.does() {
-            Does::Fault(FaultStep::Process(_, fault, targets)) => Some((fault.inject, targets)),
+            Does::Fault(fault) => fault.action(),
             Does::Undo(action, targets) => Some((action, targets)),
-            Does::Fault(FaultStep::Links(_))
-            | Does::Phase(_)
-            | Does::Settle(_)
-            | Does::Heal(_)
-            | Does::Command(_)
-            | Does::Await(_)
-            | Does::Expect(_) => None,
+            Does::Phase(_) | Does::Settle(_) | Does::Heal(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) => {
+                None
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a suite gives its invariants to observe.
 
 use super::{Moment, OpKind, RoleIs, ShardSet};
-use crate::fault::{FaultStep, Nature, Only, ProcessEffect};
+use crate::fault::FaultStep;
 use crate::suite::{Step, Suite, nearest};
 use crate::target::Target;
 use crate::units::{Percent, ShardNo};
@@ -130,30 +130,5 @@ impl Look<'_> {
         if !self.suite.steps.iter().any(disturbs) {
             self.problem(key, message);
         }
-    }
-}
-
-/// Whether a fault cuts the cluster bus.
-pub(super) fn cuts_bus(fault: &FaultStep<'_>) -> bool {
-    match fault {
-        FaultStep::Links(links) => {
-            links.kind.severs_links()
-                && match links.only {
-                    Only::All | Only::Bus => true,
-                    Only::Clients | Only::Replication => false,
-                }
-        }
-        FaultStep::Process(..) => false,
-    }
-}
-
-/// Whether a fault freezes a process, which goes on later as if nothing had happened.
-pub(super) fn freezes(fault: &FaultStep<'_>) -> bool {
-    match fault.kind().spec().nature {
-        Nature::Process(process) => match process.effect {
-            ProcessEffect::Frozen => true,
-            ProcessEffect::Gone => false,
-        },
-        Nature::Links(_) => false,
     }
 }

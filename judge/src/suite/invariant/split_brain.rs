@@ -6,7 +6,6 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::look::{cuts_bus, freezes};
 use super::{Look, OpKind, Settings, ShardSet};
 use crate::target::Target;
 use crate::units::{Bound, ParseError, text_form};
@@ -30,7 +29,7 @@ impl Settings for SplitBrain {
         look.shards("shard", self.shard);
         let message =
             "no step cuts the cluster bus or pauses a node, so no shard can have two masters (hint: `partition`)";
-        look.needs_fault("", |fault| cuts_bus(fault) || freezes(fault), message);
+        look.needs_fault("", |fault| fault.cuts_bus() || fault.freezes(), message);
     }
 
     fn targets_mut(&mut self) -> Vec<&mut Target> {

@@ -3,7 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::look::cuts_bus;
 use super::{Look, OpKind, Settings, ShardSet};
 use crate::target::Target;
 use crate::units::Bound;
@@ -27,7 +26,11 @@ impl Settings for WriteCutoff {
         if self.shard == ShardSet::Others {
             look.problem("shard", "`others` are the shards that no fault affects, so no fault isolates their masters");
         }
-        look.needs_fault("", cuts_bus, "no step cuts the cluster bus, so no master is isolated (hint: `partition`)");
+        look.needs_fault(
+            "",
+            |fault| fault.cuts_bus(),
+            "no step cuts the cluster bus, so no master is isolated (hint: `partition`)",
+        );
     }
 
     fn targets_mut(&mut self) -> Vec<&mut Target> {
