@@ -26,11 +26,10 @@ impl Settings for WriteCutoff {
         if self.shard == ShardSet::Others {
             look.problem("shard", "`others` are the shards that no fault affects, so no fault isolates their masters");
         }
-        look.needs_fault(
-            "",
-            |fault| fault.cuts_bus(),
-            "no step cuts the cluster bus, so no master is isolated (hint: `partition`)",
-        );
+        let message = "no step cuts the cluster bus, so no master is isolated (hint: `partition`)";
+        // The method itself holds for one lifetime only.
+        #[expect(clippy::redundant_closure_for_method_calls)]
+        look.needs_fault("", |fault| fault.cuts_bus(), message);
     }
 
     fn targets_mut(&mut self) -> Vec<&mut Target> {
