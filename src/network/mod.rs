@@ -58,7 +58,7 @@ use crate::sandbox::Inside;
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// There is nothing to impose it on.
-    #[error("there is no network whose links could be cut: the run is outside of the sandbox")]
+    #[error("network faults need the sandbox, and the run is outside of it")]
     NoNetwork,
     /// There is no nft program.
     #[error("nft is not installed (hint: `apt-get install nftables`, or your system's package of that name)")]
@@ -83,7 +83,7 @@ pub enum NetworkError {
     #[error("the counters of nft cannot be read: {0}")]
     Counters(String),
     /// Another rule of that name is in force.
-    #[error("there is a network fault `{0}` already")]
+    #[error("a network fault named \"{0}\" is already active")]
     Duplicate(String),
     /// The rule itself is not possible.
     #[error(transparent)]
@@ -98,10 +98,10 @@ pub enum NetworkError {
     #[error(transparent)]
     Delay(netem::Unavailable),
     /// All classes for delays are in use.
-    #[error("there are 15 delays in force already, and `lo` takes no more (hint: heal one first)")]
+    #[error("15 delays are already active, and `lo` takes no more (hint: heal one first)")]
     TooManyDelays,
     /// The rule was lifted by [`Network::heal_all`], or somebody else changed the table.
-    #[error("network fault `{0}` is not in force any more")]
+    #[error("network fault \"{0}\" is no longer in force")]
     Gone(String),
 }
 
@@ -216,7 +216,7 @@ impl InForce {
     fn classes(&self) -> impl Iterator<Item = u8> {
         self.rules.values().filter_map(|(_, rule)| match rule.effect {
             Effect::Slow { class, .. } => Some(class),
-            _ => None,
+            Effect::Drop | Effect::Refuse | Effect::Lossy(_) | Effect::Narrow { .. } => None,
         })
     }
 
@@ -232,7 +232,7 @@ impl InForce {
         Ok(class)
     }
 
-    /// Ends the delay of a rule that is in force no more, if it had one; with the last one all goes.
+    /// Ends the delay of a rule that is no longer in force, if it had one. The last one takes the root with it.
     fn end_delay(&self, rule: &Rule) -> Result<(), NetworkError> {
         let Effect::Slow { class, .. } = rule.effect else { return Ok(()) };
         let ended = if self.classes().next().is_none() { netem::unroot() } else { netem::remove(class) };
