@@ -240,6 +240,7 @@ fn neither_names_nor_numbers_from_elsewhere_harm_the_page() {
         to_ns: u64::MAX,
         unserved: u64::MAX,
         ended: false,
+        stall: false,
     }];
     report.failovers.iter_mut().for_each(|failover| failover.first_write_ms = Some(1e300));
     report.ledger.lost = u64::MAX;

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use slotquake_judge::check::{Judgement, Verdict, overall};
+use slotquake_judge::facts::Outage;
 use slotquake_judge::report::{PhaseReport, Report, read};
 use slotquake_judge::{history, report};
 
@@ -28,6 +29,25 @@ fn with_unsent_as_failed(mut phase: PhaseReport) -> PhaseReport {
     phase
 }
 
+/// Whether a verdict on availability may differ from that of the version that stored the run. Since then an operation
+/// without an answer within a second is not served, stalls count, and what the harness did not send says nothing.
+fn changed(name: &str, then: &Judgement, again: &Judgement) -> bool {
+    use Verdict::{Fail, Inconclusive, Pass};
+    let settings = then.settings.as_str();
+    match (then.verdict, again.verdict) {
+        // `0s` accepted every operation that was served in the end. These machines were busy, so stalls prove nothing.
+        (Pass, Inconclusive) => settings.ends_with("max-outage 0s"),
+        // A master was frozen for 1.5 s, and its clients waited.
+        (Pass, Fail) => {
+            name.ends_with("failing-valkey-9.1")
+                && (settings.contains("served always") || settings.contains("min-served"))
+        }
+        // All that was sent was served.
+        (Inconclusive, Pass) => name.ends_with("few-keys-role-swap"),
+        _ => false,
+    }
+}
+
 #[test]
 fn stored_runs_are_judged_as_they_were() {
     let mut compared = 0;
@@ -40,13 +60,30 @@ fn stored_runs_are_judged_as_they_were() {
             continue;
         }
         let then = read(&folder).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(then.verdict, again.verdict, "{name}");
         assert_eq!(then.invariants.len(), again.invariants.len(), "{name}");
         for (then, again) in then.invariants.iter().zip(&again.invariants) {
-            assert_eq!(judged(then), judged(again), "{name}: {}", then.settings);
+            if then.invariant == "availability" {
+                assert!(
+                    then.verdict == again.verdict || changed(&name.to_string(), then, again),
+                    "{name}: {} was {:?} and is {:?}: {}",
+                    then.settings,
+                    then.verdict,
+                    again.verdict,
+                    again.seen
+                );
+            } else {
+                assert_eq!(judged(then), judged(again), "{name}: {}", then.settings);
+            }
         }
         assert_eq!(then.failovers, again.failovers, "{name}");
-        assert_eq!(then.outages, again.outages, "{name}");
+        for outage in then.outages.iter().filter(|outage| outage.length_ms() > 1000.0) {
+            let is_found = |found: &&Outage| {
+                (found.of, found.shard) == (outage.of, outage.shard)
+                    && found.from_ns <= outage.to_ns
+                    && found.to_ns >= outage.to_ns
+            };
+            assert!(again.outages.iter().any(|found| is_found(&found)), "{name}: {outage:?}");
+        }
         assert_eq!(then.ledger, again.ledger, "{name}");
         let phases = |report: &Report| -> Vec<PhaseReport> {
             report.phases.iter().chain(&report.steps).cloned().map(with_unsent_as_failed).collect()
@@ -78,7 +115,7 @@ fn a_killed_run_is_judged_by_what_it_left() {
         ("failover-time", Pass, 1),
         ("promotions", Pass, 66),
         ("promotions", Pass, 66),
-        ("availability", Pass, 433),
+        ("availability", Pass, 413),
         ("availability", Pass, 445),
         ("availability", Pass, 864),
         ("availability", Pass, 831),

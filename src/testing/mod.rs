@@ -33,7 +33,7 @@
 //!     .slot_coverage()
 //!     .acked_writes(0)
 //!     .failover_time("shard-1", "spec")
-//!     .availability(OpKind::Writes, "others", "0s")
+//!     .availability(OpKind::Writes, "others", "1s")
 //!     .invariant("role: { node: node-4, is: master, at: end }");
 //! assert_eq!(suite.plan(7)?.steps.len(), 6);
 //! # Ok::<(), slotquake::testing::Error>(())

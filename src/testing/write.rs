@@ -240,7 +240,7 @@ impl Suite {
         self.must("promotions", shard, |shard| Promotions { shard, exactly })
     }
 
-    /// Reads or writes of the shards are never refused for longer; `"0s"`: every one is served.
+    /// No outage of reads or writes of the shards is longer; `"0s"`: there is none.
     pub fn availability(
         mut self,
         of: OpKind,
@@ -253,6 +253,7 @@ impl Suite {
             shard,
             during: None,
             max_outage: Some(bound),
+            patience: None,
             min_served: None,
             served: None,
         })
@@ -346,7 +347,7 @@ mod tests {
             .promotions(ShardSet::Others, 0)
             .availability(OpKind::Writes, "shard-1", "spec")
             .availability(OpKind::Reads, "shard-1", "2s")
-            .availability(OpKind::Writes, "others", "0s")
+            .availability(OpKind::Writes, "others", "1s")
             .availability(OpKind::Reads, "others", Duration::ZERO)
             .invariant(Redirects { at: Moment::End })
             .invariant("replica-read-only: { at: end }");

@@ -59,7 +59,7 @@ steps:
   - await: { in-sync: node-5, within: spec }
 invariants:
   - promotions: { shard: all, exactly: 0 }
-  - availability: { of: writes, shard: all, max-outage: 0s }
+  - availability: { of: writes, shard: all, served: always }
   - slot-coverage: { at: end }
 ";
 

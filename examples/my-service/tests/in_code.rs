@@ -28,7 +28,7 @@ fn writes_are_back_in_time_after_a_crash_and_none_is_lost() -> Result<(), Error>
         .settle(Duration::from_secs(1))
         .slot_coverage()
         .failover_time("shard-1", "spec")
-        .availability(OpKind::Writes, "others", "0s")
+        .availability(OpKind::Writes, "others", "1s")
         .invariant("acked-writes: { may-lose: measured }")
         .run_blocking()?;
     outcome.assert_pass();

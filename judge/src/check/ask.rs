@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::facts::{Facts, FaultSpan, HANG_NS, Seen, Window};
+use crate::facts::{Facts, FaultSpan, Seen, Window};
 use crate::history::{EventKind, Op, Outcome};
 use crate::plan::Plan;
 use crate::spec::Rules;
@@ -161,12 +161,12 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// Whether operations show that service was still out after a moment: one of them was waiting then, or was
-    /// issued later and not served within a second. Where few are issued, nobody may have tried.
-    pub(super) fn unserved_beyond<'o>(ops: impl IntoIterator<Item = &'o Op>, at_ns: u64) -> bool {
+    /// Whether operations show that service was still out after a moment: one of them was waiting then, or was issued
+    /// later and not served within the patience. Without such an operation, nobody may have tried.
+    pub(super) fn unserved_beyond<'o>(ops: impl IntoIterator<Item = &'o Op>, at_ns: u64, patience_ns: u64) -> bool {
         ops.into_iter()
             .filter(|op| op.complete_ns > at_ns && op.outcome.was_tried())
-            .any(|op| op.invoke_ns <= at_ns || op.outcome != Outcome::Ok || op.complete_ns - op.invoke_ns > HANG_NS)
+            .any(|op| op.invoke_ns <= at_ns || op.outcome != Outcome::Ok || op.complete_ns - op.invoke_ns > patience_ns)
     }
 
     /// What to do where operations are too few, in parentheses.

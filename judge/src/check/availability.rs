@@ -1,18 +1,24 @@
-//! `availability`: how long reads or writes of a shard went unserved, and how many.
+//! `availability`: the outages of reads or writes on a shard, and the share that was served.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::finding::Finding;
 use super::{Judgement, Traits, Verdict};
-use crate::facts::{Facts, HANG_NS, Outage, Window};
+use crate::facts::{Facts, Outage, STALL_NS, Window};
 use crate::history::{Op, Outcome, Reason};
 use crate::spec::Rules;
-use crate::suite::{Availability, Served};
+use crate::suite::{Availability, OpKind, Served, ShardSet};
 use crate::units::{Bound, Percent, ShardNo};
 use crate::words::{at, count, length, length_ns};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
+
+/// How far before and after a time without an answer the lateness of the harness counts.
+const AROUND_NS: u64 = 1_000_000_000;
+
+/// A time without an answer proves nothing if it is shorter than this many times the lateness of the harness.
+const BUSY: u64 = 4;
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &Availability) -> Judgement {
     let mut finding = Finding::new();
@@ -26,7 +32,7 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &Availability) -> Judgement {
         Err(why) => _ = finding.undecided(why),
     }
     if settings.max_outage.is_none() && settings.min_served.is_none() && settings.served.is_none() {
-        finding.undecided("nothing was demanded: give max-outage, min-served or served");
+        finding.undecided("there is nothing to judge (hint: set `max-outage`, `min-served` or `served`)");
     }
     let expected = expected(facts, settings, window.ok());
     finding.judge("availability", words(settings), expected)
@@ -37,6 +43,7 @@ fn words(settings: &Availability) -> String {
     parts.extend(settings.during.as_ref().map(|phase| format!("during {phase}")));
     parts.extend(settings.max_outage.map(|bound| format!("max-outage {bound}")));
     parts.extend(settings.min_served.map(|share| format!("min-served {share}")));
+    parts.extend(settings.patience.map(|patience| format!("patience {patience}")));
     parts.extend(settings.served.map(|served| match served {
         Served::Always => "served always".to_owned(),
         Served::Never => "served never".to_owned(),
@@ -45,86 +52,189 @@ fn words(settings: &Availability) -> String {
 }
 
 fn expected(facts: &Facts<'_>, settings: &Availability, window: Option<Window>) -> String {
-    let of = settings.of;
+    let (of, on) = (one(settings.of), on_shards(settings.shard));
     let mut parts = Vec::new();
     if let Some(bound) = settings.max_outage {
         let longest_ns = bound_ns(facts, bound, window.map_or(0, |window| window.from_ns));
         parts.push(match longest_ns {
-            0 => format!("every one of the {of} is served"),
-            _ => format!("{of} are unserved for at most {} at a time", length_ns(longest_ns)),
+            0 => format!("no {of} outage {on}"),
+            _ => format!("no {of} outage {on} longer than {}", length_ns(longest_ns)),
         });
     }
-    parts.extend(settings.min_served.map(|share| format!("at least {share} of the {of} are served")));
+    parts.extend(settings.min_served.map(|share| format!("at least {share} of {of}s {on} are served")));
     parts.extend(settings.served.map(|served| match served {
-        Served::Always => format!("every one of the {of} is served"),
-        Served::Never => format!("not one of the {of} is served"),
+        Served::Always => format!("every {of} {on} is served"),
+        Served::Never => format!("no {of} {on} is served"),
     }));
-    let when = settings.during.as_ref().map_or("during the steps".to_owned(), |phase| format!("during phase {phase}"));
-    format!("{} {when}, shard by shard ({})", parts.join(", and "), settings.shard)
+    let when = settings.during.as_ref().map_or_else(String::new, |phase| format!(" during phase \"{phase}\""));
+    format!("{}{when}", parts.join(", "))
+}
+
+fn one(of: OpKind) -> &'static str {
+    match of {
+        OpKind::Reads => "read",
+        OpKind::Writes => "write",
+    }
+}
+
+/// The invariant holds if it holds for each shard.
+fn on_shards(shards: ShardSet) -> String {
+    match shards {
+        ShardSet::One(shard) => format!("on {shard}"),
+        ShardSet::All => "on any shard".to_owned(),
+        ShardSet::Others => "on any shard without a fault".to_owned(),
+    }
 }
 
 fn bound_ns(facts: &Facts<'_>, bound: Bound, at_ns: u64) -> u64 {
     facts.bound_ns(bound, at_ns, Rules::first_write)
 }
 
+/// The outages that a bound counts. A stall counts from the bound on, or from the patience on if that is shorter. Below
+/// [`STALL_NS`] it counts only if the suite sets a shorter patience. So a smaller bound finds every outage that a larger
+/// one finds, at least as long.
+fn patience_ns(settings: &Availability, bound_ns: Option<u64>) -> u64 {
+    settings.patience_ns().min(bound_ns.unwrap_or(0).max(STALL_NS))
+}
+
 fn look_at(facts: &Facts<'_>, settings: &Availability, shard: ShardNo, window: Window, finding: &mut Finding) {
-    let ops = facts.ops.issued(settings.of, shard, window);
+    let all = facts.ops.issued(settings.of, shard, window);
+    let ops: Vec<&Op> = all.iter().copied().filter(|op| op.outcome.was_tried()).collect();
+    let unsent = all.len() - ops.len();
     if ops.is_empty() {
-        finding.undecided(format!("{shard}: none of the {} were issued ({})", settings.of, facts.too_few(shard)));
+        let why = facts.too_few(shard);
+        finding.undecided(format!("{shard}: no {} were sent ({why})", settings.of));
         return;
     }
-    let served = ops.iter().filter(|op| op.outcome == Outcome::Ok).count();
+    let is_served = |op: &&&Op| op.outcome.is_ok() && op.complete_ns - op.invoke_ns <= settings.patience_ns();
+    let served = ops.iter().filter(is_served).count();
     let share = served as f64 * 100.0 / ops.len() as f64;
-    let outages = facts.outages(settings.of, shard, window);
-    let longest = outages.iter().max_by_key(|outage| outage.to_ns - outage.from_ns);
+    let bound = settings.max_outage.map(|bound| bound_ns(facts, bound, window.from_ns));
+    let outages = facts.outages(settings.of, shard, window, patience_ns(settings, bound));
+    let longest = outages.iter().max_by_key(|outage| outage.length_ns());
     let longest_ms = longest.map_or(0.0, Outage::length_ms);
-    let slowest_ns = ops.iter().filter(|op| op.outcome == Outcome::Ok).map(|op| op.complete_ns - op.due_ns).max();
+    let slowest_ns = ops.iter().filter(|op| op.outcome.is_ok()).map(|op| op.complete_ns - op.due_ns).max();
     let outage_text = match longest {
         Some(outage) => {
-            let end = if outage.ended { "" } else { ", not over by then" };
-            format!("longest outage {} from {}{end}", length(longest_ms), at(outage.from_ns))
+            let what = if outage.stall { "stall" } else { "outage" };
+            let end = if outage.ended { "" } else { ", still open at the end" };
+            format!("longest {what} {} from {}{end}", length(longest_ms), at(outage.from_ns))
         }
         None => "no outage".to_owned(),
     };
-    let text = format!("{shard}: {served} of {} {} served ({share:.1} %), {outage_text}", ops.len(), settings.of);
-    finding.saw(text);
+    let not_sent = if unsent > 0 { format!(", {unsent} not sent") } else { String::new() };
+    finding.saw(format!(
+        "{shard}: {served} of {} {} served ({share:.1} %){not_sent}, {outage_text}",
+        ops.len(),
+        settings.of
+    ));
     finding.worst_figure("longest_outage_ms", longest_ms).least_figure("served_percent", share);
     finding.add_figure("issued", ops.len() as f64).add_figure("unserved", (ops.len() - served) as f64);
+    if unsent > 0 {
+        finding.add_figure("unsent", unsent as f64);
+    }
     if let Some(slowest_ns) = slowest_ns {
         finding.worst_figure("slowest_ms", slowest_ns as f64 / 1e6);
     }
     if settings.served != Some(Served::Never) {
         describe(facts, settings, shard, window, &outages, finding);
-    }
-    if settings.served != Some(Served::Never) {
         finding.observed(ops.len() as u64);
     }
+    let looked = Looked { facts, settings, shard, window, ops: &ops };
     if let Some(bound) = settings.max_outage {
-        judge_outages(facts, bound, &outages, (ops, window), finding);
-        match bound_ns(facts, bound, window.from_ns) {
-            0 => judge_every(facts, shard, ops, window, finding),
-            bound_ns => judge_gaps(facts, settings, shard, bound_ns, (ops, window), finding),
-        }
+        judge_outages(&looked, bound, &outages, finding);
+        judge_gaps(&looked, bound_ns(facts, bound, window.from_ns), finding);
     }
     if let Some(least) = settings.min_served {
-        match facts.cut_in(window) {
-            // What was left out could have made up for it.
-            Some(why) if is_less(served, ops.len(), least) => _ = finding.undecided(format!("{shard}: {why}")),
-            _ if is_less(served, ops.len(), least) => match out_of_keys(shard, ops) {
-                Some(why) => _ = finding.undecided(why),
-                None => _ = finding.weigh(Verdict::Fail),
-            },
-            _ => {}
-        }
+        looked.judge_share(least, served, unsent, finding);
     }
     match settings.served {
-        Some(Served::Always) => judge_every(facts, shard, ops, window, finding),
-        Some(Served::Never) => judge_never(shard, ops, window, finding),
+        Some(Served::Always) => looked.judge_every(unsent, finding),
+        Some(Served::Never) => judge_never(shard, &ops, window, finding),
         None => {}
     }
 }
 
-/// Evidence: the longest outages, and the reasons of what was not served.
+/// The operations of one shard that were sent.
+struct Looked<'f, 'h> {
+    facts: &'f Facts<'h>,
+    settings: &'f Availability,
+    shard: ShardNo,
+    window: Window,
+    ops: &'f [&'h Op],
+}
+
+impl<'h> Looked<'_, 'h> {
+    /// The operations that were issued in a window.
+    fn within(&self, window: Window) -> &[&'h Op] {
+        let from = self.ops.partition_point(|op| op.invoke_ns < window.from_ns);
+        let to = self.ops.partition_point(|op| op.invoke_ns < window.to_ns);
+        &self.ops[from..to.max(from)]
+    }
+
+    /// Whether an operation had no answer in time, and no server rejected it.
+    fn is_slow(&self, op: &Op) -> bool {
+        op.outcome.is_ok() || self.facts.history.reason(op.outcome).is_some_and(Reason::is_slowness)
+    }
+
+    /// Every operation must be served. Where the harness was late, operations without an answer in time prove nothing; a
+    /// rejection does.
+    fn judge_every(&self, unsent: usize, finding: &mut Finding) {
+        let patience_ns = self.settings.patience_ns();
+        let unserved: Vec<&&Op> =
+            self.ops.iter().filter(|op| !op.outcome.is_ok() || op.complete_ns - op.invoke_ns > patience_ns).collect();
+        if unserved.is_empty() {
+            if unsent > 0 {
+                finding.undecided(self.not_sent(unsent));
+            }
+            return;
+        }
+        // What a busy machine explains, operation by operation.
+        let excused: Option<Vec<String>> = unserved
+            .iter()
+            .map(|op| self.busy(Window { from_ns: op.invoke_ns, to_ns: op.complete_ns }).filter(|_| self.is_slow(op)))
+            .collect();
+        let slow = unserved.iter().all(|op| self.is_slow(op));
+        let late = self.facts.workload_was_late(self.window).filter(|_| slow);
+        match late.or_else(|| excused?.into_iter().next()) {
+            Some(why) => _ = finding.undecided(why),
+            None => _ = finding.weigh(Verdict::Fail),
+        }
+    }
+
+    /// Why a time without an answer proves nothing: on a machine that is too busy for the harness, servers answer late
+    /// without a fault.
+    fn busy(&self, unserved: Window) -> Option<String> {
+        let late_ns = self.facts.lateness.longest_ns(Window {
+            from_ns: unserved.from_ns.saturating_sub(AROUND_NS),
+            to_ns: unserved.to_ns.saturating_add(AROUND_NS),
+        });
+        (late_ns.saturating_mul(BUSY) > unserved.length_ns()).then(|| {
+            let (shard, late, from) = (self.shard, length_ns(late_ns), at(unserved.from_ns));
+            format!("{shard}: the harness itself was late by up to {late} around {from}, so the machine was busy")
+        })
+    }
+
+    /// Operations that were not sent could have changed the share either way.
+    fn judge_share(&self, least: Percent, served: usize, unsent: usize, finding: &mut Finding) {
+        let all = self.ops.len() + unsent;
+        if is_less(served + unsent, all, least) {
+            match self.facts.cut_in(self.window) {
+                Some(why) => _ = finding.undecided(format!("{}: {why}", self.shard)),
+                None => _ = finding.weigh(Verdict::Fail),
+            }
+        } else if is_less(served, all, least) {
+            finding.undecided(self.not_sent(unsent));
+        }
+    }
+
+    fn not_sent(&self, unsent: usize) -> String {
+        let unsent = count(unsent as u64, "operation");
+        format!("{}: {unsent} not sent: too few keys (hint: raise `workload.keys`)", self.shard)
+    }
+}
+
+/// Evidence: the longest outages, and the most frequent reasons for operations that were not served.
 fn describe(
     facts: &Facts<'_>,
     settings: &Availability,
@@ -137,9 +247,10 @@ fn describe(
     longest.sort_by_key(|outage| Reverse(outage.to_ns - outage.from_ns));
     for outage in longest.iter().take(3) {
         finding.evidence(format!(
-            "{shard}: {} of {} unserved from {} to {}, {}",
+            "{shard}: {} {} of {} from {} to {}, {}",
+            one(settings.of),
+            if outage.stall { "stall" } else { "outage" },
             length(outage.length_ms()),
-            settings.of,
             at(outage.from_ns),
             at(outage.to_ns),
             count(outage.unserved, "operation")
@@ -158,49 +269,17 @@ fn describe(
     }
 }
 
-/// Every one must have been served. One that a server refused was not; of those that merely had no
-/// answer in time nothing can be said where the harness itself was late.
-fn judge_every(facts: &Facts<'_>, shard: ShardNo, ops: &[&Op], window: Window, finding: &mut Finding) {
-    let unserved: Vec<&&Op> = ops.iter().filter(|op| op.outcome != Outcome::Ok).collect();
-    if unserved.is_empty() {
-        return;
-    }
-    let slow = |op: &&&Op| facts.history.reason(op.outcome).is_some_and(Reason::is_slowness);
-    let late = facts.workload_was_late(window).filter(|_| unserved.iter().all(slow));
-    match late.or_else(|| out_of_keys(shard, ops)) {
-        Some(why) => _ = finding.undecided(why),
-        None => _ = finding.weigh(Verdict::Fail),
-    }
-}
-
-/// Why operations that were not served say nothing of the cluster: none of them was sent, since the client's few keys
-/// in the shard had writes under way, and those were all served within a second.
-fn out_of_keys(shard: ShardNo, ops: &[&Op]) -> Option<String> {
-    let is_well = |op: &&Op| match op.outcome {
-        Outcome::Ok => op.complete_ns - op.invoke_ns <= HANG_NS,
-        Outcome::Fail(_) | Outcome::Info(_) | Outcome::Unsent(_) => !op.outcome.was_tried(),
-    };
-    let unsent = ops.iter().filter(|op| !op.outcome.was_tried()).count();
-    ops.iter().all(is_well).then(|| {
-        format!("{shard}: {} not sent, for want of keys (hint: raise workload.keys)", count(unsent as u64, "operation"))
-    })
-}
-
-/// Between two operations lies nothing that could be judged.
-fn judge_gaps(
-    facts: &Facts<'_>,
-    settings: &Availability,
-    shard: ShardNo,
-    bound_ns: u64,
-    (ops, window): (&[&Op], Window),
-    finding: &mut Finding,
-) {
+/// A pause between two operations that is longer than the bound may hide an outage. Where the bound is 0, the patience
+/// takes its place: some pause is between any two operations.
+fn judge_gaps(looked: &Looked<'_, '_>, bound_ns: u64, finding: &mut Finding) {
+    let Looked { facts, settings, shard, window, ops } = *looked;
+    let longest_ns = if bound_ns == 0 { settings.patience_ns() } else { bound_ns };
     let mut answered_ns = window.from_ns;
     let issued = ops.iter().map(|op| (op.invoke_ns, op.complete_ns)).chain([(window.to_ns, window.to_ns)]);
     for (invoke_ns, complete_ns) in issued {
-        if invoke_ns.saturating_sub(answered_ns) > bound_ns {
+        if invoke_ns.saturating_sub(answered_ns) > longest_ns {
             finding.undecided(format!(
-                "{shard}: none of the {} were issued from {} to {} ({})",
+                "{shard}: no {} were sent from {} to {} ({})",
                 settings.of,
                 at(answered_ns),
                 at(invoke_ns),
@@ -212,60 +291,64 @@ fn judge_gaps(
     }
 }
 
-fn judge_outages(
-    facts: &Facts<'_>,
-    bound: Bound,
-    outages: &[Outage],
-    (ops, window): (&[&Op], Window),
-    finding: &mut Finding,
-) {
-    let last_served = last_served(ops, outages, window);
+fn judge_outages(looked: &Looked<'_, '_>, bound: Bound, outages: &[Outage], finding: &mut Finding) {
+    let last_served = last_served(looked, outages);
     for (outage, last_served_ns) in outages.iter().zip(last_served) {
-        let bound_ns = bound_ns(facts, bound, outage.from_ns);
-        let lasted_ns = outage.to_ns - outage.from_ns;
-        if bound_ns == 0 {
-            // `0s` is about being served, not about time: see `judge_every`.
-        } else if lasted_ns > bound_ns {
-            let over_ns = outage.from_ns.saturating_add(bound_ns);
-            let from = ops.partition_point(|op| op.invoke_ns < outage.from_ns);
-            let to = ops.partition_point(|op| op.invoke_ns < outage.to_ns);
-            let during = ops[from..to].iter().copied();
-            match facts.workload_was_late(Window { from_ns: outage.from_ns, to_ns: outage.to_ns }) {
-                Some(why) => _ = finding.undecided(why),
-                None if Facts::unserved_beyond(during, over_ns) => _ = finding.weigh(Verdict::Fail),
-                None => {
-                    finding.undecided(format!(
-                        "{}: the outage from {} may have been over by {}, as nobody tried just then ({})",
-                        outage.shard,
-                        at(outage.from_ns),
-                        at(over_ns),
-                        facts.too_few(outage.shard)
-                    ));
-                }
-            }
-        } else if !outage.ended && !ended_in_time(facts, outage, bound_ns) {
-            finding.undecided(format!(
-                "{}: the outage from {} was not over when the time looked at was",
-                outage.shard,
-                at(outage.from_ns)
-            ));
-        } else if outage.to_ns - last_served_ns > bound_ns {
-            finding.undecided(format!(
-                "{}: the outage from {} may have begun up to {} earlier, as nobody tried before ({})",
-                outage.shard,
-                at(outage.from_ns),
-                length_ns(outage.from_ns - last_served_ns),
-                facts.too_few(outage.shard)
-            ));
+        let bound_ns = bound_ns(looked.facts, bound, outage.from_ns);
+        match exceeds(looked, outage, bound_ns, last_served_ns) {
+            Ok(true) => _ = finding.weigh(Verdict::Fail),
+            Ok(false) => {}
+            Err(why) => _ = finding.undecided(why),
         }
     }
 }
 
-/// For each of the outages, which are in order of time, the last moment before it, within what is looked at, at which
-/// an operation shows that there was service: its answer, or its issue where the answer came later. One pass over the
-/// operations for all of them.
-fn last_served(ops: &[&Op], outages: &[Outage], window: Window) -> Vec<u64> {
-    let served = |op: &&&Op| op.outcome.is_ok() && op.complete_ns - op.invoke_ns <= HANG_NS;
+/// Whether an outage was longer than the bound, or why that is not certain.
+fn exceeds(looked: &Looked<'_, '_>, outage: &Outage, bound_ns: u64, last_served_ns: u64) -> Result<bool, String> {
+    let Looked { facts, settings, .. } = *looked;
+    let (shard, from) = (outage.shard, at(outage.from_ns));
+    let during = looked.within(outage.window());
+    let lasted_ns = outage.length_ns();
+    if bound_ns == 0 && !during.iter().all(|op| looked.is_slow(op)) {
+        return Ok(true);
+    }
+    if lasted_ns > bound_ns {
+        if let Some(why) = facts.workload_was_late(outage.window()) {
+            return Err(why);
+        }
+        if during.iter().all(|op| looked.is_slow(op))
+            && let Some(why) = looked.busy(outage.window())
+        {
+            return Err(why);
+        }
+        let over_ns = outage.from_ns.saturating_add(bound_ns);
+        if Facts::unserved_beyond(during.iter().copied(), over_ns, bound_ns) {
+            return Ok(true);
+        }
+        return Err(format!(
+            "{shard}: the outage from {from} may have ended by {}: no operation was issued just then ({})",
+            at(over_ns),
+            facts.too_few(shard)
+        ));
+    }
+    if !outage.ended && !ended_in_time(facts, outage, bound_ns, patience_ns(settings, Some(bound_ns))) {
+        return Err(format!("{shard}: the outage from {from} was still open at the end"));
+    }
+    if outage.to_ns - last_served_ns > bound_ns {
+        return Err(format!(
+            "{shard}: the outage from {from} may have begun up to {} earlier: no operation was issued before it ({})",
+            length_ns(outage.from_ns - last_served_ns),
+            facts.too_few(shard)
+        ));
+    }
+    Ok(false)
+}
+
+/// For each outage, in order of time, the last moment before it at which an operation proves service: the answer, or the
+/// issue if the answer came later. Nanoseconds from the start of the run; the start of the window if there is none.
+fn last_served(looked: &Looked<'_, '_>, outages: &[Outage]) -> Vec<u64> {
+    let Looked { settings, window, ops, .. } = *looked;
+    let served = |op: &&&Op| op.outcome.is_ok() && op.complete_ns - op.invoke_ns <= settings.patience_ns();
     let mut later = ops.iter().filter(served).peekable();
     let mut under_way = BinaryHeap::new();
     let mut last_ns = window.from_ns;
@@ -285,29 +368,26 @@ fn last_served(ops: &[&Op], outages: &[Outage], window: Window) -> Vec<u64> {
     moments
 }
 
-/// Whether an outage that was cut off by the end of what was looked at ended within the bound, by
-/// what came after.
-fn ended_in_time(facts: &Facts<'_>, cut: &Outage, bound_ns: u64) -> bool {
-    let on = facts.outages(cut.of, cut.shard, Window { from_ns: cut.from_ns, to_ns: u64::MAX });
+/// Whether operations after the window show that an outage that was open at its end lasted no longer than the bound.
+fn ended_in_time(facts: &Facts<'_>, cut: &Outage, bound_ns: u64, patience_ns: u64) -> bool {
+    let on = facts.outages(cut.of, cut.shard, Window { from_ns: cut.from_ns, to_ns: u64::MAX }, patience_ns);
     on.first().is_some_and(|whole| whole.ended && whole.to_ns - whole.from_ns <= bound_ns)
 }
 
-/// The tolerance is far below one operation: a share that is exactly the least must not fail by the
-/// rounding of a decimal fraction.
+/// The tolerance is far below one operation: a share that is exactly the minimum must not fail by the rounding of a
+/// decimal fraction.
 fn is_less(served: usize, issued: usize, least: Percent) -> bool {
     (served as f64) + 1e-6 < least.fraction() * issued as f64
 }
 
-/// An operation that was issued in the window and served only after it says nothing of the window.
+/// An operation that was issued in the window and served after it proves nothing about the window.
 fn judge_never(shard: ShardNo, ops: &[&Op], window: Window, finding: &mut Finding) {
     let served_inside: Vec<&&Op> =
         ops.iter().filter(|op| op.outcome == Outcome::Ok && op.complete_ns < window.to_ns).collect();
     let unserved: Vec<&&Op> = ops.iter().filter(|op| !op.outcome.is_ok()).collect();
     finding.observed((served_inside.len() + unserved.len()) as u64);
     if unserved.is_empty() && served_inside.is_empty() {
-        finding.undecided(format!("{shard}: all were answered after the time looked at"));
-    } else if served_inside.is_empty() && !unserved.iter().any(|op| op.outcome.was_tried()) {
-        finding.undecided(format!("{shard}: none was sent, for want of keys (hint: raise workload.keys)"));
+        finding.undecided(format!("{shard}: every answer came after the window"));
     }
     for op in &served_inside {
         finding.weigh(Verdict::Fail).evidence(format!(

@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, injecting};
 use super::{Judgement, Traits, Verdict};
-use crate::facts::{Facts, Failover, Window};
+use crate::facts::{Facts, Failover, PATIENCE_NS, Window};
 use crate::history::Outcome;
 use crate::suite::{FailoverTime, Milestone, OpKind};
 use crate::units::Bound;
@@ -151,7 +151,7 @@ fn untried(facts: &Facts<'_>, failover: &Failover, bound_ms: f64, to_ms: f64) ->
     let writes = facts.ops.issued(OpKind::Writes, failover.shard, window).iter().copied();
     let of_others = writes.filter(|op| op.outcome != Outcome::Ok || op.node != failover.old_master.0);
     let over_ns = at_ns(bound_ms);
-    (!Facts::unserved_beyond(of_others, over_ns)).then(|| {
+    (!Facts::unserved_beyond(of_others, over_ns, PATIENCE_NS)).then(|| {
         let shard = failover.shard;
         format!("{shard}: nobody tried to write at {}, when that was over ({})", at(over_ns), facts.too_few(shard))
     })

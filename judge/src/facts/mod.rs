@@ -6,6 +6,7 @@ mod cause;
 mod failover;
 mod fault_span;
 mod harness;
+mod lateness;
 mod ledger;
 mod outage;
 mod ownership;
@@ -19,8 +20,9 @@ pub use cause::{AckSide, Cause};
 pub use failover::Failover;
 pub use fault_span::{Ended, FaultSpan, Proof, fault_spans};
 pub use harness::Cut;
+pub use lateness::Lateness;
 pub use ledger::{Ledger, LostWrite, UnreadKey};
-pub use outage::{HANG_NS, Outage};
+pub use outage::{Outage, PATIENCE_NS, STALL_NS};
 pub use ownership::{Ownership, OwnershipChange};
 pub use phase::{PhaseSpan, history_end_ns};
 pub use reign::{Reign, Reigns};
@@ -55,12 +57,14 @@ pub struct Facts<'a> {
     pub phases: Vec<PhaseSpan>,
     /// From the first of the suite's phases to the end of the steps; None when the run never got that far.
     pub steps: Option<Window>,
-    /// Every outage during the steps, in order of time.
+    /// Every outage during the steps, stalls from [`STALL_NS`] on included, in order of time.
     pub outages: Vec<Outage>,
     /// What became of every write.
     pub ledger: Ledger,
     /// The live values of `cluster-node-timeout`.
     pub node_timeouts: NodeTimeouts,
+    /// How late the harness issued operations.
+    pub lateness: Lateness,
     /// When the harness itself stood still.
     pub stalls: Vec<Window>,
     /// What ended the steps before their time.
@@ -87,6 +91,7 @@ impl<'a> Facts<'a> {
         Self {
             outages: steps.map(|window| every_outage(&ops, &ownership, window)).unwrap_or_default(),
             node_timeouts: NodeTimeouts::new(&history.header, &history.events),
+            lateness: Lateness::new(&history.ops),
             stalls: harness::stalls(history),
             cut: harness::cut(history),
             stuck: harness::stuck(history),
@@ -104,13 +109,14 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The outages of one kind and shard among the operations issued in `window`, in order of time.
-    pub fn outages(&self, of: OpKind, shard: ShardNo, window: Window) -> Vec<Outage> {
-        if Some(window) == self.steps {
+    /// The outages of one kind and shard among the operations issued in `window`, in order of time. Stalls count from
+    /// that patience on, in nanoseconds.
+    pub fn outages(&self, of: OpKind, shard: ShardNo, window: Window, patience_ns: u64) -> Vec<Outage> {
+        if Some(window) == self.steps && patience_ns == STALL_NS {
             let known = self.outages.iter().filter(|outage| outage.of == of && outage.shard == shard);
             return known.cloned().collect();
         }
-        self.ops.outages(of, shard, window)
+        self.ops.outages(of, shard, window, patience_ns)
     }
 }
 
@@ -119,7 +125,7 @@ fn every_outage(ops: &OpIndex<'_>, ownership: &Ownership, window: Window) -> Vec
     let mut all = Vec::new();
     for shard in ownership.shards() {
         for of in [OpKind::Reads, OpKind::Writes] {
-            all.extend(ops.outages(of, shard, window));
+            all.extend(ops.outages(of, shard, window, STALL_NS));
         }
     }
     all.sort_by_key(|outage| (outage.from_ns, outage.shard, outage.of));

@@ -7,75 +7,117 @@ use crate::history::{Op, Outcome};
 use crate::suite::OpKind;
 use crate::units::ShardNo;
 
-/// How long an operation may wait for its answer, while none that was issued after it is answered
-/// either, before that is an outage even if it is served in the end: a frozen server leaves
-/// everything hanging, and may serve it all when it wakes.
-pub const HANG_NS: u64 = 1_000_000_000;
+/// The default patience: an operation without an answer for longer than this is not served.
+pub const PATIENCE_NS: u64 = 1_000_000_000;
 
-/// From the issue of the first operation that was not served to the first completion of an operation
-/// issued after it that was. An operation that hung for over a second is not served meanwhile: its
-/// outage lasts until it, or one issued after it, is served.
+/// The shortest stall that counts as an outage unless a suite asks for less, and the shortest that reports show. On a
+/// busy machine, answers come this late without any fault.
+pub const STALL_NS: u64 = 100_000_000;
+
+/// A span without service for one kind of operation on one shard. Outages of one shard and kind do not overlap.
 ///
-/// An operation that was issued before the outage and is answered during it ends nothing: the server
-/// may have executed it before. (Worked example: write 1 issued at 0 s is refused, write 2 issued at
-/// 1 s hangs until 7 s and is then served, write 3 issued at 4 s is served at 4.01 s. The outage ends
-/// with write 3, at 4.01 s. Were there a write 4 issued at 5 s and refused, and nothing after it,
-/// a second outage would begin with it, though write 2 is answered at 7 s.) Two outages may thus
-/// overlap; each operation belongs to at most one.
+/// An operation is *unserved* from its issue to the first completion of an operation that was issued at the same time
+/// or later and was served. It belongs to an outage if the server rejected it or did not answer it (whatever the
+/// patience), or if it was unserved for longer than the patience. An outage lasts from the issue of its first operation
+/// until service is back. Where two would overlap, the shorter one is cut: the longest keeps its length. An operation that the harness did not send says nothing of the cluster and belongs to none.
+///
+/// An operation that was issued before the outage and is answered during it ends nothing: the server may have executed
+/// it before. (Worked example: write 1, issued at 0 s, is refused; write 2, issued at 1 s, hangs until 7 s and is then
+/// served; write 3, issued at 4 s, is served at 4.01 s. The outage lasts until write 3 is served, at 4.01 s. Were there
+/// a write 4, issued at 5 s and refused, and nothing after it, a second outage would begin with it, although write 2 is
+/// answered at 7 s.)
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
     /// Reads or writes.
     pub of: OpKind,
-    /// Whose.
+    /// The shard without service.
     pub shard: ShardNo,
-    /// When it begins.
+    /// When its first operation was issued, in nanoseconds from the start of the run.
     pub from_ns: u64,
-    /// When it ends: at the latest with the window that was looked at.
+    /// When it ends, in nanoseconds from the start of the run: at the latest with the window that was looked at.
     pub to_ns: u64,
-    /// How many operations were not served, or hung.
+    /// How many operations belong to it.
     pub unserved: u64,
     /// Whether an operation was served again within the window.
     pub ended: bool,
+    /// Whether every operation that belongs to it was served in the end, at most [`PATIENCE_NS`] after its issue: answers
+    /// only came late.
+    #[serde(default)]
+    pub stall: bool,
 }
 
 impl Outage {
     /// Its length in milliseconds.
     pub fn length_ms(&self) -> f64 {
-        self.to_ns.saturating_sub(self.from_ns) as f64 / 1e6
+        self.length_ns() as f64 / 1e6
+    }
+
+    /// Its length in nanoseconds.
+    pub fn length_ns(&self) -> u64 {
+        self.to_ns.saturating_sub(self.from_ns)
+    }
+
+    /// Its span.
+    pub fn window(&self) -> Window {
+        Window { from_ns: self.from_ns, to_ns: self.to_ns }
     }
 }
 
-/// The outages among operations in the order of their issue.
-pub(super) fn among(ops: &[&Op], of: OpKind, shard: ShardNo, window: Window) -> Vec<Outage> {
-    let mut held_up: Vec<(&Op, u64)> = Vec::new();
-    // From the last operation to the first: the earliest service of one issued later.
+/// The outages among operations in the order of their issue, in order of time.
+pub(super) fn among(ops: &[&Op], of: OpKind, shard: ShardNo, window: Window, patience_ns: u64) -> Vec<Outage> {
+    let mut unserved: Vec<(&Op, u64)> = Vec::new();
+    // From the last operation to the first: the earliest service of one issued at the same time or later.
     let mut served_again_ns = u64::MAX;
     for op in ops.iter().rev() {
-        if op.outcome == Outcome::Ok {
-            served_again_ns = served_again_ns.min(op.complete_ns);
-        }
-        if op.outcome != Outcome::Ok || served_again_ns.saturating_sub(op.invoke_ns) > HANG_NS {
-            held_up.push((op, served_again_ns));
+        match op.outcome {
+            Outcome::Ok => {
+                served_again_ns = served_again_ns.min(op.complete_ns);
+                if served_again_ns.saturating_sub(op.invoke_ns) > patience_ns {
+                    unserved.push((op, served_again_ns));
+                }
+            }
+            Outcome::Fail(_) | Outcome::Info(_) => unserved.push((op, served_again_ns)),
+            Outcome::Unsent(_) => {}
         }
     }
     let mut outages: Vec<Outage> = Vec::new();
-    for &(op, served_again_ns) in held_up.iter().rev() {
+    for &(op, served_again_ns) in unserved.iter().rev() {
         let (from_ns, to_ns) = (op.invoke_ns, served_again_ns.min(window.to_ns));
         let ended = served_again_ns < window.to_ns;
+        let stall = op.outcome.is_ok() && op.complete_ns - op.invoke_ns <= PATIENCE_NS;
         match outages.last_mut() {
-            Some(outage) if outage.ended == ended && belongs(op, to_ns, outage) => outage.unserved += 1,
-            _ => outages.push(Outage { of, shard, from_ns, to_ns, unserved: 1, ended }),
+            Some(outage) if outage.ended == ended && belongs(op, to_ns, outage) => {
+                outage.unserved += 1;
+                outage.stall &= stall;
+            }
+            _ => add(&mut outages, Outage { of, shard, from_ns, to_ns, unserved: 1, ended, stall }),
         }
     }
     outages
 }
 
-/// Whether an operation that was held up until `to_ns` belongs to the outage before it. A server that
-/// wakes answers what hung one by one: that is one outage, not as many as there are answers.
+/// Adds an outage. Where it overlaps the one before, the shorter of the two is cut.
+fn add(outages: &mut Vec<Outage>, mut outage: Outage) {
+    while let Some(earlier) = outages.last_mut().filter(|earlier| earlier.to_ns > outage.from_ns) {
+        if earlier.length_ns() >= outage.length_ns() {
+            outage.from_ns = earlier.to_ns;
+        } else if earlier.from_ns < outage.from_ns {
+            earlier.to_ns = outage.from_ns;
+        } else {
+            outage.unserved += earlier.unserved;
+            outage.stall &= earlier.stall;
+            outages.pop();
+        }
+    }
+    outages.push(outage);
+}
+
+/// Whether an operation that was unserved until `to_ns` belongs to the outage before it. A server that wakes answers
+/// waiting operations one by one: that is one outage, not one for each answer.
 fn belongs(op: &Op, to_ns: u64, outage: &Outage) -> bool {
     let one_by_one = op.outcome == Outcome::Ok
         && op.invoke_ns < outage.to_ns
-        && to_ns - outage.to_ns <= HANG_NS
+        && to_ns - outage.to_ns <= PATIENCE_NS
         && to_ns - op.invoke_ns <= outage.to_ns - outage.from_ns;
     outage.to_ns == to_ns || one_by_one
 }

@@ -156,9 +156,10 @@ impl<'a> OpIndex<'a> {
         count(self.history, shards.flat_map(|&(kind, shard)| self.issued(kind, shard, window)).copied())
     }
 
-    /// The outages of a kind and shard among the operations issued in a window, in order of time.
-    pub(super) fn outages(&self, of: OpKind, shard: ShardNo, window: Window) -> Vec<Outage> {
-        super::outage::among(self.issued(of, shard, window), of, shard, window)
+    /// The outages of a kind and shard among the operations issued in a window, in order of time. Stalls count from
+    /// that patience on.
+    pub(super) fn outages(&self, of: OpKind, shard: ShardNo, window: Window, patience_ns: u64) -> Vec<Outage> {
+        super::outage::among(self.issued(of, shard, window), of, shard, window, patience_ns)
     }
 }
 

@@ -53,6 +53,7 @@ pub fn report(suite: &str, verdict: Verdict) -> Report {
             to_ns: 11_490_000_000,
             unserved: 801,
             ended: true,
+            stall: false,
         }],
         failovers: vec![failover()],
         anatomy: Vec::new(),

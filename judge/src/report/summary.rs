@@ -255,7 +255,15 @@ mod tests {
     use crate::units::ShardNo;
 
     fn outage(of: OpKind, from_ms: u64, to_ms: u64, ended: bool) -> Outage {
-        Outage { of, shard: ShardNo(1), from_ns: from_ms * 1_000_000, to_ns: to_ms * 1_000_000, unserved: 3, ended }
+        Outage {
+            of,
+            shard: ShardNo(1),
+            from_ns: from_ms * 1_000_000,
+            to_ns: to_ms * 1_000_000,
+            unserved: 3,
+            ended,
+            stall: false,
+        }
     }
 
     #[test]

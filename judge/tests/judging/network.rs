@@ -382,7 +382,7 @@ fn the_harness_reaches_every_node_whatever_is_cut() {
                 .writes(2, 600.0, 900.0, 2, Acked)
                 .ends(9000.0),
             Inconclusive,
-            "shard-3: none of the writes were issued",
+            "shard-3: no writes were sent",
         )],
     );
 }
