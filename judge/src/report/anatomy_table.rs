@@ -5,7 +5,8 @@ use std::fmt::Write;
 use tabled::builder::Builder;
 use tabled::settings::Color;
 
-use super::table::{Style, draw, time_text, wrapped};
+use super::figures::time_text;
+use super::layout::{Style, draw, wrapped};
 use crate::anatomy::{Anatomy, Election};
 use crate::words::plural;
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use super::grounds::{grounds, invariant_text};
 use super::summary::{Standing, Summary};
-use super::table::{grounds, invariant_text};
 use crate::check::Verdict;
 
 /// A workflow command for each invariant that does not hold (`error`) or is inconclusive (`warning`), each

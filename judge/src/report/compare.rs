@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::measure::{Change, FigureChange, figure_changes};
-use super::run::Report;
+use super::run::{Report, RunKey};
 use super::skipped::Skipped;
 use crate::check::FigureKind;
 use crate::check::Verdict;
@@ -36,16 +36,6 @@ pub struct SkippedRun {
     pub in_new: bool,
     /// Why it was skipped.
     pub reason: String,
-}
-
-/// A suite on a server. Several reports of it are repeated runs: the worst verdict stands for them, and
-/// their figures are taken together.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct RunKey {
-    /// The suite's name.
-    pub suite: String,
-    /// The server as it was asked for.
-    pub server: String,
 }
 
 /// One suite on both sides.
@@ -215,8 +205,7 @@ pub fn compare(base: &[Report], new: &[Report]) -> Comparison {
 fn grouped(reports: &[Report]) -> Groups<'_> {
     let mut groups = Groups::new();
     for report in reports {
-        let key = RunKey { suite: report.header.plan.name.clone(), server: report.header.server.asked.clone() };
-        groups.entry(key).or_default().push(report);
+        groups.entry(report.key()).or_default().push(report);
     }
     groups
 }

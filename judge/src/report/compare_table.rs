@@ -6,11 +6,13 @@ use tabled::builder::Builder;
 use tabled::settings::Color;
 
 use super::compare::{Comparison, Pair};
+use super::figures::time_text;
+use super::grounds::invariant_name;
+use super::layout::{Style, draw};
 use super::markdown::escaped;
 use super::measure::{Change, FigureChange, Side};
+use super::run::short_server;
 use super::statistics::SIGNIFICANCE;
-use super::summary::short_server;
-use super::table::{Style, draw, invariant_name, time_text};
 use crate::check::FigureKind;
 use crate::check::Verdict;
 use crate::words::plural;
@@ -266,9 +268,10 @@ fn conclusion(comparison: &Comparison) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compare::{RunKey, compare};
+    use super::super::compare::compare;
     use super::super::fixture::report;
-    use super::super::{Report, Skipped};
+    use super::super::run::{Report, RunKey};
+    use super::super::skipped::Skipped;
     use super::*;
 
     #[test]

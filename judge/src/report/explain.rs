@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::summary::{Course, Figures, Standing, Summary};
-use super::table::{grounds, invariant_text, lost_text, outage_text, time_text};
+use super::figures::{Figures, lost_text, outage_text, time_text};
+use super::grounds::{grounds, invariant_text};
+use super::summary::{Course, Standing, Summary};
 use crate::check::Verdict;
 use crate::words::plural;
 

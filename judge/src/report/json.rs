@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::summary::{Figures, Recorded, Standing, Summary};
+use super::figures::Figures;
+use super::summary::{Recorded, Standing, Summary};
 use crate::anatomy::Anatomy;
 use crate::check::Judgement;
 use crate::history::SCHEMA_VERSION;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::explain::{explain, told};
+use super::grounds::{grounds, invariant_text};
 use super::summary::{Standing, Summary};
-use super::table::{grounds, invariant_text};
 use crate::check::{Judgement, Verdict};
 
 /// The name of the test case of a run that came to no judgement.

@@ -1,7 +1,7 @@
 //! What each suite came to on each server.
 
+use super::figures::{lost_text, time_text};
 use super::summary::{Standing, Summary};
-use super::table::{lost_text, time_text};
 
 /// Runs by suite and server, each in the order of their first appearance.
 pub(super) struct Matrix<'a> {

@@ -3,9 +3,9 @@
 
 use serde::Serialize;
 
+use super::figures::{Figures, LongestOutage};
 use super::run::Report;
 use super::statistics::{FEWEST_RUNS, SIGNIFICANCE, mann_whitney, median, runs_needed, shift};
-use super::summary::{Figures, LongestOutage};
 use crate::check::{FigureKind, kinds};
 
 /// A figure of the runs of one side.

@@ -1,5 +1,7 @@
 //! The report of one run.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::events::without_bulk;
@@ -40,6 +42,16 @@ pub struct Report {
     pub ledger: Ledger,
     /// The events, without the bulk (lag samples, views that changed no role, final reads).
     pub events: Vec<Event>,
+}
+
+/// A suite on a server. Several reports of it are repeated runs: the worst verdict stands for them, and
+/// their figures are taken together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RunKey {
+    /// The suite's name.
+    pub suite: String,
+    /// The server as it was asked for.
+    pub server: String,
 }
 
 /// A phase's statistics.
@@ -99,6 +111,11 @@ impl Report {
         self
     }
 
+    /// The suite and the server of the run.
+    pub fn key(&self) -> RunKey {
+        RunKey { suite: self.header.plan.name.clone(), server: self.header.server.asked.clone() }
+    }
+
     /// The nodes of the cluster.
     pub fn nodes(&self) -> impl Iterator<Item = NodeNo> {
         self.header.plan.nodes.iter().map(|planned| planned.node)
@@ -126,5 +143,29 @@ impl Report {
             EventKind::StepEnded { problem, .. } => problem.as_ref(),
             _ => None,
         })
+    }
+}
+
+/// `redis:6.2` as it is; of a path its file name.
+pub fn short_server(asked: &str) -> String {
+    if !asked.contains('/') {
+        return asked.to_owned();
+    }
+    Path::new(asked).file_name().map_or_else(|| asked.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_in_short() {
+        for (asked, expected) in [
+            ("redis:6.2", "redis:6.2"),
+            ("/usr/bin/redis-server", "redis-server"),
+            ("./valkey-server", "valkey-server"),
+        ] {
+            assert_eq!(short_server(asked), expected);
+        }
     }
 }

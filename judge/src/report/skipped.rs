@@ -7,12 +7,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::compare::RunKey;
-use super::store::{ReportError, io_error};
+use super::run::RunKey;
+use super::store::{ReportError, SKIPPED_FILE, io_error};
 use crate::history::SCHEMA_VERSION;
-
-/// The file's name.
-pub const SKIPPED_FILE: &str = "skipped.json";
 
 /// A suite on a server that could not be run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,11 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::run::Report;
-use super::skipped;
 use crate::history::{FILE_NAME as HISTORY_FILE, SCHEMA_VERSION};
 
 /// The file in a report's folder.
 pub const FILE_NAME: &str = "report.json";
+
+/// The file beside the folders of reports that lists the runs that were skipped.
+pub const SKIPPED_FILE: &str = "skipped.json";
 
 /// Why a report could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +127,7 @@ pub fn read_all(path: &Path) -> Result<Vec<Report>, ReportError> {
         let is_report = if entry.is_dir() {
             entry.join(FILE_NAME).exists() && !entry.is_symlink()
         } else {
-            let of_ours = entry.file_name().is_some_and(|name| name == skipped::SKIPPED_FILE);
+            let of_ours = entry.file_name().is_some_and(|name| name == SKIPPED_FILE);
             !of_ours && entry.extension().is_some_and(|extension| extension == "json")
         };
         if is_report {

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::compare::compare;
+use super::figures::Figures;
+use super::grounds::invariant_name;
 use super::narrate::Narrator;
 use super::reproduce::{Reproduce, reproduce};
-use super::run::Report;
-use super::table::invariant_name;
+use super::run::{Report, short_server};
 use crate::anatomy::Anatomy;
 use crate::check::{Judgement, Verdict};
 use crate::history::Event;
 use crate::server::Version;
-use crate::suite::OpKind;
 
 /// One run as the tables show it, whether or not it came to a report.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,38 +75,6 @@ pub enum Standing {
     Skipped(String),
 }
 
-/// The figures of a run. Times are in milliseconds; None says that it was not observed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Figures {
-    /// From a fault at a master to the FAIL flag; the slowest of the run's failovers.
-    pub fail_ms: Option<f64>,
-    /// ... to the promotion.
-    pub promotion_ms: Option<f64>,
-    /// ... to the first write that the successor acknowledged.
-    pub first_write_ms: Option<f64>,
-    /// The longest outage of reads over all shards.
-    pub read_outage: Option<LongestOutage>,
-    /// The longest outage of writes over all shards.
-    pub write_outage: Option<LongestOutage>,
-    /// Writes acknowledged.
-    pub acknowledged: u64,
-    /// Acknowledged and gone.
-    pub lost: u64,
-    /// Acknowledged, and not to be told whether lost.
-    pub undecided: u64,
-    /// Keys with acknowledged writes that could not be read back.
-    pub keys_unread: u64,
-}
-
-/// The longest of several outages.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct LongestOutage {
-    /// Its length in milliseconds; 0 where every operation was served.
-    pub length_ms: f64,
-    /// Whether service came back while it was watched; otherwise the outage was longer than seen.
-    pub ended: bool,
-}
-
 impl Recorded {
     /// Sets the judgement of a report beside the one that its history gets now.
     pub fn new(recorded: &Report, again: &Report) -> Self {
@@ -162,42 +130,6 @@ impl Standing {
     }
 }
 
-impl Figures {
-    /// The figures of a report.
-    pub fn new(report: &Report) -> Self {
-        let slowest = |time: fn(&crate::facts::Failover) -> Option<f64>| {
-            report.failovers.iter().filter_map(time).max_by(f64::total_cmp)
-        };
-        Self {
-            fail_ms: slowest(|failover| failover.fail_ms),
-            promotion_ms: slowest(|failover| failover.promotion_ms),
-            first_write_ms: slowest(|failover| failover.first_write_ms),
-            read_outage: longest_outage(report, OpKind::Reads),
-            write_outage: longest_outage(report, OpKind::Writes),
-            acknowledged: report.ledger.acknowledged,
-            lost: report.ledger.lost,
-            undecided: report.ledger.undecided,
-            keys_unread: report.ledger.keys_unread,
-        }
-    }
-}
-
-/// None when no such operation was issued: an outage that nothing could have noticed is not `0`.
-fn longest_outage(report: &Report, of: OpKind) -> Option<LongestOutage> {
-    let steps = report.steps.as_ref()?;
-    let issued = match of {
-        OpKind::Reads => steps.reads.issued,
-        OpKind::Writes => steps.writes.issued,
-    };
-    let longest = report
-        .outages
-        .iter()
-        .filter(|outage| outage.of == of)
-        .map(|outage| LongestOutage { length_ms: outage.length_ms(), ended: outage.ended })
-        .max_by(|a, b| a.length_ms.total_cmp(&b.length_ms).then(b.ended.cmp(&a.ended)));
-    longest.or_else(|| (issued > 0).then_some(LongestOutage { length_ms: 0.0, ended: true }))
-}
-
 impl Summary {
     /// The summary of a report that lies in `folder`.
     pub fn new(report: &Report, folder: &Path) -> Self {
@@ -239,61 +171,10 @@ impl Summary {
     }
 }
 
-/// `redis:6.2` as it is; of a path its file name.
-pub fn short_server(asked: &str) -> String {
-    if !asked.contains('/') {
-        return asked.to_owned();
-    }
-    Path::new(asked).file_name().map_or_else(|| asked.to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
     use super::*;
-    use crate::facts::{Failover, Outage};
-    use crate::units::ShardNo;
-
-    fn outage(of: OpKind, from_ms: u64, to_ms: u64, ended: bool) -> Outage {
-        Outage { of, shard: ShardNo(1), from_ns: from_ms * 1_000_000, to_ns: to_ms * 1_000_000, unserved: 3, ended }
-    }
-
-    #[test]
-    fn the_slowest_failover_and_the_longest_outage_make_the_figures() {
-        let mut report = fixture::report("role-swap", Verdict::Pass);
-        let quick = report.failovers[0].clone();
-        report.failovers.push(Failover { fail_ms: Some(9000.0), promotion_ms: None, ..quick });
-        report.outages = vec![
-            outage(OpKind::Writes, 100, 900, true),
-            outage(OpKind::Writes, 1000, 1500, true),
-            outage(OpKind::Reads, 100, 150, false),
-        ];
-        let figures = Figures::new(&report);
-        assert_eq!(figures.fail_ms, Some(9000.0));
-        assert_eq!(figures.promotion_ms, Some(7360.0));
-        assert_eq!(figures.write_outage, Some(LongestOutage { length_ms: 800.0, ended: true }));
-        assert_eq!(figures.read_outage, Some(LongestOutage { length_ms: 50.0, ended: false }));
-    }
-
-    #[test]
-    fn an_outage_that_nothing_could_notice_is_not_zero() {
-        let mut report = fixture::report("formation", Verdict::Pass);
-        report.outages.clear();
-        assert_eq!(Figures::new(&report).read_outage, Some(LongestOutage { length_ms: 0.0, ended: true }));
-        report.steps.as_mut().expect("the fixture has steps").reads.issued = 0;
-        assert_eq!(Figures::new(&report).read_outage, None);
-        report.steps = None;
-        assert_eq!(Figures::new(&report).write_outage, None);
-    }
-
-    #[test]
-    fn of_two_outages_of_one_length_the_one_without_an_end_counts() {
-        let mut report = fixture::report("shard-loss", Verdict::Pass);
-        for order in [[true, false], [false, true]] {
-            report.outages = order.iter().map(|&ended| outage(OpKind::Writes, 0, 500, ended)).collect();
-            assert_eq!(Figures::new(&report).write_outage, Some(LongestOutage { length_ms: 500.0, ended: false }));
-        }
-    }
 
     #[test]
     fn a_history_that_is_judged_otherwise_says_what_changed() {
@@ -312,16 +193,5 @@ mod tests {
                 ]
             }
         );
-    }
-
-    #[test]
-    fn a_server_is_named_in_short() {
-        for (asked, expected) in [
-            ("redis:6.2", "redis:6.2"),
-            ("/usr/bin/redis-server", "redis-server"),
-            ("./valkey-server", "valkey-server"),
-        ] {
-            assert_eq!(short_server(asked), expected);
-        }
     }
 }

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use super::explain::explain;
+use super::figures::figure_cells;
 use super::markdown::{escaped, verbatim};
 use super::matrix::{LEGEND, Matrix};
 use super::summary::{Standing, Summary};
-use super::table::{HEADINGS, figure_cells, tally};
+use super::table::{HEADINGS, tally};
 use crate::check::Verdict;
 
 /// How many runs are told in full: a job's summary may have 1 MiB.

@@ -2,36 +2,17 @@
 
 use std::fmt::Write;
 
-use tabled::Table;
 use tabled::builder::Builder;
-use tabled::settings::formatting::AlignmentStrategy;
-use tabled::settings::object::{Columns, Rows};
-use tabled::settings::peaker::Priority;
-use tabled::settings::style::HorizontalLine;
-use tabled::settings::{Alignment, Color, Padding, Style as Frame, Width};
+use tabled::settings::Color;
 
 use super::anatomy_table::render_anatomy;
+use super::figures::figure_cells;
+use super::grounds::{grounds, invariant_text};
+use super::layout::{Style, draw, drawn, frame, verdict_colour, wrapped};
 use super::matrix::{Cell, LEGEND, Matrix};
-use super::summary::{Figures, LongestOutage, Standing, Summary};
+use super::summary::{Standing, Summary};
 use crate::check::{Judgement, Verdict, kinds};
 use crate::words::plural;
-
-/// How tables are drawn.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Style {
-    /// The columns of the terminal; None, as in a pipe, for as wide as it gets.
-    pub width: Option<usize>,
-    /// Whether verdicts are coloured.
-    pub colour: bool,
-    /// Whether invariants that hold are listed too. Of a single run they always are.
-    pub verbose: bool,
-}
-
-impl Style {
-    fn paint(self, text: &str, colour: &Color) -> String {
-        if self.colour { colour.colorize(text) } else { text.to_owned() }
-    }
-}
 
 /// The table of runs, in the order given, then each invariant that failed or is inconclusive with
 /// what was expected, what was seen and the evidence, then where the reports are.
@@ -122,98 +103,11 @@ fn overview(runs: &[Summary], style: Style) -> String {
     draw(builder, VERDICT, colours, style)
 }
 
-/// Draws a table whose first row is its head: columns right of `word_column` are figures, and
-/// `word_column` itself gets the colours, one a row.
-pub(super) fn draw(builder: Builder, word_column: usize, colours: impl Iterator<Item = Color>, style: Style) -> String {
-    let mut table = builder.build();
-    frame(&mut table, style);
-    table.modify(Columns::new(word_column + 1..), Alignment::right());
-    if style.colour {
-        for (row, colour) in colours.enumerate() {
-            table.modify((row + 1, word_column), colour);
-        }
-    }
-    drawn(&table)
-}
-
-/// The look that all tables share.
-fn frame(table: &mut Table, style: Style) {
-    table.with(Frame::empty().horizontals([(1, HorizontalLine::new('-'))])).with(Padding::new(0, 2, 0, 0));
-    table.modify(Columns::last(), Padding::zero()).with(AlignmentStrategy::PerLine);
-    table.modify(Rows::first(), Alignment::bottom());
-    if let Some(width) = style.width {
-        table.with(Width::wrap(width).priority(Priority::max(true)).keep_words(true));
-    }
-}
-
-fn drawn(table: &Table) -> String {
-    let mut text = String::new();
-    for line in table.to_string().lines() {
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-pub(super) fn verdict_colour(verdict: Verdict) -> Color {
-    match verdict {
-        Verdict::Pass => Color::FG_GREEN,
-        Verdict::Inconclusive => Color::FG_YELLOW,
-        Verdict::Fail => Color::FG_RED,
-    }
-}
-
 fn standing_colour(standing: &Standing) -> Color {
     match standing {
         Standing::Judged(verdict) => verdict_colour(*verdict),
         Standing::Error(_) => Color::FG_RED,
         Standing::Skipped(_) => Color::FG_YELLOW,
-    }
-}
-
-pub(super) fn figure_cells(figures: &Figures) -> Vec<String> {
-    let time = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), time_text);
-    vec![
-        time(figures.fail_ms),
-        time(figures.promotion_ms),
-        time(figures.first_write_ms),
-        outage_text(figures.read_outage),
-        outage_text(figures.write_outage),
-        figures.acknowledged.to_string(),
-        lost_text(figures),
-    ]
-}
-
-/// A time in at most seven characters: `0`, `812 ms`, `7.36 s`, `123 s`.
-pub(super) fn time_text(ms: f64) -> String {
-    if ms == 0.0 {
-        "0".to_owned()
-    } else if ms < 0.95 {
-        "<1 ms".to_owned()
-    } else if ms < 999.5 {
-        format!("{ms:.0} ms")
-    } else if ms < 99_995.0 {
-        format!("{:.2} s", ms / 1000.0)
-    } else {
-        format!("{:.0} s", ms / 1000.0)
-    }
-}
-
-/// An outage that did not end while it was watched was longer than it was seen to be.
-pub(super) fn outage_text(outage: Option<LongestOutage>) -> String {
-    match outage {
-        None => "-".to_owned(),
-        Some(LongestOutage { length_ms, ended: true }) => time_text(length_ms),
-        Some(LongestOutage { length_ms, ended: false }) => format!(">{}", time_text(length_ms)),
-    }
-}
-
-/// `3`, `3 (+2?)` where two more are undecided, `>=3` where keys could not be read back.
-pub(super) fn lost_text(figures: &Figures) -> String {
-    let at_least = if figures.keys_unread > 0 { ">=" } else { "" };
-    match figures.undecided {
-        0 => format!("{at_least}{}", figures.lost),
-        undecided => format!("{at_least}{} (+{undecided}?)", figures.lost),
     }
 }
 
@@ -265,28 +159,6 @@ fn details(run: &Summary, style: Style, with_passing: bool) -> String {
     text
 }
 
-/// What was expected of an invariant, what was seen, the evidence, and on how much it rests.
-pub(super) fn grounds(judgement: &Judgement, width: Option<usize>) -> String {
-    let mut text = String::new();
-    let _ = writeln!(text, "  expected  {}", wrapped(&judgement.expected, 12, width));
-    let _ = writeln!(text, "  seen      {}", wrapped(&judgement.seen, 12, width));
-    for (index, line) in judgement.evidence.iter().enumerate() {
-        let head = if index == 0 { "evidence" } else { "" };
-        let _ = writeln!(text, "  {head:8}  {}", wrapped(line, 12, width));
-    }
-    let _ = writeln!(text, "  rests on  {} {}", judgement.observations, plural(judgement.observations, "observation"));
-    text
-}
-
-/// `acked-writes (may-lose 0)`.
-pub(super) fn invariant_text(judgement: &Judgement) -> String {
-    invariant_name(&judgement.invariant, &judgement.settings)
-}
-
-pub(super) fn invariant_name(invariant: &str, settings: &str) -> String {
-    if settings.is_empty() { invariant.to_owned() } else { format!("{invariant} ({settings})") }
-}
-
 fn reports(runs: &[Summary]) -> String {
     let mut text = String::new();
     if let [only] = runs {
@@ -320,29 +192,6 @@ pub(super) fn tally(runs: &[Summary]) -> String {
 
 fn indented(text: &str, indent: &str) -> String {
     text.lines().map(|line| format!("{indent}{line}").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
-}
-
-/// Breaks a text between words so that its lines fit behind an indent of that many columns; the first
-/// line stands where the caller puts it. Words that are wider than a line are left whole, so that
-/// paths can be copied.
-pub fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String {
-    let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent).max(20));
-    let mut lines: Vec<String> = Vec::new();
-    for line in text.lines() {
-        lines.push(String::new());
-        for word in line.split(' ') {
-            let last = lines.last_mut().expect("a line was pushed");
-            if last.is_empty() {
-                last.push_str(word);
-            } else if last.chars().count() + 1 + word.chars().count() <= room {
-                last.push(' ');
-                last.push_str(word);
-            } else {
-                lines.push(word.to_owned());
-            }
-        }
-    }
-    lines.join(&format!("\n{}", " ".repeat(indent)))
 }
 
 #[cfg(test)]
@@ -476,29 +325,5 @@ role-swap redis:6.2  seed 7  reports/x
         let coloured = render(&runs, Style { colour: true, ..Style::default() });
         assert!(coloured.contains("\u{1b}[31mfail\u{1b}[39m"), "{coloured:?}");
         assert!(coloured.contains("\u{1b}[31mFAIL\u{1b}[39m"), "{coloured:?}");
-    }
-
-    #[test]
-    fn figures_read_as_written() {
-        for (ms, expected) in [
-            (0.0, "0"),
-            (0.2, "<1 ms"),
-            (1.0, "1 ms"),
-            (999.4, "999 ms"),
-            (999.6, "1.00 s"),
-            (7364.0, "7.36 s"),
-            (99_994.0, "99.99 s"),
-            (99_996.0, "100 s"),
-        ] {
-            assert_eq!(time_text(ms), expected);
-        }
-        for (lost, undecided, keys_unread, expected) in
-            [(0, 0, 0, "0"), (3, 2, 0, "3 (+2?)"), (3, 0, 1, ">=3"), (0, 1, 4, ">=0 (+1?)")]
-        {
-            assert_eq!(lost_text(&Figures { lost, undecided, keys_unread, ..Figures::default() }), expected);
-        }
-        for (ended, expected) in [(true, "2.00 s"), (false, ">2.00 s")] {
-            assert_eq!(outage_text(Some(LongestOutage { length_ms: 2000.0, ended })), expected);
-        }
     }
 }

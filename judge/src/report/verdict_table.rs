@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use super::compare::{Comparison, Pair};
 use super::markdown::escaped;
-use super::summary::short_server;
+use super::run::short_server;
 
 /// The verdicts of a comparison; `sides` are the names of its base and its new runs. What is judged otherwise
 /// than on the base is bold, and below stands which invariants are.

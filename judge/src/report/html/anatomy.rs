@@ -1,11 +1,11 @@
 //! The picture of a failover: what each phase took beside what the server's rules say, and what each
 //! node knew when. Horizontal places are percentages, as in the picture of the run. Pure.
 
-use super::picture::{Tick, percent};
-use super::tables::{self, Table};
-use super::words::{fixed, length};
+use super::shapes::{Tick, percent};
+use super::table::Table;
 use crate::anatomy::{Anatomy, Milestone, Observer, What};
 use crate::units::NodeNo;
+use crate::words::page::{fixed, length, length_or_dash};
 
 /// More failovers than this have their tables and sentences, and no picture.
 const MOST_PICTURES: usize = 24;
@@ -101,7 +101,7 @@ fn figure(anatomy: &Anatomy, drawn: bool) -> Figure {
         old_master: anatomy.old_master.to_string(),
         exactness: exactness.unwrap_or_default(),
         stages: if drawn { stages(anatomy) } else { Vec::new() },
-        tables: tables::anatomy(anatomy),
+        tables: tables(anatomy),
     }
 }
 
@@ -304,8 +304,51 @@ fn node_row(anatomy: &Anatomy, node: NodeNo, observer: &Observer, axis: Axis) ->
     }
 }
 
+/// A failover's milestones, elections, and what each node knew when.
+fn tables(anatomy: &Anatomy) -> Vec<Table> {
+    let milestones = anatomy.milestones.iter().enumerate().map(|(index, milestone)| {
+        vec![
+            milestone.what.words().to_owned(),
+            format!("{}{}", milestone.source, milestone.node.map(|node| format!(" of {node}")).unwrap_or_default()),
+            moment(milestone.after_ms),
+            length(milestone.after_ms - anatomy.preceding_ms(index)),
+            milestone
+                .expected_ms
+                .map_or_else(|| "-".to_owned(), |(from, to)| format!("{} to {}", length(from), length(to))),
+            length_or_dash(milestone.bound_ms),
+            if milestone.late() { "late" } else { "" }.to_owned(),
+        ]
+    });
+    let head = ["milestone", "known from", "after", "took", "by the rules", "allowed until", ""];
+    let milestones = Table::new("Milestones", &head, 2, milestones);
+    let elections = anatomy.elections.iter().map(|election| {
+        let granted = election.granted.iter().map(|(node, at_ms)| format!("{node} at {}", length(*at_ms)));
+        let denied = election.denied.iter().map(|(node, reason)| format!("{node}: {reason}"));
+        vec![
+            election.candidate.to_string(),
+            election.epoch.to_string(),
+            election.rank.map_or_else(|| "-".to_owned(), |rank| rank.to_string()),
+            length_or_dash(election.delay_ms.map(|delay_ms| delay_ms as f64)),
+            length(election.began_ms),
+            granted.collect::<Vec<_>>().join(", "),
+            denied.collect::<Vec<_>>().join(", "),
+            election.won_ms.map_or_else(|| "lost".to_owned(), |won_ms| format!("won at {}", length(won_ms))),
+        ]
+    });
+    let head = ["candidate", "epoch", "rank", "delay", "asked at", "votes", "denied", ""];
+    let elections = Table::new("Elections", &head, 9, elections);
+    let at = |moment_ms: Option<f64>| moment_ms.map_or_else(|| "-".to_owned(), moment);
+    let observers = anatomy.observers.iter().map(|(node, seen)| {
+        let moments = [seen.pong_ms, seen.ping_ms, seen.pfail_ms, seen.fail_ms, seen.agreed_ms];
+        [node.to_string()].into_iter().chain(moments.map(at)).collect()
+    });
+    let head = ["node", "last pong", "unanswered ping", "fail?", "fail", "knows the new master"];
+    let observers = Table::new("What each node knew of the old master, and when", &head, 1, observers);
+    [milestones, elections, observers].into_iter().filter(|table| !table.rows.is_empty()).collect()
+}
+
 /// A moment counted from the beginning, which may lie before it.
-pub fn moment(ms: f64) -> String {
+fn moment(ms: f64) -> String {
     if ms < 0.0 { format!("{} before", length(-ms)) } else { length(ms) }
 }
 

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use super::picture::{MOST_SHAPES, Path, Row, Scale, Shape, percent, place};
 use super::series::{Bucket, Grid, LagSeries, OpSeries};
-use super::words::{at, bytes, count, length};
+use super::shapes::{MOST_SHAPES, Path, Row, Scale, Shape, percent, place};
 use crate::facts::{Outage, Window};
 use crate::suite::OpKind;
+use crate::words::page::{at, bytes, count, length};
 
 /// Two rows, throughput and latency, for each series.
 pub(super) fn op_rows(all: &[OpSeries], outages: &[Outage], grid: &Grid) -> Vec<Row> {
@@ -160,7 +160,7 @@ fn latencies(buckets: &[Bucket], longest_ms: f64) -> (Vec<Path>, Vec<Scale>) {
 }
 
 fn decade_words(ms: f64) -> String {
-    if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{} s", super::words::figure((ms / 1000.0).round())) }
+    if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{} s", crate::words::page::figure((ms / 1000.0).round())) }
 }
 
 pub(super) fn lag_row(all: &[LagSeries], grid: &Grid) -> Option<Row> {

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use askama::Template;
 
-use super::words::{count, length_or_dash};
+use crate::report::figures::{Figures, LongestOutage};
 use crate::report::matrix::Matrix;
-use crate::report::summary::{Figures, Standing, Summary};
+use crate::report::summary::{Standing, Summary};
+use crate::words::page::{count, length_or_dash};
 
 /// `templates/index.html`.
 #[derive(Template)]
@@ -84,7 +85,7 @@ impl Cell {
         let figure = run.figures.as_ref().and_then(|figures| figures.first_write_ms);
         Self {
             word: run.standing.word(),
-            figure: figure.map_or_else(String::new, super::words::length),
+            figure: figure.map_or_else(String::new, crate::words::page::length),
             link: link(run, out),
         }
     }
@@ -111,8 +112,8 @@ impl Run {
 }
 
 fn figures(figures: &Figures) -> Vec<String> {
-    let outage = |outage: Option<crate::report::LongestOutage>| match outage {
-        Some(outage) if !outage.ended => format!("{} or more", super::words::length(outage.length_ms)),
+    let outage = |outage: Option<LongestOutage>| match outage {
+        Some(outage) if !outage.ended => format!("{} or more", crate::words::page::length(outage.length_ms)),
         outage => length_or_dash(outage.map(|outage| outage.length_ms)),
     };
     vec![

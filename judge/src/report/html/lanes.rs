@@ -2,12 +2,14 @@
 //! which a shard changed hands or the epoch rose. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use crate::facts::{Facts, FaultSpan, Window};
 use crate::fault::Drawn;
 use crate::history::{EventKind, FaultKind, History};
 use crate::topology::{Health, Role, View};
 use crate::units::{NodeNo, ShardNo};
+use crate::words::page::counted;
 
 /// A node's states one after the other, without gaps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,40 @@ pub struct State {
     pub health: Health,
     /// How many of those asked held it for that.
     pub flagged_by: usize,
+}
+
+impl State {
+    /// A node's state in full: `master, held for fail? by 1 node`.
+    pub fn in_words(&self) -> String {
+        let role = match self.role {
+            Some(NodeRole::Master) => "master".to_owned(),
+            Some(NodeRole::Empty) => "master without slots".to_owned(),
+            Some(NodeRole::Replica(Some(master))) => format!("replica of {master}"),
+            Some(NodeRole::Replica(None)) => "replica of nobody known".to_owned(),
+            None => "role unknown".to_owned(),
+        };
+        let mut text = match self.trouble {
+            Trouble::Down => format!("down (was {role})"),
+            Trouble::Paused => format!("paused ({role})"),
+            Trouble::CutOff => format!("cut off ({role})"),
+            Trouble::Hindered => format!("{role}, links hindered"),
+            Trouble::None => role,
+        };
+        if self.silent && self.trouble < Trouble::Paused {
+            text.push_str(", does not answer the harness");
+        }
+        let by = counted(self.flagged_by as u64, "node");
+        match self.health {
+            Health::Ok => {}
+            Health::Pfail => {
+                let _ = write!(text, ", held for fail? by {by}");
+            }
+            Health::Fail => {
+                let _ = write!(text, ", held for fail by {by}");
+            }
+        }
+        text
+    }
 }
 
 /// What a node said of itself.

@@ -1,5 +1,8 @@
-//! `report.html`: one file that needs no network, with the picture that explains a failover, and
-//! everything also as tables. The templates escape whatever is text; pictures are numbers.
+//! `report.html`: one file that needs no network. It shows a run as a picture, and the same as tables. The templates
+//! escape all text.
+//!
+//! The files refer to each other in one direction: `series` and `lanes` gather what is drawn, `shapes` and `table` are
+//! the parts of a page, `charts`, `picture`, `anatomy` and `tables` make them, and `page` and `index` are whole pages.
 
 mod anatomy;
 mod charts;
@@ -8,6 +11,8 @@ mod lanes;
 mod page;
 mod picture;
 mod series;
+mod shapes;
+mod table;
 mod tables;
 
 use askama::Template;
@@ -15,7 +20,6 @@ use askama::Template;
 use crate::facts::Facts;
 use crate::history::History;
 use crate::report::run::Report;
-use crate::words::page as words;
 
 pub use index::index;
 

@@ -8,15 +8,16 @@ use super::anatomy::{Figure, figures};
 use super::lanes;
 use super::picture::{Picture, picture};
 use super::series::{Grid, op_series};
-use super::tables::{self, Table};
-use super::words::{at, count, counted, figure, length, length_or_dash};
+use super::table::Table;
+use super::tables;
 use crate::check::{Judgement, Verdict};
 use crate::facts::{Facts, Failover};
 use crate::history::StepProblem;
+use crate::report::figures::{Figures, LongestOutage};
+use crate::report::grounds::invariant_name;
 use crate::report::reproduce::{Reproduce, reproduce};
 use crate::report::run::Report;
-use crate::report::summary::Figures;
-use crate::report::table::invariant_name;
+use crate::words::page::{at, count, counted, figure, length, length_or_dash};
 
 /// `templates/report.html`.
 #[derive(Template)]
@@ -216,7 +217,7 @@ fn warnings(report: &Report) -> Vec<String> {
 
 fn tiles(report: &Report) -> Vec<Tile> {
     let figures = Figures::new(report);
-    let outage = |name, outage: Option<crate::report::LongestOutage>| Tile {
+    let outage = |name, outage: Option<LongestOutage>| Tile {
         name,
         value: length_or_dash(outage.map(|outage| outage.length_ms)),
         note: match outage {

@@ -2,20 +2,17 @@
 //! template writes down. Horizontal places are percentages, so that a picture is as wide as its
 //! screen without its text being stretched. Pure.
 
-use std::fmt::Write;
-
 use super::charts::{data, lag_row, op_rows};
 use super::lanes::{self, FaultBar, Lane, Mark, MarkKind, NodeRole, State, Stretch, Trouble};
 use super::series::{Grid, lag_series, op_series};
-use super::words::{at, counted, length};
+use super::shapes::{Guide, MOST_SHAPES, Row, Shape, Tick, percent, place};
 use crate::facts::{Facts, Outage, PhaseSpan, Window};
 use crate::history::History;
 use crate::topology::Health;
+use crate::words::page::{at, length};
 
 /// A lane with more stretches than this loses the ones too narrow to be seen.
 const MOST_STRETCHES: usize = 300;
-/// More outages, phases, faults or marks than this are not drawn, only listed.
-pub(super) const MOST_SHAPES: usize = 300;
 /// Faults that overlap lie below each other, so many deep.
 const MOST_TRACKS: usize = 6;
 /// The height of one fault in pixels.
@@ -39,84 +36,6 @@ pub struct Picture {
     pub has_ops: bool,
     /// What the page's script needs to show the numbers under a pointer: nothing but numbers.
     pub data: String,
-}
-
-/// A time at the axis.
-pub struct Tick {
-    /// Its place in percent.
-    pub x: String,
-    /// `12 s`.
-    pub label: String,
-}
-
-/// A line through all rows.
-pub struct Guide {
-    /// Its place in percent.
-    pub x: String,
-    /// How it looks.
-    pub class: &'static str,
-}
-
-/// One row.
-#[derive(Default)]
-pub struct Row {
-    /// Above the row, where a group of rows begins.
-    pub heading: String,
-    /// Left of it.
-    pub label: String,
-    /// Below the label, smaller.
-    pub note: String,
-    /// Its height in pixels.
-    pub height_px: u32,
-    /// How it looks.
-    pub class: &'static str,
-    /// Its series in [`Picture::data`].
-    pub series: Option<usize>,
-    /// Behind the lines.
-    pub shapes: Vec<Shape>,
-    /// Lines and areas, in units of buckets across and thousandths of the height down.
-    pub paths: Vec<Path>,
-    /// The width in these units.
-    pub units: usize,
-    /// The vertical scale.
-    pub scale: Vec<Scale>,
-}
-
-/// A rectangle with a text in it.
-#[derive(Default)]
-pub struct Shape {
-    /// Its place in percent.
-    pub x: String,
-    /// Its width in percent.
-    pub w: String,
-    /// Its place from the top in pixels.
-    pub y_px: u32,
-    /// Its height, in pixels or percent.
-    pub h: String,
-    /// How it looks.
-    pub class: String,
-    /// Told when it is pointed at.
-    pub title: String,
-    /// Written in it, cut where it does not fit.
-    pub text: String,
-    /// Where the text stands: `start` or `end`.
-    pub anchor: &'static str,
-}
-
-/// A line or area.
-pub struct Path {
-    /// How it looks.
-    pub class: &'static str,
-    /// Its course.
-    pub d: String,
-}
-
-/// A mark at a vertical scale.
-pub struct Scale {
-    /// From the top in percent.
-    pub y: String,
-    /// `100 ms`.
-    pub label: String,
 }
 
 /// Draws a history. The outages are those of its report.
@@ -148,17 +67,6 @@ pub fn picture(facts: &Facts<'_>, outages: &[Outage]) -> Picture {
         has_ops: !ops.is_empty(),
         data: data(&grid, &ops),
     }
-}
-
-pub(super) fn percent(part: f64) -> String {
-    let text = format!("{:.3}", part * 100.0);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// Place and width of a span; what has no width is still seen.
-pub(super) fn place(window: Window, grid: &Grid) -> (String, String) {
-    let (from, to) = (grid.part(window.from_ns), grid.part(window.to_ns));
-    (percent(from), percent((to - from).max(0.001)))
 }
 
 fn is_seen(window: Window, grid: &Grid) -> bool {
@@ -326,7 +234,7 @@ fn base(lane: &Lane, stretch: &Stretch, window: Window, grid: &Grid) -> Vec<Shap
 fn lane_shape(lane: &Lane, stretch: &Stretch, (y_px, h): (u32, &str), class: &str, text: String, grid: &Grid) -> Shape {
     let (x, w) = place(stretch.window, grid);
     let (from, to) = (at(stretch.window.from_ns), at(stretch.window.to_ns));
-    let title = format!("{}: {}, {from} to {to}", lane.node, in_words(&stretch.state));
+    let title = format!("{}: {}, {from} to {to}", lane.node, stretch.state.in_words());
     Shape { x, w, y_px, h: h.to_owned(), class: class.to_owned(), title, text, ..Shape::default() }
 }
 
@@ -344,38 +252,6 @@ fn thinned(stretches: &[Stretch], grid: &Grid) -> Vec<Stretch> {
         }
     }
     kept
-}
-
-/// A node's state in full: `master, held for fail? by 1 node`.
-pub fn in_words(state: &State) -> String {
-    let role = match state.role {
-        Some(NodeRole::Master) => "master".to_owned(),
-        Some(NodeRole::Empty) => "master without slots".to_owned(),
-        Some(NodeRole::Replica(Some(master))) => format!("replica of {master}"),
-        Some(NodeRole::Replica(None)) => "replica of nobody known".to_owned(),
-        None => "role unknown".to_owned(),
-    };
-    let mut text = match state.trouble {
-        Trouble::Down => format!("down (was {role})"),
-        Trouble::Paused => format!("paused ({role})"),
-        Trouble::CutOff => format!("cut off ({role})"),
-        Trouble::Hindered => format!("{role}, links hindered"),
-        Trouble::None => role,
-    };
-    if state.silent && state.trouble < Trouble::Paused {
-        text.push_str(", does not answer the harness");
-    }
-    let by = counted(state.flagged_by as u64, "node");
-    match state.health {
-        Health::Ok => {}
-        Health::Pfail => {
-            let _ = write!(text, ", held for fail? by {by}");
-        }
-        Health::Fail => {
-            let _ = write!(text, ", held for fail by {by}");
-        }
-    }
-    text
 }
 
 /// What is written in a lane.

@@ -1,49 +1,15 @@
 //! The tables of a page: what the picture shows and what it cannot. Pure.
 
-use super::anatomy::moment;
 use super::lanes::{Lane, MarkKind};
-use super::picture::in_words;
 use super::series::{Grid, OpSeries};
-use super::words::{at, count, figure, fixed, length, length_or_dash};
-use crate::anatomy::Anatomy;
+use super::table::Table;
 use crate::facts::{Facts, Ledger, Outage};
 use crate::history::{EventKind, FinalValue, key_name};
 use crate::report::narrate::Narrator;
 use crate::report::run::{PhaseReport, Report};
 use crate::slot::ranges;
 use crate::units::NodeNo;
-
-/// Longer tables are cut, and say so: what is left out stands in `report.json`.
-const MOST_ROWS: usize = 1000;
-
-/// A table.
-#[derive(Default)]
-pub struct Table {
-    /// What it is about.
-    pub caption: String,
-    /// The heads of its columns.
-    pub head: Vec<&'static str>,
-    /// Its rows.
-    pub rows: Vec<Vec<String>>,
-    /// How many rows were left out.
-    pub cut: usize,
-    /// From which column on figures stand, which are aligned to the right.
-    pub figures_from: usize,
-}
-
-impl Table {
-    fn new(
-        caption: &str,
-        head: &[&'static str],
-        figures_from: usize,
-        rows: impl IntoIterator<Item = Vec<String>>,
-    ) -> Self {
-        let mut rows: Vec<_> = rows.into_iter().collect();
-        let cut = rows.len().saturating_sub(MOST_ROWS);
-        rows.truncate(MOST_ROWS);
-        Self { caption: caption.to_owned(), head: head.to_vec(), rows, cut, figures_from }
-    }
-}
+use crate::words::page::{at, count, figure, fixed, length, length_or_dash};
 
 /// What befell each shard's master.
 pub fn failovers(report: &Report) -> Table {
@@ -66,49 +32,6 @@ pub fn failovers(report: &Report) -> Table {
     });
     let head = ["shard", "fault", "from", "to", "at", "to FAIL", "to promotion", "to first write", "epoch"];
     Table::new("Failovers, each time counted from the fault or the order", &head, 4, rows)
-}
-
-/// A failover's milestones, elections, and what each node knew when.
-pub fn anatomy(anatomy: &Anatomy) -> Vec<Table> {
-    let milestones = anatomy.milestones.iter().enumerate().map(|(index, milestone)| {
-        vec![
-            milestone.what.words().to_owned(),
-            format!("{}{}", milestone.source, milestone.node.map(|node| format!(" of {node}")).unwrap_or_default()),
-            moment(milestone.after_ms),
-            length(milestone.after_ms - anatomy.preceding_ms(index)),
-            milestone
-                .expected_ms
-                .map_or_else(|| "-".to_owned(), |(from, to)| format!("{} to {}", length(from), length(to))),
-            length_or_dash(milestone.bound_ms),
-            if milestone.late() { "late" } else { "" }.to_owned(),
-        ]
-    });
-    let head = ["milestone", "known from", "after", "took", "by the rules", "allowed until", ""];
-    let milestones = Table::new("Milestones", &head, 2, milestones);
-    let elections = anatomy.elections.iter().map(|election| {
-        let granted = election.granted.iter().map(|(node, at_ms)| format!("{node} at {}", length(*at_ms)));
-        let denied = election.denied.iter().map(|(node, reason)| format!("{node}: {reason}"));
-        vec![
-            election.candidate.to_string(),
-            election.epoch.to_string(),
-            election.rank.map_or_else(|| "-".to_owned(), |rank| rank.to_string()),
-            length_or_dash(election.delay_ms.map(|delay_ms| delay_ms as f64)),
-            length(election.began_ms),
-            granted.collect::<Vec<_>>().join(", "),
-            denied.collect::<Vec<_>>().join(", "),
-            election.won_ms.map_or_else(|| "lost".to_owned(), |won_ms| format!("won at {}", length(won_ms))),
-        ]
-    });
-    let head = ["candidate", "epoch", "rank", "delay", "asked at", "votes", "denied", ""];
-    let elections = Table::new("Elections", &head, 9, elections);
-    let at = |moment_ms: Option<f64>| moment_ms.map_or_else(|| "-".to_owned(), moment);
-    let observers = anatomy.observers.iter().map(|(node, seen)| {
-        let moments = [seen.pong_ms, seen.ping_ms, seen.pfail_ms, seen.fail_ms, seen.agreed_ms];
-        [node.to_string()].into_iter().chain(moments.map(at)).collect()
-    });
-    let head = ["node", "last pong", "unanswered ping", "fail?", "fail", "knows the new master"];
-    let observers = Table::new("What each node knew of the old master, and when", &head, 1, observers);
-    [milestones, elections, observers].into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
 /// Every outage.
@@ -240,7 +163,7 @@ pub fn lanes(lanes: &[Lane]) -> Table {
     let rows = lanes.iter().flat_map(|lane| {
         lane.stretches.iter().map(|stretch| {
             let (from, to) = (at(stretch.window.from_ns), at(stretch.window.to_ns));
-            vec![lane.node.to_string(), from, to, in_words(&stretch.state)]
+            vec![lane.node.to_string(), from, to, stretch.state.in_words()]
         })
     });
     Table::new("What each node was", &["node", "from", "to", "state"], 9, rows)
