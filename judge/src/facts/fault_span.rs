@@ -2,7 +2,7 @@
 
 use super::{Window, history_end_ns};
 use crate::fault::FaultKind;
-use crate::history::{Event, EventKind, History, Hit, Side};
+use crate::history::{Event, EventKind, FaultEvent, History, Hit, Side};
 use crate::suite::Only;
 use crate::units::NodeNo;
 
@@ -31,7 +31,9 @@ pub struct FaultSpan {
     pub only: Only,
     /// The sides of a fault of the network.
     pub sides: Vec<Side>,
-    /// The node, with the target that it was resolved from, or the name, with the sides: what the fault is about.
+    /// The node of a fault of a process, or the name of a fault of links.
+    pub name: String,
+    /// The name, and in parentheses the target or the sides where they say more: `node-1 (shard-1/master)`.
     pub what: String,
     /// The step that injected it, from 0; None where no step did.
     pub step: Option<usize>,
@@ -43,6 +45,8 @@ pub struct FaultSpan {
     pub healed_by: Option<String>,
     /// Whether it was shown to be undone, and what was seen; None where nobody looked.
     pub heal: Option<Proof>,
+    /// Why slotquake could not undo it; None if nothing failed, or the fault was shown to be undone later.
+    pub heal_error: Option<String>,
     /// The moment after all that the history holds.
     end_ns: u64,
 }
@@ -67,41 +71,57 @@ pub struct Ended {
     pub seen: String,
 }
 
-/// The faults of a history in the order of their injection.
-pub fn fault_spans(history: &History) -> Vec<FaultSpan> {
-    let end_ns = history_end_ns(history);
-    let mut spans: Vec<FaultSpan> = Vec::new();
-    let mut step_now = None;
-    for event in &history.events {
-        if let EventKind::StepBegan { step } = event.kind {
-            step_now = Some(step);
-        }
-        if let Some(span) = FaultSpan::begun(event, step_now, end_ns) {
-            spans.push(span);
-        } else if let Some(fault) = event.kind.fault()
-            && let Some(span) = spans.iter_mut().find(|span| span.fault == fault)
-        {
-            span.goes_on(event);
-        }
-    }
-    spans
+/// The faults of a run in the order of their injection, gathered from one event after the other.
+#[derive(Debug, Default)]
+pub struct FaultTable {
+    spans: Vec<FaultSpan>,
+    /// The step that began last.
+    step: Option<usize>,
+    /// The end of what is known: the end of a whole history, or the end of time during a run.
+    end_ns: Option<u64>,
 }
 
-impl FaultSpan {
-    /// The fault that this event begins.
-    fn begun(event: &Event, step: Option<usize>, end_ns: u64) -> Option<Self> {
-        let (fault, kind, hits) = event.kind.injected()?;
-        let (only, sides, what) = match &event.kind {
-            EventKind::NetworkFaultInjected { only, sides, name, target, .. } => {
-                (*only, sides.clone(), format!("{name} ({target})"))
-            }
-            EventKind::FaultInjected { target, node, .. } if *target != node.to_string() => {
-                (Only::All, Vec::new(), format!("{node} ({target})"))
-            }
-            EventKind::FaultInjected { node, .. } => (Only::All, Vec::new(), node.to_string()),
-            _ => return None,
+/// The faults of a history in the order of their injection.
+pub fn fault_spans(history: &History) -> Vec<FaultSpan> {
+    let mut table = FaultTable { end_ns: Some(history_end_ns(history)), ..FaultTable::default() };
+    for event in &history.events {
+        table.add(event);
+    }
+    table.spans
+}
+
+impl FaultTable {
+    /// Adds an event. Returns the fault that the event is about with what is known of it now; None for an event about
+    /// no fault, or about one whose injection was not seen.
+    pub fn add(&mut self, event: &Event) -> Option<&FaultSpan> {
+        if let EventKind::StepBegan { step } = event.kind {
+            self.step = Some(step);
+        }
+        let (fault, about) = event.kind.of_fault()?;
+        if let Some(span) = self.begun(event, fault, about) {
+            self.spans.push(span);
+            return self.spans.last();
+        }
+        let span = self.spans.iter_mut().find(|span| span.fault == fault)?;
+        span.goes_on(event.at_ns, about);
+        Some(span)
+    }
+
+    /// The fault that an event begins.
+    fn begun(&self, event: &Event, fault: u32, about: FaultEvent<'_>) -> Option<FaultSpan> {
+        let (_, kind, hits) = event.kind.injected()?;
+        let (name, target, only, sides) = match about {
+            FaultEvent::Injected { target, node, .. } => (node.to_string(), target, Only::All, &[][..]),
+            FaultEvent::NetworkInjected { name, target, only, sides, .. } => (name.to_owned(), target, only, sides),
+            FaultEvent::Applied
+            | FaultEvent::Proven { .. }
+            | FaultEvent::Ended { .. }
+            | FaultEvent::Healed { .. }
+            | FaultEvent::Lifted
+            | FaultEvent::HealFailed { .. }
+            | FaultEvent::HealProven { .. } => return None,
         };
-        Some(Self {
+        Some(FaultSpan {
             fault,
             kind,
             hits,
@@ -112,40 +132,52 @@ impl FaultSpan {
             undone_ns: None,
             heal_failed: false,
             only,
-            sides,
-            what,
-            step,
+            sides: sides.to_vec(),
+            what: if name == target { name.clone() } else { format!("{name} ({target})") },
+            name,
+            step: self.step,
             effect: None,
             ended: None,
             healed_by: None,
             heal: None,
-            end_ns,
+            heal_error: None,
+            end_ns: self.end_ns.unwrap_or(u64::MAX),
         })
     }
+}
 
-    /// What a later event says of it.
-    fn goes_on(&mut self, event: &Event) {
+impl FaultSpan {
+    /// The fault in words: `pause of node-1`, `partition cut`.
+    pub fn words(&self) -> String {
+        self.kind.of(&self.name)
+    }
+
+    /// Adds what a later event says.
+    fn goes_on(&mut self, at_ns: u64, about: FaultEvent<'_>) {
         let proof = |holds: bool, seen: &str| Some(Proof { holds, seen: seen.to_owned() });
-        match &event.kind {
-            EventKind::FaultApplied { .. } => self.applied_ns = event.at_ns,
-            EventKind::FaultProven { in_effect, proof: seen, .. } => self.effect = proof(*in_effect, seen),
-            EventKind::FaultEnded { in_effect_ns, seen, .. } => {
-                let ended = Ended { in_effect_ns: *in_effect_ns, found_ns: event.at_ns, seen: seen.clone() };
+        match about {
+            // The number of a fault is unique.
+            FaultEvent::Injected { .. } | FaultEvent::NetworkInjected { .. } => {}
+            FaultEvent::Applied => self.applied_ns = at_ns,
+            FaultEvent::Proven { in_effect, proof: seen } => self.effect = proof(in_effect, seen),
+            FaultEvent::Ended { in_effect_ns, seen } => {
+                let ended = Ended { in_effect_ns, found_ns: at_ns, seen: seen.to_owned() };
                 self.ended.get_or_insert(ended);
             }
-            EventKind::FaultHealed { by, .. } => {
-                self.healed_ns.get_or_insert(event.at_ns);
-                self.healed_by = Some(by.clone());
+            FaultEvent::Healed { by } => {
+                self.healed_ns.get_or_insert(at_ns);
+                self.healed_by = Some(by.to_owned());
             }
-            EventKind::FaultLifted { .. } => _ = self.lifted_ns.get_or_insert(event.at_ns),
-            EventKind::HealProven { healed, proof: seen, .. } => {
-                self.heal = proof(*healed, seen);
+            FaultEvent::Lifted => _ = self.lifted_ns.get_or_insert(at_ns),
+            FaultEvent::HealFailed { reason } => self.heal_error = Some(reason.to_owned()),
+            FaultEvent::HealProven { healed, proof: seen } => {
+                self.heal = proof(healed, seen);
                 self.heal_failed = !healed;
-                if *healed {
-                    self.undone_ns.get_or_insert(event.at_ns);
+                if healed {
+                    self.undone_ns.get_or_insert(at_ns);
+                    self.heal_error = None;
                 }
             }
-            _ => {}
         }
     }
 

@@ -1,8 +1,6 @@
 //! What the harness itself did to a run: when it stood still, what cut the run short, what it could not undo.
 
-use std::collections::BTreeMap;
-
-use super::Window;
+use super::{FaultSpan, Window};
 use crate::history::{EventKind, History, StepProblem};
 
 /// The steps were ended before their time.
@@ -44,15 +42,9 @@ pub(super) fn cut(history: &History) -> Option<Cut> {
     Some(Cut { at_ns, why: "the harness died before the run was over".to_owned() })
 }
 
-/// The first of the faults that the harness could not undo, and why.
-pub(super) fn stuck(history: &History) -> Option<String> {
-    let mut failed = BTreeMap::new();
-    for event in &history.events {
-        match &event.kind {
-            EventKind::HealFailed { fault, reason } => _ = failed.insert(fault, reason),
-            EventKind::HealProven { fault, healed: true, .. } => _ = failed.remove(fault),
-            _ => {}
-        }
-    }
-    failed.into_iter().next().map(|(fault, reason)| format!("the harness could not undo fault {fault}: {reason}"))
+/// Why the first fault that slotquake could not undo was not undone.
+pub(super) fn stuck(fault_spans: &[FaultSpan]) -> Option<String> {
+    let failed = fault_spans.iter().filter_map(|span| Some((span.fault, span.heal_error.as_ref()?)));
+    let (fault, reason) = failed.min_by_key(|(fault, _)| *fault)?;
+    Some(format!("the harness could not undo fault {fault}: {reason}"))
 }

@@ -17,7 +17,7 @@ mod views;
 
 pub use cause::{AckSide, Cause};
 pub use failover::Failover;
-pub use fault_span::{Ended, FaultSpan, Proof, fault_spans};
+pub use fault_span::{Ended, FaultSpan, FaultTable, Proof, fault_spans};
 pub use harness::Cut;
 pub use ledger::{Ledger, LostWrite, UnreadKey};
 pub use outage::{HANG_NS, Outage};
@@ -86,10 +86,10 @@ impl<'a> Facts<'a> {
         let ledger = ledger::ledger(history, ops.key_shards(), &causes, &phases);
         Self {
             outages: steps.map(|window| every_outage(&ops, &ownership, window)).unwrap_or_default(),
-            node_timeouts: NodeTimeouts::new(&history.header, &history.events),
+            node_timeouts: NodeTimeouts::new(&history.header.plan, history.header.server.version, &history.events),
             stalls: harness::stalls(history),
             cut: harness::cut(history),
-            stuck: harness::stuck(history),
+            stuck: harness::stuck(&fault_spans),
             history,
             end_ns,
             ops,

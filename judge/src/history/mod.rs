@@ -1,6 +1,7 @@
 //! What happened: every operation of the workload and every event of the run, in one linear stream
 //! with monotonic times. A run alone writes it; [`crate::check`] and [`crate::report`] read.
 
+mod fault_event;
 mod reason;
 mod store;
 
@@ -8,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use fault_event::FaultEvent;
 pub use reason::{Explanation, NO_FREE_KEY, Reason};
 pub use store::{FILE_NAME, HistoryError, Interned, intern, parse, read, write_line, write_op};
 
@@ -514,35 +516,6 @@ pub struct Hit {
     pub shard: Option<ShardNo>,
     /// Whether it owned that shard's slots.
     pub was_master: bool,
-}
-
-impl EventKind {
-    /// The number of the fault that this event is about.
-    pub fn fault(&self) -> Option<u32> {
-        match self {
-            Self::FaultInjected { fault, .. }
-            | Self::NetworkFaultInjected { fault, .. }
-            | Self::FaultApplied { fault }
-            | Self::FaultProven { fault, .. }
-            | Self::FaultEnded { fault, .. }
-            | Self::FaultHealed { fault, .. }
-            | Self::FaultLifted { fault }
-            | Self::HealFailed { fault, .. }
-            | Self::HealProven { fault, .. } => Some(*fault),
-            _ => None,
-        }
-    }
-
-    /// The fault that this event injects, its kind, and the nodes that it hits.
-    pub fn injected(&self) -> Option<(u32, FaultKind, Vec<Hit>)> {
-        match self {
-            Self::FaultInjected { fault, kind, node, shard, was_master, .. } => {
-                Some((*fault, *kind, vec![Hit { node: *node, shard: *shard, was_master: *was_master }]))
-            }
-            Self::NetworkFaultInjected { fault, kind, hits, .. } => Some((*fault, *kind, hits.clone())),
-            _ => None,
-        }
-    }
 }
 
 /// A node of the cluster under test, fixed at boot.

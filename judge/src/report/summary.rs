@@ -97,7 +97,7 @@ impl Recorded {
 impl Course {
     /// The course of a report.
     pub fn new(report: &Report) -> Self {
-        let mut narrator = Narrator::new(&report.header.plan, false);
+        let mut narrator = Narrator::new(&report.header.plan, false).on(report.header.server.version);
         let told = |event: &Event| narrator.tell(event).into_iter().map(|line| (event.at_ns, line)).collect::<Vec<_>>();
         Self {
             started_at: report.header.started_at.clone(),

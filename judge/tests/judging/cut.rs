@@ -77,6 +77,7 @@ fn a_cluster_that_was_not_whole_in_the_hurry_says_nothing_of_the_end() {
             (
                 "with a fault that the harness could not undo",
                 torn()
+                    .cut_off_node_1(2000.0)
                     .event(8000.0, EventKind::HealFailed { fault: 1, reason: "no route".to_owned() })
                     .ends_with(8001.0, not_whole()),
                 Inconclusive,

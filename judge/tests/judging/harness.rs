@@ -149,7 +149,8 @@ fn recovery_is_judged_by_its_own_event() {
     let recovered =
         |recovered, last: &str| Some(EventKind::Recovered { recovered, took_ms: 1500.0, last: last.to_owned() });
     let interrupted = || story().event(3000.0, EventKind::Interrupted { by: "SIGINT".to_owned() });
-    let stuck = || story().event(8000.0, EventKind::HealFailed { fault: 1, reason: "no route to host".to_owned() });
+    let reason = || "no route to host".to_owned();
+    let stuck = || story().cut_off_node_1(2000.0).event(8000.0, EventKind::HealFailed { fault: 1, reason: reason() });
     let again = |healed| EventKind::HealProven { fault: 1, healed, proof: "a connection is open".to_owned() };
     expect(
         "recovery",

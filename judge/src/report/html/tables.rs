@@ -172,7 +172,7 @@ pub fn lanes(lanes: &[Lane]) -> Table {
 /// What happened, in words.
 pub fn events(facts: &Facts<'_>, report: &Report) -> Table {
     let history = facts.history;
-    let mut narrator = Narrator::new(&history.header.plan, true);
+    let mut narrator = Narrator::new(&history.header.plan, true).on(history.header.server.version);
     let mut rows: Vec<(u64, String)> = Vec::new();
     for event in &report.events {
         rows.extend(narrator.tell(event).into_iter().map(|line| (event.at_ns, line)));
