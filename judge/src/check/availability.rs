@@ -1,4 +1,4 @@
-//! `availability`: how long reads or writes of a shard went unserved, and how many.
+//! `availability`: the outages of reads or writes on a shard, and the share that was served.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -8,7 +8,7 @@ use super::{Judgement, Traits, Verdict};
 use crate::facts::{Facts, HANG_NS, Outage, Window};
 use crate::history::{Op, Outcome, Reason};
 use crate::spec::Rules;
-use crate::suite::{Availability, Served};
+use crate::suite::{Availability, OpKind, Served, ShardSet};
 use crate::units::{Bound, Percent, ShardNo};
 use crate::words::{at, count, length, length_ns};
 
@@ -26,7 +26,7 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &Availability) -> Judgement {
         Err(why) => _ = finding.undecided(why),
     }
     if settings.max_outage.is_none() && settings.min_served.is_none() && settings.served.is_none() {
-        finding.undecided("nothing was demanded: give max-outage, min-served or served");
+        finding.undecided("there is nothing to judge (hint: set `max-outage`, `min-served` or `served`)");
     }
     let expected = expected(facts, settings, window.ok());
     finding.judge("availability", words(settings), expected)
@@ -45,22 +45,38 @@ fn words(settings: &Availability) -> String {
 }
 
 fn expected(facts: &Facts<'_>, settings: &Availability, window: Option<Window>) -> String {
-    let of = settings.of;
+    let (of, on) = (one(settings.of), on_shards(settings.shard));
     let mut parts = Vec::new();
     if let Some(bound) = settings.max_outage {
         let longest_ns = bound_ns(facts, bound, window.map_or(0, |window| window.from_ns));
         parts.push(match longest_ns {
-            0 => format!("every one of the {of} is served"),
-            _ => format!("{of} are unserved for at most {} at a time", length_ns(longest_ns)),
+            0 => format!("every {of} {on} is served"),
+            _ => format!("no {of} outage {on} longer than {}", length_ns(longest_ns)),
         });
     }
-    parts.extend(settings.min_served.map(|share| format!("at least {share} of the {of} are served")));
+    parts.extend(settings.min_served.map(|share| format!("at least {share} of {of}s {on} are served")));
     parts.extend(settings.served.map(|served| match served {
-        Served::Always => format!("every one of the {of} is served"),
-        Served::Never => format!("not one of the {of} is served"),
+        Served::Always => format!("every {of} {on} is served"),
+        Served::Never => format!("no {of} {on} is served"),
     }));
-    let when = settings.during.as_ref().map_or("during the steps".to_owned(), |phase| format!("during phase {phase}"));
-    format!("{} {when}, shard by shard ({})", parts.join(", and "), settings.shard)
+    let when = settings.during.as_ref().map_or_else(String::new, |phase| format!(" during phase \"{phase}\""));
+    format!("{}{when}", parts.join(", "))
+}
+
+fn one(of: OpKind) -> &'static str {
+    match of {
+        OpKind::Reads => "read",
+        OpKind::Writes => "write",
+    }
+}
+
+/// The invariant holds if it holds for each shard.
+fn on_shards(shards: ShardSet) -> String {
+    match shards {
+        ShardSet::One(shard) => format!("on {shard}"),
+        ShardSet::All => "on any shard".to_owned(),
+        ShardSet::Others => "on any shard without a fault".to_owned(),
+    }
 }
 
 fn bound_ns(facts: &Facts<'_>, bound: Bound, at_ns: u64) -> u64 {
@@ -70,7 +86,7 @@ fn bound_ns(facts: &Facts<'_>, bound: Bound, at_ns: u64) -> u64 {
 fn look_at(facts: &Facts<'_>, settings: &Availability, shard: ShardNo, window: Window, finding: &mut Finding) {
     let ops = facts.ops.issued(settings.of, shard, window);
     if ops.is_empty() {
-        finding.undecided(format!("{shard}: none of the {} were issued ({})", settings.of, facts.too_few(shard)));
+        finding.undecided(format!("{shard}: no {} were issued ({})", settings.of, facts.too_few(shard)));
         return;
     }
     let served = ops.iter().filter(|op| op.outcome == Outcome::Ok).count();
@@ -81,7 +97,7 @@ fn look_at(facts: &Facts<'_>, settings: &Availability, shard: ShardNo, window: W
     let slowest_ns = ops.iter().filter(|op| op.outcome == Outcome::Ok).map(|op| op.complete_ns - op.due_ns).max();
     let outage_text = match longest {
         Some(outage) => {
-            let end = if outage.ended { "" } else { ", not over by then" };
+            let end = if outage.ended { "" } else { ", still open at the end" };
             format!("longest outage {} from {}{end}", length(longest_ms), at(outage.from_ns))
         }
         None => "no outage".to_owned(),
@@ -124,7 +140,7 @@ fn look_at(facts: &Facts<'_>, settings: &Availability, shard: ShardNo, window: W
     }
 }
 
-/// Evidence: the longest outages, and the reasons of what was not served.
+/// Evidence: the longest outages, and the most frequent reasons for operations that were not served.
 fn describe(
     facts: &Facts<'_>,
     settings: &Availability,
@@ -137,9 +153,9 @@ fn describe(
     longest.sort_by_key(|outage| Reverse(outage.to_ns - outage.from_ns));
     for outage in longest.iter().take(3) {
         finding.evidence(format!(
-            "{shard}: {} of {} unserved from {} to {}, {}",
+            "{shard}: {} outage of {} from {} to {}, {}",
+            one(settings.of),
             length(outage.length_ms()),
-            settings.of,
             at(outage.from_ns),
             at(outage.to_ns),
             count(outage.unserved, "operation")
@@ -158,8 +174,8 @@ fn describe(
     }
 }
 
-/// Every one must have been served. One that a server refused was not; of those that merely had no
-/// answer in time nothing can be said where the harness itself was late.
+/// Every operation must have been served. Where the harness was late, operations without an answer in time prove
+/// nothing; a refusal does.
 fn judge_every(facts: &Facts<'_>, shard: ShardNo, ops: &[&Op], window: Window, finding: &mut Finding) {
     let unserved: Vec<&&Op> = ops.iter().filter(|op| op.outcome != Outcome::Ok).collect();
     if unserved.is_empty() {
@@ -173,8 +189,8 @@ fn judge_every(facts: &Facts<'_>, shard: ShardNo, ops: &[&Op], window: Window, f
     }
 }
 
-/// Why operations that were not served say nothing of the cluster: none of them was sent, since the client's few keys
-/// in the shard had writes under way, and those were all served within a second.
+/// Why unserved operations prove nothing about the cluster: none of them was sent, because every key of the client in the
+/// shard had a write under way, and all of those writes were served within a second.
 fn out_of_keys(shard: ShardNo, ops: &[&Op]) -> Option<String> {
     let is_well = |op: &&Op| match op.outcome {
         Outcome::Ok => op.complete_ns - op.invoke_ns <= HANG_NS,
@@ -182,11 +198,11 @@ fn out_of_keys(shard: ShardNo, ops: &[&Op]) -> Option<String> {
     };
     let unsent = ops.iter().filter(|op| !op.outcome.was_tried()).count();
     ops.iter().all(is_well).then(|| {
-        format!("{shard}: {} not sent, for want of keys (hint: raise workload.keys)", count(unsent as u64, "operation"))
+        format!("{shard}: {} not sent: too few keys (hint: raise `workload.keys`)", count(unsent as u64, "operation"))
     })
 }
 
-/// Between two operations lies nothing that could be judged.
+/// A pause between two operations that is longer than the bound may hide an outage.
 fn judge_gaps(
     facts: &Facts<'_>,
     settings: &Availability,
@@ -200,7 +216,7 @@ fn judge_gaps(
     for (invoke_ns, complete_ns) in issued {
         if invoke_ns.saturating_sub(answered_ns) > bound_ns {
             finding.undecided(format!(
-                "{shard}: none of the {} were issued from {} to {} ({})",
+                "{shard}: no {} were issued from {} to {} ({})",
                 settings.of,
                 at(answered_ns),
                 at(invoke_ns),
@@ -224,7 +240,7 @@ fn judge_outages(
         let bound_ns = bound_ns(facts, bound, outage.from_ns);
         let lasted_ns = outage.to_ns - outage.from_ns;
         if bound_ns == 0 {
-            // `0s` is about being served, not about time: see `judge_every`.
+            // `0s` means that every operation is served: see `judge_every`.
         } else if lasted_ns > bound_ns {
             let over_ns = outage.from_ns.saturating_add(bound_ns);
             let from = ops.partition_point(|op| op.invoke_ns < outage.from_ns);
@@ -235,7 +251,7 @@ fn judge_outages(
                 None if Facts::unserved_beyond(during, over_ns) => _ = finding.weigh(Verdict::Fail),
                 None => {
                     finding.undecided(format!(
-                        "{}: the outage from {} may have been over by {}, as nobody tried just then ({})",
+                        "{}: the outage from {} may have ended by {}: no operation was issued just then ({})",
                         outage.shard,
                         at(outage.from_ns),
                         at(over_ns),
@@ -245,13 +261,13 @@ fn judge_outages(
             }
         } else if !outage.ended && !ended_in_time(facts, outage, bound_ns) {
             finding.undecided(format!(
-                "{}: the outage from {} was not over when the time looked at was",
+                "{}: the outage from {} was still open at the end",
                 outage.shard,
                 at(outage.from_ns)
             ));
         } else if outage.to_ns - last_served_ns > bound_ns {
             finding.undecided(format!(
-                "{}: the outage from {} may have begun up to {} earlier, as nobody tried before ({})",
+                "{}: the outage from {} may have begun up to {} earlier: no operation was issued before it ({})",
                 outage.shard,
                 at(outage.from_ns),
                 length_ns(outage.from_ns - last_served_ns),
@@ -261,9 +277,8 @@ fn judge_outages(
     }
 }
 
-/// For each of the outages, which are in order of time, the last moment before it, within what is looked at, at which
-/// an operation shows that there was service: its answer, or its issue where the answer came later. One pass over the
-/// operations for all of them.
+/// For each outage, in order of time, the last moment before it at which an operation proves service: the answer, or the
+/// issue if the answer came later. Nanoseconds from the start of the run; the start of the window if there is none.
 fn last_served(ops: &[&Op], outages: &[Outage], window: Window) -> Vec<u64> {
     let served = |op: &&&Op| op.outcome.is_ok() && op.complete_ns - op.invoke_ns <= HANG_NS;
     let mut later = ops.iter().filter(served).peekable();
@@ -285,29 +300,28 @@ fn last_served(ops: &[&Op], outages: &[Outage], window: Window) -> Vec<u64> {
     moments
 }
 
-/// Whether an outage that was cut off by the end of what was looked at ended within the bound, by
-/// what came after.
+/// Whether operations after the window show that an outage that was open at its end lasted no longer than the bound.
 fn ended_in_time(facts: &Facts<'_>, cut: &Outage, bound_ns: u64) -> bool {
     let on = facts.outages(cut.of, cut.shard, Window { from_ns: cut.from_ns, to_ns: u64::MAX });
     on.first().is_some_and(|whole| whole.ended && whole.to_ns - whole.from_ns <= bound_ns)
 }
 
-/// The tolerance is far below one operation: a share that is exactly the least must not fail by the
-/// rounding of a decimal fraction.
+/// The tolerance is far below one operation: a share that is exactly the minimum must not fail by the rounding of a
+/// decimal fraction.
 fn is_less(served: usize, issued: usize, least: Percent) -> bool {
     (served as f64) + 1e-6 < least.fraction() * issued as f64
 }
 
-/// An operation that was issued in the window and served only after it says nothing of the window.
+/// An operation that was issued in the window and served after it proves nothing about the window.
 fn judge_never(shard: ShardNo, ops: &[&Op], window: Window, finding: &mut Finding) {
     let served_inside: Vec<&&Op> =
         ops.iter().filter(|op| op.outcome == Outcome::Ok && op.complete_ns < window.to_ns).collect();
     let unserved: Vec<&&Op> = ops.iter().filter(|op| !op.outcome.is_ok()).collect();
     finding.observed((served_inside.len() + unserved.len()) as u64);
     if unserved.is_empty() && served_inside.is_empty() {
-        finding.undecided(format!("{shard}: all were answered after the time looked at"));
+        finding.undecided(format!("{shard}: every answer came after the window"));
     } else if served_inside.is_empty() && !unserved.iter().any(|op| op.outcome.was_tried()) {
-        finding.undecided(format!("{shard}: none was sent, for want of keys (hint: raise workload.keys)"));
+        finding.undecided(format!("{shard}: none was sent: too few keys (hint: raise `workload.keys`)"));
     }
     for op in &served_inside {
         finding.weigh(Verdict::Fail).evidence(format!(

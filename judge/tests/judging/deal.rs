@@ -78,15 +78,10 @@ fn a_key_is_of_the_shard_that_the_run_s_own_plan_gives_its_slot() {
     expect(
         "role",
         vec![
-            (
-                "of a key",
-                dealt(role("key:testkey/replica"), RESHARDED),
-                Pass,
-                "node-5 says that it is a replica of node-2",
-            ),
-            ("of a slot", dealt(role("slot:10000/replica"), RESHARDED), Pass, "node-5 says"),
-            ("of a slot that is not", dealt(role("slot:99/replica"), RESHARDED), Fail, "node-4 says"),
-            ("dealt evenly", role("key:testkey/replica"), Fail, "node-4 says that it is a replica of node-1"),
+            ("of a key", dealt(role("key:testkey/replica"), RESHARDED), Pass, "node-5 is a replica of node-2"),
+            ("of a slot", dealt(role("slot:10000/replica"), RESHARDED), Pass, "node-5 is a replica of node-2"),
+            ("of a slot that is not", dealt(role("slot:99/replica"), RESHARDED), Fail, "node-4 is a replica of node-1"),
+            ("dealt evenly", role("key:testkey/replica"), Fail, "node-4 is a replica of node-1"),
         ],
     );
     let history = dealt(role("slot:1/master"), RESHARDED);
@@ -155,7 +150,7 @@ fn a_shard_without_keys_leaves_open_what_rests_on_them() {
         let story = Story::new().invariant(invariant).phase(500.0, "a");
         dealt(story.writes(1, 600.0, 2000.0, 1, Acked).writes(3, 600.0, 2000.0, 3, Acked).ends(2000.0), TINY)
     };
-    let why = "none of the workload's 600 keys is in shard-2; hint: raise workload.keys";
+    let why = "none of the workload's 600 keys is in shard-2; hint: raise `workload.keys`";
     expect("acked-writes", vec![("one", run(json!({"acked-writes": {"may-lose": 0}})), Inconclusive, why)]);
     let availability = |settings: &str, shard: &str| {
         let mut of =
@@ -199,14 +194,9 @@ fn operations_that_are_far_apart_leave_open_how_long_an_outage_was() {
             // Between the last write before, at 7.001 s, and the first after, at 13.001 s.
             ("just surely shorter", sparse("6s", 9000.0, 12_000.0), Pass, "longest outage 3.001 s"),
             ("maybe longer", sparse("5s", 9000.0, 12_000.0), Inconclusive, "may have begun up to 2.999 s earlier"),
-            ("maybe shorter", sparse("2999ms", 9000.0, 12_000.0), Inconclusive, "may have been over by 12.999 s"),
+            ("maybe shorter", sparse("2999ms", 9000.0, 12_000.0), Inconclusive, "may have ended by 12.999 s"),
             ("surely longer", sparse("3s", 9000.0, 15_000.0), Fail, "longest outage 6.001 s"),
-            (
-                "nobody looked",
-                sparse("2s", 0.0, 0.0),
-                Inconclusive,
-                "none of the writes were issued from 1.001 s to 4.000 s",
-            ),
+            ("nobody looked", sparse("2s", 0.0, 0.0), Inconclusive, "no writes were issued from 1.001 s to 4.000 s"),
             ("every one of them", sparse("0s", 0.0, 0.0), Pass, "10 of 10"),
         ],
     );
@@ -222,8 +212,8 @@ fn operations_that_are_far_apart_leave_open_how_long_an_outage_was() {
         "failover-time",
         vec![
             ("in time", first("5s", 4000.0, 6000.0), Pass, "first write after 4.001 s"),
-            ("nobody tried in time", first("3s", 4000.0, 6000.0), Inconclusive, "nobody tried to write at 5.000 s"),
-            ("tried in vain", first("3s", 5500.0, 6000.0), Fail, "first write after 4.001 s, over 3.000 s"),
+            ("nobody tried in time", first("3s", 4000.0, 6000.0), Inconclusive, "no write was tried at 5.000 s"),
+            ("tried in vain", first("3s", 5500.0, 6000.0), Fail, "first write after 4.001 s (limit 3.000 s)"),
         ],
     );
 }
@@ -246,7 +236,7 @@ fn want_of_keys_is_no_outage() {
     let refused: fn(Story) -> Story = |story| story.write(key_of(1, 1), (2100.0, 2101.0), 1, Refused);
     let hung: fn(Story) -> Story = |story| story.write(key_of(1, 1), (2100.0, 3200.0), 1, Acked);
     let unanswered: fn(Story) -> Story = |story| story.write(key_of(1, 1), (2100.0, 3200.0), 1, Info);
-    let why = "shard-1: 3 operations not sent, for want of keys (hint: raise workload.keys)";
+    let why = "shard-1: 3 operations not sent: too few keys (hint: raise `workload.keys`)";
     expect(
         "availability",
         vec![
@@ -254,7 +244,7 @@ fn want_of_keys_is_no_outage() {
             ("always", run(of("served", "always"), alone), Inconclusive, why),
             ("a share", run(of("min-served", "100%"), alone), Inconclusive, why),
             ("a share that they do not touch", run(of("min-served", "90%"), alone), Pass, "served"),
-            ("for a while", run(of("max-outage", "60ms"), alone), Inconclusive, "nobody tried just then"),
+            ("for a while", run(of("max-outage", "60ms"), alone), Inconclusive, "no operation was issued just then"),
             ("one was refused", run(of("max-outage", "0s"), refused), Fail, "served"),
             ("one was refused, always", run(of("served", "always"), refused), Fail, "served"),
             ("one was refused, a share", run(of("min-served", "100%"), refused), Fail, "served"),
