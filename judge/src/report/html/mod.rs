@@ -23,8 +23,8 @@ use crate::report::run::Report;
 
 pub use index::index;
 
-/// The page of a run. Without the facts of its history, as when only `report.json` was kept, it has lanes and
-/// tables but no throughput, latency or lag. Pure.
+/// The page of a run. Without the facts of its history, for example if only `report.json` was kept, it has no throughput,
+/// latency or lag. Pure.
 pub fn page(report: &Report, facts: Option<&Facts<'_>>) -> String {
     let from_report;
     let page = if let Some(facts) = facts {
@@ -36,7 +36,7 @@ pub fn page(report: &Report, facts: Option<&Facts<'_>>) -> String {
     page.render().expect("the template only writes into memory")
 }
 
-/// What a report keeps of its history.
+/// The part of a history that its report contains.
 fn without_operations(report: &Report) -> History {
     History {
         header: report.header.clone(),

@@ -1,6 +1,4 @@
-//! The picture of a run as rows of rectangles and lines over one time axis, in the numbers that the
-//! template writes down. Horizontal places are percentages, so that a picture is as wide as its
-//! screen without its text being stretched. Pure.
+//! The picture of a run: rows for phases, faults, promotions, nodes, lag and operations over one time axis. Pure.
 
 use super::charts::{data, lag_row, op_rows};
 use super::lanes::{self, FaultBar, Lane, Mark, MarkKind, NodeRole, State, Stretch, Trouble};
@@ -11,9 +9,9 @@ use crate::history::History;
 use crate::topology::Health;
 use crate::words::page::{at, length};
 
-/// A lane with more stretches than this loses the ones too narrow to be seen.
+/// In a lane with more stretches than this, stretches that are too narrow to see are left out.
 const MOST_STRETCHES: usize = 300;
-/// Faults that overlap lie below each other, so many deep.
+/// The most rows for faults that overlap.
 const MOST_TRACKS: usize = 6;
 /// The height of one fault in pixels.
 const TRACK_PX: u32 = 20;
@@ -28,17 +26,17 @@ pub struct Picture {
     pub ticks: Vec<Tick>,
     /// Lines through all rows.
     pub guides: Vec<Guide>,
-    /// Top to bottom.
+    /// The rows from top to bottom.
     pub rows: Vec<Row>,
     /// The width of a bucket: `100 ms`.
     pub bucket: String,
     /// Whether there are operations to show.
     pub has_ops: bool,
-    /// What the page's script needs to show the numbers under a pointer: nothing but numbers.
+    /// The numbers that the script of the page shows under the pointer, as JSON without strings.
     pub data: String,
 }
 
-/// Draws a history. The outages are those of its report.
+/// The picture of a history with the outages of its report.
 pub fn picture(facts: &Facts<'_>, outages: &[Outage]) -> Picture {
     let history = facts.history;
     let window = lanes::picture_window(facts);
@@ -94,7 +92,7 @@ fn guides(phases: &[PhaseSpan], marks: &[Mark], grid: &Grid) -> Vec<Guide> {
     let begins = phases.iter().map(|phase| (phase.window.from_ns, "guide-phase"));
     let promotions = marks.iter().filter(|mark| matches!(mark.kind, MarkKind::Promoted { .. }));
     let all: Vec<_> = begins.chain(promotions.map(|mark| (mark.at_ns, "guide-promotion"))).collect();
-    // A thicket of lines explains nothing.
+    // With too many lines, none helps.
     if all.len() > 60 {
         return Vec::new();
     }
@@ -151,7 +149,7 @@ fn fault_row(faults: &[FaultBar], grid: &Grid) -> Option<Row> {
     (height_px > 0).then_some(row)
 }
 
-/// Promotions in the upper half, epochs in the lower, named where there is room.
+/// Promotions in the upper half, epochs in the lower, with text where there is room.
 fn mark_row(marks: &[Mark], grid: &Grid) -> Option<Row> {
     let mut named_until = [f64::MIN; 2];
     let mut shapes = Vec::new();
@@ -160,11 +158,11 @@ fn mark_row(marks: &[Mark], grid: &Grid) -> Option<Row> {
         let (half, name, title, room) = match &mark.kind {
             MarkKind::Promoted { shard, from, to, epoch } => {
                 let title =
-                    format!("{to} is master of {shard} instead of {from}, epoch {epoch}, seen at {}", at(mark.at_ns));
+                    format!("{to} replaces {from} as master of {shard} (epoch {epoch}), seen at {}", at(mark.at_ns));
                 (0, format!("▲ {to}"), title, 0.12)
             }
             MarkKind::Epoch(epoch) => {
-                (1, format!("◆ epoch {epoch}"), format!("epoch {epoch} is seen at {}", at(mark.at_ns)), 0.14)
+                (1, format!("◆ epoch {epoch}"), format!("epoch {epoch}, first seen at {}", at(mark.at_ns)), 0.14)
             }
         };
         let to_the_left = part > 1.0 - room;
@@ -193,8 +191,8 @@ fn mark_row(marks: &[Mark], grid: &Grid) -> Option<Row> {
     (!shapes.is_empty()).then_some(Row { class: "lane marks", shapes, ..row })
 }
 
-/// One rectangle as long as role and trouble stay the same, and strips at its foot for what others
-/// held the node for: a flat one for fail?, a tall one for fail.
+/// A rectangle for each stretch of the same role and fault, and strips at the bottom for the flags of other nodes: a low
+/// one for PFAIL, a high one for FAIL.
 fn lane_row(lane: &Lane, history: &History, grid: &Grid) -> Row {
     let stretches = thinned(&lane.stretches, grid);
     let mut shapes = Vec::new();
@@ -225,7 +223,7 @@ fn base(lane: &Lane, stretch: &Stretch, window: Window, grid: &Grid) -> Vec<Shap
     let stretch = Stretch { window, ..stretch.clone() };
     let mut shapes = vec![lane_shape(lane, &stretch, (0, "24"), class(&stretch.state), short(&stretch.state), grid)];
     if stretch.state.trouble == Trouble::CutOff {
-        // Below the text, so that it can be read.
+        // At the edge, so that the text stays readable.
         shapes.push(lane_shape(lane, &stretch, (0, "6"), "cut", String::new(), grid));
     }
     shapes
@@ -238,7 +236,7 @@ fn lane_shape(lane: &Lane, stretch: &Stretch, (y_px, h): (u32, &str), class: &st
     Shape { x, w, y_px, h: h.to_owned(), class: class.to_owned(), title, text, ..Shape::default() }
 }
 
-/// The stretches that can be seen, where there are too many to draw.
+/// The stretches that are wide enough to see, if there are too many to draw.
 fn thinned(stretches: &[Stretch], grid: &Grid) -> Vec<Stretch> {
     let is_wide = |stretch: &Stretch| grid.part(stretch.window.to_ns) - grid.part(stretch.window.from_ns) > 0.0025;
     if stretches.len() <= MOST_STRETCHES {
@@ -254,7 +252,7 @@ fn thinned(stretches: &[Stretch], grid: &Grid) -> Vec<Stretch> {
     kept
 }
 
-/// What is written in a lane.
+/// The text in a lane.
 fn short(state: &State) -> String {
     let role = match state.role {
         Some(NodeRole::Master) => "master".to_owned(),
@@ -268,7 +266,7 @@ fn short(state: &State) -> String {
         Trouble::Paused => "paused".to_owned(),
         Trouble::CutOff => format!("cut off · {role}"),
         Trouble::None | Trouble::Hindered if state.silent => "silent".to_owned(),
-        Trouble::Hindered => format!("{role} · hindered"),
+        Trouble::Hindered => format!("{role} · impaired"),
         Trouble::None => role,
     }
 }

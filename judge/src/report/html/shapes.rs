@@ -1,5 +1,5 @@
-//! What pictures consist of: rows of rectangles and lines over one time axis. Horizontal places are percentages, so that
-//! a picture is as wide as its screen without its text being stretched.
+//! The parts of a picture: rows with rectangles and lines over one time axis. Horizontal positions are percentages, so a
+//! picture fits every screen without stretching its text.
 
 use super::series::Grid;
 use crate::facts::Window;
@@ -7,81 +7,81 @@ use crate::facts::Window;
 /// More outages, phases, faults or marks than this are not drawn, only listed.
 pub(super) const MOST_SHAPES: usize = 300;
 
-/// A time at the axis.
+/// A labelled time on the axis.
 pub struct Tick {
-    /// Its place in percent.
+    /// Its horizontal position in percent.
     pub x: String,
-    /// `12 s`.
+    /// The label: `12 s`.
     pub label: String,
 }
 
 /// A line through all rows.
 pub struct Guide {
-    /// Its place in percent.
+    /// Its horizontal position in percent.
     pub x: String,
-    /// How it looks.
+    /// Its class in the style sheet.
     pub class: &'static str,
 }
 
-/// One row.
+/// A row with its label.
 #[derive(Default)]
 pub struct Row {
-    /// Above the row, where a group of rows begins.
+    /// The heading above the row, if it begins a group.
     pub heading: String,
-    /// Left of it.
+    /// The label to its left.
     pub label: String,
-    /// Below the label, smaller.
+    /// A small note below the label.
     pub note: String,
     /// Its height in pixels.
     pub height_px: u32,
-    /// How it looks.
+    /// Its class in the style sheet.
     pub class: &'static str,
-    /// Its series in [`Picture::data`].
+    /// The index of its series in the numbers for the script; None for rows without operations.
     pub series: Option<usize>,
-    /// Behind the lines.
+    /// Rectangles, behind the lines.
     pub shapes: Vec<Shape>,
     /// Lines and areas, in units of buckets across and thousandths of the height down.
     pub paths: Vec<Path>,
-    /// The width in these units.
+    /// The width in buckets.
     pub units: usize,
     /// The vertical scale.
     pub scale: Vec<Scale>,
 }
 
-/// A rectangle with a text in it.
+/// A rectangle with a text in it; without a width, a mark.
 #[derive(Default)]
 pub struct Shape {
-    /// Its place in percent.
+    /// Its left edge in percent.
     pub x: String,
-    /// Its width in percent.
+    /// Its width in percent; empty for a mark.
     pub w: String,
-    /// Its place from the top in pixels.
+    /// Its top edge in pixels from the top of the row.
     pub y_px: u32,
-    /// Its height, in pixels or percent.
+    /// Its height in pixels, or `100%`.
     pub h: String,
-    /// How it looks.
+    /// Its classes in the style sheet.
     pub class: String,
-    /// Told when it is pointed at.
+    /// Its tooltip.
     pub title: String,
-    /// Written in it, cut where it does not fit.
+    /// The text in it, clipped at its right edge.
     pub text: String,
-    /// Where the text stands: `start` or `end`.
+    /// Where the text of a mark begins: `start` or `end`.
     pub anchor: &'static str,
 }
 
-/// A line or area.
+/// A line or an area.
 pub struct Path {
-    /// How it looks.
+    /// Its class in the style sheet.
     pub class: &'static str,
-    /// Its course.
+    /// Its SVG path data.
     pub d: String,
 }
 
-/// A mark at a vertical scale.
+/// A labelled value on the vertical scale.
 pub struct Scale {
-    /// From the top in percent.
+    /// Its position from the top in percent.
     pub y: String,
-    /// `100 ms`.
+    /// The label: `100 ms`.
     pub label: String,
 }
 
@@ -90,7 +90,7 @@ pub(super) fn percent(part: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Place and width of a span; what has no width is still seen.
+/// Left edge and width of a window in percent. The width is at least 0.1, so that it can be seen.
 pub(super) fn place(window: Window, grid: &Grid) -> (String, String) {
     let (from, to) = (grid.part(window.from_ns), grid.part(window.to_ns));
     (percent(from), percent((to - from).max(0.001)))

@@ -1,20 +1,20 @@
 //! A table of a page.
 
-/// Longer tables are cut, and say so: what is left out stands in `report.json`.
+/// Longer tables are cut. The page shows how many rows are left out.
 const MOST_ROWS: usize = 1000;
 
 /// A table.
 #[derive(Default)]
 pub struct Table {
-    /// What it is about.
+    /// The caption.
     pub caption: String,
-    /// The heads of its columns.
+    /// The headings of the columns.
     pub head: Vec<&'static str>,
-    /// Its rows.
+    /// The cells by row.
     pub rows: Vec<Vec<String>>,
-    /// How many rows were left out.
+    /// The number of rows that are left out.
     pub cut: usize,
-    /// From which column on figures stand, which are aligned to the right.
+    /// The first column of figures. Figures are aligned to the right.
     pub figures_from: usize,
 }
 
