@@ -1,39 +1,39 @@
-//! The figures of a run that tables, documents and comparisons use, and how they are written.
+//! The figures of a run for tables, documents and comparisons, and how tables write them.
 
 use serde::Serialize;
 
 use super::run::Report;
 use crate::suite::OpKind;
 
-/// The figures of a run. Times are in milliseconds; None says that it was not observed.
+/// The figures of a run. Times are in milliseconds; None means not observed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Figures {
-    /// From a fault at a master to the FAIL flag; the slowest of the run's failovers.
+    /// From a fault at a master to the FAIL flag; the slowest failover.
     pub fail_ms: Option<f64>,
-    /// ... to the promotion.
+    /// From a fault or CLUSTER FAILOVER to the promotion; the slowest failover.
     pub promotion_ms: Option<f64>,
-    /// ... to the first write that the successor acknowledged.
+    /// From there to the first write that the new master acknowledged; the slowest failover.
     pub first_write_ms: Option<f64>,
-    /// The longest outage of reads over all shards.
+    /// The longest read outage of any shard.
     pub read_outage: Option<LongestOutage>,
-    /// The longest outage of writes over all shards.
+    /// The longest write outage of any shard.
     pub write_outage: Option<LongestOutage>,
-    /// Writes acknowledged.
+    /// The number of acknowledged writes.
     pub acknowledged: u64,
-    /// Acknowledged and gone.
+    /// The number of acknowledged writes that are lost.
     pub lost: u64,
-    /// Acknowledged, and not to be told whether lost.
+    /// The number of acknowledged writes that may be lost.
     pub undecided: u64,
-    /// Keys with acknowledged writes that could not be read back.
+    /// The number of keys with acknowledged writes that could not be read back.
     pub keys_unread: u64,
 }
 
-/// The longest of several outages.
+/// The longest outage.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct LongestOutage {
-    /// Its length in milliseconds; 0 where every operation was served.
+    /// The length in milliseconds; 0 if every operation was served.
     pub length_ms: f64,
-    /// Whether service came back while it was watched; otherwise the outage was longer than seen.
+    /// Whether it ended within the steps; otherwise it was longer.
     pub ended: bool,
 }
 
@@ -57,7 +57,7 @@ impl Figures {
     }
 }
 
-/// None when no such operation was issued: an outage that nothing could have noticed is not `0`.
+/// None if no such operation was issued: without operations, an outage of 0 is not observed.
 fn longest_outage(report: &Report, of: OpKind) -> Option<LongestOutage> {
     let steps = report.steps.as_ref()?;
     let issued = match of {
@@ -101,7 +101,7 @@ pub(super) fn time_text(ms: f64) -> String {
     }
 }
 
-/// An outage that did not end while it was watched was longer than it was seen to be.
+/// The length of an outage; `>` marks one that was still open at the end.
 pub(super) fn outage_text(outage: Option<LongestOutage>) -> String {
     match outage {
         None => "-".to_owned(),
@@ -110,7 +110,7 @@ pub(super) fn outage_text(outage: Option<LongestOutage>) -> String {
     }
 }
 
-/// `3`, `3 (+2?)` where two more are undecided, `>=3` where keys could not be read back.
+/// `3`; `3 (+2?)` if two more are undecided; `>=3` if keys could not be read back.
 pub(super) fn lost_text(figures: &Figures) -> String {
     let at_least = if figures.keys_unread > 0 { ">=" } else { "" };
     match figures.undecided {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_slowest_failover_and_the_longest_outage_make_the_figures() {
+    fn takes_the_slowest_failover_and_the_longest_outage() {
         let mut report = fixture::report("role-swap", Verdict::Pass);
         let quick = report.failovers[0].clone();
         report.failovers.push(Failover { fail_ms: Some(9000.0), promotion_ms: None, ..quick });
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_that_nothing_could_notice_is_not_zero() {
+    fn without_operations_there_is_no_outage_figure() {
         let mut report = fixture::report("formation", Verdict::Pass);
         report.outages.clear();
         assert_eq!(Figures::new(&report).read_outage, Some(LongestOutage { length_ms: 0.0, ended: true }));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_outages_of_one_length_the_one_without_an_end_counts() {
+    fn of_equal_outages_the_open_one_counts() {
         let mut report = fixture::report("shard-loss", Verdict::Pass);
         for order in [[true, false], [false, true]] {
             report.outages = order.iter().map(|&ended| outage(OpKind::Writes, 0, 500, ended)).collect();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_read_as_written() {
+    fn writes_figures() {
         for (ms, expected) in [
             (0.0, "0"),
             (0.2, "<1 ms"),

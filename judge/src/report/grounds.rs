@@ -1,12 +1,12 @@
-//! A judgement as text: its name, and the grounds for its verdict.
+//! A judgement as text: the name of the invariant, and the grounds for the verdict.
 
 use std::fmt::Write;
 
 use super::layout::wrapped;
 use crate::check::Judgement;
-use crate::words::plural;
+use crate::words::count;
 
-/// What was expected of an invariant, what was seen, the evidence, and on how much it rests.
+/// What was expected, what was seen, the evidence, and the number of observations.
 pub(super) fn grounds(judgement: &Judgement, width: Option<usize>) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "  expected  {}", wrapped(&judgement.expected, 12, width));
@@ -15,7 +15,7 @@ pub(super) fn grounds(judgement: &Judgement, width: Option<usize>) -> String {
         let head = if index == 0 { "evidence" } else { "" };
         let _ = writeln!(text, "  {head:8}  {}", wrapped(line, 12, width));
     }
-    let _ = writeln!(text, "  rests on  {} {}", judgement.observations, plural(judgement.observations, "observation"));
+    let _ = writeln!(text, "  rests on  {}", count(judgement.observations, "observation"));
     text
 }
 

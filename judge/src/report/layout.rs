@@ -13,11 +13,11 @@ use crate::check::Verdict;
 /// How tables are drawn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Style {
-    /// The columns of the terminal; None, as in a pipe, for as wide as it gets.
+    /// The width of the terminal in columns; None for no limit, as in a pipe.
     pub width: Option<usize>,
-    /// Whether verdicts are coloured.
+    /// Whether to colour verdicts.
     pub colour: bool,
-    /// Whether invariants that hold are listed too. Of a single run they always are.
+    /// Whether to list invariants that hold, too. For a single run they are always listed.
     pub verbose: bool,
 }
 
@@ -27,8 +27,8 @@ impl Style {
     }
 }
 
-/// Draws a table whose first row is its head: columns right of `word_column` are figures, and
-/// `word_column` itself gets the colours, one a row.
+/// Draws a table with headings in its first row. `colours` are for the cells of `word_column`, one per row; columns to its
+/// right are figures.
 pub(super) fn draw(builder: Builder, word_column: usize, colours: impl Iterator<Item = Color>, style: Style) -> String {
     let mut table = builder.build();
     frame(&mut table, style);
@@ -41,7 +41,7 @@ pub(super) fn draw(builder: Builder, word_column: usize, colours: impl Iterator<
     drawn(&table)
 }
 
-/// The look that all tables share.
+/// The style of all tables.
 pub(super) fn frame(table: &mut Table, style: Style) {
     table.with(Frame::empty().horizontals([(1, HorizontalLine::new('-'))])).with(Padding::new(0, 2, 0, 0));
     table.modify(Columns::last(), Padding::zero()).with(AlignmentStrategy::PerLine);
@@ -68,9 +68,8 @@ pub(super) fn verdict_colour(verdict: Verdict) -> Color {
     }
 }
 
-/// Breaks a text between words so that its lines fit behind an indent of that many columns; the first
-/// line stands where the caller puts it. Words that are wider than a line are left whole, so that
-/// paths can be copied.
+/// Breaks a text between words so that it fits in `width` columns. Each line but the first is indented by `indent` columns.
+/// Words that are longer than a line stay whole, so that paths can be copied.
 pub fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String {
     let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent).max(20));
     let mut lines: Vec<String> = Vec::new();

@@ -1,4 +1,4 @@
-//! A report in one row: the figures that matter, as tables, JSON documents and comparisons use them.
+//! One run as tables and documents show it.
 
 use std::path::{Path, PathBuf};
 
@@ -15,70 +15,70 @@ use crate::check::{Judgement, Verdict};
 use crate::history::Event;
 use crate::server::Version;
 
-/// One run as the tables show it, whether or not it came to a report.
+/// One run, with or without a report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// The suite's name.
+    /// The name of the suite.
     pub suite: String,
     /// The server in short: `redis:6.2`, or the file name of a path.
     pub server: String,
-    /// What the server says it is; None when it never ran.
+    /// The version that the server reported; None if it never ran.
     pub version: Option<Version>,
-    /// The run's seed.
+    /// The seed of the run.
     pub seed: u64,
-    /// How the run stands.
+    /// The result of the run.
     pub standing: Standing,
-    /// The figures; None without a report.
+    /// The figures of the report; None without a report.
     pub figures: Option<Figures>,
-    /// Each invariant with its evidence.
+    /// The judgements of all invariants.
     pub invariants: Vec<Judgement>,
-    /// Where the time of each failover went.
+    /// The anatomy of each failover.
     pub anatomy: Vec<Anatomy>,
-    /// What happened and when; None without a report.
+    /// The course of the run; None without a report.
     pub course: Option<Course>,
-    /// The report's folder, where there is one.
+    /// The folder of the report, if there is one.
     pub report: Option<PathBuf>,
-    /// What was recorded, where a stored history was judged again.
+    /// The recorded judgement, if a stored history was judged again.
     pub recorded: Option<Recorded>,
 }
 
 /// The course of a run in words.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Course {
-    /// When the run began, in RFC 3339.
+    /// When the run began, as RFC 3339.
     pub started_at: String,
-    /// How long it took, in milliseconds.
+    /// The duration in milliseconds.
     pub duration_ms: f64,
-    /// Phases, faults, waits and promotions as [`Narrator`] tells them: nanoseconds from the start, and a line.
+    /// The lines of a [`Narrator`], each with its time in nanoseconds from the start of the run.
     pub lines: Vec<(u64, String)>,
-    /// The command that does it again.
+    /// How to repeat the run.
     pub again: Reproduce,
 }
 
-/// The judgement in `report.json`, beside which that of `slotquake check` stands.
+/// The judgement in `report.json`, to compare with that of `slotquake check`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Recorded {
     /// The verdict of `report.json`.
     pub verdict: Verdict,
-    /// What is judged otherwise now, in words: `acked-writes (may-lose 0): recorded pass, now fail`.
+    /// The verdicts that differ now, in words: `acked-writes (may-lose 0): recorded pass, now fail`.
     pub changed: Vec<String>,
 }
 
-/// How a run stands.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     /// It was judged.
     Judged(Verdict),
-    /// It came to no report, and why.
+    /// It has no report, for this reason.
     Error(String),
-    /// It was never started, and why.
+    /// It was not started, for this reason.
     Skipped(String),
 }
 
 impl Recorded {
-    /// Sets the judgement of a report beside the one that its history gets now.
+    /// Compares the recorded judgement of a history with a new one.
     pub fn new(recorded: &Report, again: &Report) -> Self {
-        let word = |verdict: Option<Verdict>| verdict.map_or("not there", Verdict::word);
+        let word = |verdict: Option<Verdict>| verdict.map_or("none", Verdict::word);
         let line = |what: &str, before, now| format!("{what}: recorded {}, now {}", word(before), word(now));
         let mut changed = Vec::new();
         for pair in compare(std::slice::from_ref(recorded), std::slice::from_ref(again)).pairs {
@@ -118,7 +118,7 @@ impl Standing {
         }
     }
 
-    /// Among several runs the heaviest is the one to tell of.
+    /// The rank among results of several runs. The highest is shown for all of them.
     pub(super) fn weight(&self) -> u8 {
         match self {
             Self::Skipped(_) => 0,
@@ -131,7 +131,7 @@ impl Standing {
 }
 
 impl Summary {
-    /// The summary of a report that lies in `folder`.
+    /// The summary of a report in `folder`.
     pub fn new(report: &Report, folder: &Path) -> Self {
         Self {
             suite: report.header.plan.name.clone(),
@@ -165,7 +165,7 @@ impl Summary {
         }
     }
 
-    /// Suite and server, as headings and progress lines name a run.
+    /// Suite and server: the name of a run in headings and progress lines.
     pub fn label(&self) -> String {
         format!("{} {}", self.suite, self.server)
     }
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_history_that_is_judged_otherwise_says_what_changed() {
+    fn lists_verdicts_that_differ_from_the_recorded_ones() {
         let recorded = fixture::report("role-swap", Verdict::Pass);
         assert_eq!(Recorded::new(&recorded, &recorded).changed, [""; 0]);
         let mut again = fixture::report("role-swap", Verdict::Fail);
@@ -189,7 +189,7 @@ mod tests {
                 changed: vec![
                     "verdict: recorded pass, now fail".to_owned(),
                     "acked-writes (may-lose 0): recorded pass, now fail".to_owned(),
-                    "agreement: recorded not there, now pass".to_owned(),
+                    "agreement: recorded none, now pass".to_owned(),
                 ]
             }
         );

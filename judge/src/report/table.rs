@@ -1,4 +1,4 @@
-//! Tables for people: one row a run, then what failed and why.
+//! The table of runs, then what failed and why.
 
 use std::fmt::Write;
 
@@ -12,10 +12,10 @@ use super::layout::{Style, draw, drawn, frame, verdict_colour, wrapped};
 use super::matrix::{Cell, LEGEND, Matrix};
 use super::summary::{Standing, Summary};
 use crate::check::{Judgement, Verdict, kinds};
-use crate::words::plural;
+use crate::words::{count, list};
 
-/// The table of runs, in the order given, then each invariant that failed or is inconclusive with
-/// what was expected, what was seen and the evidence, then where the reports are.
+/// A table of runs, then the invariants that fail or are inconclusive with their evidence, then the paths of the reports and
+/// the seeds, then a matrix if there are several servers.
 pub fn render(runs: &[Summary], style: Style) -> String {
     let mut text = overview(runs, style);
     for run in runs {
@@ -31,7 +31,7 @@ pub fn render(runs: &[Summary], style: Style) -> String {
     text
 }
 
-/// What each suite came to on each server, where there are several of both kinds of thing to set side by side.
+/// The matrix of suites and servers; empty for one server.
 fn matrix(runs: &[Summary], style: Style) -> String {
     let matrix = Matrix::new(runs);
     if matrix.servers.len() < 2 {
@@ -56,7 +56,7 @@ fn matrix(runs: &[Summary], style: Style) -> String {
     format!("\n{LEGEND}\n{}", drawn(&table))
 }
 
-/// What was skipped, once for each reason: mostly one reason skips many.
+/// The skipped runs by reason.
 fn skips(runs: &[Summary], style: Style) -> String {
     let mut by_reason: Vec<(&str, Vec<String>)> = Vec::new();
     for run in runs {
@@ -69,7 +69,7 @@ fn skips(runs: &[Summary], style: Style) -> String {
     let mut text = String::new();
     for (reason, labels) in by_reason {
         let word = style.paint("SKIPPED", &Color::FG_YELLOW);
-        let line = format!("{}: {reason}", labels.join(", "));
+        let line = format!("{}: {reason}", list(labels));
         let _ = writeln!(text, "\n{word}  {}", wrapped(&line, 9, style.width));
     }
     text
@@ -88,7 +88,7 @@ pub(super) const HEADINGS: [&str; 10] = [
     "lost",
 ];
 
-/// The column of [`HEADINGS`] that holds the verdict; figures stand right of it.
+/// The column of [`HEADINGS`] with the verdict. Figures are to its right.
 const VERDICT: usize = 2;
 
 fn overview(runs: &[Summary], style: Style) -> String {
@@ -111,7 +111,7 @@ fn standing_colour(standing: &Standing) -> Color {
     }
 }
 
-/// Whether the evidence of a judgement is worth reading though it holds.
+/// Whether the evidence of a pass is shown, too.
 fn is_telling(judgement: &Judgement) -> bool {
     kinds().any(|kind| kind.name == judgement.invariant && kind.traits.is_telling)
 }
@@ -133,7 +133,7 @@ fn details(run: &Summary, style: Style, with_passing: bool) -> String {
         }
     }
     if let Some(recorded) = run.recorded.as_ref().filter(|recorded| !recorded.changed.is_empty()) {
-        let _ = writeln!(text, "\njudged otherwise than in report.json  {}", run.label());
+        let _ = writeln!(text, "\nverdicts that differ from report.json  {}", run.label());
         for change in &recorded.changed {
             let _ = writeln!(text, "  {}", wrapped(change, 2, style.width));
         }
@@ -181,13 +181,9 @@ fn reports(runs: &[Summary]) -> String {
 /// `12 runs: 10 pass, 1 fail, 1 error`.
 pub(super) fn tally(runs: &[Summary]) -> String {
     let words = ["pass", "inconclusive", "fail", "error", "skipped"];
-    let counts: Vec<String> = words
-        .iter()
-        .map(|word| (runs.iter().filter(|run| run.standing.word() == *word).count(), word))
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, word)| format!("{count} {word}"))
-        .collect();
-    format!("{} {}: {}", runs.len(), plural(runs.len() as u64, "run"), counts.join(", "))
+    let with = |word: &str| runs.iter().filter(|run| run.standing.word() == word).count();
+    let counts = words.iter().filter(|word| with(word) > 0).map(|word| format!("{} {word}", with(word)));
+    format!("{}: {}", count(runs.len() as u64, "run"), list(counts))
 }
 
 fn indented(text: &str, indent: &str) -> String {
@@ -206,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_run_shows_its_figures_and_what_holds() {
+    fn a_single_run_shows_everything() {
         let shown = render(&[summary("role-swap", Verdict::Pass)], Style::default());
         assert_eq!(
             shown,
@@ -226,7 +222,7 @@ seed    7
     }
 
     #[test]
-    fn what_failed_is_shown_with_expectation_and_evidence() {
+    fn shows_failures_with_their_evidence() {
         let runs = [summary("role-swap", Verdict::Fail), summary("shard-loss", Verdict::Pass)];
         let shown = render(&runs, Style { width: Some(60), ..Style::default() });
         let expected = "
@@ -269,7 +265,7 @@ shard-loss  -             pass, 7.42 s
     }
 
     #[test]
-    fn a_hundred_columns_hold_every_shipped_suite() {
+    fn shipped_suites_fit_in_100_columns() {
         for suite in ["shard-loss-together", "full-coverage-outage"] {
             for verdict in [Verdict::Pass, Verdict::Inconclusive] {
                 let mut run = summary(suite, verdict);
@@ -301,7 +297,7 @@ shard-loss  -             pass, 7.42 s
     }
 
     #[test]
-    fn what_one_reason_skips_is_told_once() {
+    fn groups_skipped_runs_by_reason() {
         let skipped = |suite: &str, reason: &str| {
             let standing = Standing::Skipped(reason.to_owned());
             Summary::without_report(suite, "redis:6.2", 7, standing, None)
@@ -319,7 +315,7 @@ role-swap redis:6.2  seed 7  reports/x
     }
 
     #[test]
-    fn only_a_terminal_gets_colours() {
+    fn colours_only_on_request() {
         let runs = [summary("role-swap", Verdict::Fail)];
         assert!(!render(&runs, Style::default()).contains('\u{1b}'));
         let coloured = render(&runs, Style { colour: true, ..Style::default() });
