@@ -1,4 +1,4 @@
-//! The faults of a history as spans of time: whom each hit, what it cut, what was seen of it, when it ended.
+//! The faults of a run as spans of time: what each hit, its proofs, when it ended.
 
 use super::{Window, history_end_ns};
 use crate::fault::FaultKind;
@@ -6,66 +6,66 @@ use crate::history::{Event, EventKind, FaultEvent, History, Hit, Side};
 use crate::suite::Only;
 use crate::units::NodeNo;
 
-/// A fault from its injection to its end.
+/// A fault from its injection to its end. Times are in nanoseconds from the start of the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FaultSpan {
-    /// Its number.
+    /// The number of the fault.
     pub fault: u32,
-    /// Its kind.
+    /// The kind of the fault.
     pub kind: FaultKind,
     /// The nodes that it hit.
     pub hits: Vec<Hit>,
-    /// When its injection began.
+    /// When the injection began.
     pub from_ns: u64,
-    /// When its injection was done, and so by when it was in effect. The same where that is not known.
+    /// When the injection was done, and the fault in effect; the same as `from_ns` if that is unknown.
     pub applied_ns: u64,
-    /// When somebody began to undo it; None when nobody did.
+    /// When undoing it began; None if it was never undone.
     pub healed_ns: Option<u64>,
-    /// When that was done, which its proof, that may take seconds, comes after; None where that is not known.
+    /// When undoing it was done; None if that is unknown. The proof comes later, possibly by seconds.
     pub lifted_ns: Option<u64>,
-    /// When it was shown to be undone.
+    /// When it was proven undone; None if it was not.
     pub undone_ns: Option<u64>,
-    /// Whether somebody looked and found it not undone.
+    /// Whether the last proof found that it was not undone.
     pub heal_failed: bool,
-    /// What traffic a fault of the network hits; All for the others.
+    /// The traffic that a network fault hits; All for others.
     pub only: Only,
-    /// The sides of a fault of the network.
+    /// The sides of a network fault.
     pub sides: Vec<Side>,
     /// The node of a fault of a process, or the name of a fault of links.
     pub name: String,
     /// The name, and in parentheses the target or the sides where they say more: `node-1 (shard-1/master)`.
     pub what: String,
-    /// The step that injected it, from 0; None where no step did.
+    /// The step that injected it, from 0; None if no step did.
     pub step: Option<usize>,
-    /// Whether it was shown to be in effect, and what was seen; None where nobody looked.
+    /// The proof that it was in effect; None without one.
     pub effect: Option<Proof>,
-    /// When its effect was found gone before anybody undid it.
+    /// Its end, if the effect was gone before anything undid it.
     pub ended: Option<Ended>,
-    /// What undid it; None when nobody did.
+    /// The step that undid it, or `heal`; None if it was never undone.
     pub healed_by: Option<String>,
-    /// Whether it was shown to be undone, and what was seen; None where nobody looked.
+    /// The proof that it was undone; None without one.
     pub heal: Option<Proof>,
     /// Why slotquake could not undo it; None if nothing failed, or the fault was shown to be undone later.
     pub heal_error: Option<String>,
-    /// The moment after all that the history holds.
+    /// The moment after the last event.
     end_ns: u64,
 }
 
-/// What was found when somebody looked.
+/// A proof that a fault is in effect, or undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
-    /// Whether it was so.
+    /// Whether it is.
     pub holds: bool,
     /// What was seen.
     pub seen: String,
 }
 
-/// The end of a fault that nobody undid.
+/// The end of a fault that nothing undid. Times are in nanoseconds from the start of the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// When it was last seen to be in effect.
+    /// When the effect was last seen.
     pub in_effect_ns: u64,
-    /// When it was seen not to be.
+    /// When the effect was found gone.
     pub found_ns: u64,
     /// What was seen instead.
     pub seen: String,
@@ -181,31 +181,29 @@ impl FaultSpan {
         }
     }
 
-    /// Whether it keeps gossip from the nodes that it hits, so that they may lose their slots to a
-    /// replica and not know: a partition, or a refusal, of all traffic or of the cluster bus, with
-    /// nodes on both sides.
+    /// Whether it cuts the cluster bus of the nodes that it hits, so that a replica may take their slots without their
+    /// knowledge: a fault that severs all traffic or the bus, with nodes on both sides.
     pub fn cuts_off(&self) -> bool {
         let clients_alone = self.sides.iter().any(|side| side.nodes.is_empty());
         self.kind.severs_links() && matches!(self.only, Only::All | Only::Bus) && !clients_alone
     }
 
-    /// Whether a master that it hits may be replaced for it: every fault of a process, and every cut.
+    /// Whether a replica may replace a master that it hits: after every fault of a process, and every cut.
     pub fn may_end_a_reign(&self) -> bool {
         self.kind.holds_process() || self.cuts_off()
     }
 
-    /// From when times after it are counted: a process falls silent when it is signalled, even if whoever signals
-    /// it waits for its end, while links are whole until the last rule is in force.
+    /// The moment from which times count: the signal to a process, or the moment at which all network rules were in force.
     pub fn struck_ns(&self) -> u64 {
         if self.kind.counts_from_signal() { self.from_ns } else { self.applied_ns }
     }
 
-    /// Between which moments it took effect.
+    /// The two moments between which it took effect.
     pub fn took_effect(&self) -> Window {
         Window { from_ns: self.from_ns, to_ns: self.applied_ns }
     }
 
-    /// Between which moments its effect ended; None when it did not.
+    /// The two moments between which its effect ended; None if it did not end.
     pub fn lost_effect(&self) -> Option<Window> {
         if let Some(ended) = &self.ended {
             return Some(Window { from_ns: ended.in_effect_ns, to_ns: ended.found_ns });
@@ -214,29 +212,29 @@ impl FaultSpan {
         Some(Window { from_ns, to_ns: self.lifted_ns.unwrap_or(from_ns) })
     }
 
-    /// What it did to a node; None when it did not hit it.
+    /// The hit at a node; None if it did not hit the node.
     pub fn hit(&self, node: NodeNo) -> Option<Hit> {
         self.hits.iter().copied().find(|hit| hit.node == node)
     }
 
-    /// From the injection until somebody began to undo it, or until its effect was last seen where it ended before.
+    /// From the injection until undoing it began, or until its effect was last seen if it ended by itself.
     pub fn in_force(&self) -> Window {
         let to_ns = self.lost_effect().map_or(self.end_ns, |window| window.from_ns);
         Window { from_ns: self.from_ns, to_ns }
     }
 
-    /// When it was shown to be over: undone, or ended before.
+    /// When it was proven over: undone, or ended by itself.
     pub fn over_ns(&self) -> Option<u64> {
         self.ended.as_ref().map(|ended| ended.found_ns).or(self.undone_ns)
     }
 
-    /// Whether it was injected by a moment, and not shown to be over by then.
+    /// Whether at a moment it was injected and not yet proven over.
     pub fn is_open(&self, at_ns: u64) -> bool {
         self.from_ns <= at_ns && self.over_ns().is_none_or(|over_ns| over_ns > at_ns)
     }
 
-    /// Whether packets of a client (from 0, as operations count them) reach a node while it is in
-    /// force. Who stands on no side reaches everybody.
+    /// Whether a client (from 0, as in [`crate::history::Op::client`]) reaches a node while the fault is in force. A client or
+    /// a node on neither side is not affected.
     pub fn reaches(&self, client: u16, node: NodeNo) -> bool {
         if !matches!(self.only, Only::All | Only::Clients) {
             return true;
@@ -246,7 +244,7 @@ impl FaultSpan {
         sides.peek().is_none() || sides.any(|side| side.nodes.contains(&node)) || !self.on_a_side(node)
     }
 
-    /// Whether a client stands on the same side as a node.
+    /// Whether a client (from 0) is on the same side as a node.
     pub fn beside(&self, client: u16, node: NodeNo) -> bool {
         let stands = |side: &Side| side.clients.iter().any(|each| u32::from(each.0) == u32::from(client) + 1);
         self.sides.iter().any(|side| stands(side) && side.nodes.contains(&node))
