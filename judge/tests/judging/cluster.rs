@@ -1,5 +1,4 @@
-//! What the nodes say: slot-coverage, agreement, role, replica-lag, promotions, redirects,
-//! replica-read-only.
+//! Checks of views and replies: slot-coverage, agreement, role, replica-lag, promotions, redirects, replica-read-only.
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
@@ -15,7 +14,7 @@ fn story(invariant: serde_json::Value) -> Story {
     Story::new().invariant(invariant).phase(500.0, "a")
 }
 
-/// The same, of which no node was ever looked at.
+/// The same cluster, without any poll of a node.
 fn unseen(invariant: serde_json::Value) -> History {
     let mut history = story(invariant).ends(9000.0);
     history.events.retain(|event| !matches!(event.kind, EventKind::Viewed { .. } | EventKind::Silent { .. }));
@@ -29,7 +28,7 @@ fn with_slots(node: u16, slots: &[(u16, u16)]) -> View {
 }
 
 #[test]
-fn slots_are_covered_at_the_end() {
+fn slot_coverage_at_the_end() {
     let at_end = || story(json!({"slot-coverage": {"at": "end"}}));
     let mut unassigned = healthy();
     (unassigned.slots_assigned, unassigned.slots_ok) = (16383, 16383);
@@ -87,7 +86,7 @@ fn slots_are_covered_at_the_end() {
 }
 
 #[test]
-fn slots_are_covered_throughout_or_in_a_phase() {
+fn slot_coverage_throughout_or_in_a_phase() {
     let throughout = || story(json!({"slot-coverage": {"at": "throughout"}}));
     let in_phase = || story(json!({"slot-coverage": {"at": "a"}}));
     let suspected = flagged(healthy(), 1, Health::Pfail);
@@ -157,7 +156,7 @@ fn slots_are_covered_throughout_or_in_a_phase() {
 }
 
 #[test]
-fn nodes_agree_in_time_after_the_last_heal() {
+fn agreement_counts_from_the_last_heal() {
     let within = |bound: &str| story(json!({"agreement": {"within": bound}}));
     // Healed at 6 s, agreed at 6.3 s.
     let healed = |bound| within(bound).failover_of_node_1().node_1_back_as_replica();
@@ -231,7 +230,7 @@ fn nodes_agree_in_time_after_the_last_heal() {
 }
 
 #[test]
-fn roles_are_what_the_nodes_say_of_themselves() {
+fn role_follows_the_view_of_the_node_itself() {
     let role = |node: &str, is: &str, at: &str| story(json!({"role": {"node": node, "is": is, "at": at}}));
     let swapped = |node, is, at| role(node, is, at).failover_of_node_1().node_1_back_as_replica().phase(7000.0, "b");
     let mut without_slots = healthy();
@@ -319,7 +318,7 @@ fn roles_are_what_the_nodes_say_of_themselves() {
 }
 
 #[test]
-fn replicas_keep_up() {
+fn replica_lag_at_the_end() {
     let lag = |at: &str| story(json!({"replica-lag": {"at": at, "max-bytes": 100}}));
     let of_shard =
         |n: u16| story(json!({"replica-lag": {"at": "end", "max-bytes": 100, "shard": format!("shard-{n}")}}));
@@ -438,7 +437,7 @@ fn replicas_keep_up() {
 }
 
 #[test]
-fn promotions_are_counted() {
+fn counts_promotions() {
     let promotions = |shard: &str, exactly: u32| story(json!({"promotions": {"shard": shard, "exactly": exactly}}));
     let swap = |story: Story| story.failover_of_node_1().node_1_back_as_replica();
     // The old master wakes up, and claims its slots with its old epoch before it learns.
@@ -472,7 +471,7 @@ fn promotions_are_counted() {
 }
 
 #[test]
-fn redirections_name_the_owner() {
+fn redirects_name_the_owner() {
     let probed = |moved_to: Option<u16>| {
         let reply = "MOVED 12539 127.1.0.3:6379".to_owned();
         let (node, owner) = (NodeNo(2), NodeNo(3));

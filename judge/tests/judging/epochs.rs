@@ -1,4 +1,4 @@
-//! Epochs that are unique and never fall, and views that come together again.
+//! The checks of epochs and convergence.
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
@@ -21,7 +21,7 @@ fn at_epoch(mut view: View, current_epoch: u64) -> View {
 }
 
 #[test]
-fn epochs_are_unique_and_never_fall() {
+fn epochs_differ_and_never_decrease() {
     let epochs = || Story::new().invariant(json!({"epochs": {}})).phase(500.0, "a");
     let rise = |most: u64| Story::new().invariant(json!({"epochs": {"max-rise": most}})).phase(500.0, "a");
     let collided = || with_epoch(healthy(), 1, 2);
@@ -154,7 +154,7 @@ fn epochs_are_unique_and_never_fall() {
 }
 
 #[test]
-fn views_come_together_after_the_last_network_fault() {
+fn convergence_counts_from_the_last_network_heal() {
     let within = |bound: &str| json!({"convergence": {"within": bound}});
     let healed = |bound| stops_at(within(bound), 3500.0);
     let unproven = |story: Story| {

@@ -1,4 +1,4 @@
-//! What the harness says of itself: faults, steps, recovery, workload, and the verdict of the whole.
+//! The checks of every run: faults, steps, recovery, workload; and the verdict of a run.
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
@@ -16,7 +16,7 @@ fn story() -> Story {
 }
 
 #[test]
-fn a_fault_counts_once_it_is_shown_to_be_in_effect_and_undone() {
+fn a_fault_needs_proofs() {
     let injected = || story().fault_injected(2000.0, FaultKind::Kill, 1, true);
     let unhealed = EventKind::HealProven { fault: 1, healed: false, proof: "PING: refused".to_owned() };
     let healed = EventKind::FaultHealed { fault: 1, by: "start".to_owned() };
@@ -98,7 +98,7 @@ fn awaited(met: bool) -> History {
 }
 
 #[test]
-fn steps_must_do_what_they_say() {
+fn steps_must_succeed() {
     let silent_step = |step| story().step(2000.0, step, |story, _| story).ends(9000.0);
     let mut cut_short = step_with(None);
     cut_short.events.retain(|event| !matches!(event.kind, EventKind::StepEnded { step: 1, .. }));
@@ -145,7 +145,7 @@ fn steps_must_do_what_they_say() {
 }
 
 #[test]
-fn recovery_is_judged_by_its_own_event() {
+fn recovery_follows_its_event() {
     let recovered =
         |recovered, last: &str| Some(EventKind::Recovered { recovered, took_ms: 1500.0, last: last.to_owned() });
     let interrupted = || story().event(3000.0, EventKind::Interrupted { by: "SIGINT".to_owned() });
@@ -188,7 +188,7 @@ fn recovery_is_judged_by_its_own_event() {
 }
 
 #[test]
-fn a_workload_must_run_and_run_in_time() {
+fn operations_must_be_issued_on_time() {
     // 100 operations are there already.
     let late = |count: usize, by_ms: f64| {
         (0..count)
@@ -211,7 +211,7 @@ fn a_workload_must_run_and_run_in_time() {
 }
 
 #[test]
-fn the_worst_verdict_is_that_of_the_run() {
+fn the_worst_verdict_wins() {
     assert_eq!(overall(&[]), Inconclusive);
     let good = check(&Facts::new(&story().invariant(json!({"acked-writes": {"may-lose": 0}})).ends(9000.0)));
     assert_eq!(overall(&good), Pass, "{good:#?}");

@@ -1,4 +1,4 @@
-//! Lag that rises over a narrow link and returns to nothing, and how replicas came back.
+//! The check of a lag that rises over a narrow link and returns to 0, and the counts of resyncs.
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
@@ -22,13 +22,13 @@ fn narrowed(settings: &serde_json::Value) -> Story {
         .phase(4000.0, "b")
 }
 
-/// Samples of all after recovery, none behind.
+/// Samples of all replicas after recovery, without lag.
 fn caught_up(story: Story) -> History {
     story.lag(9150.0, 4, 1, 0, true).lag(9150.0, 5, 2, 0, true).lag(9150.0, 6, 3, 0, true).ends(9000.0)
 }
 
 #[test]
-fn lag_rises_over_a_narrow_link_and_returns_to_nothing() {
+fn lag_rises_and_returns_to_zero() {
     let rises = |at: &str, above: u64| json!({"at": at, "max-bytes": 9999, "rises-above": above});
     let back = |bound: &str| json!({"at": "end", "max-bytes": 0, "back-within": bound});
     let both = json!({"at": "end", "max-bytes": 0, "rises-above": 4999, "back-within": "2s"});
@@ -128,7 +128,7 @@ fn lag_rises_over_a_narrow_link_and_returns_to_nothing() {
 }
 
 #[test]
-fn resynchronisations_are_counted_from_the_first_phase_on() {
+fn counts_resyncs_from_the_first_phase() {
     let synced = |story: Story, at: f64, master: u16, (full, partial): (u64, u64)| {
         story.event(at, EventKind::Synced { master: NodeNo(master), full, partial, refused: 0 })
     };

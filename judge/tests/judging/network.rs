@@ -1,4 +1,4 @@
-//! What network faults do: split-brain, write-cutoff, and how the checks of every run take them.
+//! Checks of network faults: split-brain, write-cutoff, and the checks of every run.
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
@@ -32,7 +32,7 @@ fn cut_and_promoted(story: Story, cut: Cut) -> Story {
         .by_client(1)
 }
 
-/// ... and `node-1` acknowledges its client's writes until then, and refuses them from then on.
+/// The same, and `node-1` acknowledges the writes of its client until `until_ms`, and then refuses them.
 pub fn stops_at(invariant: serde_json::Value, at: f64) -> Story {
     cut_and_promoted(story(invariant), Cut::NODE_1)
         .writes(1, 2000.0, at, 1, Acked)
@@ -42,7 +42,7 @@ pub fn stops_at(invariant: serde_json::Value, at: f64) -> Story {
 }
 
 #[test]
-fn a_split_brain_lasts_from_the_new_masters_first_to_the_old_ones_last() {
+fn a_split_brain_is_the_overlap_of_two_masters() {
     let may_last = |bound: &str| json!({"split-brain": {"shard": "shard-1", "may-last": bound}});
     // The last write before 5 s is acknowledged at 4.991 s, 690 ms after the first of node-4.
     let split = |bound| stops_at(may_last(bound), 5000.0);
@@ -179,7 +179,7 @@ fn a_split_brain_lasts_from_the_new_masters_first_to_the_old_ones_last() {
 }
 
 #[test]
-fn a_cut_off_master_stops_acknowledging_writes() {
+fn write_cutoff_of_an_isolated_master() {
     let within = |bound: &str| json!({"write-cutoff": {"within": bound}});
     // The last write before 3.5 s is acknowledged at 3.491 s.
     let stops = |bound| stops_at(within(bound), 3500.0);
@@ -286,7 +286,7 @@ fn a_cut_off_master_stops_acknowledging_writes() {
 }
 
 #[test]
-fn a_cut_opens_a_failover_and_other_network_faults_do_not() {
+fn only_cuts_begin_a_failover() {
     let begun = || Story::new().phase(500.0, "a");
     let of = |kind, only| cut_and_promoted(begun(), Cut { kind, only, ..Cut::NODE_1 });
     let mut clients_alone = cut_and_promoted(begun(), Cut::NODE_1);
@@ -335,7 +335,7 @@ fn a_cut_opens_a_failover_and_other_network_faults_do_not() {
 }
 
 #[test]
-fn network_faults_are_proven_and_undone_like_all_others() {
+fn network_faults_need_proofs() {
     let cut = || Story::new().phase(500.0, "a").cut_off_node_1(2000.0);
     expect(
         "faults",
@@ -365,7 +365,7 @@ fn network_faults_are_proven_and_undone_like_all_others() {
 }
 
 #[test]
-fn the_harness_reaches_every_node_whatever_is_cut() {
+fn the_harness_reaches_isolated_nodes() {
     let role =
         || Story::new().invariant(json!({"role": {"node": "node-1", "is": "master", "at": "a"}})).phase(500.0, "a");
     expect(
@@ -398,7 +398,7 @@ fn the_harness_reaches_every_node_whatever_is_cut() {
 }
 
 #[test]
-fn nobody_can_succeed_a_master_that_is_cut_off_with_its_replica() {
+fn no_promotion_if_the_replica_is_cut_off_too() {
     let together = Cut { hits: &[1, 4], ..Cut::NODE_1 };
     let story = |cut| {
         Story::new()
@@ -419,7 +419,7 @@ fn nobody_can_succeed_a_master_that_is_cut_off_with_its_replica() {
 }
 
 #[test]
-fn a_side_is_reached_by_those_who_stand_on_it() {
+fn clients_reach_the_nodes_of_their_side() {
     let of = |only| Facts::new(&Story::new().network_fault(600.0, Cut { only, ..Cut::NODE_1 }).ends(900.0)).fault_spans;
     // Client 1 stands with node-1, client 9 with all other nodes, client 5 nowhere.
     for (only, client, node, reaches) in [
