@@ -223,14 +223,14 @@ impl Finder<'_> {
         let earlier = self.ownership.changes().iter().filter(|other| other.shard == change.shard);
         let earlier_ns = earlier.map(|other| other.at_ns).filter(|&at_ns| at_ns < change.at_ns).max().unwrap_or(0);
         let given_up_ns = MANUAL_FAILOVER_TIMEOUT.as_nanos() as u64 * 2;
-        let was_told = |step: usize| {
+        let went_to_new_master = |step: usize| {
             self.history.events.iter().any(|event| {
-                matches!(&event.kind, EventKind::Commanded { step: told, node, .. } if *told == step && *node == change.to)
+                matches!(&event.kind, EventKind::Commanded { step: sent, node, .. } if *sent == step && *node == change.to)
             })
         };
         let may_explain =
             |sent_ns: u64| (earlier_ns..=change.at_ns).contains(&sent_ns) && change.at_ns - sent_ns <= given_up_ns;
-        self.orders().rev().find(|&(step, sent_ns)| may_explain(sent_ns) && was_told(step))
+        self.orders().rev().find(|&(step, sent_ns)| may_explain(sent_ns) && went_to_new_master(step))
     }
 
     /// The first view after a fault in which a node newly flags the old master FAIL.

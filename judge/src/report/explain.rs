@@ -25,7 +25,7 @@ pub fn explain(run: &Summary) -> String {
     }
     if let Some(course) = run.course.as_ref().filter(|course| !course.lines.is_empty()) {
         text.push_str("\nwhat happened\n");
-        text.push_str(&told(course));
+        text.push_str(&course_text(course));
     }
     if let Some(figures) = &run.figures {
         let _ = writeln!(text, "\n{}", in_figures(figures));
@@ -57,7 +57,7 @@ fn judgements(run: &Summary, text: &mut String) {
 }
 
 /// The course of a run, each line with its time. Of a long one the middle is left out.
-pub(super) fn told(course: &Course) -> String {
+pub(super) fn course_text(course: &Course) -> String {
     let mut text = String::new();
     let all = &course.lines;
     let left_out = all.len().saturating_sub(COURSE_HEAD + COURSE_TAIL);
@@ -135,7 +135,7 @@ again   slotquake run ./role-swap.yaml --server redis:6.2 --seed 7"
         let run = Summary::new(&fixture::report("role-swap", Verdict::Fail), Path::new("x"));
         let mut course = run.course.expect("a course");
         course.lines = (0..100).map(|second| (second * 1_000_000_000, format!("line {second}"))).collect();
-        let shown = told(&course);
+        let shown = course_text(&course);
         assert_eq!(shown.lines().count(), COURSE_HEAD + COURSE_TAIL + 1, "{shown}");
         assert!(shown.contains("line 39\n       ... 40 lines left out\n  80.000 s  line 80\n"), "{shown}");
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::explain::{explain, told};
+use super::explain::{course_text, explain};
 use super::grounds::{grounds, invariant_text};
 use super::summary::{Standing, Summary};
 use crate::check::{Judgement, Verdict};
@@ -46,7 +46,7 @@ fn test_suite(run: &Summary, repetition: usize) -> TestSuite {
         suite.set_time(Duration::try_from_secs_f64(course.duration_ms / 1000.0).unwrap_or_default());
         // Stored reports may have no events.
         if !course.lines.is_empty() {
-            suite.set_system_out(told(course));
+            suite.set_system_out(course_text(course));
         }
     }
     match &run.standing {

@@ -128,7 +128,7 @@ impl Narrator {
             }
             EventKind::Stalled { by_ms } => self.verbose.then(|| format!("the harness stalled for {}", brief(*by_ms))),
             EventKind::Synced { master, full, partial, .. } => self.synced(*master, *full, *partial),
-            // Views and faults are told elsewhere; the rest is for the report.
+            // Views and faults have functions of their own; the rest is only for the report.
             EventKind::Viewed { .. }
             | EventKind::Silent { .. }
             | EventKind::FaultInjected { .. }
@@ -187,7 +187,7 @@ impl Narrator {
         }
     }
 
-    /// Full resynchronisations are always told, partial ones only with `verbose`.
+    /// Full resyncs are always shown, partial ones only with `verbose`.
     fn synced(&mut self, master: NodeNo, full: u64, partial: u64) -> Option<String> {
         let before = self.full_syncs.insert(master, full).unwrap_or_default();
         if self.booted && full > before {

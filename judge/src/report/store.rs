@@ -10,7 +10,7 @@ use crate::history::{FILE_NAME as HISTORY_FILE, SCHEMA_VERSION};
 /// The file in a report's folder.
 pub const FILE_NAME: &str = "report.json";
 
-/// The file beside the folders of reports that lists the runs that were skipped.
+/// The file next to the folders of reports that lists the runs that were skipped.
 pub const SKIPPED_FILE: &str = "skipped.json";
 
 /// Why a report could not be written or read.

@@ -148,7 +148,7 @@ fn story(report: &Report) -> Vec<String> {
     if unheld.len() > MOST {
         story.push(format!("{} more are below.", unheld.len() - MOST));
     }
-    story.extend(report.failovers.iter().take(6).map(told));
+    story.extend(report.failovers.iter().take(6).map(failover_sentence));
     if report.failovers.len() > 6 {
         story.push(format!("{} more failovers are in the table below.", report.failovers.len() - 6));
     }
@@ -174,7 +174,7 @@ fn story(report: &Report) -> Vec<String> {
     story
 }
 
-fn told(failover: &Failover) -> String {
+fn failover_sentence(failover: &Failover) -> String {
     let (shard, node, when) = (failover.shard, failover.old_master, at(failover.from_ns));
     let begin = match failover.kind {
         Some(kind) => format!("{shard}: {node} {} at {when}", kind.spec().past),
