@@ -163,7 +163,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let error = |path: &Path| read_all(path).expect_err("nothing there").to_string();
         assert!(error(&folder.path().join("gone")).ends_with("no such file or folder"));
-        assert!(error(folder.path()).ends_with("holds no report.json"));
+        assert!(error(folder.path()).ends_with("has no report.json"));
         fs::write(folder.path().join(crate::history::FILE_NAME), "").expect("written");
         assert!(error(folder.path()).contains("slotquake check"));
     }

@@ -235,7 +235,7 @@ fn report_writes_pages_and_an_index() {
 
     let one = slotquake(folder.path(), &["report", "runs/one/report.json"]);
     assert_eq!((one.code, one.out.as_str()), (Some(0), "runs/one/report.html\n"), "{}", one.err);
-    for (name, why) in [("runs/bad", "is truncated"), ("nothing", "No such file"), (".", "holds no report.json")] {
+    for (name, why) in [("runs/bad", "is truncated"), ("nothing", "No such file"), (".", "has no report.json")] {
         let done = slotquake(folder.path(), &["report", name]);
         assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{name}");
         assert!(done.err.contains(why), "{name}: {}", done.err);
@@ -333,7 +333,7 @@ fn rejects_a_file_that_is_not_a_report() {
         ("cut", "is truncated"),
         ("newer", "has schema version 2, this slotquake reads 1"),
         ("older", "has schema version 0, this slotquake reads 1"),
-        ("empty", "holds no report.json"),
+        ("empty", "has no report.json"),
         ("gone", "no such file or folder"),
     ] {
         for args in [["compare", "good", name], ["compare", name, "good"]] {

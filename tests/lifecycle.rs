@@ -91,7 +91,7 @@ fn verdict<'a>(run: &'a Value, invariant: &str) -> &'a str {
 fn an_interrupted_run_heals_and_reports() {
     for (signal, name, at) in [
         (Signal::SIGINT, "SIGINT", "phase baseline"),
-        (Signal::SIGTERM, "SIGTERM", "waiting for promoted: shard-1"),
+        (Signal::SIGTERM, "SIGTERM", "waiting for shard-1 to get a new master"),
         (Signal::SIGINT, "SIGINT", "phase promoted"),
     ] {
         let place = Place::new();
@@ -135,7 +135,7 @@ fn interrupting_the_boot_leaves_nothing() {
 fn a_second_signal_ends_the_run_at_once() {
     let place = Place::new();
     let mut running = begin(&place.run_long());
-    running.until_it_says("waiting for promoted: shard-1");
+    running.until_it_says("waiting for shard-1 to get a new master");
     running.signal(Signal::SIGINT);
     running.until_it_says("SIGINT: ");
     running.signal(Signal::SIGINT);

@@ -38,6 +38,11 @@ pub fn seconds(ms: f64) -> String {
     format!("{:.1}s", ms / 1000.0)
 }
 
+/// A duration in milliseconds in running text: `5.9 s`, or `60 ms` below a tenth of a second.
+pub fn brief(ms: f64) -> String {
+    if ms < 99.5 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1000.0) }
+}
+
 /// The first line of a server's reply in backticks, with `...` if there are more.
 pub fn first_line(reply: &str) -> String {
     let mut lines = reply.lines();

@@ -1,4 +1,4 @@
-//! The book in docs/ as plain Markdown: every page is in SUMMARY.md, and every link and anchor leads somewhere.
+//! The book in docs/ as plain Markdown: every page is in SUMMARY.md, and every link and anchor is valid.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -74,7 +74,7 @@ fn reports() {
 
 /// Replaces some leaves of a report by other values of the same type, as an attacker might do.
 #[test]
-fn a_changed_report_is_kept_and_shown_as_text() {
+fn shows_changed_reports_as_text() {
     const HOSTILE: &str = "<img src=x onerror=alert(1)>";
     let seed: Value = serde_json::from_slice(&inputs(&["fuzz/seeds/report"])[0]).expect("the seed is JSON");
     let mut leaves = Vec::new();

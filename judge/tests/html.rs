@@ -1,5 +1,4 @@
-//! `report.html`: what stands in it, what hostile text and numbers cannot do to it, how large it gets,
-//! and how it looks in a browser.
+//! `report.html`: its contents, hostile texts and numbers in it, its size, and how it looks in a browser.
 
 #[path = "support/views.rs"]
 mod views;
@@ -24,8 +23,8 @@ use slotquake_judge::units::{NodeNo, ShardNo};
 
 const MS: u64 = 1_000_000;
 
-/// Where node-1, which is stopped at 5 s, is flagged `fail?` at 10 s, `fail` at 11 s, and replaced by
-/// node-4 at 12 s; it comes back at 15 s, and the run ends at 20 s.
+/// node-1 is stopped at 5 s, suspected (PFAIL) at 10 s, flagged FAIL at 11 s and replaced by node-4 at 12 s. It starts
+/// again at 15 s, and the run ends at 20 s.
 fn history(every_us: u64) -> History {
     let text = suite::shipped().iter().find(|(name, _)| *name == "role-swap").expect("it is shipped").1;
     let plan = Plan::new(&suite::parse(text, Path::new("role-swap")).expect("it reads"), 7).expect("it plans");
@@ -91,7 +90,7 @@ fn history(every_us: u64) -> History {
     }
 }
 
-/// One node's idea of the cluster: who is master of shard-1, and what node-1 is held for.
+/// The view of a node: the master of shard-1, and the flag of node-1.
 fn view(master: u16, node_1: Health) -> View {
     let mut view = views::healthy();
     if master == 4 {
@@ -101,7 +100,7 @@ fn view(master: u16, node_1: Health) -> View {
     views::flagged(view, 1, node_1)
 }
 
-/// Reads are served by whoever; writes of shard-1 are refused from the fault to the promotion.
+/// All reads are served. Writes to shard-1 are refused from the fault to the promotion.
 fn op(number: u64, at_ns: u64, shards: &[ShardNo]) -> Op {
     let kind = if number.is_multiple_of(2) { OpKind::Writes } else { OpKind::Reads };
     let key = (number / 2 % 600) as u32;
@@ -145,29 +144,29 @@ fn page(history: &History) -> String {
 }
 
 #[test]
-fn the_page_tells_the_failover_in_words_picture_and_tables() {
+fn shows_a_failover_in_words_picture_and_tables() {
     let history = history(5000);
     let page = page(&history);
     for expected in [
         "<b>role-swap</b> <span>on redis 6.2.14</span>",
         "shard-1: node-1 was stopped at 5.000 s; flagged FAIL after 6.000 s, node-4 promoted after 7.000 s",
-        // The lanes: each state once, and what others held the node for.
+        // The lanes: each state once, and the flags of other nodes.
         "node-1: master, 1.000 s to 5.000 s",
-        "node-1: down (was master), held for fail? by 1 node, 10.000 s to 11.000 s",
-        "node-1: down (was master), held for fail by 5 nodes, 11.000 s to 15.100 s",
+        "node-1: down (was master), suspected (PFAIL) by 1 node, 10.000 s to 11.000 s",
+        "node-1: down (was master), flagged FAIL by 5 nodes, 11.000 s to 15.100 s",
         "node-1: replica of node-4, 15.200 s to",
         "node-4: master, 12.000 s to",
         "stop node-1 (shard-1/master): from 5.000 s until 15.100 s",
         "phase baseline: 1.000 s to 4.900 s",
-        "node-4 is master of shard-1 instead of node-1, epoch 7, seen at 12.000 s",
-        "epoch 7 is seen at 12.000 s",
+        "node-4 replaces node-1 as master of shard-1 (epoch 7), seen at 12.000 s",
+        "epoch 7, first seen at 12.000 s",
         ">writes: latency<",
         ">replica lag<",
         "class=\"outage\"",
         // The same in tables.
-        "<caption>What each node was</caption>",
-        "<td>down (was master), held for fail by 5 nodes</td>",
-        "<caption>Operations by the moment of their issue, each row 1 s</caption>",
+        "<caption>States of the nodes</caption>",
+        "<td>down (was master), flagged FAIL by 5 nodes</td>",
+        "<caption>Operations by time of issue, 1 s per row</caption>",
         "<td>connection refused</td>",
         "<th scope=\"row\">cluster-node-timeout</th>",
         "slotquake run role-swap --server redis:6.2 --seed 7</pre>",
@@ -177,7 +176,7 @@ fn the_page_tells_the_failover_in_words_picture_and_tables() {
 }
 
 #[test]
-fn the_verdict_is_said_first_and_every_invariant_has_its_evidence() {
+fn shows_the_verdict_and_all_evidence() {
     let mut history = history(5000);
     let keys = 0..600;
     let read = |key| EventKind::FinalRead { key, node: Some(NodeNo(4)), value: FinalValue::Missing };
@@ -200,16 +199,16 @@ fn the_verdict_is_said_first_and_every_invariant_has_its_evidence() {
 }
 
 #[test]
-fn without_its_history_a_report_still_has_lanes_and_says_what_is_missing() {
+fn a_report_without_its_history_has_no_operations() {
     let history = history(5000);
     let page = html::page(&Report::of(&history), None);
-    assert!(page.contains("is not beside the report"));
-    assert!(page.contains("node-1: down (was master), held for fail by 5 nodes, 11.000 s to 15.100 s"));
+    assert!(page.contains("is not next to the report"));
+    assert!(page.contains("node-1: down (was master), flagged FAIL by 5 nodes, 11.000 s to 15.100 s"));
     assert!(!page.contains(">writes: latency<"));
 }
 
 #[test]
-fn neither_names_nor_numbers_from_elsewhere_harm_the_page() {
+fn hostile_names_and_numbers_do_no_harm() {
     let evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'`&{{7*7}}";
     let mut history = history(5000);
     history.header.plan.name = evil.to_owned();
@@ -264,7 +263,7 @@ fn neither_names_nor_numbers_from_elsewhere_harm_the_page() {
 }
 
 #[test]
-fn the_anatomy_of_a_failover_is_drawn_beside_the_rules_and_stands_in_tables() {
+fn shows_the_anatomy_as_a_picture_and_as_tables() {
     let history = history(5000);
     let mut report = Report::of(&history).with_anatomy(&Logs::new());
     let page = html::page(&report, Some(&Facts::new(&history)));
@@ -272,14 +271,14 @@ fn the_anatomy_of_a_failover_is_drawn_beside_the_rules_and_stands_in_tables() {
     for expected in [
         "Failover of shard-1: node-1 to node-4, epoch ",
         " from the stop of node-1 to the first write: 6.0 s detection, ",
-        // As bars: measured, by the rules, and what the nodes knew.
-        "<title>first PFAIL: at 5.000 s, 5.000 s after what came before it (poll of node-2)</title>",
-        "<title>FAIL by quorum: by the rules between 5.000 s and 10.400 s</title>",
-        "<title>node-2 holds it for fail? from 5.000 s on</title>",
+        // As bars: measured, expected, and what the nodes knew.
+        "<title>first PFAIL: at 5.000 s, 5.000 s after the milestone before it (poll of node-2)</title>",
+        "<title>FAIL by quorum: expected between 5.000 s and 10.400 s by the server&#39;s rules</title>",
+        "<title>node-2 suspects it (PFAIL) from 5.000 s on</title>",
         "From FAIL on, enlarged",
         // As tables.
         "<caption>Milestones</caption>",
-        "<caption>What each node knew of the old master, and when</caption>",
+        "<caption>What each node knew about the old master, and when</caption>",
     ] {
         assert!(section.contains(expected), "{expected}\n{section}");
     }
@@ -301,7 +300,7 @@ fn the_anatomy_of_a_failover_is_drawn_beside_the_rules_and_stands_in_tables() {
 }
 
 #[test]
-fn a_million_operations_make_a_page_below_two_megabytes() {
+fn a_page_of_a_million_operations_stays_below_two_megabytes() {
     let history = history(18);
     assert_eq!(history.ops.len(), 1_000_000);
     let page = page(&history);
@@ -375,7 +374,7 @@ fn open(browser: &Path, folder: &Path, file: &Path, args: &[&str]) -> String {
 }
 
 #[test]
-fn a_browser_shows_it_light_dark_and_on_a_phone_and_its_script_runs() {
+fn a_browser_shows_the_page_and_runs_its_script() {
     let Some(browser) = browser() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let history = history(5000);

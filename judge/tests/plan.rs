@@ -74,7 +74,7 @@ fn directives_of_a_suite_override_the_defaults() {
 }
 
 #[test]
-fn any_is_one_shard_drawn_from_the_seed() {
+fn any_is_a_random_shard() {
     let suite = suite_of(
         "{ masters: 5 }",
         &[

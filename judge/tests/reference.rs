@@ -1,5 +1,5 @@
-//! docs/reference.md is rendered from the JSON Schema of a suite file, so that it cannot go stale.
-//! `UPDATE=1 cargo test -p slotquake-judge --test reference` writes it anew.
+//! docs/reference.md is rendered from the JSON Schema of a suite file, so it is always up to date.
+//! `UPDATE=1 cargo test -p slotquake-judge --test reference` writes it again.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -276,7 +276,7 @@ fn names<'a>(schema: &'a Value, into: &mut BTreeSet<&'a str>) {
 }
 
 #[test]
-fn the_page_is_the_schema_rendered() {
+fn the_reference_matches_the_schema() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference.md");
     let rendered = render(&suite::schema());
     if std::env::var_os("UPDATE").is_some() {
@@ -290,7 +290,7 @@ fn the_page_is_the_schema_rendered() {
 }
 
 #[test]
-fn no_key_is_missing_from_the_page() {
+fn the_reference_has_every_key() {
     let schema = suite::schema();
     let page = render(&schema);
     let mut all = BTreeSet::new();
@@ -301,7 +301,7 @@ fn no_key_is_missing_from_the_page() {
 }
 
 #[test]
-fn a_key_that_is_added_to_the_schema_changes_the_page() {
+fn a_new_key_changes_the_reference() {
     let mut schema = suite::schema();
     let before = render(&schema);
     schema["$defs"]["WorkloadSpec"]["properties"]["new-key"] =
@@ -311,7 +311,7 @@ fn a_key_that_is_added_to_the_schema_changes_the_page() {
 }
 
 #[test]
-fn every_step_invariant_and_suite_is_named_in_its_chapter() {
+fn chapters_name_every_step_invariant_and_suite() {
     let schema = suite::schema();
     let keys = |name: &str| -> Vec<String> {
         let all = variants(&schema["$defs"][name]).expect("variants").iter();

@@ -1,8 +1,8 @@
-//! Runs that earlier versions stored are read, and judged as they were then.
+//! Stored runs of earlier versions are still read, with the same verdicts.
 //!
 //! `tests/stored/NAME` holds the history and the report of one run on a real cluster: every shipped suite, suites
-//! whose claims do not hold, interrupted runs, a killed one, and runs with too few keys. They are kept as they were
-//! written; a change that judges one of them otherwise must say so and why.
+//! whose claims do not hold, interrupted runs, a killed one, and runs with too few keys. They are never changed. A change that
+//! gives one of them another verdict must state why.
 
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,7 @@ fn changed(name: &str, then: &Judgement, again: &Judgement) -> bool {
 }
 
 #[test]
-fn stored_runs_are_judged_as_they_were() {
+fn stored_runs_keep_their_verdicts() {
     let mut compared = 0;
     for entry in std::fs::read_dir(stored()).expect("stored runs") {
         let folder = entry.expect("a folder").path();
@@ -97,7 +97,7 @@ fn stored_runs_are_judged_as_they_were() {
 
 /// A run whose harness was killed left a history and no report.
 #[test]
-fn a_killed_run_is_judged_by_what_it_left() {
+fn a_killed_run_is_judged_by_its_history() {
     use Verdict::{Inconclusive, Pass};
     let history = history::read(&stored().join("killed-master-freeze")).expect("a history");
     assert!(!history.complete);

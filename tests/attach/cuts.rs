@@ -163,7 +163,7 @@ fn links_are_cut_by_hooks_and_every_cut_is_proven_and_healed() {
     assert!(ended.whole().contains(&left) && ended.whole().contains("output: busy"), "{}", ended.whole());
     assert_eq!(tables(), [], "{}", ended.whole());
     let mut running = started(&stay, &[]);
-    running.until_it_says("waiting for failed: node-1");
+    running.until_it_says("waiting for node-1 to be flagged FAIL");
     let nodes: Vec<u8> = tables().into_iter().map(|(node, _)| node).collect();
     assert_eq!(nodes, [5, 6]);
     running.signal(Signal::SIGTERM);
@@ -174,7 +174,7 @@ fn links_are_cut_by_hooks_and_every_cut_is_proven_and_healed() {
     // Killed, it heals nothing; the next run does.
     let killed = || {
         let mut running = started(&stay, &[]);
-        running.until_it_says("waiting for failed: node-1");
+        running.until_it_says("waiting for node-1 to be flagged FAIL");
         running.signal(Signal::SIGKILL);
         running.end();
         let nodes: Vec<u8> = tables().into_iter().map(|(node, _)| node).collect();

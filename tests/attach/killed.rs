@@ -36,7 +36,7 @@ fn a_signal_puts_everything_back() {
     let cluster = Cluster::start(&server, &Kind::default());
     let hooks = hooks(&cluster, &server, true);
     let before = cluster.write_foreign_keys();
-    for at in ["phase baseline", "waiting for promoted: shard-1"] {
+    for at in ["phase baseline", "waiting for shard-1 to get a new master"] {
         let (_folder, out) = out();
         let mut running = begin_changing(&cluster, &hooks, &out);
         running.until_it_says(at);
@@ -62,7 +62,7 @@ fn what_a_killed_run_changed_is_put_back_by_the_next() {
     running.until_it_says("phase baseline");
     let second = attach(&cluster, &out, None, &["formation"]);
     assert_says(&second, 2, &["(suite \"role-swap\", process", "is running on this cluster"]);
-    running.until_it_says("waiting for promoted: shard-1");
+    running.until_it_says("waiting for shard-1 to get a new master");
     running.signal(Signal::SIGKILL);
     running.end();
     assert!(cluster.ask(1, "PING").is_err(), "node-1 was stopped");
@@ -125,7 +125,7 @@ pub fn a_frozen_container_is_woken(before: &[String]) {
     let keys = || -> Vec<String> { (1..=6).map(|node| Project::cli(node, &["dbsize"])).collect() };
     let had = keys();
     let mut running = compose(&[&["master-freeze", "--allow-faults"][..], &support::QUICK].concat());
-    running.until_it_says("waiting for promoted: shard-1");
+    running.until_it_says("waiting for shard-1 to get a new master");
     running.signal(Signal::SIGKILL);
     running.end();
     assert_ne!(Project::containers(), before);

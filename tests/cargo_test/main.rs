@@ -125,7 +125,7 @@ fn explains_a_failure() {
         "test no-outage::redis:6.2 ... FAILED",
         // The failed invariant, what it requires, what was observed, and where.
         "FAIL  availability (of writes, shard shard-1, max-outage 100ms)\n",
-        "  expected  writes are unserved for at most 100 ms at a time",
+        "  expected  no write outage on shard-1 longer than 100 ms",
         "  seen      shard-1: ",
         "  evidence  shard-1: ",
         "  rests on  ",

@@ -95,7 +95,7 @@ impl Control {
     /// The same, with somebody who watches and meddles.
     pub fn is_caught_while(&self, meddler: &(dyn Fn(&Server, &Event) + Sync)) -> Vec<Judgement> {
         let mut last = String::new();
-        // Where the harness itself stood still, it says so and judges nothing: that is no failure of
+        // Where the harness stalled, it says so and judges nothing: that is no failure of
         // the control, and tried again.
         for _ in 0..3 {
             let history = ran(self.plan(), meddler);
@@ -146,7 +146,7 @@ impl Must {
 }
 
 fn harness_was_slow(judgement: &Judgement) -> bool {
-    judgement.seen.contains("the harness itself stood still") || judgement.seen.contains("were issued over 1 s late")
+    judgement.seen.contains("the harness stalled") || judgement.seen.contains("were issued over 1 s late")
 }
 
 pub fn shown(judgements: &[Judgement]) -> String {

@@ -427,7 +427,7 @@ fn unaware(told: &Told) {
         &[
             (r#"{"write-cutoff": {"shard": "shard-1", "within": "3s"}}"#, "node-1, cut off at"),
             (r#"{"split-brain": {"shard": "shard-1", "may-last": "500ms"}}"#, "after the first write of node-4"),
-            (r#"{"convergence": {"within": "1ms"}}"#, "after the heal"),
+            (r#"{"convergence": {"within": "1ms"}}"#, "after the end of fault"),
         ],
     );
 }

@@ -24,7 +24,7 @@ pub fn dissect(header: &Header, events: &[Event], failovers: &[Failover], logs: 
     };
     let clocks = nodes.iter().filter_map(|info| Some((info.node, Clock::relate(events, info.node)?))).collect();
     let timed = timed(&clocks, logs);
-    let timeouts = NodeTimeouts::new(header, events);
+    let timeouts = NodeTimeouts::new(&header.plan, header.server.version, events);
     let began = failovers.iter().filter(|failover| failover.fault.is_some() || failover.ordered_by.is_some());
     began
         .map(|failover| {

@@ -1,6 +1,7 @@
 //! A failover in one sentence.
 
 use super::{Anatomy, Election, What};
+use crate::words::{brief, count, list};
 
 /// `6.9 s from the kill of node-1 to the first write: 5.9 s detection, 0.8 s election delay, 0.2 s vote`.
 /// `watched_ms` is the time of the failover in the history, in milliseconds.
@@ -8,7 +9,7 @@ pub(super) fn sentence(anatomy: &Anatomy, watched_ms: f64) -> String {
     let cause = anatomy.cause();
     let Some(promoted_ms) = anatomy.at(What::Promotion) else {
         let hindrance = hindrance(anatomy, anatomy.at(What::Fail));
-        return format!("no replica took over within {} of {cause}: {hindrance}", seconds(watched_ms));
+        return format!("no replica took over within {} of {cause}: {hindrance}", brief(watched_ms));
     };
     let (total_ms, end) = match anatomy.at(What::FirstWrite) {
         Some(write_ms) => (write_ms.max(promoted_ms), "first write"),
@@ -16,9 +17,9 @@ pub(super) fn sentence(anatomy: &Anatomy, watched_ms: f64) -> String {
     };
     let parts: Vec<String> = phases(anatomy)
         .into_iter()
-        .map(|(name, from_ms, to_ms)| format!("{} {name}", seconds(to_ms - from_ms)))
+        .map(|(name, from_ms, to_ms)| format!("{} {name}", brief(to_ms - from_ms)))
         .collect();
-    let mut text = format!("{} from {cause} to the {end}: {}", seconds(total_ms), parts.join(", "));
+    let mut text = format!("{} from {cause} to the {end}: {}", brief(total_ms), parts.join(", "));
     text.push_str(&elections(&anatomy.elections));
     if anatomy.majority_lost {
         text.push_str("; the remaining masters were not a majority");
@@ -71,18 +72,17 @@ fn hindrance(anatomy: &Anatomy, fail: Option<f64>) -> String {
     let Some(fail_ms) = fail else {
         return "no node reported FAIL".to_owned();
     };
-    let known = format!("FAIL after {}", seconds(fail_ms));
+    let known = format!("FAIL after {}", brief(fail_ms));
     if !anatomy.blocked.is_empty() {
         return format!("{known}; {}", anatomy.blocked.join("; "));
     }
     match anatomy.elections.len() {
         0 => {
-            let absent: Vec<String> = anatomy.absent.iter().map(ToString::to_string).collect();
-            let were = if absent.len() == 1 { "was" } else { "were" };
-            let absent = if absent.is_empty() {
+            let were = if anatomy.absent.len() == 1 { "was" } else { "were" };
+            let absent = if anatomy.absent.is_empty() {
                 String::new()
             } else {
-                format!(" ({} {were} also affected by a fault)", absent.join(", "))
+                format!(" ({} {were} also affected by a fault)", list(&anatomy.absent))
             };
             format!("{known}, and no replica began an election{absent}")
         }
@@ -102,22 +102,16 @@ fn elections(elections: &[Election]) -> String {
         reasons.dedup();
         let why = match (reasons.is_empty(), election.granted.len()) {
             (false, _) => format!("was denied because {}", reasons.join(", and ")),
-            (true, votes) => format!("got {votes} {}{}", if votes == 1 { "vote" } else { "votes" }, belated(election)),
+            (true, votes) => format!("got {}{}", count(votes as u64, "vote"), belated(election)),
         };
         format!("that of {} for epoch {} {why}", election.candidate, election.epoch)
     });
     let described: Vec<String> = described.collect();
-    let count = elections.len();
-    format!("; {count} {}: {}", if count == 1 { "election" } else { "elections" }, described.join("; "))
+    format!("; {}: {}", count(elections.len() as u64, "election"), described.join("; "))
 }
 
 /// Shows late votes: a vote does not count after the candidate's timeout.
 fn belated(election: &Election) -> String {
     let last_ms = election.granted.values().copied().fold(election.began_ms, f64::max) - election.began_ms;
-    if last_ms < 1000.0 { String::new() } else { format!(", the last after {}", seconds(last_ms)) }
-}
-
-/// `5.9 s`, or `60 ms` below a tenth of a second.
-fn seconds(ms: f64) -> String {
-    if ms < 99.5 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1e3) }
+    if last_ms < 1000.0 { String::new() } else { format!(", the last after {}", brief(last_ms)) }
 }

@@ -1,4 +1,4 @@
-//! `agreement`: once everything is undone, all nodes share one view.
+//! `agreement`: after the last heal, all nodes have the same view of the cluster.
 
 use super::ask::Silence;
 use super::finding::{Finding, undoing};
@@ -23,47 +23,47 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &Agreement) -> Judgement {
             if let Some(why) = open_after(facts, base.over.to_ns) {
                 finding.undecided(why);
             } else {
-                let limit = Limit { bound_ns, to_ns: end_ns, means: "the run ended before the bound was over" };
+                let limit = Limit { bound_ns, to_ns: end_ns, why: "the run ended before the limit" };
                 look(facts, &base, &limit, &mut finding);
             }
         }
         Err(why) => _ = finding.undecided(why),
     }
     let expected = format!(
-        "within {} of the last heal, and from then on, every node knows the same masters, replicas, slots and epochs and flags none as failing",
+        "within {} after the last heal all nodes agree on masters, replicas, slots and epochs, and flag no node",
         length_ns(bound_ns)
     );
     finding.judge("agreement", format!("within {}", settings.within), expected)
 }
 
-/// What the views must come together after.
+/// The event after which the views must agree.
 pub(super) struct Since {
-    /// Between which moments it was over. Times are counted from the later one.
+    /// The two moments between which the event ended. Durations count from the later one.
     pub(super) over: Window,
-    /// Its name.
+    /// The event, for a message.
     pub(super) words: String,
 }
 
-/// How long they may take, and until when they are looked at.
+/// How long the nodes may take to agree, and until when they are watched.
 pub(super) struct Limit<'a> {
     pub(super) bound_ns: u64,
     pub(super) to_ns: u64,
-    /// What it means that this comes before the bound.
-    pub(super) means: &'a str,
+    /// Why they are not watched until the bound.
+    pub(super) why: &'a str,
 }
 
-/// The last heal, or the last CLUSTER command, or the start.
+/// The last heal or CLUSTER command; the start of the steps if there is none.
 fn last_disturbance(facts: &Facts<'_>) -> Result<Since, String> {
     let moment = |at_ns: u64| Window { from_ns: at_ns, to_ns: at_ns };
     let disturbed = facts.history.events.iter().rev().find_map(|event| match &event.kind {
         EventKind::FaultHealed { fault, by } => {
             let fault_of_it = facts.fault_spans.iter().find(|each| each.fault == *fault);
             let over = fault_of_it.and_then(FaultSpan::lost_effect).unwrap_or(moment(event.at_ns));
-            Some(Since { over, words: format!("the {by} that undid fault {fault}") })
+            Some(Since { over, words: format!("the `{by}` of fault {fault}") })
         }
         EventKind::Commanded { step, .. } => match facts.plan().steps.get(*step) {
             Some(Step::Command(command)) if command.send.0[0].eq_ignore_ascii_case("cluster") => {
-                Some(Since { over: moment(event.at_ns), words: command.send.to_string() })
+                Some(Since { over: moment(event.at_ns), words: format!("`{}`", command.send) })
             }
             _ => None,
         },
@@ -77,7 +77,7 @@ fn last_disturbance(facts: &Facts<'_>) -> Result<Since, String> {
     }
 }
 
-/// Why the views cannot come together: a fault that was injected afterwards and never undone.
+/// Why the nodes cannot agree: a later fault that was never undone.
 fn open_after(facts: &Facts<'_>, at_ns: u64) -> Option<String> {
     facts.fault_spans.iter().find(|each| each.from_ns > at_ns).map(|each| {
         let nodes = list(each.hits.iter().map(|hit| hit.node));
@@ -85,7 +85,7 @@ fn open_after(facts: &Facts<'_>, at_ns: u64) -> Option<String> {
     })
 }
 
-/// Judges how long after it the views came together for the rest of the time.
+/// Judges how long after the event the nodes agreed for good.
 pub(super) fn look(facts: &Facts<'_>, since: &Since, limit: &Limit<'_>, finding: &mut Finding) {
     let window = Window { from_ns: since.over.to_ns, to_ns: limit.to_ns };
     let bound_ns = limit.bound_ns;
@@ -111,7 +111,7 @@ pub(super) fn look(facts: &Facts<'_>, since: &Since, limit: &Limit<'_>, finding:
     }
     finding.observed(edges.len() as u64);
     if let Some((moment, difference)) = &last_difference {
-        finding.evidence(format!("last difference, at {}: {}", at(*moment), difference.words));
+        finding.evidence(format!("last disagreement at {}: {}", at(*moment), difference.words));
     }
     let late = |over: Window, finding: &mut Finding| match facts.stalled(over) {
         Some(why) => _ = finding.undecided(why),
@@ -129,22 +129,22 @@ pub(super) fn look(facts: &Facts<'_>, since: &Since, limit: &Limit<'_>, finding:
     } else {
         let watched_ns = window.length_ns();
         let words = last_difference.map_or_else(String::new, |(_, difference)| difference.words);
-        finding.saw(format!("{} after {} they still differed: {words}", length_ns(watched_ns), since.words));
+        finding.saw(format!("nodes still disagreed {} after {}: {words}", length_ns(watched_ns), since.words));
         if watched_ns > bound_ns {
             late(window, finding);
         } else {
-            finding.undecided(limit.means);
+            finding.undecided(limit.why);
         }
     }
 }
 
 pub(super) struct Difference {
-    /// Whether it is only that a node was not looked at, or is held by a fault.
+    /// Whether it is only that a node was not polled, or does not answer because of a fault.
     unknown: bool,
     words: String,
 }
 
-/// What keeps the nodes from sharing one view at a moment.
+/// The first difference between the views of the nodes at a moment; None if they agree.
 pub(super) fn difference(facts: &Facts<'_>, at_ns: u64) -> Option<Difference> {
     let seen = |words| Some(Difference { unknown: false, words });
     let mut views = Vec::new();
@@ -156,13 +156,15 @@ pub(super) fn difference(facts: &Facts<'_>, at_ns: u64) -> Option<Difference> {
         }
     }
     let Some(&(first, reference)) = views.first() else {
-        return Some(Difference { unknown: true, words: "no node was looked at".to_owned() });
+        return Some(Difference { unknown: true, words: "no node was polled".to_owned() });
     };
     for &(node, view) in &views {
         for (peer, line) in &view.peers {
             if line.health != Health::Ok {
-                let flag = if line.health == Health::Fail { "fail" } else { "fail?" };
-                return seen(format!("{node} flags {peer} as {flag}"));
+                return seen(match line.health {
+                    Health::Fail => format!("{node} flags {peer} FAIL"),
+                    Health::Pfail | Health::Ok => format!("{node} suspects {peer} (PFAIL)"),
+                });
             }
         }
         if view.essence() == reference.essence() {
@@ -171,20 +173,20 @@ pub(super) fn difference(facts: &Facts<'_>, at_ns: u64) -> Option<Difference> {
         let differs = |peer: &NodeNo| view.essence().get(peer) != reference.essence().get(peer);
         let peer = facts.nodes().find(differs).unwrap_or(node);
         return seen(format!(
-            "{node} holds {peer} for {}, {first} for {}",
-            held_for(view.peers.get(&peer)),
-            held_for(reference.peers.get(&peer))
+            "{node} sees {peer} as {}, {first} as {}",
+            seen_as(view.peers.get(&peer)),
+            seen_as(reference.peers.get(&peer))
         ));
     }
     None
 }
 
-fn held_for(peer: Option<&Peer>) -> String {
+fn seen_as(peer: Option<&Peer>) -> String {
     let Some(peer) = peer else { return "unknown".to_owned() };
     match peer.role {
         Role::Master if peer.slots.is_empty() => format!("a master without slots, epoch {}", peer.epoch),
         Role::Master => format!("a master of slots {}, epoch {}", ranges(&peer.slots), peer.epoch),
         Role::ReplicaOf(master) => format!("a replica of {master}"),
-        Role::ReplicaOfUnknown => "a replica of a node that is unknown".to_owned(),
+        Role::ReplicaOfUnknown => "a replica of an unknown node".to_owned(),
     }
 }

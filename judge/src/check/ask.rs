@@ -1,4 +1,4 @@
-//! What several checks ask of the facts, with the reason in words where there is no answer.
+//! Questions that several checks ask about the facts. Where there is no answer, the error states why.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::topology::View;
 use crate::units::{Bound, NodeNo, ShardNo};
 use crate::words::{count, length_ns};
 
-/// The share of operations that may be issued late before times measured from the workload are the
-/// harness's rather than the cluster's.
+/// The share of operations that may be issued late. Beyond it, times measured by the workload say more about the
+/// harness than about the cluster.
 const MAY_BE_LATE: f64 = 0.01;
 
-/// How long after its fault was undone a node must have been looked at again.
+/// How long after the end of its fault a node must have been polled again.
 const LOOKED_AGAIN_NS: u64 = 1_000_000_000;
 
 impl<'a> Facts<'a> {
@@ -29,43 +29,43 @@ impl<'a> Facts<'a> {
         self.plan().nodes.iter().map(|node| node.node)
     }
 
-    /// The steps' time, or why there is none.
+    /// The window of the steps, or why there is none.
     pub(super) fn steps_window(&self) -> Result<Window, String> {
-        self.steps.ok_or_else(|| "the run never got as far as its first phase".to_owned())
+        self.steps.ok_or_else(|| "the run ended before its first phase".to_owned())
     }
 
-    /// A phase's time, or why there is none.
+    /// The window of a phase, or why there is none.
     pub(super) fn phase(&self, name: &str) -> Result<Window, String> {
         let mut named = self.phases.iter().filter(|phase| phase.name == name);
         match (named.next(), named.next()) {
             (Some(phase), None) => Ok(phase.window),
-            (Some(_), Some(_)) => Err(format!("more than one phase is named {name}")),
-            (None, _) => Err(format!("the run never got as far as phase {name}")),
+            (Some(_), Some(_)) => Err(format!("more than one phase has the name \"{name}\"")),
+            (None, _) => Err(format!("the run ended before phase \"{name}\"")),
         }
     }
 
-    /// The last moment of a phase, or why there is none. What a phase was to bring may come at its
-    /// very end, so one that was cut short says nothing.
+    /// The last moment of a phase, or why there is none. An event may be due at the very end of a phase, so a phase that
+    /// was cut short proves nothing.
     pub(super) fn phase_end_ns(&self, name: &str) -> Result<u64, String> {
         let window = self.phase(name)?;
         match self.cut_in(window) {
-            Some(why) => Err(format!("phase {name} was not ended: {why}")),
+            Some(why) => Err(format!("phase \"{name}\" was cut short: {why}")),
             None => Ok(window.to_ns.saturating_sub(1)),
         }
     }
 
-    /// What ended the steps before their time, if it did so in that time.
+    /// What ended the steps early, if it did so in this window.
     pub(super) fn cut_in(&self, window: Window) -> Option<&str> {
         self.cut.as_ref().filter(|cut| window.contains(cut.at_ns)).map(|cut| cut.why.as_str())
     }
 
-    /// The time of the phase `during`, or of the steps.
+    /// The window of the phase `during`, or of the steps.
     pub(super) fn window(&self, during: Option<&str>) -> Result<Window, String> {
         during.map_or_else(|| self.steps_window(), |name| self.phase(name))
     }
 
-    /// The moment that `at: end` means: the last of the history, after recovery. (A run stops looking
-    /// at the nodes before it takes the cluster down.)
+    /// The moment that `at: end` means: the last of the history, after recovery. (A run stops polling before it takes
+    /// the cluster down.)
     pub(super) fn last_ns(&self) -> Result<u64, String> {
         let recovered = self.history.events.iter().find_map(|event| match event.kind {
             EventKind::Recovered { recovered, .. } => Some(recovered),
@@ -73,22 +73,22 @@ impl<'a> Facts<'a> {
         });
         let cut = self.cut.as_ref().map(|cut| &cut.why);
         match (recovered, self.stuck.as_ref().or(cut), self.history.events.last()) {
-            // The wait for recovery was cut short as well, or in vain.
-            (Some(false), Some(why), _) => Err(format!("the cluster was not whole when the run ended: {why}")),
+            // The wait for recovery was cut short, too, or could not succeed.
+            (Some(false), Some(why), _) => Err(format!("the cluster had not recovered when the run ended: {why}")),
             (Some(_), _, Some(last)) => Ok(last.at_ns),
-            _ => Err("the run never got to its end: it has no result of the recovery".to_owned()),
+            _ => Err("the run ended before its recovery".to_owned()),
         }
     }
 
-    /// The same as [`last_ns`](Self::last_ns), for what the steps bring about.
+    /// As [`last_ns`](Self::last_ns), for a result of the steps.
     pub(super) fn end_of_steps_ns(&self) -> Result<u64, String> {
         match &self.cut {
-            Some(cut) => Err(format!("the steps that lead there were not all done: {}", cut.why)),
+            Some(cut) => Err(format!("not all steps were done: {}", cut.why)),
             None => self.last_ns(),
         }
     }
 
-    /// When the recovery's result was known.
+    /// When the result of the recovery was known, in nanoseconds from the start of the run.
     pub(super) fn recovered_ns(&self) -> Option<u64> {
         self.history
             .events
@@ -97,7 +97,7 @@ impl<'a> Facts<'a> {
             .map(|event| event.at_ns)
     }
 
-    /// The shards that are meant, or why there are none.
+    /// The shards of a setting, or why there are none.
     pub(super) fn shards(&self, set: ShardSet) -> Result<Vec<ShardNo>, String> {
         let shards: Vec<ShardNo> = match set {
             ShardSet::One(shard) => self.ownership.shards().filter(|each| *each == shard).collect(),
@@ -111,11 +111,11 @@ impl<'a> Facts<'a> {
             _ if !shards.is_empty() => Ok(shards),
             ShardSet::One(shard) => Err(format!("there is no {shard}")),
             ShardSet::All => Err("the plan has no shards".to_owned()),
-            ShardSet::Others => Err("a node of every shard was hit by a fault: there are no others".to_owned()),
+            ShardSet::Others => Err("faults hit every shard, so there are no others".to_owned()),
         }
     }
 
-    /// The shards of the nodes that faults hit: the one at boot and the one at that moment.
+    /// The shards of the nodes that faults hit: their shards at boot and at the injection.
     fn shards_hit(&self) -> BTreeSet<ShardNo> {
         let mut hit = BTreeSet::new();
         for each in self.fault_spans.iter().flat_map(|span| &span.hits) {
@@ -126,7 +126,7 @@ impl<'a> Facts<'a> {
         hit
     }
 
-    /// A bound in nanoseconds, where `spec` is what the rules of that moment allow.
+    /// A bound in nanoseconds. `spec` is the limit by the server's rules at a moment.
     pub(super) fn bound_ns(&self, bound: Bound, at_ns: u64, spec: impl Fn(&Rules) -> Duration) -> u64 {
         match bound {
             Bound::Fixed(span) => span.as_ns(),
@@ -134,26 +134,25 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Why a time that is over its bound says nothing of the cluster: the harness itself stood still
-    /// for more than a quarter of it.
+    /// Why a duration that exceeds its bound proves nothing about the cluster: the harness stalled for more than a quarter
+    /// of it.
     pub(super) fn stalled(&self, window: Window) -> Option<String> {
         let stalled_ns: u64 = self.stalls.iter().map(|stall| stall.overlap_ns(window)).sum();
-        (stalled_ns.saturating_mul(4) > window.length_ns()).then(|| {
-            format!("the harness itself stood still for {} of {}", length_ns(stalled_ns), length_ns(window.length_ns()))
-        })
+        (stalled_ns.saturating_mul(4) > window.length_ns())
+            .then(|| format!("the harness stalled for {} of {}", length_ns(stalled_ns), length_ns(window.length_ns())))
     }
 
-    /// As `stalled`, for a time that is measured by the workload's operations.
+    /// As `stalled`, for a duration measured by the operations of the workload.
     pub(super) fn workload_was_late(&self, window: Window) -> Option<String> {
         self.stalled(window).or_else(|| self.issued_late())
     }
 
-    /// Says so if more operations were issued late than a measurement of times can bear.
+    /// Why the operations cannot measure durations: too many were issued late.
     pub(super) fn issued_late(&self) -> Option<String> {
         let (late, issued) = (self.ops.late(), self.history.ops.len() as u64);
         (issued > 0 && late as f64 > issued as f64 * MAY_BE_LATE).then(|| {
             format!(
-                "{} of {} ({:.1} %) were issued over 1 s late, which more than 1 % may not be",
+                "{} of {} ({:.1} %) were issued over 1 s late (allowed: 1 %)",
                 late,
                 count(issued, "operation"),
                 late as f64 * 100.0 / issued as f64
@@ -169,44 +168,44 @@ impl<'a> Facts<'a> {
             .any(|op| op.invoke_ns <= at_ns || op.outcome != Outcome::Ok || op.complete_ns - op.invoke_ns > patience_ns)
     }
 
-    /// What to do where operations are too few, in parentheses.
+    /// The reason for too few operations and a hint, for parentheses.
     pub(super) fn too_few(&self, shard: ShardNo) -> String {
         let keys = self.plan().workload.keys;
         if self.ops.key_shards().without_keys().contains(&shard) {
-            format!("none of the workload's {keys} keys is in {shard}; hint: raise workload.keys")
+            format!("none of the workload's {keys} keys is in {shard}; hint: raise `workload.keys`")
         } else {
-            "hint: raise workload.rate or workload.keys".to_owned()
+            "hint: raise `workload.rate` or `workload.keys`".to_owned()
         }
     }
 
-    /// A node's view, or what its silence means.
+    /// A node's view at a moment, or what its silence means.
     pub(super) fn view_of(&self, node: NodeNo, at_ns: u64) -> Result<&'a View, Silence> {
         let reason = match self.views.of(node, at_ns) {
             Seen::View(view) => return Ok(view),
-            Seen::Never => return Err(Silence::Unknown(format!("{node} was never looked at"))),
+            Seen::Never => return Err(Silence::Unknown(format!("{node} was never polled"))),
             Seen::Silent(reason) => reason,
         };
         if let Some(fault) = self.open_fault(node, at_ns) {
-            return Err(Silence::Unknown(format!("{node} does not answer ({reason}): fault {fault} holds it")));
+            return Err(Silence::Unknown(format!("{node} does not answer ({reason}) because of fault {fault}")));
         }
         if self.undone_ns(node, at_ns).is_some_and(|undone_ns| at_ns - undone_ns < LOOKED_AGAIN_NS) {
-            return Err(Silence::Unknown(format!("{node} was not looked at since its fault was undone")));
+            return Err(Silence::Unknown(format!("{node} was not polled after its fault was undone")));
         }
         let since_ns = self.views.since(node, at_ns).unwrap_or(at_ns);
         let asked = Window { from_ns: since_ns.saturating_sub(LOOKED_AGAIN_NS), to_ns: since_ns };
         if let Some(why) = self.stalled(asked) {
-            return Err(Silence::Unknown(format!("{node} was not heard ({reason}), but {why}")));
+            return Err(Silence::Unknown(format!("{node} does not answer ({reason}), but {why}")));
         }
-        Err(Silence::Broken(format!("{node} does not answer ({reason}), and no fault holds it")))
+        Err(Silence::Broken(format!("{node} does not answer ({reason}), and no fault explains it")))
     }
 
-    /// When the last fault of a node's process was shown to be undone.
+    /// When the last fault of a node's process was proven over, in nanoseconds from the start of the run.
     fn undone_ns(&self, node: NodeNo, at_ns: u64) -> Option<u64> {
         self.holding(node).filter_map(FaultSpan::over_ns).filter(|&undone_ns| undone_ns <= at_ns).max()
     }
 
-    /// A fault that keeps a node's process from answering at a moment: injected, and not shown to be
-    /// undone. A fault of the network does not: the harness itself reaches every node all the while.
+    /// A fault that keeps a node's process from answering at a moment: injected, and not proven over. A network fault does
+    /// not: the harness itself always reaches every node.
     pub(super) fn open_fault(&self, node: NodeNo, at_ns: u64) -> Option<u32> {
         let open = self.holding(node).filter(|each| each.is_open(at_ns));
         open.map(|each| each.fault).last()
@@ -216,8 +215,8 @@ impl<'a> Facts<'a> {
         self.fault_spans.iter().filter(move |each| each.kind.holds_process() && each.hit(node).is_some())
     }
 
-    /// Whether a fault keeps a node from being elected at a moment: it holds its process, or cuts it
-    /// off from the majority.
+    /// Whether a fault keeps a node from being elected at a moment: its process does not run, or it is cut off from the
+    /// majority.
     pub(super) fn cannot_be_elected(&self, node: NodeNo, at_ns: u64) -> bool {
         let mut faults = self.fault_spans.iter().filter(|each| each.may_end_a_reign() && each.hit(node).is_some());
         faults.any(|each| each.is_open(at_ns))
@@ -226,8 +225,8 @@ impl<'a> Facts<'a> {
 
 /// Why a node's view is missing.
 pub(super) enum Silence {
-    /// Nobody looked, or the harness silenced it: says nothing.
+    /// It was not polled, or a fault silenced it: this proves nothing.
     Unknown(String),
-    /// It should answer.
+    /// It should answer, and does not.
     Broken(String),
 }

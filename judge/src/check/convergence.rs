@@ -1,4 +1,4 @@
-//! `convergence`: once the network is whole again, all nodes come to share one view.
+//! `convergence`: after the last network fault is healed, all nodes come to have the same view of the cluster.
 
 use super::agreement::{Limit, Since, look};
 use super::finding::Finding;
@@ -18,10 +18,10 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &Convergence) -> Judgement {
     let bound_ns = facts.bound_ns(settings.within, healed_ns, Rules::agreement);
     match healed.and_then(|healed| Ok((healed, facts.last_ns()?))) {
         Ok(((since, doubt), end_ns)) => {
-            let (to_ns, means) = watched_until(facts, healed_ns, end_ns);
-            look(facts, &since, &Limit { bound_ns, to_ns, means: &means }, &mut finding);
+            let (to_ns, why) = watched_until(facts, healed_ns, end_ns);
+            look(facts, &since, &Limit { bound_ns, to_ns, why: &why }, &mut finding);
             if let (Verdict::Fail, Some(doubt)) = (finding.verdict(), doubt) {
-                // The network may still have been cut: that says nothing of the nodes.
+                // The network may still have been cut, so the disagreement proves nothing.
                 finding = Finding::new();
                 finding.undecided(doubt);
             }
@@ -29,14 +29,14 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &Convergence) -> Judgement {
         Err(why) => _ = finding.undecided(why),
     }
     let expected = format!(
-        "within {} of the healing of the last network fault, and from then on, every node knows the same masters, replicas, slots and epochs and flags none as failing",
+        "within {} after the last network fault is healed all nodes agree on masters, replicas, slots and epochs, and flag no node",
         length_ns(bound_ns)
     );
     finding.judge("convergence", format!("within {}", settings.within), expected)
 }
 
-/// The end of the last network fault; and why the network may not have been whole from then on. That the nodes came
-/// to agree shows that it was.
+/// The end of the last network fault, and why the network may still have been cut after it. Nodes that agree show that it
+/// was not.
 fn last_heal(facts: &Facts<'_>) -> Result<(Since, Option<String>), String> {
     let mut last: Option<Since> = None;
     let mut doubt = None;
@@ -44,30 +44,27 @@ fn last_heal(facts: &Facts<'_>) -> Result<(Since, Option<String>), String> {
         let what = format!("fault {} ({})", fault.fault, fault.kind);
         let over = fault.lost_effect().ok_or_else(|| format!("{what} was never undone"))?;
         if fault.heal_failed {
-            doubt = Some(format!("{what} was not shown to be undone, and the nodes did not agree in time"));
+            doubt = Some(format!("{what} was not proven undone, and the nodes did not agree in time"));
         }
         if last.as_ref().is_none_or(|last| last.over.to_ns <= over.to_ns) {
-            last = Some(Since { over, words: format!("the healing of {what}") });
+            last = Some(Since { over, words: format!("the end of {what}") });
         }
     }
     Ok((last.ok_or("there was no network fault to heal")?, doubt))
 }
 
-/// Until when the healed network's views are looked at: a later fault or CLUSTER command disturbs them
-/// anew. And what it means that this came before the bound.
+/// Until when the nodes are watched, as a later fault or CLUSTER command disturbs them again, and what ends the watch.
 fn watched_until(facts: &Facts<'_>, healed_ns: u64, end_ns: u64) -> (u64, String) {
     let faults = facts.fault_spans.iter().map(|fault| (fault.from_ns, format!("fault {}", fault.fault)));
     let commands = facts.history.events.iter().filter_map(|event| {
         let EventKind::StepBegan { step } = event.kind else { return None };
         let Some(Step::Command(command)) = facts.plan().steps.get(step) else { return None };
         let disturbs = command.send.0[0].eq_ignore_ascii_case("cluster");
-        disturbs.then(|| (event.at_ns, command.send.to_string()))
+        disturbs.then(|| (event.at_ns, format!("`{}`", command.send)))
     });
     let next = faults.chain(commands).filter(|&(at_ns, _)| at_ns > healed_ns && at_ns <= end_ns).min();
     match next {
-        Some((at_ns, what)) => {
-            (at_ns.saturating_sub(1), format!("{what}, at {}, came before the bound was over", at(at_ns)))
-        }
-        None => (end_ns, "the run ended before the bound was over".to_owned()),
+        Some((at_ns, what)) => (at_ns.saturating_sub(1), format!("{what} at {} came before the limit", at(at_ns))),
+        None => (end_ns, "the run ended before the limit".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! `epochs`: masters have configEpochs of their own, and no epoch ever falls.
+//! `epochs`: masters have different configEpochs, and no epoch ever decreases.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +19,9 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &Epochs) -> Judgement {
     if let Err(why) = look(facts, settings, &mut finding) {
         finding.undecided(why);
     }
-    let rise = settings.max_rise.map(|most| format!(", and the current epoch rises by at most {most}"));
+    let rise = settings.max_rise.map(|most| format!("; the current epoch rises by at most {most}"));
     let expected = format!(
-        "whenever all nodes agree, and at the end, no two masters with slots have one configEpoch; no node's epoch falls{}",
+        "masters with slots have different configEpochs whenever all nodes agree and at the end; no epoch of a node decreases{}",
         rise.unwrap_or_default()
     );
     let words = settings.max_rise.map_or_else(String::new, |most| format!("max-rise {most}"));
@@ -31,7 +31,7 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &Epochs) -> Judgement {
 fn look(facts: &Facts<'_>, settings: &Epochs, finding: &mut Finding) -> Result<(), String> {
     let from_ns = facts.steps_window()?.from_ns;
     let end_ns = facts.last_ns();
-    // A run that broke off is looked at as far as it got, but has no end to speak of.
+    // A run that broke off is judged as far as it got, but it has no end.
     let to_ns = end_ns.as_ref().map_or(u64::MAX, |&end_ns| end_ns);
     let views: Vec<(u64, NodeNo, &View)> = facts
         .history
@@ -55,10 +55,10 @@ fn look(facts: &Facts<'_>, settings: &Epochs, finding: &mut Finding) -> Result<(
     end_ns.map(drop)
 }
 
-/// No node's current epoch, and no node's own epoch as a master with slots, is ever lower than before.
+/// Neither the current epoch of a node nor its own configEpoch as a master with slots ever decreases.
 fn falls(views: &[(u64, NodeNo, &View)], from_ns: u64, finding: &mut Finding) {
     let mut highest: BTreeMap<(NodeNo, &str), u64> = BTreeMap::new();
-    let mut fallen = 0;
+    let mut fallen = 0_u32;
     for &(at_ns, node, view) in views {
         let own = view.peers.get(&node).filter(|own| own.role == Role::Master && !own.slots.is_empty());
         let epochs = [("current epoch", Some(view.current_epoch)), ("configEpoch", own.map(|own| own.epoch))];
@@ -67,19 +67,19 @@ fn falls(views: &[(u64, NodeNo, &View)], from_ns: u64, finding: &mut Finding) {
             let before = highest.entry((node, what)).or_insert(epoch);
             if epoch < *before && at_ns >= from_ns {
                 fallen += 1;
-                finding.evidence(format!("at {}: the {what} of {node} fell from {before} to {epoch}", at(at_ns)));
+                finding.evidence(format!("at {}: the {what} of {node} decreased from {before} to {epoch}", at(at_ns)));
             }
             *before = epoch;
         }
     }
     if fallen > 0 {
-        finding.fail(format!("epochs fell {fallen} times"));
+        finding.fail(format!("epochs decreased {}", count(fallen.into(), "time")));
     }
     finding.figure("epoch_falls", f64::from(fallen));
 }
 
-/// While epochs are being settled, two masters may have the same one for a moment: moments at which
-/// all agree are judged, and the end.
+/// Two masters may have the same epoch for a moment, until they resolve the collision. So only moments at which all nodes
+/// agree are judged, and the end.
 fn collisions(facts: &Facts<'_>, from_ns: u64, to_ns: u64, finding: &mut Finding) {
     let moments = facts.views.moments();
     let inside = moments.into_iter().filter(|&moment| moment > from_ns && moment <= to_ns);
@@ -90,11 +90,11 @@ fn collisions(facts: &Facts<'_>, from_ns: u64, to_ns: u64, finding: &mut Finding
         let Some((node, collision)) = found else { continue };
         if difference(facts, moment).is_none() {
             collided += 1;
-            finding.evidence(format!("at {}, when all agreed, {node} saw {collision}", at(moment)));
+            finding.evidence(format!("at {}, while all nodes agreed, {node} saw {collision}", at(moment)));
         }
     }
     if collided > 0 {
-        finding.fail(format!("masters shared a configEpoch at {}", count(collided.into(), "agreed moment")));
+        finding.fail(format!("masters shared a configEpoch {} while all nodes agreed", count(collided.into(), "time")));
     }
 }
 
@@ -107,11 +107,10 @@ fn at_end(facts: &Facts<'_>, end_ns: u64, finding: &mut Finding) {
     let bad: Vec<String> =
         views.iter().filter_map(|(node, view)| Some(format!("{node} saw {}", collision(view)?))).collect();
     if bad.is_empty() {
-        finding.saw(format!("at the end every master had a configEpoch of its own in {}", {
-            count(views.len() as u64, "view")
-        }));
+        let views = count(views.len() as u64, "view");
+        finding.saw(format!("at the end, all masters have different configEpochs in {views}"));
     } else {
-        finding.fail(format!("at the end {}", bad.join(", ")));
+        finding.fail(format!("at the end, {}", list(bad)));
     }
 }
 
@@ -131,7 +130,7 @@ fn rise(facts: &Facts<'_>, views: &[(u64, NodeNo, &View)], from_ns: u64, setting
     let before = facts.views.at(from_ns).values().map(|view| view.current_epoch).max();
     let Some(before) = before else {
         if settings.max_rise.is_some() {
-            finding.undecided("no node had been looked at when the first phase began");
+            finding.undecided("no node was polled before the first phase");
         }
         return;
     };

@@ -1,4 +1,4 @@
-//! `failover-time`: from the fault to FAIL, to the promotion, to the first write.
+//! `failover-time`: the time from the fault to FAIL, to the promotion and to the first write.
 
 use super::finding::{Finding, injecting};
 use super::{Judgement, Traits, Verdict};
@@ -23,11 +23,11 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &FailoverTime) -> Judgement {
         format!("{} within {}", words(milestone), length(bound_ms(facts, settings, milestone, from_ns)))
     }));
     let to = settings.to.map_or_else(String::new, |to| format!(", to {to}"));
-    let how = if settings.within == Bound::Spec { " (what the server's rules allow)" } else { "" };
+    let how = if settings.within == Bound::Spec { " (by the server's rules)" } else { "" };
     finding.judge(
         "failover-time",
         format!("shard {}{to}, within {}", settings.shard, settings.within),
-        format!("from the fault: {bounds}{how}"),
+        format!("after the fault: {bounds}{how}"),
     )
 }
 
@@ -54,7 +54,7 @@ fn look(facts: &Facts<'_>, settings: &FailoverTime, finding: &mut Finding) -> Re
         .filter(|failover| shards.contains(&failover.shard) && window.contains(failover.from_ns))
         .collect();
     if failovers.is_empty() {
-        finding.undecided("there was no failover");
+        finding.undecided("no failover");
     }
     for failover in failovers {
         finding.evidence(describe(failover));
@@ -73,7 +73,7 @@ fn look_at(
     finding: &mut Finding,
 ) {
     if failover.fault.is_none() && milestone != Milestone::FirstWrite {
-        // Nothing failed, so the rules of detection and election say nothing.
+        // Nothing failed, so the rules of detection and election do not apply.
         return;
     }
     let bound_ms = bound_ms(facts, settings, milestone, failover.from_ns);
@@ -97,7 +97,7 @@ fn look_at(
         finding.worst_figure(&figure(milestone), took_ms);
         let text = format!("{shard}: {what} after {}", length(took_ms));
         if took_ms - later_ms > bound_ms {
-            over(took_ms, format!("{text}, over {}", length(bound_ms)), finding);
+            over(took_ms, format!("{text} (limit {})", length(bound_ms)), finding);
         } else if took_ms + earlier_ms > bound_ms {
             finding.undecided(format!("{text}, but {}", injecting(failover.took_effect.map_or(0, Window::length_ns))));
         } else {
@@ -108,23 +108,23 @@ fn look_at(
     let watched_ms = failover.until_ns.saturating_sub(failover.from_ns) as f64 / 1e6;
     let later = MILESTONES.into_iter().filter(|later| *later > milestone);
     if let Some(next_ms) = later.filter_map(|later| reached_ms(failover, later)).reduce(f64::min) {
-        // It must have come, unseen between two looks at the nodes, before what follows it.
-        let text = format!("{shard}: {what} was not seen, but what follows it was, after {}", length(next_ms));
+        // It must have come before the later milestone, between two polls.
+        let text = format!("{shard}: {what} was not seen, but a later milestone was, after {}", length(next_ms));
         if next_ms + earlier_ms <= bound_ms {
             finding.observed(1).saw(text);
         } else {
             finding.undecided(text);
         }
     } else if milestone != Milestone::Fail && no_replica_stood(facts, failover) {
-        finding.saw(format!("{shard}: no {what}, as faults held every other node of the shard"));
+        finding.saw(format!("{shard}: no {what}, because faults hit every other node of the shard"));
     } else if watched_ms - later_ms > bound_ms {
-        over(watched_ms, format!("{shard}: {what} did not come within {}", length(watched_ms)), finding);
+        over(watched_ms, format!("{shard}: no {what} within {}", length(watched_ms)), finding);
     } else {
-        finding.undecided(format!("{shard}: {what} did not come, but it was waited for only {}", length(watched_ms)));
+        finding.undecided(format!("{shard}: no {what}, but the run watched for only {}", length(watched_ms)));
     }
 }
 
-/// By how much the fault may have taken effect before, and after, the moment from which times are counted.
+/// By how many milliseconds the fault may have taken effect before, and after, the moment from which times count.
 fn doubt_ms(failover: &Failover) -> (f64, f64) {
     failover.took_effect.map_or((0.0, 0.0), |effect| {
         let earlier_ns = failover.from_ns.saturating_sub(effect.from_ns);
@@ -133,8 +133,8 @@ fn doubt_ms(failover: &Failover) -> (f64, f64) {
     })
 }
 
-/// Whether faults held every other node of the shard before any election could begin (which takes a
-/// node timeout), so that nobody could have succeeded the old master.
+/// Whether faults hit every other node of the shard before an election could begin, which takes a node timeout. No replica
+/// could replace the old master then.
 fn no_replica_stood(facts: &Facts<'_>, failover: &Failover) -> bool {
     let half_timeout_ns =
         u64::try_from(facts.node_timeouts.rules(failover.from_ns).node_timeout.as_nanos() / 2).unwrap_or(u64::MAX);
@@ -143,8 +143,8 @@ fn no_replica_stood(facts: &Facts<'_>, failover: &Failover) -> bool {
     others.all(|other| other.node == failover.old_master || facts.cannot_be_elected(other.node, at_ns))
 }
 
-/// Why a first write that came, or was waited for, until `to_ms` need not have been late: nobody tried when the bound
-/// was over. What the old master acknowledges tells nothing of its successor.
+/// Why a first write that came, or did not come, by `to_ms` need not be late: no write was waiting or issued when the limit
+/// passed. Writes that the old master acknowledges do not count.
 fn untried(facts: &Facts<'_>, failover: &Failover, bound_ms: f64, to_ms: f64) -> Option<String> {
     let at_ns = |ms: f64| failover.from_ns.saturating_add((ms * 1e6) as u64);
     let window = Window { from_ns: failover.from_ns, to_ns: at_ns(to_ms) };
@@ -153,7 +153,7 @@ fn untried(facts: &Facts<'_>, failover: &Failover, bound_ms: f64, to_ms: f64) ->
     let over_ns = at_ns(bound_ms);
     (!Facts::unserved_beyond(of_others, over_ns, PATIENCE_NS)).then(|| {
         let shard = failover.shard;
-        format!("{shard}: nobody tried to write at {}, when that was over ({})", at(over_ns), facts.too_few(shard))
+        format!("{shard}: no write was tried at {}, when the limit passed ({})", at(over_ns), facts.too_few(shard))
     })
 }
 
@@ -180,10 +180,10 @@ fn figure(milestone: Milestone) -> String {
 fn describe(failover: &Failover) -> String {
     let cause = match (failover.fault, failover.kind) {
         (Some(fault), Some(kind)) => format!("{kind} of {} (fault {fault})", failover.old_master),
-        _ if failover.ordered_by.is_some() => format!("{} gave way to CLUSTER FAILOVER", failover.old_master),
-        _ => format!("{} gave way without a fault", failover.old_master),
+        _ if failover.ordered_by.is_some() => format!("{} handed over by CLUSTER FAILOVER", failover.old_master),
+        _ => format!("{} handed over without a fault", failover.old_master),
     };
-    let successor = failover.new_master.map_or_else(|| "no successor".to_owned(), |node| format!("successor {node}"));
+    let successor = failover.new_master.map_or_else(|| "no new master".to_owned(), |node| format!("new master {node}"));
     let time = |ms: Option<f64>| ms.map_or_else(|| "not seen".to_owned(), length);
     format!(
         "{} at {}: {cause}, {successor}; FAIL {}, promotion {}, first write {}",

@@ -1,5 +1,5 @@
-//! `faults`: every fault was shown to be in effect, stayed so until it was undone, and was shown to be undone. What was
-//! not in effect proves nothing about the cluster.
+//! `faults`: every fault was proven in effect, stayed in effect until it was undone, and was proven undone. A fault without
+//! effect proves nothing about the cluster.
 
 use super::finding::Finding;
 use super::{Judgement, Traits};
@@ -8,7 +8,7 @@ use crate::words::{at, count, length_ns};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 
-/// None when no fault was planned and none was injected.
+/// None if no fault was planned and none was injected.
 pub(super) fn judge(case: &Facts<'_>) -> Option<Judgement> {
     let mut finding = Finding::new();
     let steps = case.plan().steps.iter().enumerate();
@@ -26,10 +26,10 @@ pub(super) fn judge(case: &Facts<'_>) -> Option<Judgement> {
     }
     finding.figure("faults", spans.len() as f64);
     finding.saw(format!("{} injected", count(spans.len() as u64, "fault")));
-    Some(finding.judge("faults", "", "every fault is shown to be in effect, and to be undone"))
+    Some(finding.judge("faults", "", "every fault is proven in effect, and proven undone"))
 }
 
-/// What became of one fault: the proof of its effect, its end, the proof of that.
+/// Judges one fault: the proof of its effect, its end, and the proof of its end.
 fn account(span: &FaultSpan, finding: &mut Finding) {
     let (fault, what) = (span.fault, format!("{} {}", span.kind, span.what));
     let mut line = format!("fault {fault}, {what} at {}: ", at(span.from_ns));
@@ -40,16 +40,16 @@ fn account(span: &FaultSpan, finding: &mut Finding) {
             }
             line.push_str(seen);
         }
-        None => _ = finding.undecided(format!("nobody looked whether fault {fault} ({what}) was in effect")),
+        None => _ = finding.undecided(format!("no proof whether fault {fault} ({what}) was in effect")),
     }
     if let Some(ended) = &span.ended {
         let lasted = length_ns(ended.in_effect_ns.saturating_sub(span.from_ns));
-        let undone = span.healed_ns.map_or_else(
-            || "it was to last until the end of the run".to_owned(),
-            |healed_ns| format!("it was to last {}", length_ns(healed_ns.saturating_sub(span.from_ns))),
+        let planned = span.healed_ns.map_or_else(
+            || "until the end of the run".to_owned(),
+            |healed_ns| length_ns(healed_ns.saturating_sub(span.from_ns)),
         );
         finding.undecided(format!(
-            "fault {fault} ({what}) was in effect for only {lasted}, where {undone}: at {}, {}",
+            "fault {fault} ({what}) was in effect for only {lasted} (planned: {planned}): at {}, {}",
             at(ended.found_ns),
             ended.seen
         ));
@@ -58,9 +58,9 @@ fn account(span: &FaultSpan, finding: &mut Finding) {
         (None, _) => _ = finding.undecided(format!("fault {fault} ({what}) was never undone")),
         (Some(_), Some(Proof { holds: true, seen })) => line = format!("{line}; undone: {seen}"),
         (Some(by), Some(Proof { holds: false, seen })) => {
-            finding.undecided(format!("{by} did not undo fault {fault} ({what}): {seen}"));
+            finding.undecided(format!("`{by}` did not undo fault {fault} ({what}): {seen}"));
         }
-        (Some(by), None) => _ = finding.undecided(format!("nobody looked whether {by} undid fault {fault} ({what})")),
+        (Some(by), None) => _ = finding.undecided(format!("no proof whether `{by}` undid fault {fault} ({what})")),
     }
     finding.evidence(line);
 }

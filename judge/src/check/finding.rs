@@ -1,4 +1,4 @@
-//! What a check found so far, before it becomes a judgement.
+//! What a check has found so far. At the end it becomes a judgement.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::words::length_ns;
 /// How many lines of evidence a judgement keeps.
 const EVIDENCE_LINES: usize = 10;
 
-/// Collects what a check sees. It begins as a pass that observed nothing, which is inconclusive.
+/// Collects what a check sees. It begins as a pass without observations, which counts as inconclusive.
 #[derive(Debug)]
 pub(super) struct Finding {
     verdict: Verdict,
@@ -29,70 +29,70 @@ impl Finding {
         }
     }
 
-    /// Takes this into account; a worse verdict that is already there stays.
+    /// Adds a verdict. The worst one wins.
     pub(super) fn weigh(&mut self, verdict: Verdict) -> &mut Self {
         self.verdict = self.verdict.max(verdict);
         self
     }
 
-    /// What it has come to so far.
+    /// The verdict so far.
     pub(super) fn verdict(&self) -> Verdict {
         self.verdict
     }
 
-    /// Something that was observed, `count` times.
+    /// Adds `count` observations.
     pub(super) fn observed(&mut self, count: u64) -> &mut Self {
         self.observations += count;
         self
     }
 
-    /// A sentence of what was seen.
+    /// Adds a sentence about what was seen.
     pub(super) fn saw(&mut self, text: impl Into<String>) -> &mut Self {
         self.seen.push(text.into());
         self
     }
 
-    /// A line of evidence.
+    /// Adds a line of evidence.
     pub(super) fn evidence(&mut self, line: impl Into<String>) -> &mut Self {
         self.evidence.push(line.into());
         self
     }
 
-    /// A number for comparisons.
+    /// Sets a number for comparisons.
     pub(super) fn figure(&mut self, name: &str, value: f64) -> &mut Self {
         self.figures.insert(name.to_owned(), value);
         self
     }
 
-    /// A number of which the largest is kept.
+    /// Sets a number; the largest is kept.
     pub(super) fn worst_figure(&mut self, name: &str, value: f64) -> &mut Self {
         let worst = self.figures.get(name).map_or(value, |so_far| so_far.max(value));
         self.figure(name, worst)
     }
 
-    /// A number of which the smallest is kept.
+    /// Sets a number; the smallest is kept.
     pub(super) fn least_figure(&mut self, name: &str, value: f64) -> &mut Self {
         let least = self.figures.get(name).map_or(value, |so_far| so_far.min(value));
         self.figure(name, least)
     }
 
-    /// A number that is summed up.
+    /// Adds to a number.
     pub(super) fn add_figure(&mut self, name: &str, value: f64) -> &mut Self {
         let sum = self.figures.get(name).map_or(value, |so_far| so_far + value);
         self.figure(name, sum)
     }
 
-    /// What was seen makes it fail.
+    /// Fails, with what was seen.
     pub(super) fn fail(&mut self, seen: impl Into<String>) -> &mut Self {
         self.weigh(Verdict::Fail).saw(seen)
     }
 
-    /// What was seen, or was not, makes it inconclusive.
+    /// Makes the check inconclusive, with what was seen or is missing.
     pub(super) fn undecided(&mut self, seen: impl Into<String>) -> &mut Self {
         self.weigh(Verdict::Inconclusive).saw(seen)
     }
 
-    /// The judgement. What observed nothing does not pass.
+    /// The judgement. A check without observations does not pass.
     pub(super) fn judge(
         mut self,
         invariant: &str,
@@ -120,12 +120,15 @@ impl Finding {
     }
 }
 
-/// Why a time since a fault that is near its bound says nothing.
+/// Why a time since a fault that is near its bound proves nothing. The injection took `ns` nanoseconds.
 pub(super) fn injecting(ns: u64) -> String {
-    format!("the injection of the fault took {}, and it may have been in effect at any time of that", length_ns(ns))
+    format!(
+        "the injection of the fault took {}, and the fault may have taken effect at any moment of it",
+        length_ns(ns)
+    )
 }
 
-/// The same of a time since the end of a fault.
+/// As [`injecting`], for a time since the end of a fault.
 pub(super) fn undoing(ns: u64) -> String {
-    format!("undoing the fault took {}, and it may have been over at any time of that", length_ns(ns))
+    format!("undoing the fault took {}, and the fault may have ended at any moment of it", length_ns(ns))
 }

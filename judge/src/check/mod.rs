@@ -1,9 +1,8 @@
-//! Judging: pure functions of a history. No check knows that a cluster ever ran, reads a clock or
-//! does I/O, so that a stored history is judged again with the same result.
+//! Judging: pure functions of a history. A check starts nothing, reads no clock and does no I/O, so a stored history is
+//! judged again with the same result.
 //!
-//! One kind of judgement per file. The registry of the suite's invariants stands in [`crate::suite`]; the harness's own
-//! (`faults`, `steps`, `recovery`, `workload`) are listed below. Each says of itself what views need to know of it
-//! ([`Traits`]).
+//! Each file judges one invariant. [`crate::suite`] lists the invariants of suites; those of every run (`faults`, `steps`,
+//! `recovery`, `workload`) are listed below. Each file states in [`Traits`] what reports need to know about it.
 
 mod acked_writes;
 mod agreement;
@@ -34,16 +33,15 @@ use serde::{Deserialize, Serialize};
 use crate::facts::Facts;
 use crate::suite::{Invariant, for_each_invariant};
 
-/// What an invariant came to. The order is that of weight: the worst of several wins, and a `Fail`
-/// is never masked.
+/// The verdict on an invariant, from the best to the worst. The worst of several wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It was observed to hold.
+    /// The invariant was observed to hold.
     Pass,
     /// Too little was observed to say.
     Inconclusive,
-    /// It was observed not to hold.
+    /// The invariant was observed not to hold.
     Fail,
 }
 
@@ -65,30 +63,30 @@ pub struct Judgement {
     pub invariant: String,
     /// Its settings in one line: `may-lose 0`.
     pub settings: String,
-    /// What it came to.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What was demanded, in words.
+    /// What the invariant demands, in words.
     pub expected: String,
     /// What was seen, in words.
     pub seen: String,
-    /// On how many observations it rests.
+    /// The number of observations that the verdict rests on.
     pub observations: u64,
-    /// Examples and places: which key, when acknowledged, by which node, what was read at the end.
+    /// Examples: which key, when it was acknowledged, by which node, what was read at the end.
     pub evidence: Vec<String>,
-    /// Numbers that comparisons can use, by name with the unit last: `longest_outage_ms`.
+    /// Numbers for comparisons, by name with the unit last: `longest_outage_ms`.
     pub figures: BTreeMap<String, f64>,
 }
 
-/// What kind of thing a figure is, and so how it is compared.
+/// The kind of a figure, which decides how it is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FigureKind {
     /// A time in milliseconds; a shorter one is better.
     Time,
-    /// How much was done; more is better.
+    /// An amount of work; more is better.
     Amount,
-    /// What must not happen. The worst run counts, and one that was free of it and is not any more is
-    /// worse; where it happened before, too, it is worse when the runs show it beyond chance.
+    /// A number that should be 0. The worst run counts. More than 0 after 0 is worse; where it was more than 0 before, a
+    /// rise is worse if it is statistically significant.
     Safety,
 }
 
@@ -101,28 +99,28 @@ pub struct Figure {
     pub kind: FigureKind,
 }
 
-/// What the views of a report need to know of a kind of judgement. Each check says it of itself.
+/// What reports need to know about an invariant. The file of each check states it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traits {
-    /// Whether its evidence is worth reading though it holds.
+    /// Whether reports show the evidence of a pass, too.
     pub is_telling: bool,
-    /// Its figures that comparisons use.
+    /// The figures that comparisons use.
     pub figures: &'static [Figure],
 }
 
 impl Traits {
-    /// Nothing of note.
+    /// The traits of most invariants.
     const PLAIN: Self = Self { is_telling: false, figures: &[] };
 }
 
-/// A kind of judgement.
+/// An invariant, of suites or of every run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
-    /// Its name: `acked-writes`.
+    /// The name: `acked-writes`.
     pub name: &'static str,
-    /// What it is about, in a sentence.
+    /// What it demands, in one sentence.
     pub about: &'static str,
-    /// What views need to know of it.
+    /// What reports need to know about it.
     pub traits: Traits,
 }
 
@@ -134,7 +132,7 @@ macro_rules! dispatch {
             }
         }
 
-        /// The invariants that a suite can demand, in the order of the registry.
+        /// The invariants that a suite can demand, in the order of [`crate::suite`].
         pub const INVARIANTS: &[Kind] =
             &[$(Kind { name: $name, about: concat!($($about),+).trim_ascii_start(), traits: $module::TRAITS }),+];
     };
@@ -144,7 +142,7 @@ for_each_invariant!(dispatch);
 
 macro_rules! built_in {
     ($($module:ident $name:literal $about:literal,)+) => {
-        /// What is judged of every run, in the order of their judgements.
+        /// The invariants of every run, in the order of their judgements.
         pub const BUILT_IN: &[Kind] = &[$(Kind { name: $name, about: $about, traits: $module::TRAITS }),+];
 
         fn judge_built_in(facts: &Facts<'_>) -> impl Iterator<Item = Judgement> {
@@ -154,25 +152,24 @@ macro_rules! built_in {
 }
 
 built_in! {
-    faults "faults" "Every fault is shown to be in effect, and to be undone; absent from a run without faults.",
-    steps "steps" "Every step does what it says, and what it waits for or expects comes.",
-    recovery "recovery" "With every fault undone, the cluster is whole again within its bound.",
-    workload "workload" "Operations run, and as they are due.",
+    faults "faults" "Every fault is proven in effect, and proven undone; absent from a run without faults.",
+    steps "steps" "Every step succeeds, including waits and expectations.",
+    recovery "recovery" "The cluster recovers in time after all faults are undone.",
+    workload "workload" "Operations are issued, and on time.",
 }
 
-/// Every kind of judgement: the invariants of suites, then what is judged of every run.
+/// The invariants of suites, then those of every run.
 pub fn kinds() -> impl Iterator<Item = &'static Kind> {
     INVARIANTS.iter().chain(BUILT_IN)
 }
 
-/// Judges every invariant of the history's plan in their order, and after them what is judged of every run
-/// ([`BUILT_IN`]).
+/// Judges every invariant of the history's plan in order, then those of every run ([`BUILT_IN`]).
 pub fn check(facts: &Facts<'_>) -> Vec<Judgement> {
     let invariants = &facts.history.header.plan.invariants;
     invariants.iter().map(|invariant| judge(facts, invariant)).chain(judge_built_in(facts)).collect()
 }
 
-/// The verdict of a whole run: the worst of its judgements; inconclusive when there are none.
+/// The verdict of a whole run: the worst of its judgements; inconclusive if there are none.
 pub fn overall(judgements: &[Judgement]) -> Verdict {
     judgements.iter().map(|judgement| judgement.verdict).max().unwrap_or(Verdict::Inconclusive)
 }
@@ -184,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_a_name_of_its_own_and_a_description_in_one_line() {
+    fn names_are_unique_and_descriptions_one_line() {
         let names: BTreeSet<&str> = kinds().map(|kind| kind.name).collect();
         assert_eq!(names.len(), kinds().count());
         for kind in kinds() {
@@ -194,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_an_invariant_is_its_key_in_a_suite() {
+    fn names_are_the_keys_of_suites() {
         for (line, expected) in [("redirects", "redirects"), ("replica-read-only", "replica-read-only")] {
             let invariant: Invariant = serde_json::from_value(serde_json::json!({ line: {} })).expect("an invariant");
             assert_eq!(invariant.name(), expected);

@@ -1,4 +1,4 @@
-//! `promotions`: how often a shard's slots passed to another node.
+//! `promotions`: the number of times that a shard got a new master.
 
 use super::finding::Finding;
 use super::{Judgement, Traits, Verdict};
@@ -14,7 +14,7 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &Promotions) -> Judgement {
     if let Err(why) = look(facts, settings, &mut finding) {
         finding.undecided(why);
     }
-    let expected = format!("exactly {} of {}", count(settings.exactly.into(), "promotion"), settings.shard);
+    let expected = format!("exactly {} on {}", count(settings.exactly.into(), "promotion"), settings.shard);
     finding.judge("promotions", format!("shard {}, exactly {}", settings.shard, settings.exactly), expected)
 }
 

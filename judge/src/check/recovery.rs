@@ -1,4 +1,4 @@
-//! `recovery`: with every fault undone, the cluster became whole again within its bound.
+//! `recovery`: the cluster recovered in time after all faults were undone.
 
 use super::finding::Finding;
 use super::{Judgement, Traits};
@@ -20,13 +20,15 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
                 finding.observed(1).figure("recovery_ms", *took_ms);
                 let took = length(*took_ms);
                 match (recovered, interrupted) {
-                    (true, _) => _ = finding.saw(format!("whole again after {took}")),
+                    (true, _) => _ = finding.saw(format!("recovered after {took}")),
                     (false, _) if let Some(why) = facts.stuck.as_deref() => {
-                        finding.undecided(format!("not whole after {took}, but {why}: {last}"));
+                        finding.undecided(format!("not recovered after {took}, but {why}: {last}"));
                     }
-                    (false, None) => _ = finding.fail(format!("not whole after {took}: {last}")),
+                    (false, None) => _ = finding.fail(format!("not recovered after {took}: {last}")),
                     (false, Some(by)) => {
-                        finding.undecided(format!("not whole after {took}, but {by} had cut the run short: {last}"));
+                        finding.undecided(format!(
+                            "not recovered after {took}, but the run was interrupted by {by}: {last}"
+                        ));
                     }
                 }
             }
@@ -34,12 +36,12 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
         }
     }
     if !seen {
-        finding.undecided("the run never got as far as its recovery");
+        finding.undecided("the run ended before its recovery");
     }
     let within = facts.plan().recover_within;
     finding.judge(
         "recovery",
         format!("within {within}"),
-        format!("the cluster is whole within {within} of the last heal"),
+        format!("the cluster recovers within {within} after the last heal"),
     )
 }

@@ -16,7 +16,7 @@ pub(super) fn judge(facts: &Facts<'_>, _settings: &Redirects) -> Judgement {
     for event in &facts.history.events {
         let EventKind::RedirectProbed { node, slot, reply, moved_to, owner, answered } = &event.kind else { continue };
         if !answered {
-            finding.undecided(format!("{node} gave no answer for slot {slot}: {reply}"));
+            finding.undecided(format!("no answer from {node} for slot {slot}: {reply}"));
             continue;
         }
         asked += 1;
@@ -32,5 +32,5 @@ pub(super) fn judge(facts: &Facts<'_>, _settings: &Redirects) -> Judgement {
     if asked > 0 {
         finding.saw(format!("{right} of {} named the owner", count(asked, "redirection")));
     }
-    finding.judge("redirects", "at end", "every MOVED names the node that owns the slot")
+    finding.judge("redirects", "at end", "every MOVED reply names the node that owns the slot")
 }

@@ -1,4 +1,4 @@
-//! `replica-lag`: how far replicas are behind, and that their link is up.
+//! `replica-lag`: replicas have their link up and are not too far behind their master.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -29,10 +29,10 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &ReplicaLag) -> Judgement {
     let mut expected =
         format!("{whose} has its link up and is at most {} bytes behind its master {when}", settings.max_bytes);
     if let Some(above) = settings.rises_above {
-        let _ = write!(expected, "; some replica was more than {above} bytes behind");
+        let _ = write!(expected, "; the lag of some replica exceeds {above} bytes");
     }
     if let Some(within) = settings.back_within {
-        let _ = write!(expected, "; within {within} of the last heal each is at 0 bytes");
+        let _ = write!(expected, "; each catches up within {within} after the last heal");
     }
     finding.judge("replica-lag", words(settings), expected)
 }
@@ -55,10 +55,11 @@ struct Sample {
 }
 
 fn look(facts: &Facts<'_>, settings: &ReplicaLag, finding: &mut Finding) -> Result<(), String> {
-    // `at_ns` is the moment at which it is asked who is a replica.
+    // At `at_ns` the nodes that are replicas are determined.
     let (window, at_ns) = match &settings.at {
         Moment::End => {
-            let recovered_ns = facts.recovered_ns().ok_or("the run never got to its end: nothing was sampled there")?;
+            let recovered_ns =
+                facts.recovered_ns().ok_or("the run ended before its recovery, so there are no samples of the end")?;
             (Window { from_ns: recovered_ns, to_ns: u64::MAX }, facts.last_ns()?)
         }
         Moment::Throughout => {
@@ -70,7 +71,7 @@ fn look(facts: &Facts<'_>, settings: &ReplicaLag, finding: &mut Finding) -> Resu
     let samples = samples(facts, window);
     let expected = expected_replicas(facts, settings, at_ns, finding);
     if expected.is_empty() {
-        finding.undecided("there was no replica to look at");
+        finding.undecided("no replica to judge");
     }
     let last: BTreeMap<NodeNo, Sample> = samples.iter().map(|sample| (sample.replica, *sample)).collect();
     for replica in expected.iter().filter(|replica| !last.contains_key(replica)) {
@@ -99,13 +100,13 @@ fn look(facts: &Facts<'_>, settings: &ReplicaLag, finding: &mut Finding) -> Resu
     }
     let down = judged.iter().filter(|sample| !sample.link_up).count();
     finding.saw(format!(
-        "{} samples of {} replicas, at most {} bytes behind, {down} with the link down",
-        judged.len(),
-        last.len(),
+        "{} of {}, at most {} bytes behind, {down} with the link down",
+        count(judged.len() as u64, "sample"),
+        count(last.len() as u64, "replica"),
         most.unwrap_or(0)
     ));
     if let Some(above) = settings.rises_above {
-        // After recovery nothing is behind any more: `end` asks whether it was so during the steps.
+        // After recovery no replica lags, so `at: end` looks for the lag during the steps.
         let risen_in = if settings.at == Moment::End { facts.steps_window()? } else { window };
         rises(facts, settings, risen_in, above, finding);
     }
@@ -116,11 +117,11 @@ fn look(facts: &Facts<'_>, settings: &ReplicaLag, finding: &mut Finding) -> Resu
     Ok(())
 }
 
-/// Some replica was further behind than `above` in that time.
+/// The lag of some replica exceeded `above` bytes in the window.
 fn rises(facts: &Facts<'_>, settings: &ReplicaLag, window: Window, above: u64, finding: &mut Finding) {
     let samples = samples(facts, window).into_iter().filter(|sample| of_shard(facts, settings, sample));
     let Some(furthest) = samples.max_by_key(|sample| sample.bytes) else {
-        finding.undecided("nothing was sampled when the lag was to rise");
+        finding.undecided("no samples while the lag should rise");
         return;
     };
     finding.figure("risen_lag_bytes", furthest.bytes as f64);
@@ -134,18 +135,17 @@ fn rises(facts: &Facts<'_>, settings: &ReplicaLag, window: Window, above: u64, f
     if furthest.bytes > above {
         finding.saw(text);
     } else {
-        finding.fail(format!("the lag never rose above {above} bytes: at most, {text}"));
+        finding.fail(format!("the lag never exceeded {above} bytes; at most, {text}"));
     }
 }
 
-/// From when on a replica had caught up for good: the first sample after the last heal with 0 bytes and
-/// its link up, after which its link was not seen down and its lag not above `rises-above` again. (The
-/// workload goes on, so a few bytes of lag may be seen at any time; and a sample of 0 bytes between
-/// two breakdowns of the link is no end of them.)
+/// Judges when each replica caught up for good: the first sample after the last heal with 0 bytes and the link up, with no
+/// later sample with the link down or the lag above `rises-above`. (The workload goes on, so samples of a few bytes are
+/// normal. A sample of 0 bytes between two failures of the link does not count.)
 fn back(facts: &Facts<'_>, settings: &ReplicaLag, bound_ns: u64, finding: &mut Finding) {
     let ends = facts.fault_spans.iter().filter_map(FaultSpan::lost_effect);
     let Some(over) = ends.max_by_key(|over| over.to_ns) else {
-        finding.undecided("no fault was undone, after which the lag could have returned to 0");
+        finding.undecided("no fault was undone, so there is no heal to catch up after");
         return;
     };
     let healed_ns = over.to_ns;
@@ -155,7 +155,7 @@ fn back(facts: &Facts<'_>, settings: &ReplicaLag, bound_ns: u64, finding: &mut F
         by_replica.entry(sample.replica).or_default().push(sample);
     }
     if by_replica.is_empty() {
-        finding.undecided("nothing was sampled after the last heal");
+        finding.undecided("no samples after the last heal");
     }
     for (replica, samples) in by_replica {
         let relapsed =
@@ -166,16 +166,14 @@ fn back(facts: &Facts<'_>, settings: &ReplicaLag, bound_ns: u64, finding: &mut F
         let took_ns = caught_up.unwrap_or(watched_ns) - healed_ns;
         if let Some(caught_up_ns) = caught_up {
             finding.worst_figure("back_ms", took_ns as f64 / 1e6);
-            finding.evidence(format!(
-                "{replica} was at 0 bytes {} after the last heal",
-                length_ns(caught_up_ns - healed_ns)
-            ));
+            finding
+                .evidence(format!("{replica} caught up {} after the last heal", length_ns(caught_up_ns - healed_ns)));
         }
         if took_ns > bound_ns {
             let took = length_ns(took_ns);
             let text = match caught_up {
-                Some(_) => format!("{replica} was at 0 bytes only {took} after the last heal"),
-                None => format!("{replica} was not at 0 bytes yet {took} after the last heal"),
+                Some(_) => format!("{replica} caught up only {took} after the last heal"),
+                None => format!("{replica} had not caught up {took} after the last heal"),
             };
             match facts.stalled(Window { from_ns: healed_ns, to_ns: healed_ns + took_ns }) {
                 Some(why) => _ = finding.undecided(format!("{text}, but {why}")),
@@ -184,16 +182,13 @@ fn back(facts: &Facts<'_>, settings: &ReplicaLag, bound_ns: u64, finding: &mut F
         } else if caught_up.is_some() && took_ns + over.length_ns() > bound_ns {
             finding.undecided(format!("{replica}: {}", undoing(over.length_ns())));
         } else if caught_up.is_none() {
-            finding.undecided(format!(
-                "{replica} was not seen at 0 bytes, but it was sampled for only {}",
-                length_ns(took_ns)
-            ));
+            finding.undecided(format!("{replica} did not catch up, but was sampled for only {}", length_ns(took_ns)));
         }
     }
 }
 
-/// How replicas came back from the first phase on: by a copy of all data, or by the part that they
-/// lacked. A count that falls began anew with its process.
+/// Counts full and partial resynchronisations from the first phase on. A count that decreases was reset by a restart of the
+/// server.
 fn resynchronised(facts: &Facts<'_>, settings: &ReplicaLag, finding: &mut Finding) {
     let Ok(window) = facts.steps_window() else { return };
     let mut counts: BTreeMap<NodeNo, [u64; 3]> = BTreeMap::new();
@@ -217,12 +212,7 @@ fn resynchronised(facts: &Facts<'_>, settings: &ReplicaLag, finding: &mut Findin
         return;
     }
     let [full, partial, refused] = risen;
-    finding.saw(format!(
-        "{} and {}, {} for a partial one refused",
-        count(full, "full resynchronisation"),
-        count(partial, "partial one"),
-        count(refused, "request")
-    ));
+    finding.saw(format!("{} and {}, {refused} refused", count(full, "full resync"), count(partial, "partial resync")));
     finding.figure("full_syncs", full as f64).figure("partial_syncs", partial as f64);
 }
 
@@ -245,8 +235,8 @@ fn of_shard(facts: &Facts<'_>, settings: &ReplicaLag, sample: &Sample) -> bool {
     settings.shard.is_none_or(|shard| facts.ownership.owner(shard, sample.at_ns) == Some(sample.master))
 }
 
-/// The replicas that should be there: every node that owns no shard and, at the end, answers or not.
-/// One that should be a replica and is none, or does not answer at the end, is judged here.
+/// The nodes that should be replicas: those that own no shard. With `at: end`, a node that does not answer or is not a
+/// replica is judged here.
 fn expected_replicas(facts: &Facts<'_>, settings: &ReplicaLag, at_ns: u64, finding: &mut Finding) -> Vec<NodeNo> {
     let owners: BTreeMap<NodeNo, ShardNo> =
         facts.ownership.shards().filter_map(|shard| Some((facts.ownership.owner(shard, at_ns)?, shard))).collect();
@@ -259,14 +249,16 @@ fn expected_replicas(facts: &Facts<'_>, settings: &ReplicaLag, at_ns: u64, findi
             Role::ReplicaOf(master) => Some(master),
             Role::Master | Role::ReplicaOfUnknown => None,
         });
-        // A node that is detached or silent counts with the shard that it belonged to at boot.
+        // A node that replicates nothing or does not answer counts for its shard at boot.
         let shard = master.and_then(|master| owners.get(&master).copied()).unwrap_or(planned.shard);
         if settings.shard.is_some_and(|wanted| wanted != shard) {
             continue;
         }
         match view {
             Ok(_) if master.is_some() => expected.push(node),
-            Ok(_) if settings.at == Moment::End => _ = finding.fail(format!("{node} replicates no node of ours")),
+            Ok(_) if settings.at == Moment::End => {
+                finding.fail(format!("{node} does not replicate a master of this cluster"));
+            }
             Err(Silence::Broken(why)) if settings.at == Moment::End => _ = finding.fail(why),
             Err(Silence::Unknown(why)) if settings.at == Moment::End => _ = finding.undecided(why),
             Ok(_) | Err(_) => {}

@@ -1,4 +1,4 @@
-//! `replica-read-only`: a write that is sent to a replica is refused.
+//! `replica-read-only`: a replica refuses writes.
 
 use super::finding::Finding;
 use super::{Judgement, Traits};
@@ -21,17 +21,16 @@ pub(super) fn judge(facts: &Facts<'_>, _settings: &ReplicaReadOnly) -> Judgement
             finding.observed(1).evidence(line);
             refused += 1;
         } else {
-            finding.undecided(format!("{node} did not get to refuse it: `{reply}`"));
+            finding.undecided(format!("{node} neither accepted nor refused the write: `{reply}`"));
         }
     }
     if refused > 0 {
         finding.saw(format!("{} refused", count(refused, "write")));
     }
-    finding.judge("replica-read-only", "at end", "every write sent to a replica is refused")
+    finding.judge("replica-read-only", "at end", "replicas refuse every write")
 }
 
-/// Whether a replica answered so because it takes no writes: a connection error or LOADING is no
-/// refusal.
+/// Whether a reply means that the replica takes no writes. A connection error or LOADING does not.
 fn is_refusal(reply: &str) -> bool {
     let reply = reply.to_ascii_uppercase();
     ["MOVED", "READONLY", "READ ONLY"].iter().any(|word| reply.contains(word))

@@ -1,12 +1,12 @@
-//! Which nodes a target means at a moment of a history.
+//! Resolves targets at a moment of a history.
 
 use crate::facts::Facts;
 use crate::target::{Group, Member, Target};
 use crate::topology::Role;
 use crate::units::{NodeNo, ShardNo};
 
-/// The nodes that a target means, by the owners of that moment and the replicas' own views; or why
-/// it means none.
+/// The nodes of a target, by the owners at that moment and the views of the replicas about themselves; or why there are
+/// none.
 pub(super) fn resolve(facts: &Facts<'_>, target: &Target, at_ns: u64) -> Result<Vec<NodeNo>, String> {
     let shards: Vec<ShardNo> = facts.ownership.shards().collect();
     let master = |shard| facts.ownership.owner(shard, at_ns);
@@ -22,7 +22,7 @@ pub(super) fn resolve(facts: &Facts<'_>, target: &Target, at_ns: u64) -> Result<
         Target::Node(node) => facts.nodes().filter(|each| each == node).collect(),
         Target::Member(owner, member) => {
             let shard =
-                owner.shard(facts.ops.key_shards().deal()).ok_or_else(|| format!("{target} was never drawn"))?;
+                owner.shard(facts.ops.key_shards().deal()).ok_or_else(|| format!("`{target}` was never resolved"))?;
             let owner = master(shard).ok_or_else(|| format!("there is no {shard}"))?;
             match member {
                 Member::Master => vec![owner],
@@ -38,5 +38,5 @@ pub(super) fn resolve(facts: &Facts<'_>, target: &Target, at_ns: u64) -> Result<
         Target::Group(Group::Minority) => minority.to_vec(),
         Target::Group(Group::Majority) => facts.nodes().filter(|node| !minority.contains(node)).collect(),
     };
-    if nodes.is_empty() { Err(format!("{target} meant no node that answered")) } else { Ok(nodes) }
+    if nodes.is_empty() { Err(format!("`{target}` matches no node that answers")) } else { Ok(nodes) }
 }

@@ -1,4 +1,4 @@
-//! `role`: who is master, and who replicates whom.
+//! `role`: a node is a master, or a replica of a given node.
 
 use super::ask::Silence;
 use super::finding::Finding;
@@ -26,8 +26,8 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &RoleOf) -> Judgement {
     }
     let when = match &settings.at {
         Moment::End => "at the end".to_owned(),
-        Moment::Throughout => "whenever it answers during the steps".to_owned(),
-        Moment::Phase(name) => format!("at the end of phase {name}"),
+        Moment::Throughout => "at all times during the steps".to_owned(),
+        Moment::Phase(name) => format!("at the end of phase \"{name}\""),
     };
     let expected = format!("{} is {} {when}", settings.node, words(settings.is));
     finding.judge("role", format!("{} is {}, at {}", settings.node, settings.is, settings.at), expected)
@@ -70,29 +70,29 @@ fn throughout(facts: &Facts<'_>, settings: &RoleOf, window: Window, finding: &mu
     }
     match first {
         None if !looked => {}
-        Some(first) => _ = finding.fail(format!("it was not so, first {first}")),
-        None => _ = finding.saw("it was so in every view of its own"),
+        Some(first) => _ = finding.fail(format!("not at all times, first {first}")),
+        None => _ = finding.saw("at all times"),
     }
 }
 
-/// Whether a node has a role by its own word, and what it says. Its own word decides: it is by it
-/// that the node serves or refuses.
+/// Whether a node has a role in its own view, and the role in words. Its own view decides, because the node serves or
+/// refuses commands by it.
 fn holds(view: &View, node: NodeNo, is: RoleIs) -> (bool, String) {
     let Some(own) = view.peers.get(&node) else {
-        return (false, format!("{node} does not know itself"));
+        return (false, format!("{node} does not list itself"));
     };
     let holds = match is {
         RoleIs::Master => own.role == Role::Master && !own.slots.is_empty(),
         RoleIs::Replica => matches!(own.role, Role::ReplicaOf(_) | Role::ReplicaOfUnknown),
         RoleIs::ReplicaOf(master) => own.role == Role::ReplicaOf(master),
     };
-    let says = match own.role {
+    let role = match own.role {
         Role::Master if own.slots.is_empty() => "a master without slots".to_owned(),
         Role::Master => "a master with slots".to_owned(),
         Role::ReplicaOf(master) => format!("a replica of {master}"),
-        Role::ReplicaOfUnknown => "a replica of a node that is unknown".to_owned(),
+        Role::ReplicaOfUnknown => "a replica of an unknown node".to_owned(),
     };
-    (holds, format!("{node} says that it is {says}"))
+    (holds, format!("{node} is {role} in its own view"))
 }
 
 fn words(is: RoleIs) -> String {

@@ -1,4 +1,4 @@
-//! `slot-coverage`: every slot is assigned and served, and at the end none by two masters.
+//! `slot-coverage`: every slot is assigned and ok, and at the end has exactly one master.
 
 use super::ask::Silence;
 use super::finding::Finding;
@@ -24,9 +24,9 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &SlotCoverage) -> Judgement {
     }
     let expected = match &settings.at {
         Moment::End => format!("every node sees {SLOTS} slots assigned and ok, and each slot has one master"),
-        Moment::Throughout => format!("every node that answers sees {SLOTS} slots assigned and ok all the while"),
+        Moment::Throughout => format!("every node that answers sees {SLOTS} slots assigned and ok at all times"),
         Moment::Phase(name) => {
-            format!("every node that answers sees {SLOTS} slots assigned and ok at the end of phase {name}")
+            format!("every node that answers sees {SLOTS} slots assigned and ok at the end of phase \"{name}\"")
         }
     };
     finding.judge("slot-coverage", format!("at {}", settings.at), expected)
@@ -75,7 +75,7 @@ struct Claimed {
     slots: Vec<(u16, u16)>,
 }
 
-/// Groups the slots that `wanted` picks by their claimants, as ranges.
+/// Groups the slots whose claimants `wanted` accepts by those claimants.
 fn group(claimed_by: &[Vec<NodeNo>], wanted: impl Fn(&[NodeNo]) -> bool) -> Vec<Claimed> {
     let mut groups: Vec<Claimed> = Vec::new();
     for (slot, claimants) in (0..SLOTS).zip(claimed_by).filter(|(_, claimants)| wanted(claimants)) {
@@ -129,14 +129,14 @@ fn throughout(facts: &Facts<'_>, window: Window, finding: &mut Finding) {
     match first {
         None if !looked => {}
         Some(first) => {
-            _ = finding.fail(format!("for {} in all slots were missing, first {first}", length_ns(violated_ns)));
+            _ = finding.fail(format!("slots were not covered for {} in total, first {first}", length_ns(violated_ns)));
         }
-        None => _ = finding.saw("every view had every slot assigned and ok"),
+        None => _ = finding.saw("all slots were assigned and ok in every view"),
     }
     finding.figure("uncovered_ms", violated_ns as f64 / 1e6);
 }
 
-/// What a view lacks, in words; None when it lacks nothing.
+/// The slots of a view, in words, if some are not assigned and ok.
 fn shortfall(view: &View) -> Option<String> {
     let whole = view.slots_assigned == SLOTS && view.slots_ok == SLOTS && view.slots_pfail == 0 && view.slots_fail == 0;
     (!whole).then(|| {

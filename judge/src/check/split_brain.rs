@@ -1,4 +1,4 @@
-//! `split-brain`: for how long two nodes acknowledged writes of one shard.
+//! `split-brain`: how long two nodes acknowledged writes to one shard.
 
 use std::collections::BTreeSet;
 
@@ -33,14 +33,14 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &SplitBrain) -> Judgement {
         MayLast::AtMost(bound) => {
             let first_ns = facts.failovers.first().map_or(0, |failover| failover.from_ns);
             match facts.bound_ns(bound, first_ns, Rules::split_brain) {
-                0 => "once a new master acknowledged a write, the old one acknowledges none".to_owned(),
+                0 => "the old master acknowledges no write after the new master's first".to_owned(),
                 bound_ns => format!(
-                    "an old master acknowledges no write later than {} after the new one's first",
+                    "the old master acknowledges no write more than {} after the new master's first",
                     length_ns(bound_ns)
                 ),
             }
         }
-        MayLast::Measured => "writes of old and new masters are observed, so that it can be measured".to_owned(),
+        MayLast::Measured => "old and new masters acknowledge writes, so that the overlap can be measured".to_owned(),
     };
     finding.judge("split-brain", format!("shard {}, may-last {}", settings.shard, settings.may_last), expected)
 }
@@ -67,14 +67,14 @@ fn look_at(facts: &Facts<'_>, settings: &SplitBrain, shard: ShardNo, window: Win
     }
 }
 
-/// Acknowledgements by nodes that were never seen to own the shard by then: who was master is not
-/// known well enough to say anything.
+/// Acknowledgements by nodes that no earlier view shows as owner of the shard. Too little is known about its masters
+/// then.
 fn strangers(shard: ShardNo, reigns: &[Reign], acked: &[&Op], finding: &mut Finding) {
     let known = |op: &Op| reigns.iter().any(|reign| reign.node.0 == op.node && reign.from_ns <= op.complete_ns);
     let strange: Vec<&&Op> = acked.iter().filter(|op| !known(op)).collect();
     if let Some(first) = strange.first() {
         finding.undecided(format!(
-            "{shard}: {} acknowledged by nodes that were not seen to own it by then, first by node-{} at {}",
+            "{shard}: {} acknowledged by nodes that no earlier view shows as its owner, first by node-{} at {}",
             count(strange.len() as u64, "write"),
             first.node,
             at(first.complete_ns)
@@ -82,7 +82,7 @@ fn strangers(shard: ShardNo, reigns: &[Reign], acked: &[&Op], finding: &mut Find
     }
 }
 
-/// Judges one promotion: every other node is an old master as long as the new one reigns.
+/// Judges one promotion. Every node but the new master counts as an old master until the next promotion.
 fn succession(
     facts: &Facts<'_>,
     settings: &SplitBrain,
@@ -137,7 +137,7 @@ fn succession(
     } else if let Some(why) = unseen(facts, shard, (old, new), (all, overlap)) {
         finding.undecided(why);
     } else {
-        finding.saw(format!("{shard}: {} acknowledged none after the first write of {}", old.node, new.node));
+        finding.saw(format!("{shard}: {} acknowledged no write after the first one of {}", old.node, new.node));
     }
 }
 
@@ -151,8 +151,8 @@ fn exceeds(facts: &Facts<'_>, settings: &SplitBrain, lasted: Window, finding: &m
     }
 }
 
-/// Why it says nothing that the old master acknowledged no write: it was cut off together with clients
-/// or from all of them, and nobody who reached it was seen to try.
+/// Why it proves nothing that the old master acknowledged no write: it was cut off, and no client that could reach it tried
+/// to write.
 fn unseen(
     facts: &Facts<'_>,
     shard: ShardNo,
@@ -166,7 +166,7 @@ fn unseen(
             && each.in_force().contains(overlap.from_ns)
     })?;
     if facts.open_fault(old.node, overlap.from_ns).is_some() {
-        // Its process is held too: there is nothing to be seen.
+        // Its process does not run either, so it cannot acknowledge a write.
         return None;
     }
     let tried = all.iter().any(|op| {
@@ -175,7 +175,7 @@ fn unseen(
     });
     (!tried).then(|| {
         format!(
-            "{shard}: nobody who reaches {} tried to write to it after the first write of {}, at {}",
+            "{shard}: no client that reaches {} tried to write to it after the first write of {} at {}",
             old.node,
             new.node,
             at(overlap.from_ns)

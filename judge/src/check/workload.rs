@@ -1,4 +1,4 @@
-//! `workload`: whether operations ran, and as they were due. Not a verdict on the cluster.
+//! `workload`: operations were issued, and on time. It judges the harness, not the cluster.
 
 use super::finding::Finding;
 use super::{Judgement, Traits};
@@ -13,9 +13,9 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
     finding.observed(issued).figure("issued", issued as f64).figure("issued_late", late as f64);
     match facts.issued_late() {
         _ if issued == 0 => _ = finding.undecided("no operation was issued"),
-        Some(why) => _ = finding.undecided(format!("{why}: times measured by the workload are the harness's own")),
+        Some(why) => _ = finding.undecided(format!("{why}, so times measured by the workload are not reliable")),
         None => _ = finding.saw(format!("{} issued, {late} of them over 1 s late", count(issued, "operation"))),
     }
-    let expected = "operations are issued, and at most 1 % of them over 1 s late";
+    let expected = "operations are issued, at most 1 % of them over 1 s late";
     finding.judge("workload", format!("rate {}", facts.plan().workload.rate), expected)
 }

@@ -1,4 +1,5 @@
-//! `write-cutoff`: a master that is cut off from the majority stops acknowledging writes.
+//! `write-cutoff`: a master without a majority stops acknowledging writes. Clients on its side must keep trying, or nothing
+//! is proven.
 
 use super::finding::{Finding, injecting};
 use super::{Judgement, Traits, Verdict};
@@ -28,14 +29,14 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &WriteCutoff) -> Judgement {
     let first_ns = facts.fault_spans.iter().find(|each| each.cuts_off()).map_or(0, |cut| cut.from_ns);
     let bound_ns = facts.bound_ns(settings.within, first_ns, Rules::write_cutoff);
     let expected = format!(
-        "a master that is cut off acknowledges its last write within {}, and clients that reach it go on trying ({})",
+        "a master that is cut off acknowledges no write more than {} after the cut ({})",
         length_ns(bound_ns),
         settings.shard
     );
     finding.judge("write-cutoff", format!("shard {}, within {}", settings.shard, settings.within), expected)
 }
 
-/// The cuts that hit masters of the shards that are meant, with the master and its shard.
+/// The cuts that hit masters of the shards, each with the master and its shard.
 fn cuts<'c>(facts: &'c Facts<'_>, settings: &WriteCutoff) -> Result<Vec<(&'c FaultSpan, NodeNo, ShardNo)>, String> {
     let shards = facts.shards(settings.shard)?;
     let mut found = Vec::new();
@@ -58,7 +59,7 @@ fn look_at(
     (node, shard): (NodeNo, ShardNo),
     finding: &mut Finding,
 ) {
-    // What is acknowledged while rules are being put in force need not come from behind them.
+    // Before all rules are in force, the node may still reach the majority.
     let in_force = Window { from_ns: cut.struck_ns(), ..cut.in_force() };
     let bound_ns = facts.bound_ns(settings.within, in_force.from_ns, Rules::write_cutoff);
     let all = facts.ops.issued(OpKind::Writes, shard, Window { from_ns: 0, to_ns: in_force.to_ns });
@@ -70,18 +71,17 @@ fn look_at(
     let last = acked.iter().max_by_key(|op| op.complete_ns);
     let last_ns = last.map_or(in_force.from_ns, |op| op.complete_ns);
     let took_ns = last_ns - in_force.from_ns;
-    // Who cannot reach the node says nothing of it. A client beside it that the node has sent
-    // elsewhere still tried whatever there is on its side.
+    // Clients that cannot reach the node prove nothing. A client on the side of the node tried even if the node redirected
+    // it.
     let unserved = all
         .iter()
         .filter(|op| !op.outcome.is_ok() && op.invoke_ns > last_ns)
         .filter(|op| cut.reaches(op.client, node) && (op.node == node.0 || cut.beside(op.client, node)));
     let tried = unserved.clone().filter(|op| op.outcome.was_tried());
     let refused = tried.clone().count() as u64;
-    // Where the cut was lifted before the bound was over, only the node's own word shows that it would
-    // have acknowledged nothing more.
-    let by_its_word = |op: &Op| facts.history.reason(op.outcome) == Some(Reason::ClusterDown);
-    let settled = tried.clone().any(|op| by_its_word(op) || op.invoke_ns - in_force.from_ns >= bound_ns);
+    // If the cut ended before the limit, only CLUSTERDOWN shows that the node would not have acknowledged another write.
+    let is_clusterdown = |op: &Op| facts.history.reason(op.outcome) == Some(Reason::ClusterDown);
+    let settled = tried.clone().any(|op| is_clusterdown(op) || op.invoke_ns - in_force.from_ns >= bound_ns);
     let what = format!("{shard}: {node}, cut off at {}", at(in_force.from_ns));
     finding.observed((acked.len() + unserved.count()) as u64);
     finding.worst_figure("write_cutoff_ms", took_ns as f64 / 1e6);
@@ -94,7 +94,7 @@ fn look_at(
                 length_ns(took_ns)
             ));
             finding.evidence(format!(
-                "{what}: {} of client-{} was acknowledged at {}; {} not acknowledged after it",
+                "{what}: {} of client-{} was acknowledged at {}; {} later not acknowledged",
                 key_name(last.key),
                 u32::from(last.client) + 1,
                 at(last_ns),
@@ -113,7 +113,7 @@ fn look_at(
     } else if refused == 0 {
         let what =
             if last.is_some() { "another write before the cut was lifted" } else { "a write while it was cut off" };
-        finding.undecided(format!("{shard}: nobody who reaches {node} tried {what}"));
+        finding.undecided(format!("{shard}: no client that reaches {node} tried {what}"));
     } else if !settled {
         finding.undecided(format!(
             "{shard}: the cut was lifted {} after it began, and {node} had not refused a write by then",

@@ -1,4 +1,4 @@
-//! Failovers: from a fault at a master to the first write that its successor acknowledged.
+//! Failovers: from a fault at a master, or a CLUSTER FAILOVER, to the first write that the new master acknowledged.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,47 +9,46 @@ use crate::suite::{OpKind, Step};
 use crate::topology::{Health, View};
 use crate::units::{NodeNo, ShardNo};
 
-/// One failover of a shard: a fault at its master (of its process, or a partition or refusal that
-/// keeps gossip from it), or an ownership that changed without one
-/// (CLUSTER FAILOVER).
+/// One failover of a shard: after a fault at its master (of the process, or a cut of the cluster bus), or a change of
+/// ownership without a fault (CLUSTER FAILOVER).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failover {
-    /// Whose slots changed hands, or did not.
+    /// The shard, whether or not it got a new master.
     pub shard: ShardNo,
-    /// The fault that began it; None where the ownership changed without one.
+    /// The fault that caused it; None if the ownership changed without one.
     pub fault: Option<u32>,
-    /// Its kind.
+    /// The kind of the fault.
     pub kind: Option<FaultKind>,
-    /// The master that the fault hit, or the owner before.
+    /// The master before.
     pub old_master: NodeNo,
-    /// Its successor: the first other node that owned the shard's slots before the next fault at the
-    /// shard's master, a CLUSTER FAILOVER after the fault was undone, or the end of the steps.
+    /// The new master: the first other node that owned the slots of the shard before the next fault at its master, a CLUSTER
+    /// FAILOVER after the fault was undone, or the end of the steps. None if there was no promotion.
     pub new_master: Option<NodeNo>,
-    /// From when times are counted: when the fault struck (a process when it was signalled, the network when
-    /// all rules were in force), or else the CLUSTER FAILOVER was sent; without either, when the change was
-    /// first seen.
+    /// The moment from which times count, in nanoseconds from the start of the run: the signal to a process, the moment at
+    /// which all network rules were in force, or the sending of the CLUSTER FAILOVER. Otherwise the first view that shows
+    /// the change.
     pub from_ns: u64,
-    /// Between which moments the fault took effect; None without a fault.
+    /// The two moments between which the fault took effect; None without a fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_effect: Option<Window>,
-    /// The `command` step (its position in the plan's steps) by which the CLUSTER FAILOVER was sent that
-    /// brought it about; None after a fault, and where no step ordered it.
+    /// The `command` step that sent the CLUSTER FAILOVER, by its position in the plan's steps; None after a fault, and if no
+    /// step did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordered_by: Option<usize>,
-    /// Until when it was looked for: without a successor until the fault was undone, else until the
-    /// next failover of the shard or the end of the steps.
+    /// Until when the failover was watched, in nanoseconds from the start of the run: without a promotion until the fault was
+    /// undone, else until the next failover of the shard or the end of the steps.
     pub until_ns: u64,
-    /// From the fault to the first FAIL flag that a node raised after it, in milliseconds. Of a fault
-    /// of the network, by a node that it did not hit, where there is one.
+    /// Milliseconds to the first FAIL flag after the fault. For a network fault, by a node that it did not hit, if there is
+    /// one.
     pub fail_ms: Option<f64>,
-    /// ... to the first view of the new master in which it owns the shard's slots, or to the first
-    /// write that it acknowledged, where that was seen earlier. None without a fault or an order: there is
-    /// no moment to count from.
+    /// Milliseconds to the promotion: to the first view in which the new master owns the slots, or to the first write that it
+    /// acknowledged, whichever is earlier. None without a fault or a CLUSTER FAILOVER, because there is no moment to count
+    /// from.
     pub promotion_ms: Option<f64>,
-    /// ... to the completion of the workload's first write of the shard, issued after the injection began,
-    /// that another node than the old master acknowledged.
+    /// Milliseconds to the acknowledgement of the first write to the shard that was issued after the injection began and that
+    /// another node than the old master acknowledged.
     pub first_write_ms: Option<f64>,
-    /// configEpoch of the new master.
+    /// The configEpoch of the new master.
     pub epoch: Option<u64>,
 }
 
@@ -59,7 +58,7 @@ struct MasterFault {
     kind: FaultKind,
     shard: ShardNo,
     node: NodeNo,
-    /// Every node that the fault hit, this one among them.
+    /// All nodes that the fault hit.
     hit_nodes: Vec<NodeNo>,
     struck_ns: u64,
     took_effect: Window,
@@ -67,7 +66,7 @@ struct MasterFault {
 }
 
 impl MasterFault {
-    /// When its injection began.
+    /// When the injection began.
     fn began_ns(&self) -> u64 {
         self.took_effect.from_ns
     }
@@ -94,7 +93,7 @@ fn master_faults(fault_spans: &[FaultSpan]) -> Vec<MasterFault> {
     found
 }
 
-/// What failovers are found by.
+/// Finds the failovers of a history.
 pub(super) struct Finder<'a> {
     pub history: &'a History,
     pub ops: &'a OpIndex<'a>,
@@ -104,7 +103,7 @@ pub(super) struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// The failovers of the history in order of time.
+    /// The failovers in order of time.
     pub(super) fn find(&self, fault_spans: &[FaultSpan]) -> Vec<Failover> {
         let faults = master_faults(fault_spans);
         let mut unexplained: Vec<OwnershipChange> = self.ownership.changes().to_vec();
@@ -129,8 +128,8 @@ impl Finder<'_> {
                 at_stake && (fault.began_ns()..close_ns).contains(&change.at_ns)
             })
             .filter(|&position| {
-                // The master of a healed fault may still be replaced by an election that its absence
-                // began, but not by one that was ordered afterwards.
+                // An election that began before the heal may still replace the master. A later CLUSTER FAILOVER is not
+                // part of this failover.
                 let promoted_ns = unexplained[position].at_ns;
                 fault.healed_ns.is_none_or(|healed_ns| !self.ordered_between(healed_ns, promoted_ns))
             });
@@ -140,8 +139,8 @@ impl Finder<'_> {
             (None, Some(healed_ns)) => healed_ns.min(close_ns),
             _ => close_ns,
         };
-        // Views are looked at only now and then; a write that the new master acknowledged shows that
-        // it had been promoted by then, and a promotion that FAIL had been agreed on.
+        // Nodes are polled at intervals. A write that the new master acknowledged proves an earlier promotion, and a
+        // promotion proves an earlier FAIL.
         let first_write_ns = self.first_write_ns(fault.shard, fault.node, fault.began_ns(), close_ns);
         let promotion_ns = change.map(|change| change.at_ns.min(first_write_ns.unwrap_or(u64::MAX)));
         let fail_ns = self.first_fail_ns(fault, close_ns).map(|at_ns| at_ns.min(promotion_ns.unwrap_or(u64::MAX)));
@@ -189,7 +188,7 @@ impl Finder<'_> {
         }
     }
 
-    /// The next fault at the shard's master, or the end of the steps, or of the history.
+    /// The next fault at the shard's master, the end of the steps, or the end of the history.
     fn close_ns(&self, shard: ShardNo, from_ns: u64, faults: &[MasterFault]) -> u64 {
         let next_fault =
             faults.iter().filter(|next| next.shard == shard && next.began_ns() > from_ns).map(MasterFault::began_ns);
@@ -202,7 +201,7 @@ impl Finder<'_> {
         next_fault.chain(steps_ended).min().unwrap_or(self.end_ns)
     }
 
-    /// Every step that ordered a CLUSTER FAILOVER, and when it began.
+    /// The steps that sent a CLUSTER FAILOVER, and when they began.
     fn orders(&self) -> impl DoubleEndedIterator<Item = (usize, u64)> {
         self.history.events.iter().filter_map(|event| {
             let EventKind::StepBegan { step } = event.kind else { return None };
@@ -218,27 +217,27 @@ impl Finder<'_> {
         self.orders().any(|(_, at_ns)| window.contains(at_ns))
     }
 
-    /// The order that a change followed: the last that went to the new master before the change was seen.
-    /// It explains the first change after it, and none that comes when it must have been given up.
+    /// The CLUSTER FAILOVER that caused a change: the last one to the new master before the change. It can cause only the first
+    /// change after it, and none after its timeout.
     fn order_of(&self, change: &OwnershipChange) -> Option<(usize, u64)> {
         let earlier = self.ownership.changes().iter().filter(|other| other.shard == change.shard);
         let earlier_ns = earlier.map(|other| other.at_ns).filter(|&at_ns| at_ns < change.at_ns).max().unwrap_or(0);
         let given_up_ns = MANUAL_FAILOVER_TIMEOUT.as_nanos() as u64 * 2;
-        let was_told = |step: usize| {
+        let went_to_new_master = |step: usize| {
             self.history.events.iter().any(|event| {
-                matches!(&event.kind, EventKind::Commanded { step: told, node, .. } if *told == step && *node == change.to)
+                matches!(&event.kind, EventKind::Commanded { step: sent, node, .. } if *sent == step && *node == change.to)
             })
         };
         let may_explain =
             |sent_ns: u64| (earlier_ns..=change.at_ns).contains(&sent_ns) && change.at_ns - sent_ns <= given_up_ns;
-        self.orders().rev().find(|&(step, sent_ns)| may_explain(sent_ns) && was_told(step))
+        self.orders().rev().find(|&(step, sent_ns)| may_explain(sent_ns) && went_to_new_master(step))
     }
 
-    /// The first view after a fault in which a node that had not flagged the old master FAIL does.
+    /// The first view after a fault in which a node newly flags the old master FAIL.
     fn first_fail_ns(&self, fault: &MasterFault, close_ns: u64) -> Option<u64> {
         let flags = |view: &View| view.peers.get(&fault.node).is_some_and(|peer| peer.health == Health::Fail);
         let window = Window { from_ns: fault.began_ns(), to_ns: close_ns };
-        // Those behind a cut with the old master do not flag it; where everybody is hit, all count.
+        // Nodes on the side of the old master do not flag it. If the fault hits all nodes, all count.
         let mut nodes = self.history.header.plan.nodes.iter();
         let all_are_hit = nodes.all(|planned| fault.hit_nodes.contains(&planned.node));
         let may_flag = |node| node != fault.node && (all_are_hit || !fault.hit_nodes.contains(&node));

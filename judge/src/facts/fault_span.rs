@@ -1,107 +1,127 @@
-//! The faults of a history as spans of time: whom each hit, what it cut, what was seen of it, when it ended.
+//! The faults of a run as spans of time: what each hit, its proofs, when it ended.
 
 use super::{Window, history_end_ns};
 use crate::fault::FaultKind;
-use crate::history::{Event, EventKind, History, Hit, Side};
+use crate::history::{Event, EventKind, FaultEvent, History, Hit, Side};
 use crate::suite::Only;
 use crate::units::NodeNo;
 
-/// A fault from its injection to its end.
+/// A fault from its injection to its end. Times are in nanoseconds from the start of the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FaultSpan {
-    /// Its number.
+    /// The number of the fault.
     pub fault: u32,
-    /// Its kind.
+    /// The kind of the fault.
     pub kind: FaultKind,
     /// The nodes that it hit.
     pub hits: Vec<Hit>,
-    /// When its injection began.
+    /// When the injection began.
     pub from_ns: u64,
-    /// When its injection was done, and so by when it was in effect. The same where that is not known.
+    /// When the injection was done, and the fault in effect; the same as `from_ns` if that is unknown.
     pub applied_ns: u64,
-    /// When somebody began to undo it; None when nobody did.
+    /// When undoing it began; None if it was never undone.
     pub healed_ns: Option<u64>,
-    /// When that was done, which its proof, that may take seconds, comes after; None where that is not known.
+    /// When undoing it was done; None if that is unknown. The proof comes later, possibly by seconds.
     pub lifted_ns: Option<u64>,
-    /// When it was shown to be undone.
+    /// When it was proven undone; None if it was not.
     pub undone_ns: Option<u64>,
-    /// Whether somebody looked and found it not undone.
+    /// Whether the last proof found that it was not undone.
     pub heal_failed: bool,
-    /// What traffic a fault of the network hits; All for the others.
+    /// The traffic that a network fault hits; All for others.
     pub only: Only,
-    /// The sides of a fault of the network.
+    /// The sides of a network fault.
     pub sides: Vec<Side>,
-    /// The node, with the target that it was resolved from, or the name, with the sides: what the fault is about.
+    /// The node of a fault of a process, or the name of a fault of links.
+    pub name: String,
+    /// The name, and in parentheses the target or the sides where they say more: `node-1 (shard-1/master)`.
     pub what: String,
-    /// The step that injected it, from 0; None where no step did.
+    /// The step that injected it, from 0; None if no step did.
     pub step: Option<usize>,
-    /// Whether it was shown to be in effect, and what was seen; None where nobody looked.
+    /// The proof that it was in effect; None without one.
     pub effect: Option<Proof>,
-    /// When its effect was found gone before anybody undid it.
+    /// Its end, if the effect was gone before anything undid it.
     pub ended: Option<Ended>,
-    /// What undid it; None when nobody did.
+    /// The step that undid it, or `heal`; None if it was never undone.
     pub healed_by: Option<String>,
-    /// Whether it was shown to be undone, and what was seen; None where nobody looked.
+    /// The proof that it was undone; None without one.
     pub heal: Option<Proof>,
-    /// The moment after all that the history holds.
+    /// Why slotquake could not undo it; None if nothing failed, or the fault was shown to be undone later.
+    pub heal_error: Option<String>,
+    /// The moment after the last event.
     end_ns: u64,
 }
 
-/// What was found when somebody looked.
+/// A proof that a fault is in effect, or undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
-    /// Whether it was so.
+    /// Whether it is.
     pub holds: bool,
     /// What was seen.
     pub seen: String,
 }
 
-/// The end of a fault that nobody undid.
+/// The end of a fault that nothing undid. Times are in nanoseconds from the start of the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// When it was last seen to be in effect.
+    /// When the effect was last seen.
     pub in_effect_ns: u64,
-    /// When it was seen not to be.
+    /// When the effect was found gone.
     pub found_ns: u64,
     /// What was seen instead.
     pub seen: String,
 }
 
-/// The faults of a history in the order of their injection.
-pub fn fault_spans(history: &History) -> Vec<FaultSpan> {
-    let end_ns = history_end_ns(history);
-    let mut spans: Vec<FaultSpan> = Vec::new();
-    let mut step_now = None;
-    for event in &history.events {
-        if let EventKind::StepBegan { step } = event.kind {
-            step_now = Some(step);
-        }
-        if let Some(span) = FaultSpan::begun(event, step_now, end_ns) {
-            spans.push(span);
-        } else if let Some(fault) = event.kind.fault()
-            && let Some(span) = spans.iter_mut().find(|span| span.fault == fault)
-        {
-            span.goes_on(event);
-        }
-    }
-    spans
+/// The faults of a run in the order of their injection, gathered from one event after the other.
+#[derive(Debug, Default)]
+pub struct FaultTable {
+    spans: Vec<FaultSpan>,
+    /// The step that began last.
+    step: Option<usize>,
+    /// The end of what is known: the end of a whole history, or the end of time during a run.
+    end_ns: Option<u64>,
 }
 
-impl FaultSpan {
-    /// The fault that this event begins.
-    fn begun(event: &Event, step: Option<usize>, end_ns: u64) -> Option<Self> {
-        let (fault, kind, hits) = event.kind.injected()?;
-        let (only, sides, what) = match &event.kind {
-            EventKind::NetworkFaultInjected { only, sides, name, target, .. } => {
-                (*only, sides.clone(), format!("{name} ({target})"))
-            }
-            EventKind::FaultInjected { target, node, .. } if *target != node.to_string() => {
-                (Only::All, Vec::new(), format!("{node} ({target})"))
-            }
-            EventKind::FaultInjected { node, .. } => (Only::All, Vec::new(), node.to_string()),
-            _ => return None,
+/// The faults of a history in the order of their injection.
+pub fn fault_spans(history: &History) -> Vec<FaultSpan> {
+    let mut table = FaultTable { end_ns: Some(history_end_ns(history)), ..FaultTable::default() };
+    for event in &history.events {
+        table.add(event);
+    }
+    table.spans
+}
+
+impl FaultTable {
+    /// Adds an event. Returns the fault that the event is about with what is known of it now; None for an event about
+    /// no fault, or about one whose injection was not seen.
+    pub fn add(&mut self, event: &Event) -> Option<&FaultSpan> {
+        if let EventKind::StepBegan { step } = event.kind {
+            self.step = Some(step);
+        }
+        let (fault, about) = event.kind.of_fault()?;
+        if let Some(span) = self.begun(event, fault, about) {
+            self.spans.push(span);
+            return self.spans.last();
+        }
+        let span = self.spans.iter_mut().find(|span| span.fault == fault)?;
+        span.goes_on(event.at_ns, about);
+        Some(span)
+    }
+
+    /// The fault that an event begins.
+    fn begun(&self, event: &Event, fault: u32, about: FaultEvent<'_>) -> Option<FaultSpan> {
+        let (_, kind, hits) = event.kind.injected()?;
+        let (name, target, only, sides) = match about {
+            FaultEvent::Injected { target, node, .. } => (node.to_string(), target, Only::All, &[][..]),
+            FaultEvent::NetworkInjected { name, target, only, sides, .. } => (name.to_owned(), target, only, sides),
+            FaultEvent::Applied
+            | FaultEvent::Proven { .. }
+            | FaultEvent::Ended { .. }
+            | FaultEvent::Healed { .. }
+            | FaultEvent::Lifted
+            | FaultEvent::HealFailed { .. }
+            | FaultEvent::HealProven { .. } => return None,
         };
-        Some(Self {
+        Some(FaultSpan {
             fault,
             kind,
             hits,
@@ -112,68 +132,78 @@ impl FaultSpan {
             undone_ns: None,
             heal_failed: false,
             only,
-            sides,
-            what,
-            step,
+            sides: sides.to_vec(),
+            what: if name == target { name.clone() } else { format!("{name} ({target})") },
+            name,
+            step: self.step,
             effect: None,
             ended: None,
             healed_by: None,
             heal: None,
-            end_ns,
+            heal_error: None,
+            end_ns: self.end_ns.unwrap_or(u64::MAX),
         })
     }
+}
 
-    /// What a later event says of it.
-    fn goes_on(&mut self, event: &Event) {
+impl FaultSpan {
+    /// The fault in words: `pause of node-1`, `partition cut`.
+    pub fn words(&self) -> String {
+        self.kind.of(&self.name)
+    }
+
+    /// Adds what a later event says.
+    fn goes_on(&mut self, at_ns: u64, about: FaultEvent<'_>) {
         let proof = |holds: bool, seen: &str| Some(Proof { holds, seen: seen.to_owned() });
-        match &event.kind {
-            EventKind::FaultApplied { .. } => self.applied_ns = event.at_ns,
-            EventKind::FaultProven { in_effect, proof: seen, .. } => self.effect = proof(*in_effect, seen),
-            EventKind::FaultEnded { in_effect_ns, seen, .. } => {
-                let ended = Ended { in_effect_ns: *in_effect_ns, found_ns: event.at_ns, seen: seen.clone() };
+        match about {
+            // The number of a fault is unique.
+            FaultEvent::Injected { .. } | FaultEvent::NetworkInjected { .. } => {}
+            FaultEvent::Applied => self.applied_ns = at_ns,
+            FaultEvent::Proven { in_effect, proof: seen } => self.effect = proof(in_effect, seen),
+            FaultEvent::Ended { in_effect_ns, seen } => {
+                let ended = Ended { in_effect_ns, found_ns: at_ns, seen: seen.to_owned() };
                 self.ended.get_or_insert(ended);
             }
-            EventKind::FaultHealed { by, .. } => {
-                self.healed_ns.get_or_insert(event.at_ns);
-                self.healed_by = Some(by.clone());
+            FaultEvent::Healed { by } => {
+                self.healed_ns.get_or_insert(at_ns);
+                self.healed_by = Some(by.to_owned());
             }
-            EventKind::FaultLifted { .. } => _ = self.lifted_ns.get_or_insert(event.at_ns),
-            EventKind::HealProven { healed, proof: seen, .. } => {
-                self.heal = proof(*healed, seen);
+            FaultEvent::Lifted => _ = self.lifted_ns.get_or_insert(at_ns),
+            FaultEvent::HealFailed { reason } => self.heal_error = Some(reason.to_owned()),
+            FaultEvent::HealProven { healed, proof: seen } => {
+                self.heal = proof(healed, seen);
                 self.heal_failed = !healed;
-                if *healed {
-                    self.undone_ns.get_or_insert(event.at_ns);
+                if healed {
+                    self.undone_ns.get_or_insert(at_ns);
+                    self.heal_error = None;
                 }
             }
-            _ => {}
         }
     }
 
-    /// Whether it keeps gossip from the nodes that it hits, so that they may lose their slots to a
-    /// replica and not know: a partition, or a refusal, of all traffic or of the cluster bus, with
-    /// nodes on both sides.
+    /// Whether it cuts the cluster bus of the nodes that it hits, so that a replica may take their slots without their
+    /// knowledge: a fault that severs all traffic or the bus, with nodes on both sides.
     pub fn cuts_off(&self) -> bool {
         let clients_alone = self.sides.iter().any(|side| side.nodes.is_empty());
         self.kind.severs_links() && matches!(self.only, Only::All | Only::Bus) && !clients_alone
     }
 
-    /// Whether a master that it hits may be replaced for it: every fault of a process, and every cut.
+    /// Whether a replica may replace a master that it hits: after every fault of a process, and every cut.
     pub fn may_end_a_reign(&self) -> bool {
         self.kind.holds_process() || self.cuts_off()
     }
 
-    /// From when times after it are counted: a process falls silent when it is signalled, even if whoever signals
-    /// it waits for its end, while links are whole until the last rule is in force.
+    /// The moment from which times count: the signal to a process, or the moment at which all network rules were in force.
     pub fn struck_ns(&self) -> u64 {
         if self.kind.counts_from_signal() { self.from_ns } else { self.applied_ns }
     }
 
-    /// Between which moments it took effect.
+    /// The two moments between which it took effect.
     pub fn took_effect(&self) -> Window {
         Window { from_ns: self.from_ns, to_ns: self.applied_ns }
     }
 
-    /// Between which moments its effect ended; None when it did not.
+    /// The two moments between which its effect ended; None if it did not end.
     pub fn lost_effect(&self) -> Option<Window> {
         if let Some(ended) = &self.ended {
             return Some(Window { from_ns: ended.in_effect_ns, to_ns: ended.found_ns });
@@ -182,29 +212,29 @@ impl FaultSpan {
         Some(Window { from_ns, to_ns: self.lifted_ns.unwrap_or(from_ns) })
     }
 
-    /// What it did to a node; None when it did not hit it.
+    /// The hit at a node; None if it did not hit the node.
     pub fn hit(&self, node: NodeNo) -> Option<Hit> {
         self.hits.iter().copied().find(|hit| hit.node == node)
     }
 
-    /// From the injection until somebody began to undo it, or until its effect was last seen where it ended before.
+    /// From the injection until undoing it began, or until its effect was last seen if it ended by itself.
     pub fn in_force(&self) -> Window {
         let to_ns = self.lost_effect().map_or(self.end_ns, |window| window.from_ns);
         Window { from_ns: self.from_ns, to_ns }
     }
 
-    /// When it was shown to be over: undone, or ended before.
+    /// When it was proven over: undone, or ended by itself.
     pub fn over_ns(&self) -> Option<u64> {
         self.ended.as_ref().map(|ended| ended.found_ns).or(self.undone_ns)
     }
 
-    /// Whether it was injected by a moment, and not shown to be over by then.
+    /// Whether at a moment it was injected and not yet proven over.
     pub fn is_open(&self, at_ns: u64) -> bool {
         self.from_ns <= at_ns && self.over_ns().is_none_or(|over_ns| over_ns > at_ns)
     }
 
-    /// Whether packets of a client (from 0, as operations count them) reach a node while it is in
-    /// force. Who stands on no side reaches everybody.
+    /// Whether a client (from 0, as in [`crate::history::Op::client`]) reaches a node while the fault is in force. A client or
+    /// a node on neither side is not affected.
     pub fn reaches(&self, client: u16, node: NodeNo) -> bool {
         if !matches!(self.only, Only::All | Only::Clients) {
             return true;
@@ -214,7 +244,7 @@ impl FaultSpan {
         sides.peek().is_none() || sides.any(|side| side.nodes.contains(&node)) || !self.on_a_side(node)
     }
 
-    /// Whether a client stands on the same side as a node.
+    /// Whether a client (from 0) is on the same side as a node.
     pub fn beside(&self, client: u16, node: NodeNo) -> bool {
         let stands = |side: &Side| side.clients.iter().any(|each| u32::from(each.0) == u32::from(client) + 1);
         self.sides.iter().any(|side| stands(side) && side.nodes.contains(&node))

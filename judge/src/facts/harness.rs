@@ -1,20 +1,18 @@
-//! What the harness itself did to a run: when it stood still, what cut the run short, what it could not undo.
+//! What the harness did to a run: when it stalled, what ended the steps early, what it could not undo.
 
-use std::collections::BTreeMap;
-
-use super::Window;
+use super::{FaultSpan, Window};
 use crate::history::{EventKind, History, StepProblem};
 
-/// The steps were ended before their time.
+/// The end of steps before all of them were done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
-    /// When, in nanoseconds from the start of the run.
+    /// When it ended, in nanoseconds from the start of the run.
     pub at_ns: u64,
-    /// By what, in words.
+    /// The reason, for a message.
     pub why: String,
 }
 
-/// When the harness itself stood still.
+/// When the harness stalled.
 pub(super) fn stalls(history: &History) -> Vec<Window> {
     let stalls = history.events.iter().filter_map(|event| match event.kind {
         EventKind::Stalled { by_ms } => {
@@ -26,33 +24,27 @@ pub(super) fn stalls(history: &History) -> Vec<Window> {
     stalls.collect()
 }
 
-/// What ended the steps before their time: a signal, an error of the suite or the harness, the death of the harness. A
-/// condition that was awaited and did not come is no such thing.
+/// What ended the steps early: a signal, an error of the suite or the harness, the death of the harness. The timeout of an
+/// `await` step is none of these: the run fails then.
 pub(super) fn cut(history: &History) -> Option<Cut> {
     for event in &history.events {
         let why = match &event.kind {
             EventKind::StepsEnded => return None,
-            EventKind::Interrupted { by } => format!("{by} had cut the run short"),
+            EventKind::Interrupted { by } => format!("interrupted by {by}"),
             EventKind::StepEnded { step, problem: Some(StepProblem::Suite(why) | StepProblem::Harness(why)) } => {
-                format!("step {} could not be done: {why}", step + 1)
+                format!("step {} failed: {why}", step + 1)
             }
             _ => continue,
         };
         return Some(Cut { at_ns: event.at_ns, why });
     }
     let at_ns = history.events.last().map_or(0, |event| event.at_ns);
-    Some(Cut { at_ns, why: "the harness died before the run was over".to_owned() })
+    Some(Cut { at_ns, why: "the harness died before the end of the run".to_owned() })
 }
 
-/// The first of the faults that the harness could not undo, and why.
-pub(super) fn stuck(history: &History) -> Option<String> {
-    let mut failed = BTreeMap::new();
-    for event in &history.events {
-        match &event.kind {
-            EventKind::HealFailed { fault, reason } => _ = failed.insert(fault, reason),
-            EventKind::HealProven { fault, healed: true, .. } => _ = failed.remove(fault),
-            _ => {}
-        }
-    }
-    failed.into_iter().next().map(|(fault, reason)| format!("the harness could not undo fault {fault}: {reason}"))
+/// Why the first fault that slotquake could not undo was not undone.
+pub(super) fn stuck(fault_spans: &[FaultSpan]) -> Option<String> {
+    let failed = fault_spans.iter().filter_map(|span| Some((span.fault, span.heal_error.as_ref()?)));
+    let (fault, reason) = failed.min_by_key(|(fault, _)| *fault)?;
+    Some(format!("the harness could not undo fault {fault}: {reason}"))
 }

@@ -1,6 +1,5 @@
-//! What a history tells, derived once: phases, faults, failovers, reigns, outages, the ledger of writes and why some
-//! are lost, latencies. [`crate::check`] judges these facts and [`crate::report`] shows them; nothing here passes a
-//! verdict, and nothing there derives a fact again.
+//! Facts that are derived once from a history: phases, faults, failovers, reigns, outages, latencies, the ledger of writes and
+//! the causes of losses. [`crate::check`] judges them and [`crate::report`] shows them. Neither derives a fact again.
 
 mod cause;
 mod failover;
@@ -18,7 +17,7 @@ mod views;
 
 pub use cause::{AckSide, Cause};
 pub use failover::Failover;
-pub use fault_span::{Ended, FaultSpan, Proof, fault_spans};
+pub use fault_span::{Ended, FaultSpan, FaultTable, Proof, fault_spans};
 pub use harness::Cut;
 pub use lateness::Lateness;
 pub use ledger::{Ledger, LostWrite, UnreadKey};
@@ -34,47 +33,47 @@ use crate::history::History;
 use crate::suite::OpKind;
 use crate::units::ShardNo;
 
-/// Everything that is derived from a history. Built once, then asked by every check and every view of the report.
+/// Everything that is derived from a history. All times are in nanoseconds from the start of the run.
 #[derive(Debug)]
 pub struct Facts<'a> {
-    /// What they are derived from.
+    /// The history.
     pub history: &'a History,
-    /// The moment just after everything that the history holds, in nanoseconds from the start of the run.
+    /// The moment after the last event or operation.
     pub end_ns: u64,
     /// The operations by kind and shard.
     pub ops: OpIndex<'a>,
-    /// What each node said of the cluster.
+    /// The views of each node over time.
     pub views: Views<'a>,
-    /// Who owned each shard's slots.
+    /// The owners of each shard over time.
     pub ownership: Ownership,
-    /// Who was master of each shard, as far as acknowledgements show it earlier than views.
+    /// The masters of each shard over time, by views and by earlier acknowledgements.
     pub reigns: Reigns,
-    /// Every fault, in the order of injection.
+    /// All faults, in the order of injection.
     pub fault_spans: Vec<FaultSpan>,
-    /// Every failover, in order of time.
+    /// All failovers, in order of time.
     pub failovers: Vec<Failover>,
-    /// The phases, the harness's own included, in order of time.
+    /// All phases in order of time, including `boot`, `recovery` and `final`.
     pub phases: Vec<PhaseSpan>,
-    /// From the first of the suite's phases to the end of the steps; None when the run never got that far.
+    /// From the first phase of the suite to the end of the steps; None if the run ended before.
     pub steps: Option<Window>,
     /// Every outage during the steps, stalls from [`STALL_NS`] on included, in order of time.
     pub outages: Vec<Outage>,
-    /// What became of every write.
+    /// The ledger of writes: acknowledged, lost, undecided.
     pub ledger: Ledger,
-    /// The live values of `cluster-node-timeout`.
+    /// The values of `cluster-node-timeout` over time.
     pub node_timeouts: NodeTimeouts,
     /// How late the harness issued operations.
     pub lateness: Lateness,
     /// When the harness itself stood still.
     pub stalls: Vec<Window>,
-    /// What ended the steps before their time.
+    /// What ended the steps early; None if nothing did.
     pub cut: Option<Cut>,
-    /// The first of the faults that the harness could not undo, and why, in words.
+    /// Why the first fault that slotquake could not undo was not undone; None if all were.
     pub stuck: Option<String>,
 }
 
 impl<'a> Facts<'a> {
-    /// Derives them. Pure: the same history gives the same facts.
+    /// Derives the facts. Pure: the same history gives the same facts.
     pub fn new(history: &'a History) -> Self {
         let end_ns = history_end_ns(history);
         let ops = OpIndex::new(history);
@@ -90,11 +89,11 @@ impl<'a> Facts<'a> {
         let ledger = ledger::ledger(history, ops.key_shards(), &causes, &phases);
         Self {
             outages: steps.map(|window| every_outage(&ops, &ownership, window)).unwrap_or_default(),
-            node_timeouts: NodeTimeouts::new(&history.header, &history.events),
+            node_timeouts: NodeTimeouts::new(&history.header.plan, history.header.server.version, &history.events),
             lateness: Lateness::new(&history.ops),
             stalls: harness::stalls(history),
             cut: harness::cut(history),
-            stuck: harness::stuck(history),
+            stuck: harness::stuck(&fault_spans),
             history,
             end_ns,
             ops,

@@ -1,4 +1,4 @@
-//! Who owned each shard's slots, and when that passed to another node.
+//! The owner of each shard over time.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,27 @@ use crate::history::{EventKind, History};
 use crate::topology::{Peer, Role, View};
 use crate::units::{NodeNo, ShardNo};
 
-/// The owners of all shards over a run. The owner of a shard is the node that, in its own view, owns
-/// all slots that the shard got at boot, with the highest configEpoch that was seen: a master that
-/// comes back from a pause or a crash still claims its slots with its old epoch, and is not the owner.
+/// The owners of all shards over a run. The owner of a shard is the node that owns all slots of the shard in its own view, with
+/// the highest configEpoch so far. (A master that returns after a pause or a crash still claims its slots with its old
+/// epoch, and is not the owner.)
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ownership {
     boot: BTreeMap<ShardNo, NodeNo>,
     changes: Vec<OwnershipChange>,
 }
 
-/// A shard's slots passed to another node.
+/// A shard got a new owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnershipChange {
-    /// When the new owner's own view first said so.
+    /// When the view of the new owner first showed it, in nanoseconds from the start of the run.
     pub at_ns: u64,
-    /// Whose slots.
+    /// The shard.
     pub shard: ShardNo,
-    /// The owner before.
+    /// The old owner.
     pub from: NodeNo,
-    /// The owner from then on.
+    /// The new owner.
     pub to: NodeNo,
-    /// configEpoch of the new owner.
+    /// The configEpoch of the new owner.
     pub epoch: u64,
 }
 
@@ -66,7 +66,7 @@ impl Ownership {
         Self { boot, changes }
     }
 
-    /// The owner of a shard at a moment; None for a shard that does not exist.
+    /// The owner of a shard at a moment; None if the shard does not exist.
     pub fn owner(&self, shard: ShardNo, at_ns: u64) -> Option<NodeNo> {
         let last = self.changes.iter().rev().find(|change| change.shard == shard && change.at_ns <= at_ns);
         last.map(|change| change.to).or_else(|| self.boot.get(&shard).copied())
@@ -77,13 +77,13 @@ impl Ownership {
         self.boot.keys().copied()
     }
 
-    /// Every change, in order of time.
+    /// All changes in order of time.
     pub fn changes(&self) -> &[OwnershipChange] {
         &self.changes
     }
 }
 
-/// What a node says of itself.
+/// The line of a node in its own view.
 pub(crate) fn own_line(view: &View, node: NodeNo) -> Option<&Peer> {
     view.peers.get(&node)
 }

@@ -9,21 +9,20 @@ use crate::suite::Step;
 /// A phase, from its event to the next phase's or the history's end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhaseSpan {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// When it begins and ends.
+    /// When it began and ended.
     pub window: Window,
 }
 
-/// The moment just after everything that a history holds.
+/// The moment after the last event or operation of a history, in nanoseconds from the start of the run.
 pub fn history_end_ns(history: &History) -> u64 {
     let last_event = history.events.iter().map(|event| event.at_ns).max();
     let last_op = history.ops.iter().map(|op| op.complete_ns).max();
     last_event.max(last_op).map_or(0, |last| last.saturating_add(1))
 }
 
-/// The phases of a history in their order, the harness's own included. What precedes the first
-/// phase event belongs to `boot`.
+/// All phases of a history in order. Everything before the first phase belongs to `boot`.
 pub(super) fn phases(history: &History, end_ns: u64) -> Vec<PhaseSpan> {
     let mut begins: Vec<(&str, u64)> = history
         .events
@@ -47,10 +46,9 @@ pub(super) fn phases(history: &History, end_ns: u64) -> Vec<PhaseSpan> {
         .collect()
 }
 
-/// The time that invariants without a phase of their own look at: from the first of the suite's
-/// phases to `StepsEnded`. A suite that names no phase begins with its first step, one without steps
-/// with `Booted`; a run that was killed during the steps ends with its history. None when the run
-/// never got that far.
+/// The window of invariants without a phase: from the first phase of the suite to `StepsEnded`. Without phases it begins with
+/// the first step, and without steps with `Booted`. If the run was killed during the steps, it ends with the history. None if
+/// the run ended before.
 pub(super) fn steps_window(history: &History, end_ns: u64) -> Option<Window> {
     let first_phase = history.header.plan.steps.iter().find_map(|step| match step {
         Step::Phase(name) => Some(name),

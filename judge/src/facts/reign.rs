@@ -1,4 +1,4 @@
-//! Reigns: which node was master of which shard, from when on.
+//! Reigns: which node was master of which shard, and when.
 
 use std::collections::BTreeMap;
 
@@ -7,31 +7,31 @@ use crate::history::Outcome;
 use crate::suite::OpKind;
 use crate::units::{NodeNo, ShardNo};
 
-/// A promotion is seen this much too late at the most: nodes are looked at each 100 ms, and may take
-/// 500 ms to answer. What the new master acknowledged so shortly before shows when it really began.
+/// A view shows a promotion late by at most this: nodes are polled every 100 ms and may take 500 ms to answer. A write that the
+/// new master acknowledged within this time before the view shows an earlier start.
 const SEEN_LATE_NS: u64 = 1_000_000_000;
 
-/// The masters of every shard one after the other.
+/// The masters of every shard in order of time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reigns {
     by_shard: BTreeMap<ShardNo, Vec<Reign>>,
 }
 
-/// One node's time as the master of a shard: until the next reign begins. What the node
-/// acknowledges afterwards it acknowledges as a stale master.
+/// The time of one node as master of a shard, until the next reign. Writes that the node acknowledges later, it acknowledges as
+/// a stale master.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reign {
     /// The master.
     pub node: NodeNo,
-    /// When it was first seen to own the shard's slots, in its own view or by a write of the shard
-    /// that it acknowledged less than a second before.
+    /// The begin in nanoseconds from the start of the run: the first view in which the node owns the shard, or an acknowledged
+    /// write less than a second before it.
     pub from_ns: u64,
-    /// When the next reign of the shard begins; the end of time for the last.
+    /// The begin of the next reign of the shard; `u64::MAX` for the last.
     pub to_ns: u64,
 }
 
 impl Reigns {
-    /// From the changes of ownership and the acknowledgements around them.
+    /// Derives the reigns from changes of ownership and acknowledged writes.
     pub fn new(ownership: &Ownership, ops: &OpIndex<'_>) -> Self {
         let mut by_shard = BTreeMap::new();
         for shard in ownership.shards() {
@@ -61,11 +61,11 @@ impl Reigns {
     }
 }
 
-/// When a node acknowledged its first write of a shard within [`SEEN_LATE_NS`] before the moment at
-/// which it was seen to own it; that moment where it acknowledged none.
+/// When a node acknowledged its first write to a shard within [`SEEN_LATE_NS`] before the view that shows it as owner; the time
+/// of the view if there is no such write.
 fn shown_ns(ops: &OpIndex<'_>, shard: ShardNo, node: NodeNo, seen_ns: u64) -> u64 {
     let earliest_ns = seen_ns.saturating_sub(SEEN_LATE_NS);
-    // Who is answered in that second may have been waiting for it.
+    // A write that was issued long before may have waited for the promotion.
     let asked = Window { from_ns: 0, to_ns: seen_ns };
     ops.issued(OpKind::Writes, shard, asked)
         .iter()

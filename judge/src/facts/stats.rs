@@ -12,20 +12,20 @@ use crate::slot::Deal;
 use crate::suite::OpKind;
 use crate::units::ShardNo;
 
-/// From when on an operation counts as issued late.
+/// An operation that is issued later than this after its due time counts as late.
 const LATE_NS: u64 = 1_000_000_000;
 
-/// A half-open span of a run's time in nanoseconds.
+/// A half-open span of time in nanoseconds from the start of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
-    /// The first moment that belongs to it.
+    /// The first moment in it.
     pub from_ns: u64,
-    /// The first moment that does not.
+    /// The first moment after it.
     pub to_ns: u64,
 }
 
 impl Window {
-    /// Whether a moment belongs to it.
+    /// Whether a moment is in it.
     pub fn contains(self, at_ns: u64) -> bool {
         (self.from_ns..self.to_ns).contains(&at_ns)
     }
@@ -35,40 +35,39 @@ impl Window {
         self.to_ns.saturating_sub(self.from_ns)
     }
 
-    /// How much of it lies within another, in nanoseconds.
+    /// The length of its overlap with another window, in nanoseconds.
     pub fn overlap_ns(self, other: Self) -> u64 {
         self.to_ns.min(other.to_ns).saturating_sub(self.from_ns.max(other.from_ns))
     }
 }
 
-/// Operations of one kind in one window (by the moment of their issue), over all shards or one.
+/// Statistics of the reads or the writes that were issued in a window, of all shards or one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OpStats {
-    /// Issued, or due and not sent.
+    /// The number that was issued, or due and not sent.
     pub issued: u64,
-    /// Acknowledged.
+    /// The number of acknowledged ones.
     pub ok: u64,
-    /// Certainly did not happen.
+    /// The number that certainly did not happen.
     pub failed: u64,
-    /// May have happened.
+    /// The number that may have happened.
     pub unknown: u64,
-    /// Due, and not sent by the harness. Reports of earlier versions count them as failed.
+    /// The number that was due and not sent. Reports of earlier versions count them as failed.
     #[serde(default)]
     pub unsent: u64,
-    /// Latency of acknowledged operations from when they were due (not from when they were issued),
-    /// in milliseconds: median.
+    /// The median latency of acknowledged operations in milliseconds, from their due times (not from their issue).
     pub p50_ms: f64,
-    /// 99th percentile.
+    /// The 99th percentile of these latencies in milliseconds.
     pub p99_ms: f64,
-    /// The longest.
+    /// The longest of these latencies in milliseconds.
     pub max_ms: f64,
-    /// 99th percentile of how late operations were issued, in milliseconds.
+    /// The 99th percentile of the delay between due time and issue, in milliseconds.
     pub late_p99_ms: f64,
-    /// How often each reason came for which an operation was not served, by its text.
+    /// The number of operations that were not served, by the text of the reason.
     pub reasons: BTreeMap<String, u64>,
 }
 
-/// The shard of every key, that of its slot at boot; each is hashed once.
+/// The shard of every key, by the owner of its slot at boot. Each key is hashed once.
 #[derive(Debug)]
 pub struct KeyShards {
     deal: Deal,
@@ -77,11 +76,11 @@ pub struct KeyShards {
 }
 
 impl KeyShards {
-    /// Those of a plan's workload.
+    /// The shards of the keys of a plan's workload.
     pub fn new(plan: &Plan) -> Self {
         let deal = plan.deal();
-        // Keys are numbered without gaps, but a history from elsewhere must not make us allocate by
-        // its numbers: what lies beyond the plan's keys is hashed when it is asked for.
+        // The table has only the keys of the plan, so that a key number in a foreign history cannot make it huge. Other keys
+        // are hashed on demand.
         let by_key: Vec<ShardNo> =
             (0..plan.workload.keys).map(|key| deal.shard_of_key(key_name(key).as_bytes())).collect();
         let with: BTreeSet<ShardNo> = by_key.iter().copied().collect();
@@ -95,19 +94,18 @@ impl KeyShards {
         known.unwrap_or_else(|| self.deal.shard_of_key(key_name(key).as_bytes()))
     }
 
-    /// How the slots are dealt to the shards at boot.
+    /// The slots of each shard at boot.
     pub fn deal(&self) -> &Deal {
         &self.deal
     }
 
-    /// The shards that have none of the workload's keys: it says nothing of them.
+    /// The shards without a key of the workload. Operations prove nothing about them.
     pub fn without_keys(&self) -> &[ShardNo] {
         &self.without_keys
     }
 }
 
-/// The operations of a history by kind and shard, in the order of their issue: built once, asked
-/// often.
+/// The operations of a history by kind and shard, in the order of their issue.
 #[derive(Debug)]
 pub struct OpIndex<'a> {
     history: &'a History,
@@ -117,7 +115,7 @@ pub struct OpIndex<'a> {
 }
 
 impl<'a> OpIndex<'a> {
-    /// Sorts the operations of a history.
+    /// Indexes the operations of a history.
     pub fn new(history: &'a History) -> Self {
         let shards = KeyShards::new(&history.header.plan);
         let mut by: BTreeMap<_, Vec<&Op>> = BTreeMap::new();
@@ -132,7 +130,7 @@ impl<'a> OpIndex<'a> {
         Self { history, shards, by, late }
     }
 
-    /// How many operations were issued over a second late.
+    /// The number of operations that were issued over a second late.
     pub fn late(&self) -> u64 {
         self.late
     }
@@ -142,7 +140,7 @@ impl<'a> OpIndex<'a> {
         &self.shards
     }
 
-    /// The operations of a kind and shard issued in a window, in the order of their issue.
+    /// The operations of a kind and shard that were issued in a window, in the order of their issue.
     pub fn issued(&self, kind: OpKind, shard: ShardNo, window: Window) -> &[&'a Op] {
         let ops = self.by.get(&(kind, shard)).map_or(&[][..], Vec::as_slice);
         let from = ops.partition_point(|op| op.invoke_ns < window.from_ns);
@@ -194,7 +192,7 @@ fn count<'a>(history: &History, ops: impl Iterator<Item = &'a Op>) -> OpStats {
     }
     let quantile_ms = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
     stats.p50_ms = quantile_ms(&latency_us, 0.5);
-    // A bucket's upper edge may lie above the longest latency, which is known exactly.
+    // A bucket of the histogram may end above the longest latency.
     stats.p99_ms = quantile_ms(&latency_us, 0.99).min(stats.max_ms);
     stats.p50_ms = stats.p50_ms.min(stats.max_ms);
     stats.late_p99_ms = quantile_ms(&late_us, 0.99);
@@ -211,6 +209,6 @@ fn histogram() -> Histogram<u64> {
 }
 
 fn record(histogram_us: &mut Histogram<u64>, ns: u64) {
-    // `saturating_record` would cut the time at the histogram's first, tiny range.
-    histogram_us.record(ns / 1000).expect("a histogram without bounds grows as it must");
+    // `saturating_record` would not extend the small initial range.
+    histogram_us.record(ns / 1000).expect("a histogram without bounds grows");
 }

@@ -1,4 +1,4 @@
-//! What each node said of the cluster at any moment.
+//! The views of each node over time.
 
 use std::collections::BTreeMap;
 
@@ -6,26 +6,25 @@ use crate::history::{EventKind, History};
 use crate::topology::View;
 use crate::units::NodeNo;
 
-/// The views of a history, to be asked for by time. A view holds from its event until the node's
-/// next one, or until it falls silent.
+/// The views of a history by time. A view is valid until the node's next one, or until the node stops answering.
 #[derive(Debug)]
 pub struct Views<'a> {
     by_node: BTreeMap<NodeNo, Vec<(u64, Seen<'a>)>>,
 }
 
-/// What is known of a node's view at one moment.
+/// What is known about a node at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen<'a> {
-    /// It was not looked at yet.
+    /// It was not polled yet.
     Never,
-    /// It did not answer, and why.
+    /// It did not answer, for this reason.
     Silent(&'a str),
-    /// What it said last.
+    /// Its last view.
     View(&'a View),
 }
 
 impl<'a> Seen<'a> {
-    /// The view, where there is one.
+    /// The view, if there is one.
     pub fn view(self) -> Option<&'a View> {
         match self {
             Self::View(view) => Some(view),
@@ -35,7 +34,7 @@ impl<'a> Seen<'a> {
 }
 
 impl<'a> Views<'a> {
-    /// Gathers them.
+    /// Gathers the views of a history.
     pub fn new(history: &'a History) -> Self {
         let mut by_node: BTreeMap<NodeNo, Vec<(u64, Seen<'a>)>> = BTreeMap::new();
         for event in &history.events {
@@ -49,17 +48,17 @@ impl<'a> Views<'a> {
         Self { by_node }
     }
 
-    /// What every node that answered last said at that moment; silent nodes are missing.
+    /// The views at a moment, without nodes that do not answer.
     pub fn at(&self, at_ns: u64) -> BTreeMap<NodeNo, &'a View> {
         self.by_node.keys().filter_map(|&node| Some((node, self.of(node, at_ns).view()?))).collect()
     }
 
-    /// What is known of one node's view at a moment.
+    /// What is known about one node at a moment.
     pub fn of(&self, node: NodeNo, at_ns: u64) -> Seen<'a> {
         self.last(node, at_ns).map_or(Seen::Never, |(_, seen)| seen)
     }
 
-    /// Since when that has been known.
+    /// Since when that is known, in nanoseconds from the start of the run.
     pub fn since(&self, node: NodeNo, at_ns: u64) -> Option<u64> {
         self.last(node, at_ns).map(|(since_ns, _)| since_ns)
     }
@@ -70,7 +69,7 @@ impl<'a> Views<'a> {
         seen[..count].last().copied()
     }
 
-    /// Every moment at which some node's view changed or it fell silent, in order.
+    /// The moments at which the view of a node changed or a node stopped answering, in order.
     pub fn moments(&self) -> Vec<u64> {
         let mut moments: Vec<u64> = self.by_node.values().flatten().map(|&(at_ns, _)| at_ns).collect();
         moments.sort_unstable();

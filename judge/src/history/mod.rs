@@ -1,6 +1,7 @@
-//! What happened: every operation of the workload and every event of the run, in one linear stream
-//! with monotonic times. A run alone writes it; [`crate::check`] and [`crate::report`] read.
+//! The history of a run: every operation of the workload and every event, with monotonic times in nanoseconds from the start of
+//! the run. Only a run writes it; [`crate::check`] and [`crate::report`] read it.
 
+mod fault_event;
 mod reason;
 mod store;
 
@@ -8,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use fault_event::FaultEvent;
 pub use reason::{Explanation, NO_FREE_KEY, Reason};
 pub use store::{FILE_NAME, HistoryError, Interned, intern, parse, read, write_line, write_op};
 
@@ -19,57 +21,57 @@ use crate::suite::OpKind;
 use crate::topology::View;
 use crate::units::{ClientNo, NodeNo, ShardNo};
 
-/// Every slot is that of a key with a far lower number.
+/// The limit of the search for keys. Every slot has a key with a far lower number.
 const SAMPLED_MAX: u32 = 1 << 24;
 
 /// The version of the formats of `history.jsonl.zst` and `report.json`.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// The first line of a history: everything that was fixed before the first event.
+/// The first line of a history: everything that is known before the first event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
-    /// [`SCHEMA_VERSION`] of the writer.
+    /// The [`SCHEMA_VERSION`] of the writer.
     pub schema_version: u32,
-    /// The harness's version.
+    /// The version of slotquake.
     pub tool_version: String,
-    /// What was to be done.
+    /// The plan of the run.
     pub plan: Plan,
-    /// The server that ran.
+    /// The server.
     pub server: Server,
     /// The machine.
     pub host: Host,
-    /// Wall-clock start, RFC 3339 in UTC.
+    /// The start of the run by the wall clock, as RFC 3339 in UTC.
     pub started_at: String,
 }
 
-/// The machine that a run took place on.
+/// The machine of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
-    /// Operating system and kernel release.
+    /// The operating system and its kernel release.
     pub os: String,
-    /// Processor cores that the harness may use.
+    /// The number of processor cores that slotquake may use.
     pub cores: usize,
-    /// `local`, `docker` or `attach`.
+    /// The backend: `local`, `docker` or `attach`.
     pub backend: String,
 }
 
-/// A run's history, in memory.
+/// The history of a run in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct History {
-    /// What was fixed before.
+    /// The first line.
     pub header: Header,
-    /// Operations in the order of their completion.
+    /// The operations in the order of their completion.
     pub ops: Vec<Op>,
-    /// What [`Outcome`]s refer to, each once.
+    /// The explanations that [`Outcome`]s refer to by position.
     pub reasons: Vec<Explanation>,
-    /// Events in the order of their times.
+    /// The events in order of time.
     pub events: Vec<Event>,
-    /// Whether the stream ended with [`EventKind::End`]; a run that was killed has a history that does not.
+    /// Whether it ends with [`EventKind::End`]. The history of a killed run does not.
     pub complete: bool,
 }
 
 impl History {
-    /// Why an operation was not served; None for one that was.
+    /// Why an operation was not served; None if it was.
     pub fn explanation(&self, outcome: Outcome) -> Option<&Explanation> {
         match outcome {
             Outcome::Ok => None,
@@ -79,7 +81,7 @@ impl History {
         }
     }
 
-    /// The reason alone.
+    /// The reason why an operation was not served, without its text; None if it was.
     pub fn reason(&self, outcome: Outcome) -> Option<Reason> {
         self.explanation(outcome).map(|explanation| explanation.reason)
     }
@@ -88,44 +90,43 @@ impl History {
 /// One operation of the workload, 48 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Op {
-    /// When it was due by the rate, in nanoseconds from the start of the run.
+    /// When it was due by the rate of the workload, in nanoseconds from the start of the run.
     pub due_ns: u64,
-    /// When it was issued.
+    /// When it was issued, in nanoseconds from the start of the run.
     pub invoke_ns: u64,
-    /// When its outcome was known.
+    /// When its outcome was known, in nanoseconds from the start of the run.
     pub complete_ns: u64,
     /// The number of the key; its name is [`key_name`].
     pub key: u32,
-    /// For a write the number written; for a read that was served the number read, 0 where the key
-    /// did not exist, [`FOREIGN`] where the value is none of ours.
+    /// For a write the number written. For an acknowledged read the number read, 0 if the key did not exist, [`FOREIGN`] if
+    /// the value is not one of the workload's.
     pub value: u32,
     /// The client, from 0.
     pub client: u16,
-    /// The node that answered last; for an outcome without an answer the node that was asked last.
-    /// 0 for none.
+    /// The number of the node that answered last, or without an answer was asked last; 0 for none.
     pub node: u16,
     /// Read or write.
     pub kind: OpKind,
-    /// MOVED and ASK redirections that were followed.
+    /// The number of MOVED and ASK redirections that were followed.
     pub redirects: u8,
-    /// What is known of its effect.
+    /// What is known about its effect.
     pub outcome: Outcome,
 }
 
-/// The value of a read that returned something that the workload never wrote.
+/// The value of a read that returned a value which the workload never wrote.
 pub const FOREIGN: u32 = u32::MAX;
 
-/// What is known of an operation's effect. Never guessed: what may have happened is `Info`.
+/// What is known about the effect of an operation. An operation that may have happened is `Info`; nothing is guessed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The server acknowledged it.
+    /// The server acknowledged the operation.
     Ok,
-    /// It certainly did not happen: refused connection, MOVED beyond the limit, CLUSTERDOWN, ...
-    /// The number is a position in [`History::reasons`].
+    /// The operation certainly did not happen: refused connection, too many redirections, CLUSTERDOWN, ... The number is a
+    /// position in [`History::reasons`].
     Fail(u16),
-    /// It may have happened: a timeout, or an I/O error after the command was handed to a connection.
+    /// The operation may have happened: a timeout, or an I/O error after the command was written to a connection.
     Info(u16),
-    /// It was due, and the harness did not send it. It says nothing of the cluster.
+    /// The operation was due, and slotquake did not send it. It proves nothing about the cluster.
     Unsent(u16),
 }
 
@@ -135,7 +136,7 @@ impl Outcome {
         self == Self::Ok
     }
 
-    /// Whether it was sent, or a connection for it was at least tried.
+    /// Whether slotquake sent the operation, or at least tried to connect for it.
     pub fn was_tried(self) -> bool {
         match self {
             Self::Ok | Self::Fail(_) | Self::Info(_) => true,
@@ -144,355 +145,352 @@ impl Outcome {
     }
 }
 
-/// The name of key number `key`; all of them are spread over the slots by their own hash.
+/// The name of key number `key`. Its hash gives its slot.
 pub fn key_name(key: u32) -> String {
     format!("key-{key}")
 }
 
-/// The name of the key, beside key number `key`, that a replica is asked to take at the end.
+/// The name of the key that is written to a replica at the end. It has the slot of key number `key`.
 pub fn probe_name(key: u32) -> String {
     format!("{{{}}}:probe", key_name(key))
 }
 
-/// Of each shard the first key that belongs to it, in the order of their numbers. Where a shard is so small that the
-/// workload has none there, a number beyond the workload's.
+/// The first key of each shard, in the order of their numbers. If the workload has no key in a small shard, it is a number
+/// beyond those of the workload.
 pub fn sample_keys(deal: &Deal) -> Vec<u32> {
     let mut wanted: BTreeSet<ShardNo> = deal.shards().collect();
     let is_first = |key: &u32| wanted.remove(&deal.shard_of_key(key_name(*key).as_bytes()));
     (0..SAMPLED_MAX).filter(is_first).take(usize::from(deal.count())).collect()
 }
 
-/// Something that happened at one moment.
+/// An event at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Nanoseconds from the start of the run.
+    /// The time in nanoseconds from the start of the run.
     pub at_ns: u64,
-    /// What it was.
+    /// The kind of the event.
     #[serde(flatten)]
     pub kind: EventKind,
 }
 
-/// Every kind of event.
+/// The kinds of events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub enum EventKind {
-    /// The cluster is ready: what every node is.
+    /// The cluster is formed.
     Booted {
-        /// Every node of the cluster.
+        /// The nodes of the cluster.
         nodes: Vec<NodeInfo>,
-        /// How long formation took, from the first process start, in milliseconds.
+        /// The time from the first start of a process, in milliseconds.
         took_ms: f64,
     },
-    /// A node's wall clock, read (TIME) once after boot and once at the end: what relates its log to the
-    /// run's time.
+    /// The wall clock of a node (TIME), read once after boot and once at the end. It relates the log of the node to the time
+    /// of the run.
     Clock {
-        /// Whose.
+        /// The node.
         node: NodeNo,
-        /// Microseconds from 1970 in UTC, read after `sent_ns` and before the time of this event.
+        /// The clock in microseconds since 1970 in UTC, read between `sent_ns` and the time of this event.
         unix_us: u64,
-        /// When it was asked for, in nanoseconds from the start of the run.
+        /// When TIME was sent, in nanoseconds from the start of the run.
         sent_ns: u64,
     },
-    /// A node holds another for failing (`fail?` or `fail`) and did not when last asked. Times are of
-    /// its own wall clock, in milliseconds from 1970, as CLUSTER NODES shows them.
+    /// A node newly flags another one (`fail?` or `fail`). Times are by its own wall clock, in milliseconds since 1970, from
+    /// CLUSTER NODES.
     Unheard {
-        /// Who holds the other for failing.
+        /// The node.
         node: NodeNo,
-        /// The other.
+        /// The flagged node.
         of: NodeNo,
-        /// When the PING was sent that is not answered; 0 for none.
+        /// When it sent the unanswered PING; 0 for none.
         ping_ms: u64,
-        /// When the last PONG came; 0 for never.
+        /// When it received the last PONG; 0 for never.
         pong_ms: u64,
     },
-    /// A directive's live value (CONFIG GET), read after boot and after each `command` step.
+    /// The current values of directives (CONFIG GET), read after boot and after each `command` step.
     Config {
-        /// Directive and value.
+        /// The values by directive.
         values: BTreeMap<String, String>,
     },
-    /// A phase begins. The harness's own phases are `boot`, `recovery` and `final`; a suite's lie
-    /// between them.
+    /// A phase begins. Each run has the phases `boot`, `recovery` and `final`; those of the suite are after `boot`.
     Phase {
-        /// Its name.
+        /// The name of the phase.
         name: String,
     },
     /// A step begins.
     StepBegan {
-        /// Position in the plan's steps, from 0.
+        /// The position of the step in the plan, from 0.
         step: usize,
     },
     /// A step ended.
     StepEnded {
-        /// Position in the plan's steps, from 0.
+        /// The position of the step in the plan, from 0.
         step: usize,
-        /// Why it did not do what it says; None when it did.
+        /// Why it failed; None if it succeeded.
         problem: Option<StepProblem>,
     },
-    /// A fault is about to be injected at one node. Its time is taken before the signal or rule.
+    /// The injection of a fault at one node begins. The time is taken before the signal.
     FaultInjected {
-        /// Unique in the run, from 1.
+        /// The number of the fault, unique in the run, from 1.
         fault: u32,
-        /// `stop`, `kill`, `pause`.
+        /// The kind: `stop`, `kill` or `pause`.
         kind: FaultKind,
-        /// The target as written.
+        /// The target as the suite states it.
         target: String,
-        /// The node that it was resolved to.
+        /// The node.
         node: NodeNo,
         /// The shard whose slots the node owned or replicated, in the freshest view.
         shard: Option<ShardNo>,
         /// Whether the node owned that shard's slots.
         was_master: bool,
     },
-    /// A network fault is about to be imposed.
+    /// The injection of a network fault begins.
     NetworkFaultInjected {
-        /// Unique in the run, from 1, among all faults.
+        /// The number of the fault, unique in the run, from 1.
         fault: u32,
-        /// Its name.
+        /// The name by which `heal` undoes it.
         name: String,
-        /// `partition`, `lossy`, `narrow`, `refuse`, `slow`.
+        /// The kind: `partition`, `lossy`, `narrow`, `refuse` or `slow`.
         kind: FaultKind,
         /// The step in words.
         target: String,
-        /// Who stands on which side; for a shape, whom each node does not see is in `pairs`.
+        /// The nodes and clients of each side.
         sides: Vec<Side>,
-        /// Which traffic.
+        /// The traffic that it hits.
         only: crate::suite::Only,
-        /// Whether only packets from the first side to the second are hit.
+        /// Whether it hits only packets from the first side to the second.
         one_way: bool,
-        /// How many directed pairs of addresses are hit.
+        /// The number of directed pairs of addresses that it hits.
         pairs: usize,
-        /// The nodes that it cuts off or hinders: those of the sides without a majority of masters, or
-        /// all of both where no side has one, or for a fault that cuts nothing off.
+        /// The nodes that it cuts off or impairs: those of the sides without a majority of masters. All nodes if no side has a
+        /// majority, or if the fault cuts nothing off.
         hits: Vec<Hit>,
     },
-    /// A fault's injection is done: the process is gone or was told to freeze, or the rules are in force
-    /// everywhere. It took effect between the event of its injection and this one, which may be long where
-    /// containers or hooks do it.
+    /// The injection of a fault is done: the process is gone or was signalled, or all network rules are in force. The fault
+    /// took effect between the begin of the injection and this event, which may be long with containers or hooks.
     FaultApplied {
-        /// The fault.
+        /// The number of the fault.
         fault: u32,
     },
-    /// What was found when the fault's effect was looked for.
+    /// The proof whether a fault is in effect.
     FaultProven {
-        /// The fault.
+        /// The number of the fault.
         fault: u32,
         /// Whether it is in effect.
         in_effect: bool,
-        /// What was seen: `process 4711 is gone; 127.1.0.1:6379 refuses connections`.
+        /// What was observed: `process 4711 is gone; 127.1.0.1:6379 refuses connections`.
         proof: String,
     },
-    /// A fault's effect was found gone before anybody undid it: its server was woken, started or ended by somebody
-    /// else, or its rules are not in force any more.
+    /// The effect of a fault was gone before slotquake undid it: something else resumed, started or ended the server, or
+    /// removed the network rules.
     FaultEnded {
-        /// The fault.
+        /// The number of the fault.
         fault: u32,
-        /// When it was last seen to be in effect, in nanoseconds from the start of the run.
+        /// When the effect was last seen, in nanoseconds from the start of the run.
         in_effect_ns: u64,
-        /// What was seen instead.
+        /// What was observed instead.
         seen: String,
     },
-    /// A fault is about to be undone: `start`, `resume`.
+    /// Undoing a fault begins.
     FaultHealed {
-        /// The fault.
+        /// The number of the fault.
         fault: u32,
-        /// `start` or `resume`, or `heal` when the harness did it at the end.
+        /// The step that undoes it, `start`, `resume` or `heal`; `heal` also after the steps.
         by: String,
     },
-    /// What undoes a fault is done: the server is started, the rules are in force nowhere.
+    /// Undoing a fault is done: the server is started, or all network rules are removed.
     FaultLifted {
-        /// The fault.
+        /// The number of the fault.
         fault: u32,
     },
-    /// The harness could not undo a fault, so what comes of that is not the cluster's doing.
+    /// Slotquake could not undo a fault. The later state of the cluster proves nothing.
     HealFailed {
-        /// The fault.
+        /// The number of the fault.
         fault: u32,
-        /// What kept it from doing so.
+        /// Why not.
         reason: String,
     },
-    /// What was found when the end of a fault was looked for.
+    /// The proof whether a fault is undone.
     HealProven {
-        /// The fault.
+        /// The number of the fault.
         fault: u32,
         /// Whether it is undone.
         healed: bool,
-        /// What was seen: `process 4712 answers PING`.
+        /// What was observed: `process 4712 answers PING`.
         proof: String,
     },
-    /// A node's view of the cluster, recorded whenever it changes.
+    /// The view of a node, recorded whenever it changes.
     Viewed {
-        /// Who answered.
+        /// The node.
         node: NodeNo,
-        /// What it said.
+        /// Its view of the cluster.
         view: View,
     },
-    /// A node that does not answer; recorded when that begins or its reason changes.
+    /// A node does not answer. Recorded when that begins, and when the reason changes.
     Silent {
-        /// Who does not answer.
+        /// The node.
         node: NodeNo,
-        /// Why: `refused`, `timeout`, the server's own error.
+        /// The reason: `refused`, `timeout` or the error of the server.
         reason: String,
     },
-    /// How far one replica is behind, recorded at each poll where both ends answered.
+    /// The replication lag of a replica, recorded at each poll that both nodes answered.
     Lag {
-        /// Whose offset is compared.
+        /// The replica.
         replica: NodeNo,
-        /// With whose.
+        /// Its master.
         master: NodeNo,
-        /// `master_repl_offset` of the master less `slave_repl_offset` of the replica, not below 0.
+        /// The lag in bytes: `master_repl_offset` of the master minus `slave_repl_offset` of the replica, at least 0.
         bytes: u64,
-        /// `master_link_status:up`.
+        /// Whether the replica reports `master_link_status:up`.
         link_up: bool,
     },
-    /// A master's count of synchronisations with its replicas, recorded whenever it changes.
+    /// The numbers of resynchronisations of a master, recorded whenever they change.
     Synced {
         /// The master.
         master: NodeNo,
-        /// `sync_full` of INFO stats.
+        /// Full ones: `sync_full` of INFO stats.
         full: u64,
-        /// `sync_partial_ok`.
+        /// Partial ones: `sync_partial_ok`.
         partial: u64,
-        /// `sync_partial_err`: a partial resynchronisation was asked for and refused.
+        /// Refused partial ones: `sync_partial_err`.
         refused: u64,
     },
-    /// A hook of the user's was run.
+    /// A hook of the user was run.
     Hooked {
-        /// Its name: `stop`, `start`, ...
+        /// The name: `stop`, `start`, ...
         hook: String,
-        /// For whom.
+        /// The node.
         node: NodeNo,
-        /// Its exit status; None where a signal ended it, or it was not done in time.
+        /// The exit status; None if a signal ended it or it timed out.
         status: Option<i32>,
-        /// How long it ran, in milliseconds.
+        /// Its duration in milliseconds.
         took_ms: f64,
-        /// The end of what it printed.
+        /// The end of its output.
         output: String,
     },
-    /// A `command` step's answer.
+    /// The reply to a `command` step.
     Commanded {
-        /// Position in the plan's steps.
+        /// The position of the step in the plan, from 0.
         step: usize,
-        /// Who was asked.
+        /// The node.
         node: NodeNo,
         /// The answer as text.
         reply: String,
     },
-    /// An `expect` step's answer.
+    /// The reply to an `expect` step.
     Expected {
-        /// Position in the plan's steps.
+        /// The position of the step in the plan, from 0.
         step: usize,
-        /// Who was asked first.
+        /// The node that was asked first.
         node: NodeNo,
-        /// What was expected, in words.
+        /// The expectation in words.
         expected: String,
-        /// The answer as text, word for word.
+        /// The whole reply as text.
         reply: String,
-        /// Whether it is as expected.
+        /// Whether the reply meets the expectation.
         met: bool,
     },
-    /// An `await` step's end.
+    /// The end of an `await` step.
     Awaited {
-        /// Position in the plan's steps.
+        /// The position of the step in the plan, from 0.
         step: usize,
         /// The condition in words.
         condition: String,
-        /// Whether it came before the deadline.
+        /// Whether it was met before the deadline.
         met: bool,
-        /// How long it took or was waited, in milliseconds.
+        /// The duration of the wait in milliseconds.
         waited_ms: f64,
-        /// The deadline, in milliseconds.
+        /// The limit of the wait in milliseconds.
         within_ms: f64,
-        /// The last state seen, in words.
+        /// The last observed state, in words.
         last: String,
     },
-    /// A GET of a key that another node owns, sent without following: MOVED must name the owner.
+    /// A GET for a slot of another node, without following redirections. MOVED must name the owner.
     RedirectProbed {
-        /// Who was asked.
+        /// The node.
         node: NodeNo,
         /// The slot.
         slot: u16,
-        /// The answer, word for word.
+        /// The whole reply, or why there is none.
         reply: String,
-        /// The address named by MOVED, when it is one of ours.
+        /// The node that MOVED names; None if the address is not in the cluster.
         moved_to: Option<NodeNo>,
-        /// The owner in the agreed view.
+        /// The owner by the views of all nodes.
         owner: NodeNo,
-        /// Whether it answered at all; else `reply` says why not.
+        /// Whether the node answered.
         #[serde(default = "answered", skip_serializing_if = "is_answered")]
         answered: bool,
     },
-    /// A SET sent to a replica, after READONLY: it must be refused.
+    /// A SET sent to a replica after READONLY. The replica must refuse it.
     ReplicaWriteProbed {
-        /// Who was asked.
+        /// The node.
         node: NodeNo,
-        /// The answer, word for word.
+        /// The whole reply.
         reply: String,
         /// Whether the server accepted the write.
         accepted: bool,
     },
-    /// The harness itself was late: its own clock tick came this much after it was due. Times
-    /// measured around it are the harness's, not the servers'.
+    /// The harness stalled: a timer fired late. Times that were measured around it say nothing about the servers.
     Stalled {
-        /// Milliseconds.
+        /// How late, in milliseconds.
         by_ms: f64,
     },
-    /// The steps are over (all done, or ended by a problem); the harness now undoes every fault.
+    /// The steps are over: all are done, or one failed. All faults are undone next.
     StepsEnded,
-    /// Every fault is undone and the cluster is whole again, or is not by the deadline.
+    /// The end of the recovery, after all faults are undone.
     Recovered {
-        /// Whether it is.
+        /// Whether the cluster recovered before the deadline.
         recovered: bool,
-        /// How long it took or was waited, in milliseconds.
+        /// The duration of the wait in milliseconds.
         took_ms: f64,
-        /// What was still missing, in words.
+        /// The last observed problem, in words.
         last: String,
     },
-    /// A key as it was read back from its master after recovery.
+    /// The final value of a key, read from its master after recovery.
     FinalRead {
         /// The key's number.
         key: u32,
-        /// Who answered (0 is never used: [`FinalValue::Unreadable`] has no node).
+        /// The node that answered; None for [`FinalValue::Unreadable`].
         node: Option<NodeNo>,
-        /// What it held.
+        /// The value.
         value: FinalValue,
     },
     /// The user or the system asked the run to end.
     Interrupted {
-        /// `SIGINT`, `SIGTERM`, or the reason in words.
+        /// `SIGINT`, `SIGTERM`, or a reason in words.
         by: String,
     },
-    /// Something that the run made is still there after its tear-down, or what it changed is not as it was.
+    /// The tear-down could not remove something that the run made, or not restore something that it changed.
     LeftBehind {
-        /// What, why, and what to do about it.
+        /// What is left, why, and a hint.
         what: String,
     },
-    /// Something of note that no rule judges.
+    /// Information for the reader that no check uses.
     Note {
-        /// In words.
+        /// The text.
         text: String,
     },
     /// The last event of a complete history.
     End,
 }
 
-/// Why a step did not do what it says.
+/// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepProblem {
-    /// The suite asked for the impossible (a fault on a dead node): exit code 2.
+    /// The step is impossible, such as a fault at a node that is down: exit code 2.
     Suite(String),
-    /// What the suite waited for or expected did not come: the run fails.
+    /// A wait or an expectation was not met: the run fails.
     Unmet(String),
-    /// The harness could not do its part: exit code 70.
+    /// Slotquake could not do the step: exit code 70.
     Harness(String),
 }
 
 /// One side of a network fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Side {
-    /// Its nodes.
+    /// The nodes of the side.
     pub nodes: Vec<NodeNo>,
-    /// Its clients; [`Op::client`] counts from 0, these from 1.
+    /// The clients of the side. They count from 1, [`Op::client`] from 0.
     pub clients: Vec<ClientNo>,
 }
 
@@ -516,63 +514,34 @@ pub struct Hit {
     pub was_master: bool,
 }
 
-impl EventKind {
-    /// The number of the fault that this event is about.
-    pub fn fault(&self) -> Option<u32> {
-        match self {
-            Self::FaultInjected { fault, .. }
-            | Self::NetworkFaultInjected { fault, .. }
-            | Self::FaultApplied { fault }
-            | Self::FaultProven { fault, .. }
-            | Self::FaultEnded { fault, .. }
-            | Self::FaultHealed { fault, .. }
-            | Self::FaultLifted { fault }
-            | Self::HealFailed { fault, .. }
-            | Self::HealProven { fault, .. } => Some(*fault),
-            _ => None,
-        }
-    }
-
-    /// The fault that this event injects, its kind, and the nodes that it hits.
-    pub fn injected(&self) -> Option<(u32, FaultKind, Vec<Hit>)> {
-        match self {
-            Self::FaultInjected { fault, kind, node, shard, was_master, .. } => {
-                Some((*fault, *kind, vec![Hit { node: *node, shard: *shard, was_master: *was_master }]))
-            }
-            Self::NetworkFaultInjected { fault, kind, hits, .. } => Some((*fault, *kind, hits.clone())),
-            _ => None,
-        }
-    }
-}
-
 /// A node of the cluster under test, fixed at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeInfo {
-    /// Its number.
+    /// The number of the node.
     pub node: NodeNo,
-    /// The shard that it belonged to at boot.
+    /// Its shard at boot.
     pub shard: ShardNo,
     /// Whether it booted as master.
     pub boots_as_master: bool,
-    /// Where clients reach it.
+    /// The address for clients.
     pub addr: std::net::SocketAddr,
-    /// Its 40 hexadecimal digits.
+    /// The node id of 40 hexadecimal digits.
     pub id: String,
-    /// What it is called where it runs, such as the name of its container; None where nothing is known.
+    /// Its name in the backend, such as the name of its container; None if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
-/// What a key held in the end.
+/// The final value of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FinalValue {
-    /// The number of one of the workload's writes.
+    /// The number that a write of the workload wrote.
     Number(u32),
-    /// Nothing.
+    /// The key does not exist.
     Missing,
-    /// Something that the workload never wrote.
+    /// A value that the workload never wrote.
     Foreign(String),
-    /// It could not be read, and why.
+    /// The key could not be read, for this reason.
     Unreadable(String),
 }

@@ -1,39 +1,39 @@
-//! Why an operation was not served.
+//! The reasons why operations are not served.
 
 use serde::{Deserialize, Serialize};
 
 /// The text of [`Reason::NoFreeKey`], also in histories of earlier versions.
 pub const NO_FREE_KEY: &str = "every key that the client may write in this shard has a write under way";
 
-/// Why an operation was not served. Verdicts go by this, never by the text beside it.
+/// Why an operation was not served. Verdicts depend on this, never on the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// The port refused the connection.
     Refused,
-    /// No connection was made in time.
+    /// No connection was established in time.
     ConnectTimedOut,
-    /// The connection was accepted, and the handshake that comes before any command was not answered in time.
+    /// The connection was accepted, but the handshake before the first command was not answered in time.
     HandshakeTimedOut,
-    /// The system knows no way to the address.
+    /// The system has no route to the address.
     Unreachable,
     /// The server rejected the password or the user.
     Denied,
-    /// There was no TLS session with the server.
+    /// The TLS handshake failed.
     TlsFailed,
-    /// No connection was made for another reason.
+    /// No connection was established for another reason.
     ConnectFailed,
-    /// Every connection that the client may have to the node was in use.
+    /// All connections of the client to the node were in use.
     NoFreeConnection,
     /// The client's slot table has no owner of the slot.
     NoOwner,
-    /// Following one more MOVED or ASK would have been beyond the limit.
+    /// The limit of MOVED and ASK redirections was reached.
     TooManyRedirects,
-    /// A redirection named an address that is no node of the cluster.
+    /// A redirection named an address outside the cluster.
     RedirectedElsewhere,
     /// The command was sent and not answered in time.
     NoAnswer,
-    /// The connection broke after the command was handed to it.
+    /// The connection broke after the command was written to it.
     ConnectionLost,
     /// An error reply MOVED that could not be followed.
     Moved,
@@ -55,9 +55,9 @@ pub enum Reason {
     MasterDown,
     /// Another error reply.
     OtherReply,
-    /// The write was acknowledged, and too few replicas confirmed it (WAIT).
+    /// The write was acknowledged, but too few replicas confirmed it (WAIT).
     TooFewReplicas,
-    /// Due and not sent: every key that the client may write in the shard had a write under way.
+    /// The operation was due and not sent, because every key of the client in the shard had a write under way.
     NoFreeKey,
     /// None of these, or a reason of a later version.
     #[serde(other)]
@@ -65,8 +65,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether nobody answered in time, or the client was too busy to send: by such reasons alone, a busy machine
-    /// cannot be told from a broken cluster.
+    /// Whether the reason is a timeout or a busy client. These reasons alone do not distinguish a busy machine from a broken
+    /// cluster.
     pub fn is_slowness(self) -> bool {
         match self {
             Self::ConnectTimedOut | Self::HandshakeTimedOut | Self::NoAnswer | Self::NoFreeKey => true,
@@ -93,7 +93,7 @@ impl Reason {
         }
     }
 
-    /// The reason that a server's error reply gives by its code, the first word.
+    /// The reason of an error reply, by its first word.
     pub fn of_reply(reply: &str) -> Self {
         match reply.split_ascii_whitespace().next() {
             Some("MOVED") => Self::Moved,
@@ -107,7 +107,7 @@ impl Reason {
         }
     }
 
-    /// The reason that a text of an earlier version means: those wrote the text alone. Nothing else looks at texts.
+    /// The reason of a text. Earlier versions wrote only the text. Nothing else depends on texts.
     pub fn of_text(text: &str) -> Self {
         if text == NO_FREE_KEY {
             return Self::NoFreeKey;
@@ -142,7 +142,7 @@ impl Reason {
     }
 }
 
-/// A reason and its text, which says it for people: with the address, the limit, the server's own words.
+/// A reason and its text with details: the address, the limit, the reply of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Explanation {
     /// The reason.
@@ -157,13 +157,13 @@ impl Explanation {
         Self { reason, text: text.into() }
     }
 
-    /// What a server's error reply says.
+    /// The explanation of an error reply.
     pub fn reply(reply: impl Into<String>) -> Self {
         let text = reply.into();
         Self { reason: Reason::of_reply(&text), text }
     }
 
-    /// What a text of an earlier version says.
+    /// The explanation of a text of an earlier version.
     pub fn of_text(text: &str) -> Self {
         Self::new(Reason::of_text(text), text)
     }
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_of_earlier_versions_give_their_reasons() {
+    fn reads_texts_of_earlier_versions() {
         for (text, expected) in [
             ("connection refused by 127.1.0.1:6379", Reason::Refused),
             ("connection refused by 127.1.0.1:6379 (named by MOVED)", Reason::Refused),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_of_a_later_version_is_read_as_other() {
+    fn reads_unknown_reasons_as_other() {
         let read = |word: &str| serde_json::from_value::<Reason>(serde_json::json!(word)).expect("a reason");
         assert_eq!((read("clusterdown"), read("disk-full")), (Reason::ClusterDown, Reason::Other));
     }

@@ -1,7 +1,6 @@
-//! A history on disk: JSON lines in zstd frames, written while the run goes on.
+//! A history on disk: JSON lines in zstd frames, written during the run.
 //!
-//! Each flush is a zstd frame of its own, so a stream that the death of its writer cut off is whole
-//! up to the last flush, and every frame before the cut can be read.
+//! Each flush is one zstd frame. If the writer is killed, all frames up to the last flush can be read.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,43 +12,43 @@ use serde::{Deserialize, Serialize};
 use super::{Event, EventKind, Explanation, Header, History, Op, Outcome, Reason};
 use crate::suite::OpKind;
 
-/// The name of a history's file in a report's folder.
+/// The file of a history in the folder of a report.
 pub const FILE_NAME: &str = "history.jsonl.zst";
 
-/// No run takes a year: later times are damage, and sums of earlier ones stay within 64 bits.
+/// Later times are rejected as corrupt. No run takes a year, and sums of earlier times fit in 64 bits.
 const LATEST_NS: u64 = 366 * 24 * 3600 * 1_000_000_000;
 
 /// Why a history could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
-    /// The file system refused.
+    /// A call of the file system failed.
     #[error("{path}: {source}")]
     Io {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// The file is not a history of ours.
+    /// The file is not a valid history of this version.
     #[error("{path}, line {line}: {message}")]
     Corrupt {
         /// The file.
         path: String,
         /// The line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// What is wrong.
         message: String,
     },
 }
 
 impl HistoryError {
-    /// The file system refused.
+    /// Adds the path to an error of the file system.
     pub fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io { path: path.display().to_string(), source }
     }
 }
 
-/// An operation as it stands in the file; short names, since there are many.
+/// An operation in the file. The names are short, because there are many operations.
 #[derive(Serialize, Deserialize)]
 struct OpLine<'a> {
     op: char,
@@ -66,7 +65,7 @@ struct OpLine<'a> {
     fail: Option<std::borrow::Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     info: Option<std::borrow::Cow<'a, str>>,
-    /// Earlier versions wrote the text alone.
+    /// Missing in histories of earlier versions, which have only the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     why: Option<Reason>,
 }
@@ -76,7 +75,7 @@ fn is_zero(number: &u8) -> bool {
     *number == 0
 }
 
-/// Appends an operation's line to a buffer; its reason's text is the history's.
+/// Appends the line of an operation to a buffer. The text of its reason comes from the history.
 pub fn write_op(buffer: &mut Vec<u8>, op: &Op, history: &History) {
     let explanation = history.explanation(op.outcome);
     let text = |is: bool| is.then(|| explanation.map_or("", |explanation| explanation.text.as_str()).into());
@@ -93,7 +92,7 @@ pub fn write_op(buffer: &mut Vec<u8>, op: &Op, history: &History) {
         end: op.complete_ns,
         n: op.node,
         hops: op.redirects,
-        // Not served either way; the reason tells what was not sent, so that earlier versions read it, too.
+        // Earlier versions know no unsent operations and read them as failed. The reason distinguishes them.
         fail: text(matches!(op.outcome, Outcome::Fail(_) | Outcome::Unsent(_))),
         info: text(matches!(op.outcome, Outcome::Info(_))),
         why: explanation.map(|explanation| explanation.reason),
@@ -101,26 +100,26 @@ pub fn write_op(buffer: &mut Vec<u8>, op: &Op, history: &History) {
     write_line(buffer, &line);
 }
 
-/// Appends a record's line to a buffer.
+/// Appends the line of a record to a buffer.
 ///
 /// # Panics
-/// If the record cannot be JSON: a record has string keys.
+/// If the record is not valid JSON, which is a bug: all maps in records have string keys.
 pub fn write_line(buffer: &mut Vec<u8>, record: &impl Serialize) {
     serde_json::to_writer(&mut *buffer, record).expect("records have string keys and write to memory");
     buffer.push(b'\n');
 }
 
-/// The positions of the explanations that outcomes refer to.
+/// The positions of explanations in [`History::reasons`].
 #[derive(Debug, Default)]
 pub struct Interned(HashMap<Reason, HashMap<String, u16>>);
 
-/// The position of an explanation among those that outcomes refer to; a new one is added.
+/// The position of an explanation in `reasons`. Adds the explanation if it is new.
 pub fn intern(interned: &mut Interned, reasons: &mut Vec<Explanation>, reason: Reason, text: &str) -> u16 {
     let of_reason = interned.0.entry(reason).or_default();
     if let Some(&position) = of_reason.get(text) {
         return position;
     }
-    // Beyond 65536 different texts, one of the same reason stands for the rest.
+    // After 65536 different texts, another text of the same reason is used.
     let Ok(position) = u16::try_from(reasons.len()) else {
         return of_reason.values().min().copied().unwrap_or(u16::MAX);
     };
@@ -129,8 +128,10 @@ pub fn intern(interned: &mut Interned, reasons: &mut Vec<Explanation>, reason: R
     position
 }
 
-/// Reads a history from a report's folder (`history.jsonl.zst`). A stream that was cut off by the
-/// death of its writer is read up to the cut, and is not `complete`.
+/// Reads a history from the folder of a report. The history of a killed run is read as far as it goes, and is not `complete`.
+///
+/// # Errors
+/// The file cannot be read, or is not a valid history of this version.
 pub fn read(folder: &Path) -> Result<History, HistoryError> {
     let path = folder.join(FILE_NAME);
     let file = File::open(&path).map_err(|error| HistoryError::io(&path, error))?;
@@ -140,21 +141,24 @@ pub fn read(folder: &Path) -> Result<History, HistoryError> {
     parse(&text, cut_off, &path.display().to_string())
 }
 
-/// Reads a history from its decompressed text. Where the stream was cut off, half a record may stand at
-/// its end. `path` is what errors call it.
+/// Reads a history from its decompressed text. If the stream was cut off, the last record may be incomplete. `path` is its
+/// name in errors.
+///
+/// # Errors
+/// The text is not a valid history of this version.
 pub fn parse(text: &[u8], cut_off: bool, path: &str) -> Result<History, HistoryError> {
     let corrupt =
         |line: usize, message: String| HistoryError::Corrupt { path: path.to_owned(), line: line + 1, message };
     let mut lines = text.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()).peekable();
     let Some((_, first)) = lines.next() else {
-        return Err(corrupt(0, "no header; this is not a history, or it was cut off at once".to_owned()));
+        return Err(corrupt(0, "no header: this is not a history, or it was cut off at the start".to_owned()));
     };
     let header: Header = serde_json::from_slice(first).map_err(|error| corrupt(0, format!("no header: {error}")))?;
     if header.schema_version != super::SCHEMA_VERSION {
         return Err(corrupt(
             0,
             format!(
-                "schema version {} cannot be read by this slotquake, which reads {} (hint: use the version {} that wrote it)",
+                "schema version {} is not supported, this slotquake reads {} (hint: use slotquake {}, which wrote it)",
                 header.schema_version,
                 super::SCHEMA_VERSION,
                 header.tool_version
@@ -183,7 +187,7 @@ fn parse_record(line: &[u8], history: &mut History, interned: &mut Interned) -> 
     if !line.starts_with(b"{\"op\":") {
         let event: Event = serde_json::from_slice(line).map_err(malformed)?;
         if event.at_ns > LATEST_NS {
-            return Err(format!("an event at {} ns, which is years after the start", event.at_ns));
+            return Err(format!("an event at {} ns, more than a year after the start", event.at_ns));
         }
         history.events.push(event);
         return Ok(());

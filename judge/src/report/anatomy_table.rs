@@ -1,15 +1,16 @@
-//! Where the time of failovers went, as text.
+//! The anatomy of failovers as text.
 
 use std::fmt::Write;
 
 use tabled::builder::Builder;
 use tabled::settings::Color;
 
-use super::table::{Style, draw, time_text, wrapped};
+use super::figures::time_text;
+use super::layout::{Style, draw, wrapped};
 use crate::anatomy::{Anatomy, Election};
-use crate::words::plural;
+use crate::words::{count, list};
 
-/// Each failover: the sentence, then its milestones against what the rules allow, then its elections.
+/// For each failover the sentence, the milestones with the times by the server's rules, and the elections.
 pub(super) fn render_anatomy(all: &[Anatomy], style: Style) -> String {
     let mut text = String::new();
     for anatomy in all {
@@ -27,7 +28,7 @@ pub(super) fn render_anatomy(all: &[Anatomy], style: Style) -> String {
         if let Some(error_ms) = anatomy.log_error_ms {
             let _ = writeln!(
                 text,
-                "  times of logs and of the last pong are at most {} late and 1 ms early",
+                "  times from logs and of the last PONG are at most {} late and 1 ms early",
                 time_text(error_ms)
             );
         }
@@ -37,7 +38,7 @@ pub(super) fn render_anatomy(all: &[Anatomy], style: Style) -> String {
 
 fn milestones(anatomy: &Anatomy, style: Style) -> String {
     let mut builder = Builder::default();
-    builder.push_record(["  milestone", "within rules", "after", "took", "by the rules", "bound", "known from"]);
+    builder.push_record(["  milestone", "in time", "after", "took", "expected", "limit", "source"]);
     let mut colours = Vec::new();
     for (index, milestone) in anatomy.milestones.iter().enumerate() {
         let within = match milestone.bound_ms {
@@ -62,7 +63,7 @@ fn milestones(anatomy: &Anatomy, style: Style) -> String {
     format!("{}\n", draw(builder, 1, colours.into_iter(), style).trim_end_matches('\n'))
 }
 
-/// The last pong may have come before the fault.
+/// The last PONG may come before the fault.
 fn signed(ms: f64) -> String {
     if ms < 0.0 { format!("-{}", time_text(-ms)) } else { time_text(ms) }
 }
@@ -73,10 +74,9 @@ fn election_text(election: &Election) -> String {
     if let (Some(rank), Some(delay_ms)) = (election.rank, election.delay_ms) {
         let _ = write!(text, " rank {rank}, delay {delay_ms} ms,");
     }
-    let votes: Vec<String> = election.granted.keys().map(ToString::to_string).collect();
-    let _ = write!(text, " {} {}", votes.len(), plural(votes.len() as u64, "vote"));
-    if !votes.is_empty() {
-        let _ = write!(text, " ({})", votes.join(", "));
+    let _ = write!(text, " {}", count(election.granted.len() as u64, "vote"));
+    if !election.granted.is_empty() {
+        let _ = write!(text, " ({})", list(election.granted.keys()));
     }
     for (node, reason) in &election.denied {
         let _ = write!(text, ", denied by {node} ({reason})");

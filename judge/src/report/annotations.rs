@@ -1,14 +1,14 @@
-//! Annotations of a GitHub workflow: lines in its log that the run's page shows on their own.
+//! Annotations of a GitHub workflow: lines of its log that GitHub shows on the page of the run.
 
 use std::fmt::Write;
 
+use super::grounds::{grounds, invariant_text};
 use super::summary::{Standing, Summary};
-use super::table::{grounds, invariant_text};
 use crate::check::Verdict;
+use crate::words::list;
 
-/// A workflow command for each invariant that does not hold (`error`) or is inconclusive (`warning`), each
-/// run that came to no report (`error`) and each reason for which runs were skipped (`notice`). Print each
-/// on a line of its own, anywhere in the output of a step.
+/// Workflow commands: an `error` for each invariant that fails and each run without a report, a `warning` for each invariant
+/// that is inconclusive, and a `notice` for each reason why runs were skipped. Print each on a line of its own.
 pub fn annotations(runs: &[Summary]) -> Vec<String> {
     let mut lines = Vec::new();
     let mut skipped: Vec<(&str, Vec<String>)> = Vec::new();
@@ -22,9 +22,8 @@ pub fn annotations(runs: &[Summary]) -> Vec<String> {
             },
         }
     }
-    lines.extend(
-        skipped.into_iter().map(|(why, labels)| command("notice", &format!("skipped: {}", labels.join(", ")), why)),
-    );
+    lines
+        .extend(skipped.into_iter().map(|(why, labels)| command("notice", &format!("skipped: {}", list(labels)), why)));
     lines
 }
 
@@ -44,17 +43,17 @@ fn of_judgements(run: &Summary) -> impl Iterator<Item = String> {
     })
 }
 
-/// `::error title=...::...`, on one line whatever is in it.
+/// `::error title=...::...`, always on one line.
 fn command(kind: &str, title: &str, message: &str) -> String {
     format!("::{kind} title={}::{}", property(title), data(message))
 }
 
-/// The workflow commands' own escapes of a message.
+/// Escapes the message of a workflow command.
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// ... and of a property, which ends at a comma or colon.
+/// Escapes a property, which ends at a comma or colon.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
@@ -67,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_finding_is_one_line_that_nothing_in_it_ends() {
+    fn each_annotation_is_one_line() {
         let mut report = fixture::report("role-swap", Verdict::Fail);
         report.invariants[0].seen = "100 % lost\r\n::error::a, b".to_owned();
         report.invariants.push(fixture::judgement("agreement", "", Verdict::Inconclusive));
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_needs_no_annotation() {
+    fn a_pass_has_no_annotation() {
         assert!(annotations(&[Summary::new(&fixture::report("a", Verdict::Pass), Path::new("x"))]).is_empty());
     }
 }

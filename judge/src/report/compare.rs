@@ -1,51 +1,39 @@
-//! Two runs, or two sets of them, side by side: which verdicts and figures differ, and whether the runs
-//! may be compared at all. Pure.
+//! Comparing two sets of runs: the verdicts and figures that differ, and differences of the experiments themselves. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::measure::{Change, FigureChange, figure_changes};
-use super::run::Report;
+use super::run::{Report, RunKey};
 use super::skipped::Skipped;
 use crate::check::FigureKind;
 use crate::check::Verdict;
 
-/// What was compared, and what was found only on one side.
+/// The result of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// The runs that both sides have.
+    /// The suites that both sides have.
     pub pairs: Vec<Pair>,
-    /// Runs that only the base has: nothing is known of them now.
+    /// Suites that only the base has.
     pub only_in_base: Vec<RunKey>,
-    /// Runs that only the new side has.
+    /// Suites that only the new side has.
     pub only_in_new: Vec<RunKey>,
-    /// Runs that one side has and the other skipped: nothing can be said of them. They are in neither of
-    /// the lists above.
+    /// Suites that one side has and the other skipped. They are in neither of the lists above.
     pub skipped: Vec<SkippedRun>,
 }
 
 /// A run that one side skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SkippedRun {
-    /// What was skipped.
+    /// The suite and the server.
     #[serde(flatten)]
     pub run: RunKey,
-    /// Whether the new side skipped it, and the base has it; otherwise the other way round.
+    /// Whether the new side skipped it; otherwise the base did.
     pub in_new: bool,
     /// Why it was skipped.
     pub reason: String,
-}
-
-/// A suite on a server. Several reports of it are repeated runs: the worst verdict stands for them, and
-/// their figures are taken together.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct RunKey {
-    /// The suite's name.
-    pub suite: String,
-    /// The server as it was asked for.
-    pub server: String,
 }
 
 /// One suite on both sides.
@@ -53,44 +41,43 @@ pub struct RunKey {
 pub struct Pair {
     /// The suite's name.
     pub suite: String,
-    /// The server as it was asked for in the base.
+    /// The requested server in the base.
     pub server: String,
-    /// How many reports stand behind the base.
+    /// The number of reports in the base.
     pub base_runs: usize,
-    /// How many stand behind the new side.
+    /// The number of reports on the new side.
     pub new_runs: usize,
-    /// The verdict in the base.
+    /// The worst verdict in the base.
     pub base_verdict: Verdict,
-    /// The verdict on the new side.
+    /// The worst verdict on the new side.
     pub new_verdict: Verdict,
-    /// Every invariant of either side.
+    /// The invariants of either side.
     pub invariants: Vec<InvariantChange>,
-    /// Every figure that either side has.
+    /// The figures of either side.
     pub figures: Vec<FigureChange>,
-    /// What makes the runs another experiment, in words: plan, configuration, server, host.
+    /// Differences that make the runs different experiments, in words: plan, configuration, server, host.
     pub differences: Vec<String>,
-    /// What else is not the same, and does not keep the runs from being compared: seed, version of
-    /// slotquake.
+    /// Other differences, in words, that do not matter for the comparison: seed, version of slotquake.
     pub notes: Vec<String>,
-    /// Whether both sides ran on one kind of machine; where not, times are no finding against the new side.
+    /// Whether both sides ran on the same kind of machine. If not, slower times do not count as worse.
     pub same_host: bool,
 }
 
 /// An invariant on both sides.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct InvariantChange {
-    /// Its kind.
+    /// The name of the invariant.
     pub invariant: String,
     /// Its settings.
     pub settings: String,
-    /// Its verdict in the base; None where the base does not have it.
+    /// Its verdict in the base; None if the base does not have it.
     pub base: Option<Verdict>,
-    /// Its verdict on the new side.
+    /// Its verdict on the new side; None if that does not have it.
     pub new: Option<Verdict>,
 }
 
 impl InvariantChange {
-    /// Whether both sides judged it, the new one worse.
+    /// Whether both sides have it and the new verdict is worse.
     pub fn worse(&self) -> bool {
         matches!((self.base, self.new), (Some(base), Some(new)) if new > base)
     }
@@ -102,18 +89,18 @@ impl Pair {
         self.new_verdict > self.base_verdict || self.invariants.iter().any(InvariantChange::worse)
     }
 
-    /// Whether the verdict got better and nothing got worse.
+    /// Whether the verdict is better and nothing is worse.
     pub fn better(&self) -> bool {
         !self.worse() && self.new_verdict < self.base_verdict
     }
 
-    /// Whether there is less to go by than the base had: an invariant that is not judged any more.
+    /// Whether the new side lacks an invariant of the base.
     pub fn lost_sight(&self) -> bool {
         self.invariants.iter().any(|change| change.new.is_none())
     }
 
-    /// Whether a figure is worse: one of safety, or a time that is slower beyond chance on the same kind
-    /// of machine. How much was done follows from the times, and from how long a run took.
+    /// Whether a figure is worse: one of safety, or a time that is significantly slower on the same kind of machine. Amounts
+    /// do not count, because they follow from times and the duration of a run.
     pub fn figures_worse(&self) -> bool {
         self.figures.iter().filter(|figure| figure.change == Change::Worse).any(|figure| match figure.kind {
             FigureKind::Safety => true,
@@ -122,7 +109,7 @@ impl Pair {
         })
     }
 
-    /// Whether anything changed that is not mere chance.
+    /// Whether a verdict or a figure changed significantly.
     pub fn changed(&self) -> bool {
         let figures = self.figures.iter().any(|figure| match figure.kind {
             FigureKind::Safety => figure.base.max != figure.new.max,
@@ -135,33 +122,33 @@ impl Pair {
 }
 
 impl Comparison {
-    /// Whether any verdict got worse.
+    /// Whether any verdict is worse.
     pub fn worse(&self) -> bool {
         self.pairs.iter().any(Pair::worse)
     }
 
-    /// Whether there is less to go by than the base had: nothing in common, or a run or an invariant
-    /// of the base that the new side does not have and did not skip. Then "nothing got worse" is not a finding.
+    /// Whether the new side lacks a suite or an invariant of the base that it did not skip, or the sides have nothing in
+    /// common. Then it proves little that nothing is worse.
     pub fn lost_sight(&self) -> bool {
         self.pairs.is_empty() || !self.only_in_base.is_empty() || self.pairs.iter().any(Pair::lost_sight)
     }
 
-    /// Whether the new side skipped something that the base has: whether that got worse is not known.
+    /// Whether the new side skipped a suite of the base.
     pub fn undecided(&self) -> bool {
         self.skipped.iter().any(|skipped| skipped.in_new)
     }
 
-    /// Whether the new side is worse in anything: a verdict, a figure, or what can be seen at all.
+    /// Whether a verdict or a figure is worse, or the new side lacks something.
     pub fn regressed(&self) -> bool {
         self.worse() || self.lost_sight() || self.pairs.iter().any(Pair::figures_worse)
     }
 
-    /// Whether anything changed, for better or worse, beyond chance.
+    /// Whether anything changed significantly, for better or worse.
     pub fn changed(&self) -> bool {
         self.lost_sight() || !self.only_in_new.is_empty() || self.pairs.iter().any(Pair::changed)
     }
 
-    /// Tells of what only one side has whether the other skipped it.
+    /// Moves suites that only one side has to the skipped ones if the other side skipped them.
     #[must_use]
     pub fn with_skipped(mut self, base: &[Skipped], new: &[Skipped]) -> Self {
         for (only_in_one, other, in_new) in [(&mut self.only_in_base, new, true), (&mut self.only_in_new, base, false)]
@@ -175,7 +162,7 @@ impl Comparison {
         self
     }
 
-    /// What keeps the runs from being compared as they are, one line each: their experiments differ.
+    /// The differences that make runs different experiments, one line each.
     pub fn differences(&self) -> Vec<String> {
         let of_pair = |pair: &Pair| {
             let name = format!("{} {}", pair.suite, pair.server);
@@ -187,8 +174,8 @@ impl Comparison {
 
 type Groups<'a> = BTreeMap<RunKey, Vec<&'a Report>>;
 
-/// Compares two sets of reports, matched by suite and server. A suite that is left over exactly once
-/// on each side is matched too, so that one server can be compared with another.
+/// Compares two sets of reports by suite and server. A suite that remains with exactly one server on each side is matched,
+/// too, so one server can be compared with another.
 pub fn compare(base: &[Report], new: &[Report]) -> Comparison {
     let mut base = grouped(base);
     let mut new = grouped(new);
@@ -215,8 +202,7 @@ pub fn compare(base: &[Report], new: &[Report]) -> Comparison {
 fn grouped(reports: &[Report]) -> Groups<'_> {
     let mut groups = Groups::new();
     for report in reports {
-        let key = RunKey { suite: report.header.plan.name.clone(), server: report.header.server.asked.clone() };
-        groups.entry(key).or_default().push(report);
+        groups.entry(report.key()).or_default().push(report);
     }
     groups
 }
@@ -247,7 +233,7 @@ fn worst_verdict(reports: &[&Report]) -> Verdict {
     reports.iter().map(|report| report.verdict).max().unwrap_or(Verdict::Inconclusive)
 }
 
-/// In the base's order, then what only the new side has.
+/// The invariants in the order of the base, then those of the new side alone.
 fn invariant_changes(base: &[&Report], new: &[&Report]) -> Vec<InvariantChange> {
     let mut changes: Vec<InvariantChange> = Vec::new();
     for (reports, is_base) in [(base, true), (new, false)] {
@@ -271,7 +257,7 @@ fn invariant_changes(base: &[&Report], new: &[&Report]) -> Vec<InvariantChange> 
     changes
 }
 
-/// What of two sets of reports is not the same.
+/// Collects the differences of two sets of reports.
 struct Comparer<'a> {
     base: &'a [&'a Report],
     new: &'a [&'a Report],
@@ -279,8 +265,7 @@ struct Comparer<'a> {
 }
 
 impl Comparer<'_> {
-    /// Notes `what` where it differs between the sides, or between the runs of one: those must not be
-    /// taken together either. Returns whether it does not.
+    /// Adds a difference if a value is not the same in all reports. Returns whether it is.
     fn same(&mut self, what: &str, read: &dyn Fn(&Report) -> String) -> bool {
         let (base, new) = self.values(read);
         let same = base == new && base.len() <= 1;
@@ -296,7 +281,7 @@ impl Comparer<'_> {
     }
 }
 
-/// What makes the runs another experiment, and whether they ran on one kind of machine.
+/// The differences that make the runs different experiments, and whether they ran on the same kind of machine.
 fn differences(base: &[&Report], new: &[&Report]) -> (Vec<String>, bool) {
     let mut compare = Comparer { base, new, found: Vec::new() };
     compare.same("server", &|report| format!("{} ({})", report.header.server.asked, report.header.server.version));
@@ -362,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_that_got_worse_is_found_whatever_the_others_do() {
+    fn finds_worse_verdicts() {
         for (base, new, worse, better) in [
             (Pass, Pass, false, false),
             (Pass, Inconclusive, true, false),
@@ -388,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invariant_that_got_worse_shows_behind_an_equal_verdict() {
+    fn finds_a_worse_invariant_under_an_equal_verdict() {
         let mut base = report("role-swap", Fail);
         base.invariants.push(judgement("agreement", "within 5s", Pass));
         let mut new = base.clone();
@@ -400,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_of_several_runs_stands_for_them() {
+    fn the_worst_of_repeated_runs_counts() {
         let mut lossy = report("role-swap", Fail);
         lossy.ledger.lost = 5;
         lossy.failovers[0].promotion_ms = Some(100.0);
@@ -417,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_one_side_has_is_listed_and_not_taken_for_success() {
+    fn lists_what_only_one_side_has() {
         let key = |suite: &str| RunKey { suite: suite.to_owned(), server: "redis:6.2".to_owned() };
         let both = || report("role-swap", Pass);
         let comparison = compare(&[both(), report("formation", Pass)], &[both(), report("shard-loss", Fail)]);
@@ -433,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suite_on_another_server_is_matched_where_it_is_unambiguous() {
+    fn matches_a_suite_on_another_server() {
         let role_swap = || report("role-swap", Pass);
         let comparison = compare(&[role_swap()], &[on("valkey:9.1", role_swap())]);
         assert_eq!(comparison.pairs.len(), 1);
@@ -444,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_differs_is_said() {
+    fn lists_differences_of_the_experiments() {
         let base = report("role-swap", Pass);
         let same = std::slice::from_ref(&base);
         assert_eq!(compare(same, same).pairs[0].differences, [""; 0]);
@@ -488,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn what_got_worse_beside_the_verdicts_is_a_regression() {
+    fn worse_figures_are_a_regression() {
         let with = |change: fn(&mut Report)| {
             let mut runs = five(7000.0);
             runs.iter_mut().for_each(change);

@@ -1,4 +1,4 @@
-//! How a comparison is shown to people: as a table, or as Markdown for a pull request.
+//! A comparison as a table, or as Markdown for a pull request.
 
 use std::fmt::Write;
 
@@ -6,19 +6,21 @@ use tabled::builder::Builder;
 use tabled::settings::Color;
 
 use super::compare::{Comparison, Pair};
+use super::figures::time_text;
+use super::grounds::invariant_name;
+use super::layout::{Style, draw};
 use super::markdown::escaped;
 use super::measure::{Change, FigureChange, Side};
+use super::run::short_server;
 use super::statistics::SIGNIFICANCE;
-use super::summary::short_server;
-use super::table::{Style, draw, invariant_name, time_text};
 use crate::check::FigureKind;
 use crate::check::Verdict;
-use crate::words::plural;
+use crate::words::{count, list};
 
 const HEADINGS: [&str; 8] = ["suite", "server", "what", "change", "base", "new", "difference (95 %)", "runs\nneeded"];
 
-/// Which verdicts and figures differ, then what else is not the same on both sides. Figures of which
-/// nothing can be said are shown when there is a single pair, or all are asked for.
+/// A table of the verdicts and figures that differ, then other differences, then a conclusion. Figures without a significant
+/// change are only shown for a single pair, or with `verbose`.
 pub fn render_comparison(comparison: &Comparison, style: Style) -> String {
     let everything = style.verbose || comparison.pairs.len() == 1;
     let mut builder = Builder::default();
@@ -45,7 +47,7 @@ pub fn render_comparison(comparison: &Comparison, style: Style) -> String {
     text
 }
 
-/// The same as Markdown (GitHub's tables): the conclusion first, figures that say nothing left out.
+/// The same as Markdown with tables of GitHub, the conclusion first.
 pub fn render_comparison_markdown(comparison: &Comparison) -> String {
     let sign = match (comparison.regressed(), comparison.undecided()) {
         (true, _) => "Worse",
@@ -83,16 +85,12 @@ pub fn render_comparison_markdown(comparison: &Comparison) -> String {
     text
 }
 
-/// What a table has no place for, one line each.
+/// What does not fit in the table, one line each.
 fn remarks(comparison: &Comparison) -> Vec<String> {
     let mut lines = Vec::new();
     let names = |pairs: &[&Pair]| match pairs.len() {
         many if many > 1 && many == comparison.pairs.len() => format!("all {many}"),
-        _ => pairs
-            .iter()
-            .map(|pair| format!("{} {}", pair.suite, short_server(&pair.server)))
-            .collect::<Vec<_>>()
-            .join(", "),
+        _ => list(pairs.iter().map(|pair| format!("{} {}", pair.suite, short_server(&pair.server)))),
     };
     let mut differences: Vec<(&String, Vec<&Pair>)> = Vec::new();
     let mut repeated: Vec<((usize, usize), Vec<&Pair>)> = Vec::new();
@@ -106,7 +104,7 @@ fn remarks(comparison: &Comparison) -> Vec<String> {
     }
     lines.extend(differences.iter().map(|(what, pairs)| format!("not the same  {}: {what}", names(pairs))));
     lines.extend(repeated.iter().map(|((base, new), pairs)| {
-        format!("several runs  {}: {base} against {new}; the worst verdict of each, medians of times", names(pairs))
+        format!("several runs  {}: {base} against {new}; worst verdicts, medians of times", names(pairs))
     }));
     for (side, keys) in [("base", &comparison.only_in_base), ("new", &comparison.only_in_new)] {
         for key in keys {
@@ -122,14 +120,14 @@ fn remarks(comparison: &Comparison) -> Vec<String> {
     let (tested, found) = (figures().count(), figures().filter(|figure| figure.change != Change::Undecided).count());
     if tested > 1 {
         lines.push(format!(
-            "tested        {tested} figures, {found} with p < {SIGNIFICANCE}; about {:.1} would come by chance alone",
+            "tested        {tested} figures, {found} with p < {SIGNIFICANCE}; about {:.1} expected by chance",
             tested as f64 * SIGNIFICANCE
         ));
     }
     lines
 }
 
-/// Adds a pair to those of which the same is to be said.
+/// Adds a pair to those with the same note.
 fn note<'a, T: PartialEq>(notes: &mut Vec<(T, Vec<&'a Pair>)>, what: T, pair: &'a Pair) {
     match notes.iter_mut().find(|(known, _)| *known == what) {
         Some((_, pairs)) => pairs.push(pair),
@@ -233,46 +231,43 @@ fn figure_row(figure: &FigureChange, same_host: bool) -> Row {
 }
 
 fn conclusion(comparison: &Comparison) -> String {
-    let count = comparison.pairs.len();
+    let pairs = comparison.pairs.len();
     let worse = comparison.pairs.iter().filter(|pair| pair.worse()).count();
     let better = comparison.pairs.iter().filter(|pair| pair.better()).count();
     let worse_figures = comparison.pairs.iter().filter(|pair| !pair.worse() && pair.figures_worse()).count();
-    if count == 0 {
+    if pairs == 0 {
         return "nothing in common: no suite is on both sides".to_owned();
     }
     let mut text =
-        format!("{count} compared by verdict: {worse} worse, {better} better, {} alike", count - worse - better);
+        format!("{pairs} compared by verdict: {worse} worse, {better} better, {} alike", pairs - worse - better);
     if worse_figures > 0 {
-        let _ = write!(text, "; {worse_figures} of the others with worse figures");
+        let _ = write!(text, "; worse figures in {worse_figures} of the others");
     }
     let vanished: usize =
         comparison.pairs.iter().flat_map(|pair| &pair.invariants).filter(|change| change.new.is_none()).count();
     if vanished > 0 {
-        let _ = write!(text, "; {vanished} {} not judged any more", plural(vanished as u64, "invariant"));
+        let _ = write!(text, "; {} no longer judged", count(vanished as u64, "invariant"));
     }
     if !comparison.only_in_base.is_empty() {
         let _ = write!(text, "; {} of the base missing", comparison.only_in_base.len());
     }
     let skipped = comparison.skipped.iter().filter(|skipped| skipped.in_new).count();
     if skipped > 0 {
-        let _ = write!(
-            text,
-            "; {skipped} of the base skipped in new, so nothing is known of {}",
-            if skipped == 1 { "it" } else { "them" }
-        );
+        let _ = write!(text, "; {skipped} of the base skipped in new");
     }
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::compare::{RunKey, compare};
+    use super::super::compare::compare;
     use super::super::fixture::report;
-    use super::super::{Report, Skipped};
+    use super::super::run::{Report, RunKey};
+    use super::super::skipped::Skipped;
     use super::*;
 
     #[test]
-    fn what_differs_is_shown_and_what_does_not_is_left_out() {
+    fn shows_differences_only() {
         let base = [report("role-swap", Verdict::Pass), report("formation", Verdict::Pass)];
         let mut lossy = report("role-swap", Verdict::Fail);
         lossy.ledger.lost = 12;
@@ -293,7 +288,7 @@ role-swap  redis:6.2  verdict                    worse     pass    fail
                       promotion                  ~       7.36 s  2.45 s            -4.91 s       4
 
 not the same  role-swap redis:6.2: seed: 7 -> 8
-several runs  role-swap redis:6.2: 1 against 2; the worst verdict of each, medians of times
+several runs  role-swap redis:6.2: 1 against 2; worst verdicts, medians of times
 only in base  formation redis:6.2
 only in new   shard-loss redis:6.2
 1 compared by verdict: 1 worse, 0 better, 0 alike; 1 of the base missing
@@ -302,7 +297,7 @@ only in new   shard-loss redis:6.2
     }
 
     #[test]
-    fn a_suite_that_one_side_skipped_is_told_with_the_reason_and_is_not_missing() {
+    fn a_skipped_suite_is_not_missing() {
         let role_swap = || report("role-swap", Verdict::Pass);
         let more = [role_swap(), report("halves", Verdict::Pass)];
         let fewer = [role_swap()];
@@ -311,7 +306,7 @@ only in new   shard-loss redis:6.2
         for (comparison, expected, undecided) in [
             (
                 compare(&more, &fewer).with_skipped(&[], &skipped),
-                "not compared  halves redis:6.2: skipped in new: nft is not installed\n1 compared by verdict: 0 worse, 0 better, 1 alike; 1 of the base skipped in new, so nothing is known of it\n",
+                "not compared  halves redis:6.2: skipped in new: nft is not installed\n1 compared by verdict: 0 worse, 0 better, 1 alike; 1 of the base skipped in new\n",
                 true,
             ),
             (
@@ -330,7 +325,7 @@ only in new   shard-loss redis:6.2
     }
 
     #[test]
-    fn of_several_suites_only_what_says_something_is_shown_unless_all_is_asked_for() {
+    fn shows_undecided_figures_of_several_suites_only_with_verbose() {
         let base = [report("role-swap", Verdict::Pass), report("formation", Verdict::Pass)];
         let mut new = base.clone();
         new[0].failovers[0].promotion_ms = Some(2450.0);
@@ -351,7 +346,7 @@ only in new   shard-loss redis:6.2
     }
 
     #[test]
-    fn repeated_runs_show_medians_the_interval_and_how_many_more_it_would_take() {
+    fn shows_medians_intervals_and_runs_needed() {
         let shown = render_comparison(&compare(&five(7000.0), &five(2000.0)), Style::default());
         assert_eq!(
             format!("\n{shown}"),
@@ -362,7 +357,7 @@ suite      server     what       change    base     new                     diff
 role-swap  redis:6.2  verdict    same      pass    pass
                       promotion  faster  7.02 s  2.02 s  -5.00 s (-5.03 s to -4.97 s) p=0.008
 
-several runs  role-swap redis:6.2: 5 against 5; the worst verdict of each, medians of times
+several runs  role-swap redis:6.2: 5 against 5; worst verdicts, medians of times
 1 compared by verdict: 0 worse, 0 better, 1 alike
 "
         );
@@ -371,7 +366,7 @@ several runs  role-swap redis:6.2: 5 against 5; the worst verdict of each, media
     }
 
     #[test]
-    fn markdown_is_a_table_and_lets_no_name_pass_for_markup() {
+    fn markdown_escapes_names() {
         let hostile = |verdict| {
             let mut run = report("role-swap", verdict);
             run.header.plan.name = "a|b<img src=x>\n# c @all".to_owned();
@@ -384,7 +379,7 @@ several runs  role-swap redis:6.2: 5 against 5; the worst verdict of each, media
     }
 
     #[test]
-    fn reports_without_anything_in_common_are_not_called_alike() {
+    fn reports_without_a_common_suite_are_not_alike() {
         let shown = render_comparison(
             &compare(&[report("role-swap", Verdict::Pass)], &[report("formation", Verdict::Pass)]),
             Style::default(),

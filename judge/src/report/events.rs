@@ -1,4 +1,4 @@
-//! Which events a report keeps.
+//! The events that a report keeps.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,7 @@ use crate::history::{Event, EventKind};
 use crate::topology::{Health, Role, View};
 use crate::units::NodeNo;
 
-/// What of a view a reader of the report wants to know of: a view that differs from the node's
-/// previous one in nothing else is bulk.
+/// The part of a view that matters in a report. A view with the same part as the one before is left out.
 #[derive(PartialEq)]
 struct Gist<'a> {
     peers: Vec<PeerGist<'a>>,
@@ -34,7 +33,7 @@ impl<'a> Gist<'a> {
     }
 }
 
-/// The events without samples of lag, read-backs and views that changed nothing of note.
+/// The events without lag samples, final reads and views that changed nothing that matters.
 pub(super) fn without_bulk(events: &[Event]) -> Vec<Event> {
     let mut last: BTreeMap<NodeNo, Gist<'_>> = BTreeMap::new();
     let mut kept = Vec::new();
@@ -48,7 +47,7 @@ pub(super) fn without_bulk(events: &[Event]) -> Vec<Event> {
                 news
             }
             EventKind::Silent { node, .. } => {
-                // Whatever it says next is news: it answers again.
+                // Its next view shows that it answers again.
                 last.remove(node);
                 true
             }
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn events_keep_every_view_that_changed_something_and_no_bulk() {
+    fn keeps_views_that_changed_something() {
         let viewed = |node: u16, view: View| EventKind::Viewed { node: NodeNo(node), view };
         let lag = EventKind::Lag { replica: NodeNo(2), master: NodeNo(1), bytes: 0, link_up: true };
         let silent = EventKind::Silent { node: NodeNo(1), reason: "refused".to_owned() };

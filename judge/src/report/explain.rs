@@ -1,20 +1,19 @@
-//! A run in plain text, for where nothing else is at hand: a test's failure message, a line of a log.
+//! A run as plain text, for the message of a failed test or a log.
 
 use std::fmt::Write;
 
-use super::summary::{Course, Figures, Standing, Summary};
-use super::table::{grounds, invariant_text, lost_text, outage_text, time_text};
+use super::figures::{Figures, lost_text, outage_text, time_text};
+use super::grounds::{grounds, invariant_text};
+use super::summary::{Course, Standing, Summary};
 use crate::check::Verdict;
-use crate::words::plural;
+use crate::words::{count, list};
 
-/// How much of a course is shown at its beginning and at its end; a suite that cuts links a hundred times
-/// has a long one.
+/// The number of lines of a long course that are shown from its beginning and from its end.
 const COURSE_HEAD: usize = 40;
 const COURSE_TAIL: usize = 20;
 
-/// Everything needed to understand how a run stands: the invariants that do not hold with expectation,
-/// sight and evidence, what held beside them, what happened and when, the figures, where the report is and
-/// how to run it again. It ends without a newline.
+/// Everything that explains a verdict: invariants that do not hold with their evidence, those that hold, the course of the
+/// run, the figures, the path of the report and the command to repeat the run. It ends without a newline.
 pub fn explain(run: &Summary) -> String {
     let server = run.version.map(|version| format!(" ({version})")).unwrap_or_default();
     let mut text = format!("{} on {}{server}: {}\n", run.suite, run.server, run.standing.word());
@@ -26,7 +25,7 @@ pub fn explain(run: &Summary) -> String {
     }
     if let Some(course) = run.course.as_ref().filter(|course| !course.lines.is_empty()) {
         text.push_str("\nwhat happened\n");
-        text.push_str(&told(course));
+        text.push_str(&course_text(course));
     }
     if let Some(figures) = &run.figures {
         let _ = writeln!(text, "\n{}", in_figures(figures));
@@ -43,7 +42,7 @@ pub fn explain(run: &Summary) -> String {
     text
 }
 
-/// What does not hold, the worst first, then what does.
+/// Invariants that do not hold, the worst first, then those that hold.
 fn judgements(run: &Summary, text: &mut String) {
     for verdict in [Verdict::Fail, Verdict::Inconclusive] {
         for judgement in run.invariants.iter().filter(|judgement| judgement.verdict == verdict) {
@@ -51,21 +50,20 @@ fn judgements(run: &Summary, text: &mut String) {
             text.push_str(&grounds(judgement, None));
         }
     }
-    let held: Vec<String> =
-        run.invariants.iter().filter(|judgement| judgement.verdict == Verdict::Pass).map(invariant_text).collect();
+    let held = list(run.invariants.iter().filter(|judgement| judgement.verdict == Verdict::Pass).map(invariant_text));
     if !held.is_empty() {
-        let _ = writeln!(text, "\nheld: {}", held.join(", "));
+        let _ = writeln!(text, "\nheld: {held}");
     }
 }
 
-/// The course, one line each with its time; what is too much is left out in the middle.
-pub(super) fn told(course: &Course) -> String {
+/// The course of a run, each line with its time. Of a long one the middle is left out.
+pub(super) fn course_text(course: &Course) -> String {
     let mut text = String::new();
     let all = &course.lines;
     let left_out = all.len().saturating_sub(COURSE_HEAD + COURSE_TAIL);
     for (index, (at_ns, line)) in all.iter().enumerate() {
         if left_out > 0 && index == COURSE_HEAD {
-            let _ = writeln!(text, "       ... {left_out} {}, all in the report", plural(left_out as u64, "line"));
+            let _ = writeln!(text, "       ... {} left out", count(left_out as u64, "line"));
         }
         if index < COURSE_HEAD || index >= COURSE_HEAD + left_out {
             let _ = writeln!(text, "{:>8.3} s  {line}", *at_ns as f64 / 1e9);
@@ -74,7 +72,7 @@ pub(super) fn told(course: &Course) -> String {
     text
 }
 
-/// `to FAIL 6.71 s, ...`; what was not observed is left out.
+/// `to FAIL 6.71 s, ...`, without figures that were not observed.
 fn in_figures(figures: &Figures) -> String {
     let times = [
         ("to FAIL", figures.fail_ms.map(time_text)),
@@ -83,10 +81,9 @@ fn in_figures(figures: &Figures) -> String {
         ("longest read outage", figures.read_outage.map(|outage| outage_text(Some(outage)))),
         ("longest write outage", figures.write_outage.map(|outage| outage_text(Some(outage)))),
     ];
-    let mut words: Vec<String> =
-        times.into_iter().filter_map(|(what, time)| Some(format!("{what} {}", time?))).collect();
-    words.push(format!("{} writes acknowledged, {} of them lost", figures.acknowledged, lost_text(figures)));
-    words.join(", ")
+    let times = times.into_iter().filter_map(|(what, time)| Some(format!("{what} {}", time?)));
+    let writes = format!("{} acknowledged, {} lost", count(figures.acknowledged, "write"), lost_text(figures));
+    list(times.chain([writes]))
 }
 
 #[cfg(test)]
@@ -97,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_told_with_all_that_explains_it() {
+    fn explains_a_failure() {
         let mut report = fixture::report("role-swap", Verdict::Fail);
         report.invariants.push(fixture::judgement("agreement", "within 5s", Verdict::Pass));
         assert_eq!(
@@ -117,7 +114,7 @@ what happened
    0.000 s  phase boot
 
 to FAIL 6.71 s, to promotion 7.36 s, to first write 7.42 s, longest read outage 0, longest write outage 7.49 s, \
-             4021 writes acknowledged, 0 of them lost
+             4021 writes acknowledged, 0 lost
 
 report  reports/x/report.html
 again   slotquake run ./role-swap.yaml --server redis:6.2 --seed 7"
@@ -125,7 +122,7 @@ again   slotquake run ./role-swap.yaml --server redis:6.2 --seed 7"
     }
 
     #[test]
-    fn a_run_without_a_report_says_why() {
+    fn explains_a_missing_report() {
         let why = Standing::Error("no cluster within 30s\nnode-3: Bad directive".to_owned());
         let run = Summary::without_report("formation", "redis:6.2", 7, why, Some(Path::new("reports/y")));
         let expected =
@@ -134,12 +131,12 @@ again   slotquake run ./role-swap.yaml --server redis:6.2 --seed 7"
     }
 
     #[test]
-    fn a_long_course_is_cut_in_the_middle() {
+    fn cuts_a_long_course_in_the_middle() {
         let run = Summary::new(&fixture::report("role-swap", Verdict::Fail), Path::new("x"));
         let mut course = run.course.expect("a course");
         course.lines = (0..100).map(|second| (second * 1_000_000_000, format!("line {second}"))).collect();
-        let shown = told(&course);
+        let shown = course_text(&course);
         assert_eq!(shown.lines().count(), COURSE_HEAD + COURSE_TAIL + 1, "{shown}");
-        assert!(shown.contains("line 39\n       ... 40 lines, all in the report\n  80.000 s  line 80\n"), "{shown}");
+        assert!(shown.contains("line 39\n       ... 40 lines left out\n  80.000 s  line 80\n"), "{shown}");
     }
 }

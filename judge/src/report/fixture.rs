@@ -1,4 +1,4 @@
-//! A report such as a run of `role-swap` gives, for the tests of this module.
+//! A report like that of a run of `role-swap`, for tests.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::plan::{Plan, PlannedNode};
 use crate::suite::{OpKind, Step, WorkloadSpec};
 use crate::units::{Directive, NodeNo, ShardNo, Span};
 
-/// A judgement of `acked-writes` or any other kind.
+/// A judgement of any invariant.
 pub fn judgement(invariant: &str, settings: &str, verdict: Verdict) -> Judgement {
     Judgement {
         invariant: invariant.to_owned(),
@@ -29,7 +29,7 @@ pub fn judgement(invariant: &str, settings: &str, verdict: Verdict) -> Judgement
     }
 }
 
-/// A report with one failover; its one invariant has the given verdict, which is also the run's.
+/// A report with one failover and one invariant, whose verdict is that of the run.
 pub fn report(suite: &str, verdict: Verdict) -> Report {
     let window = Window { from_ns: 0, to_ns: 20_000_000_000 };
     let stats = OpStats { issued: 4021, ok: 4000, failed: 21, p50_ms: 0.4, ..OpStats::default() };
@@ -65,7 +65,7 @@ pub fn report(suite: &str, verdict: Verdict) -> Report {
     }
 }
 
-/// node-4 takes over shard-1 from node-1, in the form that a report holds.
+/// node-4 replaces node-1 as master of shard-1.
 fn failover() -> Failover {
     serde_json::from_value(json!({
         "shard": "shard-1",

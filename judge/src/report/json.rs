@@ -1,8 +1,9 @@
-//! What `--format json` prints: one document with every run.
+//! The output of `--format json`: one document with every run.
 
 use serde::Serialize;
 
-use super::summary::{Figures, Recorded, Standing, Summary};
+use super::figures::Figures;
+use super::summary::{Recorded, Standing, Summary};
 use crate::anatomy::Anatomy;
 use crate::check::Judgement;
 use crate::history::SCHEMA_VERSION;
@@ -23,9 +24,9 @@ struct Run<'a> {
     seed: u64,
     /// `pass`, `inconclusive`, `fail`, `error` or `skipped`.
     verdict: &'static str,
-    /// Why there is no report, for `error`.
+    /// For `error`: why there is no report.
     message: Option<&'a str>,
-    /// Why it was not run, and what to do about it, for `skipped`.
+    /// For `skipped`: why it was not run, with a hint.
     reason: Option<&'a str>,
     figures: Option<&'a Figures>,
     invariants: &'a [Judgement],
@@ -37,7 +38,7 @@ struct Run<'a> {
     recorded: Option<&'a Recorded>,
 }
 
-/// The runs and the exit code that they come to, as one JSON document.
+/// The runs and the exit code as one JSON document.
 pub fn document(runs: &[Summary], exit_code: u8) -> String {
     let runs = runs
         .iter()
@@ -77,7 +78,7 @@ mod tests {
     use crate::check::Verdict;
 
     #[test]
-    fn every_run_is_in_the_document_with_verdict_invariants_and_path() {
+    fn contains_every_run() {
         let failed = Summary::new(&fixture::report("role-swap", Verdict::Fail), Path::new("reports/x"));
         let broken = Summary::without_report("formation", "/a/b", 7, Standing::Error("no cluster".to_owned()), None);
         let skipped = Standing::Skipped("nft is not installed".to_owned());

@@ -1,4 +1,4 @@
-//! `junit.xml`, as test reports of CI systems read it.
+//! `junit.xml`, for the test reports of CI systems.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,19 +6,18 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::explain::{explain, told};
+use super::explain::{course_text, explain};
+use super::grounds::{grounds, invariant_text};
 use super::summary::{Standing, Summary};
-use super::table::{grounds, invariant_text};
 use crate::check::{Judgement, Verdict};
 
-/// The name of the test case of a run that came to no judgement.
+/// The name of the test case of a run without a verdict.
 const RUN: &str = "run";
 
-/// The runs as a document of `JUnit`'s form: a test suite for each run, a test case for each of its invariants.
+/// The runs as `JUnit` XML: a test suite for each run, a test case for each of its invariants.
 ///
-/// An invariant that does not hold is a `failure`. One of which too little was observed is an `error` of
-/// type `inconclusive`: it is not a pass, and it is not shown to be broken. A run that came to no report is
-/// an `error` of type `error`, and one that was not run is `skipped`, with the reason.
+/// An invariant that fails is a `failure`, and an inconclusive one an `error` of type `inconclusive`. A run without a report
+/// is an `error` of type `error`, and one that was not run is `skipped`, with the reason.
 pub fn junit(runs: &[Summary]) -> String {
     let mut report = Report::new("slotquake");
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
@@ -27,8 +26,8 @@ pub fn junit(runs: &[Summary]) -> String {
         *repetition += 1;
         report.add_test_suite(test_suite(run, *repetition));
     }
-    let xml = report.to_string().expect("what is written into memory arrives, and text is made fit for XML");
-    // quick-junit leaves out control characters; XML 1.0 forbids these two as well.
+    let xml = report.to_string().expect("the writer is memory, and quick-junit escapes text");
+    // quick-junit removes control characters. XML 1.0 forbids these two as well.
     xml.replace(['\u{fffe}', '\u{ffff}'], "")
 }
 
@@ -45,9 +44,9 @@ fn test_suite(run: &Summary, repetition: usize) -> TestSuite {
     if let Some(course) = &run.course {
         suite.add_property(Property::new("started-at", course.started_at.clone()));
         suite.set_time(Duration::try_from_secs_f64(course.duration_ms / 1000.0).unwrap_or_default());
-        // Stored reports may be without events.
+        // Stored reports may have no events.
         if !course.lines.is_empty() {
-            suite.set_system_out(told(course));
+            suite.set_system_out(course_text(course));
         }
     }
     match &run.standing {
@@ -108,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_standing_is_what_junit_has_for_it() {
+    fn maps_each_outcome_to_junit() {
         let mut report = fixture::report("role-swap", Verdict::Fail);
         report.invariants.push(fixture::judgement("agreement", "", Verdict::Inconclusive));
         report.invariants.push(fixture::judgement("epochs", "", Verdict::Pass));
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_servers_say_cannot_break_the_document() {
+    fn escapes_texts_of_servers() {
         let mut report = fixture::report("x", Verdict::Fail);
         report.invariants[0].seen = "]]> <failure> & \" \u{1}\u{fffe}".to_owned();
         report.invariants[0].evidence = vec!["]]></failure></testcase>".to_owned()];

@@ -1,6 +1,6 @@
-//! Texts that stand in Markdown.
+//! Texts in Markdown.
 
-/// A text that cannot be taken for Markdown or HTML: names come from files that others wrote.
+/// A text without Markdown and HTML. Names may come from files of others.
 pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::new();
     for letter in text.chars() {
@@ -19,7 +19,7 @@ pub(super) fn escaped(text: &str) -> String {
     safe
 }
 
-/// A text that is shown word for word, whatever is in it: a block with a fence longer than any within.
+/// A text in a code block. The fence is longer than any in the text.
 pub(super) fn verbatim(text: &str) -> String {
     let longest = text.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
@@ -31,12 +31,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_no_markup() {
+    fn escapes_names() {
         assert_eq!(escaped("a|b <img> `x`\n@me"), "a\\|b &lt;img&gt; \\`x\\` \\@me");
     }
 
     #[test]
-    fn no_text_ends_its_own_block() {
+    fn no_text_ends_its_block() {
         assert_eq!(verbatim("a"), "```text\na\n```\n");
         assert_eq!(verbatim("a\n```\n# b\n"), "````text\na\n```\n# b\n````\n");
     }

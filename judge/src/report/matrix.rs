@@ -1,17 +1,18 @@
-//! What each suite came to on each server.
+//! The matrix of suites and servers.
 
+use super::figures::{lost_text, time_text};
 use super::summary::{Standing, Summary};
-use super::table::{lost_text, time_text};
+use crate::words::list;
 
-/// Runs by suite and server, each in the order of their first appearance.
+/// Runs by suite and server, both in the order of their first appearance.
 pub(super) struct Matrix<'a> {
     /// The columns.
     pub servers: Vec<&'a str>,
-    /// A suite, and its runs on each of the servers.
+    /// The rows: a suite, and its runs on each server.
     pub rows: Vec<(&'a str, Vec<Cell<'a>>)>,
 }
 
-/// The runs of one suite on one server; none where it was not run there.
+/// The runs of one suite on one server.
 pub(super) struct Cell<'a>(pub Vec<&'a Summary>);
 
 impl<'a> Matrix<'a> {
@@ -29,8 +30,8 @@ impl<'a> Matrix<'a> {
 }
 
 impl Cell<'_> {
-    /// Of one run `pass`, with the time to the first write after a failover and how many acknowledged writes
-    /// were lost, where there are such; of several `5 pass`, or `4 pass, 1 fail`; `-` where it was not run.
+    /// One run: `pass, 7.42 s, 3 lost` with the time to the first write after a failover and the number of lost writes, if
+    /// there are any. Several runs: `5 pass` or `4 pass, 1 fail`. No run: `-`.
     pub fn words(&self) -> String {
         match self.0.as_slice() {
             [] => "-".to_owned(),
@@ -38,18 +39,18 @@ impl Cell<'_> {
             several => {
                 let words = once_each(several.iter().map(|run| run.standing.word()));
                 let count = |word: &str| several.iter().filter(|run| run.standing.word() == word).count();
-                words.iter().map(|word| format!("{} {word}", count(word))).collect::<Vec<_>>().join(", ")
+                list(words.iter().map(|word| format!("{} {word}", count(word))))
             }
         }
     }
 
-    /// The standing that matters most.
+    /// The worst standing of the runs.
     pub fn worst(&self) -> Option<&Standing> {
         self.0.iter().map(|run| &run.standing).max_by_key(|standing| standing.weight())
     }
 }
 
-/// What [`Cell::words`] means, for above a matrix.
+/// The caption of a matrix with [`Cell::words`].
 pub(super) const LEGEND: &str = "verdict, time to the first write after a failover, acknowledged writes lost";
 
 fn one_run(run: &Summary) -> String {
@@ -57,7 +58,7 @@ fn one_run(run: &Summary) -> String {
     let first_write = figures.and_then(|figures| figures.first_write_ms).map(time_text);
     let lost = figures.filter(|figures| figures.lost > 0).map(|figures| format!("{} lost", lost_text(figures)));
     let words = [Some(run.standing.word().to_owned()), first_write, lost];
-    words.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    list(words.into_iter().flatten())
 }
 
 fn once_each<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn one_run_shows_what_differs_between_servers() {
+    fn one_run_shows_its_figures() {
         let mut run = Summary::new(&fixture::report("a", Verdict::Pass), Path::new("x"));
         assert_eq!(Cell(vec![&run]).words(), "pass, 7.42 s");
         run.figures = Some(Figures { lost: 57, ..Figures::default() });
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn every_suite_has_a_cell_for_every_server_and_the_worst_run_counts() {
+    fn has_a_cell_for_every_suite_and_server() {
         let runs = [
             run("a", "redis:6.2", Verdict::Pass),
             run("a", "valkey:9.1", Verdict::Pass),

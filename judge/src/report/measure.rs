@@ -1,39 +1,38 @@
-//! One figure on two sides of a comparison, each side a run or several. Safety figures are compared as
-//! they are; times as distributions, since single ones differ by chance.
+//! Comparing one figure of two sets of runs. Safety figures are compared directly, times and amounts by a statistical test.
 
 use serde::Serialize;
 
+use super::figures::{Figures, LongestOutage};
 use super::run::Report;
 use super::statistics::{FEWEST_RUNS, SIGNIFICANCE, mann_whitney, median, runs_needed, shift};
-use super::summary::{Figures, LongestOutage};
 use crate::check::{FigureKind, kinds};
 
-/// A figure of the runs of one side.
+/// A figure on one side.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Side {
-    /// In how many of the runs it was observed.
+    /// The number of runs that have it.
     pub observed: usize,
-    /// Whether it is a lower bound in one of them: an outage that did not end while it was watched.
+    /// Whether it is a lower bound in a run: an outage was still open at the end.
     pub open: bool,
-    /// Its median.
+    /// The median.
     pub median: Option<f64>,
-    /// The least.
+    /// The smallest value.
     pub min: Option<f64>,
-    /// The greatest.
+    /// The largest value.
     pub max: Option<f64>,
 }
 
-/// Which way something went.
+/// How a figure changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
-    /// There is no difference at all.
+    /// It did not change.
     Same,
-    /// Better, beyond chance.
+    /// It is significantly better.
     Better,
-    /// Worse, beyond chance.
+    /// It is significantly worse.
     Worse,
-    /// They differ, and nothing can be said.
+    /// It differs, but not significantly, or a test is not possible.
     Undecided,
     /// Only the new side has it.
     Appeared,
@@ -41,34 +40,33 @@ pub enum Change {
     Vanished,
 }
 
-/// A figure on both sides; the unit is the last word of its name.
+/// A figure on both sides.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FigureChange {
-    /// `promotion_ms`, `lost`, ...
+    /// The name, with the unit last: `promotion_ms`, `lost`.
     pub figure: &'static str,
     /// How it is compared.
     pub kind: FigureKind,
-    /// In the base.
+    /// The figure in the base.
     pub base: Side,
-    /// On the new side.
+    /// The figure on the new side.
     pub new: Side,
-    /// Which way it went.
+    /// How it changed.
     pub change: Change,
-    /// From base to new: the Hodges-Lehmann shift; of safety figures the difference of the worst runs.
+    /// The Hodges-Lehmann shift from base to new; for safety figures the difference of the worst runs.
     pub difference: Option<f64>,
-    /// The 95 % confidence interval of the shift; None with too few runs for one.
+    /// The 95 % confidence interval of the shift; None with too few runs.
     pub interval: Option<(f64, f64)>,
     /// The two-sided p-value of the Mann-Whitney U test.
     pub p: Option<f64>,
-    /// Of an undecided one: about how many runs a side would show a difference as clear as this; None
-    /// where more runs would not help.
+    /// If undecided: about how many runs on each side would show this difference; None if more runs would not help.
     pub runs_needed: Option<u32>,
-    /// Of an undecided one: why nothing can be said, in words.
+    /// If undecided: the reason, in words.
     pub because: Option<String>,
 }
 
 impl FigureChange {
-    /// Whether it was put to a test that could have shown a difference.
+    /// Whether a test was made that could have shown a difference.
     pub fn tested(&self) -> bool {
         self.kind != FigureKind::Safety && self.p.is_some() && self.interval.is_some()
     }
@@ -91,13 +89,13 @@ fn outage(outage: LongestOutage) -> Value {
     (outage.length_ms, !outage.ended)
 }
 
-/// The worst of a figure that invariants of one kind have.
+/// The largest value of a figure in the judgements of one invariant.
 fn judged(report: &Report, invariant: &str, figure: &str) -> Option<Value> {
     let of_kind = report.invariants.iter().filter(|judgement| judgement.invariant == invariant);
     of_kind.filter_map(|judgement| judgement.figures.get(figure)).copied().max_by(f64::total_cmp).map(exact)
 }
 
-/// The figures of a run as a whole; those of its judgements are in [`kinds`].
+/// The figures of whole runs; those of judgements are in [`kinds`].
 const OF_RUNS: [Measure; 9] = {
     use FigureKind::{Amount, Safety, Time};
     [
@@ -113,7 +111,7 @@ const OF_RUNS: [Measure; 9] = {
     ]
 };
 
-/// Every figure that a run of either side has.
+/// The figures that a run of either side has.
 pub(super) fn figure_changes(base: &[&Report], new: &[&Report]) -> Vec<FigureChange> {
     let figures = |reports: &[&Report]| -> Vec<Figures> { reports.iter().map(|report| Figures::new(report)).collect() };
     let (base_figures, new_figures) = (figures(base), figures(new));
@@ -132,7 +130,7 @@ pub(super) fn figure_changes(base: &[&Report], new: &[&Report]) -> Vec<FigureCha
             changed(figure.name, figure.kind, (base, &read(base)), (new, &read(new)))
         }));
     }
-    // What must not happen comes first, then times.
+    // Safety comes first, then times.
     changes.sort_by_key(|change| match change.kind {
         FigureKind::Safety => 0,
         FigureKind::Time => 1,
@@ -142,7 +140,7 @@ pub(super) fn figure_changes(base: &[&Report], new: &[&Report]) -> Vec<FigureCha
     changes
 }
 
-/// A figure on two sides, of runs of which some may not have it.
+/// A figure on two sides. Some runs may not have it.
 fn changed(
     name: &'static str,
     kind: FigureKind,
@@ -212,13 +210,13 @@ fn change(
         return FigureChange { difference: Some(new_max - base_max), because, ..found(change) };
     }
     let because = if sides.0.open || sides.1.open {
-        Some("an outage did not end while it was watched".to_owned())
+        Some("an outage was still open at the end".to_owned())
     } else if unseen_base + unseen_new > 0 {
-        Some(format!("it was not observed in {unseen_base} runs of the base and {unseen_new} of the new side"))
+        Some(format!("not observed in {unseen_base} runs of the base and {unseen_new} of the new side"))
     } else if base.len().min(new.len()) < FEWEST_RUNS as usize && interval.is_none() {
-        Some(format!("{} against {} are too few runs", base.len(), new.len()))
+        Some(format!("too few runs: {} against {}", base.len(), new.len()))
     } else if p >= SIGNIFICANCE {
-        Some("they differ no more than by chance".to_owned())
+        Some("the difference is not significant".to_owned())
     } else {
         let change = way(shift);
         return FigureChange { difference: Some(shift), interval, p: Some(p), ..found(change) };
@@ -244,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_safety_figure_is_worse_the_first_time_that_it_is_not_nought() {
+    fn a_safety_figure_is_worse_as_soon_as_it_is_not_zero() {
         for (base, new, expected) in [
             (&[0.0, 0.0][..], &[0.0][..], Change::Same),
             (&[0.0], &[0.0, 0.0, 1.0], Change::Worse),
@@ -260,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_slower_or_faster_only_beyond_chance() {
+    fn a_time_changes_only_significantly() {
         let base = [1.0, 2.0, 3.0, 4.0, 5.0];
         for (new, expected, needed) in [
             (&[11.0, 12.0, 13.0, 14.0, 15.0][..], Change::Worse, None),
@@ -278,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_seen_in_every_run_or_not_to_its_end_is_undecided_however_clear_the_rest() {
+    fn a_figure_missing_in_a_run_is_undecided() {
         let (base, new): (Vec<_>, Vec<_>) =
             (0..5).map(|at| (exact(f64::from(at)), exact(f64::from(at) + 50.0))).unzip();
         assert_eq!(change("x", FigureKind::Time, &base, &new, (0, 0)).change, Change::Worse);

@@ -1,5 +1,8 @@
-//! The report: what a run did and what was judged of it, and how that is shown. Rendering decides
-//! nothing.
+//! The report: what a run did, how it was judged, and how that is shown. Rendering decides nothing.
+//!
+//! The files refer to each other in one direction: `run` is the report, `figures`, `store` and `compare` read it,
+//! `summary` is one run with all of that, and every format (`table`, `json`, `junit`, `summary_markdown`, `html`) shows
+//! summaries or reports with the texts of `figures`, `grounds` and `layout`.
 
 mod anatomy_table;
 mod annotations;
@@ -7,11 +10,14 @@ mod compare;
 mod compare_table;
 mod events;
 mod explain;
+mod figures;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod grounds;
 pub mod html;
 mod json;
 mod junit;
+mod layout;
 mod markdown;
 mod matrix;
 mod measure;
@@ -29,18 +35,20 @@ mod verdict_table;
 pub use crate::check::FigureKind;
 pub use crate::words::seconds;
 pub use annotations::annotations;
-pub use compare::{Comparison, InvariantChange, Pair, RunKey, SkippedRun, compare};
+pub use compare::{Comparison, InvariantChange, Pair, SkippedRun, compare};
 pub use compare_table::{render_comparison, render_comparison_markdown};
 pub use explain::explain;
+pub use figures::{Figures, LongestOutage};
 pub use json::document;
 pub use junit::junit;
+pub use layout::{Style, wrapped};
 pub use measure::{Change, FigureChange, Side};
 pub use narrate::Narrator;
 pub use reproduce::{Reproduce, reproduce};
-pub use run::{PhaseReport, Report};
-pub use skipped::{SKIPPED_FILE, Skipped, SkippedFile, skipped};
-pub use store::{FILE_NAME, ReportError, io_error, parse, read, read_all};
-pub use summary::{Course, Figures, LongestOutage, Recorded, Standing, Summary, short_server};
+pub use run::{PhaseReport, Report, RunKey, short_server};
+pub use skipped::{Skipped, SkippedFile, skipped};
+pub use store::{FILE_NAME, ReportError, SKIPPED_FILE, io_error, parse, read, read_all};
+pub use summary::{Course, Recorded, Standing, Summary};
 pub use summary_markdown::render_markdown;
-pub use table::{Style, render, wrapped};
+pub use table::render;
 pub use verdict_table::render_verdicts;

@@ -1,38 +1,40 @@
-//! Tells a run in words as it happens: phases, faults, waits, and who becomes master of what.
+//! Tells a run in words as it happens: phases, faults, waits, promotions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::history::{Event, EventKind, FaultKind, StepProblem};
+use crate::facts::{FaultSpan, FaultTable, NodeTimeouts};
+use crate::history::{Event, EventKind, FaultEvent, StepProblem};
 use crate::plan::Plan;
+use crate::server::Version;
 use crate::slot::Deal;
-use crate::suite::Step;
+use crate::suite::{Await, Condition, RoleIs, Step};
 use crate::topology::{Health, Peer, Role, View};
-use crate::units::{NodeNo, ShardNo};
-use crate::words::{first_line, list, seconds};
+use crate::units::{Bound, NodeNo, ShardNo};
+use crate::words::{brief, count, first_line, list};
 
-/// Remembers what was told, so that only news is.
+/// Turns the events of a run into lines of text. It remembers what the nodes reported, and tells only what changed.
 pub struct Narrator {
-    steps: Vec<Step>,
+    plan: Plan,
     deal: Deal,
     verbose: bool,
     phase: String,
     booted: bool,
     /// The last view of every node that answers.
     views: BTreeMap<NodeNo, View>,
-    /// What each node last said of itself, whether or not it answers now.
+    /// What each node last reported about itself, whether or not it answers now.
     selves: BTreeMap<NodeNo, Peer>,
     failed: BTreeSet<NodeNo>,
-    /// What each fault is, and what is healed when it is undone.
-    faults: BTreeMap<u32, (FaultKind, String)>,
-    /// How often each master sent all its data.
+    faults: FaultTable,
+    timeouts: Option<NodeTimeouts>,
+    /// The number of full resynchronisations of each master.
     full_syncs: BTreeMap<NodeNo, u64>,
 }
 
 impl Narrator {
-    /// A narrator of a plan's run; `verbose` adds what only matters when something is puzzling.
+    /// A narrator for a run of this plan. `verbose` adds proofs, silence and other details.
     pub fn new(plan: &Plan, verbose: bool) -> Self {
         Self {
-            steps: plan.steps.clone(),
+            plan: plan.clone(),
             deal: plan.deal(),
             verbose,
             phase: "boot".to_owned(),
@@ -40,140 +42,159 @@ impl Narrator {
             views: BTreeMap::new(),
             selves: BTreeMap::new(),
             failed: BTreeSet::new(),
-            faults: BTreeMap::new(),
+            faults: FaultTable::default(),
+            timeouts: None,
             full_syncs: BTreeMap::new(),
         }
     }
 
-    /// The phase that the run is in.
+    /// The same for servers of this version: the limits of waits that are `spec` are then known.
+    #[must_use]
+    pub fn on(mut self, version: Version) -> Self {
+        self.timeouts = Some(NodeTimeouts::at_boot(&self.plan, version));
+        self
+    }
+
+    /// The current phase of the run.
     pub fn phase(&self) -> &str {
         &self.phase
     }
 
-    /// What an event means, as lines without time; mostly none or one.
+    /// An event as lines without its time; most events give none or one.
     pub fn tell(&mut self, event: &Event) -> Vec<String> {
+        if let Some(timeouts) = &mut self.timeouts {
+            timeouts.add(event);
+        }
+        let span = self.faults.add(event);
+        if let Some((fault, about)) = event.kind.of_fault() {
+            let name = span.map_or_else(|| format!("fault {fault}"), FaultSpan::words);
+            let healed = span.map_or_else(|| format!("fault {fault}"), |span| span.name.clone());
+            return fault_line(about, &name, &healed, self.verbose).into_iter().collect();
+        }
         match &event.kind {
             EventKind::Viewed { node, view } => self.viewed(*node, view),
             EventKind::Silent { node, reason } => {
                 self.views.remove(node);
-                if self.verbose { vec![format!("{node} is silent: {reason}")] } else { Vec::new() }
+                if self.verbose { vec![format!("{node} does not answer: {reason}")] } else { Vec::new() }
             }
-            kind => self.happened(kind).into_iter().collect(),
+            kind => self.line(event.at_ns, kind).into_iter().collect(),
         }
     }
 
-    fn happened(&mut self, kind: &EventKind) -> Option<String> {
+    fn line(&mut self, at_ns: u64, kind: &EventKind) -> Option<String> {
         match kind {
             EventKind::Booted { nodes, took_ms } => {
                 self.booted = true;
-                Some(format!("cluster of {} nodes is ready after {}", nodes.len(), seconds(*took_ms)))
+                let nodes = count(nodes.len() as u64, "node");
+                Some(format!("cluster of {nodes} is ready after {}", brief(*took_ms)))
             }
             EventKind::Phase { name } => {
                 self.phase.clone_from(name);
                 Some(format!("phase {name}"))
             }
-            EventKind::StepBegan { step } => self.step_began(*step),
-            EventKind::StepEnded { step, problem: Some(problem) } => {
+            EventKind::StepBegan { step } => self.step_began(*step, at_ns),
+            EventKind::StepEnded { step, problem } => problem.as_ref().map(|problem| {
                 let (StepProblem::Suite(text) | StepProblem::Unmet(text) | StepProblem::Harness(text)) = problem;
-                Some(format!("step {} did not do what it says: {text}", step + 1))
-            }
+                format!("step {}: {text}", step + 1)
+            }),
             EventKind::Commanded { node, reply, .. } => Some(format!("{node} answers {}", first_line(reply))),
             EventKind::Expected { node, reply, met: true, .. } => {
-                Some(format!("{node} answers as expected: {}", first_line(reply)))
+                Some(format!("{node} answers {}, as expected", first_line(reply)))
             }
-            EventKind::Expected { node, expected, reply, .. } => {
-                Some(format!("{node} answers {}, but expected is {expected}", first_line(reply)))
+            EventKind::Expected { node, expected, reply, met: false, .. } => {
+                Some(format!("{node} answers {}; expected {expected}", first_line(reply)))
             }
-            EventKind::Awaited { condition, met: true, waited_ms, .. } => {
-                Some(format!("{condition} after {}", seconds(*waited_ms)))
+            EventKind::Awaited { step, condition, met, waited_ms, within_ms, last } => {
+                let what = self.wait(*step).and_then(awaited).unwrap_or_else(|| condition.clone());
+                Some(match met {
+                    true => format!("waited {} for {what}", brief(*waited_ms)),
+                    false => format!("timed out waiting for {what} (limit {}): {last}", brief(*within_ms)),
+                })
             }
-            EventKind::Awaited { condition, within_ms, last, .. } => {
-                Some(format!("{condition} did not come within {}: {last}", seconds(*within_ms)))
-            }
-            EventKind::StepsEnded => Some("steps are over, healing".to_owned()),
+            EventKind::StepsEnded => Some("steps are over; undoing all faults".to_owned()),
             EventKind::Recovered { recovered: true, took_ms, .. } => {
-                Some(format!("recovered after {}", seconds(*took_ms)))
+                Some(format!("recovered after {}", brief(*took_ms)))
             }
-            EventKind::Recovered { took_ms, last, .. } => {
-                Some(format!("not recovered after {}: {last}", seconds(*took_ms)))
+            EventKind::Recovered { recovered: false, took_ms, last } => {
+                Some(format!("not recovered after {}: {last}", brief(*took_ms)))
             }
             EventKind::Interrupted { by } => Some(format!("interrupted by {by}")),
-            EventKind::HealFailed { fault, reason } => Some(format!("fault {fault} could not be undone: {reason}")),
             EventKind::LeftBehind { what } => Some(format!("left behind: {what}")),
             EventKind::Note { text } => Some(text.clone()),
-            EventKind::Hooked { hook, node, took_ms, output, .. }
-                if self.verbose || !matches!(hook.as_str(), "state" | "knock") =>
-            {
-                Some(format!("hook {hook} for {node} took {}{}", seconds(*took_ms), said(output)))
+            EventKind::Hooked { hook, node, took_ms, output, .. } => {
+                let is_routine = ["state", "knock"].contains(&hook.as_str());
+                (self.verbose || !is_routine)
+                    .then(|| format!("hook `{hook}` for {node} took {}{}", brief(*took_ms), printed(output)))
             }
-            EventKind::Stalled { by_ms } if self.verbose => {
-                Some(format!("the harness itself was late by {}", seconds(*by_ms)))
-            }
+            EventKind::Stalled { by_ms } => self.verbose.then(|| format!("the harness stalled for {}", brief(*by_ms))),
             EventKind::Synced { master, full, partial, .. } => self.synced(*master, *full, *partial),
-            EventKind::FaultInjected { .. }
+            // Views and faults have functions of their own; the rest is only for the report.
+            EventKind::Viewed { .. }
+            | EventKind::Silent { .. }
+            | EventKind::FaultInjected { .. }
             | EventKind::NetworkFaultInjected { .. }
+            | EventKind::FaultApplied { .. }
             | EventKind::FaultProven { .. }
             | EventKind::FaultEnded { .. }
             | EventKind::FaultHealed { .. }
-            | EventKind::HealProven { .. } => self.fault(kind),
-            _ => None,
+            | EventKind::FaultLifted { .. }
+            | EventKind::HealFailed { .. }
+            | EventKind::HealProven { .. }
+            | EventKind::Clock { .. }
+            | EventKind::Unheard { .. }
+            | EventKind::Config { .. }
+            | EventKind::Lag { .. }
+            | EventKind::RedirectProbed { .. }
+            | EventKind::ReplicaWriteProbed { .. }
+            | EventKind::FinalRead { .. }
+            | EventKind::End => None,
         }
     }
 
-    fn step_began(&self, step: usize) -> Option<String> {
-        match self.steps.get(step)? {
-            Step::Await(wait) => Some(format!("waiting for {}, at most {}", wait.condition().ok()?, wait.within)),
-            Step::Command(command) => Some(format!("sending {} to {}", command.send, command.to)),
-            Step::Settle(span) if self.verbose => Some(format!("settling for {span}")),
-            _ => None,
+    fn wait(&self, step: usize) -> Option<&Await> {
+        let Step::Await(wait) = self.plan.steps.get(step)? else { return None };
+        Some(wait)
+    }
+
+    fn step_began(&self, step: usize, at_ns: u64) -> Option<String> {
+        match self.plan.steps.get(step)? {
+            Step::Await(wait) => {
+                let limit = match (wait.within, &self.timeouts) {
+                    (Bound::Fixed(span), _) => format!("limit {}", brief(span.as_ms())),
+                    (Bound::Spec, Some(timeouts)) => {
+                        format!("limit {}", brief(timeouts.rules(at_ns).patience().as_secs_f64() * 1000.0))
+                    }
+                    (Bound::Spec, None) => "limit by the server's rules".to_owned(),
+                };
+                Some(format!("waiting for {} ({limit})", awaited(wait)?))
+            }
+            Step::Command(command) => Some(format!("sending `{}` to {}", command.send, command.to)),
+            Step::Settle(span) => self.verbose.then(|| format!("settling for {span}")),
+            // The events of these steps tell enough.
+            Step::Phase(_)
+            | Step::Stop(_)
+            | Step::Kill(_)
+            | Step::Start(_)
+            | Step::Pause(_)
+            | Step::Resume(_)
+            | Step::Partition(_)
+            | Step::Lossy(_)
+            | Step::Narrow(_)
+            | Step::Refuse(_)
+            | Step::Slow(_)
+            | Step::Heal(_)
+            | Step::Expect(_) => None,
         }
     }
 
-    fn fault(&mut self, kind: &EventKind) -> Option<String> {
-        match kind {
-            EventKind::FaultInjected { fault, kind, target, node, shard, was_master } => {
-                self.faults.insert(*fault, (*kind, node.to_string()));
-                let role = if *was_master { "master" } else { "replica" };
-                let place = shard.map(|shard| format!(" ({role} of {shard})")).unwrap_or_default();
-                let written = if *target == node.to_string() { String::new() } else { format!(" as {target}") };
-                Some(format!("{kind} {node}{written}{place}"))
-            }
-            EventKind::NetworkFaultInjected { fault, kind, name, target, hits, .. } => {
-                self.faults.insert(*fault, (*kind, name.clone()));
-                let nodes: Vec<String> = hits.iter().map(|hit| hit.node.to_string()).collect();
-                Some(format!("{kind} {name}: {target}; it hits {}", nodes.join(", ")))
-            }
-            EventKind::FaultProven { fault, in_effect, proof } if !in_effect => {
-                Some(format!("{} is NOT in effect: {proof}", self.fault_name(*fault)))
-            }
-            EventKind::FaultProven { proof, .. } | EventKind::HealProven { healed: true, proof, .. } => {
-                self.verbose.then(|| proof.clone())
-            }
-            EventKind::FaultEnded { fault, seen, .. } => {
-                Some(format!("{} is NOT in effect any more: {seen}", self.fault_name(*fault)))
-            }
-            EventKind::FaultHealed { fault, by } => {
-                let what = self.faults.get(fault).map_or_else(|| format!("fault {fault}"), |(_, what)| what.clone());
-                Some(format!("{by} {what}"))
-            }
-            EventKind::HealProven { fault, proof, .. } => {
-                Some(format!("{} is NOT undone: {proof}", self.fault_name(*fault)))
-            }
-            _ => None,
-        }
-    }
-
-    fn fault_name(&self, fault: u32) -> String {
-        self.faults.get(&fault).map_or_else(|| format!("fault {fault}"), |(kind, what)| kind.of(what))
-    }
-
-    /// A partial resynchronisation is the rule; that everything had to be sent again is news.
+    /// Full resyncs are always shown, partial ones only with `verbose`.
     fn synced(&mut self, master: NodeNo, full: u64, partial: u64) -> Option<String> {
         let before = self.full_syncs.insert(master, full).unwrap_or_default();
         if self.booted && full > before {
-            Some(format!("{master} sends a replica all its data ({full} so far)"))
+            Some(format!("{master} starts a full resync of a replica ({full} so far)"))
         } else {
-            (self.booted && self.verbose).then(|| format!("{master} counts {full} full and {partial} partial syncs"))
+            let counts = || format!("{}, {}", count(full, "full resync"), count(partial, "partial resync"));
+            (self.booted && self.verbose).then(|| format!("{master}: {}", counts()))
         }
     }
 
@@ -186,10 +207,10 @@ impl Narrator {
         }
         let before = self.views.insert(node, view.clone());
         if before.is_some_and(|before| before.state_ok != view.state_ok) {
-            news.push(format!("{node} says cluster_state:{}", if view.state_ok { "ok" } else { "fail" }));
+            news.push(format!("{node} reports cluster_state:{}", if view.state_ok { "ok" } else { "fail" }));
         }
         news.extend(self.failures(node));
-        // While a cluster forms, everything changes and nothing is news.
+        // While a cluster forms, every view differs from the one before.
         if self.booted { news } else { Vec::new() }
     }
 
@@ -200,7 +221,7 @@ impl Narrator {
                 Some(format!("{node} promoted to master of {} (epoch {})", list(&has), own.epoch))
             }
             Role::ReplicaOf(master) if old.role != own.role => Some(format!("{node} is now a replica of {master}")),
-            _ => None,
+            Role::Master | Role::ReplicaOf(_) | Role::ReplicaOfUnknown => None,
         }
     }
 
@@ -209,7 +230,7 @@ impl Narrator {
         self.deal.shards().filter(|&shard| self.deal.is_owned_by(shard, &peer.slots)).collect()
     }
 
-    /// Who is flagged FAIL by anybody now and was not, or the reverse.
+    /// The nodes that some node flags FAIL now and none did before, or the reverse.
     fn failures(&mut self, by: NodeNo) -> Vec<String> {
         let now: BTreeSet<NodeNo> = self
             .views
@@ -220,21 +241,60 @@ impl Narrator {
             .collect();
         let before = std::mem::replace(&mut self.failed, now.clone());
         let flagged = now.difference(&before).map(|node| format!("{node} flagged FAIL, first seen at {by}"));
-        let cleared = before.difference(&now).map(|node| format!("{node} is flagged FAIL by nobody any more"));
+        let cleared = before.difference(&now).map(|node| format!("{node} is no longer flagged FAIL"));
         flagged.chain(cleared).collect()
     }
 }
 
-/// An answer on one line.
-fn said(output: &str) -> String {
-    if output.is_empty() { String::new() } else { format!(" and said {}", first_line(output)) }
+/// What one event says about a fault. `name` is the fault in words, `healed` what undoing it is called with.
+fn fault_line(about: FaultEvent<'_>, name: &str, healed: &str, verbose: bool) -> Option<String> {
+    match about {
+        FaultEvent::Injected { kind, target, node, shard, was_master } => {
+            let role = if was_master { "master" } else { "replica" };
+            let place = shard.map(|shard| format!(" ({role} of {shard})")).unwrap_or_default();
+            let written = if *target == node.to_string() { String::new() } else { format!(" as {target}") };
+            Some(format!("{kind} {node}{written}{place}"))
+        }
+        FaultEvent::NetworkInjected { kind, name, target, hits, .. } => {
+            Some(format!("{kind} {name}: {target}; affects {}", list(hits.iter().map(|hit| hit.node))))
+        }
+        FaultEvent::Proven { in_effect: true, proof } | FaultEvent::HealProven { healed: true, proof } => {
+            verbose.then(|| proof.to_owned())
+        }
+        FaultEvent::Proven { in_effect: false, proof } => Some(format!("{name} is NOT in effect: {proof}")),
+        FaultEvent::HealProven { healed: false, proof } => Some(format!("{name} is NOT undone: {proof}")),
+        FaultEvent::Ended { seen, .. } => Some(format!("{name} is NO LONGER in effect: {seen}")),
+        FaultEvent::Healed { by } => Some(format!("{by} {healed}")),
+        FaultEvent::HealFailed { reason } => Some(format!("{name} could not be undone: {reason}")),
+        FaultEvent::Applied | FaultEvent::Lifted => None,
+    }
+}
+
+/// What a wait is for: `shard-1 to get a new master`. None where its condition is invalid.
+fn awaited(wait: &Await) -> Option<String> {
+    Some(match wait.condition().ok()? {
+        Condition::Promoted(shard) => format!("{shard} to get a new master"),
+        Condition::Failed(nodes) => format!("{nodes} to be flagged FAIL"),
+        Condition::InSync(nodes) => format!("{nodes} to be in sync"),
+        Condition::ClusterState { of, ok: true } => format!("{of} to report cluster_state:ok"),
+        Condition::ClusterState { of, ok: false } => format!("{of} to report cluster_state:fail"),
+        Condition::Role(node, RoleIs::Master) => format!("{node} to be a master"),
+        Condition::Role(node, RoleIs::Replica) => format!("{node} to be a replica"),
+        Condition::Role(node, RoleIs::ReplicaOf(master)) => format!("{node} to be a replica of {master}"),
+        Condition::Converged(nodes) => format!("{nodes} to agree"),
+    })
+}
+
+/// The output of a hook on one line.
+fn printed(output: &str) -> String {
+    if output.is_empty() { String::new() } else { format!(" and printed {}", first_line(output)) }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use crate::history::Hit;
+    use crate::history::{FaultKind, Hit};
     use crate::plan::{Plan, PlannedNode};
     use crate::suite::WorkloadSpec;
     use crate::units::Span;
@@ -296,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failover_is_told_as_it_happens() {
+    fn tells_a_failover() {
         let viewed = |node: u16, view: View| EventKind::Viewed { node: NodeNo(node), view };
         let lines = told(vec![
             viewed(4, view(4, Health::Ok)),
@@ -327,22 +387,77 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "cluster of 0 nodes is ready after 2.0s",
+                "cluster of 0 nodes is ready after 2.0 s",
                 "phase master-down",
                 "stop node-1 as shard-1/master (master of shard-1)",
-                "waiting for promoted: shard-1, at most 15s",
+                "waiting for shard-1 to get a new master (limit 15.0 s)",
                 "node-1 flagged FAIL, first seen at node-4",
                 "node-4 promoted to master of shard-1 (epoch 8)",
                 "start node-1",
-                "node-1 is flagged FAIL by nobody any more",
+                "node-1 is no longer flagged FAIL",
                 "node-1 is now a replica of node-4",
-                "not recovered after 60.0s: node-1 lags",
+                "not recovered after 60.0 s: node-1 lags",
             ]
         );
     }
 
     #[test]
-    fn network_faults_are_told_by_their_names() {
+    fn waits_show_what_they_wait_for_and_the_limit() {
+        let step = |text: &str| -> Step { serde_json::from_str(text).expect("a step") };
+        let version = serde_json::json!({"flavour": "redis", "major": 6, "minor": 2, "patch": 14});
+        let version: Version = serde_json::from_value(version).expect("a version");
+        let mut plan = plan();
+        plan.config.insert("cluster-node-timeout".to_owned(), "1000".into());
+        for (wait, known, expected) in [
+            (r#"{"promoted": "shard-1", "within": "13500ms"}"#, true, "shard-1 to get a new master (limit 13.5 s)"),
+            (r#"{"promoted": "shard-1", "within": "spec"}"#, true, "shard-1 to get a new master (limit 28.3 s)"),
+            (
+                r#"{"promoted": "shard-1", "within": "spec"}"#,
+                false,
+                "shard-1 to get a new master (limit by the server's rules)",
+            ),
+            (r#"{"failed": "node-1", "within": "9s"}"#, true, "node-1 to be flagged FAIL (limit 9.0 s)"),
+            (r#"{"in-sync": ["node-4"], "within": "9s"}"#, true, "node-4 to be in sync (limit 9.0 s)"),
+            (
+                r#"{"cluster-fail": "node-2", "within": "9s"}"#,
+                true,
+                "node-2 to report cluster_state:fail (limit 9.0 s)",
+            ),
+            (
+                r#"{"role": "node-1", "is": "replica-of node-4", "within": "9s"}"#,
+                true,
+                "node-1 to be a replica of node-4 (limit 9.0 s)",
+            ),
+        ] {
+            plan.steps = vec![step(&format!(r#"{{"await": {wait}}}"#))];
+            let narrator = Narrator::new(&plan, false);
+            let mut narrator = if known { narrator.on(version) } else { narrator };
+            let lines = narrator.tell(&Event { at_ns: 0, kind: EventKind::StepBegan { step: 0 } });
+            assert_eq!(lines, [format!("waiting for {expected}")]);
+        }
+    }
+
+    #[test]
+    fn tells_the_end_of_a_wait() {
+        let awaited = |met| EventKind::Awaited {
+            step: 1,
+            condition: "promoted: shard-1".to_owned(),
+            met,
+            waited_ms: 3210.0,
+            within_ms: 15_000.0,
+            last: "shard-1 still belongs to node-1".to_owned(),
+        };
+        assert_eq!(
+            told(vec![awaited(true), awaited(false)]),
+            [
+                "waited 3.2 s for shard-1 to get a new master",
+                "timed out waiting for shard-1 to get a new master (limit 15.0 s): shard-1 still belongs to node-1",
+            ]
+        );
+    }
+
+    #[test]
+    fn names_network_faults() {
         let injected = EventKind::NetworkFaultInjected {
             fault: 1,
             name: "cut".to_owned(),
@@ -368,17 +483,17 @@ mod tests {
         assert_eq!(
             lines[1..],
             [
-                "partition cut: node-1 | others; it hits node-1",
+                "partition cut: node-1 | others; affects node-1",
                 "partition cut is NOT in effect: no packet was hit",
                 "heal cut",
                 "partition cut is NOT undone: the probe timed out",
-                "node-4 sends a replica all its data (2 so far)",
+                "node-4 starts a full resync of a replica (2 so far)",
             ]
         );
     }
 
     #[test]
-    fn what_went_wrong_is_told_without_verbose() {
+    fn tells_problems_without_verbose() {
         let lines = told(vec![
             EventKind::FaultInjected {
                 fault: 1,
@@ -399,7 +514,7 @@ mod tests {
                 "pause node-1",
                 "pause of node-1 is NOT in effect: node-1 answers PING",
                 "pause of node-1 is NOT undone: process 1 is stopped",
-                "step 1 did not do what it says: node-1 is dead",
+                "step 1: node-1 is dead",
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! How to do a run again: the command line, and the suite as it was run. Pure.
+//! How to repeat a run: the command, and the suite as it was run. Pure.
 
 use std::path::Path;
 
@@ -7,19 +7,18 @@ use serde_json::{Value, json};
 use crate::plan::Plan;
 use crate::suite::{self, Suite};
 
-/// How to do a run again.
+/// How to repeat a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reproduce {
-    /// The command line, quoted for a shell.
+    /// The command, quoted for a shell.
     pub command: String,
-    /// Whether it gives the same plan with the suites that are built in; otherwise [`Self::suite`]
-    /// must be saved as the file that it names.
+    /// Whether the command runs a suite that is built in. If not, [`Self::suite`] must be saved as the file in the command.
     pub built_in: bool,
-    /// The suite with every override in it, as a file that `slotquake run` reads.
+    /// The suite with all overrides, as a file for `slotquake run`.
     pub suite: String,
 }
 
-/// Finds the command that gives a plan again, and tries that it does.
+/// Finds the command that gives the same plan, and verifies that it does.
 pub fn reproduce(plan: &Plan) -> Reproduce {
     let suite = suite_of(plan);
     let options = format!("--server {} --seed {}", quoted(&plan.server), plan.seed);
@@ -35,7 +34,7 @@ pub fn reproduce(plan: &Plan) -> Reproduce {
     Reproduce { command, built_in: true, suite }
 }
 
-/// What must be set of the shipped suite of that name to get the plan; None where that is impossible.
+/// The overrides that turn the shipped suite of that name into the plan; None if there are none that do.
 fn overrides(plan: &Plan) -> Option<Vec<String>> {
     let (_, text) = suite::shipped().iter().find(|(name, _)| *name == plan.name)?;
     let mut shipped = suite::parse(text, Path::new(&plan.name)).ok()?;
@@ -65,7 +64,7 @@ fn overrides(plan: &Plan) -> Option<Vec<String>> {
     (Plan::new(&changed, plan.seed).ok()? == *plan).then_some(sets)
 }
 
-/// Writes the assignments that turn one value into another; None where some part would have to vanish.
+/// Adds the overrides that turn one value into another; None if a part would have to be removed.
 fn differences(before: &Value, after: &Value, path: &str, sets: &mut Vec<String>) -> Option<()> {
     if before == after {
         return Some(());
@@ -89,14 +88,14 @@ fn differences(before: &Value, after: &Value, path: &str, sets: &mut Vec<String>
     Some(())
 }
 
-/// Masters and replicas of each.
+/// The number of masters, and of replicas of each.
 fn shape(plan: &Plan) -> (u16, u16) {
     let masters = plan.shards();
     let replicas = (plan.nodes.len() as u64).saturating_sub(masters.into()) / u64::from(masters.max(1));
     (masters, u16::try_from(replicas).unwrap_or(u16::MAX))
 }
 
-/// JSON is YAML, too.
+/// The suite as JSON, which is YAML, too.
 fn suite_of(plan: &Plan) -> String {
     let (masters, replicas) = shape(plan);
     let suite = json!({
@@ -114,13 +113,13 @@ fn suite_of(plan: &Plan) -> String {
         "recover-within": plan.recover_within,
         "max-duration": plan.max_duration,
     });
-    // Through the suite's own type, which knows the order of its keys.
+    // The type of the suite gives the usual order of keys.
     serde_json::from_value::<Suite>(suite.clone())
         .map_or_else(|_| serde_json::to_string_pretty(&suite), |suite| serde_json::to_string_pretty(&suite))
         .unwrap_or_default()
 }
 
-/// A word of a shell's command line.
+/// A word, quoted for a shell if necessary.
 fn quoted(word: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-/:=,%+@".contains(letter);
     if !word.is_empty() && word.chars().all(plain) {
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_names_what_was_set_and_nothing_else() {
+    fn the_command_sets_only_what_differs() {
         for (sets, expected) in [
             (&[][..], "slotquake run role-swap --server redis:6.2 --seed 7"),
             (
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suite_that_is_not_built_in_is_to_be_saved_first() {
+    fn other_suites_are_saved_first() {
         let mut renamed = plan("role-swap", &[]);
         renamed.name = "my-swap".to_owned();
         let mut cut_short = plan("role-swap", &[]);
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shipped_suite_is_reproduced_and_its_file_gives_the_same_plan() {
+    fn reproduces_every_shipped_suite() {
         for name in suite::shipped_names() {
             let plan = plan(name, &["cluster.config.cluster-node-timeout=1234"]);
             let again = reproduce(&plan);

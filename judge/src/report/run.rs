@@ -1,5 +1,7 @@
 //! The report of one run.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::events::without_bulk;
@@ -10,47 +12,56 @@ use crate::history::{Event, EventKind, Header, History, StepProblem};
 use crate::suite::OpKind;
 use crate::units::NodeNo;
 
-/// `report.json`.
+/// The contents of `report.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Suite, plan, seed, server, host, start; holds `schema_version`.
+    /// The plan, the server, the machine, the start, and `schema_version`.
     #[serde(flatten)]
     pub header: Header,
-    /// How long the run took, in milliseconds.
+    /// The duration of the run in milliseconds.
     pub duration_ms: f64,
-    /// Whether the history ends as it should: a run that was killed left one that does not.
+    /// Whether the history is complete; that of a killed run is not.
     pub complete: bool,
-    /// What every judgement together came to.
+    /// The worst verdict of all judgements.
     pub verdict: Verdict,
-    /// Each invariant with its evidence.
+    /// The judgements of all invariants.
     pub invariants: Vec<Judgement>,
-    /// The phases with their statistics.
+    /// The phases with their operations.
     pub phases: Vec<PhaseReport>,
-    /// The time that invariants look at, from the first phase to the end of the steps, under the
-    /// name `steps`; None when the run never got that far.
+    /// The window from the first phase to the end of the steps, under the name `steps`; None if the run ended before.
     pub steps: Option<PhaseReport>,
-    /// Every outage of every shard between the first phase and the end of the steps.
+    /// All outages between the first phase and the end of the steps.
     pub outages: Vec<Outage>,
-    /// Every failover.
+    /// All failovers.
     pub failovers: Vec<Failover>,
-    /// Where the time of each failover went; empty in reports that were written without it.
+    /// The anatomy of each failover; empty in reports that were written without it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub anatomy: Vec<Anatomy>,
-    /// The ledger of writes.
+    /// The ledger of writes: acknowledged, lost, undecided.
     pub ledger: Ledger,
-    /// The events, without the bulk (lag samples, views that changed no role, final reads).
+    /// The events, without lag samples, final reads and views that changed nothing that matters.
     pub events: Vec<Event>,
 }
 
-/// A phase's statistics.
+/// A suite on a server. Reports with the same key are repeated runs: their worst verdict counts, and their figures are
+/// compared as one sample.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RunKey {
+    /// The name of the suite.
+    pub suite: String,
+    /// The server as requested: `redis:6.2` or a path.
+    pub server: String,
+}
+
+/// The operations of a phase.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PhaseReport {
-    /// Name and times.
+    /// The name and the window.
     #[serde(flatten)]
     pub span: PhaseSpan,
-    /// Reads issued in it.
+    /// The reads issued in it.
     pub reads: OpStats,
-    /// Writes issued in it.
+    /// The writes issued in it.
     pub writes: OpStats,
 }
 
@@ -62,10 +73,10 @@ impl PhaseReport {
 }
 
 impl Report {
-    /// The report of what a history tells and what was judged of it. Pure.
+    /// The report of a history, from its facts and judgements. Pure.
     pub fn new(facts: &Facts<'_>, mut judgements: Vec<Judgement>) -> Self {
         for judgement in &mut judgements {
-            // JSON has no word for these, and a figure that is none cannot be compared.
+            // JSON has no infinite numbers, and they cannot be compared.
             judgement.figures.retain(|_, figure| figure.is_finite());
         }
         let steps = facts.steps.map(|window| PhaseSpan { name: "steps".to_owned(), window });
@@ -85,18 +96,23 @@ impl Report {
         }
     }
 
-    /// Derives the facts of a history, judges them and builds the report: [`Facts::new`], [`check`] and
-    /// [`Report::new`] in one call.
+    /// Derives the facts of a history, judges them and makes the report: [`Facts::new`], [`check`] and [`Report::new`] in
+    /// one call.
     pub fn of(history: &History) -> Self {
         let facts = Facts::new(history);
         Self::new(&facts, check(&facts))
     }
 
-    /// The same with the anatomy of its failovers, as far as the logs tell.
+    /// Adds the anatomy of the failovers, as far as the logs show it.
     #[must_use]
     pub fn with_anatomy(mut self, logs: &Logs) -> Self {
         self.anatomy = dissect(&self.header, &self.events, &self.failovers, logs);
         self
+    }
+
+    /// The suite and the server of the run.
+    pub fn key(&self) -> RunKey {
+        RunKey { suite: self.header.plan.name.clone(), server: self.header.server.asked.clone() }
     }
 
     /// The nodes of the cluster.
@@ -104,7 +120,7 @@ impl Report {
         self.header.plan.nodes.iter().map(|planned| planned.node)
     }
 
-    /// Who or what ended the run before its time: `SIGINT`, or a reason in words.
+    /// What interrupted the run: `SIGINT`, or a reason in words.
     pub fn interrupted_by(&self) -> Option<&str> {
         self.events.iter().find_map(|event| match &event.kind {
             EventKind::Interrupted { by } => Some(by.as_str()),
@@ -112,7 +128,7 @@ impl Report {
         })
     }
 
-    /// What the run made and its tear-down could not remove.
+    /// What the tear-down could not remove.
     pub fn left_behind(&self) -> Option<&str> {
         self.events.iter().find_map(|event| match &event.kind {
             EventKind::LeftBehind { what } => Some(what.as_str()),
@@ -120,11 +136,35 @@ impl Report {
         })
     }
 
-    /// Why steps did not do what they say, in order.
+    /// The problems of failed steps, in order.
     pub fn step_problems(&self) -> impl Iterator<Item = &StepProblem> {
         self.events.iter().filter_map(|event| match &event.kind {
             EventKind::StepEnded { problem, .. } => problem.as_ref(),
             _ => None,
         })
+    }
+}
+
+/// The requested server in short: `redis:6.2`, or the file name of a path.
+pub fn short_server(asked: &str) -> String {
+    if !asked.contains('/') {
+        return asked.to_owned();
+    }
+    Path::new(asked).file_name().map_or_else(|| asked.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortens_the_server() {
+        for (asked, expected) in [
+            ("redis:6.2", "redis:6.2"),
+            ("/usr/bin/redis-server", "redis-server"),
+            ("./valkey-server", "valkey-server"),
+        ] {
+            assert_eq!(short_server(asked), expected);
+        }
     }
 }

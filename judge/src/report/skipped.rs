@@ -1,5 +1,5 @@
-//! What runs into a folder of reports could not be run, and why: `skipped.json` beside the reports. A
-//! comparison needs it to tell a run that was skipped from one that is gone.
+//! The suites that were skipped, and why: `skipped.json` next to the reports. A comparison needs it to distinguish a skipped
+//! suite from a missing one.
 
 use std::fs;
 use std::io;
@@ -7,33 +7,33 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::compare::RunKey;
-use super::store::{ReportError, io_error};
+use super::run::RunKey;
+use super::store::{ReportError, SKIPPED_FILE, io_error};
 use crate::history::SCHEMA_VERSION;
 
-/// The file's name.
-pub const SKIPPED_FILE: &str = "skipped.json";
-
-/// A suite on a server that could not be run.
+/// A suite that was skipped on a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
-    /// What was to be run.
+    /// The suite and the server.
     #[serde(flatten)]
     pub run: RunKey,
-    /// Why it was not.
+    /// Why it was skipped.
     pub reason: String,
 }
 
-/// `skipped.json`.
+/// The contents of `skipped.json`.
 #[derive(Serialize, Deserialize)]
 pub struct SkippedFile {
-    /// The version of its format.
+    /// The version of the format.
     pub schema_version: u32,
-    /// What could not be run, the last attempt at each suite on each server.
+    /// The skipped suites, by the last attempt at each suite and server.
     pub skipped: Vec<Skipped>,
 }
 
-/// What was noted in a folder of reports; nothing where `path` is none.
+/// The skipped suites of a folder of reports; empty if the folder has no such file.
+///
+/// # Errors
+/// The file cannot be read, or is not of this version.
 pub fn skipped(path: &Path) -> Result<Vec<Skipped>, ReportError> {
     let file = path.join(SKIPPED_FILE);
     let text = match fs::read(&file) {

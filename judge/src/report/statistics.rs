@@ -1,26 +1,26 @@
-//! What two samples of one time say about each other. Ranks alone, since times of failovers follow no
-//! bell curve, and exact for the few runs that people have. Pure: nothing is drawn at random.
+//! Statistics for two samples. By ranks, because times of failovers are not normally distributed, and exact for small samples.
+//! Pure: nothing is random.
 
-/// A difference is claimed where chance alone would show one as large in fewer than this many of all
-/// comparisons; the interval of the difference is that of `1 - SIGNIFICANCE`.
+/// The level of significance: a difference counts if chance alone would give one as large with a lower probability. The
+/// confidence level of intervals is `1 - SIGNIFICANCE`.
 pub const SIGNIFICANCE: f64 = 0.05;
 
-/// The fewest runs on each side that can be told apart at [`SIGNIFICANCE`]: of 3 against 3, even the
-/// clearest order comes by chance in 2 of 20 cases.
+/// The smallest number of runs on each side that can differ at [`SIGNIFICANCE`]: with 3 against 3, chance gives even the
+/// clearest order in 2 of 20 cases.
 pub const FEWEST_RUNS: u32 = 4;
 
-/// Up to so many values in all the distribution is counted out; beyond, the normal one is near enough
-/// (they differ by less than 0.001 there).
+/// Up to this number of values in total the exact distribution is used. Beyond it the normal distribution differs by less
+/// than 0.001.
 const COUNTED_UP_TO: usize = 40;
 
-/// Two-sided 5 %, and 80 % power, as normal quantiles.
+/// The normal quantiles for a two-sided level of 5 % and a power of 80 %.
 const Z_SIGNIFICANCE: f64 = 1.959_964;
 const Z_POWER: f64 = 0.841_621;
 
-/// Beyond this number of runs nobody will look for a difference.
+/// The largest number of runs that is worth stating.
 const MOST_RUNS: f64 = 1000.0;
 
-/// The median; None of nothing.
+/// The median; None for no values.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -36,8 +36,8 @@ fn median_of_sorted(sorted: &[f64]) -> Option<f64> {
     }
 }
 
-/// The two-sided p-value of the Mann-Whitney U test (Wilcoxon's rank-sum test): how often two samples of
-/// one distribution would be ordered as clearly as these. Ties share their ranks. 1 where a side is empty.
+/// The two-sided p-value of the Mann-Whitney U test (Wilcoxon's rank-sum test): the probability that two samples of the same
+/// distribution differ in rank at least as much as these. Ties share their ranks. 1 if a sample is empty.
 pub fn mann_whitney(a: &[f64], b: &[f64]) -> f64 {
     if a.is_empty() || b.is_empty() {
         return 1.0;
@@ -59,14 +59,13 @@ pub fn mann_whitney(a: &[f64], b: &[f64]) -> f64 {
     if deviation == 0.0 {
         return 1.0;
     }
-    // One half for the step from whole ranks to a continuous curve.
+    // The continuity correction.
     let z = ((distance as f64 / 2.0 - 0.5) / deviation).max(0.0);
     (2.0 * upper_tail(z)).min(1.0)
 }
 
-/// The shift from `a` to `b` (Hodges and Lehmann): the median of all differences `b - a`, and its
-/// interval, which leaves out 0 about when [`mann_whitney`] is below [`SIGNIFICANCE`]. No interval where
-/// there are too few values for one.
+/// The shift from `a` to `b` by Hodges and Lehmann, the median of all differences `b - a`, and its confidence interval. The
+/// interval excludes 0 about when [`mann_whitney`] is below [`SIGNIFICANCE`]; None with too few values.
 pub fn shift(a: &[f64], b: &[f64]) -> Option<(f64, Option<(f64, f64)>)> {
     let mut differences: Vec<f64> = a.iter().flat_map(|a| b.iter().map(move |b| b - a)).collect();
     differences.sort_by(f64::total_cmp);
@@ -75,19 +74,19 @@ pub fn shift(a: &[f64], b: &[f64]) -> Option<(f64, Option<(f64, f64)>)> {
     Some((shift, interval))
 }
 
-/// About how many runs a side would show a difference as clear as this one in 4 of 5 cases (Noether,
-/// 1987); None where no number below a thousand would.
+/// About how many runs on each side would show this difference with a probability of 80 % (Noether, 1987); None if more than
+/// a thousand.
 pub fn runs_needed(a: &[f64], b: &[f64]) -> Option<u32> {
     let fewest = f64::from(FEWEST_RUNS);
     if a.len().min(b.len()) < 3 {
-        // So few runs say nothing about how clear the difference is.
+        // Too few runs to estimate the difference.
         return Some(FEWEST_RUNS);
     }
     let pairs = (a.len() * b.len()) as f64;
     let wins: f64 = a.iter().flat_map(|a| b.iter().map(move |b| win(*a, *b))).sum();
     let distance = (wins / pairs - 0.5).abs();
     let needed = ((Z_SIGNIFICANCE + Z_POWER) / distance).powi(2) / 6.0;
-    // It was not enough this time, whatever the formula says.
+    // The present number was not enough, whatever the formula gives.
     let more_than_now = a.len().min(b.len()) as f64 + 1.0;
     (needed <= MOST_RUNS).then(|| needed.ceil().max(fewest).max(more_than_now) as u32)
 }
@@ -100,8 +99,7 @@ fn win(a: f64, b: f64) -> f64 {
     }
 }
 
-/// Twice the rank of each value among all, those of `a` first: ties get the mean of their ranks, which
-/// may be a half.
+/// Twice the rank of each value among all, those of `a` first. Ties get the mean of their ranks, which may be a half.
 fn doubled_ranks(a: &[f64], b: &[f64]) -> Vec<usize> {
     let all: Vec<f64> = a.iter().chain(b).copied().collect();
     all.iter()
@@ -113,7 +111,7 @@ fn doubled_ranks(a: &[f64], b: &[f64]) -> Vec<usize> {
         .collect()
 }
 
-/// In how many ways `chosen` of the ranks add up to each sum.
+/// The number of ways in which `chosen` of the ranks add up to each sum.
 fn rank_sums(ranks: &[usize], chosen: usize) -> Vec<f64> {
     let most: usize = ranks.iter().sum();
     let mut ways = vec![vec![0.0; most + 1]; chosen + 1];
@@ -129,7 +127,7 @@ fn rank_sums(ranks: &[usize], chosen: usize) -> Vec<f64> {
     ways.swap_remove(chosen)
 }
 
-/// The standard deviation of the rank sum (ranks, not doubled), ties taken into account.
+/// The standard deviation of the rank sum (ranks, not doubled), with ties.
 fn rank_sum_deviation(ranks: &[usize], count_a: usize) -> f64 {
     let count = ranks.len() as f64;
     let mean = f64::midpoint(count, 1.0);
@@ -137,7 +135,7 @@ fn rank_sum_deviation(ranks: &[usize], count_a: usize) -> f64 {
     (count_a as f64 * (count - count_a as f64) * spread / (count * (count - 1.0))).sqrt()
 }
 
-/// The greatest U of two samples without ties that is significant on one side; None where none is.
+/// The largest U of two samples without ties that is significant on one side; None if none is.
 fn critical_u(count_a: usize, count_b: usize) -> Option<usize> {
     let count = count_a + count_b;
     if count > COUNTED_UP_TO {
@@ -162,8 +160,7 @@ fn critical_u(count_a: usize, count_b: usize) -> Option<usize> {
     critical
 }
 
-/// How much of the normal distribution lies above `z`, for `z` from 0 (Abramowitz and Stegun 26.2.17;
-/// wrong by less than 1e-7).
+/// The share of the normal distribution above `z`, for `z` from 0 (Abramowitz and Stegun 26.2.17; the error is below 1e-7).
 fn upper_tail(z: f64) -> f64 {
     let t = 1.0 / (1.0 + 0.231_641_9 * z);
     let polynomial = [1.330_274_429, -1.821_255_978, 1.781_477_937, -0.356_563_782, 0.319_381_530]
@@ -190,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_p_value_is_that_of_the_tables() {
+    fn p_values_match_published_ones() {
         // Samples without any overlap: 2 of all the ways to choose.
         for (count, expected) in [(1, 1.0), (2, 2.0 / 6.0), (3, 0.1), (4, 2.0 / 70.0), (5, 2.0 / 252.0)] {
             let p = mann_whitney(&from(0.0, count), &from(100.0, count));
@@ -216,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_critical_values_are_those_of_the_tables() {
+    fn critical_values_match_published_ones() {
         // Two-sided 5 %, as printed in every textbook.
         for (count_a, count_b, expected) in [
             (3, 3, None),
@@ -239,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_what_is_counted_the_normal_distribution_takes_over_without_a_jump() {
+    fn the_normal_distribution_continues_the_exact_one() {
         let spread = |shift: f64, count: usize| (0..count).map(|at| (at * 7 % 20) as f64 + shift).collect::<Vec<_>>();
         let (counted, normal) =
             (mann_whitney(&spread(0.0, 20), &spread(4.1, 20)), mann_whitney(&spread(0.0, 21), &spread(4.1, 20)));
@@ -253,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shift_has_an_interval_where_there_are_enough_values() {
+    fn an_interval_needs_enough_values() {
         assert_eq!(shift(&[], &[1.0]), None);
         assert_eq!(shift(&[1.0], &[4.0]), Some((3.0, None)));
         assert_eq!(shift(&from(0.0, 3), &from(10.0, 3)), Some((10.0, None)));
@@ -262,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_leaves_out_nothing_where_the_test_says_nothing() {
+    fn the_interval_agrees_with_the_test() {
         for moved in 0..30 {
             let (a, b) = (from(0.0, 6), from(f64::from(moved) / 3.0 + 0.1, 6));
             let (_, interval) = shift(&a, &b).expect("values");

@@ -5,61 +5,64 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::run::Report;
-use super::skipped;
 use crate::history::{FILE_NAME as HISTORY_FILE, SCHEMA_VERSION};
 
 /// The file in a report's folder.
 pub const FILE_NAME: &str = "report.json";
 
+/// The file next to the folders of reports that lists the runs that were skipped.
+pub const SKIPPED_FILE: &str = "skipped.json";
+
 /// Why a report could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// The file system refused.
+    /// A call of the file system failed.
     #[error("{path}: {source}")]
     Io {
         /// The file or folder.
         path: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// There is nothing of that name.
+    /// The path does not exist.
     #[error("{0}: no such file or folder")]
     Missing(String),
-    /// The folder of a run that never got so far.
-    #[error(
-        "{0} holds no report.json (hint: a run that was cut off left only its history; `slotquake check {0}` judges it)"
-    )]
+    /// The folder has a history and no report, because the run was cut off.
+    #[error("{0} has no report.json (hint: the run was cut off; `slotquake check {0}` judges its history)")]
     Unfinished(String),
-    /// The folder has nothing to do with reports.
-    #[error("{0} holds no report.json")]
+    /// The folder has neither a report nor a history.
+    #[error("{0} has no report.json")]
     NoReport(String),
-    /// The file breaks off.
+    /// The file ends early.
     #[error("{0} is truncated: {1} (hint: `slotquake check` on its folder judges the history again)")]
     Truncated(String, serde_json::Error),
     /// The file is not JSON.
     #[error("{0} is corrupt: {1} (hint: `slotquake check` on its folder judges the history again)")]
     Corrupt(String, serde_json::Error),
-    /// JSON, but no report.
+    /// The file is JSON, but not a report.
     #[error("{0} is not a report of slotquake: {1}")]
     Foreign(String, String),
-    /// Another version of the format.
+    /// The file has another version of the format.
     #[error("{path} has schema version {found}, this slotquake reads {SCHEMA_VERSION} (hint: {hint})")]
     Version {
         /// The file.
         path: String,
         /// Its version.
         found: u64,
-        /// What to do.
+        /// How to fix it.
         hint: String,
     },
 }
 
-/// Makes a failed call on a file or folder an error that names it.
+/// Adds the path to an error of the file system.
 pub fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ReportError + '_ {
     move |source| ReportError::Io { path: path.display().to_string(), source }
 }
 
 /// Reads a report from its folder or file.
+///
+/// # Errors
+/// There is no report, or it cannot be read.
 pub fn read(path: &Path) -> Result<Report, ReportError> {
     let shown = path.display().to_string();
     let file = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
@@ -79,7 +82,10 @@ pub fn read(path: &Path) -> Result<Report, ReportError> {
     parse(&text, &file.display().to_string())
 }
 
-/// Reads a report from its text; `origin` is what errors call it.
+/// Reads a report from its text. `origin` is its name in errors.
+///
+/// # Errors
+/// The text is not a report of this version, or its plan is impossible.
 pub fn parse(text: &[u8], origin: &str) -> Result<Report, ReportError> {
     let origin = origin.to_owned();
     let value: serde_json::Value = serde_json::from_slice(text).map_err(|error| {
@@ -109,9 +115,11 @@ pub fn parse(text: &[u8], origin: &str) -> Result<Report, ReportError> {
     }
 }
 
-/// Reads the report at `path`, or, where `path` is a folder of them, every report in it (one level
-/// deep, links such as `latest` left out), in the order of their names. Folders without a report
-/// are passed over; a report that cannot be read is an error.
+/// Reads the report at `path`, or all reports in the folder `path`, in the order of their names. It reads one level deep and
+/// ignores links such as `latest` and folders without a report.
+///
+/// # Errors
+/// There is no report, or one cannot be read.
 pub fn read_all(path: &Path) -> Result<Vec<Report>, ReportError> {
     if !path.is_dir() || path.join(FILE_NAME).exists() {
         return read(path).map(|report| vec![report]);
@@ -125,7 +133,7 @@ pub fn read_all(path: &Path) -> Result<Vec<Report>, ReportError> {
         let is_report = if entry.is_dir() {
             entry.join(FILE_NAME).exists() && !entry.is_symlink()
         } else {
-            let of_ours = entry.file_name().is_some_and(|name| name == skipped::SKIPPED_FILE);
+            let of_ours = entry.file_name().is_some_and(|name| name == SKIPPED_FILE);
             !of_ours && entry.extension().is_some_and(|extension| extension == "json")
         };
         if is_report {
@@ -133,7 +141,7 @@ pub fn read_all(path: &Path) -> Result<Vec<Report>, ReportError> {
         }
     }
     if reports.is_empty() {
-        // Says whether a history lies there, as for any folder without a report.
+        // This gives the right error for a folder without a report.
         return read(path).map(|report| vec![report]);
     }
     Ok(reports)
@@ -146,7 +154,7 @@ mod tests {
     use crate::check::Verdict;
 
     #[test]
-    fn what_is_no_report_is_refused_with_the_reason() {
+    fn rejects_invalid_reports_with_the_reason() {
         let good = serde_json::to_string_pretty(&fixture::report("role-swap", Verdict::Pass)).expect("JSON");
         let newer = good.replace("\"schema_version\": 1", "\"schema_version\": 2");
         let older = good.replace("\"schema_version\": 1", "\"schema_version\": 0");

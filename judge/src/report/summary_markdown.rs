@@ -1,19 +1,19 @@
-//! `summary.md`: the runs as Markdown, for a job's summary or a pull request.
+//! `summary.md`: the runs as Markdown, for the summary of a CI job or a pull request.
 
 use std::fmt::Write;
 
 use super::explain::explain;
+use super::figures::figure_cells;
 use super::markdown::{escaped, verbatim};
 use super::matrix::{LEGEND, Matrix};
 use super::summary::{Standing, Summary};
-use super::table::{HEADINGS, figure_cells, tally};
+use super::table::{HEADINGS, tally};
 use crate::check::Verdict;
 
-/// How many runs are told in full: a job's summary may have 1 MiB.
+/// The number of runs with all details. The limit of a summary on GitHub is 1 MiB.
 const TOLD: usize = 30;
 
-/// The tally, the matrix of suites and servers where there are several servers, one row a run, and each
-/// run that failed or is inconclusive in full, folded up.
+/// The counts, a matrix if there are several servers, one row per run, and the details of runs without a pass, collapsed.
 pub fn render_markdown(runs: &[Summary]) -> String {
     let sign = match runs.iter().map(|run| &run.standing).max_by_key(|standing| standing.weight()) {
         Some(standing) => standing.word(),
@@ -55,7 +55,7 @@ pub fn render_markdown(runs: &[Summary]) -> String {
     text
 }
 
-/// What fails stands out.
+/// Failures are bold.
 fn marked(standing: &Standing, words: &str) -> String {
     match standing {
         Standing::Judged(Verdict::Fail) | Standing::Error(_) => format!("**{words}**"),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn several_servers_give_a_matrix_and_what_failed_is_told() {
+    fn several_servers_give_a_matrix() {
         let shown = render_markdown(&[
             summary("role-swap", "redis:6.2", Verdict::Pass),
             summary("role-swap", "valkey:9.1", Verdict::Fail),
@@ -119,7 +119,7 @@ role-swap on valkey:9.1";
     }
 
     #[test]
-    fn one_server_needs_no_matrix_and_names_are_no_markup() {
+    fn one_server_needs_no_matrix() {
         let shown = render_markdown(&[summary("a|<b>", "redis:6.2", Verdict::Fail)]);
         assert!(!shown.contains("| suite | redis"), "{shown}");
         assert!(shown.contains("| a\\|&lt;b&gt; | redis:6.2 | **fail** |"), "{shown}");
@@ -127,7 +127,7 @@ role-swap on valkey:9.1";
     }
 
     #[test]
-    fn a_summary_stays_within_what_a_job_may_show() {
+    fn a_summary_stays_below_one_mebibyte() {
         let runs: Vec<Summary> = (0..500).map(|_| summary("role-swap", "redis:6.2", Verdict::Fail)).collect();
         let shown = render_markdown(&runs);
         assert!(shown.len() < 1 << 20 && shown.contains("... and 470 more"), "{} bytes", shown.len());

@@ -1,40 +1,21 @@
-//! Tables for people: one row a run, then what failed and why.
+//! The table of runs, then what failed and why.
 
 use std::fmt::Write;
 
-use tabled::Table;
 use tabled::builder::Builder;
-use tabled::settings::formatting::AlignmentStrategy;
-use tabled::settings::object::{Columns, Rows};
-use tabled::settings::peaker::Priority;
-use tabled::settings::style::HorizontalLine;
-use tabled::settings::{Alignment, Color, Padding, Style as Frame, Width};
+use tabled::settings::Color;
 
 use super::anatomy_table::render_anatomy;
+use super::figures::figure_cells;
+use super::grounds::{grounds, invariant_text};
+use super::layout::{Style, draw, drawn, frame, verdict_colour, wrapped};
 use super::matrix::{Cell, LEGEND, Matrix};
-use super::summary::{Figures, LongestOutage, Standing, Summary};
+use super::summary::{Standing, Summary};
 use crate::check::{Judgement, Verdict, kinds};
-use crate::words::plural;
+use crate::words::{count, list};
 
-/// How tables are drawn.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Style {
-    /// The columns of the terminal; None, as in a pipe, for as wide as it gets.
-    pub width: Option<usize>,
-    /// Whether verdicts are coloured.
-    pub colour: bool,
-    /// Whether invariants that hold are listed too. Of a single run they always are.
-    pub verbose: bool,
-}
-
-impl Style {
-    fn paint(self, text: &str, colour: &Color) -> String {
-        if self.colour { colour.colorize(text) } else { text.to_owned() }
-    }
-}
-
-/// The table of runs, in the order given, then each invariant that failed or is inconclusive with
-/// what was expected, what was seen and the evidence, then where the reports are.
+/// A table of runs, then the invariants that fail or are inconclusive with their evidence, then the paths of the reports and
+/// the seeds, then a matrix if there are several servers.
 pub fn render(runs: &[Summary], style: Style) -> String {
     let mut text = overview(runs, style);
     for run in runs {
@@ -50,7 +31,7 @@ pub fn render(runs: &[Summary], style: Style) -> String {
     text
 }
 
-/// What each suite came to on each server, where there are several of both kinds of thing to set side by side.
+/// The matrix of suites and servers; empty for one server.
 fn matrix(runs: &[Summary], style: Style) -> String {
     let matrix = Matrix::new(runs);
     if matrix.servers.len() < 2 {
@@ -75,7 +56,7 @@ fn matrix(runs: &[Summary], style: Style) -> String {
     format!("\n{LEGEND}\n{}", drawn(&table))
 }
 
-/// What was skipped, once for each reason: mostly one reason skips many.
+/// The skipped runs by reason.
 fn skips(runs: &[Summary], style: Style) -> String {
     let mut by_reason: Vec<(&str, Vec<String>)> = Vec::new();
     for run in runs {
@@ -88,7 +69,7 @@ fn skips(runs: &[Summary], style: Style) -> String {
     let mut text = String::new();
     for (reason, labels) in by_reason {
         let word = style.paint("SKIPPED", &Color::FG_YELLOW);
-        let line = format!("{}: {reason}", labels.join(", "));
+        let line = format!("{}: {reason}", list(labels));
         let _ = writeln!(text, "\n{word}  {}", wrapped(&line, 9, style.width));
     }
     text
@@ -107,7 +88,7 @@ pub(super) const HEADINGS: [&str; 10] = [
     "lost",
 ];
 
-/// The column of [`HEADINGS`] that holds the verdict; figures stand right of it.
+/// The column of [`HEADINGS`] with the verdict. Figures are to its right.
 const VERDICT: usize = 2;
 
 fn overview(runs: &[Summary], style: Style) -> String {
@@ -122,47 +103,6 @@ fn overview(runs: &[Summary], style: Style) -> String {
     draw(builder, VERDICT, colours, style)
 }
 
-/// Draws a table whose first row is its head: columns right of `word_column` are figures, and
-/// `word_column` itself gets the colours, one a row.
-pub(super) fn draw(builder: Builder, word_column: usize, colours: impl Iterator<Item = Color>, style: Style) -> String {
-    let mut table = builder.build();
-    frame(&mut table, style);
-    table.modify(Columns::new(word_column + 1..), Alignment::right());
-    if style.colour {
-        for (row, colour) in colours.enumerate() {
-            table.modify((row + 1, word_column), colour);
-        }
-    }
-    drawn(&table)
-}
-
-/// The look that all tables share.
-fn frame(table: &mut Table, style: Style) {
-    table.with(Frame::empty().horizontals([(1, HorizontalLine::new('-'))])).with(Padding::new(0, 2, 0, 0));
-    table.modify(Columns::last(), Padding::zero()).with(AlignmentStrategy::PerLine);
-    table.modify(Rows::first(), Alignment::bottom());
-    if let Some(width) = style.width {
-        table.with(Width::wrap(width).priority(Priority::max(true)).keep_words(true));
-    }
-}
-
-fn drawn(table: &Table) -> String {
-    let mut text = String::new();
-    for line in table.to_string().lines() {
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-pub(super) fn verdict_colour(verdict: Verdict) -> Color {
-    match verdict {
-        Verdict::Pass => Color::FG_GREEN,
-        Verdict::Inconclusive => Color::FG_YELLOW,
-        Verdict::Fail => Color::FG_RED,
-    }
-}
-
 fn standing_colour(standing: &Standing) -> Color {
     match standing {
         Standing::Judged(verdict) => verdict_colour(*verdict),
@@ -171,53 +111,7 @@ fn standing_colour(standing: &Standing) -> Color {
     }
 }
 
-pub(super) fn figure_cells(figures: &Figures) -> Vec<String> {
-    let time = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), time_text);
-    vec![
-        time(figures.fail_ms),
-        time(figures.promotion_ms),
-        time(figures.first_write_ms),
-        outage_text(figures.read_outage),
-        outage_text(figures.write_outage),
-        figures.acknowledged.to_string(),
-        lost_text(figures),
-    ]
-}
-
-/// A time in at most seven characters: `0`, `812 ms`, `7.36 s`, `123 s`.
-pub(super) fn time_text(ms: f64) -> String {
-    if ms == 0.0 {
-        "0".to_owned()
-    } else if ms < 0.95 {
-        "<1 ms".to_owned()
-    } else if ms < 999.5 {
-        format!("{ms:.0} ms")
-    } else if ms < 99_995.0 {
-        format!("{:.2} s", ms / 1000.0)
-    } else {
-        format!("{:.0} s", ms / 1000.0)
-    }
-}
-
-/// An outage that did not end while it was watched was longer than it was seen to be.
-pub(super) fn outage_text(outage: Option<LongestOutage>) -> String {
-    match outage {
-        None => "-".to_owned(),
-        Some(LongestOutage { length_ms, ended: true }) => time_text(length_ms),
-        Some(LongestOutage { length_ms, ended: false }) => format!(">{}", time_text(length_ms)),
-    }
-}
-
-/// `3`, `3 (+2?)` where two more are undecided, `>=3` where keys could not be read back.
-pub(super) fn lost_text(figures: &Figures) -> String {
-    let at_least = if figures.keys_unread > 0 { ">=" } else { "" };
-    match figures.undecided {
-        0 => format!("{at_least}{}", figures.lost),
-        undecided => format!("{at_least}{} (+{undecided}?)", figures.lost),
-    }
-}
-
-/// Whether the evidence of a judgement is worth reading though it holds.
+/// Whether the evidence of a pass is shown, too.
 fn is_telling(judgement: &Judgement) -> bool {
     kinds().any(|kind| kind.name == judgement.invariant && kind.traits.is_telling)
 }
@@ -239,7 +133,7 @@ fn details(run: &Summary, style: Style, with_passing: bool) -> String {
         }
     }
     if let Some(recorded) = run.recorded.as_ref().filter(|recorded| !recorded.changed.is_empty()) {
-        let _ = writeln!(text, "\njudged otherwise than in report.json  {}", run.label());
+        let _ = writeln!(text, "\nverdicts that differ from report.json  {}", run.label());
         for change in &recorded.changed {
             let _ = writeln!(text, "  {}", wrapped(change, 2, style.width));
         }
@@ -265,28 +159,6 @@ fn details(run: &Summary, style: Style, with_passing: bool) -> String {
     text
 }
 
-/// What was expected of an invariant, what was seen, the evidence, and on how much it rests.
-pub(super) fn grounds(judgement: &Judgement, width: Option<usize>) -> String {
-    let mut text = String::new();
-    let _ = writeln!(text, "  expected  {}", wrapped(&judgement.expected, 12, width));
-    let _ = writeln!(text, "  seen      {}", wrapped(&judgement.seen, 12, width));
-    for (index, line) in judgement.evidence.iter().enumerate() {
-        let head = if index == 0 { "evidence" } else { "" };
-        let _ = writeln!(text, "  {head:8}  {}", wrapped(line, 12, width));
-    }
-    let _ = writeln!(text, "  rests on  {} {}", judgement.observations, plural(judgement.observations, "observation"));
-    text
-}
-
-/// `acked-writes (may-lose 0)`.
-pub(super) fn invariant_text(judgement: &Judgement) -> String {
-    invariant_name(&judgement.invariant, &judgement.settings)
-}
-
-pub(super) fn invariant_name(invariant: &str, settings: &str) -> String {
-    if settings.is_empty() { invariant.to_owned() } else { format!("{invariant} ({settings})") }
-}
-
 fn reports(runs: &[Summary]) -> String {
     let mut text = String::new();
     if let [only] = runs {
@@ -309,40 +181,13 @@ fn reports(runs: &[Summary]) -> String {
 /// `12 runs: 10 pass, 1 fail, 1 error`.
 pub(super) fn tally(runs: &[Summary]) -> String {
     let words = ["pass", "inconclusive", "fail", "error", "skipped"];
-    let counts: Vec<String> = words
-        .iter()
-        .map(|word| (runs.iter().filter(|run| run.standing.word() == *word).count(), word))
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, word)| format!("{count} {word}"))
-        .collect();
-    format!("{} {}: {}", runs.len(), plural(runs.len() as u64, "run"), counts.join(", "))
+    let with = |word: &str| runs.iter().filter(|run| run.standing.word() == word).count();
+    let counts = words.iter().filter(|word| with(word) > 0).map(|word| format!("{} {word}", with(word)));
+    format!("{}: {}", count(runs.len() as u64, "run"), list(counts))
 }
 
 fn indented(text: &str, indent: &str) -> String {
     text.lines().map(|line| format!("{indent}{line}").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
-}
-
-/// Breaks a text between words so that its lines fit behind an indent of that many columns; the first
-/// line stands where the caller puts it. Words that are wider than a line are left whole, so that
-/// paths can be copied.
-pub fn wrapped(text: &str, indent: usize, width: Option<usize>) -> String {
-    let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent).max(20));
-    let mut lines: Vec<String> = Vec::new();
-    for line in text.lines() {
-        lines.push(String::new());
-        for word in line.split(' ') {
-            let last = lines.last_mut().expect("a line was pushed");
-            if last.is_empty() {
-                last.push_str(word);
-            } else if last.chars().count() + 1 + word.chars().count() <= room {
-                last.push(' ');
-                last.push_str(word);
-            } else {
-                lines.push(word.to_owned());
-            }
-        }
-    }
-    lines.join(&format!("\n{}", " ".repeat(indent)))
 }
 
 #[cfg(test)]
@@ -357,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_run_shows_its_figures_and_what_holds() {
+    fn a_single_run_shows_everything() {
         let shown = render(&[summary("role-swap", Verdict::Pass)], Style::default());
         assert_eq!(
             shown,
@@ -377,7 +222,7 @@ seed    7
     }
 
     #[test]
-    fn what_failed_is_shown_with_expectation_and_evidence() {
+    fn shows_failures_with_their_evidence() {
         let runs = [summary("role-swap", Verdict::Fail), summary("shard-loss", Verdict::Pass)];
         let shown = render(&runs, Style { width: Some(60), ..Style::default() });
         let expected = "
@@ -420,7 +265,7 @@ shard-loss  -             pass, 7.42 s
     }
 
     #[test]
-    fn a_hundred_columns_hold_every_shipped_suite() {
+    fn shipped_suites_fit_in_100_columns() {
         for suite in ["shard-loss-together", "full-coverage-outage"] {
             for verdict in [Verdict::Pass, Verdict::Inconclusive] {
                 let mut run = summary(suite, verdict);
@@ -452,7 +297,7 @@ shard-loss  -             pass, 7.42 s
     }
 
     #[test]
-    fn what_one_reason_skips_is_told_once() {
+    fn groups_skipped_runs_by_reason() {
         let skipped = |suite: &str, reason: &str| {
             let standing = Standing::Skipped(reason.to_owned());
             Summary::without_report(suite, "redis:6.2", 7, standing, None)
@@ -470,35 +315,11 @@ role-swap redis:6.2  seed 7  reports/x
     }
 
     #[test]
-    fn only_a_terminal_gets_colours() {
+    fn colours_only_on_request() {
         let runs = [summary("role-swap", Verdict::Fail)];
         assert!(!render(&runs, Style::default()).contains('\u{1b}'));
         let coloured = render(&runs, Style { colour: true, ..Style::default() });
         assert!(coloured.contains("\u{1b}[31mfail\u{1b}[39m"), "{coloured:?}");
         assert!(coloured.contains("\u{1b}[31mFAIL\u{1b}[39m"), "{coloured:?}");
-    }
-
-    #[test]
-    fn figures_read_as_written() {
-        for (ms, expected) in [
-            (0.0, "0"),
-            (0.2, "<1 ms"),
-            (1.0, "1 ms"),
-            (999.4, "999 ms"),
-            (999.6, "1.00 s"),
-            (7364.0, "7.36 s"),
-            (99_994.0, "99.99 s"),
-            (99_996.0, "100 s"),
-        ] {
-            assert_eq!(time_text(ms), expected);
-        }
-        for (lost, undecided, keys_unread, expected) in
-            [(0, 0, 0, "0"), (3, 2, 0, "3 (+2?)"), (3, 0, 1, ">=3"), (0, 1, 4, ">=0 (+1?)")]
-        {
-            assert_eq!(lost_text(&Figures { lost, undecided, keys_unread, ..Figures::default() }), expected);
-        }
-        for (ended, expected) in [(true, "2.00 s"), (false, ">2.00 s")] {
-            assert_eq!(outage_text(Some(LongestOutage { length_ms: 2000.0, ended })), expected);
-        }
     }
 }

@@ -1,15 +1,15 @@
-//! Two sides' verdicts and nothing else, as Markdown: a row for each suite, two columns for each server.
+//! The verdicts of two sides as Markdown: a row for each suite, two columns for each server.
 
-use crate::words::plural;
+use crate::words::{count, list};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::compare::{Comparison, Pair};
 use super::markdown::escaped;
-use super::summary::short_server;
+use super::run::short_server;
 
-/// The verdicts of a comparison; `sides` are the names of its base and its new runs. What is judged otherwise
-/// than on the base is bold, and below stands which invariants are.
+/// The verdicts of a comparison. `sides` are the names of base and new side. Verdicts that differ are bold, and the invariants
+/// that differ are listed below the table.
 pub fn render_verdicts(comparison: &Comparison, sides: [&str; 2]) -> String {
     let servers: BTreeSet<String> = comparison.pairs.iter().map(|pair| short_server(&pair.server)).collect();
     let mut by_suite: BTreeMap<&str, BTreeMap<String, &Pair>> = BTreeMap::new();
@@ -44,7 +44,7 @@ pub fn render_verdicts(comparison: &Comparison, sides: [&str; 2]) -> String {
 
 fn conclusion(comparison: &Comparison) -> String {
     let judged: usize = comparison.pairs.iter().map(|pair| pair.invariants.len()).sum();
-    let otherwise: Vec<String> = comparison
+    let different: Vec<String> = comparison
         .pairs
         .iter()
         .flat_map(|pair| {
@@ -53,12 +53,11 @@ fn conclusion(comparison: &Comparison) -> String {
         })
         .map(|text| escaped(&text))
         .collect();
-    let pairs = comparison.pairs.len();
-    let pairs = format!("{pairs} {}", plural(pairs as u64, "pair"));
-    if otherwise.is_empty() {
-        return format!("{pairs} of runs: each of {judged} invariants is judged alike on both sides.");
+    let pairs = count(comparison.pairs.len() as u64, "pair");
+    if different.is_empty() {
+        return format!("{pairs} of runs: all {judged} invariants have the same verdict on both sides.");
     }
-    format!("{pairs} of runs; of {judged} invariants these are judged otherwise: {}.", otherwise.join(", "))
+    format!("{pairs} of runs: of {judged} invariants, these have different verdicts: {}.", list(different))
 }
 
 #[cfg(test)]
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_suite_has_a_row_and_what_differs_stands_out() {
+    fn different_verdicts_are_bold() {
         let run = |suite, server: &str, verdict| {
             let mut report = report(suite, verdict);
             server.clone_into(&mut report.header.server.asked);
@@ -85,9 +84,12 @@ mod tests {
         | halves | pass | **fail** | - | - |
         | ring | pass | pass | fail | fail |
 
-        3 pairs of runs; of 6 invariants these are judged otherwise: halves redis:6.2: promotions.
+        3 pairs of runs: of 6 invariants, these have different verdicts: halves redis:6.2: promotions.
         ");
         let alike = render_verdicts(&compare(&base[..1], &new[..1]), ["local", "docker"]);
-        assert!(alike.ends_with("\n1 pair of runs: each of 2 invariants is judged alike on both sides.\n"), "{alike}");
+        assert!(
+            alike.ends_with("\n1 pair of runs: all 2 invariants have the same verdict on both sides.\n"),
+            "{alike}"
+        );
     }
 }

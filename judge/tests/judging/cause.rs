@@ -1,5 +1,4 @@
-//! Why lost writes are gone: by the worked example, case by case, and against clusters whose every
-//! loss is known.
+//! The causes of lost writes: the worked example, single cases, and random clusters with known losses.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +17,7 @@ fn begun() -> Story {
     Story::new().phase(500.0, "a")
 }
 
-/// Write number `n` to shard 1, of a key of its own, acknowledged at `at` and gone in the end.
+/// Write number `n` to shard 1 with its own key, acknowledged at `at` and lost.
 fn gone(story: Story, n: usize, at: f64, node: u16) -> Story {
     story.write(key_of(1, n), (at - 1.0, at), node, Acked).holds(key_of(1, n), Missing)
 }
@@ -27,7 +26,7 @@ fn promoted(story: Story, at: f64, node: u16, old: u16, epoch: u64) -> Story {
     story.view(at, node, &taken_over(healthy(), old, node, epoch))
 }
 
-/// The history of the worked example at [`Cause`].
+/// The history of the worked example of [`Cause`].
 fn worked_example(promotion: bool) -> History {
     let story = gone(gone(begun(), 0, 1000.0, 1).cut_off_node_1(2000.0), 1, 3000.0, 1);
     let story = if promotion { promoted(story, 4000.0, 4, 1, 7) } else { story };
@@ -41,7 +40,7 @@ fn causes(ledger: &Ledger) -> Vec<Cause> {
 }
 
 #[test]
-fn the_worked_example_of_causes_holds() {
+fn the_worked_example_holds() {
     use Cause::{Failover, MinoritySide, Restart, StaleMaster};
     let with = Facts::new(&worked_example(true)).ledger;
     assert_eq!(causes(&with), [Failover, MinoritySide, MinoritySide, StaleMaster]);
@@ -54,11 +53,11 @@ fn the_worked_example_of_causes_holds() {
     assert_eq!(causes(&Facts::new(&worked_example(false)).ledger), [Restart; 4]);
 }
 
-/// What it is, a history in which writes are gone, and their causes in the order of issue.
+/// A name, a history with lost writes, and their causes in the order of issue.
 type CauseRow = (&'static str, Story, Vec<Cause>);
 
 #[test]
-fn each_cause_is_told_by_its_rule() {
+fn each_cause_follows_its_rule() {
     use Cause::{Failover, MinoritySide, Restart, StaleMaster, Unknown};
     let cut = |kind, only| Cut { kind, only, ..Cut::NODE_1 };
     let under = |cut| gone(promoted(begun().network_fault(2000.0, cut), 4000.0, 4, 1, 7), 0, 5000.0, 1);
@@ -196,7 +195,7 @@ fn each_cause_is_told_by_its_rule() {
 }
 
 #[test]
-fn the_judgement_names_cause_key_times_and_node() {
+fn evidence_names_cause_key_times_and_node() {
     let mut history = worked_example(true);
     history.header.plan.invariants =
         vec![serde_json::from_value(json!({"acked-writes": {"may-lose": "measured"}})).unwrap()];
@@ -220,7 +219,7 @@ fn the_judgement_names_cause_key_times_and_node() {
 }
 
 #[test]
-fn a_ledger_of_an_older_report_is_still_read() {
+fn reads_the_ledger_of_an_older_report() {
     let mut old = serde_json::to_value(Facts::new(&worked_example(true)).ledger).unwrap();
     let fields = old.as_object_mut().unwrap();
     fields.retain(|name, _| !name.starts_with("lost_by"));
@@ -234,23 +233,23 @@ fn a_ledger_of_an_older_report_is_still_read() {
     assert_eq!(again, now);
 }
 
-/// How many writes are acknowledged in a part of an incident, and how many of them reach the other
-/// node (or the disk) in time; they do so in their order.
+/// The number of writes that are acknowledged in a part of an incident, and how many of them reach the other node or the disk
+/// in time, in their order.
 type Writes = (usize, usize);
 
-/// Something that befalls shard 1, and what is written meanwhile.
+/// An incident on shard 1, and the writes during it.
 #[derive(Debug, Clone, Copy)]
 enum Incident {
-    /// The master is cut off for long; the replica is promoted. Writes before the cut, on the minority
+    /// The master is cut off for long, and the replica is promoted. Writes before the cut, on the minority
     /// side before and after the promotion, and after the cut is lifted until the master learns.
     LongCut { before: Writes, until_promotion: usize, after_it: usize, after_heal: usize },
-    /// The master is cut off, not for long: replication catches up afterwards.
+    /// The master is cut off for a short time. Replication catches up afterwards.
     ShortCut { during: usize },
-    /// The master is paused until the replica is promoted, and acknowledges what had queued up.
+    /// The master is paused until the replica is promoted, and then acknowledges queued writes.
     Pause { before: Writes, woken: usize },
     /// The master is killed, the replica is promoted, the master comes back as a replica.
     Kill { before: Writes },
-    /// The master is killed and started again at once, without what had not reached its disk.
+    /// The master is killed and started again at once, without the writes that had not reached its disk.
     Restart { before: Writes },
 }
 
@@ -268,17 +267,17 @@ fn incidents() -> impl Strategy<Value = Vec<Incident>> {
     prop::collection::vec(incident, 1..5)
 }
 
-/// A cluster whose shard 1 is told of write by write. Every write has a key of its own, so that it is
-/// gone in the end if and only if it was lost.
+/// A cluster with the writes to its shard 1. Every write has its own key, so a key is missing at the end if and only if its write
+/// was lost.
 struct Told {
     story: Option<Story>,
     now: f64,
     master: u16,
     epoch: u64,
     faults: u32,
-    /// Each write, and what lost it.
+    /// Each write, and the cause of its loss.
     writes: Vec<(u32, f64, Option<Cause>)>,
-    /// When a promotion, and when a restart without one, befell the shard.
+    /// The times of promotions, and of restarts without one.
     promotions: Vec<f64>,
     restarts: Vec<f64>,
 }
@@ -288,7 +287,7 @@ impl Told {
         self.story = self.story.take().map(tell);
     }
 
-    /// Acknowledged by the node; the first `kept` outlive the incident, the rest is lost by `cause`.
+    /// Writes that the node acknowledges. The first `kept` survive the incident, the rest is lost by `cause`.
     fn write(&mut self, node: u16, (count, kept): Writes, cause: Cause) {
         for n in 0..count {
             let key = key_of(1, self.writes.len());
@@ -319,7 +318,7 @@ impl Told {
         old
     }
 
-    /// The old master learns that it is none any more.
+    /// The old master learns of the new one.
     fn demote(&mut self, old: u16) {
         let at = self.wait(100.0);
         let (new, epoch) = (self.master, self.epoch);
@@ -398,7 +397,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_ledger_names_the_true_cause_or_none(incidents in incidents()) {
+    fn the_ledger_never_names_a_wrong_cause(incidents in incidents()) {
         let mut told = Told {
             story: Some(begun()), now: 1000.0, master: 1, epoch: 6, faults: 0,
             writes: Vec::new(), promotions: Vec::new(), restarts: Vec::new(),

@@ -1,5 +1,4 @@
-//! What the nodes say: slot-coverage, agreement, role, replica-lag, promotions, redirects,
-//! replica-read-only.
+//! Checks of views and replies: slot-coverage, agreement, role, replica-lag, promotions, redirects, replica-read-only.
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
@@ -15,7 +14,7 @@ fn story(invariant: serde_json::Value) -> Story {
     Story::new().invariant(invariant).phase(500.0, "a")
 }
 
-/// The same, of which no node was ever looked at.
+/// The same cluster, without any poll of a node.
 fn unseen(invariant: serde_json::Value) -> History {
     let mut history = story(invariant).ends(9000.0);
     history.events.retain(|event| !matches!(event.kind, EventKind::Viewed { .. } | EventKind::Silent { .. }));
@@ -29,7 +28,7 @@ fn with_slots(node: u16, slots: &[(u16, u16)]) -> View {
 }
 
 #[test]
-fn slots_are_covered_at_the_end() {
+fn slot_coverage_at_the_end() {
     let at_end = || story(json!({"slot-coverage": {"at": "end"}}));
     let mut unassigned = healthy();
     (unassigned.slots_assigned, unassigned.slots_ok) = (16383, 16383);
@@ -72,22 +71,22 @@ fn slots_are_covered_at_the_end() {
                 "a node that a fault still holds",
                 at_end().fault(2000.0, FaultKind::Kill, 6, false).ends(9000.0),
                 Inconclusive,
-                "fault 1 holds it",
+                "because of fault 1",
             ),
             (
-                "a silence while the harness stood still",
+                "a silence while the harness stalled",
                 at_end().silent(2000.0, 6).event(2000.0, EventKind::Stalled { by_ms: 600.0 }).ends(9000.0),
                 Inconclusive,
-                "the harness itself stood still",
+                "the harness stalled",
             ),
-            ("nobody looked", unseen(json!({"slot-coverage": {"at": "end"}})), Inconclusive, "never looked at"),
-            ("no end", at_end().breaks_off(), Inconclusive, "never got to its end"),
+            ("nobody looked", unseen(json!({"slot-coverage": {"at": "end"}})), Inconclusive, "never polled"),
+            ("no end", at_end().breaks_off(), Inconclusive, "ended before its recovery"),
         ],
     );
 }
 
 #[test]
-fn slots_are_covered_throughout_or_in_a_phase() {
+fn slot_coverage_throughout_or_in_a_phase() {
     let throughout = || story(json!({"slot-coverage": {"at": "throughout"}}));
     let in_phase = || story(json!({"slot-coverage": {"at": "a"}}));
     let suspected = flagged(healthy(), 1, Health::Pfail);
@@ -96,7 +95,12 @@ fn slots_are_covered_throughout_or_in_a_phase() {
         "slot-coverage",
         vec![
             ("always", throughout().ends(9000.0), Pass, "every view"),
-            ("not for a while", gap().ends(9000.0), Fail, "for 600 ms in all slots were missing, first at 2.000 s"),
+            (
+                "not for a while",
+                gap().ends(9000.0),
+                Fail,
+                "slots were not covered for 600 ms in total, first at 2.000 s",
+            ),
             (
                 "before the first phase does not count",
                 Story::new()
@@ -144,7 +148,7 @@ fn slots_are_covered_throughout_or_in_a_phase() {
                 Pass,
                 "6 of 6",
             ),
-            ("no such phase", story(json!({"slot-coverage": {"at": "z"}})).ends(9000.0), Inconclusive, "phase z"),
+            ("no such phase", story(json!({"slot-coverage": {"at": "z"}})).ends(9000.0), Inconclusive, "phase \"z\""),
             ("two such phases", in_phase().phase(3000.0, "a").ends(9000.0), Inconclusive, "more than one phase"),
         ],
     );
@@ -152,7 +156,7 @@ fn slots_are_covered_throughout_or_in_a_phase() {
 }
 
 #[test]
-fn nodes_agree_in_time_after_the_last_heal() {
+fn agreement_counts_from_the_last_heal() {
     let within = |bound: &str| story(json!({"agreement": {"within": bound}}));
     // Healed at 6 s, agreed at 6.3 s.
     let healed = |bound| within(bound).failover_of_node_1().node_1_back_as_replica();
@@ -163,7 +167,7 @@ fn nodes_agree_in_time_after_the_last_heal() {
     expect(
         "agreement",
         vec![
-            ("in time", healed("1s").ends(9000.0), Pass, "all nodes agreed 300 ms after the start that undid fault 1"),
+            ("in time", healed("1s").ends(9000.0), Pass, "all nodes agreed 300 ms after the `start` of fault 1"),
             ("exactly at the bound", healed("300ms").ends(9000.0), Pass, "300 ms"),
             ("just over it", healed("299ms").ends(9000.0), Fail, "300 ms"),
             ("by the server's rules", healed("spec").ends(9000.0), Pass, "300 ms"),
@@ -173,24 +177,24 @@ fn nodes_agree_in_time_after_the_last_heal() {
                 "to the end",
                 healed("1s").view(7000.0, 2, &healthy()).ends(9000.0),
                 Fail,
-                "still differed: node-2 holds node-1",
+                "node-2 sees node-1 as a master of slots 0-5460, epoch 1, node-1 as a replica of node-4",
             ),
             (
                 "to the end, which came before the bound",
                 { healed("20s").view(7000.0, 2, &healthy()).ends(9000.0) },
                 Inconclusive,
-                "before the bound was over",
+                "the run ended before the limit",
             ),
             ("only an epoch differs", healed("1s").view(7000.0, 2, &other_epoch).ends(9000.0), Fail, "epoch 8"),
             (
                 "only a flag is left",
                 { healed("1s").view(7000.0, 2, &flagged(after.clone(), 1, Health::Pfail)).ends(9000.0) },
                 Fail,
-                "node-2 flags node-1 as fail?",
+                "node-2 suspects node-1 (PFAIL)",
             ),
             ("a node that died by itself", healed("1s").silent(7000.0, 6).ends(9000.0), Fail, "node-6 does not answer"),
-            ("the harness stood still meanwhile", stall(100.0), Inconclusive, "the harness itself stood still"),
-            ("it stood still for a quarter", stall(75.0), Fail, "300 ms"),
+            ("the harness stalled meanwhile", stall(100.0), Inconclusive, "the harness stalled"),
+            ("it stalled for a quarter", stall(75.0), Fail, "300 ms"),
             (
                 "a fault that is never undone",
                 { healed("1s").fault(7000.0, FaultKind::Kill, 6, false).ends(9000.0) },
@@ -217,16 +221,16 @@ fn nodes_agree_in_time_after_the_last_heal() {
                         .ends(9000.0)
                 },
                 Pass,
-                "500 ms after CLUSTER FAILOVER",
+                "500 ms after `CLUSTER FAILOVER`",
             ),
-            ("nobody looked", unseen(json!({"agreement": {"within": "1s"}})), Inconclusive, "never looked at"),
+            ("nobody looked", unseen(json!({"agreement": {"within": "1s"}})), Inconclusive, "never polled"),
         ],
     );
     assert_eq!(judged(&healed("1s").ends(9000.0), "agreement").figures["converged_ms"], 300.0);
 }
 
 #[test]
-fn roles_are_what_the_nodes_say_of_themselves() {
+fn role_follows_the_view_of_the_node_itself() {
     let role = |node: &str, is: &str, at: &str| story(json!({"role": {"node": node, "is": is, "at": at}}));
     let swapped = |node, is, at| role(node, is, at).failover_of_node_1().node_1_back_as_replica().phase(7000.0, "b");
     let mut without_slots = healthy();
@@ -271,10 +275,10 @@ fn roles_are_what_the_nodes_say_of_themselves() {
                 "without slots",
             ),
             (
-                "a fault holds it",
+                "a fault silences it",
                 role("node-1", "master", "a").failover_of_node_1().phase(5000.0, "b").ends(9000.0),
                 Inconclusive,
-                "fault 1 holds it",
+                "because of fault 1",
             ),
             (
                 "it died by itself",
@@ -292,15 +296,15 @@ fn roles_are_what_the_nodes_say_of_themselves() {
                         .ends(9000.0)
                 },
                 Inconclusive,
-                "not looked at since",
+                "not polled after",
             ),
-            ("always", role("node-4", "replica", "throughout").ends(9000.0), Pass, "in every view"),
+            ("always", role("node-4", "replica", "throughout").ends(9000.0), Pass, "at all times"),
             ("not always", swapped("node-4", "replica", "throughout").ends(9000.0), Fail, "first at 4.500 s"),
             (
                 "nobody looked",
                 unseen(json!({"role": {"node": "node-1", "is": "master"}})),
                 Inconclusive,
-                "never looked at",
+                "never polled",
             ),
             (
                 "nobody looked throughout",
@@ -308,13 +312,13 @@ fn roles_are_what_the_nodes_say_of_themselves() {
                 Inconclusive,
                 "nothing was observed",
             ),
-            ("no such node", role("node-9", "master", "end").ends(9000.0), Inconclusive, "meant no node"),
+            ("no such node", role("node-9", "master", "end").ends(9000.0), Inconclusive, "`node-9` matches no node"),
         ],
     );
 }
 
 #[test]
-fn replicas_keep_up() {
+fn replica_lag_at_the_end() {
     let lag = |at: &str| story(json!({"replica-lag": {"at": at, "max-bytes": 100}}));
     let of_shard =
         |n: u16| story(json!({"replica-lag": {"at": "end", "max-bytes": 100, "shard": format!("shard-{n}")}}));
@@ -364,7 +368,7 @@ fn replicas_keep_up() {
                 "a detached replica",
                 sampled(lag("end"), 0).view(2000.0, 5, &detached).ends(9000.0),
                 Fail,
-                "node-5 replicates no node",
+                "node-5 does not replicate a master",
             ),
             ("a dead replica", sampled(lag("end"), 0).silent(9190.0, 5).ends(9000.0), Fail, "node-5 does not answer"),
             ("only that shard's", sampled(of_shard(1), 500).ends(9000.0), Pass, "at most 0 bytes"),
@@ -426,14 +430,14 @@ fn replicas_keep_up() {
                 "nobody looked",
                 unseen(json!({"replica-lag": {"at": "end", "max-bytes": 0}})),
                 Inconclusive,
-                "never looked at",
+                "never polled",
             ),
         ],
     );
 }
 
 #[test]
-fn promotions_are_counted() {
+fn counts_promotions() {
     let promotions = |shard: &str, exactly: u32| story(json!({"promotions": {"shard": shard, "exactly": exactly}}));
     let swap = |story: Story| story.failover_of_node_1().node_1_back_as_replica();
     // The old master wakes up, and claims its slots with its old epoch before it learns.
@@ -467,7 +471,7 @@ fn promotions_are_counted() {
 }
 
 #[test]
-fn redirections_name_the_owner() {
+fn redirects_name_the_owner() {
     let probed = |moved_to: Option<u16>| {
         let reply = "MOVED 12539 127.1.0.3:6379".to_owned();
         let (node, owner) = (NodeNo(2), NodeNo(3));
@@ -502,7 +506,7 @@ fn redirections_name_the_owner() {
                 "silence says nothing",
                 probed(Some(3)).event(9160.0, silent.clone()).ends(9000.0),
                 Inconclusive,
-                "node-2 gave no answer for slot 0: no answer in time; 1 of 1 redirection",
+                "no answer from node-2 for slot 0: no answer in time; 1 of 1 redirection",
             ),
             ("nor does it hide another", probed(Some(1)).event(9160.0, silent).ends(9000.0), Fail, "0 of 1"),
             ("nobody asked", story(json!({"redirects": {}})).ends(9000.0), Inconclusive, "nothing was observed"),
@@ -536,7 +540,7 @@ fn replicas_refuse_writes() {
                 "no connection",
                 probed("Connection refused (os error 111)", false).ends(9000.0),
                 Inconclusive,
-                "did not get to",
+                "neither accepted nor refused",
             ),
             (
                 "nobody asked",

@@ -1,5 +1,4 @@
-//! Runs that were ended before their time: what the steps would have brought about cannot be missed,
-//! and what was seen to be wrong stays wrong.
+//! Interrupted runs: results of steps that were not done are inconclusive, and failures that were seen still count.
 
 use serde_json::{Value, json};
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
@@ -12,7 +11,7 @@ fn story(invariant: Value) -> Story {
     Story::new().phase(1000.0, "base").invariant(invariant).views(500.0, 1..=6, &healthy())
 }
 
-/// Each way in which steps end before their time, at 8 s.
+/// Each way in which steps end early, at 8 s.
 fn cuts(begun: impl Fn() -> Story) -> Vec<(&'static str, History)> {
     let ended = |problem| EventKind::StepEnded { step: 1, problem: Some(problem) };
     let cut = |by: EventKind| begun().event(8000.0, by).ends(8001.0);
@@ -25,7 +24,7 @@ fn cuts(begun: impl Fn() -> Story) -> Vec<(&'static str, History)> {
 }
 
 #[test]
-fn what_a_cut_run_would_have_brought_about_is_not_missed() {
+fn an_interrupted_run_is_inconclusive() {
     let promotion = json!({"promotions": {"shard": "shard-1", "exactly": 1}});
     let role_at_end = json!({"role": {"node": "node-4", "is": "master", "at": "end"}});
     let role_in_phase = json!({"role": {"node": "node-4", "is": "master", "at": "base"}});
@@ -53,7 +52,7 @@ fn what_a_cut_run_would_have_brought_about_is_not_missed() {
 }
 
 #[test]
-fn what_a_cut_run_has_shown_to_be_wrong_stays_wrong() {
+fn a_failure_before_an_interruption_counts() {
     let promotions = json!({"promotions": {"shard": "shard-1", "exactly": 0}});
     for (how, history) in cuts(|| story(promotions.clone()).failover_of_node_1()) {
         expect("promotions", vec![(how, history, Fail, "1 promotion")]);
@@ -61,7 +60,7 @@ fn what_a_cut_run_has_shown_to_be_wrong_stays_wrong() {
 }
 
 #[test]
-fn a_cluster_that_was_not_whole_in_the_hurry_says_nothing_of_the_end() {
+fn an_interrupted_recovery_is_inconclusive() {
     let torn = || {
         let mut view = healthy();
         view.slots_ok = 10923;
@@ -77,6 +76,7 @@ fn a_cluster_that_was_not_whole_in_the_hurry_says_nothing_of_the_end() {
             (
                 "with a fault that the harness could not undo",
                 torn()
+                    .cut_off_node_1(2000.0)
                     .event(8000.0, EventKind::HealFailed { fault: 1, reason: "no route".to_owned() })
                     .ends_with(8001.0, not_whole()),
                 Inconclusive,

@@ -1,4 +1,4 @@
-//! Epochs that are unique and never fall, and views that come together again.
+//! The checks of epochs and convergence.
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
@@ -21,7 +21,7 @@ fn at_epoch(mut view: View, current_epoch: u64) -> View {
 }
 
 #[test]
-fn epochs_are_unique_and_never_fall() {
+fn epochs_differ_and_never_decrease() {
     let epochs = || Story::new().invariant(json!({"epochs": {}})).phase(500.0, "a");
     let rise = |most: u64| Story::new().invariant(json!({"epochs": {"max-rise": most}})).phase(500.0, "a");
     let collided = || with_epoch(healthy(), 1, 2);
@@ -36,18 +36,18 @@ fn epochs_are_unique_and_never_fall() {
     expect(
         "epochs",
         vec![
-            ("all well", epochs().ends(9000.0), Pass, "a configEpoch of its own in 6 views"),
+            ("all well", epochs().ends(9000.0), Pass, "have different configEpochs in 6 views"),
             (
                 "after a failover",
                 epochs().failover_of_node_1().node_1_back_as_replica().ends(9000.0),
                 Pass,
-                "of its own",
+                "have different configEpochs",
             ),
             (
                 "a collision to the end",
                 epochs().views(2000.0, 1..=6, &collided()).ends(9000.0),
                 Fail,
-                "at the end node-1 saw node-1, node-2 as masters with epoch 2",
+                "at the end, node-1 saw node-1, node-2 as masters with epoch 2",
             ),
             (
                 "in one node's view at the end",
@@ -59,38 +59,43 @@ fn epochs_are_unique_and_never_fall() {
                 "on which all agreed, and then settled",
                 epochs().views(2000.0, 1..=6, &collided()).views(3000.0, 1..=6, &settled).ends(9000.0),
                 Fail,
-                "masters shared a configEpoch at 1 agreed moment",
+                "masters shared a configEpoch 1 time while all nodes agreed",
             ),
             (
                 "for a moment at which they did not agree yet",
                 epochs().views(2000.0, 2..=6, &collided()).views(3000.0, 1..=6, &settled).ends(9000.0),
                 Pass,
-                "of its own",
+                "have different configEpochs",
             ),
-            ("of a master without slots", epochs().views(2000.0, 1..=6, &spare).ends(9000.0), Pass, "of its own"),
+            (
+                "of a master without slots",
+                epochs().views(2000.0, 1..=6, &spare).ends(9000.0),
+                Pass,
+                "have different configEpochs",
+            ),
             (
                 "the current epoch fell",
                 epochs().view(2000.0, 3, &at_epoch(healthy(), 8)).view(3000.0, 3, &at_epoch(healthy(), 7)).ends(9000.0),
                 Fail,
-                "epochs fell 1 times",
+                "epochs decreased 1 time",
             ),
             (
                 "since before the first phase",
                 epochs().view(450.0, 3, &at_epoch(healthy(), 8)).view(3000.0, 3, &healthy()).ends(9000.0),
                 Fail,
-                "epochs fell",
+                "epochs decreased",
             ),
             (
                 "before the first phase it does not count",
                 epochs().view(450.0, 3, &at_epoch(healthy(), 8)).view(499.0, 3, &healthy()).ends(9000.0),
                 Pass,
-                "of its own",
+                "have different configEpochs",
             ),
             (
                 "one node's epoch below another's is no fall",
                 epochs().view(2000.0, 3, &at_epoch(healthy(), 8)).view(3000.0, 2, &at_epoch(healthy(), 7)).ends(9000.0),
                 Pass,
-                "of its own",
+                "have different configEpochs",
             ),
             (
                 "a master's own epoch fell",
@@ -99,7 +104,7 @@ fn epochs_are_unique_and_never_fall() {
                     .view(3000.0, 3, &with_epoch(healthy(), 3, 8))
                     .ends(9000.0),
                 Fail,
-                "epochs fell",
+                "epochs decreased",
             ),
             (
                 "of a master without slots, whose epoch nobody needs",
@@ -109,13 +114,13 @@ fn epochs_are_unique_and_never_fall() {
                     .view(4000.0, 2, &healthy())
                     .ends(9000.0),
                 Pass,
-                "of its own",
+                "have different configEpochs",
             ),
             (
                 "another's line may be old news",
                 epochs().view(2000.0, 3, &settled).view(3000.0, 3, &healthy()).ends(9000.0),
                 Pass,
-                "of its own",
+                "have different configEpochs",
             ),
             (
                 "it rose as much as it may",
@@ -135,21 +140,21 @@ fn epochs_are_unique_and_never_fall() {
                 "nobody looked at the start",
                 unseen(json!({"epochs": {"max-rise": 1}})),
                 Inconclusive,
-                "when the first phase began",
+                "before the first phase",
             ),
-            ("no end", epochs().breaks_off(), Inconclusive, "never got to its end"),
+            ("no end", epochs().breaks_off(), Inconclusive, "ended before its recovery"),
             (
                 "no end, and a fall before",
                 epochs().view(2000.0, 3, &at_epoch(healthy(), 8)).view(3000.0, 3, &healthy()).breaks_off(),
                 Fail,
-                "epochs fell",
+                "epochs decreased",
             ),
         ],
     );
 }
 
 #[test]
-fn views_come_together_after_the_last_network_fault() {
+fn convergence_counts_from_the_last_network_heal() {
     let within = |bound: &str| json!({"convergence": {"within": bound}});
     let healed = |bound| stops_at(within(bound), 3500.0);
     let unproven = |story: Story| {
@@ -172,7 +177,7 @@ fn views_come_together_after_the_last_network_fault() {
                 "in time",
                 healed("1s").ends(9000.0),
                 Pass,
-                "all nodes agreed 300 ms after the healing of fault 1 (partition)",
+                "all nodes agreed 300 ms after the end of fault 1 (partition)",
             ),
             ("exactly at the bound", healed("300ms").ends(9000.0), Pass, "300 ms"),
             ("just over it", healed("299ms").ends(9000.0), Fail, "300 ms"),
@@ -183,12 +188,12 @@ fn views_come_together_after_the_last_network_fault() {
                 Fail,
                 "1.500 s",
             ),
-            ("never", healed("1s").view(7000.0, 2, &healthy()).ends(9000.0), Fail, "still differed"),
+            ("never", healed("1s").view(7000.0, 2, &healthy()).ends(9000.0), Fail, "still disagreed"),
             (
                 "not yet when the run ended",
                 healed("20s").view(7000.0, 2, &healthy()).ends(9000.0),
                 Inconclusive,
-                "the run ended before the bound was over",
+                "the run ended before the limit",
             ),
             (
                 "a later fault of a process is its own affair",
@@ -204,13 +209,13 @@ fn views_come_together_after_the_last_network_fault() {
                 "a later fault before they agreed",
                 healed("2s").view(6400.0, 2, &healthy()).fault(7000.0, FaultKind::Kill, 4, true).ends(9000.0),
                 Inconclusive,
-                "fault 2, at 7.000 s, came before the bound was over",
+                "fault 2 at 7.000 s came before the limit",
             ),
             (
                 "a later CLUSTER command before they agreed",
                 order(healed("2s").view(6400.0, 2, &healthy()), 7000.0).ends(9000.0),
                 Inconclusive,
-                "CLUSTER FAILOVER, at 7.000 s, came before",
+                "`CLUSTER FAILOVER` at 7.000 s came before",
             ),
             (
                 "the last of several heals counts",
@@ -219,29 +224,29 @@ fn views_come_together_after_the_last_network_fault() {
                     .view(8400.0, 2, &after())
                     .ends(9000.0),
                 Pass,
-                "400 ms after the healing of fault 2 (partition)",
+                "400 ms after the end of fault 2 (partition)",
             ),
             ("never undone", story(within("1s")).cut_off_node_1(2000.0).ends(9000.0), Inconclusive, "was never undone"),
             (
-                "not shown to be undone, and never agreed",
+                "not proven undone, and never agreed",
                 unproven(healed("1s").view(7000.0, 2, &healthy())),
                 Inconclusive,
-                "was not shown to be undone",
+                "was not proven undone",
             ),
             (
-                "not shown to be undone, and agreed too late",
+                "not proven undone, and agreed too late",
                 unproven(healed("299ms")),
                 Inconclusive,
-                "was not shown to be undone",
+                "was not proven undone",
             ),
-            ("not shown to be undone, and yet agreed", unproven(healed("1s")), Pass, "300 ms"),
+            ("not proven undone, and yet agreed", unproven(healed("1s")), Pass, "300 ms"),
             (
                 "only a process was at fault",
                 story(within("1s")).failover_of_node_1().node_1_back_as_replica().ends(9000.0),
                 Inconclusive,
                 "there was no network fault",
             ),
-            ("no end", healed("1s").breaks_off(), Inconclusive, "never got to its end"),
+            ("no end", healed("1s").breaks_off(), Inconclusive, "ended before its recovery"),
         ],
     );
     assert_eq!(judged(&healed("1s").ends(9000.0), "convergence").figures["converged_ms"], 300.0);

@@ -1,4 +1,4 @@
-//! What the harness says of itself: faults, steps, recovery, workload, and the verdict of the whole.
+//! The checks of every run: faults, steps, recovery, workload; and the verdict of a run.
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
@@ -16,7 +16,7 @@ fn story() -> Story {
 }
 
 #[test]
-fn a_fault_counts_once_it_is_shown_to_be_in_effect_and_undone() {
+fn a_fault_needs_proofs() {
     let injected = || story().fault_injected(2000.0, FaultKind::Kill, 1, true);
     let unhealed = EventKind::HealProven { fault: 1, healed: false, proof: "PING: refused".to_owned() };
     let healed = EventKind::FaultHealed { fault: 1, by: "start".to_owned() };
@@ -30,19 +30,19 @@ fn a_fault_counts_once_it_is_shown_to_be_in_effect_and_undone() {
                 Inconclusive,
                 "was not in",
             ),
-            ("not looked at", injected().heal(4000.0, 1).ends(9000.0), Inconclusive, "nobody looked whether fault 1"),
+            ("not looked at", injected().heal(4000.0, 1).ends(9000.0), Inconclusive, "no proof whether fault 1"),
             ("never undone", injected().proven(2050.0, true).ends(9000.0), Inconclusive, "was never undone"),
             (
                 "undone in vain",
                 injected().proven(2050.0, true).event(4000.0, healed.clone()).event(4100.0, unhealed).ends(9000.0),
                 Inconclusive,
-                "start did not undo fault 1",
+                "`start` did not undo fault 1",
             ),
             (
                 "undone, and nobody looked",
                 injected().proven(2050.0, true).event(4000.0, healed).ends(9000.0),
                 Inconclusive,
-                "nobody looked whether start undid",
+                "no proof whether `start` undid",
             ),
             (
                 "planned, and never injected",
@@ -98,7 +98,7 @@ fn awaited(met: bool) -> History {
 }
 
 #[test]
-fn steps_must_do_what_they_say() {
+fn steps_must_succeed() {
     let silent_step = |step| story().step(2000.0, step, |story, _| story).ends(9000.0);
     let mut cut_short = step_with(None);
     cut_short.events.retain(|event| !matches!(event.kind, EventKind::StepEnded { step: 1, .. }));
@@ -110,9 +110,9 @@ fn steps_must_do_what_they_say() {
         vec![
             ("all done", step_with(None), Pass, "2 of 2 steps were done"),
             ("an answer as expected", expected(true), Pass, "2 of 2"),
-            ("another answer", expected(false), Fail, "node-2 answered `MOVED 4757 127.1.0.4:6379`, not `x`"),
+            ("another answer", expected(false), Fail, "node-2 answered `MOVED 4757 127.1.0.4:6379`; expected `x`"),
             ("what was awaited came", awaited(true), Pass, "2 of 2"),
-            ("what was awaited did not", awaited(false), Fail, "promoted: shard-1 did not come within 15.000 s"),
+            ("what was awaited did not", awaited(false), Fail, "`promoted: shard-1` did not come within 15.000 s"),
             ("unmet", step_with(Some(both)), Fail, "step 2: too late"),
             ("a suite's error", step_with(Some(StepProblem::Suite("dead".into()))), Inconclusive, "dead"),
             ("a harness's error", step_with(Some(StepProblem::Harness("oops".into()))), Inconclusive, "oops"),
@@ -123,19 +123,19 @@ fn steps_must_do_what_they_say() {
                 Inconclusive,
                 "SIGINT",
             ),
-            ("the harness died", story().breaks_off(), Inconclusive, "the history has no end"),
+            ("the harness died", story().breaks_off(), Inconclusive, "the history is incomplete"),
             ("a fail is not masked by the harness's death", died_after_unmet, Fail, "too late"),
             (
                 "an expectation that nobody looked at",
                 silent_step(json!({"expect": {"send": "PING", "to": "node-1", "is": "PONG"}})),
                 Inconclusive,
-                "step 2 ended without an answer",
+                "step 2 ended without a result",
             ),
             (
                 "a wait that nobody looked at",
                 silent_step(json!({"await": {"promoted": "shard-1", "within": "15s"}})),
                 Inconclusive,
-                "step 2 ended without an answer",
+                "step 2 ended without a result",
             ),
             ("no steps", Story::new().ends(9000.0), Inconclusive, "nothing was observed"),
         ],
@@ -145,16 +145,17 @@ fn steps_must_do_what_they_say() {
 }
 
 #[test]
-fn recovery_is_judged_by_its_own_event() {
+fn recovery_follows_its_event() {
     let recovered =
         |recovered, last: &str| Some(EventKind::Recovered { recovered, took_ms: 1500.0, last: last.to_owned() });
     let interrupted = || story().event(3000.0, EventKind::Interrupted { by: "SIGINT".to_owned() });
-    let stuck = || story().event(8000.0, EventKind::HealFailed { fault: 1, reason: "no route to host".to_owned() });
+    let reason = || "no route to host".to_owned();
+    let stuck = || story().cut_off_node_1(2000.0).event(8000.0, EventKind::HealFailed { fault: 1, reason: reason() });
     let again = |healed| EventKind::HealProven { fault: 1, healed, proof: "a connection is open".to_owned() };
     expect(
         "recovery",
         vec![
-            ("whole", story().ends_with(9000.0, recovered(true, "")), Pass, "whole again after 1.500 s"),
+            ("whole", story().ends_with(9000.0, recovered(true, "")), Pass, "recovered after 1.500 s"),
             ("not whole", story().ends_with(9000.0, recovered(false, "node-1 is gone")), Fail, "node-1 is gone"),
             (
                 "not whole in the hurry of an interruption",
@@ -162,7 +163,12 @@ fn recovery_is_judged_by_its_own_event() {
                 Inconclusive,
                 "SIGINT",
             ),
-            ("whole in the hurry all the same", interrupted().ends_with(9000.0, recovered(true, "")), Pass, "whole"),
+            (
+                "whole in the hurry all the same",
+                interrupted().ends_with(9000.0, recovered(true, "")),
+                Pass,
+                "recovered",
+            ),
             (
                 "not whole since the harness could not undo a fault",
                 stuck().event(8100.0, again(false)).ends_with(9000.0, recovered(false, "node-1 is gone")),
@@ -175,14 +181,14 @@ fn recovery_is_judged_by_its_own_event() {
                 Fail,
                 "node-1 is gone",
             ),
-            ("never looked at", story().ends_with(9000.0, None), Inconclusive, "never got as far"),
-            ("the harness died", story().breaks_off(), Inconclusive, "never got as far"),
+            ("never polled", story().ends_with(9000.0, None), Inconclusive, "ended before"),
+            ("the harness died", story().breaks_off(), Inconclusive, "ended before"),
         ],
     );
 }
 
 #[test]
-fn a_workload_must_run_and_run_in_time() {
+fn operations_must_be_issued_on_time() {
     // 100 operations are there already.
     let late = |count: usize, by_ms: f64| {
         (0..count)
@@ -205,7 +211,7 @@ fn a_workload_must_run_and_run_in_time() {
 }
 
 #[test]
-fn the_worst_verdict_is_that_of_the_run() {
+fn the_worst_verdict_wins() {
     assert_eq!(overall(&[]), Inconclusive);
     let good = check(&Facts::new(&story().invariant(json!({"acked-writes": {"may-lose": 0}})).ends(9000.0)));
     assert_eq!(overall(&good), Pass, "{good:#?}");

@@ -26,7 +26,7 @@ fn register(may_lose: &serde_json::Value, writes: &[What], last: FinalValue) -> 
 }
 
 #[test]
-fn acknowledged_writes_are_accounted_for_by_what_is_read_back() {
+fn the_ledger_follows_final_reads() {
     let ok3 = [Acked, Acked, Acked];
     let example = [Acked, Acked, Acked, Acked, Info, Acked];
     for (name, writes, last, lost, undecided, applied) in [
@@ -54,7 +54,7 @@ fn acknowledged_writes_are_accounted_for_by_what_is_read_back() {
 }
 
 #[test]
-fn a_read_before_the_next_write_settles_when_an_unknown_one_took_effect() {
+fn a_read_settles_an_unknown_write() {
     let key = key_of(1, 0);
     let story = |read_at: f64| {
         Story::new()
@@ -76,7 +76,7 @@ fn a_read_before_the_next_write_settles_when_an_unknown_one_took_effect() {
 }
 
 #[test]
-fn acked_writes_judges_what_the_ledger_says() {
+fn acked_writes_follows_the_ledger() {
     let ok3 = [Acked, Acked, Acked];
     let unknown = [Acked, Info, Acked];
     expect(
@@ -129,7 +129,7 @@ fn acked_writes_judges_what_the_ledger_says() {
 }
 
 #[test]
-fn a_refused_write_that_a_read_returned_is_found_out() {
+fn finds_a_refused_write_that_was_applied() {
     let key = key_of(2, 0);
     let history = Story::new()
         .write(key, (1000.0, 1001.0), 2, Acked)
@@ -142,7 +142,7 @@ fn a_refused_write_that_a_read_returned_is_found_out() {
 }
 
 #[test]
-fn examples_tell_of_the_first_lost_writes() {
+fn examples_are_the_first_lost_writes() {
     let story = Story::new().phase(500.0, "a").invariant(json!({"acked-writes": {"may-lose": 0}}));
     let told = story.writes(1, 1000.0, 1500.0, 1, Acked);
     let history = (0..5).fold(told, |story, n| story.holds(key_of(1, n), Missing)).ends(9000.0);

@@ -1,4 +1,4 @@
-//! Histories in pairs, ok and bad: a check is worth what it has been seen to reject.
+//! Checks judge histories that are ok and histories that are not.
 
 #![allow(clippy::float_cmp, reason = "figures are whole milliseconds or exact quotients")]
 
@@ -24,7 +24,7 @@ mod views;
 use slotquake_judge::check::Verdict;
 use slotquake_judge::history::History;
 
-/// Judges rows of (what it is, history, expected verdict, words that must be among what was seen).
+/// Judges rows of name, history, expected verdict, and a text that `seen` must contain.
 fn expect(invariant: &str, rows: Vec<(&str, History, Verdict, &str)>) {
     for (name, history, verdict, words) in rows {
         let judgement = story::judged(&history, invariant);

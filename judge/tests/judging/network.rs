@@ -1,4 +1,4 @@
-//! What network faults do: split-brain, write-cutoff, and how the checks of every run take them.
+//! Checks of network faults: split-brain, write-cutoff, and the checks of every run.
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
@@ -32,7 +32,7 @@ fn cut_and_promoted(story: Story, cut: Cut) -> Story {
         .by_client(1)
 }
 
-/// ... and `node-1` acknowledges its client's writes until then, and refuses them from then on.
+/// The same, and `node-1` acknowledges the writes of its client until `until_ms`, and then refuses them.
 pub fn stops_at(invariant: serde_json::Value, at: f64) -> Story {
     cut_and_promoted(story(invariant), Cut::NODE_1)
         .writes(1, 2000.0, at, 1, Acked)
@@ -42,7 +42,7 @@ pub fn stops_at(invariant: serde_json::Value, at: f64) -> Story {
 }
 
 #[test]
-fn a_split_brain_lasts_from_the_new_masters_first_to_the_old_ones_last() {
+fn a_split_brain_is_the_overlap_of_two_masters() {
     let may_last = |bound: &str| json!({"split-brain": {"shard": "shard-1", "may-last": bound}});
     // The last write before 5 s is acknowledged at 4.991 s, 690 ms after the first of node-4.
     let split = |bound| stops_at(may_last(bound), 5000.0);
@@ -53,7 +53,7 @@ fn a_split_brain_lasts_from_the_new_masters_first_to_the_old_ones_last() {
     expect(
         "split-brain",
         vec![
-            ("none", none("0s").ends(9000.0), Pass, "node-1 acknowledged none after the first write of node-4"),
+            ("none", none("0s").ends(9000.0), Pass, "node-1 acknowledged no write after the first one of node-4"),
             ("some", split("0s").ends(9000.0), Fail, "node-1 acknowledged 69 writes in the 690 ms after"),
             ("measured", split("measured").ends(9000.0), Pass, "69 writes in the 690 ms"),
             ("exactly at the bound", split("690ms").ends(9000.0), Pass, "690 ms"),
@@ -62,8 +62,8 @@ fn a_split_brain_lasts_from_the_new_masters_first_to_the_old_ones_last() {
             // 4.301 s and 1.4 s.
             ("just within the server's rules", stops_at(may_last("spec"), 5710.0).ends(9000.0), Pass, "1.400 s"),
             ("just beyond the server's rules", stops_at(may_last("spec"), 5720.0).ends(9000.0), Fail, "1.410 s"),
-            ("the harness stood still meanwhile", stalled(300.0).ends(9000.0), Inconclusive, "stood still"),
-            ("it stood still for a little", stalled(100.0).ends(9000.0), Fail, "690 ms"),
+            ("the harness stalled meanwhile", stalled(300.0).ends(9000.0), Inconclusive, "the harness stalled"),
+            ("it stalled briefly", stalled(100.0).ends(9000.0), Fail, "690 ms"),
             (
                 "a pause until the promotion, and its queue",
                 story(may_last("0s"))
@@ -105,23 +105,28 @@ fn a_split_brain_lasts_from_the_new_masters_first_to_the_old_ones_last() {
                 "node-1 acknowledged no write before node-4 took over",
             ),
             (
-                "nobody who reaches the old master tried",
+                "no client that reaches the old master tried",
                 untried("0s", Cut::NODE_1).by_client(9).writes(1, 4400.0, 5000.0, 1, Info).ends(9000.0),
                 Inconclusive,
-                "nobody who reaches node-1 tried to write to it",
+                "no client that reaches node-1 tried to write to it",
             ),
             (
                 "somebody who reaches it tried",
                 untried("0s", Cut::NODE_1).writes(1, 4400.0, 5000.0, 1, Info).ends(9000.0),
                 Pass,
-                "acknowledged none",
+                "acknowledged no write after",
             ),
-            ("of the bus alone, everybody reaches it", untried("0s", cut_bus).ends(9000.0), Pass, "acknowledged none"),
+            (
+                "of the bus alone, everybody reaches it",
+                untried("0s", cut_bus).ends(9000.0),
+                Pass,
+                "acknowledged no write after",
+            ),
             (
                 "killed: nothing could be seen",
                 story(may_last("0s")).failover_of_node_1().writes(1, 4600.0, 6000.0, 4, Acked).ends(9000.0),
                 Pass,
-                "acknowledged none",
+                "acknowledged no write after",
             ),
             (
                 "cut off and then killed: nothing could be seen",
@@ -130,7 +135,7 @@ fn a_split_brain_lasts_from_the_new_masters_first_to_the_old_ones_last() {
                     .heal(6000.0, 1)
                     .ends(9000.0),
                 Pass,
-                "acknowledged none",
+                "acknowledged no write after",
             ),
             (
                 "the master before the last",
@@ -151,13 +156,13 @@ fn a_split_brain_lasts_from_the_new_masters_first_to_the_old_ones_last() {
                     .writes(1, 7100.0, 8000.0, 1, Acked)
                     .ends(9000.0),
                 Pass,
-                "node-4 acknowledged none after the first write of node-1",
+                "node-4 acknowledged no write after the first one of node-1",
             ),
             (
                 "a node that was never seen to own the shard",
                 story(may_last("measured")).writes(1, 3000.0, 3100.0, 5, Acked).ends(9000.0),
                 Inconclusive,
-                "10 writes acknowledged by nodes that were not seen to own it",
+                "10 writes acknowledged by nodes that no earlier view shows as its owner",
             ),
             (
                 "another shard's is its own affair",
@@ -174,7 +179,7 @@ fn a_split_brain_lasts_from_the_new_masters_first_to_the_old_ones_last() {
 }
 
 #[test]
-fn a_cut_off_master_stops_acknowledging_writes() {
+fn write_cutoff_of_an_isolated_master() {
     let within = |bound: &str| json!({"write-cutoff": {"within": bound}});
     // The last write before 3.5 s is acknowledged at 3.491 s.
     let stops = |bound| stops_at(within(bound), 3500.0);
@@ -195,7 +200,7 @@ fn a_cut_off_master_stops_acknowledging_writes() {
                 "not yet when the cut was lifted",
                 bare("2s").writes(1, 2000.0, 3000.0, 1, Acked).heal(3000.0, 1).ends(9000.0),
                 Inconclusive,
-                "nobody who reaches node-1 tried another write before the cut was lifted",
+                "no client that reaches node-1 tried another write before the cut was lifted",
             ),
             (
                 "a write from before its last one, left unanswered",
@@ -203,7 +208,7 @@ fn a_cut_off_master_stops_acknowledging_writes() {
                     .heal(6000.0, 1)
                     .ends(9000.0),
                 Inconclusive,
-                "nobody who reaches node-1 tried another write",
+                "no client that reaches node-1 tried another write",
             ),
             (
                 "lifted early, with a write left unanswered",
@@ -227,12 +232,17 @@ fn a_cut_off_master_stops_acknowledging_writes() {
                 Pass,
                 "acknowledged no more writes",
             ),
-            ("nobody tried", bare("2s").heal(6000.0, 1).ends(9000.0), Inconclusive, "nobody who reaches node-1 tried"),
+            (
+                "nobody tried",
+                bare("2s").heal(6000.0, 1).ends(9000.0),
+                Inconclusive,
+                "no client that reaches node-1 tried",
+            ),
             (
                 "only clients of the other side tried",
                 bare("2s").by_client(9).writes(1, 2000.0, 6000.0, 1, Info).heal(6000.0, 1).ends(9000.0),
                 Inconclusive,
-                "nobody who reaches node-1 tried",
+                "no client that reaches node-1 tried",
             ),
             (
                 "a client beside it that was sent elsewhere tried",
@@ -247,8 +257,8 @@ fn a_cut_off_master_stops_acknowledging_writes() {
                 "1.491 s",
             ),
             ("never lifted", bare("2s").writes(1, 2000.0, 8900.0, 1, Acked).ends(9000.0), Fail, "6.891 s"),
-            ("the harness stood still meanwhile", stalled(400.0).ends(9000.0), Inconclusive, "stood still"),
-            ("it stood still for a little", stalled(300.0).ends(9000.0), Fail, "1.491 s"),
+            ("the harness stalled meanwhile", stalled(400.0).ends(9000.0), Inconclusive, "the harness stalled"),
+            ("it stalled briefly", stalled(300.0).ends(9000.0), Fail, "1.491 s"),
             ("no network fault", story(within("2s")).ends(9000.0), Inconclusive, "no partition cut off a master"),
             (
                 "a cut of clients alone",
@@ -276,7 +286,7 @@ fn a_cut_off_master_stops_acknowledging_writes() {
 }
 
 #[test]
-fn a_cut_opens_a_failover_and_other_network_faults_do_not() {
+fn only_cuts_begin_a_failover() {
     let begun = || Story::new().phase(500.0, "a");
     let of = |kind, only| cut_and_promoted(begun(), Cut { kind, only, ..Cut::NODE_1 });
     let mut clients_alone = cut_and_promoted(begun(), Cut::NODE_1);
@@ -325,7 +335,7 @@ fn a_cut_opens_a_failover_and_other_network_faults_do_not() {
 }
 
 #[test]
-fn network_faults_are_proven_and_undone_like_all_others() {
+fn network_faults_need_proofs() {
     let cut = || Story::new().phase(500.0, "a").cut_off_node_1(2000.0);
     expect(
         "faults",
@@ -355,7 +365,7 @@ fn network_faults_are_proven_and_undone_like_all_others() {
 }
 
 #[test]
-fn the_harness_reaches_every_node_whatever_is_cut() {
+fn the_harness_reaches_isolated_nodes() {
     let role =
         || Story::new().invariant(json!({"role": {"node": "node-1", "is": "master", "at": "a"}})).phase(500.0, "a");
     expect(
@@ -364,7 +374,7 @@ fn the_harness_reaches_every_node_whatever_is_cut() {
             "a node that died in a partition is not excused by it",
             role().cut_off_node_1(2000.0).silent(2500.0, 1).phase(3000.0, "b").ends(9000.0),
             Fail,
-            "node-1 does not answer (refused), and no fault holds it",
+            "node-1 does not answer (refused), and no fault explains it",
         )],
     );
     let others = || {
@@ -388,7 +398,7 @@ fn the_harness_reaches_every_node_whatever_is_cut() {
 }
 
 #[test]
-fn nobody_can_succeed_a_master_that_is_cut_off_with_its_replica() {
+fn no_promotion_if_the_replica_is_cut_off_too() {
     let together = Cut { hits: &[1, 4], ..Cut::NODE_1 };
     let story = |cut| {
         Story::new()
@@ -402,14 +412,14 @@ fn nobody_can_succeed_a_master_that_is_cut_off_with_its_replica() {
     expect(
         "failover-time",
         vec![
-            ("together", history, Inconclusive, "no promotion, as faults held every other node"),
-            ("alone", story(Cut::NODE_1).ends(9000.0), Fail, "promotion did not come within 4.000 s"),
+            ("together", history, Inconclusive, "no promotion, because faults hit every other node"),
+            ("alone", story(Cut::NODE_1).ends(9000.0), Fail, "no promotion within 4.000 s"),
         ],
     );
 }
 
 #[test]
-fn a_side_is_reached_by_those_who_stand_on_it() {
+fn clients_reach_the_nodes_of_their_side() {
     let of = |only| Facts::new(&Story::new().network_fault(600.0, Cut { only, ..Cut::NODE_1 }).ends(900.0)).fault_spans;
     // Client 1 stands with node-1, client 9 with all other nodes, client 5 nowhere.
     for (only, client, node, reaches) in [

@@ -1,5 +1,5 @@
-//! Histories told in a few words: a 3+3 cluster at `cluster-node-timeout 1000`, times in
-//! milliseconds from the start of the run.
+//! A builder of histories: a cluster of 3 masters and 3 replicas with `cluster-node-timeout 1000`. Times are in milliseconds from
+//! the start of the run.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use slotquake_judge::units::{ClientNo, NodeNo, ShardNo, Span};
 
 pub use crate::views::{flagged, healthy, taken_over};
 
-/// A history in the making.
+/// The builder of a history.
 #[derive(Clone)]
 pub struct Story {
     history: History,
@@ -101,7 +101,7 @@ impl Story {
         self
     }
 
-    /// Tells otherwise what was told so far.
+    /// Changes the events so far.
     pub fn change_events(&mut self, change: impl Fn(&mut EventKind)) {
         self.history.events.iter_mut().for_each(|event| change(&mut event.kind));
     }
@@ -116,7 +116,7 @@ impl Story {
         self
     }
 
-    /// A step of the plan that begins and ends well, with events in between.
+    /// A step that succeeds, with events during it.
     pub fn step(mut self, at_ms: f64, step: serde_json::Value, within: impl FnOnce(Self, usize) -> Self) -> Self {
         let number = self.history.header.plan.steps.len();
         self.history.header.plan.steps.push(serde_json::from_value::<Step>(step).unwrap());
@@ -130,12 +130,12 @@ impl Story {
         })
     }
 
-    /// A fault at a node, proven 50 ms later, and the node silent.
+    /// A fault at a node, proven 50 ms later; the node does not answer.
     pub fn fault(self, at_ms: f64, kind: FaultKind, node: u16, was_master: bool) -> Self {
         self.fault_injected(at_ms, kind, node, was_master).proven(at_ms + 50.0, true).silent(at_ms + 100.0, node)
     }
 
-    /// The fault alone: nobody looks whether it is in effect.
+    /// The injection of a fault alone, without a proof.
     pub fn fault_injected(mut self, at_ms: f64, kind: FaultKind, node: u16, was_master: bool) -> Self {
         self.faults += 1;
         let fault = self.faults;
@@ -152,7 +152,7 @@ impl Story {
         self.cut(at_ms, cut, |node| node <= 3)
     }
 
-    /// The same, where those that it hits are masters, whoever they are.
+    /// The same, with all hit nodes as masters.
     pub fn master_cut(self, at_ms: f64, cut: Cut) -> Self {
         self.cut(at_ms, cut, |_| true)
     }
@@ -198,7 +198,7 @@ impl Story {
         self.network_fault(at_ms, Cut::NODE_1)
     }
 
-    /// What follows is done by that client, numbered from 1.
+    /// The following operations are those of this client, numbered from 1.
     pub fn by_client(mut self, client: u16) -> Self {
         self.client = client - 1;
         self
@@ -213,7 +213,7 @@ impl Story {
         self.event(at_ms, EventKind::Silent { node: NodeNo(node), reason: "refused".to_owned() })
     }
 
-    /// Fault number `fault` is undone, and shown to be 50 ms later.
+    /// A fault is undone, and proven undone 50 ms later.
     pub fn heal(self, at_ms: f64, fault: u32) -> Self {
         self.event(at_ms, EventKind::FaultHealed { fault, by: "start".to_owned() })
             .event(at_ms + 50.0, EventKind::HealProven { fault, healed: true, proof: "PING is answered".to_owned() })
@@ -246,7 +246,7 @@ impl Story {
         )
     }
 
-    /// ... and back at 6 s as a replica, all agreed at 6.3 s.
+    /// The same, and `node-1` starts again at 6 s as a replica; all nodes agree at 6.3 s.
     pub fn node_1_back_as_replica(self) -> Self {
         self.heal(6000.0, 1).views(6300.0, 1..=6, &taken_over(healthy(), 1, 4, 7))
     }
@@ -276,7 +276,7 @@ impl Story {
         self
     }
 
-    /// A write of the key's next number.
+    /// A write with the next number of the key.
     pub fn write(mut self, key: u32, times: (f64, f64), node: u16, what: What) -> Self {
         let value = self.next_value.entry(key).or_insert(0);
         *value += 1;
@@ -292,7 +292,7 @@ impl Story {
         self.op(OpKind::Reads, key, value, times, 1, what)
     }
 
-    /// Writes to a shard from `from_ms` on, one each 10 ms, which take 1 ms.
+    /// Writes to a shard from `from_ms` on, one every 10 ms. Each takes 1 ms.
     pub fn writes(self, shard: u16, from_ms: f64, to_ms: f64, node: u16, what: What) -> Self {
         let count = ((to_ms - from_ms) / 10.0).round() as u32;
         (0..count).fold(self, |story, n| {
@@ -301,26 +301,26 @@ impl Story {
         })
     }
 
-    /// Makes the last operation late by so much: it was due earlier than it was issued.
+    /// Makes the last operation late: it was due earlier than it was issued.
     pub fn issued_late(mut self, by_ms: f64) -> Self {
         let op = self.history.ops.last_mut().unwrap();
         op.due_ns = op.invoke_ns - ns(by_ms);
         self
     }
 
-    /// What a key holds in the end, where it is not its last acknowledged write.
+    /// The final value of a key, if it is not that of its last acknowledged write.
     pub fn holds(mut self, key: u32, value: FinalValue) -> Self {
         self.read_back.insert(key, value);
         self
     }
 
-    /// The key is not read back at all.
+    /// The key is not read back.
     pub fn not_read_back(mut self, key: u32) -> Self {
         self.read_back.remove(&key);
         self
     }
 
-    /// The steps end, the cluster is whole 100 ms later, every key is read back at +200 ms.
+    /// The steps end; the cluster recovers 100 ms later, and every key is read back 200 ms later.
     pub fn ends(self, at_ms: f64) -> History {
         let recovered = EventKind::Recovered { recovered: true, took_ms: 100.0, last: String::new() };
         self.ends_with(at_ms, Some(recovered))
@@ -344,7 +344,7 @@ impl Story {
         history
     }
 
-    /// The harness dies here.
+    /// The harness is killed here.
     pub fn breaks_off(mut self) -> History {
         self.history.events.sort_by_key(|event| event.at_ns);
         self.history
@@ -364,19 +364,19 @@ impl Cut {
     pub const NODE_1: Self = Self { kind: FaultKind::Partition, only: Only::All, hits: &[1], clients: &[1] };
 }
 
-/// What is known of an operation's effect.
+/// The outcome of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     Ok,
     Fail,
-    /// Refused by a node that has lost the majority.
+    /// Refused by a node without a majority.
     Down,
     Info,
     /// Not sent: the client had no free key.
     Unsent,
 }
 
-/// The judgement of a name.
+/// The judgement of an invariant by its name.
 pub fn judged(history: &History, invariant: &str) -> Judgement {
     let judgements = check(&Facts::new(history));
     let found: Vec<&Judgement> = judgements.iter().filter(|judgement| judgement.invariant == invariant).collect();

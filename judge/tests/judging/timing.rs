@@ -1,4 +1,4 @@
-//! What the workload sees: outages, availability, statistics, phases.
+//! Facts and checks from operations: outages, availability, statistics, phases.
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
@@ -13,10 +13,10 @@ use crate::story::{Story, What, judged, key_of, ns};
 
 const ALL: Window = Window { from_ns: 0, to_ns: u64::MAX };
 
-/// What it is, operations, and outages as from, to, unserved, ended; times in milliseconds.
+/// A name, operations, and outages as begin, end, number of operations, and whether it ended; times in milliseconds.
 type OutageRow = (&'static str, Vec<(f64, f64, What)>, Vec<(f64, f64, u64, bool)>);
 
-/// Writes to shard 1 of other keys each: (issued, answered, outcome), in milliseconds.
+/// Writes to different keys of shard 1: issue and answer in milliseconds, and outcome.
 fn told(ops: &[(f64, f64, What)]) -> History {
     let story = ops.iter().enumerate().fold(Story::new(), |story, (n, &(invoke, complete, what))| {
         story.write(key_of(1, n), (invoke, complete), 1, what)
@@ -25,7 +25,7 @@ fn told(ops: &[(f64, f64, What)]) -> History {
 }
 
 #[test]
-fn an_outage_lasts_from_the_first_unserved_to_the_next_served_after_it() {
+fn outages_begin_and_end_with_operations() {
     let window = Window { from_ns: ns(1000.0), to_ns: ns(10_000.0) };
     let rows: Vec<OutageRow> = vec![
         ("all served", vec![(1000.0, 1001.0, Acked), (1010.0, 1011.0, Acked)], vec![]),
@@ -96,7 +96,7 @@ fn an_outage_lasts_from_the_first_unserved_to_the_next_served_after_it() {
     }
 }
 
-/// Writes of shards 1 and 2 from 600 ms to 8 s in phase `a`, those of shard 1 refused in between.
+/// Writes to shards 1 and 2 from 600 ms to 8 s in phase `a`. Some of those to shard 1 are refused.
 fn gap(invariant: &serde_json::Value, from: f64, to: f64) -> Story {
     Story::new()
         .invariant(json!({ "availability": invariant }))
@@ -108,7 +108,7 @@ fn gap(invariant: &serde_json::Value, from: f64, to: f64) -> Story {
 }
 
 #[test]
-fn availability_bounds_the_longest_outage() {
+fn availability_limits_the_longest_outage() {
     let writes = |max: &str| json!({"of": "writes", "shard": "shard-1", "max-outage": max});
     let others = |max: &str| json!({"of": "writes", "shard": "others", "max-outage": max});
     let fault = |story: Story| story.fault(2000.0, FaultKind::Kill, 1, true).heal(6000.0, 1);
@@ -211,14 +211,14 @@ fn availability_bounds_the_longest_outage() {
                 "was still open at the end",
             ),
             (
-                "the harness stood still for over a quarter of it",
+                "the harness stalled for over a quarter of it",
                 stalled(300.0).ends(8000.0),
                 Inconclusive,
-                "the harness itself stood still for 300 ms of 1.001 s",
+                "the harness stalled for 300 ms of 1.001 s",
             ),
             ("for less than a quarter", stalled(250.0).ends(8000.0), Fail, "1.001 s"),
             (
-                "it stood still, and all is well",
+                "it stalled, and all is well",
                 { gap(&writes("2s"), 2000.0, 3000.0).event(2900.0, EventKind::Stalled { by_ms: 800.0 }).ends(8000.0) },
                 Pass,
                 "1.001 s",
@@ -240,7 +240,7 @@ fn availability_bounds_the_longest_outage() {
                 Fail,
                 "739 of 740",
             ),
-            ("the run never began", never_began, Inconclusive, "never got as far"),
+            ("the run never began", never_began, Inconclusive, "ended before"),
         ],
     );
     let figures = judged(&gap(&writes("2s"), 2000.0, 3000.0).ends(8000.0), "availability").figures;
@@ -248,7 +248,7 @@ fn availability_bounds_the_longest_outage() {
 }
 
 #[test]
-fn availability_bounds_what_is_served() {
+fn availability_limits_what_is_served() {
     let share = |least: &str| json!({"of": "writes", "shard": "shard-1", "during": "a", "min-served": least});
     let served = |served: &str| json!({"of": "writes", "shard": "shard-1", "during": "a", "served": served});
     let phase = |invariant| Story::new().invariant(json!({ "availability": invariant })).phase(500.0, "a");
@@ -310,14 +310,14 @@ fn availability_bounds_what_is_served() {
                         .ends(12_000.0)
                 },
                 Inconclusive,
-                "phase z",
+                "phase \"z\"",
             ),
         ],
     );
 }
 
 #[test]
-fn statistics_count_what_was_issued_in_the_window() {
+fn statistics_cover_the_window() {
     let history = Story::new()
         .write(key_of(1, 0), (900.0, 901.0), 1, Refused)
         .write(key_of(1, 0), (1000.0, 1004.0), 1, Acked)
@@ -344,7 +344,7 @@ fn statistics_count_what_was_issued_in_the_window() {
 }
 
 #[test]
-fn phases_follow_each_other_without_a_gap() {
+fn phases_have_no_gaps() {
     let history = Story::new().phase(500.0, "a").phase(3000.0, "b").ends(9000.0);
     let spans: Vec<_> = Facts::new(&history)
         .phases
@@ -358,7 +358,7 @@ fn phases_follow_each_other_without_a_gap() {
 }
 
 #[test]
-fn the_steps_begin_with_the_first_phase_or_else_the_first_step() {
+fn the_window_of_the_steps() {
     let settle = |story: Story, at| story.step(at, json!({"settle": "1s"}), |story, _| story);
     for (name, history, expected) in [
         ("a phase", settle(Story::new(), 600.0).phase(700.0, "a").ends(9000.0), Some((700.0, 9000.0))),

@@ -1,4 +1,4 @@
-//! Operations that the harness did not send: they stay a class of their own on disk, and say nothing of the cluster.
+//! Operations that slotquake did not send. They are a class of their own on disk, and prove nothing about the cluster.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ fn as_text(history: &History) -> Vec<u8> {
     text
 }
 
-/// Stores the text as a run does, and reads it back.
+/// Stores a history as a run does, and reads it.
 fn read_from_disk(text: &[u8]) -> History {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |path: &Path| std::fs::write(path, zstd::encode_all(text, 1).expect("zstd writes to memory"));
@@ -45,7 +45,7 @@ fn stats(history: &History) -> OpStats {
 }
 
 #[test]
-fn unsent_operations_are_stored_and_counted_as_unsent() {
+fn stores_and_counts_unsent_operations() {
     let read = read_from_disk(&as_text(&one_of_each()));
     let stats = stats(&read);
     assert_eq!((stats.issued, stats.ok, stats.failed, stats.unknown, stats.unsent), (4, 1, 1, 1, 1));
@@ -56,7 +56,7 @@ fn unsent_operations_are_stored_and_counted_as_unsent() {
 }
 
 #[test]
-fn unsent_operations_of_versions_that_stored_no_reason_are_read_as_unsent() {
+fn reads_unsent_operations_of_earlier_versions() {
     let text = String::from_utf8(as_text(&one_of_each())).expect("JSON is UTF-8");
     let without_reasons: Vec<String> = text
         .lines()
@@ -78,7 +78,7 @@ fn unsent_operations_of_versions_that_stored_no_reason_are_read_as_unsent() {
 }
 
 #[test]
-fn unsent_operations_decide_neither_served_always_nor_served_never() {
+fn unsent_operations_decide_nothing() {
     let run = |served: &str, whats: &[_]| {
         let settings = json!({"of": "writes", "shard": "shard-1", "served": served});
         let story = Story::new().invariant(json!({ "availability": settings })).phase(500.0, "a");

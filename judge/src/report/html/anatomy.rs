@@ -1,46 +1,46 @@
-//! The picture of a failover: what each phase took beside what the server's rules say, and what each
-//! node knew when. Horizontal places are percentages, as in the picture of the run. Pure.
+//! The picture and the tables of a failover: its milestones, when the server's rules expect them, and what each node knew
+//! when. Pure.
 
-use super::picture::{Tick, percent};
-use super::tables::{self, Table};
-use super::words::{fixed, length};
+use super::shapes::{Tick, percent};
+use super::table::Table;
 use crate::anatomy::{Anatomy, Milestone, Observer, What};
 use crate::units::NodeNo;
+use crate::words::page::{counted, fixed, length, length_or_dash};
 
-/// More failovers than this have their tables and sentences, and no picture.
+/// Failovers after this number have no picture.
 const MOST_PICTURES: usize = 24;
-/// More nodes than this are only in the table.
+/// Nodes after this number are only in the table.
 const MOST_NODES: usize = 40;
-/// What comes after FAIL is drawn once more, enlarged, where it is less than this part of the whole.
+/// The part after FAIL is drawn again, enlarged, if it is shorter than this share of the whole.
 const SMALL: f64 = 0.35;
 
-/// One failover.
+/// One failover on a page.
 pub struct Figure {
-    /// `Failover of shard-1: node-1 to node-4, epoch 7`.
+    /// The heading: `Failover of shard-1: node-1 to node-4, epoch 7`.
     pub heading: String,
-    /// Where the time went.
+    /// Where the time went, in one sentence.
     pub sentence: String,
-    /// Of whom the nodes know something.
+    /// The old master.
     pub old_master: String,
-    /// How exact the times are.
+    /// How exact the times are; empty if unknown.
     pub exactness: String,
-    /// The whole, and what came after FAIL.
+    /// The whole failover, and if it is short the part after FAIL.
     pub stages: Vec<Stage>,
-    /// The same numbers.
+    /// The same as tables.
     pub tables: Vec<Table>,
 }
 
 /// A span of the failover on one time axis.
 pub struct Stage {
-    /// What it spans.
+    /// The title; empty for the whole.
     pub title: &'static str,
-    /// Its left edge, in milliseconds from the beginning.
+    /// Its left edge in milliseconds from the fault or the CLUSTER FAILOVER.
     pub from_ms: f64,
     /// Its width in milliseconds.
     pub span_ms: f64,
-    /// The axis.
+    /// The labels of the time axis.
     pub ticks: Vec<Tick>,
-    /// Where the fault was, in percent.
+    /// The position of the fault in percent; None if it is outside.
     pub fault: Option<String>,
     /// A row for each milestone.
     pub phases: Vec<Row>,
@@ -48,60 +48,60 @@ pub struct Stage {
     pub nodes: Vec<Row>,
 }
 
-/// A row.
+/// A row with its label.
 pub struct Row {
-    /// Left of it.
+    /// The label to its left.
     pub label: String,
-    /// Beside the label, smaller.
+    /// A small note next to the label.
     pub note: String,
-    /// Back to front.
+    /// Rectangles, from back to front.
     pub bars: Vec<Bar>,
-    /// Written beside the bar.
+    /// The text next to the bar.
     pub text: String,
-    /// The edge of the bar that it stands at, in percent.
+    /// The edge of the bar next to the text, in percent.
     pub text_x: String,
-    /// Where it stands: `before`, `within` or `after` the bar.
+    /// Where the text is: `before`, `within` or `after` the bar.
     pub place: &'static str,
 }
 
-/// A rectangle.
+/// A rectangle; without a width, a mark.
 pub struct Bar {
-    /// Its place in percent.
+    /// Its left edge in percent.
     pub x: String,
-    /// Its width in percent; a moment has none.
+    /// Its width in percent; empty for a mark.
     pub w: String,
-    /// From the top in pixels.
+    /// Its top edge in pixels.
     pub y_px: u32,
     /// Its height in pixels.
     pub h_px: u32,
-    /// How it looks.
+    /// Its class in the style sheet.
     pub class: &'static str,
-    /// Told when it is pointed at.
+    /// Its tooltip.
     pub title: String,
 }
 
-/// The failovers of a report, as far as they were taken apart.
+/// The failovers of a report that have an anatomy.
 pub fn figures(all: &[Anatomy]) -> Vec<Figure> {
     all.iter().enumerate().map(|(index, anatomy)| figure(anatomy, index < MOST_PICTURES)).collect()
 }
 
 fn figure(anatomy: &Anatomy, drawn: bool) -> Figure {
     let kind = if anatomy.fault.is_some() { "Failover" } else { "Handover" };
-    let successor = anatomy.new_master.map_or_else(|| "nobody".to_owned(), |node| node.to_string());
+    let successor = anatomy.new_master.map_or_else(|| ", no promotion".to_owned(), |node| format!(" to {node}"));
     let epoch = anatomy.epoch.map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
     let exactness = anatomy.log_error_ms.map(|error_ms| {
         format!(
-            "Times of logs and of the last pong are at most {} late and 1 ms early; what was polled is up to 100 ms late.",
+            "Times from logs and of the last PONG are at most {} late and 1 ms early. Polled times are up to 100 ms late.",
             length(error_ms)
         )
     });
     Figure {
-        heading: format!("{kind} of {}: {} to {successor}{epoch}", anatomy.shard, anatomy.old_master),
+        heading: format!("{kind} of {}: {}{successor}{epoch}", anatomy.shard, anatomy.old_master),
         sentence: anatomy.sentence.clone(),
         old_master: anatomy.old_master.to_string(),
         exactness: exactness.unwrap_or_default(),
         stages: if drawn { stages(anatomy) } else { Vec::new() },
-        tables: tables::anatomy(anatomy),
+        tables: tables(anatomy),
     }
 }
 
@@ -127,7 +127,7 @@ struct Axis {
 }
 
 impl Axis {
-    /// With a little room at both ends; None where numbers make no axis.
+    /// An axis with some room at both ends; None if the numbers are too large for one.
     fn over(from_ms: f64, to_ms: f64) -> Option<Self> {
         let room_ms = ((to_ms - from_ms) * 0.02).max(0.5);
         let axis = Self { from_ms: from_ms - room_ms, span_ms: to_ms - from_ms + room_ms * 2.0 };
@@ -143,7 +143,7 @@ impl Axis {
         ((ms - self.from_ms) / self.span_ms).clamp(0.0, 1.0)
     }
 
-    /// Nothing where the span lies outside.
+    /// A rectangle for a span; None if it is outside.
     fn bar(
         self,
         (from_ms, to_ms): (f64, f64),
@@ -156,13 +156,13 @@ impl Axis {
         seen.then(|| Bar { x: percent(from), w: percent((to - from).max(0.002)), y_px, h_px, class, title })
     }
 
-    /// A mark of a few pixels.
+    /// A mark for a moment; None if it is outside.
     fn mark(self, at_ms: f64, class: &'static str, title: String) -> Option<Bar> {
         let seen = (self.from_ms..=self.to_ms()).contains(&at_ms);
         seen.then(|| Bar { x: percent(self.part(at_ms)), w: String::new(), y_px: 0, h_px: 20, class, title })
     }
 
-    /// At round times, at most ten.
+    /// At most ten labels at round times.
     fn ticks(self) -> Vec<Tick> {
         let mut step_ms = 1.0;
         for factor in [2.0, 2.5, 2.0].into_iter().cycle() {
@@ -209,23 +209,23 @@ fn stage(anatomy: &Anatomy, title: &'static str, axis: Axis) -> Stage {
     }
 }
 
-/// From the milestone before it to this one; below it what the rules say.
+/// A bar from the milestone before to this one, and below it the span by the server's rules.
 fn phase(anatomy: &Anatomy, milestone: &Milestone, begin_ms: f64, axis: Axis) -> Row {
     let (what, after_ms) = (milestone.what.words(), milestone.after_ms);
     let known = milestone.node.map(|node| format!(" of {node}")).unwrap_or_default();
     let title = format!(
-        "{what}: at {}, {} after what came before it ({}{known})",
+        "{what}: at {}, {} after the milestone before it ({}{known})",
         moment(after_ms),
         length(after_ms - begin_ms),
         milestone.source
     );
     let class = if milestone.late() { "late" } else { "phase-bar" };
     let expected = milestone.expected_ms.and_then(|(from_ms, to_ms)| {
-        let title = format!("{what}: by the rules between {} and {}", moment(from_ms), moment(to_ms));
+        let title = format!("{what}: expected between {} and {} by the server's rules", moment(from_ms), moment(to_ms));
         axis.bar((from_ms, to_ms), (14, 6), "expected", title)
     });
     let bars: Vec<Bar> = expected.into_iter().chain(axis.bar((begin_ms, after_ms), (2, 11), class, title)).collect();
-    // Beside the bar, on the side with more room; within it where there is none.
+    // Next to the bar on the side with more room, or within it if there is none.
     let (begin, end) = (axis.part(begin_ms), axis.part(after_ms));
     let (text_x, place) = match (begin, 1.0 - end) {
         (left, right) if left.max(right) < 0.4 => (end, "within"),
@@ -254,22 +254,21 @@ fn phase_text(anatomy: &Anatomy, milestone: &Milestone, took_ms: f64) -> String 
                 text = format!("{text}, rank {rank}, delay {}", length(delay_ms as f64));
             }
         }
-        (What::LastVote, Some(won)) => text = format!("{text}, {} votes", won.granted.len()),
+        (What::LastVote, Some(won)) => text = format!("{text}, {}", counted(won.granted.len() as u64, "vote")),
         _ => {}
     }
     if milestone.late() { format!("{text}, late") } else { text }
 }
 
-/// What one node knew: the last pong, the PING that stayed without an answer, fail?, fail, its vote, the
-/// new master.
+/// What one node knew when: the last PONG, the unanswered PING, PFAIL, FAIL, its vote, the new master.
 fn node_row(anatomy: &Anatomy, node: NodeNo, observer: &Observer, axis: Axis) -> Row {
     let end_ms = axis.to_ms();
     let knowledge = [
-        (Some(f64::NEG_INFINITY), "heard", "hears of the old master"),
-        (observer.pong_ms, "quiet", "has had the last pong"),
-        (observer.ping_ms, "pinged", "waits for an answer to its ping"),
-        (observer.pfail_ms, "pfail", "holds it for fail?"),
-        (observer.fail_ms, "failed", "knows that it is fail"),
+        (Some(f64::NEG_INFINITY), "heard", "receives PONGs of the old master"),
+        (observer.pong_ms, "quiet", "has received the last PONG"),
+        (observer.ping_ms, "pinged", "waits for a PONG"),
+        (observer.pfail_ms, "pfail", "suspects it (PFAIL)"),
+        (observer.fail_ms, "failed", "knows that it is FAIL"),
         (observer.agreed_ms, "agrees", "knows the new master"),
     ];
     let known: Vec<_> =
@@ -289,7 +288,7 @@ fn node_row(anatomy: &Anatomy, node: NodeNo, observer: &Observer, axis: Axis) ->
             bars.extend(axis.mark(
                 election.began_ms,
                 "asks",
-                format!("{node} asks for votes at {}", moment(election.began_ms)),
+                format!("{node} requests votes at {}", moment(election.began_ms)),
             ));
         }
     }
@@ -304,8 +303,51 @@ fn node_row(anatomy: &Anatomy, node: NodeNo, observer: &Observer, axis: Axis) ->
     }
 }
 
-/// A moment counted from the beginning, which may lie before it.
-pub fn moment(ms: f64) -> String {
+/// The milestones, the elections, and what each node knew when.
+fn tables(anatomy: &Anatomy) -> Vec<Table> {
+    let milestones = anatomy.milestones.iter().enumerate().map(|(index, milestone)| {
+        vec![
+            milestone.what.words().to_owned(),
+            format!("{}{}", milestone.source, milestone.node.map(|node| format!(" of {node}")).unwrap_or_default()),
+            moment(milestone.after_ms),
+            length(milestone.after_ms - anatomy.preceding_ms(index)),
+            milestone
+                .expected_ms
+                .map_or_else(|| "-".to_owned(), |(from, to)| format!("{} to {}", length(from), length(to))),
+            length_or_dash(milestone.bound_ms),
+            if milestone.late() { "late" } else { "" }.to_owned(),
+        ]
+    });
+    let head = ["milestone", "source", "after", "took", "expected", "limit", ""];
+    let milestones = Table::new("Milestones", &head, 2, milestones);
+    let elections = anatomy.elections.iter().map(|election| {
+        let granted = election.granted.iter().map(|(node, at_ms)| format!("{node} at {}", length(*at_ms)));
+        let denied = election.denied.iter().map(|(node, reason)| format!("{node}: {reason}"));
+        vec![
+            election.candidate.to_string(),
+            election.epoch.to_string(),
+            election.rank.map_or_else(|| "-".to_owned(), |rank| rank.to_string()),
+            length_or_dash(election.delay_ms.map(|delay_ms| delay_ms as f64)),
+            length(election.began_ms),
+            granted.collect::<Vec<_>>().join(", "),
+            denied.collect::<Vec<_>>().join(", "),
+            election.won_ms.map_or_else(|| "lost".to_owned(), |won_ms| format!("won at {}", length(won_ms))),
+        ]
+    });
+    let head = ["candidate", "epoch", "rank", "delay", "requested at", "votes", "denied", ""];
+    let elections = Table::new("Elections", &head, 9, elections);
+    let at = |moment_ms: Option<f64>| moment_ms.map_or_else(|| "-".to_owned(), moment);
+    let observers = anatomy.observers.iter().map(|(node, seen)| {
+        let moments = [seen.pong_ms, seen.ping_ms, seen.pfail_ms, seen.fail_ms, seen.agreed_ms];
+        [node.to_string()].into_iter().chain(moments.map(at)).collect()
+    });
+    let head = ["node", "last PONG", "unanswered PING", "PFAIL", "FAIL", "new master known"];
+    let observers = Table::new("What each node knew about the old master, and when", &head, 1, observers);
+    [milestones, elections, observers].into_iter().filter(|table| !table.rows.is_empty()).collect()
+}
+
+/// A time in milliseconds from the fault or the CLUSTER FAILOVER, which may be negative.
+fn moment(ms: f64) -> String {
     if ms < 0.0 { format!("{} before", length(-ms)) } else { length(ms) }
 }
 
@@ -314,7 +356,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_axis_has_round_times_and_holds_what_is_drawn() {
+    fn an_axis_has_round_labels() {
         for (from_ms, to_ms, expected) in [
             (-300.0, 7420.0, &["0", "1 s", "2 s", "3 s", "4 s", "5 s", "6 s", "7 s"][..]),
             (6000.0, 6090.0, &["6.00 s", "6.02 s", "6.04 s", "6.06 s", "6.08 s"]),

@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use super::picture::{MOST_SHAPES, Path, Row, Scale, Shape, percent, place};
 use super::series::{Bucket, Grid, LagSeries, OpSeries};
-use super::words::{at, bytes, count, length};
+use super::shapes::{MOST_SHAPES, Path, Row, Scale, Shape, percent, place};
 use crate::facts::{Outage, Window};
 use crate::suite::OpKind;
+use crate::words::page::{at, bytes, count, counted, length};
 
-/// Two rows, throughput and latency, for each series.
+/// For each series a row for throughput and one for latency.
 pub(super) fn op_rows(all: &[OpSeries], outages: &[Outage], grid: &Grid) -> Vec<Row> {
     let buckets = || all.iter().flat_map(|series| &series.buckets);
     let most = buckets().map(Bucket::total).max().unwrap_or(0).max(1);
@@ -55,8 +55,7 @@ fn rate(number: u64, grid: &Grid) -> String {
     format!("{}/s", count((number as f64 / grid.width_s()).round() as u64))
 }
 
-/// A band over the whole height for an outage that can be seen, a mark at the top for one that is
-/// narrower: hundreds of single refusals are no wall.
+/// The outages of a series: a band over the whole height, or a mark at the top for an outage too short to see.
 fn bands(series: &OpSeries, outages: &[Outage], grid: &Grid) -> Vec<Shape> {
     let of_it = outages.iter().filter(|outage| outage.shard == series.shard && outage.of == series.kind);
     let mut all: Vec<&Outage> = of_it.collect();
@@ -74,21 +73,25 @@ fn bands(series: &OpSeries, outages: &[Outage], grid: &Grid) -> Vec<Shape> {
         .collect()
 }
 
-/// `writes of shard-1 were out for 7.490 s, from 4.000 s to 11.490 s; 801 not served`.
+/// `write outage on shard-1: 7.490 s from 4.000 s to 11.490 s, 801 operations not served`.
 pub fn outage_words(outage: &Outage) -> String {
-    let end = if outage.ended { "" } else { ", and longer than was watched" };
+    let end = if outage.ended { "" } else { " (still open at the end)" };
+    let (kind, told) = if outage.stall { ("stall", "answered late") } else { ("outage", "not served") };
+    let of = match outage.of {
+        OpKind::Reads => "read",
+        OpKind::Writes => "write",
+    };
     format!(
-        "{} of {} were out for {}, from {} to {}{end}; {} not served",
-        outage.of,
+        "{of} {kind} on {}: {} from {} to {}{end}, {} {told}",
         outage.shard,
         length(outage.length_ms()),
         at(outage.from_ns),
         at(outage.to_ns),
-        count(outage.unserved)
+        counted(outage.unserved, "operation")
     )
 }
 
-/// Acknowledged below, above it refused, unknown, and on top what was not sent.
+/// Stacked areas, from the bottom: acknowledged, refused, unknown, not sent.
 fn throughput(buckets: &[Bucket], most: u64) -> Vec<Path> {
     type Height = fn(&Bucket) -> u64;
     let heights: [(&str, Height); 4] = [
@@ -115,7 +118,7 @@ fn throughput(buckets: &[Bucket], most: u64) -> Vec<Path> {
         .collect()
 }
 
-/// On a logarithmic scale from 0.1 ms.
+/// Lines and labels on a logarithmic scale from 0.1 ms.
 fn latencies(buckets: &[Bucket], longest_ms: f64) -> (Vec<Path>, Vec<Scale>) {
     const LEAST_MS: f64 = 0.1;
     let decades = (longest_ms / LEAST_MS).log10().ceil().max(1.0);
@@ -150,7 +153,7 @@ fn latencies(buckets: &[Bucket], longest_ms: f64) -> (Vec<Path>, Vec<Scale>) {
         ("p99", line(|latency| latency.p99_ms)),
         ("p50", line(|latency| latency.p50_ms)),
     ];
-    // Every second decade, or the labels would lie on each other.
+    // Every second decade, so that labels do not overlap.
     let scale = (1..decades as u32).filter(|decade| decade % 2 == 1).map(|decade| {
         let ms = LEAST_MS * 10f64.powi(decade.cast_signed());
         Scale { y: percent(1.0 - f64::from(decade) / decades), label: decade_words(ms) }
@@ -160,7 +163,7 @@ fn latencies(buckets: &[Bucket], longest_ms: f64) -> (Vec<Path>, Vec<Scale>) {
 }
 
 fn decade_words(ms: f64) -> String {
-    if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{} s", super::words::figure((ms / 1000.0).round())) }
+    if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{} s", crate::words::page::figure((ms / 1000.0).round())) }
 }
 
 pub(super) fn lag_row(all: &[LagSeries], grid: &Grid) -> Option<Row> {
@@ -180,7 +183,7 @@ pub(super) fn lag_row(all: &[LagSeries], grid: &Grid) -> Option<Row> {
     Some(Row {
         heading: "Replication".to_owned(),
         label: "replica lag".to_owned(),
-        note: "one line a replica".to_owned(),
+        note: "one line per replica".to_owned(),
         height_px: 46,
         class: "chart lags",
         paths: paths.collect(),
@@ -190,9 +193,8 @@ pub(super) fn lag_row(all: &[LagSeries], grid: &Grid) -> Option<Row> {
     })
 }
 
-/// Numbers alone, so there is nothing that could end the element that they stand in: the
-/// number of buckets, and for each series ok, failed, unknown, then p50, p99 and max in microseconds, then unsent, each
-/// over all buckets.
+/// The numbers of all series as JSON: the number of buckets, and for each series the lists of ok, failed, unknown, p50, p99
+/// and max in microseconds, and unsent, by bucket. It has no strings, so nothing in it can end its HTML element.
 pub(super) fn data(grid: &Grid, all: &[OpSeries]) -> String {
     let list = |values: &mut dyn Iterator<Item = u64>| {
         let texts: Vec<String> =

@@ -1,13 +1,15 @@
-//! The page over several runs: the matrix of suites and servers, and the table of runs. Pure.
+//! The page of several runs: a matrix of suites and servers, and a table of runs. Pure.
 
 use std::fmt::Write;
 use std::path::Path;
 
 use askama::Template;
 
-use super::words::{count, length_or_dash};
+use crate::report::figures::{Figures, LongestOutage};
 use crate::report::matrix::Matrix;
-use crate::report::summary::{Figures, Standing, Summary};
+use crate::report::summary::{Standing, Summary};
+use crate::words::list;
+use crate::words::page::{count, counted, length_or_dash};
 
 /// `templates/index.html`.
 #[derive(Template)]
@@ -44,7 +46,7 @@ struct Run {
     why: String,
 }
 
-/// An index of runs whose reports lie below `out`, the folder in which it is to lie.
+/// The index of runs, for the folder `out`. Links to reports are relative to it.
 pub fn index(runs: &[Summary], out: &Path) -> String {
     let Matrix { servers, rows } = Matrix::new(runs);
     let matrix = rows.into_iter().map(|(suite, cells)| Line {
@@ -52,14 +54,11 @@ pub fn index(runs: &[Summary], out: &Path) -> String {
         cells: cells.iter().map(|cell| cell.0.iter().map(|run| Cell::new(run, out)).collect()).collect(),
     });
     let with = |word: &str| runs.iter().filter(|run| run.standing.word() == word).count();
-    let counts: Vec<String> = ["fail", "error", "inconclusive", "pass", "skipped"]
-        .into_iter()
-        .filter(|word| with(word) > 0)
-        .map(|word| format!("{} {word}", with(word)))
-        .collect();
+    let counts = ["fail", "error", "inconclusive", "pass", "skipped"].into_iter().filter(|word| with(word) > 0);
+    let counts = list(counts.map(|word| format!("{} {word}", with(word))));
     let worst = ["fail", "error", "inconclusive", "pass"].into_iter().find(|word| with(word) > 0);
     let page = Index {
-        headline: format!("{} {}: {}", runs.len(), if runs.len() == 1 { "run" } else { "runs" }, counts.join(", ")),
+        headline: format!("{}: {counts}", counted(runs.len() as u64, "run")),
         worst: worst.unwrap_or("skipped"),
         matrix: matrix.collect(),
         servers: servers.into_iter().map(str::to_owned).collect(),
@@ -84,7 +83,7 @@ impl Cell {
         let figure = run.figures.as_ref().and_then(|figures| figures.first_write_ms);
         Self {
             word: run.standing.word(),
-            figure: figure.map_or_else(String::new, super::words::length),
+            figure: figure.map_or_else(String::new, crate::words::page::length),
             link: link(run, out),
         }
     }
@@ -111,8 +110,8 @@ impl Run {
 }
 
 fn figures(figures: &Figures) -> Vec<String> {
-    let outage = |outage: Option<crate::report::LongestOutage>| match outage {
-        Some(outage) if !outage.ended => format!("{} or more", super::words::length(outage.length_ms)),
+    let outage = |outage: Option<LongestOutage>| match outage {
+        Some(outage) if !outage.ended => format!("{} or more", crate::words::page::length(outage.length_ms)),
         outage => length_or_dash(outage.map(|outage| outage.length_ms)),
     };
     vec![
@@ -126,8 +125,8 @@ fn figures(figures: &Figures) -> Vec<String> {
     ]
 }
 
-/// The page of a run, relative to the index; empty where there is none. Folders are named by people:
-/// whatever is not plain in an address is encoded, and it can only lead to a file below.
+/// The address of the page of a run, relative to the index; empty if there is none. Special characters in the name of the
+/// folder are encoded.
 fn link(run: &Summary, out: &Path) -> String {
     let (Standing::Judged(_), Some(folder)) = (&run.standing, &run.report) else { return String::new() };
     let relative = folder.strip_prefix(out).unwrap_or(folder);
@@ -149,7 +148,7 @@ mod tests {
     use crate::report::fixture;
 
     #[test]
-    fn every_run_is_in_the_matrix_and_nothing_in_a_name_becomes_markup() {
+    fn shows_every_run_and_escapes_names() {
         let judged =
             |suite: &str, verdict, folder: &str| Summary::new(&fixture::report(suite, verdict), Path::new(folder));
         let skipped = Standing::Skipped("no <nft> here".to_owned());

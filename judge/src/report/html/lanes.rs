@@ -1,18 +1,19 @@
-//! What the lanes of the picture show: what each node was over time, the faults, and the moments at
-//! which a shard changed hands or the epoch rose. Pure.
+//! What the lanes of the picture show: the state of each node over time, the faults, promotions and new epochs. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use crate::facts::{Facts, FaultSpan, Window};
 use crate::fault::Drawn;
 use crate::history::{EventKind, FaultKind, History};
 use crate::topology::{Health, Role, View};
 use crate::units::{NodeNo, ShardNo};
+use crate::words::page::counted;
 
-/// A node's states one after the other, without gaps.
+/// The states of one node in order, without gaps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane {
-    /// Whose.
+    /// The node.
     pub node: NodeNo,
     /// The states in order of time.
     pub stretches: Vec<Stretch>,
@@ -21,43 +22,77 @@ pub struct Lane {
 /// A span of time in which a node's state did not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretch {
-    /// From when to when.
+    /// When the state began and ended.
     pub window: Window,
     /// The state.
     pub state: State,
 }
 
-/// What a node was at a moment.
+/// The state of a node at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// What it said of itself, last.
+    /// Its last known role, by its own view.
     pub role: Option<NodeRole>,
-    /// What a fault did to it.
+    /// The effect of faults on it.
     pub trouble: Trouble,
     /// Whether it did not answer the harness, though its process ran.
     pub silent: bool,
-    /// The worst that other nodes held it for. Nodes that a fault cuts off or stops are not asked, as
-    /// long as there are others.
+    /// The worst flag that other nodes give it. Views of nodes that a fault cuts off or stops count only if there are no
+    /// others.
     pub health: Health,
-    /// How many of those asked held it for that.
+    /// How many of those nodes give it that flag.
     pub flagged_by: usize,
 }
 
-/// What a node said of itself.
+impl State {
+    /// The state in full: `master, suspected (PFAIL) by 1 node`.
+    pub fn in_words(&self) -> String {
+        let role = match self.role {
+            Some(NodeRole::Master) => "master".to_owned(),
+            Some(NodeRole::Empty) => "master without slots".to_owned(),
+            Some(NodeRole::Replica(Some(master))) => format!("replica of {master}"),
+            Some(NodeRole::Replica(None)) => "replica of an unknown node".to_owned(),
+            None => "role unknown".to_owned(),
+        };
+        let mut text = match self.trouble {
+            Trouble::Down => format!("down (was {role})"),
+            Trouble::Paused => format!("paused ({role})"),
+            Trouble::CutOff => format!("cut off ({role})"),
+            Trouble::Hindered => format!("{role}, links impaired"),
+            Trouble::None => role,
+        };
+        if self.silent && self.trouble < Trouble::Paused {
+            text.push_str(", does not answer");
+        }
+        let by = counted(self.flagged_by as u64, "node");
+        match self.health {
+            Health::Ok => {}
+            Health::Pfail => {
+                let _ = write!(text, ", suspected (PFAIL) by {by}");
+            }
+            Health::Fail => {
+                let _ = write!(text, ", flagged FAIL by {by}");
+            }
+        }
+        text
+    }
+}
+
+/// The role of a node in its own view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeRole {
     /// A master with slots.
     Master,
     /// A master without slots.
     Empty,
-    /// A replica, of whom if known.
+    /// A replica, and its master if that is known.
     Replica(Option<NodeNo>),
 }
 
-/// What a fault did to a node; the worst of several.
+/// The effect of faults on a node; the worst of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
-    /// Nothing.
+    /// No fault affects it.
     None,
     /// Its links were slow, narrow or lossy.
     Hindered,
@@ -87,38 +122,38 @@ pub struct FaultBar {
     pub fault: u32,
     /// Its kind.
     pub kind: FaultKind,
-    /// What it hit, in words.
+    /// What it affects, in words.
     pub what: String,
-    /// From when to when.
+    /// When it began and ended.
     pub window: Window,
-    /// Whether anybody began to undo it.
+    /// Whether undoing it began.
     pub undone: bool,
 }
 
-/// A moment worth a mark.
+/// A mark on the time axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
-    /// When.
+    /// Its time in nanoseconds from the start of the run.
     pub at_ns: u64,
-    /// What.
+    /// What it marks.
     pub kind: MarkKind,
 }
 
 /// Kinds of marks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MarkKind {
-    /// A shard passed to another node.
+    /// A shard got a new master.
     Promoted {
         /// The shard.
         shard: ShardNo,
-        /// Who lost it.
+        /// The old master.
         from: NodeNo,
-        /// Who owns it now.
+        /// The new master.
         to: NodeNo,
-        /// With which configEpoch.
+        /// The configEpoch of the new master.
         epoch: u64,
     },
-    /// Some node first spoke of a higher `cluster_current_epoch`.
+    /// A node first reported this `cluster_current_epoch`, higher than all before.
     Epoch(u64),
 }
 
@@ -160,7 +195,7 @@ pub fn lanes(facts: &Facts<'_>, window: Window) -> Vec<Lane> {
     lanes
 }
 
-/// A state begins; what it replaces ends, and is dropped where it had no length.
+/// Begins a state and ends the one before, which is dropped if it has no length.
 fn extend(lane: &mut Lane, state: State, at_ns: u64) {
     if lane.stretches.last().is_some_and(|last| last.state == state) {
         return;
@@ -187,17 +222,17 @@ fn close(lane: &mut Lane, window: Window) {
     lane.stretches.retain(|stretch| stretch.window.length_ns() > 0);
 }
 
-/// How long a fault shows: a process is gone until it was shown to answer again, a link is cut until
-/// somebody lifts the cut.
+/// How long a fault is drawn: a fault of a process until the process is proven to answer again, a fault of links until
+/// undoing it begins.
 fn hold(fault: &FaultSpan) -> Window {
     let shown_ns = if fault.kind.holds_process() { fault.over_ns() } else { None };
     Window { from_ns: fault.from_ns, to_ns: shown_ns.unwrap_or(fault.in_force().to_ns) }
 }
 
-/// What is known at the moment that the events have reached.
+/// What the events so far show.
 struct Now<'a> {
     faults: &'a [FaultSpan],
-    /// What each node said last; None while it is silent.
+    /// The last view of each node; None while it does not answer.
     opinions: BTreeMap<NodeNo, Option<&'a View>>,
     roles: BTreeMap<NodeNo, NodeRole>,
 }
@@ -238,7 +273,7 @@ impl<'a> Now<'a> {
         let health = asked.iter().copied().max().unwrap_or(Health::Ok);
         let flagged_by = if health == Health::Ok { 0 } else { asked.iter().filter(|each| **each == health).count() };
         let trouble = self.trouble(node, at_ns);
-        // Of what is down or frozen nobody expects an answer.
+        // A node that is down or frozen is not expected to answer.
         let silent = trouble < Trouble::Paused && self.opinions.get(&node).is_some_and(Option::is_none);
         State { role: self.roles.get(&node).copied(), trouble, silent, health, flagged_by }
     }
@@ -284,14 +319,14 @@ pub fn marks(facts: &Facts<'_>) -> Vec<Mark> {
     marks
 }
 
-/// When the cluster was ready; 0 where the history does not say.
+/// When the cluster was ready, in nanoseconds from the start of the run; 0 if that is unknown.
 fn booted_ns(history: &History) -> u64 {
     let booted = history.events.iter().find(|event| matches!(event.kind, EventKind::Booted { .. }));
     booted.map_or(0, |event| event.at_ns)
 }
 
-/// What the picture spans: from the suite's first phase, so that the loading of keys does not dwarf the
-/// rest, to the end of the history; of a run that never got so far, all of it.
+/// The window of the picture: from the first phase of the suite, without the loading of keys, to the end of the history.
+/// Without a first phase, from the boot.
 pub fn picture_window(facts: &Facts<'_>) -> Window {
     let to_ns = facts.end_ns;
     let from_ns = facts.steps.map_or_else(|| booted_ns(facts.history), |steps| steps.from_ns);

@@ -1,5 +1,8 @@
-//! `report.html`: one file that needs no network, with the picture that explains a failover, and
-//! everything also as tables. The templates escape whatever is text; pictures are numbers.
+//! `report.html`: one file that needs no network. It shows a run as a picture, and the same as tables. The templates
+//! escape all text.
+//!
+//! The files refer to each other in one direction: `series` and `lanes` gather what is drawn, `shapes` and `table` are
+//! the parts of a page, `charts`, `picture`, `anatomy` and `tables` make them, and `page` and `index` are whole pages.
 
 mod anatomy;
 mod charts;
@@ -8,6 +11,8 @@ mod lanes;
 mod page;
 mod picture;
 mod series;
+mod shapes;
+mod table;
 mod tables;
 
 use askama::Template;
@@ -15,12 +20,11 @@ use askama::Template;
 use crate::facts::Facts;
 use crate::history::History;
 use crate::report::run::Report;
-use crate::words::page as words;
 
 pub use index::index;
 
-/// The page of a run. Without the facts of its history, as when only `report.json` was kept, it has lanes and
-/// tables but no throughput, latency or lag. Pure.
+/// The page of a run. Without the facts of its history, for example if only `report.json` was kept, it has no throughput,
+/// latency or lag. Pure.
 pub fn page(report: &Report, facts: Option<&Facts<'_>>) -> String {
     let from_report;
     let page = if let Some(facts) = facts {
@@ -32,7 +36,7 @@ pub fn page(report: &Report, facts: Option<&Facts<'_>>) -> String {
     page.render().expect("the template only writes into memory")
 }
 
-/// What a report keeps of its history.
+/// The part of a history that its report contains.
 fn without_operations(report: &Report) -> History {
     History {
         header: report.header.clone(),

@@ -1,4 +1,4 @@
-//! What the template of a report's page fills in. Pure.
+//! The page of a run. Pure.
 
 use std::fmt::Write;
 
@@ -8,15 +8,16 @@ use super::anatomy::{Figure, figures};
 use super::lanes;
 use super::picture::{Picture, picture};
 use super::series::{Grid, op_series};
-use super::tables::{self, Table};
-use super::words::{at, count, counted, figure, length, length_or_dash};
+use super::table::Table;
+use super::tables;
 use crate::check::{Judgement, Verdict};
 use crate::facts::{Facts, Failover};
 use crate::history::StepProblem;
+use crate::report::figures::{Figures, LongestOutage};
+use crate::report::grounds::invariant_name;
 use crate::report::reproduce::{Reproduce, reproduce};
 use crate::report::run::Report;
-use crate::report::summary::Figures;
-use crate::report::table::invariant_name;
+use crate::words::page::{at, count, counted, figure, length, length_or_dash};
 
 /// `templates/report.html`.
 #[derive(Template)]
@@ -42,14 +43,14 @@ pub struct Page {
     again: Reproduce,
 }
 
-/// A figure that is worth large letters.
+/// A figure in large letters.
 struct Tile {
     name: &'static str,
     value: String,
     note: String,
 }
 
-/// A judgement.
+/// An invariant and its judgement.
 struct Invariant {
     name: String,
     verdict: &'static str,
@@ -62,7 +63,7 @@ struct Invariant {
 }
 
 impl Page {
-    /// Gathers it.
+    /// Gathers everything that the template shows.
     pub fn new(report: &Report, facts: &Facts<'_>) -> Self {
         let plan = &report.header.plan;
         let window = lanes::picture_window(facts);
@@ -124,14 +125,14 @@ fn headline(report: &Report) -> String {
         Verdict::Pass if all == 1 => "Passed: the invariant holds".to_owned(),
         Verdict::Pass => format!("Passed: all {all} invariants hold"),
         Verdict::Fail if open > 0 => {
-            format!("Failed: {failed} of {all} invariants do not hold, and {open} could not be decided")
+            format!("Failed: {failed} of {all} invariants do not hold, {open} could not be decided")
         }
         Verdict::Fail => format!("Failed: {failed} of {all} invariants do not hold"),
         Verdict::Inconclusive => format!("Inconclusive: {open} of {all} invariants could not be decided"),
     }
 }
 
-/// The run in a few sentences: what did not hold, what befell the masters, what became of the writes.
+/// The run in a few sentences: invariants that do not hold, failovers, lost writes.
 fn story(report: &Report) -> Vec<String> {
     const MOST: usize = 4;
     let mut unheld: Vec<&Judgement> = report.invariants.iter().filter(|each| each.verdict != Verdict::Pass).collect();
@@ -147,7 +148,7 @@ fn story(report: &Report) -> Vec<String> {
     if unheld.len() > MOST {
         story.push(format!("{} more are below.", unheld.len() - MOST));
     }
-    story.extend(report.failovers.iter().take(6).map(told));
+    story.extend(report.failovers.iter().take(6).map(failover_sentence));
     if report.failovers.len() > 6 {
         story.push(format!("{} more failovers are in the table below.", report.failovers.len() - 6));
     }
@@ -173,15 +174,15 @@ fn story(report: &Report) -> Vec<String> {
     story
 }
 
-fn told(failover: &Failover) -> String {
+fn failover_sentence(failover: &Failover) -> String {
     let (shard, node, when) = (failover.shard, failover.old_master, at(failover.from_ns));
     let begin = match failover.kind {
         Some(kind) => format!("{shard}: {node} {} at {when}", kind.spec().past),
-        None if failover.ordered_by.is_some() => format!("{shard}: {node} was ordered to hand over at {when}"),
-        None => format!("{shard}: {node} handed over at {when} without a fault"),
+        None if failover.ordered_by.is_some() => format!("{shard}: {node} was replaced by CLUSTER FAILOVER at {when}"),
+        None => format!("{shard}: {node} was replaced without a fault at {when}"),
     };
     let Some(successor) = failover.new_master else {
-        return format!("{begin}; nobody was promoted in its place until {}.", at(failover.until_ns));
+        return format!("{begin}; no replica was promoted by {}.", at(failover.until_ns));
     };
     let mut parts = Vec::new();
     if let Some(fail_ms) = failover.fail_ms {
@@ -197,31 +198,31 @@ fn told(failover: &Failover) -> String {
     format!("{begin}; {}.", parts.join(", "))
 }
 
-/// What makes the run less than a run.
+/// What the reader must know before anything else.
 fn warnings(report: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some(by) = report.interrupted_by() {
         warnings.push(format!("The run was interrupted by {by}."));
     }
     if !report.complete {
-        warnings.push("The history breaks off: the run was killed, and what came after is not known.".to_owned());
+        warnings.push("The history is incomplete, because the run was killed.".to_owned());
     }
     warnings.extend(report.step_problems().map(|problem| {
         let (StepProblem::Suite(text) | StepProblem::Unmet(text) | StepProblem::Harness(text)) = problem;
-        format!("A step did not do what it says: {text}.")
+        format!("A step failed: {text}.")
     }));
-    warnings.extend(report.left_behind().map(|what| format!("Something was left behind: {what}.")));
+    warnings.extend(report.left_behind().map(|what| format!("Left behind: {what}.")));
     warnings
 }
 
 fn tiles(report: &Report) -> Vec<Tile> {
     let figures = Figures::new(report);
-    let outage = |name, outage: Option<crate::report::LongestOutage>| Tile {
+    let outage = |name, outage: Option<LongestOutage>| Tile {
         name,
         value: length_or_dash(outage.map(|outage| outage.length_ms)),
         note: match outage {
-            None => "nothing was there to notice one",
-            Some(outage) if !outage.ended => "longest; not over when the steps ended",
+            None => "no operations",
+            Some(outage) if !outage.ended => "longest; still open at the end of the steps",
             Some(_) => "longest of all shards",
         }
         .to_owned(),
@@ -232,10 +233,10 @@ fn tiles(report: &Report) -> Vec<Tile> {
             name: "failover",
             value: length_or_dash(figures.first_write_ms.or(figures.promotion_ms)),
             note: match (figures.first_write_ms, figures.promotion_ms, report.failovers.is_empty()) {
-                (Some(_), ..) => "fault to first write; slowest",
-                (None, Some(_), _) => "fault to promotion; no write after it",
-                (None, None, true) => "no master was hit",
-                (None, None, false) => "nobody was promoted",
+                (Some(_), ..) => "slowest, from fault to first write",
+                (None, Some(_), _) => "slowest, from fault to promotion",
+                (None, None, true) => "no fault at a master",
+                (None, None, false) => "no promotion",
             }
             .to_owned(),
         },

@@ -1,22 +1,17 @@
-//! The picture of a run as rows of rectangles and lines over one time axis, in the numbers that the
-//! template writes down. Horizontal places are percentages, so that a picture is as wide as its
-//! screen without its text being stretched. Pure.
-
-use std::fmt::Write;
+//! The picture of a run: rows for phases, faults, promotions, nodes, lag and operations over one time axis. Pure.
 
 use super::charts::{data, lag_row, op_rows};
 use super::lanes::{self, FaultBar, Lane, Mark, MarkKind, NodeRole, State, Stretch, Trouble};
 use super::series::{Grid, lag_series, op_series};
-use super::words::{at, counted, length};
+use super::shapes::{Guide, MOST_SHAPES, Row, Shape, Tick, percent, place};
 use crate::facts::{Facts, Outage, PhaseSpan, Window};
 use crate::history::History;
 use crate::topology::Health;
+use crate::words::page::{at, length};
 
-/// A lane with more stretches than this loses the ones too narrow to be seen.
+/// In a lane with more stretches than this, stretches that are too narrow to see are left out.
 const MOST_STRETCHES: usize = 300;
-/// More outages, phases, faults or marks than this are not drawn, only listed.
-pub(super) const MOST_SHAPES: usize = 300;
-/// Faults that overlap lie below each other, so many deep.
+/// The most rows for faults that overlap.
 const MOST_TRACKS: usize = 6;
 /// The height of one fault in pixels.
 const TRACK_PX: u32 = 20;
@@ -31,95 +26,17 @@ pub struct Picture {
     pub ticks: Vec<Tick>,
     /// Lines through all rows.
     pub guides: Vec<Guide>,
-    /// Top to bottom.
+    /// The rows from top to bottom.
     pub rows: Vec<Row>,
     /// The width of a bucket: `100 ms`.
     pub bucket: String,
     /// Whether there are operations to show.
     pub has_ops: bool,
-    /// What the page's script needs to show the numbers under a pointer: nothing but numbers.
+    /// The numbers that the script of the page shows under the pointer, as JSON without strings.
     pub data: String,
 }
 
-/// A time at the axis.
-pub struct Tick {
-    /// Its place in percent.
-    pub x: String,
-    /// `12 s`.
-    pub label: String,
-}
-
-/// A line through all rows.
-pub struct Guide {
-    /// Its place in percent.
-    pub x: String,
-    /// How it looks.
-    pub class: &'static str,
-}
-
-/// One row.
-#[derive(Default)]
-pub struct Row {
-    /// Above the row, where a group of rows begins.
-    pub heading: String,
-    /// Left of it.
-    pub label: String,
-    /// Below the label, smaller.
-    pub note: String,
-    /// Its height in pixels.
-    pub height_px: u32,
-    /// How it looks.
-    pub class: &'static str,
-    /// Its series in [`Picture::data`].
-    pub series: Option<usize>,
-    /// Behind the lines.
-    pub shapes: Vec<Shape>,
-    /// Lines and areas, in units of buckets across and thousandths of the height down.
-    pub paths: Vec<Path>,
-    /// The width in these units.
-    pub units: usize,
-    /// The vertical scale.
-    pub scale: Vec<Scale>,
-}
-
-/// A rectangle with a text in it.
-#[derive(Default)]
-pub struct Shape {
-    /// Its place in percent.
-    pub x: String,
-    /// Its width in percent.
-    pub w: String,
-    /// Its place from the top in pixels.
-    pub y_px: u32,
-    /// Its height, in pixels or percent.
-    pub h: String,
-    /// How it looks.
-    pub class: String,
-    /// Told when it is pointed at.
-    pub title: String,
-    /// Written in it, cut where it does not fit.
-    pub text: String,
-    /// Where the text stands: `start` or `end`.
-    pub anchor: &'static str,
-}
-
-/// A line or area.
-pub struct Path {
-    /// How it looks.
-    pub class: &'static str,
-    /// Its course.
-    pub d: String,
-}
-
-/// A mark at a vertical scale.
-pub struct Scale {
-    /// From the top in percent.
-    pub y: String,
-    /// `100 ms`.
-    pub label: String,
-}
-
-/// Draws a history. The outages are those of its report.
+/// The picture of a history with the outages of its report.
 pub fn picture(facts: &Facts<'_>, outages: &[Outage]) -> Picture {
     let history = facts.history;
     let window = lanes::picture_window(facts);
@@ -150,17 +67,6 @@ pub fn picture(facts: &Facts<'_>, outages: &[Outage]) -> Picture {
     }
 }
 
-pub(super) fn percent(part: f64) -> String {
-    let text = format!("{:.3}", part * 100.0);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// Place and width of a span; what has no width is still seen.
-pub(super) fn place(window: Window, grid: &Grid) -> (String, String) {
-    let (from, to) = (grid.part(window.from_ns), grid.part(window.to_ns));
-    (percent(from), percent((to - from).max(0.001)))
-}
-
 fn is_seen(window: Window, grid: &Grid) -> bool {
     window.to_ns >= grid.from_ns && grid.part(window.from_ns) < 1.0
 }
@@ -186,7 +92,7 @@ fn guides(phases: &[PhaseSpan], marks: &[Mark], grid: &Grid) -> Vec<Guide> {
     let begins = phases.iter().map(|phase| (phase.window.from_ns, "guide-phase"));
     let promotions = marks.iter().filter(|mark| matches!(mark.kind, MarkKind::Promoted { .. }));
     let all: Vec<_> = begins.chain(promotions.map(|mark| (mark.at_ns, "guide-promotion"))).collect();
-    // A thicket of lines explains nothing.
+    // With too many lines, none helps.
     if all.len() > 60 {
         return Vec::new();
     }
@@ -243,7 +149,7 @@ fn fault_row(faults: &[FaultBar], grid: &Grid) -> Option<Row> {
     (height_px > 0).then_some(row)
 }
 
-/// Promotions in the upper half, epochs in the lower, named where there is room.
+/// Promotions in the upper half, epochs in the lower, with text where there is room.
 fn mark_row(marks: &[Mark], grid: &Grid) -> Option<Row> {
     let mut named_until = [f64::MIN; 2];
     let mut shapes = Vec::new();
@@ -252,11 +158,11 @@ fn mark_row(marks: &[Mark], grid: &Grid) -> Option<Row> {
         let (half, name, title, room) = match &mark.kind {
             MarkKind::Promoted { shard, from, to, epoch } => {
                 let title =
-                    format!("{to} is master of {shard} instead of {from}, epoch {epoch}, seen at {}", at(mark.at_ns));
+                    format!("{to} replaces {from} as master of {shard} (epoch {epoch}), seen at {}", at(mark.at_ns));
                 (0, format!("▲ {to}"), title, 0.12)
             }
             MarkKind::Epoch(epoch) => {
-                (1, format!("◆ epoch {epoch}"), format!("epoch {epoch} is seen at {}", at(mark.at_ns)), 0.14)
+                (1, format!("◆ epoch {epoch}"), format!("epoch {epoch}, first seen at {}", at(mark.at_ns)), 0.14)
             }
         };
         let to_the_left = part > 1.0 - room;
@@ -285,8 +191,8 @@ fn mark_row(marks: &[Mark], grid: &Grid) -> Option<Row> {
     (!shapes.is_empty()).then_some(Row { class: "lane marks", shapes, ..row })
 }
 
-/// One rectangle as long as role and trouble stay the same, and strips at its foot for what others
-/// held the node for: a flat one for fail?, a tall one for fail.
+/// A rectangle for each stretch of the same role and fault, and strips at the bottom for the flags of other nodes: a low
+/// one for PFAIL, a high one for FAIL.
 fn lane_row(lane: &Lane, history: &History, grid: &Grid) -> Row {
     let stretches = thinned(&lane.stretches, grid);
     let mut shapes = Vec::new();
@@ -317,7 +223,7 @@ fn base(lane: &Lane, stretch: &Stretch, window: Window, grid: &Grid) -> Vec<Shap
     let stretch = Stretch { window, ..stretch.clone() };
     let mut shapes = vec![lane_shape(lane, &stretch, (0, "24"), class(&stretch.state), short(&stretch.state), grid)];
     if stretch.state.trouble == Trouble::CutOff {
-        // Below the text, so that it can be read.
+        // At the edge, so that the text stays readable.
         shapes.push(lane_shape(lane, &stretch, (0, "6"), "cut", String::new(), grid));
     }
     shapes
@@ -326,11 +232,11 @@ fn base(lane: &Lane, stretch: &Stretch, window: Window, grid: &Grid) -> Vec<Shap
 fn lane_shape(lane: &Lane, stretch: &Stretch, (y_px, h): (u32, &str), class: &str, text: String, grid: &Grid) -> Shape {
     let (x, w) = place(stretch.window, grid);
     let (from, to) = (at(stretch.window.from_ns), at(stretch.window.to_ns));
-    let title = format!("{}: {}, {from} to {to}", lane.node, in_words(&stretch.state));
+    let title = format!("{}: {}, {from} to {to}", lane.node, stretch.state.in_words());
     Shape { x, w, y_px, h: h.to_owned(), class: class.to_owned(), title, text, ..Shape::default() }
 }
 
-/// The stretches that can be seen, where there are too many to draw.
+/// The stretches that are wide enough to see, if there are too many to draw.
 fn thinned(stretches: &[Stretch], grid: &Grid) -> Vec<Stretch> {
     let is_wide = |stretch: &Stretch| grid.part(stretch.window.to_ns) - grid.part(stretch.window.from_ns) > 0.0025;
     if stretches.len() <= MOST_STRETCHES {
@@ -346,39 +252,7 @@ fn thinned(stretches: &[Stretch], grid: &Grid) -> Vec<Stretch> {
     kept
 }
 
-/// A node's state in full: `master, held for fail? by 1 node`.
-pub fn in_words(state: &State) -> String {
-    let role = match state.role {
-        Some(NodeRole::Master) => "master".to_owned(),
-        Some(NodeRole::Empty) => "master without slots".to_owned(),
-        Some(NodeRole::Replica(Some(master))) => format!("replica of {master}"),
-        Some(NodeRole::Replica(None)) => "replica of nobody known".to_owned(),
-        None => "role unknown".to_owned(),
-    };
-    let mut text = match state.trouble {
-        Trouble::Down => format!("down (was {role})"),
-        Trouble::Paused => format!("paused ({role})"),
-        Trouble::CutOff => format!("cut off ({role})"),
-        Trouble::Hindered => format!("{role}, links hindered"),
-        Trouble::None => role,
-    };
-    if state.silent && state.trouble < Trouble::Paused {
-        text.push_str(", does not answer the harness");
-    }
-    let by = counted(state.flagged_by as u64, "node");
-    match state.health {
-        Health::Ok => {}
-        Health::Pfail => {
-            let _ = write!(text, ", held for fail? by {by}");
-        }
-        Health::Fail => {
-            let _ = write!(text, ", held for fail by {by}");
-        }
-    }
-    text
-}
-
-/// What is written in a lane.
+/// The text in a lane.
 fn short(state: &State) -> String {
     let role = match state.role {
         Some(NodeRole::Master) => "master".to_owned(),
@@ -392,7 +266,7 @@ fn short(state: &State) -> String {
         Trouble::Paused => "paused".to_owned(),
         Trouble::CutOff => format!("cut off · {role}"),
         Trouble::None | Trouble::Hindered if state.silent => "silent".to_owned(),
-        Trouble::Hindered => format!("{role} · hindered"),
+        Trouble::Hindered => format!("{role} · impaired"),
         Trouble::None => role,
     }
 }

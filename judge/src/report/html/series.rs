@@ -1,5 +1,4 @@
-//! Throughput, latency and lag over time: a run's operations gathered into buckets, so that a history
-//! of any length becomes a picture of bounded size. Pure.
+//! Throughput, latency and lag over time, in buckets: a history of any length becomes a picture of bounded size. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,32 +7,32 @@ use crate::history::{EventKind, History, Outcome};
 use crate::suite::OpKind;
 use crate::units::{NodeNo, ShardNo};
 
-/// The narrowest bucket, and the one of every run that is short enough.
+/// The width of buckets, unless the run is too long for it.
 const NARROWEST_NS: u64 = 100_000_000;
 
-/// How many buckets all series of operations may have together: what a browser draws at once, and
-/// what keeps a page below 2 MB.
+/// The most buckets of all series of operations together, so that a browser draws a page at once and the page stays below
+/// 2 MB.
 const ALL_BUCKETS: u64 = 9_000;
 
 /// A grid of equal buckets over a span of a run's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
-    /// The left edge of the first bucket.
+    /// The start of the first bucket, in nanoseconds from the start of the run.
     pub from_ns: u64,
-    /// The width of each.
+    /// The width of each bucket in nanoseconds.
     pub width_ns: u64,
-    /// How many there are, at least 1.
+    /// The number of buckets, at least 1.
     pub count: usize,
 }
 
 impl Grid {
-    /// The grid of the picture: buckets of 100 ms, or wider where there would be too many.
+    /// The grid of the picture: buckets of 100 ms, or wider if there were too many.
     pub fn fine(window: Window, shards: u16) -> Self {
         let most = (ALL_BUCKETS / (2 * u64::from(shards.max(1)))).clamp(120, 900);
         Self::new(window, NARROWEST_NS, most)
     }
 
-    /// The grid of the table: buckets of a second, or wider where the table would be too long.
+    /// The grid of the table: buckets of 1 s, or wider if the table were too long.
     pub fn coarse(window: Window, shards: u16) -> Self {
         let most = (2_400 / (2 * u64::from(shards.max(1)))).clamp(20, 60);
         Self::new(window, 10 * NARROWEST_NS, most)
@@ -42,7 +41,7 @@ impl Grid {
     fn new(window: Window, narrowest_ns: u64, most: u64) -> Self {
         let span_ns = window.length_ns().max(1);
         let mut width_ns = narrowest_ns;
-        // 100 ms, 200 ms, 500 ms, 1 s, ...: widths that a reader can count with.
+        // 100 ms, 200 ms, 500 ms, 1 s, ...: round widths.
         for step in [2, 5, 10].into_iter().cycle() {
             if span_ns.div_ceil(width_ns) <= most {
                 break;
@@ -57,19 +56,19 @@ impl Grid {
         Self { from_ns: window.from_ns, width_ns, count: span_ns.div_ceil(width_ns) as usize }
     }
 
-    /// The bucket that a moment falls into; None outside of the grid.
+    /// The bucket of a moment; None outside the grid.
     pub fn index(&self, at_ns: u64) -> Option<usize> {
         let index = (at_ns.checked_sub(self.from_ns)? / self.width_ns) as usize;
         (index < self.count).then_some(index)
     }
 
-    /// A moment as a part of the grid, from 0 to 1; what lies outside is drawn at the edge.
+    /// The position of a moment in the grid, from 0 to 1; moments outside are at the edge.
     pub fn part(&self, at_ns: u64) -> f64 {
         let span_ns = self.width_ns as f64 * self.count as f64;
         ((at_ns as f64 - self.from_ns as f64) / span_ns).clamp(0.0, 1.0)
     }
 
-    /// The left edge of a bucket in seconds from the start of the run.
+    /// The start of a bucket in seconds from the start of the run.
     pub fn edge_s(&self, index: usize) -> f64 {
         (self.from_ns as f64 + self.width_ns as f64 * index as f64) / 1e9
     }
@@ -80,24 +79,23 @@ impl Grid {
     }
 }
 
-/// What became of the operations that were issued in one bucket. Latencies count from when an
-/// operation was due, and are of those that were served; None where none was.
+/// The outcomes of the operations that were issued in one bucket.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Bucket {
-    /// Acknowledged.
+    /// The number of acknowledged operations.
     pub ok: u64,
-    /// Certainly did not happen.
+    /// The number that certainly did not happen.
     pub failed: u64,
-    /// May have happened.
+    /// The number that may have happened.
     pub unknown: u64,
-    /// Due, and not sent by the harness.
+    /// The number that was due and not sent.
     pub unsent: u64,
-    /// Latencies of those acknowledged.
+    /// The latencies of acknowledged operations, from their due times; None if there are none.
     pub latency: Option<Latency>,
 }
 
 impl Bucket {
-    /// All that were due.
+    /// The number of operations in the bucket.
     pub fn total(&self) -> u64 {
         self.ok + self.failed + self.unknown + self.unsent
     }
@@ -118,7 +116,7 @@ pub struct Latency {
 /// The operations of one kind and shard over a grid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpSeries {
-    /// Whose.
+    /// The shard.
     pub shard: ShardNo,
     /// Reads or writes.
     pub kind: OpKind,
@@ -126,8 +124,7 @@ pub struct OpSeries {
     pub buckets: Vec<Bucket>,
 }
 
-/// Gathers the operations of a history by shard and kind, each shard's writes first. A kind that was
-/// never issued at a shard is left out.
+/// Gathers the operations of a history by shard and kind, writes first. Kinds without operations on a shard are left out.
 pub fn op_series(facts: &Facts<'_>, grid: &Grid) -> Vec<OpSeries> {
     #[derive(Default, Clone)]
     struct Cell {
@@ -166,7 +163,7 @@ pub fn op_series(facts: &Facts<'_>, grid: &Grid) -> Vec<OpSeries> {
         .collect()
 }
 
-/// By nearest rank: each percentile is the latency of an operation that there was.
+/// Percentiles by nearest rank: each is the latency of an operation.
 fn latency(mut latencies_ns: Vec<u64>) -> Option<Latency> {
     latencies_ns.sort_unstable();
     let last = latencies_ns.len().checked_sub(1)?;
@@ -174,12 +171,12 @@ fn latency(mut latencies_ns: Vec<u64>) -> Option<Latency> {
     Some(Latency { p50_ms: rank_ms(50), p99_ms: rank_ms(99), max_ms: latencies_ns[last] as f64 / 1e6 })
 }
 
-/// How far one replica was behind, over a grid.
+/// The lag of one replica over a grid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LagSeries {
-    /// Whose.
+    /// The replica.
     pub replica: NodeNo,
-    /// The most bytes seen in each bucket; None where it was not looked at.
+    /// The largest lag in each bucket, in bytes; None without a sample.
     pub most_bytes: Vec<Option<u64>>,
 }
 
@@ -206,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_are_as_narrow_as_they_may_be_many() {
+    fn buckets_widen_with_the_run() {
         for (to_ms, shards, width_ms, count) in [
             (0, 3, 100, 1),
             (1, 3, 100, 1),
@@ -227,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn operations_count_where_they_were_issued_and_latency_from_when_they_were_due() {
+    fn latency_counts_from_the_due_time() {
         let ms = 1_000_000;
         let op = |kind, due: u64, invoke: u64, complete: u64, outcome| Op {
             due_ns: due * ms,
@@ -269,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_samples_of_lag_the_worst_in_a_bucket_is_kept() {
+    fn keeps_the_largest_lag_of_a_bucket() {
         let lag = |at_ms: u64, bytes| Event {
             at_ns: at_ms * 1_000_000,
             kind: EventKind::Lag { replica: NodeNo(4), master: NodeNo(1), bytes, link_up: true },

@@ -1,51 +1,17 @@
-//! The tables of a page: what the picture shows and what it cannot. Pure.
+//! The tables of a page: the picture in numbers, and everything else in the report. Pure.
 
-use super::anatomy::moment;
 use super::lanes::{Lane, MarkKind};
-use super::picture::in_words;
 use super::series::{Grid, OpSeries};
-use super::words::{at, count, figure, fixed, length, length_or_dash};
-use crate::anatomy::Anatomy;
+use super::table::Table;
 use crate::facts::{Facts, Ledger, Outage};
 use crate::history::{EventKind, FinalValue, key_name};
 use crate::report::narrate::Narrator;
 use crate::report::run::{PhaseReport, Report};
 use crate::slot::ranges;
 use crate::units::NodeNo;
+use crate::words::page::{at, count, figure, fixed, length, length_or_dash};
 
-/// Longer tables are cut, and say so: what is left out stands in `report.json`.
-const MOST_ROWS: usize = 1000;
-
-/// A table.
-#[derive(Default)]
-pub struct Table {
-    /// What it is about.
-    pub caption: String,
-    /// The heads of its columns.
-    pub head: Vec<&'static str>,
-    /// Its rows.
-    pub rows: Vec<Vec<String>>,
-    /// How many rows were left out.
-    pub cut: usize,
-    /// From which column on figures stand, which are aligned to the right.
-    pub figures_from: usize,
-}
-
-impl Table {
-    fn new(
-        caption: &str,
-        head: &[&'static str],
-        figures_from: usize,
-        rows: impl IntoIterator<Item = Vec<String>>,
-    ) -> Self {
-        let mut rows: Vec<_> = rows.into_iter().collect();
-        let cut = rows.len().saturating_sub(MOST_ROWS);
-        rows.truncate(MOST_ROWS);
-        Self { caption: caption.to_owned(), head: head.to_vec(), rows, cut, figures_from }
-    }
-}
-
-/// What befell each shard's master.
+/// The failovers with their times.
 pub fn failovers(report: &Report) -> Table {
     let rows = report.failovers.iter().map(|failover| {
         vec![
@@ -56,7 +22,7 @@ pub fn failovers(report: &Report) -> Table {
                 (None, None) => "no fault".to_owned(),
             },
             failover.old_master.to_string(),
-            failover.new_master.map_or_else(|| "nobody".to_owned(), |node| node.to_string()),
+            failover.new_master.map_or_else(|| "-".to_owned(), |node| node.to_string()),
             at(failover.from_ns),
             length_or_dash(failover.fail_ms),
             length_or_dash(failover.promotion_ms),
@@ -64,70 +30,29 @@ pub fn failovers(report: &Report) -> Table {
             failover.epoch.map_or_else(|| "-".to_owned(), |epoch| epoch.to_string()),
         ]
     });
-    let head = ["shard", "fault", "from", "to", "at", "to FAIL", "to promotion", "to first write", "epoch"];
-    Table::new("Failovers, each time counted from the fault or the order", &head, 4, rows)
+    let head =
+        ["shard", "cause", "old master", "new master", "at", "to FAIL", "to promotion", "to first write", "epoch"];
+    Table::new("Failovers; times count from the fault or the CLUSTER FAILOVER", &head, 4, rows)
 }
 
-/// A failover's milestones, elections, and what each node knew when.
-pub fn anatomy(anatomy: &Anatomy) -> Vec<Table> {
-    let milestones = anatomy.milestones.iter().enumerate().map(|(index, milestone)| {
-        vec![
-            milestone.what.words().to_owned(),
-            format!("{}{}", milestone.source, milestone.node.map(|node| format!(" of {node}")).unwrap_or_default()),
-            moment(milestone.after_ms),
-            length(milestone.after_ms - anatomy.preceding_ms(index)),
-            milestone
-                .expected_ms
-                .map_or_else(|| "-".to_owned(), |(from, to)| format!("{} to {}", length(from), length(to))),
-            length_or_dash(milestone.bound_ms),
-            if milestone.late() { "late" } else { "" }.to_owned(),
-        ]
-    });
-    let head = ["milestone", "known from", "after", "took", "by the rules", "allowed until", ""];
-    let milestones = Table::new("Milestones", &head, 2, milestones);
-    let elections = anatomy.elections.iter().map(|election| {
-        let granted = election.granted.iter().map(|(node, at_ms)| format!("{node} at {}", length(*at_ms)));
-        let denied = election.denied.iter().map(|(node, reason)| format!("{node}: {reason}"));
-        vec![
-            election.candidate.to_string(),
-            election.epoch.to_string(),
-            election.rank.map_or_else(|| "-".to_owned(), |rank| rank.to_string()),
-            length_or_dash(election.delay_ms.map(|delay_ms| delay_ms as f64)),
-            length(election.began_ms),
-            granted.collect::<Vec<_>>().join(", "),
-            denied.collect::<Vec<_>>().join(", "),
-            election.won_ms.map_or_else(|| "lost".to_owned(), |won_ms| format!("won at {}", length(won_ms))),
-        ]
-    });
-    let head = ["candidate", "epoch", "rank", "delay", "asked at", "votes", "denied", ""];
-    let elections = Table::new("Elections", &head, 9, elections);
-    let at = |moment_ms: Option<f64>| moment_ms.map_or_else(|| "-".to_owned(), moment);
-    let observers = anatomy.observers.iter().map(|(node, seen)| {
-        let moments = [seen.pong_ms, seen.ping_ms, seen.pfail_ms, seen.fail_ms, seen.agreed_ms];
-        [node.to_string()].into_iter().chain(moments.map(at)).collect()
-    });
-    let head = ["node", "last pong", "unanswered ping", "fail?", "fail", "knows the new master"];
-    let observers = Table::new("What each node knew of the old master, and when", &head, 1, observers);
-    [milestones, elections, observers].into_iter().filter(|table| !table.rows.is_empty()).collect()
-}
-
-/// Every outage.
+/// All outages.
 pub fn outages(outages: &[Outage]) -> Table {
     let rows = outages.iter().map(|outage| {
         let ended = if outage.ended { "" } else { " or more" };
         vec![
             outage.shard.to_string(),
             outage.of.to_string(),
+            if outage.stall { "stall" } else { "outage" }.to_owned(),
             at(outage.from_ns),
             at(outage.to_ns),
             format!("{}{ended}", length(outage.length_ms())),
             count(outage.unserved),
         ]
     });
-    Table::new("Outages", &["shard", "of", "from", "to", "length", "not served"], 2, rows)
+    Table::new("Outages", &["shard", "of", "kind", "from", "to", "length", "operations"], 3, rows)
 }
 
-/// Statistics by phase, and of the steps together.
+/// Statistics by phase, and of all steps together.
 pub fn phases(report: &Report) -> Table {
     let row = |phase: &PhaseReport, of: &str, stats: &crate::facts::OpStats| {
         let mut cells = vec![
@@ -159,11 +84,11 @@ pub fn phases(report: &Report) -> Table {
         "max",
         "issued late (p99)",
     ];
-    let caption = "Phases; latency of acknowledged operations from when they were due. `steps` is the time that invariants look at";
+    let caption = "Phases; latencies of acknowledged operations count from their due times. `steps` is the window of invariants without a phase";
     Table::new(caption, &head, 4, rows)
 }
 
-/// Why operations were not served, by phase.
+/// The reasons for operations that were not served, by phase.
 pub fn reasons(report: &Report) -> Table {
     let of_phase = |phase: &PhaseReport| {
         let name = phase.span.name.clone();
@@ -184,22 +109,22 @@ pub fn reasons(report: &Report) -> Table {
     )
 }
 
-/// The ledger's sums.
+/// The sums of the ledger.
 pub fn ledger(ledger: &Ledger) -> Table {
     let rows = [
         ("acknowledged", ledger.acknowledged),
-        ("lost: acknowledged and gone", ledger.lost),
-        ("undecided: acknowledged, not to be told whether lost or overwritten late", ledger.undecided),
-        ("of unknown outcome, and found to have taken effect", ledger.applied_unacknowledged),
-        ("refused, and found all the same", ledger.refused_but_applied),
-        ("keys that held what nobody wrote", ledger.foreign),
+        ("lost: acknowledged, but not read back", ledger.lost),
+        ("undecided: lost, or overwritten by a late write of unknown outcome", ledger.undecided),
+        ("outcome unknown, but applied", ledger.applied_unacknowledged),
+        ("refused, but applied", ledger.refused_but_applied),
+        ("keys with a value that the workload never wrote", ledger.foreign),
         ("keys read back", ledger.keys_read),
         ("keys with acknowledged writes that could not be read back", ledger.keys_unread),
     ];
     Table::new("Writes", &["", "number"], 1, rows.map(|(what, number)| vec![what.to_owned(), count(number)]))
 }
 
-/// The lost writes, divided in four ways.
+/// The number of lost writes by cause, phase, shard and side.
 pub fn losses(ledger: &Ledger) -> Table {
     let row = |by: &str, what: String, number: &u64| vec![by.to_owned(), what, count(*number)];
     let mut rows: Vec<_> =
@@ -210,7 +135,7 @@ pub fn losses(ledger: &Ledger) -> Table {
     Table::new("Lost writes by cause, phase, shard and side", &["by", "", "lost"], 2, rows)
 }
 
-/// The first lost writes.
+/// Examples of lost writes.
 pub fn lost_writes(ledger: &Ledger) -> Table {
     let rows = ledger.examples.iter().map(|lost| {
         vec![
@@ -235,35 +160,35 @@ pub fn lost_writes(ledger: &Ledger) -> Table {
     Table::new(&format!("Lost writes, the first {}", ledger.examples.len()), &head, 10, rows)
 }
 
-/// The lanes.
+/// The states of the nodes over time.
 pub fn lanes(lanes: &[Lane]) -> Table {
     let rows = lanes.iter().flat_map(|lane| {
         lane.stretches.iter().map(|stretch| {
             let (from, to) = (at(stretch.window.from_ns), at(stretch.window.to_ns));
-            vec![lane.node.to_string(), from, to, in_words(&stretch.state)]
+            vec![lane.node.to_string(), from, to, stretch.state.in_words()]
         })
     });
-    Table::new("What each node was", &["node", "from", "to", "state"], 9, rows)
+    Table::new("States of the nodes", &["node", "from", "to", "state"], 9, rows)
 }
 
-/// What happened, in words.
+/// The events of the run in words.
 pub fn events(facts: &Facts<'_>, report: &Report) -> Table {
     let history = facts.history;
-    let mut narrator = Narrator::new(&history.header.plan, true);
+    let mut narrator = Narrator::new(&history.header.plan, true).on(history.header.server.version);
     let mut rows: Vec<(u64, String)> = Vec::new();
     for event in &report.events {
         rows.extend(narrator.tell(event).into_iter().map(|line| (event.at_ns, line)));
     }
     for mark in super::lanes::marks(facts) {
         if let MarkKind::Epoch(epoch) = mark.kind {
-            rows.push((mark.at_ns, format!("epoch {epoch} is seen")));
+            rows.push((mark.at_ns, format!("epoch {epoch} first seen")));
         }
     }
     rows.sort_by_key(|(at_ns, _)| *at_ns);
-    Table::new("What happened", &["at", "what"], 9, rows.into_iter().map(|(at_ns, line)| vec![at(at_ns), line]))
+    Table::new("Events", &["at", "event"], 9, rows.into_iter().map(|(at_ns, line)| vec![at(at_ns), line]))
 }
 
-/// Throughput and latency in numbers, in wider buckets than the picture's; empty ones are left out.
+/// Throughput and latency in wider buckets than in the picture. Empty buckets are left out.
 pub fn operations(all: &[OpSeries], grid: &Grid) -> Table {
     let rows = all.iter().flat_map(|series| {
         series.buckets.iter().enumerate().filter(|(_, bucket)| bucket.total() > 0).map(|(index, bucket)| {
@@ -282,11 +207,11 @@ pub fn operations(all: &[OpSeries], grid: &Grid) -> Table {
             ]
         })
     });
-    let caption = format!("Operations by the moment of their issue, each row {} s", figure(grid.width_s()));
+    let caption = format!("Operations by time of issue, {} s per row", figure(grid.width_s()));
     Table::new(&caption, &["shard", "of", "from", "ok", "refused", "unknown", "not sent", "p50", "p99", "max"], 2, rows)
 }
 
-/// The plan's configuration and workload.
+/// Steps, nodes, server directives and workload of the plan.
 pub fn configuration(report: &Report) -> Vec<Table> {
     let plan = &report.header.plan;
     let config = plan.config.iter().map(|(name, value)| vec![name.clone(), value.to_string()]);
@@ -323,26 +248,26 @@ pub fn configuration(report: &Report) -> Vec<Table> {
     });
     vec![
         Table::new("Steps", &["", "step", "settings"], 9, steps),
-        Table::new("Nodes at boot", &["node", "shard", "role", "slots", "address", "id", "called"], 9, nodes),
+        Table::new("Nodes at boot", &["node", "shard", "role", "slots", "address", "id", "name"], 9, nodes),
         Table::new("Server directives", &["directive", "value"], 9, config),
         Table::new("Workload", &["setting", "value"], 9, settings),
     ]
 }
 
-/// What ran, and where.
+/// The versions, the machine, and the seed.
 pub fn versions(report: &Report) -> Table {
     let header = &report.header;
     let rows = [
         ("slotquake", format!("{} (schema {})", header.tool_version, header.schema_version)),
         ("server", header.server.version.to_string()),
-        ("asked for", header.server.asked.clone()),
+        ("requested", header.server.asked.clone()),
         ("binary", header.server.path.display().to_string()),
-        ("from", header.server.origin.clone()),
+        ("source", header.server.origin.clone()),
         ("system", format!("{}, {} cores", header.host.os, header.host.cores)),
         ("backend", header.host.backend.clone()),
         ("started", header.started_at.clone()),
-        ("took", length(report.duration_ms)),
+        ("duration", length(report.duration_ms)),
         ("seed", header.plan.seed.to_string()),
     ];
-    Table::new("Versions and place", &["", ""], 9, rows.map(|(what, text)| vec![what.to_owned(), text]))
+    Table::new("Versions and machine", &["", ""], 9, rows.map(|(what, text)| vec![what.to_owned(), text]))
 }

@@ -1,0 +1,213 @@
+//! The figures of a run for tables, documents and comparisons, and how tables write them.
+
+use serde::Serialize;
+
+use super::run::Report;
+use crate::suite::OpKind;
+
+/// The figures of a run. Times are in milliseconds; None means not observed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Figures {
+    /// From a fault at a master to the FAIL flag; the slowest failover.
+    pub fail_ms: Option<f64>,
+    /// From a fault or CLUSTER FAILOVER to the promotion; the slowest failover.
+    pub promotion_ms: Option<f64>,
+    /// From there to the first write that the new master acknowledged; the slowest failover.
+    pub first_write_ms: Option<f64>,
+    /// The longest read outage of any shard.
+    pub read_outage: Option<LongestOutage>,
+    /// The longest write outage of any shard.
+    pub write_outage: Option<LongestOutage>,
+    /// The number of acknowledged writes.
+    pub acknowledged: u64,
+    /// The number of acknowledged writes that are lost.
+    pub lost: u64,
+    /// The number of acknowledged writes that may be lost.
+    pub undecided: u64,
+    /// The number of keys with acknowledged writes that could not be read back.
+    pub keys_unread: u64,
+}
+
+/// The longest outage.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct LongestOutage {
+    /// The length in milliseconds; 0 if every operation was served.
+    pub length_ms: f64,
+    /// Whether it ended within the steps; otherwise it was longer.
+    pub ended: bool,
+    /// Whether answers only came late: every operation was served within a second.
+    pub stall: bool,
+}
+
+impl Figures {
+    /// The figures of a report.
+    pub fn new(report: &Report) -> Self {
+        let slowest = |time: fn(&crate::facts::Failover) -> Option<f64>| {
+            report.failovers.iter().filter_map(time).max_by(f64::total_cmp)
+        };
+        Self {
+            fail_ms: slowest(|failover| failover.fail_ms),
+            promotion_ms: slowest(|failover| failover.promotion_ms),
+            first_write_ms: slowest(|failover| failover.first_write_ms),
+            read_outage: longest_outage(report, OpKind::Reads),
+            write_outage: longest_outage(report, OpKind::Writes),
+            acknowledged: report.ledger.acknowledged,
+            lost: report.ledger.lost,
+            undecided: report.ledger.undecided,
+            keys_unread: report.ledger.keys_unread,
+        }
+    }
+}
+
+/// None if no such operation was issued: without operations, an outage of 0 is not observed.
+fn longest_outage(report: &Report, of: OpKind) -> Option<LongestOutage> {
+    let steps = report.steps.as_ref()?;
+    let issued = match of {
+        OpKind::Reads => steps.reads.issued,
+        OpKind::Writes => steps.writes.issued,
+    };
+    let longest = report
+        .outages
+        .iter()
+        .filter(|outage| outage.of == of)
+        .map(|outage| LongestOutage { length_ms: outage.length_ms(), ended: outage.ended, stall: outage.stall })
+        .max_by(|a, b| a.length_ms.total_cmp(&b.length_ms).then(b.ended.cmp(&a.ended)));
+    longest.or_else(|| (issued > 0).then_some(LongestOutage { length_ms: 0.0, ended: true, stall: false }))
+}
+
+pub(super) fn figure_cells(figures: &Figures) -> Vec<String> {
+    let time = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), time_text);
+    vec![
+        time(figures.fail_ms),
+        time(figures.promotion_ms),
+        time(figures.first_write_ms),
+        outage_text(figures.read_outage),
+        outage_text(figures.write_outage),
+        figures.acknowledged.to_string(),
+        lost_text(figures),
+    ]
+}
+
+/// A time in at most seven characters: `0`, `812 ms`, `7.36 s`, `123 s`.
+pub(super) fn time_text(ms: f64) -> String {
+    if ms == 0.0 {
+        "0".to_owned()
+    } else if ms < 0.95 {
+        "<1 ms".to_owned()
+    } else if ms < 999.5 {
+        format!("{ms:.0} ms")
+    } else if ms < 99_995.0 {
+        format!("{:.2} s", ms / 1000.0)
+    } else {
+        format!("{:.0} s", ms / 1000.0)
+    }
+}
+
+/// The length of an outage: `7.36 s`, `>7.36 s` if it was still open at the end, `812 ms stall` for a stall.
+pub(super) fn outage_text(outage: Option<LongestOutage>) -> String {
+    match outage {
+        None => "-".to_owned(),
+        Some(LongestOutage { length_ms, ended, stall }) => {
+            let open = if ended { "" } else { ">" };
+            let stall = if stall { " stall" } else { "" };
+            format!("{open}{}{stall}", time_text(length_ms))
+        }
+    }
+}
+
+/// `3`; `3 (+2?)` if two more are undecided; `>=3` if keys could not be read back.
+pub(super) fn lost_text(figures: &Figures) -> String {
+    let at_least = if figures.keys_unread > 0 { ">=" } else { "" };
+    match figures.undecided {
+        0 => format!("{at_least}{}", figures.lost),
+        undecided => format!("{at_least}{} (+{undecided}?)", figures.lost),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+    use crate::check::Verdict;
+    use crate::facts::{Failover, Outage};
+    use crate::units::ShardNo;
+
+    fn outage(of: OpKind, from_ms: u64, to_ms: u64, ended: bool) -> Outage {
+        Outage {
+            of,
+            shard: ShardNo(1),
+            from_ns: from_ms * 1_000_000,
+            to_ns: to_ms * 1_000_000,
+            unserved: 3,
+            ended,
+            stall: false,
+        }
+    }
+
+    #[test]
+    fn takes_the_slowest_failover_and_the_longest_outage() {
+        let mut report = fixture::report("role-swap", Verdict::Pass);
+        let quick = report.failovers[0].clone();
+        report.failovers.push(Failover { fail_ms: Some(9000.0), promotion_ms: None, ..quick });
+        report.outages = vec![
+            outage(OpKind::Writes, 100, 900, true),
+            outage(OpKind::Writes, 1000, 1500, true),
+            outage(OpKind::Reads, 100, 150, false),
+        ];
+        let figures = Figures::new(&report);
+        assert_eq!(figures.fail_ms, Some(9000.0));
+        assert_eq!(figures.promotion_ms, Some(7360.0));
+        assert_eq!(figures.write_outage, Some(LongestOutage { length_ms: 800.0, ended: true, stall: false }));
+        assert_eq!(figures.read_outage, Some(LongestOutage { length_ms: 50.0, ended: false, stall: false }));
+    }
+
+    #[test]
+    fn without_operations_there_is_no_outage_figure() {
+        let mut report = fixture::report("formation", Verdict::Pass);
+        report.outages.clear();
+        assert_eq!(
+            Figures::new(&report).read_outage,
+            Some(LongestOutage { length_ms: 0.0, ended: true, stall: false })
+        );
+        report.steps.as_mut().expect("the fixture has steps").reads.issued = 0;
+        assert_eq!(Figures::new(&report).read_outage, None);
+        report.steps = None;
+        assert_eq!(Figures::new(&report).write_outage, None);
+    }
+
+    #[test]
+    fn of_equal_outages_the_open_one_counts() {
+        let mut report = fixture::report("shard-loss", Verdict::Pass);
+        for order in [[true, false], [false, true]] {
+            report.outages = order.iter().map(|&ended| outage(OpKind::Writes, 0, 500, ended)).collect();
+            assert_eq!(
+                Figures::new(&report).write_outage,
+                Some(LongestOutage { length_ms: 500.0, ended: false, stall: false })
+            );
+        }
+    }
+
+    #[test]
+    fn writes_figures() {
+        for (ms, expected) in [
+            (0.0, "0"),
+            (0.2, "<1 ms"),
+            (1.0, "1 ms"),
+            (999.4, "999 ms"),
+            (999.6, "1.00 s"),
+            (7364.0, "7.36 s"),
+            (99_994.0, "99.99 s"),
+            (99_996.0, "100 s"),
+        ] {
+            assert_eq!(time_text(ms), expected);
+        }
+        for (lost, undecided, keys_unread, expected) in
+            [(0, 0, 0, "0"), (3, 2, 0, "3 (+2?)"), (3, 0, 1, ">=3"), (0, 1, 4, ">=0 (+1?)")]
+        {
+            assert_eq!(lost_text(&Figures { lost, undecided, keys_unread, ..Figures::default() }), expected);
+        }
+        for (ended, expected) in [(true, "2.00 s"), (false, ">2.00 s")] {
+            assert_eq!(outage_text(Some(LongestOutage { length_ms: 2000.0, ended, stall: false })), expected);
+        }
+    }
+}
