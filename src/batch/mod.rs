@@ -1,12 +1,12 @@
 //! Runs from their suites to their reports, side by side: what the command line and the faces for tests
 //! have in common.
 //!
-//! [`plans`] and [`servers`] find out what is wrong before any cluster boots; [`Ground::take`] enters the
+//! [`plans`] and [`servers`] find out what is wrong before any cluster boots; [`Environment::enter`] enters the
 //! sandbox; [`run_all`] runs, judges and leaves the reports. Each run is a task of its own, so that what
 //! befalls one loses no other's report.
 
+mod environment;
 mod exit;
-mod ground;
 mod prepare;
 
 use std::any::Any;
@@ -19,8 +19,8 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, spawn_blocking};
 
+pub use self::environment::{Environment, EnvironmentError};
 pub use self::exit::Exit;
-pub use self::ground::{Ground, GroundError};
 pub use self::prepare::{Fitted, draw_seed, plan, plans, plans_on_found, servers};
 use crate::anatomy;
 use crate::check::check;
@@ -51,7 +51,7 @@ pub struct Settings {
     /// How many runs go at a time.
     pub side_by_side: usize,
     /// Where they take place.
-    pub ground: Ground,
+    pub environment: Environment,
 }
 
 /// The result of a run.
@@ -126,7 +126,7 @@ impl Job {
         let options = Options {
             folder: folder.clone(),
             keep: settings.keep,
-            place: settings.ground.place.clone(),
+            backend: settings.environment.backend.clone(),
             stop: stop.clone(),
             watcher: audience.begin(number, &self.label(), &self.plan),
         };
@@ -274,8 +274,8 @@ mod tests {
     #[test]
     fn a_run_that_breaks_keeps_its_folder_and_loses_no_other_run() {
         let out = tempfile::tempdir().expect("a temporary folder");
-        let ground = Ground::take(Mode::Off, &[]).expect("no sandbox is entered");
-        let settings = Settings { out: out.path().to_owned(), keep: false, side_by_side: 1, ground };
+        let environment = Environment::enter(Mode::Off, &[]).expect("no sandbox is entered");
+        let settings = Settings { out: out.path().to_owned(), keep: false, side_by_side: 1, environment };
         let (_end, stop) = watch::channel(None);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let jobs = vec![impossible_job("a"), impossible_job("b")];

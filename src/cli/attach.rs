@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use slotquake::batch::{self, Ground, GroundError};
+use slotquake::batch::{self, Environment, EnvironmentError};
 use slotquake::cluster::attach::{
     Attach, AttachError, PASSWORD_VARIABLE, ServerAccessSettings, Settings, ledgers_folder,
 };
@@ -120,13 +120,13 @@ pub fn take(args: &AttachArgs, netfault_image: Option<String>, wanted: &Wanted<'
     let plans = batch::plans_on_found(wanted.suites, &wanted.overrides.sets, wanted.seed, attach.found());
     let plans = plans.map_err(Trouble::usage)?;
     let server = attach.server();
-    let ground = runtime.block_on(Ground::attached(attach, &plans)).map_err(|error| match error {
-        GroundError::Refused(_) => Trouble::usage(error),
+    let environment = runtime.block_on(Environment::attached(attach, &plans)).map_err(|error| match error {
+        EnvironmentError::Refused(_) => Trouble::usage(error),
         error => Trouble::harness(error),
     })?;
     let plans = plans.into_iter().map(|fitted| fitted.plan).collect();
     let signals = Signals::listen(&runtime)?;
-    Ok(Taken { plans, servers: [(server.asked.clone(), server)].into(), ground, runtime, signals })
+    Ok(Taken { plans, servers: [(server.asked.clone(), server)].into(), environment, runtime, signals })
 }
 
 fn tell(attach: &Attach) {

@@ -2,11 +2,11 @@
 //! stdout, everything else to stderr.
 
 mod attach;
+mod backend;
 mod check;
 mod ci;
 mod compare;
 mod completions;
-#[cfg_attr(not(feature = "docker"), path = "no_containers.rs")]
 mod containers;
 mod doctor;
 #[cfg(test)]
@@ -18,7 +18,6 @@ mod fault;
 mod gc;
 mod list;
 mod live;
-mod place;
 mod plan;
 mod prepare;
 mod progress;

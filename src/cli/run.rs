@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use slotquake::batch::{self, Audience, Done, Ground, Job, Settings};
+use slotquake::batch::{self, Audience, Done, Environment, Job, Settings};
 use slotquake::plan::Plan;
 use slotquake::report::{self, RunKey, Skipped, Standing, Summary};
 use slotquake::reports;
 use slotquake::suite;
 use tokio::runtime::Runtime;
 
+use super::backend::BackendArgs;
 use super::exit::{Exit, Trouble};
-use super::place::PlaceArgs;
 use super::prepare::Overrides;
 use super::progress::Display;
 use super::signals::Signals;
@@ -73,7 +73,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
-    place: PlaceArgs,
+    backend: BackendArgs,
     /// Keep the servers' data directories, in the report's folder
     #[arg(long)]
     keep: bool,
@@ -87,19 +87,19 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let seed = args.overrides.seed();
     let suites =
         if args.all { suite::shipped_names().into_iter().map(str::to_owned).collect() } else { args.suites.clone() };
-    let is_shared = args.place.is_shared();
+    let is_shared = args.backend.is_shared();
     if is_shared && (args.keep || args.jobs.is_some_and(|jobs| jobs > 1)) {
         return Err(Trouble::usage(
             "--keep and --jobs are not for --backend attach: the data is not ours, and runs would disturb each other",
         ));
     }
     let wanted = Wanted { suites: &suites, servers: &args.servers, overrides: &args.overrides, seed };
-    let Taken { plans, servers, ground, runtime, signals } = args.place.take(&wanted, || {
+    let Taken { plans, servers, environment, runtime, signals } = args.backend.take(&wanted, || {
         std::fs::create_dir_all(&args.out).map_err(|error| {
             Trouble::harness(format!("cannot make the reports' folder {}: {error}", args.out.display()))
         })
     })?;
-    let (skipped, plans): (Vec<Summary>, Vec<Plan>) = part(plans, &ground);
+    let (skipped, plans): (Vec<Summary>, Vec<Plan>) = part(plans, &environment);
     let jobs: Vec<Job> = (0..args.repeat)
         .flat_map(|_| &plans)
         .map(|plan| Job { plan: plan.clone(), server: servers[&plan.server].clone() })
@@ -109,7 +109,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     screen::say(&format!("seed {seed}; {} to run, {side_by_side} at a time", jobs.len()));
     tell_skipped(&skipped);
 
-    let settings = Settings { out: args.out.clone(), keep: args.keep, side_by_side, ground };
+    let settings = Settings { out: args.out.clone(), keep: args.keep, side_by_side, environment };
     let runs = if jobs.is_empty() { Vec::new() } else { run_all(jobs, &settings, (runtime, signals), args.verbose) };
     let (mut summaries, exits): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.summary, run.exit)).unzip();
     // What was skipped says nothing for or against the rest; without a rest, nothing was found out.
@@ -143,7 +143,7 @@ fn run_all(jobs: Vec<Job>, settings: &Settings, (runtime, signals): (Runtime, Si
         batch::run_all(jobs, settings, &audience, &stop).await
     });
     display.close();
-    containers::collect_own(&settings.ground.place, &runtime);
+    containers::collect_own(&settings.environment.backend, &runtime);
     // What still hangs there is of a run that panicked; its servers die with its threads.
     runtime.shutdown_background();
     runs
@@ -170,10 +170,10 @@ fn index(summaries: &[Summary], out: &Path) -> Result<(), Trouble> {
 }
 
 /// Parts what cannot be run here, as rows that say why, from what can.
-fn part(plans: Vec<Plan>, ground: &Ground) -> (Vec<Summary>, Vec<Plan>) {
+fn part(plans: Vec<Plan>, environment: &Environment) -> (Vec<Summary>, Vec<Plan>) {
     let (mut skipped, mut possible) = (Vec::new(), Vec::new());
     for plan in plans {
-        match ground.obstacle(&plan) {
+        match environment.obstacle(&plan) {
             Some(reason) => {
                 let standing = Standing::Skipped(reason.to_owned());
                 skipped.push(Summary::without_report(&plan.name, &plan.server, plan.seed, standing, None));

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use slotquake::batch::{Audience, Ground};
+use slotquake::batch::{Audience, Environment};
 use slotquake::cluster::Reach;
 use slotquake::history::{Event, EventKind, NodeInfo, StepProblem};
 use slotquake::plan::Plan;
@@ -15,7 +14,7 @@ use slotquake::report::{Narrator, seconds};
 use slotquake::reports;
 use slotquake::run::{self, Answer, Ask, Notice, Options, Request, RunError};
 use slotquake::sandbox::Mode;
-use slotquake::server::Server;
+use slotquake::server::{BackendKind, Server};
 use slotquake::suite::{LoadError, Source};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
@@ -26,9 +25,9 @@ use super::progress::{Display, Teller};
 use super::runtime::listening;
 use super::signals::Signals;
 use super::socket::{self, CommandSocket, Response};
-use super::{containers, prepare};
+use super::{backend, containers, prepare};
 
-/// The cluster, as a suite would say it. Its steps are what may be asked for, so that the ground is laid for
+/// The cluster, as a suite would say it. Its steps are what may be asked for, so that the environment is laid for
 /// them; nobody goes through them.
 const SUITE: &str = "\
 name: up
@@ -67,39 +66,32 @@ pub struct Args {
         value_parser = PossibleValuesParser::new(["auto", "off", "require"]).try_map(|word| word.parse::<Mode>()))]
     sandbox: Mode,
     /// What runs the nodes
-    #[arg(long, value_enum, default_value_t = Backend::Local)]
-    backend: Backend,
-}
-
-/// What runs the nodes of a cluster of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Backend {
-    /// Processes of this machine, in the sandbox where possible.
-    Local,
-    /// Containers of Docker, or what `DOCKER_HOST` names.
-    Docker,
+    #[arg(long, default_value_t = BackendKind::Local,
+        value_parser = backend::parser(&[BackendKind::Local, BackendKind::Docker]))]
+    backend: BackendKind,
 }
 
 /// Keeps a cluster up.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let plan = plan(args).map_err(|error| Trouble::usage(error.0))?;
     let plans = [plan.clone()];
-    let (servers, ground, runtime, signals) = match args.backend {
-        Backend::Local => {
+    let (servers, environment, runtime, signals) = match args.backend {
+        BackendKind::Local => {
             let servers = prepare::servers(&plans)?;
             // From here on this may be another process, the one that other terminals see listening.
-            let ground = Ground::take(args.sandbox, &plans).map_err(Trouble::harness)?;
+            let environment = Environment::enter(args.sandbox, &plans).map_err(Trouble::harness)?;
             let (runtime, signals) = listening()?;
-            (servers, ground, runtime, signals)
+            (servers, environment, runtime, signals)
         }
-        Backend::Docker => containers::take((None, None), Reach::Auto, &plans)?,
+        BackendKind::Docker => containers::take((None, None), Reach::Auto, &plans)?,
+        BackendKind::Attach => unreachable!("the parser of `--backend` accepts only the others"),
     };
     let (door, listener) = CommandSocket::open(&args.name)?;
     let server = servers[&plan.server].clone();
     let folder =
         reports::create_folder(&args.out, &plan.name, &server.asked, SystemTime::now()).map_err(Trouble::harness)?;
     let display = Display::new(false, false);
-    let kept = runtime.block_on(keep(plan, server, ground, &folder, (listener, signals), &display));
+    let kept = runtime.block_on(keep(plan, server, environment, &folder, (listener, signals), &display));
     drop(door);
     display.close();
     kept
@@ -119,7 +111,7 @@ fn plan(args: &Args) -> Result<Plan, LoadError> {
 async fn keep(
     plan: Plan,
     server: Server,
-    ground: Ground,
+    environment: Environment,
     folder: &Path,
     (listener, signals): (std::os::unix::net::UnixListener, Signals),
     display: &Display,
@@ -131,11 +123,11 @@ async fn keep(
     let (requests, inbox) = mpsc::channel(1);
     let (ending, mut waiting) = mpsc::unbounded_channel();
     let narrator = Mutex::new(Narrator::new(&plan, true));
-    let host = Arc::new(Host { plan: plan.clone(), ground, requests, ending, narrator });
+    let host = Arc::new(Host { plan: plan.clone(), environment, requests, ending, narrator });
     let options = Options {
         folder: folder.to_owned(),
         keep: false,
-        place: host.ground.place.clone(),
+        backend: host.environment.backend.clone(),
         stop,
         watcher: watcher(&plan, &server, folder, display.teller()),
     };
@@ -164,7 +156,7 @@ async fn keep(
 /// What requests need.
 struct Host {
     plan: Plan,
-    ground: Ground,
+    environment: Environment,
     requests: mpsc::Sender<Request>,
     /// Who waits for the end.
     ending: mpsc::UnboundedSender<UnixStream>,
@@ -204,7 +196,7 @@ impl Host {
     async fn ask(&self, ask: Ask) -> Result<Response, StepProblem> {
         if let Ask::Fault { step, .. } = &ask {
             let alone = Plan { steps: vec![step.clone()], ..self.plan.clone() };
-            if let Some(reason) = self.ground.obstacle(&alone) {
+            if let Some(reason) = self.environment.obstacle(&alone) {
                 return Err(StepProblem::Suite(reason.to_owned()));
             }
         }

@@ -6,7 +6,7 @@ mod config;
 #[cfg(feature = "docker")]
 pub mod containers;
 pub mod control;
-#[cfg(feature = "docker")]
+#[cfg_attr(not(feature = "docker"), path = "docker/absent.rs")]
 pub mod docker;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -27,6 +27,7 @@ use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
+use crate::server::BackendKind;
 use crate::units::{ClientNo, NodeNo};
 use crate::wire::{Access, ConnectError};
 pub use control::Control;
@@ -38,8 +39,8 @@ pub use reach::Reach;
 ///
 /// Each call returns when the system has accepted the action. [`crate::inject`] verifies the effect from outside.
 pub trait Backend: Send + Sync + 'static {
-    /// Its name on the command line and in reports.
-    const NAME: &'static str;
+    /// Which kind of backend it is.
+    const KIND: BackendKind;
 
     /// The number of nodes. Nodes are numbered from 1.
     fn size(&self) -> usize;

@@ -50,7 +50,7 @@
 //!     let network = Network::open(&inside)?;
 //!     let runtime = tokio::runtime::Runtime::new()?;
 //!     // For each test: `slotquake::run::run(plan, server, options)`, with `options.place` a
-//!     // `Place::Local` of a clone of `network` and the path `inside.scratch()`.
+//!     // `BackendSettings::Local` of a clone of `network` and the path `inside.scratch()`.
 //! #   let _ = (server, network, runtime);
 //!     Ok(())
 //! }

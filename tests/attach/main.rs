@@ -18,7 +18,7 @@ use std::path::Path;
 use serde_json::Value;
 use slotquake::cluster::attach::{Attach, ServerAccessSettings, Settings};
 use slotquake::history::{Event, EventKind};
-use slotquake::run::{Notice, Options, Place};
+use slotquake::run::{BackendSettings, Notice, Options};
 use slotquake::server::Server;
 use slotquake::slot::Deal;
 use slotquake::wire::{Access, Login, Tls, TlsSettings};
@@ -111,7 +111,7 @@ fn a_cluster_with_a_password_is_watched_and_left_as_it_was() {
     assert_eq!(cluster.digest(), before, "{}", ended.whole());
     let run = only_run(&ended);
     let report = slotquake::report::read(run["report"].as_str().expect("a folder").as_ref()).expect("a report");
-    assert_eq!((report.header.host.backend.as_str(), report.header.server.asked.as_str()), ("attach", "redis:6.2.14"));
+    assert_eq!((report.header.host.backend.word(), report.header.server.asked.as_str()), ("attach", "redis:6.2.14"));
     assert!(ended.stderr.contains("keys below `slotquake:"), "{}", ended.whole());
     assert!(!ended.whole().contains(PASSWORD));
     assert_eq!(files_with(folder.path(), PASSWORD), Vec::<String>::new());
@@ -532,7 +532,7 @@ fn a_run_that_panics_is_undone_too() {
     let options = Options {
         folder: folder.path().to_owned(),
         keep: false,
-        place: Place::Attach(attach),
+        backend: BackendSettings::Attach(attach),
         stop,
         watcher: std::sync::Arc::new(watcher),
     };

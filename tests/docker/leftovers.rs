@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use slotquake::cluster::containers::Engine;
 use slotquake::history::EventKind;
 use slotquake::plan::Plan;
-use slotquake::run::{Notice, Options, Place};
+use slotquake::run::{BackendSettings, Notice, Options};
 
 use crate::stand_in::StandIn;
 use crate::support::{begin, slotquake};
@@ -50,7 +50,7 @@ fn a_signal_before_anything_is_run_leaves_nothing() {
     // It may be made, or be started, after the harness has gone.
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!((ended.code(), left_by(ended.pid)), (Some(130), vec![]), "{}", ended.whole());
-    assert!(ended.stderr.contains("SIGTERM ended it before anything was run"), "{}", ended.whole());
+    assert!(ended.stderr.contains("interrupted by SIGTERM before the first run"), "{}", ended.whole());
 }
 
 /// A container that comes to be between a removal's list and what is done by it would hold its volume.
@@ -214,8 +214,8 @@ fn a_panic_in_mid_run_leaves_nothing() {
         let engine = Engine::connect(None, None).await.expect("an engine");
         let server = engine.server("redis:6.2", &|_| {}).await.expect("a server");
         let (_sender, stop) = tokio::sync::watch::channel(None);
-        let place = Place::Docker(engine);
-        let options = Options { folder: folder.path().to_owned(), keep: false, place, stop, watcher };
+        let backend = BackendSettings::Docker(engine);
+        let options = Options { folder: folder.path().to_owned(), keep: false, backend, stop, watcher };
         tokio::spawn(slotquake::run::run(plan, server, options)).await
     });
     drop(runtime);

@@ -69,5 +69,5 @@ fn an_engine_whose_containers_have_no_reachable_address_is_reached_by_ports() {
     assert!(ended.stderr.contains("it is rootless (hint: --reach ports"), "{}", ended.whole());
     let ended = slotquake(&["run", "role-swap", "--reach", "ports"]);
     assert_eq!(ended.code(), Some(2), "{}", ended.whole());
-    assert!(ended.stderr.contains("--reach is for --backend docker"), "{}", ended.whole());
+    assert!(ended.stderr.contains("`--reach` requires `--backend docker`"), "{}", ended.whole());
 }

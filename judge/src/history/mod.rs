@@ -13,7 +13,7 @@ pub use store::{FILE_NAME, HistoryError, Interned, intern, parse, read, write_li
 
 pub use crate::fault::FaultKind;
 use crate::plan::Plan;
-use crate::server::Server;
+use crate::server::{RecordedBackend, Server};
 use crate::slot::Deal;
 use crate::suite::OpKind;
 use crate::topology::View;
@@ -49,8 +49,8 @@ pub struct Host {
     pub os: String,
     /// Processor cores that the harness may use.
     pub cores: usize,
-    /// `local`, `docker` or `attach`.
-    pub backend: String,
+    /// What ran the nodes.
+    pub backend: RecordedBackend,
 }
 
 /// A run's history, in memory.

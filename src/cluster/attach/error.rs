@@ -171,12 +171,12 @@ impl AttachError {
     }
 
     /// An I/O error on a ledger or its folder.
-    pub(super) fn state(path: &Path, what: &'static str, error: &std::io::Error) -> Self {
+    pub(crate) fn state(path: &Path, what: &'static str, error: &std::io::Error) -> Self {
         Self::State { path: path.to_owned(), what, reason: error.to_string() }
     }
 
     /// Explains a command that got no answer or an error.
-    pub(super) fn ask(who: &dyn std::fmt::Display, words: &[&str], error: &AskError, is_tls: bool) -> Self {
+    pub(crate) fn ask(who: &dyn std::fmt::Display, words: &[&str], error: &AskError, is_tls: bool) -> Self {
         let (hint, usage) = hint(error, is_tls);
         Self::Ask { who: who.to_string(), command: words.join(" "), reason: reason(error), hint, usage }
     }
@@ -233,6 +233,6 @@ fn hint(error: &AskError, is_tls: bool) -> (&'static str, bool) {
 }
 
 /// Names a node in messages.
-pub(super) fn named(node: NodeNo, addr: SocketAddr) -> String {
+pub(crate) fn named(node: NodeNo, addr: SocketAddr) -> String {
     format!("{node} ({addr})")
 }

@@ -26,7 +26,7 @@ use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, Imposed, Network, NetworkError};
 use crate::plan::Plan;
-use crate::server::Server;
+use crate::server::{BackendKind, Server};
 use crate::units::{ClientNo, NodeNo};
 
 /// A cluster of processes.
@@ -201,7 +201,7 @@ impl Drop for Local {
 }
 
 impl Backend for Local {
-    const NAME: &'static str = "local";
+    const KIND: BackendKind = BackendKind::Local;
 
     fn size(&self) -> usize {
         self.nodes.len()
