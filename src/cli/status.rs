@@ -56,7 +56,7 @@ fn table(status: &Status) -> String {
     let mut summary =
         vec![format!("{} ({}): {owned} of {SLOTS} slots have a master that answers", server.asked, server.version)];
     for (name, kind) in &status.network_faults {
-        summary.push(format!("in force: {kind} (heal {name})"));
+        summary.push(format!("active fault: {kind} (heal {name})"));
     }
     lines.map(str::to_owned).chain([String::new()]).chain(summary).collect::<Vec<_>>().join("\n")
 }
@@ -125,7 +125,7 @@ node-4  127.1.0.4:6379  runs                   master of shard-1     5461       
 node-7  127.1.0.7:6379  runs                   replica of node-4            up    14 B    ok    ok
 
 redis:6.2 (redis 6.2.14): 5461 of 16384 slots have a master that answers
-in force: partition (heal cut)"
+active fault: partition (heal cut)"
         );
     }
 }

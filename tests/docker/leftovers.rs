@@ -15,7 +15,7 @@ use crate::support::{begin, slotquake};
 use crate::{begin_through, docker, engine, left_by, out, run, suite, through};
 
 #[test]
-fn a_signal_leaves_a_report_and_nothing_else() {
+fn a_signal_leaves_only_a_report() {
     let Some(_engine) = engine() else { return };
     for (signal, at) in [(Signal::SIGTERM, "phase boot"), (Signal::SIGINT, "waiting for promoted: shard-1")] {
         let (_folder, out) = out();
@@ -29,7 +29,7 @@ fn a_signal_leaves_a_report_and_nothing_else() {
 
 /// The version of an image is asked of a container, before there is any run.
 #[test]
-fn a_signal_before_anything_is_run_leaves_nothing() {
+fn a_signal_before_the_first_run_leaves_nothing() {
     let Some(_engine) = engine() else { return };
     let asked = Arc::new(AtomicBool::new(false));
     let asking = Arc::clone(&asked);
@@ -55,7 +55,7 @@ fn a_signal_before_anything_is_run_leaves_nothing() {
 
 /// A container that comes to be between a removal's list and what is done by it would hold its volume.
 #[test]
-fn a_signal_while_the_engine_makes_containers_leaves_nothing() {
+fn a_signal_during_boot_leaves_nothing() {
     let Some(_engine) = engine() else { return };
     let (made, listed) = (Arc::new(AtomicUsize::new(0)), AtomicBool::new(false));
     let making = Arc::clone(&made);
@@ -92,7 +92,7 @@ fn a_signal_while_the_engine_makes_containers_leaves_nothing() {
 }
 
 #[test]
-fn what_a_killed_run_left_is_removed_and_nothing_else() {
+fn removes_only_what_a_killed_run_left() {
     let Some(_engine) = engine() else { return };
     let tool = "--label=slotquake.tool=slotquake";
     // Names that confuse, a label alone, and an owner on another system.
@@ -145,7 +145,7 @@ fn in_use() -> (u16, String) {
 }
 
 #[test]
-fn what_the_engine_does_not_let_go_is_told_and_holds_nobody_up() {
+fn reports_stuck_networks_without_waiting() {
     let Some(_engine) = engine() else { return };
     let lost_count = StandIn::new(|request| request.starts_with("DELETE /networks/").then(in_use));
     let (folder, out) = out();
@@ -173,7 +173,7 @@ fn what_the_engine_does_not_let_go_is_told_and_holds_nobody_up() {
 }
 
 #[test]
-fn what_cannot_be_removed_at_once_is_removed_later() {
+fn retries_removals_that_fail() {
     let Some(_engine) = engine() else { return };
     let refused = std::sync::Mutex::new(std::collections::BTreeMap::<String, u32>::new());
     let stumbling = StandIn::new(move |request| {
@@ -194,7 +194,7 @@ fn what_cannot_be_removed_at_once_is_removed_later() {
 
 /// The run's own task panics, with twelve containers up.
 #[test]
-fn a_panic_in_mid_run_leaves_nothing() {
+fn a_panic_leaves_nothing() {
     let Some(_engine) = engine() else { return };
     let folder = tempfile::tempdir().expect("a temporary directory");
     let suite = slotquake::suite::load("formation").expect("a shipped suite");

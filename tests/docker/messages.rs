@@ -15,7 +15,7 @@ fn assert_says(ended: &Ended, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn what_cannot_run_is_said_in_one_message() {
+fn reports_what_cannot_run() {
     let Some(_engine) = engine() else { return };
     let (_folder, out) = out();
     for (args, code, words) in [
@@ -34,7 +34,7 @@ fn what_cannot_run_is_said_in_one_message() {
 }
 
 #[test]
-fn an_engine_that_is_not_there_is_said_with_a_hint() {
+fn reports_a_missing_engine() {
     let (_folder, out) = out();
     let mut command = Command::new(env!("CARGO_BIN_EXE_slotquake"));
     command.args(run(&out, &["role-swap"])).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
@@ -46,7 +46,7 @@ fn an_engine_that_is_not_there_is_said_with_a_hint() {
 }
 
 #[test]
-fn an_engine_that_does_not_let_us_in_is_said_with_a_hint() {
+fn reports_an_engine_that_denies_access() {
     let stand_in = StandIn::new(|_| None);
     let (folder, out) = out();
     let program = folder.path().join("slotquake");
@@ -69,7 +69,7 @@ fn an_engine_that_does_not_let_us_in_is_said_with_a_hint() {
 }
 
 #[test]
-fn an_engine_that_is_too_old_is_said_with_its_version() {
+fn reports_an_engine_that_is_too_old() {
     let Some(_engine) = engine() else { return };
     let old = StandIn::new(|request| {
         let is_asked = request.split(' ').nth(1).is_some_and(|path| path.ends_with("/version"));
@@ -80,7 +80,7 @@ fn an_engine_that_is_too_old_is_said_with_its_version() {
 }
 
 #[test]
-fn subnets_that_are_all_taken_are_said_with_a_hint() {
+fn reports_that_all_subnets_are_in_use() {
     let Some(_engine) = engine() else { return };
     let full = StandIn::new(|request| {
         let clash = r#"{"message":"Pool overlaps with other one on this address space"}"#;
@@ -92,7 +92,7 @@ fn subnets_that_are_all_taken_are_said_with_a_hint() {
 }
 
 #[test]
-fn a_server_that_dies_at_its_start_is_shown_with_its_log() {
+fn shows_the_log_of_a_server_that_fails_to_start() {
     const IMAGE: &str = "slotquake-test-dying:1";
     let Some(_engine) = engine() else { return };
     let (folder, out) = out();

@@ -20,7 +20,7 @@ fn told(ended: &Ended) -> BTreeMap<String, (String, String)> {
 }
 
 #[test]
-fn suites_pass_by_published_ports_and_those_that_part_clients_are_skipped() {
+fn by_ports_skips_only_suites_that_distinguish_clients() {
     let Some(_engine) = engine() else { return };
     let (_folder, out) = out();
     let suites = ["formation", "role-swap", "shard-loss", "master-freeze", "halves", "minority-partition"];
@@ -51,7 +51,7 @@ fn suites_pass_by_published_ports_and_those_that_part_clients_are_skipped() {
 }
 
 #[test]
-fn an_engine_whose_containers_have_no_reachable_address_is_reached_by_ports() {
+fn uses_ports_if_addresses_are_unreachable() {
     let Some(_engine) = engine() else { return };
     let rootless = || {
         StandIn::new(|request| {

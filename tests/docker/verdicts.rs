@@ -27,7 +27,7 @@ fn judged(ended: &Ended) -> Judged {
 }
 
 #[test]
-fn suites_are_judged_as_on_the_local_backend_and_leave_nothing() {
+fn judges_suites_like_the_local_backend() {
     let Some(_engine) = engine() else { return };
     let (_folder, out) = out();
     let servers = SERVERS.join(",");

@@ -161,7 +161,7 @@ impl Docker {
         let run = new_run();
         let logs = folder.join("logs");
         std::fs::create_dir_all(&logs)
-            .map_err(|source| BackendError::Io { what: format!("cannot make {}", logs.display()), source })?;
+            .map_err(|source| BackendError::Io { what: format!("cannot create {}", logs.display()), source })?;
         let labels = Owner::this_process().labels(&run);
         let (client, making) = (engine.client.clone(), Making::default());
         let guard = Guard { run: run.clone(), client, armed: AtomicBool::new(true), making };
