@@ -129,13 +129,13 @@ fn reports_each_problem_in_one_message() {
     let mute = listener.local_addr().expect("an address").to_string();
     let seed = cluster.seed(1);
     for (seeds, password, more, code, expected) in [
-        (seed.as_str(), None, &[][..], 2, "give the password in SLOTQUAKE_PASSWORD"),
+        (seed.as_str(), None, &[][..], 2, "set `SLOTQUAKE_PASSWORD`"),
         (&seed, Some("wrong-guess"), &[], 2, "WRONGPASS"),
-        (&seed, Some("wrong-guess"), &["--user", "nobody"], 2, "--password-file, and --user"),
+        (&seed, Some("wrong-guess"), &["--user", "nobody"], 2, "`--password-file` and `--user`"),
         (&seed, None, &["--user", "nobody"], 2, "`--user` requires a password"),
-        (&seed, Some(PASSWORD), &["--tls", "--insecure"], 2, "does the port speak TLS?"),
+        (&seed, Some(PASSWORD), &["--tls", "--insecure"], 2, "pass `--tls` only if the port uses TLS"),
         (&seed, Some(PASSWORD), &["--cacert", "x.pem"], 2, "--tls"),
-        (&seed, Some(PASSWORD), &["--server", "redis:6.2"], 2, "the cluster has its servers"),
+        (&seed, Some(PASSWORD), &["--server", "redis:6.2"], 2, "the cluster is already running"),
         (&seed, Some(PASSWORD), &["--jobs", "2"], 2, "runs would disturb each other"),
         (&seed, Some(PASSWORD), &["--password-file", "/nowhere/x"], 2, "cannot read password file \"/nowhere/x\""),
         (nobody, None, &[], 70, "it refuses connections"),
@@ -462,7 +462,7 @@ fn connects_by_tls_with_verified_certificates() {
     }
     let ended = attach(&cluster, &out, None, &["formation"]);
     assert_eq!(ended.code(), Some(2), "{}", ended.whole());
-    assert!(ended.stderr.contains("does the port speak TLS?"), "{}", ended.whole());
+    assert!(ended.stderr.contains("pass `--tls` only if the port uses TLS"), "{}", ended.whole());
 }
 
 /// A certificate for nodes, with the authority that signed it, and another authority.

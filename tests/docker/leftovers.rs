@@ -88,7 +88,7 @@ fn a_signal_during_boot_leaves_nothing() {
     running.signal(Signal::SIGTERM);
     let ended = running.end();
     assert_eq!((ended.code(), left_by(ended.pid)), (Some(130), vec![]), "{}", ended.whole());
-    assert!(!ended.stderr.contains("removed what runs left"), "it was for the run to remove: {}", ended.whole());
+    assert!(!ended.stderr.contains("removed what the runs left"), "it was for the run to remove: {}", ended.whole());
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn removes_only_what_a_killed_run_left() {
     // Twelve containers, the network and six volumes; sidecars end by themselves.
     assert!(left.len() >= 19, "it was killed, so it should have left all it had: {left:?}");
     assert_eq!((collected.code(), still_left), (Some(0), vec![]), "{}", collected.whole());
-    assert!(collected.stdout.contains("left alone: 1 runs that are under way"), "{}", collected.whole());
+    assert!(collected.stdout.contains("left alone: 1 active run"), "{}", collected.whole());
     assert!(is_untouched, "{}", collected.whole());
     assert_eq!((lives.code(), left_by(lives.pid)), (Some(0), vec![]), "{}", lives.whole());
 }
@@ -160,7 +160,7 @@ fn reports_stuck_networks_without_waiting() {
     assert!(matches!(&left[..], [network] if network.starts_with("slotquake-")), "{left:?}");
     for said in [&ended.stderr, &again.stderr, &collected.stdout] {
         // There may be another one by then, and they are told in the order of their names, which are drawn.
-        for wanted in ["does not let go of network ", &format!("network {}", left[0]), "restart it"] {
+        for wanted in ["the engine does not release network ", &format!("network {}", left[0]), "restart it"] {
             assert!(said.contains(wanted), "no `{wanted}`: {said}");
         }
     }

@@ -25,7 +25,7 @@ fn reports_what_cannot_run() {
             vec!["slotquake-test.invalid/none:1", "ci/images"],
         ),
         (vec!["role-swap", "--image", "slotquake-netfault:1"], 2, vec!["neither a Redis nor a Valkey server"]),
-        (vec!["role-swap", "--server", "/usr/bin/redis-server"], 2, vec!["not in any image", "hint: "]),
+        (vec!["role-swap", "--server", "/usr/bin/redis-server"], 2, vec!["do not contain binaries", "hint: "]),
         (vec!["bus-only", "--netfault-image", "none:1"], 3, vec!["skipped: bus-only", "docker/netfault.Dockerfile"]),
         (vec!["role-swap", "--set", "cluster.config.nonsense=1"], 2, vec!["FATAL CONFIG FILE ERROR", "nonsense 1"]),
     ] {
@@ -63,7 +63,7 @@ fn reports_an_engine_that_denies_access() {
     }
     let ended = begin_as(command).end();
     assert_eq!(ended.code(), Some(70), "{}", ended.whole());
-    for words in ["lets this user do nothing", "ermission denied", "hint: "] {
+    for words in ["may not use the container engine", "ermission denied", "hint: "] {
         assert!(ended.stderr.contains(words), "no `{words}`: {}", ended.whole());
     }
 }
@@ -76,7 +76,7 @@ fn reports_an_engine_that_is_too_old() {
         is_asked.then(|| (200, r#"{"Version":"19.03.15","ApiVersion":"1.40","MinAPIVersion":"1.12"}"#.to_owned()))
     });
     let (_folder, out) = out();
-    assert_says(&through(&old, &run(&out, &["role-swap"])), 70, &["API 1.40", "1.41 is needed", "hint: "]);
+    assert_says(&through(&old, &run(&out, &["role-swap"])), 70, &["API 1.40", "1.41 is required", "hint: "]);
 }
 
 #[test]
@@ -107,5 +107,5 @@ fn shows_the_log_of_a_server_that_fails_to_start() {
     docker(&["rm", &container]);
     let ended = slotquake(&run(&out, &[&suite(&folder, "  - settle: 100ms\n"), "--image", IMAGE]));
     docker(&["rmi", IMAGE]);
-    assert_says(&ended, 70, &["ended at its start (exit code 9)", "the dog ate the configuration"]);
+    assert_says(&ended, 70, &["ended while starting (exit code 9)", "the dog ate the configuration"]);
 }

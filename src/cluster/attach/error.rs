@@ -87,7 +87,7 @@ pub enum AttachError {
     #[error("changes of a killed run must be undone first, which requires other options: {0}")]
     Pending(String),
     /// Another run is active on the cluster.
-    #[error("{whose} is running on this cluster (hint: wait for its end)")]
+    #[error("{whose} is running on this cluster (hint: wait until it ends)")]
     Busy {
         /// The other run, with its suite and process.
         whose: String,
@@ -209,25 +209,25 @@ fn hint(error: &AskError, is_tls: bool) -> (&'static str, bool) {
     let reply = match error {
         AskError::Connect(ConnectError::Denied(_, reply)) | AskError::Command(CommandError::Reply(reply)) => reply,
         AskError::Connect(ConnectError::Tls(_, reason)) if reason.contains("InvalidContentType") => {
-            return (" (hint: the port speaks plain TCP: leave --tls out, or name the TLS port)", true);
+            return (" (hint: the port uses plain TCP; omit `--tls`, or pass the TLS port)", true);
         }
         AskError::Connect(ConnectError::Tls(_, reason)) if reason.contains("certificate") => {
-            return (" (hint: --cacert FILE, --cert and --key, --tls-server-name NAME)", true);
+            return (" (hint: check `--cacert`, `--cert` and `--key`, and `--tls-server-name`)", true);
         }
         AskError::Connect(ConnectError::Tls(..) | ConnectError::Unanswered(_, "the TLS handshake", _)) => {
-            return (" (hint: does the port speak TLS? --tls is for ports that do)", true);
+            return (" (hint: pass `--tls` only if the port uses TLS)", true);
         }
         AskError::Command(CommandError::Broken(_)) if !is_tls => {
-            return (" (hint: does the port speak TLS? then --tls)", true);
+            return (" (hint: pass `--tls` if the port uses TLS)", true);
         }
         _ => return ("", false),
     };
     let words = [
-        ("WRONGPASS", " (hint: SLOTQUAKE_PASSWORD or --password-file, and --user)"),
-        ("without any password configured", " (hint: the server has no password: leave it out)"),
-        ("NOAUTH", " (hint: give the password in SLOTQUAKE_PASSWORD or by --password-file, and --user)"),
-        ("cluster support disabled", " (hint: only clusters can be tested: `cluster-enabled yes`)"),
-        ("NOPERM", " (hint: the user needs `+@all ~slotquake:*`)"),
+        ("WRONGPASS", " (hint: check `SLOTQUAKE_PASSWORD` or `--password-file` and `--user`)"),
+        ("without any password configured", " (hint: the server has no password; omit yours)"),
+        ("NOAUTH", " (hint: set `SLOTQUAKE_PASSWORD`, or pass `--password-file` and `--user`)"),
+        ("cluster support disabled", " (hint: only clusters can be tested; set `cluster-enabled yes`)"),
+        ("NOPERM", " (hint: grant the user `+@all ~slotquake:*`)"),
     ];
     words.iter().find(|(word, _)| reply.contains(word)).map_or(("", false), |(_, hint)| (hint, true))
 }

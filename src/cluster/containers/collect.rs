@@ -61,8 +61,8 @@ impl Collected {
         }
         if !self.stuck.is_empty() {
             said.push(format!(
-                "the engine does not let go of {}, and names nobody who is connected (hint: it has lost count; restart \
-                 it, then `slotquake gc`; other runs are not affected)",
+                "the engine does not release {}, although it lists no connected container (hint: restart the engine, then run \
+                 `slotquake gc`; other runs are not affected)",
                 self.stuck.join(", ")
             ));
         }
