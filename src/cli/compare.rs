@@ -33,7 +33,7 @@ pub struct Args {
     base: PathBuf,
     /// What to compare
     new: PathBuf,
-    /// How the result is printed
+    /// The format of the result
     #[arg(long, value_enum, default_value_t = Output::Table)]
     format: Output,
     /// Compare even if plan, configuration, server or host differ

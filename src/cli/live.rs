@@ -149,12 +149,12 @@ impl Live {
             matters.push("reports cluster_state:fail".to_owned());
         }
         let others = || self.views.iter().filter(|(by, (_, answers))| *answers && **by != node);
-        for (health, word) in [(Health::Fail, "fail"), (Health::Pfail, "fail?")] {
+        for (health, word) in [(Health::Fail, "flagged FAIL"), (Health::Pfail, "suspected (PFAIL)")] {
             let says =
                 others().filter(|(_, (view, _))| view.peers.get(&node).is_some_and(|peer| peer.health == health));
             match says.count() {
                 0 => {}
-                count => matters.push(format!("{word} to {count} of {}", others().count())),
+                count => matters.push(format!("{word} by {count} of {}", others().count())),
             }
         }
         let matter = if matters.is_empty() { String::new() } else { format!("  {}", matters.join(", ")) };
@@ -262,7 +262,7 @@ mod tests {
                 "role-swap redis:6.2  2.0s  phase master-down",
                 "  step 5 of 11  await: {promoted: shard-1, within: spec}",
                 "  380 op/s, 380 acknowledged/s; 780 operations in total",
-                "  node-1   replica of node-4     stopped, fail to 1 of 4, fail? to 1 of 4",
+                "  node-1   replica of node-4     stopped, flagged FAIL by 1 of 4, suspected (PFAIL) by 1 of 4",
                 "  node-2   master of shard-2",
                 "  node-3   master of shard-3",
                 "  node-4   master of shard-1",
@@ -275,7 +275,9 @@ mod tests {
         live.hear(&Event { at_ns: 0, kind: view(1, Health::Ok) });
         let lines = live.lines(2_100_000_000, &counts(800, BTreeMap::new()));
         assert!(
-            lines.contains(&"  node-1   replica of node-4     fail to 1 of 4, fail? to 1 of 4".to_owned()),
+            lines.contains(
+                &"  node-1   replica of node-4     flagged FAIL by 1 of 4, suspected (PFAIL) by 1 of 4".to_owned()
+            ),
             "{lines:?}"
         );
         assert!(!lines.iter().any(|line| line.contains("not served")), "{lines:?}");

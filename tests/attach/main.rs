@@ -462,7 +462,7 @@ fn connects_by_tls_with_verified_certificates() {
     }
     let ended = attach(&cluster, &out, None, &["formation"]);
     assert_eq!(ended.code(), Some(2), "{}", ended.whole());
-    assert!(ended.stderr.contains("pass `--tls` only if the port uses TLS"), "{}", ended.whole());
+    assert!(ended.stderr.contains("pass `--tls` if the port uses TLS"), "{}", ended.whole());
 }
 
 /// A certificate for nodes, with the authority that signed it, and another authority.
