@@ -3,7 +3,7 @@
 
 pub mod attach;
 mod config;
-#[cfg(feature = "docker")]
+#[cfg_attr(not(feature = "docker"), path = "containers/absent.rs")]
 pub mod containers;
 pub mod control;
 #[cfg_attr(not(feature = "docker"), path = "docker/absent.rs")]

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::cluster::ProcessState;
 use crate::cluster::attach::error::AttachError;
 use crate::cluster::attach::servers::discover::FoundNode;
-use crate::cluster::docker::Engine;
+use crate::cluster::containers::Engine;
 use crate::fault::Action;
 use crate::history::NodeInfo;
 use crate::plan::Need;
