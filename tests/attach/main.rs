@@ -136,7 +136,7 @@ fn reports_each_problem_in_one_message() {
         (&seed, Some(PASSWORD), &["--tls", "--insecure"], 2, "pass `--tls` only if the port uses TLS"),
         (&seed, Some(PASSWORD), &["--cacert", "x.pem"], 2, "--tls"),
         (&seed, Some(PASSWORD), &["--server", "redis:6.2"], 2, "the cluster is already running"),
-        (&seed, Some(PASSWORD), &["--jobs", "2"], 2, "runs would disturb each other"),
+        (&seed, Some(PASSWORD), &["--jobs", "2"], 2, "would disturb each other"),
         (&seed, Some(PASSWORD), &["--password-file", "/nowhere/x"], 2, "cannot read password file \"/nowhere/x\""),
         (nobody, None, &[], 70, "it refuses connections"),
         (name, None, &[], 2, "is not the address of a node"),

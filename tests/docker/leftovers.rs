@@ -160,7 +160,7 @@ fn reports_stuck_networks_without_waiting() {
     assert!(matches!(&left[..], [network] if network.starts_with("slotquake-")), "{left:?}");
     for said in [&ended.stderr, &again.stderr, &collected.stdout] {
         // There may be another one by then, and they are told in the order of their names, which are drawn.
-        for wanted in ["the engine does not release network ", &format!("network {}", left[0]), "restart it"] {
+        for wanted in ["the engine does not release network ", &format!("network {}", left[0]), "restart the engine"] {
             assert!(said.contains(wanted), "no `{wanted}`: {said}");
         }
     }
