@@ -48,7 +48,7 @@ async fn run() {
         tool_version: String::new(),
         plan: plan.clone(),
         server,
-        host: Host { os: String::new(), cores: 0, backend: "local".to_owned() },
+        host: Host { os: String::new(), cores: 0, backend: slotquake::server::BackendKind::Local.into() },
         started_at: String::new(),
     };
     let journal = Arc::new(Journal::new(Recorder::create(folder.path(), header).expect("a history"), Arc::new(|_| {})));

@@ -73,7 +73,7 @@ fn write(plan: &Plan, folder: &Path, operations: u32, fails: fn(u32) -> bool) {
         tool_version: String::new(),
         plan: plan.clone(),
         server,
-        host: Host { os: String::new(), cores: 2, backend: "local".to_owned() },
+        host: Host { os: String::new(), cores: 2, backend: slotquake::server::BackendKind::Local.into() },
         started_at: String::new(),
     };
     let mut recorder = Recorder::create(folder, header).expect("a history begins");

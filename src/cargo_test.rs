@@ -52,7 +52,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
-use crate::batch::{self, Exit, Ground, Job, Settings};
+use crate::batch::{self, Environment, Exit, Job, Settings};
 use crate::plan::Plan;
 use crate::report::{Summary, explain};
 use crate::sandbox::Mode;
@@ -113,7 +113,7 @@ impl Tests {
     }
 
     /// Adds a suite that is written in Rust. Its servers are overridden like those of files. Its own settings of
-    /// seed, ground and output folder are ignored.
+    /// seed, environment and output folder are ignored.
     pub fn suite(mut self, suite: Suite) -> Self {
         self.in_code.push(suite);
         self
@@ -153,10 +153,10 @@ impl Tests {
         let plans = plans(&cases);
         // Fetch servers now: nothing can be fetched from inside the sandbox.
         let servers = find(&plans);
-        let prepared = Ground::take(self.sandbox, &plans)
+        let prepared = Environment::enter(self.sandbox, &plans)
             .map_err(|error| error.to_string())
-            .and_then(|ground| Ok((ground, Runtime::new().map_err(|error| error.to_string())?)));
-        let (ground, runtime) = match prepared {
+            .and_then(|environment| Ok((environment, Runtime::new().map_err(|error| error.to_string())?)));
+        let (environment, runtime) = match prepared {
             Ok(prepared) => prepared,
             Err(why) => {
                 trials.extend(cases.into_iter().map(|case| failing(case, &why)));
@@ -165,7 +165,7 @@ impl Tests {
         };
         let (_running, stop) = watch::channel(None);
         let out = self.out.unwrap_or_else(default_out);
-        let settings = Settings { out, keep: false, side_by_side: batch::side_by_side(), ground };
+        let settings = Settings { out, keep: false, side_by_side: batch::side_by_side(), environment };
         let insist = arguments.ignored || arguments.include_ignored;
         let shared = Arc::new(Shared {
             settings,
@@ -283,7 +283,7 @@ fn plans(cases: &[Case]) -> Vec<Plan> {
 
 /// The tests for `--list`. Tests that cannot run on this machine are ignored, unless all are required.
 fn listed(cases: Vec<Case>, required: bool, mode: Mode) -> impl Iterator<Item = Trial> {
-    let mut obstacles = if required { Vec::new() } else { Ground::survey(mode, &plans(&cases)) }.into_iter();
+    let mut obstacles = if required { Vec::new() } else { Environment::survey(mode, &plans(&cases)) }.into_iter();
     cases.into_iter().map(move |case| {
         let obstacle = case.plan.ok().and_then(|_| obstacles.next().flatten());
         Trial::test(case.name, || Ok(())).with_ignored_flag(obstacle.is_some())
@@ -297,7 +297,7 @@ fn failing(case: Case, why: &str) -> Trial {
 
 impl Shared {
     fn obstacle(&self, case: &Case) -> Option<&str> {
-        self.settings.ground.obstacle(case.plan.as_ref().ok()?)
+        self.settings.environment.obstacle(case.plan.as_ref().ok()?)
     }
 }
 

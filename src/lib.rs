@@ -1,15 +1,15 @@
 //! Chaos and failover verification for Redis Cluster and Valkey.
 //!
-//! One way through the house, left to right:
+//! The stages of a run, from left to right:
 //!
 //! ```text
 //! suites/*.yaml --load--> Suite --plan(seed)--> Plan --run(cluster)--> History --check--> Report
 //! ```
 //!
-//! The modules in reading order: [`suite`], [`plan`], [`server`], [`cluster`], [`run`], [`history`],
-//! [`facts`], [`check`], [`anatomy`], [`report`]; beside them the words that all share: [`target`], [`slot`],
-//! [`units`], [`seeded`], [`spec`]; [`batch`], which goes all this way for several runs, and its faces for tests, [`cargo_test`] and [`testing`]; what lets an ordinary user cut a network: [`sandbox`], [`network`];
-//! and [`doctor`], which says what this machine can do.
+//! The modules in reading order are [`suite`], [`plan`], [`server`], [`cluster`], [`run`], [`history`], [`facts`],
+//! [`check`], [`anatomy`] and [`report`]. All of them use [`target`], [`slot`], [`units`], [`seeded`] and [`spec`].
+//! [`batch`] takes several runs through all stages; [`cargo_test`] and [`testing`] do so for tests. [`sandbox`] and
+//! [`network`] let an ordinary user cut links. [`doctor`] reports what this machine can do.
 
 pub mod batch;
 pub mod cargo_test;

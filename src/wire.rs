@@ -19,22 +19,23 @@ use tokio::time::{Instant, timeout_at};
 pub use access::{Access, Login};
 pub use tls::{Tls, TlsError, TlsSettings};
 
-/// No handshake of its own: ours comes as a command. Static, since the connection's driver would borrow it for as long as it runs.
+/// Without a handshake of redis-rs, because the handshake here is a command. Static, because the driver borrows it as long
+/// as it runs.
 static INFO: LazyLock<RedisConnectionInfo> = LazyLock::new(|| RedisConnectionInfo::default().set_skip_set_lib_name());
 
-/// How a connection is made.
+/// The settings of a connection.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     /// The credentials that the servers require.
     pub access: Access,
-    /// The local address; None where the system is to choose.
+    /// The local address. None lets the system choose.
     pub from: Option<IpAddr>,
-    /// After so long without the other side's TCP acknowledging what was sent, the connection is given
-    /// up (`TCP_USER_TIMEOUT`); None for the system's own patience, which is a quarter of an hour.
+    /// The time without an acknowledgement by TCP after which the connection is closed (`TCP_USER_TIMEOUT`). None for the
+    /// system's default of about 15 minutes.
     pub unacknowledged_for: Option<Duration>,
 }
 
-/// A connection, which many commands may use at once. Dropping the last clone closes it.
+/// A connection for many concurrent commands. Dropping the last clone closes it.
 #[derive(Clone, Debug)]
 pub struct Link {
     connection: MultiplexedConnection,
@@ -53,41 +54,41 @@ impl Drop for Open {
     }
 }
 
-/// Why a node could not be connected to. The command was never sent.
+/// Why a connection to a node failed. The command was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
     /// The port is closed.
     #[error("connection refused by {0}")]
     Refused(SocketAddr),
-    /// Nobody answered in time.
+    /// The time limit passed without an answer.
     #[error("no connection to {0} within {1:?}")]
     TimedOut(SocketAddr, Duration),
-    /// The system knows no way to the address, or that nobody has it.
-    #[error("nobody is at {0}: {1}")]
+    /// The address has no route, or no host has it.
+    #[error("{0} is unreachable: {1}")]
     Unreachable(SocketAddr, String),
-    /// The connection was made, and what has to come before any command was not answered in time. So it is
-    /// with a frozen server, whose kernel accepts.
-    #[error("{0} accepts connections, and gives no answer within {2:?} to {1}")]
+    /// The connection was accepted, but the handshake was not answered in time. This is how a paused server behaves: its
+    /// kernel accepts connections.
+    #[error("{0} accepts connections, but does not answer {1} within {2:?}")]
     Unanswered(SocketAddr, &'static str, Duration),
-    /// The server does not let us in; the text is its own.
+    /// The server denies access, with its own error.
     #[error("{0} does not let us in: {1}")]
     Denied(SocketAddr, String),
-    /// TLS came to nothing.
+    /// The TLS handshake failed.
     #[error("no TLS with {0}: {1}")]
     Tls(SocketAddr, String),
-    /// Any other error that the system reported.
+    /// Any other error of the system.
     #[error("cannot connect to {0}: {1}")]
     Other(SocketAddr, String),
 }
 
-/// Why a command has no value for an answer.
+/// Why a command has no successful reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommandError {
-    /// The server's error reply, word for word.
+    /// The server's error reply, unchanged.
     Reply(String),
-    /// The connection broke after the command was handed to it; whether it was executed is unknown.
+    /// The connection broke after the command was passed to it. Whether it was executed is unknown.
     Broken(String),
-    /// No answer in time; whether it was executed is unknown.
+    /// No answer in time. Whether the command was executed is unknown.
     TimedOut,
 }
 
@@ -102,8 +103,8 @@ impl fmt::Display for CommandError {
 }
 
 impl Link {
-    /// Connects as a caller of a kind. Without a password, TLS and a relay there is no handshake: a frozen node's
-    /// kernel still accepts, so that it is the first command that will not be answered.
+    /// Connects with these settings. Without a password, TLS and a relay there is no handshake, so connecting to a paused
+    /// node succeeds, and the first command is not answered.
     pub async fn connect(addr: SocketAddr, caller: &Caller, within: Duration) -> Result<Self, ConnectError> {
         let until = Instant::now() + within;
         let stream =
@@ -155,12 +156,12 @@ impl Link {
         Ok(Self { connection, open: Arc::new(Open { ended, driver }) })
     }
 
-    /// Whether the other side has closed or reset it; a command would certainly not be sent.
+    /// Whether the other side has closed or reset the connection, so that a command would certainly not be sent.
     pub fn is_ended(&self) -> bool {
         self.open.ended.load(Ordering::Acquire)
     }
 
-    /// Sends a command and awaits its answer.
+    /// Sends a command and waits for its reply.
     pub async fn send(&mut self, command: &Cmd, until: Instant) -> Result<Value, CommandError> {
         match timeout_at(until, self.connection.send_packed_command(command)).await {
             Err(_) => Err(CommandError::TimedOut),
@@ -168,7 +169,7 @@ impl Link {
         }
     }
 
-    /// Sends commands in one go and awaits all of their answers; an error reply fails them all.
+    /// Sends commands in one pipeline and waits for all replies. One error reply fails them all.
     pub async fn send_all(
         &mut self,
         commands: &redis::Pipeline,
@@ -206,7 +207,7 @@ async fn open(addr: SocketAddr, caller: &Caller) -> Result<TcpStream, ConnectErr
     Ok(stream)
 }
 
-/// Linux alone can do it; elsewhere no link is cut either.
+/// Only Linux has this option. On other systems, links cannot be cut either.
 #[cfg(target_os = "linux")]
 fn give_up_after(socket: &TcpSocket, patience: Duration) -> nix::Result<()> {
     let patience_ms = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX).max(1);
@@ -228,7 +229,7 @@ fn command_error(error: &RedisError) -> CommandError {
     }
 }
 
-/// A command of these words.
+/// A command from its words.
 pub fn command<W: AsRef<str>>(words: &[W]) -> Cmd {
     let mut command = Cmd::new();
     for word in words {
@@ -237,8 +238,7 @@ pub fn command<W: AsRef<str>>(words: &[W]) -> Cmd {
     command
 }
 
-/// An answer as `redis-cli` prints it to a pipe: text as it is, integers as digits, `(nil)` for
-/// nothing, one line per element.
+/// A reply as `redis-cli` prints it to a pipe: text unchanged, integers as digits, `(nil)`, one line for each element.
 pub fn text(value: &Value) -> String {
     match value {
         Value::Nil => "(nil)".to_owned(),
@@ -256,10 +256,10 @@ pub fn text(value: &Value) -> String {
     }
 }
 
-/// A redirection as an error reply names it: `MOVED 9189 127.1.0.2:6379`.
+/// A redirection in an error reply: `MOVED 9189 127.1.0.2:6379`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Redirect {
-    /// ASK instead of MOVED: for this one command only.
+    /// Whether it is ASK, which applies to one command only, and not MOVED.
     pub ask: bool,
     /// The slot.
     pub slot: u16,
@@ -267,8 +267,8 @@ pub struct Redirect {
     pub addr: SocketAddr,
 }
 
-/// Reads a redirection from an error reply, if it is one. `asked` stands in where the server leaves
-/// the host out, which means "the one that you asked" (cluster specification).
+/// Reads a redirection from an error reply. If the server omits the host, the redirection is to `asked`, the node that sent
+/// it (cluster specification, "MOVED Redirection").
 pub fn redirect(reply: &str, asked: SocketAddr) -> Option<Redirect> {
     let mut words = reply.split_ascii_whitespace();
     let ask = match words.next()? {
@@ -287,7 +287,7 @@ pub fn redirect(reply: &str, asked: SocketAddr) -> Option<Redirect> {
 mod tests {
     use super::*;
 
-    /// What a connection comes to that somebody accepts, and then closes, or keeps without a word.
+    /// The result of a connection that the other side accepts and then closes, or leaves unanswered.
     async fn accepted(relayed: bool, closes: bool) -> Result<(), ConnectError> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -302,16 +302,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_an_answer_shows_that_a_relay_has_a_server_behind_it() {
+    async fn a_relayed_connection_requires_an_answer() {
         assert!(matches!(accepted(true, true).await, Err(ConnectError::Refused(_))));
         assert!(matches!(accepted(true, false).await, Err(ConnectError::Unanswered(_, "PING", _))));
         for closes in [true, false] {
-            assert_eq!(accepted(false, closes).await, Ok(()), "without a relay the server itself has accepted");
+            assert_eq!(accepted(false, closes).await, Ok(()), "without a relay, the server itself accepts");
         }
     }
 
     #[test]
-    fn redirections_are_read_from_error_replies() {
+    fn reads_redirections_from_error_replies() {
         let asked: SocketAddr = "127.1.0.9:6379".parse().unwrap();
         for (reply, expected) in [
             ("MOVED 9189 127.1.0.2:6379", Some((false, 9189, "127.1.0.2:6379"))),

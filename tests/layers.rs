@@ -159,13 +159,15 @@ fn without_tests<'a>(file: &Path, text: &'a str) -> &'a str {
 /// Every use that goes to the same layer or up, with its file.
 fn upward(block: &str, source: &str, below: &str) -> BTreeSet<String> {
     let (layers, source) = (layers(block), root().join(source));
-    let within = usize::from(!below.is_empty());
+    let outer: Vec<&str> = below.split('/').filter(|part| !part.is_empty()).collect();
     let mut wrong = BTreeSet::new();
     let mut seen = BTreeSet::new();
     for file in rust_files(&source.join(below)) {
         let module = module_of(&file, &source);
         // The roots only declare modules, and export them.
-        let Some(own) = module.get(within).filter(|name| !["lib", "main"].contains(&name.as_str())) else { continue };
+        let Some(own) = module.get(outer.len()).filter(|name| !["lib", "main"].contains(&name.as_str())) else {
+            continue;
+        };
         seen.insert(own.clone());
         let Some(own_layer) = layers.get(own) else {
             wrong.insert(format!("`{own}` is in no layer (hint: add it to ```{block} in ARCHITECTURE.md)"));
@@ -174,11 +176,9 @@ fn upward(block: &str, source: &str, below: &str) -> BTreeSet<String> {
         let text = std::fs::read_to_string(&file).expect("a file");
         let code = code_of(if source.ends_with(JUDGE) { without_tests(&file, &text) } else { &text });
         for path in uses(&code, &module) {
-            let mut parts = path.split("::").skip_while(|part| within == 1 && *part == below);
-            let Some(used) = parts.next().filter(|used| *used != own) else { continue };
-            if within == 1 && !path.starts_with(&format!("{below}::")) {
-                continue;
-            }
+            let parts: Vec<&str> = path.split("::").collect();
+            let Some(inner) = parts.strip_prefix(&outer[..]) else { continue };
+            let Some(used) = inner.first().copied().filter(|used| *used != own) else { continue };
             if layers.get(used).is_some_and(|layer| layer <= own_layer) {
                 let file = file.strip_prefix(root()).expect("a file of the project").display();
                 wrong.insert(format!(
@@ -219,6 +219,11 @@ fn floors_of_cluster_use_only_floors_below() {
     for module in layers("layers-of-cluster").keys() {
         assert_eq!(paths(&body, module), Vec::<String>::new(), "src/cluster/mod.rs uses `{module}`");
     }
+}
+
+#[test]
+fn floors_of_attach_use_only_floors_below() {
+    assert_eq!(upward("layers-of-attach", "src", "cluster/attach"), BTreeSet::new());
 }
 
 #[test]

@@ -47,7 +47,7 @@ suites! {
 }
 
 #[test]
-fn no_shipped_suite_is_left_out() {
+fn tests_every_shipped_suite() {
     let mut tested = TESTED.to_vec();
     let mut shipped = slotquake::suite::shipped_names();
     tested.sort_unstable();
@@ -100,7 +100,7 @@ fn passes(suite: &str, servers: &[&str]) {
 }
 
 #[test]
-fn a_cut_that_takes_its_time_leaves_open_what_is_counted_from_it() {
+fn a_slow_cut_leaves_times_from_it_undecided() {
     use std::os::unix::fs::PermissionsExt;
 
     const SUITE: &str = "minority-partition";
@@ -132,7 +132,7 @@ fn a_cut_that_takes_its_time_leaves_open_what_is_counted_from_it() {
 }
 
 #[test]
-fn an_outage_that_the_steps_end_in_is_seen_to_end() {
+fn waits_for_the_end_of_an_outage_after_the_steps() {
     // So few operations that none comes between the end of the steps and that of the recovery.
     const SUITE: &str = "
 name: end

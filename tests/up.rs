@@ -137,7 +137,7 @@ fn a_terminal_shows_the_nodes_of_a_single_run() {
         "node-1   master of shard-1     stopped",
         "node-4   master of shard-1",
         "node-1   replica of node-4",
-        "not served: writes of shard-1, for ",
+        "outage: writes of shard-1, for ",
         "acknowledged/s",
     ] {
         assert!(ended.stdout.contains(shown), "no `{shown}`: {}", ended.whole());
@@ -158,7 +158,7 @@ fn cuts_links_and_runs_programs_inside() {
     }
     assert_eq!(cut.code(), Some(0), "{}", cut.whole());
     assert!(cut.stdout.contains("packets hit"), "{}", cut.whole());
-    assert!(desk.done("status").ends_with("in force: partition (heal cut)"));
+    assert!(desk.done("status").ends_with("active fault: partition (heal cut)"));
     desk.refused("fault partition minority majority --as cut", 2, &["named \"cut\" is already active"]);
     desk.until("node-1 is flagged by the others", 1, |node| node["fail"].as_u64() >= Some(4));
     let healed = desk.done("fault heal cut");

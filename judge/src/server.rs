@@ -1,10 +1,84 @@
-//! The server of a run, the version that its binary reports (`Redis server v=6.2.14 ...`), and the version that a
+//! The backend of a run, its server, the version that its binary reports (`Redis server v=6.2.14 ...`), and the version that a
 //! user requests (`redis:6.2`).
 
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+/// The kinds of backends, which run the nodes of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackendKind {
+    /// Processes of this machine.
+    Local,
+    /// Containers of Docker or a compatible engine.
+    Docker,
+    /// A cluster that is already running.
+    Attach,
+}
+
+impl BackendKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Local, Self::Docker, Self::Attach];
+
+    /// Its name on the command line, in histories and in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Docker => "docker",
+            Self::Attach => "attach",
+        }
+    }
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl FromStr for BackendKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let kind = Self::ALL.into_iter().find(|kind| kind.word() == text);
+        kind.ok_or_else(|| format!("unknown backend \"{text}\" (hint: `local`, `docker` or `attach`)"))
+    }
+}
+
+/// The backend that a history names. A history of another version may name one that this version lacks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RecordedBackend {
+    /// A backend of this version.
+    Known(BackendKind),
+    /// The name of any other backend.
+    Other(String),
+}
+
+impl RecordedBackend {
+    /// Its name, as recorded.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Known(kind) => kind.word(),
+            Self::Other(word) => word,
+        }
+    }
+}
+
+impl From<BackendKind> for RecordedBackend {
+    fn from(kind: BackendKind) -> Self {
+        Self::Known(kind)
+    }
+}
+
+impl fmt::Display for RecordedBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
 
 /// A server binary on this machine that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -223,6 +297,18 @@ mod tests {
             let wanted = parse_wanted(asked).unwrap();
             assert_eq!(wanted.accepts(version(Flavour::Redis, numbers)), accepted, "{asked} {numbers:?}");
             assert_eq!(wanted.to_string(), asked);
+        }
+    }
+
+    #[test]
+    fn backends_keep_their_recorded_names() {
+        let known = BackendKind::ALL.map(|kind| (kind.word(), RecordedBackend::Known(kind)));
+        for (word, expected) in known.into_iter().chain([("nomad", RecordedBackend::Other("nomad".to_owned()))]) {
+            let json = format!("\"{word}\"");
+            let read: RecordedBackend = serde_json::from_str(&json).expect("a name");
+            assert_eq!((&read, read.word()), (&expected, word));
+            assert_eq!(serde_json::to_string(&read).expect("JSON"), json);
+            assert_eq!(word.parse().map(RecordedBackend::Known).ok(), (word != "nomad").then_some(read));
         }
     }
 

@@ -134,7 +134,11 @@ fn header(plan: Plan) -> Header {
             library_path: None,
         },
         plan,
-        host: Host { os: "Linux 6.1".to_owned(), cores: 2, backend: "local".to_owned() },
+        host: Host {
+            os: "Linux 6.1".to_owned(),
+            cores: 2,
+            backend: slotquake_judge::server::BackendKind::Local.into(),
+        },
         started_at: "2026-11-22T13:05:01Z".to_owned(),
     }
 }

@@ -6,27 +6,27 @@ use crate::check::Verdict;
 use crate::history::StepProblem;
 use crate::report::Report;
 
-/// The outcome of a command, in the order of weight: the greatest of several runs wins. A failed
-/// invariant outweighs everything, so that no trouble beside it can mask it; then what makes results
-/// worthless (a broken harness, a wrong suite), then what merely left some out.
+/// The outcome of a command, in ascending order: the greatest of several runs wins. A failed invariant is the greatest, so
+/// that no other problem masks it. Problems that make results worthless (a broken harness, a wrong suite) come before
+/// those that only make them incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// Everything asked for was done, and every invariant holds.
+    /// Everything requested was done, and every invariant holds.
     Pass,
-    /// Too little was observed to say, or everything was skipped.
+    /// Too little was observed for a verdict, or everything was skipped.
     Inconclusive,
-    /// A signal ended it.
+    /// A signal ended the command.
     Interrupted,
     /// Wrong usage, or a suite that cannot be run.
     Usage,
-    /// The harness itself broke.
+    /// The harness failed.
     Harness,
     /// An invariant failed, or a comparison found a regression.
     Failed,
 }
 
 impl Exit {
-    /// The number that the system gets.
+    /// The number for the system.
     pub fn number(self) -> u8 {
         match self {
             Self::Pass => 0,
@@ -38,14 +38,13 @@ impl Exit {
         }
     }
 
-    /// The same for `main` to return.
+    /// The exit code as a value for `main` to return.
     pub fn code(self) -> ExitCode {
         self.number().into()
     }
 
-    /// What one report comes to. Beside the verdict counts why a run is inconclusive: its suite asked
-    /// for the impossible, the harness could not do its part, or a signal ended it; and whether everything that
-    /// the run made is gone.
+    /// The exit code of one report. In addition to the verdict, it depends on why a run is inconclusive (an impossible
+    /// suite, a problem of the harness, or a signal) and on whether the run left anything behind.
     pub fn of(report: &Report) -> Self {
         let verdict = match report.verdict {
             Verdict::Pass => Self::Pass,
@@ -55,7 +54,7 @@ impl Exit {
         let problems = report.step_problems().filter_map(|problem| match problem {
             StepProblem::Suite(_) => Some(Self::Usage),
             StepProblem::Harness(_) => Some(Self::Harness),
-            // That is for the verdict to say.
+            // The verdict covers these.
             StepProblem::Unmet(_) => None,
         });
         let interrupted = report.interrupted_by().is_some_and(|by| by.starts_with("SIG")).then_some(Self::Interrupted);
@@ -63,7 +62,7 @@ impl Exit {
         problems.chain(interrupted).chain(left_behind).fold(verdict, Self::max)
     }
 
-    /// The outcome of several; nothing at all is inconclusive.
+    /// The outcome of several runs. Without any run, it is inconclusive.
     pub fn worst(all: impl IntoIterator<Item = Self>) -> Self {
         all.into_iter().max().unwrap_or(Self::Inconclusive)
     }

@@ -1,12 +1,11 @@
-//! Runs from their suites to their reports, side by side: what the command line and the faces for tests
-//! have in common.
+//! Takes several runs at the same time from their suites to their reports, for the command line and for tests.
 //!
-//! [`plans`] and [`servers`] find out what is wrong before any cluster boots; [`Ground::take`] enters the
-//! sandbox; [`run_all`] runs, judges and leaves the reports. Each run is a task of its own, so that what
-//! befalls one loses no other's report.
+//! [`plans`] and [`servers`] find errors before any cluster boots. [`Environment::enter`] enters the sandbox. [`run_all`]
+//! runs, judges and writes the reports. Each run is a separate task, so that a failure of one does not affect the others'
+//! reports.
 
+mod environment;
 mod exit;
-mod ground;
 mod prepare;
 
 use std::any::Any;
@@ -19,8 +18,8 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, spawn_blocking};
 
+pub use self::environment::{Environment, EnvironmentError};
 pub use self::exit::Exit;
-pub use self::ground::{Ground, GroundError};
 pub use self::prepare::{Fitted, draw_seed, plan, plans, plans_on_found, servers};
 use crate::anatomy;
 use crate::check::check;
@@ -32,26 +31,26 @@ use crate::reports;
 use crate::run::{self, Notice, Options, RunError};
 use crate::server::Server;
 
-/// One run to be done.
+/// A run to do.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// The plan to run.
     pub plan: Plan,
-    /// With which server.
+    /// The server to run it on.
     pub server: Server,
 }
 
 /// The settings that all runs share.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where reports go.
+    /// The directory for reports.
     pub out: PathBuf,
     /// Whether data directories are kept.
     pub keep: bool,
-    /// How many runs go at a time.
+    /// The number of runs at the same time.
     pub side_by_side: usize,
-    /// Where they take place.
-    pub ground: Ground,
+    /// Where the runs take place.
+    pub environment: Environment,
 }
 
 /// The result of a run.
@@ -63,25 +62,25 @@ pub struct Done {
     pub exit: Exit,
 }
 
-/// Becomes the name of the signal, or the reason, that ends everything: runs that are under way heal,
-/// report and tear down, and no other begins.
+/// Becomes the name of the signal, or another reason, that ends everything: active runs heal, report and tear down, and no
+/// other run begins.
 pub type Stop = watch::Receiver<Option<String>>;
 
-/// Is shown everything that happens in a run. It must return at once.
+/// Receives every notice of a run. It must return at once.
 pub type Watcher = Arc<dyn Fn(Notice<'_>) + Send + Sync>;
 
-/// Who is told of runs while they go on. What it does must not take time: a slow terminal must not delay
-/// an operation and be mistaken for an outage.
+/// Receives the progress of runs. Its methods must return at once: a slow terminal that delays an operation would look like
+/// an outage.
 pub trait Audience: Send + Sync {
-    /// Run number `run` begins; what comes back is shown all that happens in it.
+    /// Run number `run` begins. The result receives all its notices.
     fn begin(&self, run: usize, label: &str, plan: &Plan) -> Watcher;
-    /// It is over, however it ended.
+    /// The run has ended in any way.
     fn end(&self, run: usize);
-    /// Something that concerns no single run, or outlives it.
+    /// A line that concerns no single run, or that stays after it.
     fn line(&self, text: &str);
 }
 
-/// An audience that hears nothing.
+/// An audience that ignores everything.
 pub fn nobody() -> Arc<dyn Audience> {
     struct Nobody;
     impl Audience for Nobody {
@@ -94,12 +93,12 @@ pub fn nobody() -> Arc<dyn Audience> {
     Arc::new(Nobody)
 }
 
-/// How many runs go side by side where nobody says: four for each core, as runs mostly wait.
+/// The default number of runs at the same time: four for each core, because runs mostly wait.
 pub fn side_by_side() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from) * 4
 }
 
-/// Does every job, as many at a time as the settings say, and returns what became of them in their order.
+/// Does every job and returns the results in the order of the jobs. [`Settings::side_by_side`] jobs run at the same time.
 pub async fn run_all(jobs: Vec<Job>, settings: &Settings, audience: &Arc<dyn Audience>, stop: &Stop) -> Vec<Done> {
     let mut done: Vec<(usize, Done)> = stream::iter(jobs.into_iter().enumerate())
         .map(async |(number, job)| (number, job.run(number, settings, audience, stop).await))
@@ -111,8 +110,8 @@ pub async fn run_all(jobs: Vec<Job>, settings: &Settings, audience: &Arc<dyn Aud
 }
 
 impl Job {
-    /// Does this one, as the `number`th run that the audience hears of. It never panics: whatever goes wrong
-    /// is in what it returns, and the run's folder is kept.
+    /// Does this job as run `number` of the audience. It never panics: the result contains every error, and the run's
+    /// folder is kept.
     pub async fn run(self, number: usize, settings: &Settings, audience: &Arc<dyn Audience>, stop: &Stop) -> Done {
         if stop.borrow().is_some() {
             let why = Standing::Skipped("interrupted before it began".to_owned());
@@ -126,7 +125,7 @@ impl Job {
         let options = Options {
             folder: folder.clone(),
             keep: settings.keep,
-            place: settings.ground.place.clone(),
+            backend: settings.environment.backend.clone(),
             stop: stop.clone(),
             watcher: audience.begin(number, &self.label(), &self.plan),
         };
@@ -145,14 +144,14 @@ impl Job {
         self.without_report(Standing::Skipped(String::new()), None, Exit::Pass).summary.label()
     }
 
-    /// Runs the plan, judges its history and leaves the report in the run's folder.
+    /// Runs the plan, judges its history and writes the report to the run's folder.
     async fn through(self, options: Options, out: &Path, audience: &dyn Audience) -> Done {
         let (folder, stop) = (options.folder.clone(), options.stop.clone());
         let history = match Box::pin(run::run(self.plan.clone(), self.server.clone(), options)).await {
             Ok(history) => history,
             Err(error) => return self.without_history(&error, &folder, &stop),
         };
-        // Judging a million operations must not hold up the runs that go on beside this one.
+        // Judging a million operations takes time, and must not delay other runs.
         let into = folder.clone();
         let judged = spawn_blocking(move || {
             let facts = Facts::new(&history);
@@ -194,9 +193,10 @@ impl Job {
     fn without_history(&self, error: &RunError, folder: &Path, stop: &Stop) -> Done {
         let interrupted_by = stop.borrow().clone();
         let (standing, exit) = match (error, interrupted_by) {
-            (RunError::Boot(message), Some(by)) => {
-                (Standing::Skipped(format!("{by} ended it before the cluster was ready: {message}")), Exit::Interrupted)
-            }
+            (RunError::Boot(message), Some(by)) => (
+                Standing::Skipped(format!("interrupted by {by} before the cluster was ready: {message}")),
+                Exit::Interrupted,
+            ),
             (RunError::Config(message), _) => (Standing::Error(message.clone()), Exit::Usage),
             (RunError::Backend(BackendError::Specific { message, is_usage: true }), _) => {
                 (Standing::Error(message.clone()), Exit::Usage)
@@ -272,10 +272,10 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_breaks_keeps_its_folder_and_loses_no_other_run() {
+    fn a_broken_run_keeps_its_folder_and_the_other_runs() {
         let out = tempfile::tempdir().expect("a temporary folder");
-        let ground = Ground::take(Mode::Off, &[]).expect("no sandbox is entered");
-        let settings = Settings { out: out.path().to_owned(), keep: false, side_by_side: 1, ground };
+        let environment = Environment::enter(Mode::Off, &[]).expect("no sandbox is entered");
+        let settings = Settings { out: out.path().to_owned(), keep: false, side_by_side: 1, environment };
         let (_end, stop) = watch::channel(None);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let jobs = vec![impossible_job("a"), impossible_job("b")];

@@ -1,5 +1,4 @@
-//! What must be right before any cluster boots: every suite reads, every plan is possible, every
-//! server is there.
+//! Checks before any cluster boots: every suite is valid, every plan is possible, every server is available.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +6,7 @@ use crate::plan::{Found, Plan};
 use crate::server::{self, Server, ServerError};
 use crate::suite::{LoadError, Source};
 
-/// Loads a suite, applies overrides, the server's last, and resolves it; the error says everything
-/// that is wrong, and where.
+/// Loads a suite, applies overrides (the server last), and resolves it. The error lists all problems with their positions.
 pub fn plan(suite: &str, server: Option<&str>, sets: &[String], seed: u64) -> Result<Plan, LoadError> {
     let mut source = source(suite, sets)?;
     if let Some(server) = server {
@@ -17,7 +15,7 @@ pub fn plan(suite: &str, server: Option<&str>, sets: &[String], seed: u64) -> Re
     Plan::from_source(&source, seed)
 }
 
-/// The plan of every suite on every server. An error in any of them is an error of all.
+/// The plan of every suite on every server. Fails if one of them has an error.
 pub fn plans(suites: &[String], servers: &[String], sets: &[String], seed: u64) -> Result<Vec<Plan>, LoadError> {
     let servers: Vec<Option<&str>> =
         if servers.is_empty() { vec![None] } else { servers.iter().map(|server| Some(server.as_str())).collect() };
@@ -25,17 +23,17 @@ pub fn plans(suites: &[String], servers: &[String], sets: &[String], seed: u64) 
     all(wanted.map(|(suite, server)| plan(suite, server, sets, seed)))
 }
 
-/// A plan for a cluster that is there already, or, of a suite that is right in itself and not for that cluster, its
-/// own plan with the reason.
+/// A plan for a cluster that is already running. A valid suite that does not fit that cluster has its own plan, with the
+/// reason.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
     /// The plan.
     pub plan: Plan,
-    /// Why it cannot be run there.
+    /// Why it cannot run there.
     pub unfit: Option<String>,
 }
 
-/// Every suite resolved for a cluster that is there already. An error in any of them is an error of all.
+/// Every suite, resolved for a cluster that is already running. Fails if one of them has an error.
 pub fn plans_on_found(suites: &[String], sets: &[String], seed: u64, found: &Found) -> Result<Vec<Fitted>, LoadError> {
     all(suites.iter().map(|suite| fitted(&source(suite, sets)?, seed, found)))
 }
@@ -76,7 +74,7 @@ fn all<T>(results: impl Iterator<Item = Result<T, LoadError>>) -> Result<Vec<T>,
     Err(LoadError(texts.join("\n\n")))
 }
 
-/// Finds, or fetches, each server that the plans ask for, once; `notice` is told of what takes time.
+/// Finds or fetches each server of the plans once. `notice` receives a line for each slow step.
 pub fn servers(plans: &[Plan], notice: &dyn Fn(&str)) -> Result<BTreeMap<String, Server>, ServerError> {
     let mut found = BTreeMap::new();
     for plan in plans {
@@ -87,8 +85,8 @@ pub fn servers(plans: &[Plan], notice: &dyn Fn(&str)) -> Result<BTreeMap<String,
     Ok(found)
 }
 
-/// A seed to draw random choices from. The hasher's keys are the random numbers that std has; 32 bits
-/// are short enough to type and exact in every reader of JSON.
+/// A random seed. The keys of a hasher are the only random numbers in std. 32 bits are short enough to type, and exact in
+/// every JSON parser.
 pub fn draw_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one("seed") >> 32

@@ -1,12 +1,13 @@
-//! The arguments for a cluster that somebody else started, and getting there.
+//! The arguments for a cluster that is already running, and connecting to it.
 
 use std::path::{Path, PathBuf};
 
-use slotquake::batch::{self, Ground, GroundError};
+use slotquake::batch::{self, Environment, EnvironmentError};
 use slotquake::cluster::attach::{
     Attach, AttachError, PASSWORD_VARIABLE, ServerAccessSettings, Settings, ledgers_folder,
 };
 use slotquake::wire::{Access, Login, Tls, TlsSettings};
+use slotquake_judge::words::count;
 
 use super::containers;
 use super::exit::Trouble;
@@ -15,50 +16,50 @@ use super::screen;
 use super::signals::Signals;
 use super::taken::{Taken, Wanted};
 
-/// A cluster that is there already.
+/// A cluster that is already running.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "With --backend attach")]
 pub struct AttachArgs {
-    /// Addresses of the cluster's nodes; one that answers is enough, the others are found
+    /// Addresses of the cluster's nodes. One that answers is enough
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     nodes: Vec<String>,
-    /// The nodes are containers of this Compose project: found, stopped, killed and frozen through the engine
+    /// The Compose project whose containers are the nodes. The engine finds, stops, kills, starts and pauses them
     #[arg(long, value_name = "PROJECT", conflicts_with = "hooks")]
     compose: Option<String>,
-    /// A file with shell commands that stop, kill, start and freeze servers, and cut and heal their links
+    /// A file of shell commands that stop, kill, start and pause servers, and cut and heal their links
     #[arg(long, value_name = "FILE", requires = "nodes")]
     hooks: Option<PathBuf>,
-    /// Allow what disturbs the cluster: faults, failovers, directives that are changed for the run
+    /// Allow suites to inject faults, force failovers and change directives during the run
     #[arg(long)]
     allow_faults: bool,
-    /// Authenticate as this ACL user. The password is in `SLOTQUAKE_PASSWORD`, or in the file below
+    /// Authenticate as this ACL user, with the password from `SLOTQUAKE_PASSWORD` or `--password-file`
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// A file whose first line is the password
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// Speak TLS
+    /// Connect with TLS
     #[arg(long)]
     tls: bool,
-    /// Trust servers whose certificates one of these (PEM) has signed, instead of those the system trusts
+    /// Trust the certificate authorities in this PEM file instead of the system's
     #[arg(long, value_name = "FILE", requires = "tls", conflicts_with = "insecure")]
     cacert: Option<PathBuf>,
-    /// Show this certificate (PEM) to servers
+    /// The client certificate (PEM)
     #[arg(long, value_name = "FILE", requires_all = ["tls", "key"])]
     cert: Option<PathBuf>,
-    /// The key (PEM) of that certificate
+    /// The key (PEM) of the client certificate
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// The name that the servers' certificates carry, instead of each node's address
+    /// The name in the servers' certificates, instead of each node's address
     #[arg(long, value_name = "NAME", requires = "tls")]
     tls_server_name: Option<String>,
-    /// Take any certificate
+    /// Accept any server certificate
     #[arg(long, requires = "tls")]
     insecure: bool,
 }
 
 impl AttachArgs {
-    /// One of these arguments that was given, if any was.
+    /// One of the given arguments, if any.
     pub fn given(&self) -> Option<&'static str> {
         let given = [
             (!self.nodes.is_empty(), "--nodes"),
@@ -80,7 +81,8 @@ impl AttachArgs {
         let login = match (&self.user, password) {
             (user, Some(password)) => Some(Login::new(user.clone(), &password)),
             (Some(_), None) => {
-                let message = format!("--user without a password (hint: {PASSWORD_VARIABLE} or --password-file)");
+                let message =
+                    format!("`--user` requires a password (hint: set `{PASSWORD_VARIABLE}` or pass `--password-file`)");
                 return Err(Trouble::usage(message));
             }
             (None, None) => None,
@@ -96,15 +98,17 @@ impl AttachArgs {
     }
 }
 
-/// Reaches the cluster and resolves the suites for it. Every suite must be allowed there.
+/// Connects to the cluster and resolves the suites for it. Fails if a suite is not allowed there.
 pub fn take(args: &AttachArgs, netfault_image: Option<String>, wanted: &Wanted<'_>) -> Result<Taken, Trouble> {
     if args.nodes.is_empty() && args.compose.is_none() {
         return Err(Trouble::usage(
-            "--backend attach needs to know the cluster (hint: --nodes HOST:PORT or --compose PROJECT)",
+            "`--backend attach` requires a cluster (hint: pass `--nodes HOST:PORT` or `--compose PROJECT`)",
         ));
     }
     if !wanted.servers.is_empty() {
-        return Err(Trouble::usage("--server is not for --backend attach: the cluster has its servers"));
+        return Err(Trouble::usage(
+            "`--server` cannot be used with `--backend attach`: the cluster is already running",
+        ));
     }
     let access = args.access()?;
     let runtime = runtime()?;
@@ -120,32 +124,33 @@ pub fn take(args: &AttachArgs, netfault_image: Option<String>, wanted: &Wanted<'
     let plans = batch::plans_on_found(wanted.suites, &wanted.overrides.sets, wanted.seed, attach.found());
     let plans = plans.map_err(Trouble::usage)?;
     let server = attach.server();
-    let ground = runtime.block_on(Ground::attached(attach, &plans)).map_err(|error| match error {
-        GroundError::Refused(_) => Trouble::usage(error),
+    let environment = runtime.block_on(Environment::attached(attach, &plans)).map_err(|error| match error {
+        EnvironmentError::Refused(_) => Trouble::usage(error),
         error => Trouble::harness(error),
     })?;
     let plans = plans.into_iter().map(|fitted| fitted.plan).collect();
     let signals = Signals::listen(&runtime)?;
-    Ok(Taken { plans, servers: [(server.asked.clone(), server)].into(), ground, runtime, signals })
+    Ok(Taken { plans, servers: [(server.asked.clone(), server)].into(), environment, runtime, signals })
 }
 
 fn tell(attach: &Attach) {
     let nodes = &attach.topology().nodes;
     let masters = nodes.iter().filter(|node| node.planned.replica_of.is_none()).count();
     screen::say(&format!(
-        "found {}: {masters} masters and {} replicas, node-1 is {}",
+        "found {} with {} and {}; node-1 is {}",
         attach.topology().version,
-        nodes.len() - masters,
+        count(masters as u64, "master"),
+        count((nodes.len() - masters) as u64, "replica"),
         nodes[0].addr
     ));
 }
 
 fn first_line(file: &Path) -> Result<String, Trouble> {
     let text = std::fs::read_to_string(file)
-        .map_err(|error| Trouble::usage(format!("cannot read the password file `{}`: {error}", file.display())))?;
+        .map_err(|error| Trouble::usage(format!("cannot read password file \"{}\": {error}", file.display())))?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
-        _ => Err(Trouble::usage(format!("the first line of the password file `{}` is empty", file.display()))),
+        _ => Err(Trouble::usage(format!("the first line of password file \"{}\" is empty", file.display()))),
     }
 }
 

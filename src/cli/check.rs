@@ -19,7 +19,7 @@ pub struct Args {
     /// The folder of a report, or a folder of such folders
     #[arg(required = true, value_name = "REPORT_DIR")]
     folders: Vec<PathBuf>,
-    /// How the result is printed
+    /// The format of the result
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Also show the invariants that hold

@@ -33,7 +33,7 @@ pub struct Args {
     base: PathBuf,
     /// What to compare
     new: PathBuf,
-    /// How the result is printed
+    /// The format of the result
     #[arg(long, value_enum, default_value_t = Output::Table)]
     format: Output,
     /// Compare even if plan, configuration, server or host differ
@@ -132,7 +132,7 @@ fn exit(comparison: &Comparison, fail_on: FailOn) -> Exit {
 /// The names of the sides: their backends if these differ.
 fn sides<'a>(base: &'a [Report], new: &'a [Report]) -> [&'a str; 2] {
     let backend = |reports: &'a [Report]| {
-        let backends: BTreeSet<&str> = reports.iter().map(|report| report.header.host.backend.as_str()).collect();
+        let backends: BTreeSet<&str> = reports.iter().map(|report| report.header.host.backend.word()).collect();
         backends.first().copied().filter(|_| backends.len() == 1)
     };
     match (backend(base), backend(new)) {

@@ -1,15 +1,15 @@
-//! What the subcommands need of the docker backend; `no_containers` is there in its place where the
-//! feature `docker` is left out.
+//! What the subcommands need from the docker backend.
 
 use std::collections::BTreeMap;
 
-use slotquake::batch::Ground;
+use slotquake::batch::Environment;
 use slotquake::cluster::Reach;
 use slotquake::cluster::attach::{ComposeProject, ServerAccessSettings};
-use slotquake::cluster::containers::{Collected, DockerError, Engine};
+use slotquake::cluster::docker::{self, Collected, DockerError, Engine};
 use slotquake::plan::Plan;
-use slotquake::run::Place;
+use slotquake::run::BackendSettings;
 use slotquake::server::Server;
+use slotquake_judge::words::count;
 use tokio::runtime::Runtime;
 
 use super::exit::{Exit, Trouble};
@@ -17,17 +17,19 @@ use super::runtime::{listening, runtime};
 use super::screen;
 use super::signals::Signals;
 
-/// Reaches the engine, tidies up there, and finds what the plans need. The images, of servers and of sidecars, are
-/// None for the usual ones.
+/// Connects to the engine, removes what dead runs left there, and finds the servers of the plans. The images, of servers
+/// and of sidecars, are None for the default ones.
 pub fn take(
     (image, netfault_image): (Option<String>, Option<String>),
     reach: Reach,
     plans: &[Plan],
-) -> Result<(BTreeMap<String, Server>, Ground, Runtime, Signals), Trouble> {
+) -> Result<(BTreeMap<String, Server>, Environment, Runtime, Signals), Trouble> {
     let (runtime, mut signals) = listening()?;
-    let ended =
-        |name: &str| Trouble { exit: Exit::Interrupted, message: format!("{name} ended it before anything was run") };
-    let (servers, ground) = runtime.block_on(async {
+    let ended = |name: &str| Trouble {
+        exit: Exit::Interrupted,
+        message: format!("interrupted by {name} before the first run"),
+    };
+    let (servers, environment) = runtime.block_on(async {
         let engine = tokio::select! {
             engine = Engine::connect(image, netfault_image) => engine.map_err(|error| trouble(&error))?,
             name = signals.next() => return Err(ended(name)),
@@ -43,10 +45,10 @@ pub fn take(
             }
         }
     })?;
-    Ok((servers, ground, runtime, signals))
+    Ok((servers, environment, runtime, signals))
 }
 
-/// The way to servers that are containers of a Compose project.
+/// The access to servers that are containers of a Compose project.
 pub fn compose(
     project: &str,
     netfault_image: Option<String>,
@@ -57,17 +59,21 @@ pub fn compose(
     Ok(ServerAccessSettings::Compose(ComposeProject { engine, name: project.to_owned() }))
 }
 
-/// Removes what this process left: of a run that panicked something may be there, and of one that said so.
-pub fn collect_own(place: &Place, runtime: &Runtime) {
-    let Place::Docker(engine) = place else { return };
+/// Removes what runs of this process left in the engine, for example after a panic.
+pub fn collect_own(backend: &BackendSettings, runtime: &Runtime) {
+    let BackendSettings::Docker(engine) = backend else { return };
     match runtime.block_on(engine.collect_own()) {
-        Ok(collected) => tell(&collected, "removed what runs left"),
+        Ok(collected) => tell(&collected, "removed what the runs left"),
         Err(error) => screen::say(&error.to_string()),
     }
 }
 
-/// Removes what dead runs left, and says what.
+/// Removes what dead runs left in the engine, and lists it.
 pub fn collect_dead() -> Result<Exit, Trouble> {
+    if !docker::IS_BUILT_IN {
+        screen::print("no containers were looked for, because this program was built without support for them")?;
+        return Ok(Exit::Pass);
+    }
     let runtime = runtime()?;
     let collected = runtime
         .block_on(async { Engine::connect(None, None).await?.collect_dead().await })
@@ -77,26 +83,26 @@ pub fn collect_dead() -> Result<Exit, Trouble> {
         screen::print(&format!("  {name}"))?;
     }
     if !collected.alive.is_empty() {
-        screen::print(&format!("left alone: {} runs that are under way", collected.alive.len()))?;
+        screen::print(&format!("left alone: {}", count(collected.alive.len() as u64, "active run")))?;
     }
     if !collected.unknown.is_empty() {
         let runs: Vec<&str> = collected.unknown.iter().map(String::as_str).collect();
         screen::print(&format!(
-            "left alone: runs of another system, or from before its restart: {} (hint: if they are yours, `docker rm -fv \
-             $(docker ps -aq --filter label=slotquake.run=RUN)`, and `docker network rm slotquake-RUN`)",
+            "left alone: runs of another system, or from before it restarted: {} (hint: if they are yours, run `docker rm -fv \
+             $(docker ps -aq --filter label=slotquake.run=RUN)` and `docker network rm slotquake-RUN`)",
             runs.join(", ")
         ))?;
     }
     match collected.leftover() {
         Some(leftover) if !collected.failed.is_empty() => Err(Trouble::harness(leftover)),
-        // Nobody can do more about what the engine lost.
+        // Trying again cannot remove what the engine has lost track of.
         Some(leftover) => screen::print(&leftover).map(|()| Exit::Pass),
         None => Ok(Exit::Pass),
     }
 }
 
-/// Tidies up, and finds what the plans need.
-async fn find(engine: &Engine, plans: &[Plan]) -> Result<(BTreeMap<String, Server>, Ground), DockerError> {
+/// Removes what dead runs left, and finds the servers of the plans.
+async fn find(engine: &Engine, plans: &[Plan]) -> Result<(BTreeMap<String, Server>, Environment), DockerError> {
     let collected = engine.collect_dead().await?;
     tell(&collected, "removed what dead runs left");
     let mut servers = BTreeMap::new();
@@ -106,7 +112,7 @@ async fn find(engine: &Engine, plans: &[Plan]) -> Result<(BTreeMap<String, Serve
             servers.insert(plan.server.clone(), server);
         }
     }
-    Ok((servers, Ground::containers(engine.clone(), plans).await))
+    Ok((servers, Environment::containers(engine.clone(), plans).await))
 }
 
 fn tell(collected: &Collected, removed: &str) {
@@ -118,10 +124,6 @@ fn tell(collected: &Collected, removed: &str) {
     }
 }
 
-/// What was asked for wrongly is the user's to mend.
 fn trouble(error: &DockerError) -> Trouble {
-    match error {
-        DockerError::Asked { .. } | DockerError::Image { .. } | DockerError::TooMany { .. } => Trouble::usage(error),
-        _ => Trouble::harness(error),
-    }
+    if error.is_usage() { Trouble::usage(error) } else { Trouble::harness(error) }
 }

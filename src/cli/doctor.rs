@@ -14,7 +14,7 @@ use super::{Format, screen};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:  slotquake doctor")]
 pub struct Args {
-    /// How the result is printed
+    /// The format of the result
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }

@@ -1,4 +1,4 @@
-//! The documents must be true of the command line: every `slotquake ...` line of README, the book, the workflows and
+//! The documents must match the command line: every `slotquake ...` line of README, the book, the workflows and
 //! the action parses, and the inputs that workflows give to the action exist.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,7 +104,7 @@ fn the_action_runs_what_its_inputs_say() {
     let action = yaml(&root().join("action.yml"));
     let step = steps(&action).into_iter().find(|step| step["name"] == "Run the suites").expect("the step");
     let script = step["run"].as_str().expect("a script");
-    // With `slotquake` as a function, bash itself shows what the script makes of its inputs.
+    // With `slotquake` as a function, bash shows the arguments that the script builds from its inputs.
     let said = |inputs: &[(&str, &str)]| -> Vec<String> {
         let shown = format!("slotquake() {{ printf '%s\\n' \"$@\"; }}\nset -eo pipefail\n{script}");
         let defaults = step["env"].as_object().expect("an environment").iter().map(|(name, value)| {

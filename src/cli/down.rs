@@ -6,7 +6,7 @@ use super::exit::{Exit, Trouble};
 use super::screen;
 use super::socket::{Response, Which};
 
-/// End a cluster that `slotquake up` keeps
+/// End a cluster of `slotquake up`
 ///
 /// Returns when all servers have ended.
 #[derive(Debug, clap::Args)]

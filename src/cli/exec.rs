@@ -7,7 +7,7 @@ use std::process::Command;
 use super::exit::{Exit, Trouble};
 use super::socket::Which;
 
-/// Run a program in the network of a cluster that `slotquake up` keeps
+/// Run a program in the network of a cluster of `slotquake up`
 ///
 /// In the sandbox the nodes have a private network, which programs outside cannot reach. Files and terminal are
 /// the same as outside.

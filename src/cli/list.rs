@@ -9,7 +9,7 @@ use slotquake::suite;
 use super::exit::{Exit, Trouble};
 use super::screen;
 
-/// List the suites that are built in
+/// List the built-in suites
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:  slotquake list")]
 pub struct Args {}

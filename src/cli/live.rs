@@ -1,4 +1,4 @@
-//! What a terminal shows of a run that goes on: gathered from its events, drawn as lines. Pure.
+//! The view of an active run on a terminal: computed from its events, as lines of text. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,14 +11,15 @@ use slotquake::slot::Deal;
 use slotquake::suite::Step;
 use slotquake::topology::{Health, Role, View};
 use slotquake::units::NodeNo;
+use slotquake_judge::words::count;
 
-/// Rates are means over this long.
+/// The window over which rates are averaged.
 const RATE_OVER_NS: u64 = 1_000_000_000;
 
-/// Of more nodes only those are listed that something is the matter with.
+/// The largest number of nodes that are all listed. In larger clusters, only unhealthy nodes are listed.
 const MOST_NODES: usize = 12;
 
-/// The state of one run, as far as it is known.
+/// The state of one run, as its events show it.
 #[derive(Debug)]
 pub struct Live {
     label: String,
@@ -27,16 +28,16 @@ pub struct Live {
     phase: String,
     step: Option<usize>,
     nodes: Vec<NodeNo>,
-    /// What each node last said, and whether it answers.
+    /// The latest view of each node, and whether it answers.
     views: BTreeMap<NodeNo, (View, bool)>,
-    /// Faults that are not undone: the kind, and the node or the name.
+    /// The active faults: the kind, and the node or the name.
     faults: BTreeMap<u32, (FaultKind, String)>,
-    /// Moments of the last second, with the operations completed and acknowledged by then.
+    /// Times within the last second, with the numbers of operations completed and acknowledged by then.
     counted: VecDeque<(u64, u64, u64)>,
 }
 
 impl Live {
-    /// Of a run that is about to begin.
+    /// The state of a run that is about to begin.
     pub fn new(label: &str, plan: &Plan) -> Self {
         Self {
             label: label.to_owned(),
@@ -51,7 +52,7 @@ impl Live {
         }
     }
 
-    /// Takes note of what happened.
+    /// Updates the state with an event.
     pub fn hear(&mut self, event: &Event) {
         match &event.kind {
             EventKind::Phase { name } => self.phase.clone_from(name),
@@ -76,7 +77,7 @@ impl Live {
         }
     }
 
-    /// The view at a moment, in nanoseconds from the start of the run.
+    /// The view at a time, in nanoseconds from the start of the run.
     pub fn lines(&mut self, at_ns: u64, counts: &Counts) -> Vec<String> {
         let clock = |ns: u64| seconds(ns as f64 / 1e6);
         let mut lines = vec![format!("{}  {}  phase {}", self.label, clock(at_ns), self.phase)];
@@ -87,10 +88,10 @@ impl Live {
         lines.push(format!("  {}", self.rates(at_ns, counts)));
         lines.extend(self.node_lines());
         for (kind, name) in self.faults.values().filter(|(kind, _)| kind.hits_links()) {
-            lines.push(format!("  in force: {kind} {name}"));
+            lines.push(format!("  active fault: {kind} {name}"));
         }
         for ((shard, of), since_ns) in &counts.unserved {
-            lines.push(format!("  not served: {of} of {shard}, for {}", clock(at_ns.saturating_sub(*since_ns))));
+            lines.push(format!("  outage: {of} of {shard}, for {}", clock(at_ns.saturating_sub(*since_ns))));
         }
         lines
     }
@@ -106,7 +107,7 @@ impl Live {
             if passed > 0.0 { (count as f64 / passed).round() as u64 } else { 0 }
         };
         format!(
-            "{} op/s, {} acknowledged/s; {} operations so far",
+            "{} op/s, {} acknowledged/s; {} operations in total",
             per_second(counts.completed - completed),
             per_second(counts.acknowledged - acknowledged),
             counts.completed
@@ -120,10 +121,10 @@ impl Live {
         }
         let well = told.iter().filter(|(is_well, _)| *is_well).count();
         let unwell = told.into_iter().filter(|(is_well, _)| !is_well).map(|(_, line)| line);
-        unwell.take(MOST_NODES).chain([format!("  {well} nodes are well")]).collect()
+        unwell.take(MOST_NODES).chain([format!("  {} healthy", count(well as u64, "node"))]).collect()
     }
 
-    /// Whether nothing is the matter with a node, and its line.
+    /// Whether a node is healthy, and its line.
     fn node_line(&self, node: NodeNo) -> (bool, String) {
         let role = match self.views.get(&node).and_then(|(view, _)| view.peers.get(&node)) {
             None => "-".to_owned(),
@@ -131,7 +132,7 @@ impl Live {
                 Role::Master if own.slots.is_empty() => "master without slots".to_owned(),
                 Role::Master => format!("master of {}", self.shards_of(&own.slots)),
                 Role::ReplicaOf(master) => format!("replica of {master}"),
-                Role::ReplicaOfUnknown => "replica of nobody known".to_owned(),
+                Role::ReplicaOfUnknown => "replica of an unknown node".to_owned(),
             },
         };
         let name = node.to_string();
@@ -145,29 +146,29 @@ impl Live {
         if let Some((view, true)) = self.views.get(&node)
             && !view.state_ok
         {
-            matters.push("says cluster_state:fail".to_owned());
+            matters.push("reports cluster_state:fail".to_owned());
         }
         let others = || self.views.iter().filter(|(by, (_, answers))| *answers && **by != node);
-        for (health, word) in [(Health::Fail, "fail"), (Health::Pfail, "fail?")] {
+        for (health, word) in [(Health::Fail, "flagged FAIL"), (Health::Pfail, "suspected (PFAIL)")] {
             let says =
                 others().filter(|(_, (view, _))| view.peers.get(&node).is_some_and(|peer| peer.health == health));
             match says.count() {
                 0 => {}
-                count => matters.push(format!("{word} to {count} of {}", others().count())),
+                count => matters.push(format!("{word} by {count} of {}", others().count())),
             }
         }
         let matter = if matters.is_empty() { String::new() } else { format!("  {}", matters.join(", ")) };
         (matters.is_empty(), format!("  {name:<8} {role:<20}{matter}").trim_end().to_owned())
     }
 
-    /// The shards whose first slot is among these.
+    /// The shards whose first slot is in these ranges.
     fn shards_of(&self, slots: &[(u16, u16)]) -> String {
         let owned = self.deal.shards().filter(|&shard| self.deal.is_owned_by(shard, slots));
         owned.map(|shard| shard.to_string()).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// A step as a suite says it, on one line.
+/// A step as in the suite, on one line.
 fn words(step: &Step) -> String {
     let Value::Object(step) = json!(step) else { unreachable!("a step is a mapping with one key") };
     let say = |(key, value): (String, Value)| match value {
@@ -186,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    /// What `by` says while node 4, which took shard 1 over, and node 1 are of this health.
+    /// The view of `by` after node 4 took over shard 1, with this health of nodes 1 and 4.
     fn view(by: u16, node_1: Health) -> EventKind {
         let peers = (1..=6u16).map(|node| {
             let master = [4, 2, 3][usize::from((node - 1) % 3)];
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failover_shows_who_is_down_and_what_is_not_served() {
+    fn shows_the_down_nodes_and_outages_of_a_failover() {
         let mut events: Vec<EventKind> = (1..=6).map(|by| view(by, Health::Ok)).collect();
         events.extend([
             EventKind::Phase { name: "master-down".to_owned() },
@@ -260,32 +261,34 @@ mod tests {
             [
                 "role-swap redis:6.2  2.0s  phase master-down",
                 "  step 5 of 11  await: {promoted: shard-1, within: spec}",
-                "  380 op/s, 380 acknowledged/s; 780 operations so far",
-                "  node-1   replica of node-4     stopped, fail to 1 of 4, fail? to 1 of 4",
+                "  380 op/s, 380 acknowledged/s; 780 operations in total",
+                "  node-1   replica of node-4     stopped, flagged FAIL by 1 of 4, suspected (PFAIL) by 1 of 4",
                 "  node-2   master of shard-2",
                 "  node-3   master of shard-3",
                 "  node-4   master of shard-1",
                 "  node-5   replica of node-2     silent",
-                "  node-6   replica of node-3     says cluster_state:fail",
-                "  not served: writes of shard-1, for 1.2s",
+                "  node-6   replica of node-3     reports cluster_state:fail",
+                "  outage: writes of shard-1, for 1.2s",
             ]
         );
         live.hear(&Event { at_ns: 0, kind: EventKind::FaultHealed { fault: 1, by: "start".to_owned() } });
         live.hear(&Event { at_ns: 0, kind: view(1, Health::Ok) });
         let lines = live.lines(2_100_000_000, &counts(800, BTreeMap::new()));
         assert!(
-            lines.contains(&"  node-1   replica of node-4     fail to 1 of 4, fail? to 1 of 4".to_owned()),
+            lines.contains(
+                &"  node-1   replica of node-4     flagged FAIL by 1 of 4, suspected (PFAIL) by 1 of 4".to_owned()
+            ),
             "{lines:?}"
         );
         assert!(!lines.iter().any(|line| line.contains("not served")), "{lines:?}");
     }
 
     #[test]
-    fn of_many_nodes_those_are_shown_that_matter() {
+    fn lists_only_unhealthy_nodes_of_a_large_cluster() {
         let lines = live(20, vec![view(1, Health::Ok)]).lines(1, &Counts::default());
         // All beyond the sixth are node-1 again.
-        assert_eq!((lines.len(), lines.last().map(String::as_str)), (8, Some("  15 nodes are well")), "{lines:?}");
+        assert_eq!((lines.len(), lines.last().map(String::as_str)), (8, Some("  15 nodes healthy")), "{lines:?}");
         let lines = live(20, Vec::new()).lines(1, &Counts::default());
-        assert_eq!((lines.len(), lines.last().map(String::as_str)), (15, Some("  0 nodes are well")));
+        assert_eq!((lines.len(), lines.last().map(String::as_str)), (15, Some("  0 nodes healthy")));
     }
 }

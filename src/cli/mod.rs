@@ -1,12 +1,12 @@
-//! The command line: one file per subcommand. This is the only place that prints: results go to
-//! stdout, everything else to stderr.
+//! The command line, with one file for each subcommand. Only this module prints: results go to stdout, everything else to
+//! stderr.
 
 mod attach;
+mod backend;
 mod check;
 mod ci;
 mod compare;
 mod completions;
-#[cfg_attr(not(feature = "docker"), path = "no_containers.rs")]
 mod containers;
 mod doctor;
 #[cfg(test)]
@@ -18,7 +18,6 @@ mod fault;
 mod gc;
 mod list;
 mod live;
-mod place;
 mod plan;
 mod prepare;
 mod progress;
@@ -43,8 +42,7 @@ use exit::{Exit, Trouble};
 
 /// Chaos and failover verification for Redis Cluster and Valkey.
 ///
-/// Brings up a real cluster, drives a workload, injects the faults of a suite, judges its
-/// invariants and writes a report.
+/// Starts a real cluster, runs a workload, injects the faults of a suite, judges its invariants and writes a report.
 #[derive(Debug, Parser)]
 #[command(
     name = "slotquake",
@@ -55,11 +53,11 @@ use exit::{Exit, Trouble};
 Exit codes:
   0    every invariant holds
   1    an invariant failed, or `compare` found a regression
-  2    wrong usage, or a suite that cannot be run
-  3    inconclusive: too little was observed to say, or everything was skipped
-  70   the harness itself broke
+  2    wrong usage, or a suite that cannot run
+  3    inconclusive: too little was observed, or everything was skipped
+  70   the harness failed
   130  interrupted
-Of several runs the first of 1, 70, 2, 130, 3, 0 wins: a failure is never masked.
+Of several runs, the first of 1, 70, 2, 130, 3, 0 wins, so a failure is never masked.
 
 Start with:  slotquake run role-swap"
 )]
@@ -88,7 +86,7 @@ enum Command {
     Completions(completions::Args),
 }
 
-/// How a result is printed.
+/// The format of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people.
@@ -97,17 +95,17 @@ enum Format {
     Json,
 }
 
-/// Parses the arguments, does what they ask for, and says how it went.
+/// Parses the arguments, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(answer) => {
-            // Help that nobody reads to its end is no error.
+            // A closed pipe is not an error.
             let _ = answer.print();
             return if answer.use_stderr() { Exit::Usage.code() } else { Exit::Pass.code() };
         }
     };
-    // A panic is a bug of ours. Its message is out by now; what remains is the exit code.
+    // A panic is a bug of slotquake. Its message is already printed.
     let done = catch_unwind(|| dispatch(&cli.command)).unwrap_or(Ok(Exit::Harness));
     done.unwrap_or_else(|trouble| {
         screen::say(&format!("slotquake: {}", trouble.message));

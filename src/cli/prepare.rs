@@ -1,4 +1,4 @@
-//! The arguments that change what a suite says, and what is wrong before any cluster boots.
+//! The arguments that override values of a suite, and the checks before any cluster boots.
 
 use std::collections::BTreeMap;
 
@@ -10,35 +10,35 @@ use slotquake::server::{Server, ServerError};
 use super::exit::Trouble;
 use super::screen::say;
 
-/// The arguments that change what a suite says.
+/// The arguments that override values of a suite.
 #[derive(Debug, Args)]
 pub struct Overrides {
     /// Override a value of the suite, such as `cluster.config.cluster-node-timeout=1000`; may be repeated
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub sets: Vec<String>,
-    /// Draw random choices from this seed; without it one is drawn, shown and recorded
+    /// The seed of random choices. By default it is random, and printed and recorded
     #[arg(long)]
     pub seed: Option<u64>,
 }
 
 impl Overrides {
-    /// The seed given, or one drawn now.
+    /// The given seed, or a random one.
     pub fn seed(&self) -> u64 {
         self.seed.unwrap_or_else(batch::draw_seed)
     }
 }
 
-/// The plan of every suite on every server. An error in any of them is an error of all.
+/// The plan of every suite on every server. Fails if one of them has an error.
 pub fn plans(suites: &[String], servers: &[String], overrides: &Overrides, seed: u64) -> Result<Vec<Plan>, Trouble> {
     batch::plans(suites, servers, &overrides.sets, seed).map_err(Trouble::usage)
 }
 
-/// Finds, or fetches, each server that the plans ask for, once.
+/// Finds or fetches each server of the plans once.
 pub fn servers(plans: &[Plan]) -> Result<BTreeMap<String, Server>, Trouble> {
     batch::servers(plans, &|notice| say(notice)).map_err(no_server)
 }
 
-/// A server that was asked for wrongly is the user's to mend; one that cannot be had is not.
+/// A request for an unknown server is a usage error. A server that cannot be fetched is not.
 fn no_server(error: ServerError) -> Trouble {
     match error {
         ServerError::Asked { .. } | ServerError::Binary { .. } | ServerError::Unknown { .. } => Trouble::usage(error),

@@ -4,43 +4,43 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use slotquake::batch::{self, Audience, Done, Ground, Job, Settings};
+use slotquake::batch::{self, Audience, Done, Environment, Job, Settings};
 use slotquake::plan::Plan;
 use slotquake::report::{self, RunKey, Skipped, Standing, Summary};
 use slotquake::reports;
 use slotquake::suite;
+use slotquake_judge::words::count;
 use tokio::runtime::Runtime;
 
+use super::backend::BackendArgs;
 use super::exit::{Exit, Trouble};
-use super::place::PlaceArgs;
 use super::prepare::Overrides;
 use super::progress::Display;
 use super::signals::Signals;
 use super::taken::{Taken, Wanted};
 use super::{Format, ci, containers, screen};
 
-/// Run suites against real clusters, judge them, report them
+/// Run suites on real clusters, judge them and write reports
 ///
-/// Every suite is loaded, resolved and given its server before the first cluster boots. Each run gets
-/// a folder under the reports' directory, with report.html, report.json, the history and the servers'
-/// logs; `latest` there points at the one that was finished last. Several runs get an index.html, too.
+/// Loads all suites and finds their servers before the first cluster boots. Each run writes report.html, report.json, the
+/// history and the servers' logs to its own folder under the reports directory. `latest` there points to the run that
+/// finished last. Several runs also get an index.html.
 ///
-/// For CI, junit.xml and summary.md (Markdown) lie in the reports' directory, over all runs of the last
-/// call. In a workflow of GitHub the summary is appended to the job's, and what does not hold is annotated.
+/// For CI, the reports directory has junit.xml and summary.md (Markdown) for all runs of the latest command. In GitHub
+/// Actions, the summary is appended to the job summary, and invariants that do not hold become annotations.
 ///
-/// Runs take place in a sandbox, private namespaces in which links between nodes can be cut and which
-/// no process outlives; it needs no root. Suites that this machine cannot run are skipped, and the
-/// reason is said; `slotquake doctor` tells beforehand.
+/// Runs take place in a sandbox: private namespaces in which links between nodes can be cut, and which end all their
+/// processes. It needs no root. Suites that this machine cannot run are skipped with the reason; `slotquake doctor` shows
+/// what is missing.
 ///
-/// With `--backend docker` the nodes are containers of the official images, on a network of their own;
-/// everything is removed when a run ends, and what killed runs left is removed first (see `slotquake gc`).
+/// With `--backend docker`, the nodes are containers of the official images on a separate network. Everything is removed
+/// when a run ends. What killed runs left is removed first (see `slotquake gc`).
 ///
-/// With `--backend attach` the cluster is one that somebody else started: `--nodes` alone watches and
-/// loads it, `--compose` or `--hooks` can disturb it, `--allow-faults` says that they may. Keys live under
-/// a prefix of the run; they are removed, and directives put back, when the run ends. What a killed run has
-/// changed there is put back first (see `slotquake gc`).
+/// With `--backend attach`, the cluster is already running. `--nodes` gives access to its ports, `--compose` or `--hooks`
+/// to its servers; faults also require `--allow-faults`. A run writes only keys under its own prefix. At its end, it
+/// removes them and restores directives. The changes of killed runs are undone first (see `slotquake gc`).
 ///
-/// A first Ctrl-C heals, reports and tears down; a second one ends everything at once.
+/// The first Ctrl-C heals, reports and tears down. The second one ends everything at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -52,7 +52,7 @@ pub struct Args {
     /// Names of suites (see `slotquake list`), or paths of suite files
     #[arg(required_unless_present = "all", value_name = "SUITE")]
     suites: Vec<String>,
-    /// Run every suite that is built in
+    /// Run every built-in suite
     #[arg(long, conflicts_with = "suites")]
     all: bool,
     /// Run on these servers instead of the suite's own: `redis:6.2`, `valkey:9.1`, or the path of a binary
@@ -60,24 +60,24 @@ pub struct Args {
     servers: Vec<String>,
     #[command(flatten)]
     overrides: Overrides,
-    /// Run everything so many times; each repetition has the same plan and seed
+    /// Repeat every run this many times, with the same plan and seed
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     repeat: u16,
-    /// How many runs go side by side; without it, four for each core, as runs mostly wait
+    /// The number of runs at the same time; by default four for each core, because runs mostly wait
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Where reports go
+    /// The directory for reports
     #[arg(long, value_name = "DIR", default_value = "reports")]
     out: PathBuf,
-    /// How the result is printed
+    /// The format of the result
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
-    place: PlaceArgs,
-    /// Keep the servers' data directories, in the report's folder
+    backend: BackendArgs,
+    /// Keep the servers' data directories in the report's folder
     #[arg(long)]
     keep: bool,
-    /// Tell more while running, and show the invariants that hold, too
+    /// Show more progress, and also the invariants that hold
     #[arg(short, long)]
     verbose: bool,
 }
@@ -87,32 +87,33 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let seed = args.overrides.seed();
     let suites =
         if args.all { suite::shipped_names().into_iter().map(str::to_owned).collect() } else { args.suites.clone() };
-    let is_shared = args.place.is_shared();
+    let is_shared = args.backend.is_shared();
     if is_shared && (args.keep || args.jobs.is_some_and(|jobs| jobs > 1)) {
         return Err(Trouble::usage(
-            "--keep and --jobs are not for --backend attach: the data is not ours, and runs would disturb each other",
+            "`--keep` and `--jobs` cannot be used with `--backend attach`: slotquake cannot read the servers' data, and runs on one \
+             cluster would disturb each other",
         ));
     }
     let wanted = Wanted { suites: &suites, servers: &args.servers, overrides: &args.overrides, seed };
-    let Taken { plans, servers, ground, runtime, signals } = args.place.take(&wanted, || {
+    let Taken { plans, servers, environment, runtime, signals } = args.backend.take(&wanted, || {
         std::fs::create_dir_all(&args.out).map_err(|error| {
-            Trouble::harness(format!("cannot make the reports' folder {}: {error}", args.out.display()))
+            Trouble::harness(format!("cannot create reports directory \"{}\": {error}", args.out.display()))
         })
     })?;
-    let (skipped, plans): (Vec<Summary>, Vec<Plan>) = part(plans, &ground);
+    let (skipped, plans): (Vec<Summary>, Vec<Plan>) = part(plans, &environment);
     let jobs: Vec<Job> = (0..args.repeat)
         .flat_map(|_| &plans)
         .map(|plan| Job { plan: plan.clone(), server: servers[&plan.server].clone() })
         .collect();
     let at_most = if is_shared { 1 } else { batch::side_by_side() };
     let side_by_side = args.jobs.map_or(at_most, usize::from).min(jobs.len());
-    screen::say(&format!("seed {seed}; {} to run, {side_by_side} at a time", jobs.len()));
+    screen::say(&format!("seed {seed}; {}, {side_by_side} at a time", count(jobs.len() as u64, "run")));
     tell_skipped(&skipped);
 
-    let settings = Settings { out: args.out.clone(), keep: args.keep, side_by_side, ground };
+    let settings = Settings { out: args.out.clone(), keep: args.keep, side_by_side, environment };
     let runs = if jobs.is_empty() { Vec::new() } else { run_all(jobs, &settings, (runtime, signals), args.verbose) };
     let (mut summaries, exits): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.summary, run.exit)).unzip();
-    // What was skipped says nothing for or against the rest; without a rest, nothing was found out.
+    // Skipped suites do not affect the exit code, unless all were skipped.
     let exit = Exit::worst(exits);
     note_skipped(&summaries, &skipped, &args.out)?;
     summaries.extend(skipped);
@@ -139,17 +140,17 @@ fn run_all(jobs: Vec<Job>, settings: &Settings, (runtime, signals): (Runtime, Si
     let display = Display::new(verbose, settings.side_by_side == 1);
     let audience: Arc<dyn Audience> = Arc::new(display.teller());
     let runs = runtime.block_on(async {
-        let stop = signals.stop(display.teller(), "runs are healed, reported and torn down");
+        let stop = signals.stop(display.teller(), "healing, reporting and tearing down the runs");
         batch::run_all(jobs, settings, &audience, &stop).await
     });
     display.close();
-    containers::collect_own(&settings.ground.place, &runtime);
-    // What still hangs there is of a run that panicked; its servers die with its threads.
+    containers::collect_own(&settings.environment.backend, &runtime);
+    // Only a run that panicked can still have tasks here. Its servers end with its threads.
     runtime.shutdown_background();
     runs
 }
 
-/// Leaves word beside the reports of what was skipped, for `compare`.
+/// Records the skipped suites beside the reports, for `compare`.
 fn note_skipped(ran: &[Summary], skipped: &[Summary], out: &Path) -> Result<(), Trouble> {
     let key = |run: &Summary| RunKey { suite: run.suite.clone(), server: run.server.clone() };
     let judged = ran.iter().filter(|run| matches!(run.standing, Standing::Judged(_)));
@@ -161,7 +162,7 @@ fn note_skipped(ran: &[Summary], skipped: &[Summary], out: &Path) -> Result<(), 
     reports::note_skipped(out, &ran, &skipped.collect::<Vec<_>>()).map_err(Trouble::harness)
 }
 
-/// Leaves the page over these runs beside their folders.
+/// Writes the page about these runs beside their folders.
 fn index(summaries: &[Summary], out: &Path) -> Result<(), Trouble> {
     let page = report::html::index(summaries, out);
     let path = reports::write_page(out, "index.html", &page).map_err(Trouble::harness)?;
@@ -169,11 +170,11 @@ fn index(summaries: &[Summary], out: &Path) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Parts what cannot be run here, as rows that say why, from what can.
-fn part(plans: Vec<Plan>, ground: &Ground) -> (Vec<Summary>, Vec<Plan>) {
+/// Separates the plans that can run here from the others, which become rows with the reason.
+fn part(plans: Vec<Plan>, environment: &Environment) -> (Vec<Summary>, Vec<Plan>) {
     let (mut skipped, mut possible) = (Vec::new(), Vec::new());
     for plan in plans {
-        match ground.obstacle(&plan) {
+        match environment.obstacle(&plan) {
             Some(reason) => {
                 let standing = Standing::Skipped(reason.to_owned());
                 skipped.push(Summary::without_report(&plan.name, &plan.server, plan.seed, standing, None));
@@ -184,7 +185,7 @@ fn part(plans: Vec<Plan>, ground: &Ground) -> (Vec<Summary>, Vec<Plan>) {
     (skipped, possible)
 }
 
-/// Says at the start what will be missing at the end, once for each reason.
+/// Prints the skipped suites at the start, grouped by reason.
 fn tell_skipped(skipped: &[Summary]) {
     let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for run in skipped {

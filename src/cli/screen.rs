@@ -24,15 +24,15 @@ pub fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// How tables are drawn on this stdout: as wide as the terminal and in colour unless `NO_COLOR` is set. In a pipe
-/// plain and without a maximum width.
+/// The style of tables on this stdout. On a terminal they have its width, and colours unless `NO_COLOR` is set. In a pipe
+/// they are plain and without a maximum width.
 pub fn style(verbose: bool) -> Style {
     let terminal = io::stdout().is_terminal();
     let width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
     Style { width: width.filter(|_| terminal), colour: terminal && colour_wanted(), verbose }
 }
 
-/// Whether colours are wanted where there is a terminal (no-color.org).
+/// Whether to use colours on a terminal (no-color.org).
 fn colour_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && std::env::var_os("TERM").is_none_or(|value| value != "dumb")

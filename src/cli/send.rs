@@ -8,7 +8,7 @@ use super::exit::{Exit, Trouble};
 use super::screen;
 use super::socket::{Response, Which};
 
-/// Send a command to a cluster that `slotquake up` keeps
+/// Send a command to a cluster of `slotquake up`
 ///
 /// Sends it from the address of client-1, so that network faults on clients affect it. Prints the reply, which may be
 /// an error, to stdout and the name of the node that replied to stderr.

@@ -10,12 +10,12 @@ use super::exit::{Exit, Trouble};
 use super::socket::{Response, Which};
 use super::{Format, screen};
 
-/// Show the state of the nodes of a cluster that `slotquake up` keeps
+/// Show the state of the nodes of a cluster of `slotquake up`
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// How the result is printed
+    /// The format of the result
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -33,7 +33,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
 
 fn table(status: &Status) -> String {
     let mut builder = Builder::new();
-    builder.push_record(["node", "address", "process", "role", "slots", "link", "behind", "says", "others say"]);
+    builder.push_record(["node", "address", "process", "role", "slots", "link", "lag", "state", "others report"]);
     for node in &status.nodes {
         builder.push_record([
             node.node.to_string(),
@@ -44,7 +44,7 @@ fn table(status: &Status) -> String {
             node.link_up.map_or("", |up| if up { "up" } else { "down" }).to_owned(),
             node.lag_bytes.map(|bytes| format!("{bytes} B")).unwrap_or_default(),
             node.state_ok.map_or("-", |ok| if ok { "ok" } else { "fail" }).to_owned(),
-            others_say(node),
+            others_report(node),
         ]);
     }
     let mut table = builder.build();
@@ -56,7 +56,7 @@ fn table(status: &Status) -> String {
     let mut summary =
         vec![format!("{} ({}): {owned} of {SLOTS} slots have a master that answers", server.asked, server.version)];
     for (name, kind) in &status.network_faults {
-        summary.push(format!("in force: {kind} (heal {name})"));
+        summary.push(format!("active fault: {kind} (heal {name})"));
     }
     lines.map(str::to_owned).chain([String::new()]).chain(summary).collect::<Vec<_>>().join("\n")
 }
@@ -76,13 +76,13 @@ fn role(node: &NodeStatus) -> String {
     }
 }
 
-fn others_say(node: &NodeStatus) -> String {
+fn others_report(node: &NodeStatus) -> String {
     match (node.fail, node.pfail) {
         (0, 0) if node.others == 0 => "-".to_owned(),
         (0, 0) => "ok".to_owned(),
-        (0, pfail) => format!("fail? ({pfail} of {})", node.others),
-        (fail, 0) => format!("fail ({fail} of {})", node.others),
-        (fail, pfail) => format!("fail ({fail}), fail? ({pfail} of {})", node.others),
+        (0, pfail) => format!("PFAIL ({pfail} of {})", node.others),
+        (fail, 0) => format!("FAIL ({fail} of {})", node.others),
+        (fail, pfail) => format!("FAIL ({fail}), PFAIL ({pfail} of {})", node.others),
     }
 }
 
@@ -119,13 +119,13 @@ mod tests {
         assert_eq!(
             shown,
             "\
-node    address         process                role                  slots  link  behind  says  others say
-node-1  127.1.0.1:6379  gone (exit status: 0)  master without slots                       -     fail (1), fail? (1 of 2)
-node-4  127.1.0.4:6379  runs                   master of shard-1     5461                 ok    ok
-node-7  127.1.0.7:6379  runs                   replica of node-4            up    14 B    ok    ok
+node    address         process                role                  slots  link  lag   state  others report
+node-1  127.1.0.1:6379  gone (exit status: 0)  master without slots                     -      FAIL (1), PFAIL (1 of 2)
+node-4  127.1.0.4:6379  runs                   master of shard-1     5461               ok     ok
+node-7  127.1.0.7:6379  runs                   replica of node-4            up    14 B  ok     ok
 
 redis:6.2 (redis 6.2.14): 5461 of 16384 slots have a master that answers
-in force: partition (heal cut)"
+active fault: partition (heal cut)"
         );
     }
 }

@@ -1,8 +1,8 @@
-//! What a subcommand asks to run, and what it has taken hold of to run it.
+//! What a subcommand is asked to run, and what it has prepared to run it.
 
 use std::collections::BTreeMap;
 
-use slotquake::batch::Ground;
+use slotquake::batch::Environment;
 use slotquake::plan::Plan;
 use slotquake::server::Server;
 use tokio::runtime::Runtime;
@@ -21,9 +21,9 @@ pub struct Wanted<'a> {
 /// Everything that runs need.
 pub struct Taken {
     pub plans: Vec<Plan>,
-    /// By the name that the plans give them.
+    /// By the name that the plans use.
     pub servers: BTreeMap<String, Server>,
-    pub ground: Ground,
+    pub environment: Environment,
     pub runtime: Runtime,
     pub signals: Signals,
 }

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use slotquake::batch::{Audience, Ground};
+use slotquake::batch::{Audience, Environment};
 use slotquake::cluster::Reach;
 use slotquake::history::{Event, EventKind, NodeInfo, StepProblem};
 use slotquake::plan::Plan;
@@ -15,7 +14,7 @@ use slotquake::report::{Narrator, seconds};
 use slotquake::reports;
 use slotquake::run::{self, Answer, Ask, Notice, Options, Request, RunError};
 use slotquake::sandbox::Mode;
-use slotquake::server::Server;
+use slotquake::server::{BackendKind, Server};
 use slotquake::suite::{LoadError, Source};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
@@ -26,10 +25,9 @@ use super::progress::{Display, Teller};
 use super::runtime::listening;
 use super::signals::Signals;
 use super::socket::{self, CommandSocket, Response};
-use super::{containers, prepare};
+use super::{backend, containers, prepare};
 
-/// The cluster, as a suite would say it. Its steps are what may be asked for, so that the ground is laid for
-/// them; nobody goes through them.
+/// The cluster, as a suite. Its steps only make the environment meet the needs of later requests; they do not run.
 const SUITE: &str = "\
 name: up
 about: A cluster that is kept for somebody to try things on.
@@ -37,11 +35,11 @@ steps: [{ partition: { shape: ring } }, { slow: { between: [node-1, others], lat
 invariants: [{ slot-coverage: { at: end } }]
 ";
 
-/// Keep a cluster of three masters and three replicas up, to try things on
+/// Keep a cluster of three masters and three replicas running, for experiments
 ///
-/// It runs in this terminal and tells what happens; from another one, `slotquake status`, `fault`, `send`
-/// and `exec` look at it, break it and talk to it. Ctrl-C here, or `slotquake down`, ends it, and nothing
-/// outlives it. The servers' logs and the history stay in a folder under the reports' directory.
+/// It runs in this terminal and prints its events. In another terminal, use `slotquake status`, `fault`, `send` and `exec`.
+/// Ctrl-C, or `slotquake down`, ends it with all its processes. The servers' logs and the history stay in a folder under
+/// the reports directory.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -55,51 +53,44 @@ pub struct Args {
     /// Override a setting of the cluster, such as `cluster.config.cluster-node-timeout=1000`; may be repeated
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
-    /// What the other commands call it by, where several are up
+    /// The name of the cluster for the other commands, if several are up
     #[arg(long, value_name = "NAME", default_value = "up")]
     name: String,
-    /// Where the folder with logs and history goes
+    /// The directory for the folder with logs and history
     #[arg(long, value_name = "DIR", default_value = "reports")]
     out: PathBuf,
-    /// Whether to run in the sandbox: where possible, not at all, or fail unless it and nft are there. Without
-    /// it, links cannot be cut
+    /// Whether to run in the sandbox: `auto` enters it if possible, `require` fails unless the sandbox and nft are
+    /// available. Without the sandbox, links cannot be cut
     #[arg(long, value_name = "MODE", default_value_t = Mode::Auto,
         value_parser = PossibleValuesParser::new(["auto", "off", "require"]).try_map(|word| word.parse::<Mode>()))]
     sandbox: Mode,
     /// What runs the nodes
-    #[arg(long, value_enum, default_value_t = Backend::Local)]
-    backend: Backend,
+    #[arg(long, default_value_t = BackendKind::Local,
+        value_parser = backend::parser(&[BackendKind::Local, BackendKind::Docker]))]
+    backend: BackendKind,
 }
 
-/// What runs the nodes of a cluster of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Backend {
-    /// Processes of this machine, in the sandbox where possible.
-    Local,
-    /// Containers of Docker, or what `DOCKER_HOST` names.
-    Docker,
-}
-
-/// Keeps a cluster up.
+/// Runs a cluster until it is stopped.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let plan = plan(args).map_err(|error| Trouble::usage(error.0))?;
     let plans = [plan.clone()];
-    let (servers, ground, runtime, signals) = match args.backend {
-        Backend::Local => {
+    let (servers, environment, runtime, signals) = match args.backend {
+        BackendKind::Local => {
             let servers = prepare::servers(&plans)?;
-            // From here on this may be another process, the one that other terminals see listening.
-            let ground = Ground::take(args.sandbox, &plans).map_err(Trouble::harness)?;
+            // From here on this may be another process. It is the one that listens for other terminals.
+            let environment = Environment::enter(args.sandbox, &plans).map_err(Trouble::harness)?;
             let (runtime, signals) = listening()?;
-            (servers, ground, runtime, signals)
+            (servers, environment, runtime, signals)
         }
-        Backend::Docker => containers::take((None, None), Reach::Auto, &plans)?,
+        BackendKind::Docker => containers::take((None, None), Reach::Auto, &plans)?,
+        BackendKind::Attach => unreachable!("the parser of `--backend` accepts only the others"),
     };
     let (door, listener) = CommandSocket::open(&args.name)?;
     let server = servers[&plan.server].clone();
     let folder =
         reports::create_folder(&args.out, &plan.name, &server.asked, SystemTime::now()).map_err(Trouble::harness)?;
     let display = Display::new(false, false);
-    let kept = runtime.block_on(keep(plan, server, ground, &folder, (listener, signals), &display));
+    let kept = runtime.block_on(keep(plan, server, environment, &folder, (listener, signals), &display));
     drop(door);
     display.close();
     kept
@@ -119,23 +110,23 @@ fn plan(args: &Args) -> Result<Plan, LoadError> {
 async fn keep(
     plan: Plan,
     server: Server,
-    ground: Ground,
+    environment: Environment,
     folder: &Path,
     (listener, signals): (std::os::unix::net::UnixListener, Signals),
     display: &Display,
 ) -> Result<Exit, Trouble> {
     let trouble = |error: std::io::Error| Trouble::harness(format!("cannot listen: {error}"));
-    let stop = signals.stop(display.teller(), "the cluster ends");
+    let stop = signals.stop(display.teller(), "ending the cluster");
     listener.set_nonblocking(true).map_err(trouble)?;
     let listener = UnixListener::from_std(listener).map_err(trouble)?;
     let (requests, inbox) = mpsc::channel(1);
     let (ending, mut waiting) = mpsc::unbounded_channel();
     let narrator = Mutex::new(Narrator::new(&plan, true));
-    let host = Arc::new(Host { plan: plan.clone(), ground, requests, ending, narrator });
+    let host = Arc::new(Host { plan: plan.clone(), environment, requests, ending, narrator });
     let options = Options {
         folder: folder.to_owned(),
         keep: false,
-        place: host.ground.place.clone(),
+        backend: host.environment.backend.clone(),
         stop,
         watcher: watcher(&plan, &server, folder, display.teller()),
     };
@@ -143,7 +134,7 @@ async fn keep(
     visits.spawn(receive(listener, Arc::clone(&host)));
     let kept = run::keep(plan, server, options, inbox).await;
     visits.shutdown().await;
-    // Nothing is left now, which those who asked for it may know.
+    // The teardown is complete, so answer the requests for it.
     while let Ok(stream) = waiting.try_recv() {
         socket::write(stream, &Ok(Response::Lines(vec!["the cluster is down".to_owned()]))).await;
     }
@@ -161,14 +152,14 @@ async fn keep(
     })
 }
 
-/// What requests need.
+/// The state that requests use.
 struct Host {
     plan: Plan,
-    ground: Ground,
+    environment: Environment,
     requests: mpsc::Sender<Request>,
-    /// Who waits for the end.
+    /// The connections that wait for the end.
     ending: mpsc::UnboundedSender<UnixStream>,
-    /// Knows the faults of earlier requests by their names.
+    /// It knows the faults of earlier requests by name.
     narrator: Mutex<Narrator>,
 }
 
@@ -177,18 +168,18 @@ async fn receive(listener: UnixListener, host: Arc<Host>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(visits.spawn(visit(stream, Arc::clone(&host)))),
-            // As many files as may be are open; some will be closed.
+            // The limit of open files is reached; other connections will close some.
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
         }
         while visits.try_join_next().is_some() {}
     }
 }
 
-/// One request, from its line to its answer.
+/// Reads one request and answers it.
 async fn visit(mut stream: UnixStream, host: Arc<Host>) {
     let told = match socket::read(&mut stream).await {
         Ok(None) => return,
-        Err(error) => Err(StepProblem::Suite(format!("a request that cannot be read: {error}"))),
+        Err(error) => Err(StepProblem::Suite(format!("invalid request: {error}"))),
         Ok(Some(Ask::Down)) => {
             let _ = host.ending.send(stream);
             let (answer, _) = oneshot::channel();
@@ -204,12 +195,12 @@ impl Host {
     async fn ask(&self, ask: Ask) -> Result<Response, StepProblem> {
         if let Ask::Fault { step, .. } = &ask {
             let alone = Plan { steps: vec![step.clone()], ..self.plan.clone() };
-            if let Some(reason) = self.ground.obstacle(&alone) {
+            if let Some(reason) = self.environment.obstacle(&alone) {
                 return Err(StepProblem::Suite(reason.to_owned()));
             }
         }
         let (answer, answered) = oneshot::channel();
-        let gone = || StepProblem::Harness("the cluster is about to end".to_owned());
+        let gone = || StepProblem::Harness("the cluster is shutting down".to_owned());
         self.requests.send(Request { ask, answer }).await.map_err(|_| gone())?;
         Ok(match answered.await.map_err(|_| gone())?? {
             Answer::Status(status) => Response::Status(status),
@@ -224,7 +215,7 @@ impl Host {
     }
 }
 
-/// Tells what happens, in this terminal.
+/// Prints events in this terminal.
 fn watcher(plan: &Plan, server: &Server, folder: &Path, teller: Teller) -> Arc<dyn Fn(Notice<'_>) + Send + Sync> {
     let narrator = Mutex::new(Narrator::new(plan, false));
     let (server, logs) = (server.clone(), folder.join("logs"));
@@ -239,7 +230,7 @@ fn watcher(plan: &Plan, server: &Server, folder: &Path, teller: Teller) -> Arc<d
     })
 }
 
-/// What somebody who sees this for the first time wants to know.
+/// The introduction for a first-time user.
 fn welcome(server: &Server, nodes: &[NodeInfo], logs: &Path) -> String {
     let mut text = format!("{} is up ({})\n", server.asked, server.version);
     for node in nodes {

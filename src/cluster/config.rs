@@ -1,4 +1,4 @@
-//! The configuration file of a node, whatever runs it.
+//! The configuration file of a node, for every backend.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::plan::Plan;
 use crate::server::{Server, harness_options};
 
-/// The text of a node's configuration: what the harness needs, then what the suite says.
+/// The text of a node's configuration: the directives that the harness needs, then those of the suite.
 pub(super) fn configuration(plan: &Plan, server: &Server, addr: SocketAddr, dir: &Path) -> String {
     let mut text = format!(
         "port {}\ndaemonize no\ndir \"{}\"\ncluster-enabled yes\ncluster-config-file nodes.conf\n",
@@ -20,8 +20,7 @@ pub(super) fn configuration(plan: &Plan, server: &Server, addr: SocketAddr, dir:
         }
     }
     for (name, value) in &plan.config {
-        // An empty value has to be quoted to be a word at all; any other stands as it was written,
-        // since many directives take several words.
+        // Only an empty value needs quotes: many directives take several words, so other values are written as they are.
         let value = if value.0.is_empty() { "\"\"" } else { &value.0 };
         writeln!(text, "{name} {value}").expect("a string takes any text");
     }

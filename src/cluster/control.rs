@@ -1,4 +1,4 @@
-//! The harness's own connections to the nodes, apart from the workload's.
+//! The harness's own connections to the nodes, separate from those of the workload.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub enum AskError {
 }
 
 impl<B: Backend> Control<B> {
-    /// Connections are made when they are first needed.
+    /// Opens no connection yet: each is opened when it is first used.
     pub fn new(backend: Arc<B>) -> Self {
         let links = (0..backend.size()).map(|_| Mutex::new(None)).collect();
         let caller = Caller { access: backend.access(), ..Caller::default() };
@@ -85,7 +85,7 @@ impl<B: Backend> Control<B> {
         self.ask_as(&self.caller, node, words, readonly, within).await
     }
 
-    /// The same as a caller of a kind, with what the servers want to be let in.
+    /// Like [`Self::ask`], from another caller, with the credentials that the servers require.
     pub async fn ask_as<W: AsRef<str>>(
         &self,
         caller: &Caller,

@@ -1,10 +1,10 @@
-//! A cluster in which nothing has happened, for the tests of this crate.
+//! A healthy cluster, for the tests of this crate.
 
 use crate::slot::Deal;
 use crate::topology::{Health, Peer, Role, View};
 use crate::units::{NodeNo, ShardNo};
 
-/// As many shards with one replica each, all well, as every node sees them.
+/// The view that every node has of a healthy cluster: this many shards, each with one replica.
 pub fn healthy(shards: u16) -> View {
     let deal = Deal::even(shards);
     let peer = |node: u16| {

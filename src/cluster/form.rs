@@ -1,7 +1,7 @@
-//! Forming a cluster from empty nodes: slots, epochs, introductions, replicas.
+//! Forms a cluster from empty nodes: slots, epochs, introductions, replicas.
 //!
-//! By hand rather than by `redis-cli --cluster create`, for the pairs that the plan names (redis-cli
-//! deals replicas by its own anti-affinity) and for servers that come without redis-cli.
+//! It does not use `redis-cli --cluster create`, because that assigns replicas by its own anti-affinity rules and not by the
+//! plan, and because some servers come without redis-cli.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::wire::text;
 /// The time limit for a started server to answer PING.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long formation may take from then on. Measured: 2 to 5 s; several clusters may share two cores.
+/// The time limit for formation after that. Usually it takes 2 to 5 s, but several clusters may share two cores.
 const FORM_WITHIN: Duration = Duration::from_secs(60);
 
 const COMMAND_WITHIN: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ pub enum FormError {
         text: String,
     },
     /// A server ended or never answered.
-    #[error("{node} {what}\nthe end of its log:\n{log}")]
+    #[error("{node} {what}\nits last log lines:\n{log}")]
     Node {
         /// The node.
         node: NodeNo,
@@ -121,7 +121,7 @@ pub async fn answers<B: Backend>(control: &Control<B>, node: NodeNo) -> Result<(
             if let Some((_, complaint)) = log.split_once("FATAL CONFIG FILE ERROR") {
                 return Err(FormError::Config { node, text: format!("FATAL CONFIG FILE ERROR{complaint}") });
             }
-            return Err(FormError::Node { node, what: format!("ended at its start ({how})"), log });
+            return Err(FormError::Node { node, what: format!("ended while starting ({how})"), log });
         }
         if since.elapsed() > ANSWER_WITHIN {
             let log = control.backend().log_tail(node, 12).await;
@@ -163,18 +163,18 @@ async fn ask<B: Backend>(control: &Control<B>, node: NodeNo, words: &[&str]) -> 
     match control.ask(node, words, COMMAND_WITHIN).await {
         Ok(value) => Ok(text(&value)),
         Err(error) => {
-            let what = format!("answered {} {} with: {}", words[0], words.get(1).unwrap_or(&""), error);
+            let what = format!("answered `{} {}` with: {}", words[0], words.get(1).unwrap_or(&""), error);
             Err(FormError::Node { node, what, log: control.backend().log_tail(node, 12).await })
         }
     }
 }
 
-/// `missing` begins with the node that it is about, or else the first is shown.
+/// The error of a cluster that did not form. If `missing` begins with a node, shows the log of that node, else of the first.
 async fn not_whole<B: Backend>(control: &Control<B>, missing: &str) -> FormError {
     let node = missing.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(NodeNo(1));
     FormError::Node {
         node,
-        what: format!("is not ready: no cluster within {FORM_WITHIN:?}; last state: {missing}"),
+        what: format!("is not ready: no healthy cluster within {FORM_WITHIN:?}; last state: {missing}"),
         log: control.backend().log_tail(node, 12).await,
     }
 }

@@ -15,7 +15,7 @@ impl Keyspace {
         Self { prefix: Some(format!("slotquake:{run}:")) }
     }
 
-    /// The prefix of every name. None where names are unchanged.
+    /// The prefix of every name. None if names are unchanged.
     pub fn prefix(&self) -> Option<&str> {
         self.prefix.as_deref()
     }
@@ -28,7 +28,7 @@ impl Keyspace {
         if key_slot(tagged.as_bytes()) == key_slot(key.as_bytes()) { tagged } else { format!("{prefix}{{{key}}}") }
     }
 
-    /// The name on the servers for any name. None for the few, such as `{}x`, whose slot no name below the prefix has.
+    /// The name on the servers for any name. None for a name such as `{}x`: no name below the prefix has its slot.
     pub fn name_any(&self, key: &str) -> Option<String> {
         let name = self.name(key);
         (key_slot(name.as_bytes()) == key_slot(key.as_bytes())).then_some(name)

@@ -3,10 +3,10 @@
 
 pub mod attach;
 mod config;
-#[cfg(feature = "docker")]
+#[cfg_attr(not(feature = "docker"), path = "containers/absent.rs")]
 pub mod containers;
 pub mod control;
-#[cfg(feature = "docker")]
+#[cfg_attr(not(feature = "docker"), path = "docker/absent.rs")]
 pub mod docker;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -27,6 +27,7 @@ use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
+use crate::server::BackendKind;
 use crate::units::{ClientNo, NodeNo};
 use crate::wire::{Access, ConnectError};
 pub use control::Control;
@@ -38,8 +39,8 @@ pub use reach::Reach;
 ///
 /// Each call returns when the system has accepted the action. [`crate::inject`] verifies the effect from outside.
 pub trait Backend: Send + Sync + 'static {
-    /// Its name on the command line and in reports.
-    const NAME: &'static str;
+    /// Which kind of backend it is.
+    const KIND: BackendKind;
 
     /// The number of nodes. Nodes are numbered from 1.
     fn size(&self) -> usize;
@@ -47,13 +48,13 @@ pub trait Backend: Send + Sync + 'static {
     /// The address at which clients reach a node. It does not change during the run.
     fn addr(&self, node: NodeNo) -> SocketAddr;
 
-    /// How nodes and redirections call a node; differs from [`addr`](Self::addr) where something between us and
-    /// the nodes translates addresses. It stays the same for the whole run.
+    /// The address of a node in CLUSTER NODES and redirections. It differs from [`addr`](Self::addr) if addresses are
+    /// translated between the harness and the nodes. It does not change during the run.
     fn announced(&self, node: NodeNo) -> SocketAddr {
         self.addr(node)
     }
 
-    /// The node that is called so, in CLUSTER NODES, MOVED and ASK.
+    /// The node with this address in CLUSTER NODES, MOVED and ASK.
     fn node_at(&self, announced: SocketAddr) -> Option<NodeNo> {
         (0..self.size()).map(NodeNo::from_index).find(|&node| self.announced(node) == announced)
     }
@@ -64,7 +65,7 @@ pub trait Backend: Send + Sync + 'static {
         self.announced(node).port().wrapping_add(10_000)
     }
 
-    /// The source address of a client, by which network faults distinguish clients. None where the system chooses.
+    /// The source address of a client, by which network faults distinguish clients. None if the system chooses.
     fn client_ip(&self, client: ClientNo) -> Option<IpAddr>;
 
     /// The credentials and TLS settings that the servers require.
@@ -93,8 +94,8 @@ pub trait Backend: Send + Sync + 'static {
         std::future::ready(Ok(words))
     }
 
-    /// Whether this error, got on connecting, shows that no server listens at the node's address: mostly a refusal,
-    /// but where the address itself goes with the server, nobody is there to refuse.
+    /// Whether this error of a connection shows that no server listens at the node's address: usually a refusal, but some
+    /// servers take their address with them.
     fn is_closed(&self, _node: NodeNo, error: &ConnectError) -> impl Future<Output = bool> + Send {
         std::future::ready(matches!(error, ConnectError::Refused(_)))
     }
@@ -131,8 +132,8 @@ pub trait Backend: Send + Sync + 'static {
         true
     }
 
-    /// Whether the rule of that name has taken a node off the network as a whole, and what shows it; None for a
-    /// rule that hits packets, and counts them. It is an error if this could not be found out.
+    /// Whether the rule of that name has disconnected a node from the network, with the evidence. None for a rule that
+    /// counts packets. Fails if this cannot be determined.
     fn isolation(&self, _name: &str) -> impl Future<Output = Option<Result<(bool, String), NetworkError>>> + Send {
         std::future::ready(None)
     }
@@ -168,12 +169,12 @@ fn new_run() -> String {
 pub enum ProcessState {
     /// It runs.
     Running {
-        /// Which process, or by what it is known, in words.
+        /// The process or the evidence, in words.
         how: String,
     },
     /// It is paused.
     Paused {
-        /// Which process, or by what it is known, in words.
+        /// The process or the evidence, in words.
         how: String,
     },
     /// It has ended, or never ran.
@@ -181,9 +182,9 @@ pub enum ProcessState {
         /// How it ended, in words.
         how: String,
     },
-    /// It could not be found out.
+    /// The state could not be determined.
     Unknown {
-        /// Why not, in words.
+        /// The reason, in words.
         how: String,
     },
 }
@@ -231,10 +232,10 @@ pub enum BackendError {
         /// The system's error.
         source: std::io::Error,
     },
-    /// There is no process to signal.
+    /// The node has no process to signal.
     #[error("{0} is not running")]
     NotRunning(NodeNo),
-    /// There is a process already.
+    /// The node has a process already.
     #[error("{0} is already running")]
     AlreadyRunning(NodeNo),
     /// The signal could not be sent.
@@ -254,7 +255,9 @@ pub enum BackendError {
         is_usage: bool,
     },
     /// No addresses are free for the cluster.
-    #[error("no free addresses for {nodes} nodes: {reason} (hint: end what listens there, or another slotquake)")]
+    #[error(
+        "no free addresses for {nodes} nodes: {reason} (hint: stop the programs that listen there, or other runs of slotquake)"
+    )]
     NoAddresses {
         /// The number of nodes.
         nodes: usize,

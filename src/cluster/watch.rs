@@ -19,7 +19,7 @@ use crate::topology::{Health, NodeLine, Role, View, parse_info, parse_nodes};
 use crate::units::{NodeNo, ShardNo};
 use crate::wire::text;
 
-/// A master's counts of full synchronisations, partial ones, and partial ones that it refused.
+/// A master's numbers of full synchronisations, partial ones, and rejected partial ones.
 type Syncs = (u64, u64, u64);
 
 /// A node that takes longer than this to answer is silent.
@@ -28,15 +28,15 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 /// The latest answers of all nodes at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// The views of the nodes that answered when last asked.
+    /// The views of the nodes that answered their last poll.
     pub views: BTreeMap<NodeNo, View>,
-    /// The last views of the others, as far as they ever answered.
+    /// The last views of the other nodes, if they ever answered.
     pub stale: BTreeMap<NodeNo, View>,
     /// The nodes that did not answer, with the reasons.
     pub silent: BTreeMap<NodeNo, String>,
-    /// How far each replica was behind when last compared: bytes, and whether its link was up.
+    /// The latest lag of each replica, in bytes, and whether its link was up.
     pub lag: BTreeMap<NodeNo, (u64, bool)>,
-    /// When the last completed look at each node began.
+    /// When the last completed poll of each node began.
     asked: BTreeMap<NodeNo, Instant>,
 }
 
@@ -92,7 +92,7 @@ impl Watch {
             let fresh = now.asked.len() == self.nodes && now.asked.values().all(|&asked| asked >= began);
             let missing = match condition(&now) {
                 Ok(value) if fresh => return Ok(value),
-                Ok(_) => "not every node has been looked at again".to_owned(),
+                Ok(_) => "not every node has been polled again".to_owned(),
                 Err(missing) => missing,
             };
             if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
@@ -117,7 +117,7 @@ struct Poller<B> {
     journal: Arc<Journal>,
     state: Arc<Mutex<Snapshot>>,
     changed: Arc<watch::Sender<u64>>,
-    /// What it counted when that was last recorded.
+    /// The numbers that were last recorded.
     synced: Option<Syncs>,
 }
 
@@ -143,14 +143,14 @@ impl<B: Backend> Poller<B> {
                     self.note(view);
                     match (master, offset) {
                         (Some(master), Some(offset)) => self.compare(master, offset, link_up).await,
-                        // A lag from the time when it was a replica would speak for it still.
+                        // The lag is from the time when it was a replica.
                         _ => drop(self.state.lock().expect("no holder panics").lag.remove(&self.node)),
                     }
                 }
                 Err(reason) => self.note_silence(reason),
             }
             self.state.lock().expect("no holder panics").asked.insert(self.node, asked);
-            // A poll that changed nothing wakes too: offsets and deadlines move on.
+            // Wake callers even without a change: offsets and deadlines advance.
             self.changed.send_modify(|count| *count += 1);
         }
     }
@@ -177,7 +177,7 @@ impl<B: Backend> Poller<B> {
         if line.myself { Some(self.node) } else { line.addr.and_then(|addr| self.control.backend().node_at(addr)) }
     }
 
-    /// Records of each node that is newly held for failing when it was heard of last.
+    /// Records for each node that this node newly suspects when it last heard of it.
     fn note_unheard(&self, lines: &[NodeLine], view: &View) {
         let healthy = |node: NodeNo| {
             let state = self.state.lock().expect("no holder panics");
@@ -193,7 +193,7 @@ impl<B: Backend> Poller<B> {
         }
     }
 
-    /// A first look is recorded too: what comes later is counted from there.
+    /// Records the first numbers too, because later ones are compared to them.
     fn note_syncs(&mut self, syncs: Option<Syncs>) {
         if let Some((full, partial, refused)) = syncs.filter(|_| syncs != self.synced) {
             self.synced = syncs;
@@ -228,8 +228,8 @@ impl<B: Backend> Poller<B> {
         }
     }
 
-    /// The master is asked after the replica, so that a lag is never understated; under load it is
-    /// overstated by what the master took in between.
+    /// Measures the lag of a replica. Asks the master after the replica, so the lag is never too small. Under load it
+    /// includes the writes in between.
     async fn compare(&self, master: NodeNo, offset: u64, link_up: bool) {
         let Ok(answer) = self.control.ask(master, &["INFO", "replication"], ANSWER_WITHIN).await else {
             self.state.lock().expect("no holder panics").lag.remove(&self.node);
@@ -255,8 +255,8 @@ fn master_offset(answer: &Value) -> Option<u64> {
 }
 
 impl Snapshot {
-    /// The owner of a slot: of all claims in the views of the nodes that answer (or, where none does,
-    /// in the last ones), that with the highest configEpoch.
+    /// The owner of a slot: the claim with the highest configEpoch in the views of the nodes that answer, or in the last
+    /// views if none answers.
     pub fn owner(&self, slot: u16) -> Option<NodeNo> {
         let views = if self.views.is_empty() { &self.stale } else { &self.views };
         views
@@ -269,12 +269,12 @@ impl Snapshot {
             .map(|(_, owner)| owner)
     }
 
-    /// The node that owns the first of the slots which a shard got at boot: they change hands together.
+    /// The owner of the first slot of a shard. The slots of a shard change their owner together.
     pub fn master(&self, shard: ShardNo, deal: &Deal) -> Option<NodeNo> {
         deal.slots(shard).first().and_then(|&(first, _)| self.owner(first))
     }
 
-    /// The replicas of a node, by the freshest view: its own, or else that of any node that answers.
+    /// The replicas of a node, by its own view, or else by that of any node that answers.
     pub fn replicas(&self, master: NodeNo) -> Vec<NodeNo> {
         let view = self.views.get(&master).or_else(|| self.views.values().next()).or_else(|| self.stale.get(&master));
         view.map(|view| view.replicas_of(master).collect()).unwrap_or_default()
@@ -291,7 +291,7 @@ impl Snapshot {
     pub fn whole(&self, nodes: usize, shards: u16) -> Result<(), String> {
         for node in (0..nodes).map(NodeNo::from_index) {
             let Some(view) = self.views.get(&node) else {
-                let reason = self.silent.get(&node).map_or("was not asked yet", String::as_str);
+                let reason = self.silent.get(&node).map_or("not polled yet", String::as_str);
                 return Err(format!("{node} does not answer: {reason}"));
             };
             view_is_whole(node, view, nodes, shards)?;
@@ -299,8 +299,8 @@ impl Snapshot {
         self.agreed()
     }
 
-    /// Whether all nodes that answer share one view of masters, replicas, slots and epochs, and
-    /// flag none of themselves.
+    /// Whether all nodes that answer share one view of masters, replicas, slots and epochs, and flag none of each other as
+    /// failed.
     pub fn agreed(&self) -> Result<(), String> {
         let mut views = self.views.iter();
         let Some((first, view)) = views.next() else { return Err("no node answers".to_owned()) };
@@ -314,7 +314,7 @@ impl Snapshot {
             let flagged =
                 view.peers.iter().find(|(peer, state)| self.views.contains_key(peer) && state.health != Health::Ok);
             if let Some((peer, _)) = flagged {
-                return Err(format!("{node} holds {peer} for failing, which answers"));
+                return Err(format!("{node} suspects {peer}, which answers"));
             }
         }
         Ok(())

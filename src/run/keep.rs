@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::status::{Status, status};
 use super::steps::Question;
-use super::{Course, Notice, Options, Run, RunError, interruption, run_in_place};
+use super::{Course, Notice, Options, Run, RunError, interruption, run_on_backend};
 use crate::cluster::Backend;
 use crate::history::{Event, EventKind, History, StepProblem};
 use crate::plan::Plan;
@@ -96,7 +96,7 @@ pub async fn keep(
         }
         watcher(notice);
     });
-    run_in_place(plan, server, options, Course::Asked(Asked { requests, happened })).await
+    run_on_backend(plan, server, options, Course::Asked(Asked { requests, happened })).await
 }
 
 fn is_of_a_fault(kind: &EventKind) -> bool {

@@ -18,10 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::cluster::attach::{Attach, Attached};
-#[cfg(feature = "docker")]
-use crate::cluster::containers::Engine;
-#[cfg(feature = "docker")]
-use crate::cluster::docker::Docker;
+use crate::cluster::docker::{Docker, Engine};
 use crate::cluster::form::{FormError, form, whole};
 use crate::cluster::local::Local;
 use crate::cluster::watch::Watch;
@@ -32,7 +29,7 @@ use crate::inject::Injector;
 use crate::journal::{Counts, Journal, Recorder};
 use crate::network::Network;
 use crate::plan::Plan;
-use crate::server::Server;
+use crate::server::{BackendKind, Server};
 use crate::slot::Deal;
 use crate::spec::Rules;
 use crate::wire::text;
@@ -47,8 +44,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// Whether to keep the data directories, in `folder/data`.
     pub keep: bool,
-    /// What runs the nodes.
-    pub place: Place,
+    /// What runs the nodes, and what it needs to start.
+    pub backend: BackendSettings,
     /// Becomes `Some` with a reason such as `SIGINT` to end the run early. The run then heals, reads back, tears
     /// down and returns its history.
     pub stop: Receiver<Option<String>>,
@@ -56,9 +53,9 @@ pub struct Options {
     pub watcher: Arc<dyn Fn(Notice<'_>) + Send + Sync>,
 }
 
-/// What runs the nodes of a run, and with what.
+/// What a backend needs to start.
 #[derive(Debug, Clone)]
-pub enum Place {
+pub enum BackendSettings {
     /// Processes of this machine.
     Local {
         /// Where temporary data directories go: [`Inside::scratch`](crate::sandbox::Inside::scratch) or, outside
@@ -69,10 +66,20 @@ pub enum Place {
         network: Option<Network>,
     },
     /// Containers of an engine. The server is one that [`Engine::server`] found.
-    #[cfg(feature = "docker")]
     Docker(Engine),
-    /// A cluster that is there already. The plan was made for it ([`Plan::on_found`]).
+    /// A cluster that is already running. The plan was made for it ([`Plan::on_found`]).
     Attach(Attach),
+}
+
+impl BackendSettings {
+    /// Which kind of backend they start.
+    pub fn kind(&self) -> BackendKind {
+        match self {
+            Self::Local { .. } => BackendKind::Local,
+            Self::Docker(_) => BackendKind::Docker,
+            Self::Attach(_) => BackendKind::Attach,
+        }
+    }
 }
 
 /// What a watcher is called with.
@@ -143,7 +150,7 @@ struct Run<B> {
 
 /// Runs a plan on a server. A failed step is recorded in the history and is not an error.
 pub async fn run(plan: Plan, server: Server, options: Options) -> Result<History, RunError> {
-    run_in_place(plan, server, options, Course::Plan).await
+    run_on_backend(plan, server, options, Course::Plan).await
 }
 
 /// What a run does once the cluster is formed.
@@ -154,19 +161,18 @@ enum Course {
     Asked(Asked),
 }
 
-async fn run_in_place(plan: Plan, server: Server, options: Options, course: Course) -> Result<History, RunError> {
+async fn run_on_backend(plan: Plan, server: Server, options: Options, course: Course) -> Result<History, RunError> {
     let (folder, keep) = (options.folder.clone(), options.keep);
-    match options.place.clone() {
-        Place::Local { scratch, network } => {
+    match options.backend.clone() {
+        BackendSettings::Local { scratch, network } => {
             let backend = Local::prepare(&plan, &server, &folder, keep, scratch.as_deref(), network)?;
             Box::pin(run_on(Arc::new(backend), plan, server, options, course)).await
         }
-        #[cfg(feature = "docker")]
-        Place::Docker(engine) => {
+        BackendSettings::Docker(engine) => {
             let backend = Docker::prepare(&engine, &plan, &server, &folder, keep).await?;
             Box::pin(run_on(Arc::new(backend), plan, server, options, course)).await
         }
-        Place::Attach(attach) => {
+        BackendSettings::Attach(attach) => {
             let backend = Arc::new(Attached::begin(&attach, &plan, &folder).await?);
             let running = run_on(Arc::clone(&backend), plan, server, options, course);
             // A panic or an error must not leave changes on a cluster that the run did not start.
@@ -198,7 +204,7 @@ async fn run_on<B: Backend>(
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         plan: plan.clone(),
         server: server.clone(),
-        host: host(B::NAME),
+        host: host(B::KIND),
         started_at: humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string(),
     };
     let watcher = Arc::clone(&options.watcher);
@@ -371,11 +377,11 @@ async fn mind_the_clock(journal: Arc<Journal>, watcher: Arc<dyn Fn(Notice<'_>) +
     }
 }
 
-fn host(backend: &str) -> Host {
+fn host(backend: BackendKind) -> Host {
     let release = nix::sys::utsname::uname().map_or_else(
         |_| std::env::consts::OS.to_owned(),
         |name| format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()),
     );
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Host { os: release, cores, backend: backend.to_owned() }
+    Host { os: release, cores, backend: backend.into() }
 }

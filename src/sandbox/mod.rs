@@ -49,8 +49,8 @@
 //!     let Entered::Inside(inside) = enter(Mode::Require)? else { unreachable!("it is required") };
 //!     let network = Network::open(&inside)?;
 //!     let runtime = tokio::runtime::Runtime::new()?;
-//!     // For each test: `slotquake::run::run(plan, server, options)`, with `options.place` a
-//!     // `Place::Local` of a clone of `network` and the path `inside.scratch()`.
+//!     // For each test: `slotquake::run::run(plan, server, options)`, with `options.backend` a
+//!     // `BackendSettings::Local` of a clone of `network` and the path `inside.scratch()`.
 //! #   let _ = (server, network, runtime);
 //!     Ok(())
 //! }

@@ -16,7 +16,9 @@ mod wheel;
 pub use catalogue::{CATALOGUE, Entry};
 pub use lookup::{Finder, find};
 pub use options::harness_options;
-pub use slotquake_judge::server::{Flavour, Server, Version, Wanted, numbers, parse_wanted};
+pub use slotquake_judge::server::{
+    BackendKind, Flavour, RecordedBackend, Server, Version, Wanted, numbers, parse_wanted,
+};
 pub use version::Asked;
 
 /// A command that starts a server's binary, still without arguments. It sets the environment variables that

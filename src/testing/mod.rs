@@ -40,7 +40,7 @@
 //! ```
 //!
 //! A suite that cuts links needs the [sandbox](crate::sandbox), which only a process with one thread can enter.
-//! Run it with [`cargo_test`](crate::cargo_test), which enters the sandbox, or take a [`Ground`] at the start of
+//! Run it with [`cargo_test`](crate::cargo_test), which enters the sandbox, or take a [`Environment`] at the start of
 //! your own `main`.
 
 mod outcome;
@@ -52,7 +52,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
 pub use self::outcome::Outcome;
-use crate::batch::{self, Done, Ground, Job, Settings};
+use crate::batch::{self, Done, Environment, Job, Settings};
 use crate::plan::{Need, Plan};
 use crate::report::{self, ReportError, Standing};
 use crate::server::{self, ServerError};
@@ -68,7 +68,7 @@ pub struct Suite {
     seed: Option<u64>,
     out: Option<PathBuf>,
     keep: bool,
-    ground: Option<Ground>,
+    environment: Option<Environment>,
 }
 
 /// Where a suite comes from, for diagnostics.
@@ -139,7 +139,7 @@ impl Suite {
     }
 
     fn with(origin: Origin) -> Self {
-        Self { origin, problems: Vec::new(), seed: None, out: None, keep: false, ground: None }
+        Self { origin, problems: Vec::new(), seed: None, out: None, keep: false, environment: None }
     }
 
     /// The suite with all settings so far.
@@ -176,8 +176,8 @@ impl Suite {
     }
 
     /// Sets where to run: in the entered sandbox or in containers. The default is outside the sandbox.
-    pub fn ground(mut self, ground: &Ground) -> Self {
-        self.ground = Some(ground.clone());
+    pub fn environment(mut self, environment: &Environment) -> Self {
+        self.environment = Some(environment.clone());
         self
     }
 
@@ -236,7 +236,7 @@ impl Suite {
             out: self.out.unwrap_or_else(default_out),
             keep: self.keep,
             side_by_side: 1,
-            ground: self.ground.unwrap_or_else(Ground::outside),
+            environment: self.environment.unwrap_or_else(Environment::outside),
         };
         let runtime = Runtime::new()?;
         let done = runtime.block_on(Job { plan, server }.run(0, &settings, &batch::nobody(), stop));
@@ -245,8 +245,8 @@ impl Suite {
     }
 
     fn obstacle(&self, plan: &Plan) -> Option<String> {
-        match &self.ground {
-            Some(ground) => ground.obstacle(plan).map(str::to_owned),
+        match &self.environment {
+            Some(environment) => environment.obstacle(plan).map(str::to_owned),
             None if plan.needs_to(Need::Links) || plan.needs_to(Need::Isolate) => Some(
                 "it cuts links, which needs the sandbox, and only a process with one thread can enter it (hint: run it \
                  with `slotquake::cargo_test`, in a test target with `harness = false`)"

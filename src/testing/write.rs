@@ -1,4 +1,4 @@
-//! Writing a suite in Rust: a method for each key of a suite file.
+//! Writes a suite in Rust, with a method for each key of a suite file.
 
 use std::fmt::Display;
 
@@ -12,43 +12,43 @@ use crate::units::{Bound, Directive, Rate, ShardNo, Span};
 
 /// The cluster and the workload.
 impl Suite {
-    /// What is done and what is believed to happen, in a sentence or two.
+    /// The steps and the expected behaviour, in a sentence or two.
     pub fn about(mut self, text: &str) -> Self {
         text.clone_into(&mut self.written().about);
         self
     }
 
-    /// Which server: `redis:6.2`, `valkey:9.1`, or the path of a binary.
+    /// The server: `redis:6.2`, `valkey:9.1`, or the path of a binary.
     pub fn server(mut self, server: &str) -> Self {
         server.clone_into(&mut self.written().cluster.server);
         self
     }
 
-    /// Masters at boot, 3 or more.
+    /// The number of masters at boot, 3 or more.
     pub fn masters(mut self, masters: u16) -> Self {
         self.written().cluster.masters = masters;
         self
     }
 
-    /// Replicas of each master at boot.
+    /// The number of replicas of each master at boot.
     pub fn replicas_per_master(mut self, replicas: u16) -> Self {
         self.written().cluster.replicas_per_master = replicas;
         self
     }
 
-    /// A directive of the servers, verbatim.
+    /// A directive of the servers. Its value is written to their configuration file unchanged.
     pub fn config(mut self, directive: &str, value: impl Display) -> Self {
         self.written().cluster.config.insert(directive.to_owned(), Directive(value.to_string()));
         self
     }
 
-    /// The workload as a whole; change what matters of [`WorkloadSpec::default`](suite::WorkloadSpec).
+    /// All settings of the workload. Start from [`WorkloadSpec::default`](suite::WorkloadSpec).
     pub fn workload(mut self, workload: suite::WorkloadSpec) -> Self {
         self.written().workload = workload;
         self
     }
 
-    /// Operations per second of all clients together: `1000/s`.
+    /// The operations per second of all clients together: `1000/s`.
     pub fn rate(mut self, rate: impl TryInto<Rate, Error: Display>) -> Self {
         if let Some(rate) = self.read("rate", rate) {
             self.written().workload.rate = rate;
@@ -56,7 +56,7 @@ impl Suite {
         self
     }
 
-    /// How long the cluster may take to become whole again once every fault is undone.
+    /// The longest time from undoing every fault to a healthy cluster.
     pub fn recover_within(mut self, span: impl TryInto<Span, Error: Display>) -> Self {
         if let Some(span) = self.read("recover_within", span) {
             self.written().recover_within = span;
@@ -67,7 +67,7 @@ impl Suite {
 
 /// Steps, in the order of the calls.
 impl Suite {
-    /// Any step, as a type or in the words of a suite file: `"lossy: { between: [masters, replicas], percent: 20% }"`.
+    /// Any step, as a type or as text of a suite file: `"lossy: { between: [masters, replicas], percent: 20% }"`.
     pub fn step(self, step: impl TryInto<Step, Error: Display>) -> Self {
         self.then("step", step, |step| step)
     }
@@ -77,37 +77,37 @@ impl Suite {
         self.step(Step::Phase(name.to_owned()))
     }
 
-    /// Lets the workload run on for this long: `"2s"`, or a [`Duration`](std::time::Duration).
+    /// Lets the workload continue for this long: `"2s"`, or a [`Duration`](std::time::Duration).
     pub fn settle(self, span: impl TryInto<Span, Error: Display>) -> Self {
         self.then("settle", span, Step::Settle)
     }
 
-    /// Ends servers with SIGTERM: `"shard-1/master"`, `["node-1", "node-4"]`, or a type.
+    /// Stops servers with SIGTERM: `"shard-1/master"`, `["node-1", "node-4"]`, or a type.
     pub fn stop(self, targets: impl TryInto<Targets, Error: Display>) -> Self {
         self.then("stop", targets, Step::Stop)
     }
 
-    /// Ends servers with SIGKILL.
+    /// Kills servers with SIGKILL.
     pub fn kill(self, targets: impl TryInto<Targets, Error: Display>) -> Self {
         self.then("kill", targets, Step::Kill)
     }
 
-    /// Starts servers again that were stopped or killed.
+    /// Starts servers that were stopped or killed.
     pub fn start(self, targets: impl TryInto<Targets, Error: Display>) -> Self {
         self.then("start", targets, Step::Start)
     }
 
-    /// Freezes servers with SIGSTOP.
+    /// Pauses servers with SIGSTOP.
     pub fn pause(self, targets: impl TryInto<Targets, Error: Display>) -> Self {
         self.then("pause", targets, Step::Pause)
     }
 
-    /// Lets frozen servers go on.
+    /// Resumes paused servers with SIGCONT.
     pub fn resume(self, targets: impl TryInto<Targets, Error: Display>) -> Self {
         self.then("resume", targets, Step::Resume)
     }
 
-    /// Cuts the network between two sides, both ways and all traffic; [`Self::step`] writes the others.
+    /// Cuts the network between two sides, in both directions and for all traffic. Use [`Self::step`] for other partitions.
     pub fn partition(
         mut self,
         one: impl TryInto<Targets, Error: Display>,
@@ -123,12 +123,12 @@ impl Suite {
         }))
     }
 
-    /// Undoes network faults: `all`, or one by its name.
+    /// Heals network faults: `all`, or one by its name.
     pub fn heal(self, name: &str) -> Self {
         self.step(Step::Heal(name.to_owned()))
     }
 
-    /// Sends a command to each of the targets; an error reply is an error of the suite.
+    /// Sends a command to each of the targets. An error reply is an error of the suite.
     pub fn command(mut self, line: &str, to: impl TryInto<Targets, Error: Display>) -> Self {
         match CommandLine::split(line) {
             Ok(send) => self.then("command", to, |to| Step::Command(Command { send, to })),
@@ -139,28 +139,28 @@ impl Suite {
         }
     }
 
-    /// Waits until another node is master of the shard, for at most as long as the server's rules allow; see
-    /// [`Self::within`].
+    /// Waits until another node is master of the shard. The limit is what the server's rules allow, unless
+    /// [`Self::within`] sets another.
     pub fn await_promoted(self, shard: impl TryInto<ShardNo, Error: Display>) -> Self {
         self.then("await_promoted", shard, |shard| Step::Await(Await { promoted: Some(shard), ..unbounded() }))
     }
 
-    /// ... until a majority of masters has marked the nodes as failed.
+    /// Waits until a majority of masters has marked the nodes as failed.
     pub fn await_failed(self, nodes: impl TryInto<Targets, Error: Display>) -> Self {
         self.then("await_failed", nodes, |nodes| Step::Await(Await { failed: Some(nodes), ..unbounded() }))
     }
 
-    /// ... until replicas lag by 0 bytes, or all replicas of a master do.
+    /// Waits until replicas, or all replicas of a master, lag by 0 bytes.
     pub fn await_in_sync(self, nodes: impl TryInto<Targets, Error: Display>) -> Self {
         self.then("await_in_sync", nodes, |nodes| Step::Await(Await { in_sync: Some(nodes), ..unbounded() }))
     }
 
-    /// ... until nodes report `cluster_state:ok`.
+    /// Waits until nodes report `cluster_state:ok`.
     pub fn await_cluster_ok(self, nodes: impl TryInto<Targets, Error: Display>) -> Self {
         self.then("await_cluster_ok", nodes, |nodes| Step::Await(Await { cluster_ok: Some(nodes), ..unbounded() }))
     }
 
-    /// ... until a node has that role: `"master"`, `"replica-of node-4"`.
+    /// Waits until a node has this role: `"master"`, `"replica-of node-4"`.
     pub fn await_role(
         mut self,
         node: impl TryInto<Target, Error: Display>,
@@ -170,12 +170,12 @@ impl Suite {
         self.then("await_role", node, |node| Step::Await(Await { role: Some(node), is, ..unbounded() }))
     }
 
-    /// ... until every node that runs agrees with the others.
+    /// Waits until all running nodes agree about the cluster.
     pub fn await_converged(self) -> Self {
         self.step("await: { converged: all, within: spec }")
     }
 
-    /// The deadline of the wait that was written last: `"15s"`, a [`Duration`](std::time::Duration), or `spec`.
+    /// Sets the time limit of the previous wait: `"15s"`, a [`Duration`](std::time::Duration), or `spec`.
     pub fn within(mut self, bound: impl TryInto<Bound, Error: Display>) -> Self {
         let Some(bound) = self.read("within", bound) else { return self };
         match self.written().steps.last_mut() {
@@ -188,23 +188,23 @@ impl Suite {
 
 /// Invariants.
 impl Suite {
-    /// Any invariant, as its settings, such as [`SplitBrain`](suite::SplitBrain), or in the words of a suite file:
+    /// Any invariant, as its settings, such as [`SplitBrain`](suite::SplitBrain), or as text of a suite file:
     /// `"split-brain: { may-last: 0s }"`. The methods below are short forms of common ones.
     pub fn invariant(self, invariant: impl TryInto<Invariant, Error: Display>) -> Self {
         self.must("invariant", invariant, |invariant| invariant)
     }
 
-    /// In the end every slot is assigned and ok.
+    /// At the end, every slot is assigned and ok.
     pub fn slot_coverage(self) -> Self {
         self.invariant(SlotCoverage { at: Moment::End })
     }
 
-    /// All nodes share one view so long after the last fault was undone.
+    /// All nodes share one view within this time after the last fault was undone.
     pub fn agreement(self, within: impl TryInto<Bound, Error: Display>) -> Self {
         self.must("agreement", within, |within| Agreement { within })
     }
 
-    /// In the end a node has that role.
+    /// At the end, a node has this role.
     pub fn role(
         mut self,
         node: impl TryInto<Target, Error: Display>,
@@ -214,18 +214,17 @@ impl Suite {
         self.must("role", node, |node| RoleOf { node, is, at: Moment::End })
     }
 
-    /// In the end no replica is further behind than so many bytes.
+    /// At the end, no replica lags by more than this many bytes.
     pub fn replica_lag(self, max_bytes: u64) -> Self {
         self.invariant(ReplicaLag { at: Moment::End, max_bytes, shard: None, rises_above: None, back_within: None })
     }
 
-    /// At most so many acknowledged writes are lost.
+    /// At most this many acknowledged writes are lost.
     pub fn acked_writes(self, may_lose: u64) -> Self {
         self.invariant(AckedWrites { may_lose: MayLose::AtMost(may_lose) })
     }
 
-    /// Each failover of the shards comes to each of its milestones in time; `spec` is what the server's rules
-    /// allow.
+    /// Each failover of the shards reaches each of its milestones in time. `spec` is the limit of the server's rules.
     pub fn failover_time(
         mut self,
         shard: impl TryInto<ShardSet, Error: Display>,
@@ -235,7 +234,7 @@ impl Suite {
         self.must("failover_time", within, |within| FailoverTime { shard, to: None, within })
     }
 
-    /// The shards' slots pass to another node exactly so often.
+    /// The slots of the shards change their owner exactly this many times.
     pub fn promotions(self, shard: impl TryInto<ShardSet, Error: Display>, exactly: u32) -> Self {
         self.must("promotions", shard, |shard| Promotions { shard, exactly })
     }
@@ -289,7 +288,7 @@ impl Suite {
     }
 }
 
-/// A wait for nothing yet, with the bound of the server's rules.
+/// A wait without a condition, with the limit of the server's rules.
 fn unbounded() -> Await {
     Await {
         promoted: None,
@@ -313,7 +312,7 @@ mod tests {
     use crate::units::NodeNo;
 
     #[test]
-    fn role_swap_in_rust_is_role_swap() {
+    fn writes_role_swap_as_the_file_does() {
         let suite = Suite::new("role-swap")
             .about(
                 "Stop the master of shard-1, let its replica take over, start it again. It comes back as a replica of the \
@@ -355,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_wrong_is_said_at_once_and_by_name() {
+    fn reports_all_problems_with_their_calls() {
         let suite = Suite::new("wrong")
             .kill("shard-1/slave")
             .settle("two seconds")
@@ -379,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_is_that_of_the_wait_before_it() {
+    fn a_deadline_applies_to_the_previous_wait() {
         let suite = Suite::new("a").stop("node-1").await_promoted("shard-1").within(Duration::from_secs(9));
         let Some(Step::Await(wait)) = suite.as_written().steps.last() else { panic!("a wait") };
         assert_eq!(wait.within, Bound::Fixed(Span::secs(9)));

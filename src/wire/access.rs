@@ -8,20 +8,19 @@ use redis::Cmd;
 use super::command;
 use super::tls::Tls;
 
-/// How the servers of a cluster let a client in. By default they let everybody in, over plain TCP.
+/// What the servers of a cluster require of a client. By default: nothing, over plain TCP.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
-    /// The credentials; None if the server requires none.
+    /// The credentials. None if the server requires none.
     pub login: Option<Login>,
-    /// The encryption; None for plain TCP.
+    /// The encryption. None for plain TCP.
     pub tls: Option<Tls>,
-    /// Whether something in between accepts connections in the server's place, alive or not, as an engine's proxy
-    /// does for a published port. A connection is then made once PING is answered, and one that is closed before
-    /// is refused.
+    /// Whether a relay accepts connections even for a dead server, as an engine's proxy does for a published port. A
+    /// connection then counts as open once PING is answered, and as refused if it is closed before.
     pub relayed: bool,
 }
 
-/// A user and a password. It shows neither itself in debug prints nor in errors.
+/// A user and a password. Debug output and errors do not show the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     user: Option<String>,
@@ -29,7 +28,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// A login of an ACL user, or, without one, of the default user.
+    /// A login of an ACL user, or of the default user.
     pub fn new(user: Option<String>, password: &str) -> Self {
         Self { user, password: password.into() }
     }

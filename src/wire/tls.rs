@@ -17,22 +17,21 @@ use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertSt
 /// The certificates to trust and the certificate to present.
 #[derive(Debug, Clone, Default)]
 pub struct TlsSettings {
-    /// A file of certificates (PEM) that sign the servers'; None for those that the system trusts.
+    /// A file (PEM) of trusted certificate authorities. None for those that the system trusts.
     pub ca_cert: Option<PathBuf>,
-    /// Our own certificate and its key (PEM), for servers that want one (`tls-auth-clients yes`, their
-    /// default).
+    /// The client certificate and its key (PEM), for servers that require one (`tls-auth-clients yes`, the default).
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// The name that the servers' certificates must carry; None for the address of each node.
+    /// The name that the servers' certificates must have. None for the address of each node.
     pub server_name: Option<String>,
-    /// Accepts a certificate of any signer and any name.
+    /// Whether to accept any certificate.
     pub insecure: bool,
 }
 
-/// Why there is no TLS to be had with these settings.
+/// Why TLS settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file of certificates or a key.
-    #[error("cannot read {what} `{}`: {reason} (hint: a PEM file)", path.display())]
+    #[error("cannot read {what} \"{}\": {reason} (hint: a PEM file is required)", path.display())]
     File {
         /// The expected content.
         what: &'static str,
@@ -41,18 +40,20 @@ pub enum TlsError {
         /// The reason.
         reason: String,
     },
-    /// The system trusts nobody.
-    #[error("this system has no certificates to trust: {0} (hint: --cacert FILE)")]
+    /// The system has no trusted certificates.
+    #[error("this system has no certificates to trust: {0} (hint: pass `--cacert FILE`)")]
     NoRoots(String),
-    /// The name cannot be one.
-    #[error("`{0}` is no name that a certificate could carry (hint: --tls-server-name redis.example.com)")]
+    /// The name is not valid.
+    #[error(
+        "invalid server name \"{0}\" (hint: pass a DNS name or an IP address, such as `--tls-server-name redis.example.com`)"
+    )]
     Name(String),
-    /// Certificate and key do not fit.
-    #[error("certificate and key cannot be used: {0} (hint: --cert and --key belong together)")]
+    /// Certificate and key do not match.
+    #[error("certificate and key cannot be used: {0} (hint: `--cert` and `--key` must match)")]
     Identity(rustls::Error),
 }
 
-/// TLS that is ready to be spoken.
+/// The TLS configuration of a client.
 #[derive(Clone)]
 pub struct Tls {
     connector: TlsConnector,
@@ -66,7 +67,7 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads the files that the settings name.
+    /// Reads the files in the settings.
     pub fn new(settings: &TlsSettings) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -115,7 +116,7 @@ fn roots(ca_cert: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        let reason = found.errors.first().map_or_else(|| "none were found".to_owned(), ToString::to_string);
+        let reason = found.errors.first().map_or_else(|| "none found".to_owned(), ToString::to_string);
         return Err(TlsError::NoRoots(reason));
     }
     Ok(roots)
@@ -125,7 +126,7 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
     let wrong = |reason: String| TlsError::File { what, path: path.to_owned(), reason };
     let read = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
     let certificates: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))?;
-    if certificates.is_empty() { Err(wrong("it holds none".to_owned())) } else { Ok(certificates) }
+    if certificates.is_empty() { Err(wrong("it contains none".to_owned())) } else { Ok(certificates) }
 }
 
 /// The verifier for `--insecure`: checks signatures but not the signer.

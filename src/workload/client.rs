@@ -1,25 +1,21 @@
-//! A thin cluster client that hides nothing: it says which node answered, after how many
-//! redirections, and whether a command that got no answer may have been executed. It never repeats
-//! a command of unknown outcome.
+//! A thin cluster client that hides nothing: it reports which node answered, the number of redirections, and whether a
+//! command without an answer may have been executed. It never repeats a command of unknown outcome.
 //!
-//! # Silence
-//! A connection is silent for one of two reasons, which call for opposite things:
+//! # Unanswered connections
+//! A connection may be silent for two reasons, which require opposite reactions:
 //!
-//! - *The node is frozen.* Its kernel still acknowledges what is sent. The connection stays, and what
-//!   was sent on it is answered when the node wakes: these are the stale acknowledgements that a
-//!   frozen master is known for.
-//! - *The network is cut.* Nothing is acknowledged. Left to itself TCP sends again at doubling
-//!   intervals, so that after a cut of a minute the connection may lie dead for another one.
+//! - *The node is paused.* Its kernel still acknowledges packets. The connection stays open, and the node answers the
+//!   commands on it when it resumes. These are the stale acknowledgements of a paused master.
+//! - *The network is cut.* Nothing is acknowledged. TCP retransmits at doubling intervals, so after a cut of a minute the
+//!   connection could stay dead for another minute.
 //!
-//! So the connection itself is given up when the kernel has had no acknowledgement for the command
-//! timeout (`TCP_USER_TIMEOUT`, which Lettuce offers for the same reason), rather than when a command
-//! had no answer for as long. Its commands under way become unknown, the next one connects anew, and
-//! after a heal that succeeds within the connect timeout.
+//! Therefore the client gives up a connection after the command timeout without an acknowledgement by TCP
+//! (`TCP_USER_TIMEOUT`, as in Lettuce), and not after the same time without an answer. The outcome of commands in flight is
+//! then unknown. The next command opens a new connection, which succeeds within the connect timeout after a heal.
 //!
-//! What the kernel had not yet delivered when it gave up is never delivered. That is not so for a
-//! connection that is closed from here, as one is whose WAIT was not answered: the kernel goes on
-//! delivering what it was given, for as long again. In either case a command may have arrived before,
-//! and may be carried out late: its outcome is unknown, and the ledger takes it so.
+//! Once the kernel gives up, it delivers nothing more. But if the client closes a connection, for example because WAIT was
+//! not answered, the kernel continues to deliver for the same timeout. In both cases a command may already have arrived,
+//! or may be executed late, so its outcome is unknown.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -39,22 +35,22 @@ use crate::suite::{ReadFrom, WaitSpec, WorkloadSpec};
 use crate::units::NodeNo;
 use crate::wire::{Caller, CommandError, ConnectError, Link, command, redirect, text};
 
-/// After a failed attempt to connect, a node is not tried again for this long: operations meanwhile
-/// are rejected at once, as a client does that rejects commands while disconnected.
+/// The pause after a failed connection. Operations in the meantime fail at once, as in clients that reject commands while
+/// disconnected.
 const RECONNECT_AFTER: Duration = Duration::from_millis(100);
 
-/// Refreshes that are asked for by errors come no closer together than this.
+/// The shortest interval between refreshes that errors cause.
 const REFRESH_PAUSE: Duration = Duration::from_millis(100);
 
-/// A refresh does not wait longer than this for nodes that do not answer.
+/// The time limit of a refresh for nodes that do not answer.
 const REFRESH_WITHIN: Duration = Duration::from_millis(500);
 
-/// The two addresses of a node, which are one where nothing in between translates them.
+/// The two addresses of a node. They are equal unless addresses are translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Where it is connected to.
+    /// The address to connect to.
     pub reached: SocketAddr,
-    /// How nodes and redirections call it.
+    /// The address in CLUSTER NODES and redirections.
     pub announced: SocketAddr,
 }
 
@@ -64,7 +60,7 @@ impl From<SocketAddr> for Endpoint {
     }
 }
 
-/// A client with connections and a slot table of its own.
+/// A client with its own connections and slot table.
 #[derive(Debug)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -82,18 +78,18 @@ struct Shared {
     refresh: Notify,
 }
 
-/// What a connection is for; READONLY is a property of a connection, and a refresh must not queue
-/// behind commands to a frozen node.
+/// The purpose of a connection. READONLY applies to a connection, and a refresh must not queue behind commands to a paused
+/// node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Use {
     Master,
-    /// Writes that are followed by WAIT.
+    /// Writes with WAIT.
     MasterAndWait,
     Replica,
     Refresh,
 }
 
-/// A connection on which commands go out.
+/// A connection for commands.
 #[derive(Debug)]
 enum Line {
     Shared(Link),
@@ -108,7 +104,7 @@ impl Line {
         }
     }
 
-    /// Every answer has come.
+    /// All answers have arrived.
     fn give_back(self) {
         if let Self::Own(lease) = self {
             lease.give_back();
@@ -116,7 +112,7 @@ impl Line {
     }
 }
 
-/// Whoever needs the connection while it is being made waits for its lock.
+/// Callers that need a connection which is being opened wait for its lock.
 type SharedLink = Arc<tokio::sync::Mutex<LinkState>>;
 
 #[derive(Debug, Default)]
@@ -125,12 +121,12 @@ struct LinkState {
     failed: Option<(Instant, Explanation)>,
 }
 
-/// What became of one command.
+/// The result of one command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
-    /// The answer, or why there is none.
+    /// The answer, or why the command was not served.
     pub result: Result<Value, Unserved>,
-    /// The node that answered, or was asked last.
+    /// The node that answered, or the last one that the command was sent to.
     pub node: Option<NodeNo>,
     /// MOVED and ASK redirections that were followed.
     pub redirects: u8,
@@ -139,14 +135,14 @@ pub struct Reply {
 /// Why a command was not served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unserved {
-    /// It was certainly not executed.
+    /// The command was certainly not executed.
     Failed(Explanation),
-    /// It may have been.
+    /// The command may have been executed.
     Unknown(Explanation),
 }
 
 impl Client {
-    /// A client of these nodes, which connects as `caller`. Its table is empty until [`Client::refresh`].
+    /// A client of these nodes that connects as `caller`. Its slot table is empty until [`Client::refresh`].
     pub fn new(nodes: Vec<Endpoint>, caller: Caller, settings: WorkloadSpec) -> Self {
         let shared = Arc::new(Shared {
             nodes,
@@ -161,20 +157,20 @@ impl Client {
         Self { shared, refresher }
     }
 
-    /// Reads the slot table from every node that answers; false when none does.
+    /// Reads the slot table from every node that answers. Returns false if none answers.
     pub async fn refresh(&self) -> bool {
         self.shared.refresh_once().await
     }
 
-    /// Sends a write to the master of the slot, and WAIT after it where the settings say so: then it
-    /// is served only when that many replicas have it.
+    /// Sends a write to the master of the slot. With the setting `wait`, sends WAIT too: the write is served only if that
+    /// many replicas have it.
     pub async fn write(&self, slot: u16, command: &Cmd) -> Reply {
         let role = if self.shared.settings.wait.is_some() { Use::MasterAndWait } else { Use::Master };
         let candidates: Vec<(NodeNo, Use)> = self.shared.owner(slot).into_iter().map(|master| (master, role)).collect();
         self.shared.execute(slot, command, &candidates).await
     }
 
-    /// Sends a read to whom the settings prefer.
+    /// Sends a read to the node that the settings prefer.
     pub async fn read(&self, slot: u16, command: &Cmd) -> Reply {
         let mut candidates = Vec::new();
         if let Some(master) = self.shared.owner(slot) {
@@ -203,7 +199,7 @@ impl Shared {
         self.nodes.iter().position(|node| node.announced == addr).map(NodeNo::from_index)
     }
 
-    /// Tries the candidates until one can be connected to, then follows redirections.
+    /// Tries to connect to the candidates in turn, then follows redirections.
     async fn execute(&self, slot: u16, wanted: &Cmd, candidates: &[(NodeNo, Use)]) -> Reply {
         let until = Instant::now() + self.settings.timeout.0;
         let mut redirects = 0;
@@ -240,7 +236,7 @@ impl Shared {
             line.give_back();
             self.suspect();
             let Some(redirect) = redirect(&refusal, self.nodes[node.index()].announced) else {
-                // Any error reply to a single-key command means that it was not executed.
+                // An error reply to a single-key command means that it was not executed.
                 return reply(Err(Unserved::Failed(Explanation::reply(refusal))));
             };
             if redirects == self.settings.max_redirects {
@@ -256,7 +252,7 @@ impl Shared {
             if !asking {
                 self.table.lock().expect("no holder panics").moved(slot, next);
             }
-            // A replica that does not hold the slot names its owner; the owner needs no READONLY.
+            // A replica of another shard names the owner of the slot, which needs no READONLY.
             let role = if role == Use::Replica { Use::Master } else { role };
             reached = self.line(next, role, until).await.map(|line| (next, role, line)).map_err(|reason| {
                 let named = if redirect.ask { "ASK" } else { "MOVED" };
@@ -265,8 +261,8 @@ impl Shared {
         }
     }
 
-    /// Whether the write that was just acknowledged on this connection has reached its replicas. If
-    /// not, or if that is not known, the write itself was carried out all the same.
+    /// Whether the write that was just acknowledged on this connection has reached its replicas. The write itself was
+    /// executed in any case.
     async fn replicated(&self, line: &mut Line, wait: WaitSpec, until: Instant) -> Result<(), Unserved> {
         let (replicas, timeout_ms) = (wait.replicas.to_string(), wait.timeout.0.as_millis().max(1).to_string());
         match line.link().send(&command(&["WAIT", &replicas, &timeout_ms]), until).await {
@@ -284,7 +280,7 @@ impl Shared {
         }
     }
 
-    /// The outcome of a command that got no answer.
+    /// The outcome of a command without an answer.
     fn unknown(&self, error: &CommandError, of: &str) -> Unserved {
         self.suspect();
         Unserved::Unknown(match error {
@@ -319,8 +315,7 @@ impl Shared {
         pool.lease(until, RECONNECT_AFTER, self.connect(node, role, until)).await.map(Line::Own)
     }
 
-    /// An open connection to a node. Whoever comes while it is being made waits for the same
-    /// attempt, and shares its failure.
+    /// An open connection to a node. Callers during an attempt wait for it and share its failure.
     async fn link(&self, node: NodeNo, role: Use, until: Instant) -> Result<Link, Explanation> {
         let slot = {
             let mut links = self.links.lock().expect("no holder panics");
@@ -365,7 +360,7 @@ impl Shared {
         Ok(link)
     }
 
-    /// Something was not as the table says.
+    /// Requests a refresh, because the slot table was wrong.
     fn suspect(&self) {
         if self.settings.adaptive_refresh {
             self.refresh.notify_one();
@@ -374,7 +369,7 @@ impl Shared {
 
     async fn refresh_regularly(self: Arc<Self>) {
         loop {
-            // The pause keeps a storm of errors from becoming a storm of refreshes.
+            // The pause limits the refreshes when many commands fail.
             tokio::time::sleep(REFRESH_PAUSE).await;
             let period = self.settings.refresh_every.0.saturating_sub(REFRESH_PAUSE);
             let _ = tokio::time::timeout(period, self.refresh.notified()).await;
@@ -404,7 +399,7 @@ impl Shared {
     }
 }
 
-/// Why there is no connection.
+/// Why a connection could not be opened.
 fn explain(error: &ConnectError) -> Explanation {
     let reason = match error {
         ConnectError::Refused(_) => Reason::Refused,
@@ -418,7 +413,7 @@ fn explain(error: &ConnectError) -> Explanation {
     Explanation::new(reason, error.to_string())
 }
 
-/// ASK holds for the one command that follows ASKING on the same connection.
+/// Sends ASKING before the command: it applies to the next command on the same connection.
 async fn ask_and(link: &mut Link, wanted: &Cmd, until: Instant) -> Result<Value, CommandError> {
     let mut pipeline = redis::pipe();
     pipeline.add_command(command(&["ASKING"])).add_command(wanted.clone());

@@ -91,7 +91,7 @@ const LOSSY: &str = "
 ";
 
 #[test]
-fn links_are_cut_by_hooks_and_every_cut_is_proven_and_healed() {
+fn hooks_cut_prove_and_heal_links() {
     if let Err(reason) = can_enter_networks() {
         return support::skipped("cuts by hooks", &reason);
     }

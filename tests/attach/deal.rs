@@ -70,7 +70,7 @@ fn assert_judged_alike(ended: &Ended) {
 }
 
 #[test]
-fn slots_may_be_dealt_in_whatever_way() {
+fn runs_on_any_distribution_of_slots() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
     let cluster = Cluster::start(&server, &Kind { deal: deal(), ..Kind::default() });

@@ -30,7 +30,7 @@ fn begin_changing(cluster: &Cluster, hooks: &str, out: &str) -> Running {
 }
 
 #[test]
-fn a_signal_puts_everything_back() {
+fn an_interrupted_run_undoes_its_changes() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
     let cluster = Cluster::start(&server, &Kind::default());
@@ -51,7 +51,7 @@ fn a_signal_puts_everything_back() {
 }
 
 #[test]
-fn what_a_killed_run_changed_is_put_back_by_the_next() {
+fn the_next_run_undoes_the_changes_of_a_killed_one() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
     let cluster = Cluster::start(&server, &Kind::default());

@@ -19,7 +19,7 @@ use super::project::{PROJECT, Project};
 use super::{of_project, out, support};
 
 #[test]
-fn links_between_the_containers_of_a_compose_project_are_cut() {
+fn cuts_links_between_compose_containers() {
     let Some(_project) = Project::up() else { return };
     let before = Project::containers();
     let (folder, out) = out();
@@ -81,7 +81,7 @@ invariants:
 ";
 
 #[test]
-fn a_cut_outlives_the_restart_of_its_container_and_not_the_run() {
+fn a_cut_survives_a_container_restart_but_not_the_run() {
     let Some(_project) = Project::up() else { return };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let folder = tempfile::tempdir().expect("a temporary directory");

@@ -18,7 +18,7 @@ use std::path::Path;
 use serde_json::Value;
 use slotquake::cluster::attach::{Attach, ServerAccessSettings, Settings};
 use slotquake::history::{Event, EventKind};
-use slotquake::run::{Notice, Options, Place};
+use slotquake::run::{BackendSettings, Notice, Options};
 use slotquake::server::Server;
 use slotquake::slot::Deal;
 use slotquake::wire::{Access, Login, Tls, TlsSettings};
@@ -100,7 +100,7 @@ fn with_password() -> Kind {
 }
 
 #[test]
-fn a_cluster_with_a_password_is_watched_and_left_as_it_was() {
+fn leaves_a_cluster_with_a_password_unchanged() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
     let cluster = Cluster::start(&server, &with_password());
@@ -111,7 +111,7 @@ fn a_cluster_with_a_password_is_watched_and_left_as_it_was() {
     assert_eq!(cluster.digest(), before, "{}", ended.whole());
     let run = only_run(&ended);
     let report = slotquake::report::read(run["report"].as_str().expect("a folder").as_ref()).expect("a report");
-    assert_eq!((report.header.host.backend.as_str(), report.header.server.asked.as_str()), ("attach", "redis:6.2.14"));
+    assert_eq!((report.header.host.backend.word(), report.header.server.asked.as_str()), ("attach", "redis:6.2.14"));
     assert!(ended.stderr.contains("keys below `slotquake:"), "{}", ended.whole());
     assert!(!ended.whole().contains(PASSWORD));
     assert_eq!(files_with(folder.path(), PASSWORD), Vec::<String>::new());
@@ -119,7 +119,7 @@ fn a_cluster_with_a_password_is_watched_and_left_as_it_was() {
 }
 
 #[test]
-fn what_is_wrong_is_said_in_one_message() {
+fn reports_each_problem_in_one_message() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
     let cluster = Cluster::start(&server, &with_password());
@@ -129,15 +129,15 @@ fn what_is_wrong_is_said_in_one_message() {
     let mute = listener.local_addr().expect("an address").to_string();
     let seed = cluster.seed(1);
     for (seeds, password, more, code, expected) in [
-        (seed.as_str(), None, &[][..], 2, "give the password in SLOTQUAKE_PASSWORD"),
+        (seed.as_str(), None, &[][..], 2, "set `SLOTQUAKE_PASSWORD`"),
         (&seed, Some("wrong-guess"), &[], 2, "WRONGPASS"),
-        (&seed, Some("wrong-guess"), &["--user", "nobody"], 2, "--password-file, and --user"),
-        (&seed, None, &["--user", "nobody"], 2, "--user without a password"),
-        (&seed, Some(PASSWORD), &["--tls", "--insecure"], 2, "does the port speak TLS?"),
+        (&seed, Some("wrong-guess"), &["--user", "nobody"], 2, "`--password-file` and `--user`"),
+        (&seed, None, &["--user", "nobody"], 2, "`--user` requires a password"),
+        (&seed, Some(PASSWORD), &["--tls", "--insecure"], 2, "pass `--tls` only if the port uses TLS"),
         (&seed, Some(PASSWORD), &["--cacert", "x.pem"], 2, "--tls"),
-        (&seed, Some(PASSWORD), &["--server", "redis:6.2"], 2, "the cluster has its servers"),
-        (&seed, Some(PASSWORD), &["--jobs", "2"], 2, "runs would disturb each other"),
-        (&seed, Some(PASSWORD), &["--password-file", "/nowhere/x"], 2, "cannot read the password file `/nowhere/x`"),
+        (&seed, Some(PASSWORD), &["--server", "redis:6.2"], 2, "the cluster is already running"),
+        (&seed, Some(PASSWORD), &["--jobs", "2"], 2, "would disturb each other"),
+        (&seed, Some(PASSWORD), &["--password-file", "/nowhere/x"], 2, "cannot read password file \"/nowhere/x\""),
         (nobody, None, &[], 70, "it refuses connections"),
         (name, None, &[], 2, "is not the address of a node"),
         (&mute, None, &[], 70, "no answer in time"),
@@ -165,7 +165,7 @@ fn what_is_wrong_is_said_in_one_message() {
 }
 
 #[test]
-fn a_server_that_is_no_cluster_is_told_so() {
+fn rejects_a_server_without_cluster_mode() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
     let folder = tempfile::tempdir().expect("a temporary directory");
@@ -186,7 +186,7 @@ fn a_server_that_is_no_cluster_is_told_so() {
 }
 
 #[test]
-fn a_user_who_may_touch_its_own_keys_only_is_enough() {
+fn works_for_an_acl_user_limited_to_its_keys() {
     let _places = Places::take(1);
     let server = fetched("valkey:9.1");
     let mut kind = Kind::default();
@@ -226,7 +226,7 @@ invariants:
 ";
 
 #[test]
-fn faults_and_what_cannot_be_undone_are_refused_first() {
+fn refuses_faults_and_irreversible_commands_before_the_run() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
     let cluster = Cluster::start(&server, &Kind::default());
@@ -273,7 +273,7 @@ fn faults_and_what_cannot_be_undone_are_refused_first() {
 }
 
 #[test]
-fn two_masters_with_two_replicas_each_are_a_cluster_too() {
+fn runs_on_two_masters_with_two_replicas_each() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
     let cluster = Cluster::start(&server, &Kind { deal: Deal::even(2), replicas: 2, ..Kind::default() });
@@ -335,7 +335,7 @@ fn hooks(cluster: &Cluster, server: &Server, state: bool) -> String {
 }
 
 #[test]
-fn hooks_carry_out_faults_and_everything_is_put_back() {
+fn hooks_inject_faults_and_everything_is_restored() {
     for (suite, state) in [("role-swap", true), ("master-freeze", false)] {
         let _places = Places::take(1);
         let server = fetched("redis:6.2");
@@ -384,7 +384,7 @@ fn hooks_carry_out_faults_and_everything_is_put_back() {
 }
 
 #[test]
-fn a_hook_that_fails_fails_its_step_and_one_that_lies_is_found_out() {
+fn detects_hooks_that_fail_or_do_nothing() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
     let cluster = Cluster::start(&server, &Kind::default());
@@ -416,7 +416,7 @@ fn a_hook_that_fails_fails_its_step_and_one_that_lies_is_found_out() {
 }
 
 #[test]
-fn tls_is_spoken_with_certificates_that_are_checked() {
+fn connects_by_tls_with_verified_certificates() {
     let _places = Places::take(1);
     let server = match support::try_fetched("redis:7.0") {
         Ok(server) => server,
@@ -462,7 +462,7 @@ fn tls_is_spoken_with_certificates_that_are_checked() {
     }
     let ended = attach(&cluster, &out, None, &["formation"]);
     assert_eq!(ended.code(), Some(2), "{}", ended.whole());
-    assert!(ended.stderr.contains("does the port speak TLS?"), "{}", ended.whole());
+    assert!(ended.stderr.contains("pass `--tls` if the port uses TLS"), "{}", ended.whole());
 }
 
 /// A certificate for nodes, with the authority that signed it, and another authority.
@@ -481,7 +481,7 @@ fn certificates(folder: &Path) -> Result<(), String> {
 }
 
 #[test]
-fn the_containers_of_a_compose_project_are_stopped_and_started() {
+fn stops_and_starts_compose_containers() {
     let Some(_project) = Project::up() else { return };
     let before = Project::containers();
     assert_eq!(Project::cli(1, &["-c", "set", "somebodys", "value"]), "OK");
@@ -505,7 +505,7 @@ fn the_containers_of_a_compose_project_are_stopped_and_started() {
 }
 
 #[test]
-fn a_run_that_panics_is_undone_too() {
+fn undoes_a_run_that_panics() {
     let _places = Places::take(1);
     let server = fetched("redis:6.2");
     let cluster = Cluster::start(&server, &Kind::default());
@@ -532,7 +532,7 @@ fn a_run_that_panics_is_undone_too() {
     let options = Options {
         folder: folder.path().to_owned(),
         keep: false,
-        place: Place::Attach(attach),
+        backend: BackendSettings::Attach(attach),
         stop,
         watcher: std::sync::Arc::new(watcher),
     };

@@ -10,7 +10,7 @@ use slotquake::server::Server;
 use super::control::{CONTROL, Control, Fail, Hold, StayOpen, one, shown};
 
 #[test]
-fn what_is_not_broken_holds_and_what_did_not_happen_is_not_claimed() {
+fn healthy_invariants_hold_and_absent_events_are_not_claimed() {
     let judgements = Control {
         steps: &["phase: quiet", "settle: 1500ms", "phase: empty", "phase: after", "settle: 200ms"],
         invariants: &[
@@ -40,7 +40,7 @@ fn what_is_not_broken_holds_and_what_did_not_happen_is_not_claimed() {
 }
 
 #[test]
-fn what_is_not_there_is_never_a_pass() {
+fn missing_evidence_never_passes() {
     // A plan refuses these invariants; should one come through, the judgement must not say yes.
     Control {
         replicas_per_master: 0,
@@ -64,7 +64,7 @@ fn what_is_not_there_is_never_a_pass() {
 }
 
 #[test]
-fn the_stop_of_a_replica_is_no_failover() {
+fn stopping_a_replica_is_no_failover() {
     Control {
         steps: &[
             "phase: down",
@@ -87,7 +87,7 @@ fn the_stop_of_a_replica_is_no_failover() {
 /// A node that is to be frozen for 3 s, and that somebody else wakes after 0.6 s: the harness may not claim that the
 /// cluster lived through a freeze of 3 s.
 #[test]
-fn a_frozen_node_that_is_woken_from_outside_proves_nothing() {
+fn a_node_resumed_from_outside_proves_nothing() {
     let wake = |_: &Server, event: &Event| {
         let EventKind::FaultProven { proof, in_effect: true, .. } = &event.kind else { return };
         let Some(pid) = proof.strip_prefix("process ").and_then(|rest| rest.split(' ').next()) else { return };
@@ -109,7 +109,7 @@ fn a_frozen_node_that_is_woken_from_outside_proves_nothing() {
 
 /// The same freeze, left alone, is proven, and a crash of a frozen node is the harness's own end of the freeze.
 #[test]
-fn faults_that_nobody_meddles_with_are_in_effect_until_they_are_undone() {
+fn undisturbed_faults_stay_in_effect_until_undone() {
     Control {
         steps: &[
             "phase: frozen",

@@ -7,7 +7,7 @@ use slotquake::check::{Judgement, Verdict, check};
 use slotquake::facts::Facts;
 use slotquake::history::{Event, History};
 use slotquake::plan::Plan;
-use slotquake::run::{Notice, Options, Place, run};
+use slotquake::run::{BackendSettings, Notice, Options, run};
 use slotquake::server::Server;
 use slotquake::suite;
 
@@ -169,7 +169,7 @@ fn ran(plan: Plan, meddler: &(dyn Fn(&Server, &Event) + Sync)) -> History {
     let options = Options {
         folder: folder.path().to_owned(),
         keep: false,
-        place: Place::Local { scratch: None, network: None },
+        backend: BackendSettings::Local { scratch: None, network: None },
         stop,
         watcher: Arc::new(move |notice| {
             if let Notice::Event(event) = notice {

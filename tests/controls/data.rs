@@ -13,7 +13,7 @@ use slotquake::server::Server;
 use super::control::{CONTROL, Control, Fail, Hold, ONLY_READS, one, shown};
 
 #[test]
-fn data_of_a_shard_that_died_without_persistence_is_lost() {
+fn detects_data_lost_with_a_whole_shard() {
     let judgements = Control {
         config: &["appendonly: no", "save: \"\""],
         workload: ONLY_READS,
@@ -48,7 +48,7 @@ fn data_of_a_shard_that_died_without_persistence_is_lost() {
 }
 
 #[test]
-fn keys_that_were_deleted_or_overwritten_behind_the_harness_are_named() {
+fn names_keys_changed_by_another_client() {
     let judgements = Control {
         workload: ONLY_READS,
         steps: &[
@@ -81,7 +81,7 @@ fn keys_that_were_deleted_or_overwritten_behind_the_harness_are_named() {
 }
 
 #[test]
-fn nothing_survives_flushall() {
+fn detects_flushall() {
     let judgements = Control {
         workload: ONLY_READS,
         steps: &["phase: flushed", "command: { send: FLUSHALL, to: masters }"],
@@ -98,7 +98,7 @@ fn nothing_survives_flushall() {
 }
 
 #[test]
-fn a_frozen_master_that_wakes_loses_what_it_then_acknowledges() {
+fn a_resumed_master_loses_its_late_acknowledged_writes() {
     Control {
         workload: "{ rate: 400/s, reads: 20% }",
         steps: &[
@@ -155,7 +155,7 @@ fn replace(server: &Server, addr: SocketAddr) -> Impostor {
 }
 
 #[test]
-fn a_server_that_takes_writes_in_the_place_of_a_replica_is_caught() {
+fn detects_an_impostor_of_a_replica() {
     // A replica of a cluster never takes a write. So node-4 is replaced, behind the harness's back, by
     // a server without a cluster, which takes any.
     let addr = Mutex::new(None);

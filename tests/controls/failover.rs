@@ -3,7 +3,7 @@
 use super::control::{CONTROL, Control, Fail, Hold, ONLY_READS, StayOpen};
 
 #[test]
-fn bounds_that_are_too_tight_for_a_failover_are_broken_by_it() {
+fn a_failover_breaks_too_tight_bounds() {
     Control {
         steps: &[
             "phase: baseline",
@@ -49,7 +49,7 @@ fn bounds_that_are_too_tight_for_a_failover_are_broken_by_it() {
 }
 
 #[test]
-fn a_failover_that_never_comes_is_a_failure_of_all_who_waited_for_it() {
+fn a_missing_failover_fails_every_wait_for_it() {
     Control {
         config: &["cluster-replica-no-failover: yes"],
         steps: &[
@@ -92,7 +92,7 @@ fn a_failover_that_never_comes_is_a_failure_of_all_who_waited_for_it() {
 }
 
 #[test]
-fn a_redirection_to_an_address_of_nobody_is_wrong() {
+fn rejects_a_redirection_to_an_unknown_address() {
     Control {
         workload: ONLY_READS,
         steps: &["phase: lie", "command: { send: CONFIG SET cluster-announce-port 7000, to: node-1 }", "settle: 2s"],

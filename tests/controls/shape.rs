@@ -3,7 +3,7 @@
 use super::control::{CONTROL, Control, Fail, Hold, ONLY_READS, WRITES};
 
 #[test]
-fn a_slot_that_nobody_owns_is_missed() {
+fn detects_an_unowned_slot() {
     Control {
         steps: &["phase: lost", "command: { send: CLUSTER DELSLOTS 100, to: all }", "settle: 1s"],
         invariants: &[
@@ -21,7 +21,7 @@ fn a_slot_that_nobody_owns_is_missed() {
 }
 
 #[test]
-fn two_masters_that_claim_one_slot_are_named() {
+fn names_two_masters_that_claim_one_slot() {
     // node-1 forgets who owns slot 16000 (for 60 s) and takes it; the owner knows nothing of it.
     Control {
         workload: ONLY_READS,
@@ -43,7 +43,7 @@ fn two_masters_that_claim_one_slot_are_named() {
 }
 
 #[test]
-fn a_node_that_one_has_forgotten_breaks_agreement() {
+fn a_forgotten_node_breaks_agreement() {
     Control {
         steps: &["phase: forgotten", "command: { send: \"CLUSTER FORGET {id:node-6}\", to: node-2 }", "settle: 1s"],
         invariants: &[
@@ -61,7 +61,7 @@ fn a_node_that_one_has_forgotten_breaks_agreement() {
 }
 
 #[test]
-fn a_replica_that_changed_its_master_has_another_role() {
+fn a_moved_replica_has_another_role() {
     Control {
         steps: &[
             "phase: moved",

@@ -4,7 +4,7 @@ use crate::support::{command, conclusive};
 use crate::{engine, left_by, out, run, suite};
 
 #[test]
-fn a_node_is_isolated_without_sidecars_and_proven_to_be() {
+fn isolates_a_node_without_sidecars() {
     let Some(_engine) = engine() else { return };
     let (folder, out) = out();
     let own = suite(

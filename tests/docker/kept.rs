@@ -6,7 +6,7 @@ use crate::support::{Ended, QUICK, Running, begin_as};
 use crate::{engine, left_by, out};
 
 #[test]
-fn a_cluster_of_containers_is_kept_broken_and_mended_by_hand() {
+fn up_breaks_and_repairs_a_cluster_of_containers() {
     let Some(_engine) = engine() else { return };
     let (folder, out) = out();
     let begin = |args: &[&str]| -> Running {

@@ -8,14 +8,14 @@ use nix::sys::signal::Signal;
 use slotquake::cluster::containers::Engine;
 use slotquake::history::EventKind;
 use slotquake::plan::Plan;
-use slotquake::run::{Notice, Options, Place};
+use slotquake::run::{BackendSettings, Notice, Options};
 
 use crate::stand_in::StandIn;
 use crate::support::{begin, slotquake};
 use crate::{begin_through, docker, engine, left_by, out, run, suite, through};
 
 #[test]
-fn a_signal_leaves_a_report_and_nothing_else() {
+fn a_signal_leaves_only_a_report() {
     let Some(_engine) = engine() else { return };
     for (signal, at) in [(Signal::SIGTERM, "phase boot"), (Signal::SIGINT, "waiting for shard-1 to get a new master")] {
         let (_folder, out) = out();
@@ -29,7 +29,7 @@ fn a_signal_leaves_a_report_and_nothing_else() {
 
 /// The version of an image is asked of a container, before there is any run.
 #[test]
-fn a_signal_before_anything_is_run_leaves_nothing() {
+fn a_signal_before_the_first_run_leaves_nothing() {
     let Some(_engine) = engine() else { return };
     let asked = Arc::new(AtomicBool::new(false));
     let asking = Arc::clone(&asked);
@@ -50,12 +50,12 @@ fn a_signal_before_anything_is_run_leaves_nothing() {
     // It may be made, or be started, after the harness has gone.
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!((ended.code(), left_by(ended.pid)), (Some(130), vec![]), "{}", ended.whole());
-    assert!(ended.stderr.contains("SIGTERM ended it before anything was run"), "{}", ended.whole());
+    assert!(ended.stderr.contains("interrupted by SIGTERM before the first run"), "{}", ended.whole());
 }
 
 /// A container that comes to be between a removal's list and what is done by it would hold its volume.
 #[test]
-fn a_signal_while_the_engine_makes_containers_leaves_nothing() {
+fn a_signal_during_boot_leaves_nothing() {
     let Some(_engine) = engine() else { return };
     let (made, listed) = (Arc::new(AtomicUsize::new(0)), AtomicBool::new(false));
     let making = Arc::clone(&made);
@@ -88,11 +88,11 @@ fn a_signal_while_the_engine_makes_containers_leaves_nothing() {
     running.signal(Signal::SIGTERM);
     let ended = running.end();
     assert_eq!((ended.code(), left_by(ended.pid)), (Some(130), vec![]), "{}", ended.whole());
-    assert!(!ended.stderr.contains("removed what runs left"), "it was for the run to remove: {}", ended.whole());
+    assert!(!ended.stderr.contains("removed what the runs left"), "it was for the run to remove: {}", ended.whole());
 }
 
 #[test]
-fn what_a_killed_run_left_is_removed_and_nothing_else() {
+fn removes_only_what_a_killed_run_left() {
     let Some(_engine) = engine() else { return };
     let tool = "--label=slotquake.tool=slotquake";
     // Names that confuse, a label alone, and an owner on another system.
@@ -135,7 +135,7 @@ fn what_a_killed_run_left_is_removed_and_nothing_else() {
     // Twelve containers, the network and six volumes; sidecars end by themselves.
     assert!(left.len() >= 19, "it was killed, so it should have left all it had: {left:?}");
     assert_eq!((collected.code(), still_left), (Some(0), vec![]), "{}", collected.whole());
-    assert!(collected.stdout.contains("left alone: 1 runs that are under way"), "{}", collected.whole());
+    assert!(collected.stdout.contains("left alone: 1 active run"), "{}", collected.whole());
     assert!(is_untouched, "{}", collected.whole());
     assert_eq!((lives.code(), left_by(lives.pid)), (Some(0), vec![]), "{}", lives.whole());
 }
@@ -145,7 +145,7 @@ fn in_use() -> (u16, String) {
 }
 
 #[test]
-fn what_the_engine_does_not_let_go_is_told_and_holds_nobody_up() {
+fn reports_stuck_networks_without_waiting() {
     let Some(_engine) = engine() else { return };
     let lost_count = StandIn::new(|request| request.starts_with("DELETE /networks/").then(in_use));
     let (folder, out) = out();
@@ -160,7 +160,7 @@ fn what_the_engine_does_not_let_go_is_told_and_holds_nobody_up() {
     assert!(matches!(&left[..], [network] if network.starts_with("slotquake-")), "{left:?}");
     for said in [&ended.stderr, &again.stderr, &collected.stdout] {
         // There may be another one by then, and they are told in the order of their names, which are drawn.
-        for wanted in ["does not let go of network ", &format!("network {}", left[0]), "restart it"] {
+        for wanted in ["the engine does not release network ", &format!("network {}", left[0]), "restart the engine"] {
             assert!(said.contains(wanted), "no `{wanted}`: {said}");
         }
     }
@@ -173,7 +173,7 @@ fn what_the_engine_does_not_let_go_is_told_and_holds_nobody_up() {
 }
 
 #[test]
-fn what_cannot_be_removed_at_once_is_removed_later() {
+fn retries_removals_that_fail() {
     let Some(_engine) = engine() else { return };
     let refused = std::sync::Mutex::new(std::collections::BTreeMap::<String, u32>::new());
     let stumbling = StandIn::new(move |request| {
@@ -194,7 +194,7 @@ fn what_cannot_be_removed_at_once_is_removed_later() {
 
 /// The run's own task panics, with twelve containers up.
 #[test]
-fn a_panic_in_mid_run_leaves_nothing() {
+fn a_panic_leaves_nothing() {
     let Some(_engine) = engine() else { return };
     let folder = tempfile::tempdir().expect("a temporary directory");
     let suite = slotquake::suite::load("formation").expect("a shipped suite");
@@ -214,8 +214,8 @@ fn a_panic_in_mid_run_leaves_nothing() {
         let engine = Engine::connect(None, None).await.expect("an engine");
         let server = engine.server("redis:6.2", &|_| {}).await.expect("a server");
         let (_sender, stop) = tokio::sync::watch::channel(None);
-        let place = Place::Docker(engine);
-        let options = Options { folder: folder.path().to_owned(), keep: false, place, stop, watcher };
+        let backend = BackendSettings::Docker(engine);
+        let options = Options { folder: folder.path().to_owned(), keep: false, backend, stop, watcher };
         tokio::spawn(slotquake::run::run(plan, server, options)).await
     });
     drop(runtime);

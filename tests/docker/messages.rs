@@ -15,7 +15,7 @@ fn assert_says(ended: &Ended, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn what_cannot_run_is_said_in_one_message() {
+fn reports_what_cannot_run() {
     let Some(_engine) = engine() else { return };
     let (_folder, out) = out();
     for (args, code, words) in [
@@ -25,7 +25,7 @@ fn what_cannot_run_is_said_in_one_message() {
             vec!["slotquake-test.invalid/none:1", "ci/images"],
         ),
         (vec!["role-swap", "--image", "slotquake-netfault:1"], 2, vec!["neither a Redis nor a Valkey server"]),
-        (vec!["role-swap", "--server", "/usr/bin/redis-server"], 2, vec!["not in any image", "hint: "]),
+        (vec!["role-swap", "--server", "/usr/bin/redis-server"], 2, vec!["do not contain binaries", "hint: "]),
         (vec!["bus-only", "--netfault-image", "none:1"], 3, vec!["skipped: bus-only", "docker/netfault.Dockerfile"]),
         (vec!["role-swap", "--set", "cluster.config.nonsense=1"], 2, vec!["FATAL CONFIG FILE ERROR", "nonsense 1"]),
     ] {
@@ -34,7 +34,7 @@ fn what_cannot_run_is_said_in_one_message() {
 }
 
 #[test]
-fn an_engine_that_is_not_there_is_said_with_a_hint() {
+fn reports_a_missing_engine() {
     let (_folder, out) = out();
     let mut command = Command::new(env!("CARGO_BIN_EXE_slotquake"));
     command.args(run(&out, &["role-swap"])).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
@@ -46,7 +46,7 @@ fn an_engine_that_is_not_there_is_said_with_a_hint() {
 }
 
 #[test]
-fn an_engine_that_does_not_let_us_in_is_said_with_a_hint() {
+fn reports_an_engine_that_denies_access() {
     let stand_in = StandIn::new(|_| None);
     let (folder, out) = out();
     let program = folder.path().join("slotquake");
@@ -63,24 +63,24 @@ fn an_engine_that_does_not_let_us_in_is_said_with_a_hint() {
     }
     let ended = begin_as(command).end();
     assert_eq!(ended.code(), Some(70), "{}", ended.whole());
-    for words in ["lets this user do nothing", "ermission denied", "hint: "] {
+    for words in ["may not use the container engine", "ermission denied", "hint: "] {
         assert!(ended.stderr.contains(words), "no `{words}`: {}", ended.whole());
     }
 }
 
 #[test]
-fn an_engine_that_is_too_old_is_said_with_its_version() {
+fn reports_an_engine_that_is_too_old() {
     let Some(_engine) = engine() else { return };
     let old = StandIn::new(|request| {
         let is_asked = request.split(' ').nth(1).is_some_and(|path| path.ends_with("/version"));
         is_asked.then(|| (200, r#"{"Version":"19.03.15","ApiVersion":"1.40","MinAPIVersion":"1.12"}"#.to_owned()))
     });
     let (_folder, out) = out();
-    assert_says(&through(&old, &run(&out, &["role-swap"])), 70, &["API 1.40", "1.41 is needed", "hint: "]);
+    assert_says(&through(&old, &run(&out, &["role-swap"])), 70, &["API 1.40", "1.41 is required", "hint: "]);
 }
 
 #[test]
-fn subnets_that_are_all_taken_are_said_with_a_hint() {
+fn reports_that_all_subnets_are_in_use() {
     let Some(_engine) = engine() else { return };
     let full = StandIn::new(|request| {
         let clash = r#"{"message":"Pool overlaps with other one on this address space"}"#;
@@ -92,7 +92,7 @@ fn subnets_that_are_all_taken_are_said_with_a_hint() {
 }
 
 #[test]
-fn a_server_that_dies_at_its_start_is_shown_with_its_log() {
+fn shows_the_log_of_a_server_that_fails_to_start() {
     const IMAGE: &str = "slotquake-test-dying:1";
     let Some(_engine) = engine() else { return };
     let (folder, out) = out();
@@ -107,5 +107,5 @@ fn a_server_that_dies_at_its_start_is_shown_with_its_log() {
     docker(&["rm", &container]);
     let ended = slotquake(&run(&out, &[&suite(&folder, "  - settle: 100ms\n"), "--image", IMAGE]));
     docker(&["rmi", IMAGE]);
-    assert_says(&ended, 70, &["ended at its start (exit code 9)", "the dog ate the configuration"]);
+    assert_says(&ended, 70, &["ended while starting (exit code 9)", "the dog ate the configuration"]);
 }

@@ -27,7 +27,7 @@ fn judged(ended: &Ended) -> Judged {
 }
 
 #[test]
-fn suites_are_judged_as_on_the_local_backend_and_leave_nothing() {
+fn judges_suites_like_the_local_backend() {
     let Some(_engine) = engine() else { return };
     let (_folder, out) = out();
     let servers = SERVERS.join(",");
@@ -49,7 +49,7 @@ fn suites_are_judged_as_on_the_local_backend_and_leave_nothing() {
         let log = std::fs::read_to_string(format!("{folder}/logs/node-4.log")).expect("a log");
         assert!(log.contains("Ready to accept connections"), "{log}");
         let report = slotquake::report::read(folder.as_ref()).expect("a report");
-        assert_eq!(report.header.host.backend, "docker");
+        assert_eq!(report.header.host.backend.word(), "docker");
         let kept = std::fs::metadata(format!("{folder}/data/node-1.tar"));
         assert!(kept.is_ok_and(|file| file.len() > 1000), "--keep keeps the data");
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use slotquake::history::{EventKind, History, Hit, Op, Outcome, StepProblem};
 use slotquake::network::Network;
 use slotquake::plan::Plan;
-use slotquake::run::{Options, Place, run};
+use slotquake::run::{BackendSettings, Options, run};
 use slotquake::sandbox::Inside;
 use slotquake::server::Server;
 use slotquake::suite::{self, OpKind, Step};
@@ -52,7 +52,7 @@ impl Stage {
         let options = Options {
             folder: folder.path().to_owned(),
             keep: false,
-            place: Place::Local {
+            backend: BackendSettings::Local {
                 scratch: Some(self.inside.scratch().to_owned()),
                 network: Some(self.network.clone()),
             },

@@ -15,7 +15,7 @@ pub use store::{FILE_NAME, HistoryError, Interned, intern, parse, read, write_li
 
 pub use crate::fault::FaultKind;
 use crate::plan::Plan;
-use crate::server::Server;
+use crate::server::{RecordedBackend, Server};
 use crate::slot::Deal;
 use crate::suite::OpKind;
 use crate::topology::View;
@@ -51,8 +51,8 @@ pub struct Host {
     pub os: String,
     /// The number of processor cores that slotquake may use.
     pub cores: usize,
-    /// The backend: `local`, `docker` or `attach`.
-    pub backend: String,
+    /// What ran the nodes.
+    pub backend: RecordedBackend,
 }
 
 /// The history of a run in memory.

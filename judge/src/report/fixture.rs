@@ -107,7 +107,7 @@ fn header(suite: &str) -> Header {
             "origin": "cache",
         }))
         .expect("a server"),
-        host: Host { os: "Linux 6.1".to_owned(), cores: 2, backend: "local".to_owned() },
+        host: Host { os: "Linux 6.1".to_owned(), cores: 2, backend: crate::server::BackendKind::Local.into() },
         started_at: "2026-11-22T13:05:01Z".to_owned(),
     }
 }

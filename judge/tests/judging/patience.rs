@@ -98,7 +98,7 @@ proptest! {
         more in 0..2000_u32,
         patience in prop_oneof![Just(1000_u32), 1..3000_u32],
     ) {
-        let small = if small < 200 { 0 } else { small - 200 };
+        let small = small.saturating_sub(200);
         if verdict(&operations, small + more, patience) == Fail {
             prop_assert_ne!(verdict(&operations, small, patience), Pass);
         }

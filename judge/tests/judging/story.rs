@@ -85,7 +85,11 @@ impl Story {
                 "origin": "PATH",
             }))
             .unwrap(),
-            host: Host { os: "Linux".to_owned(), cores: 2, backend: "local".to_owned() },
+            host: Host {
+                os: "Linux".to_owned(),
+                cores: 2,
+                backend: slotquake_judge::server::BackendKind::Local.into(),
+            },
             started_at: "2026-11-01T00:00:00Z".to_owned(),
         };
         let history = History { header, ops: Vec::new(), reasons: Vec::new(), events: Vec::new(), complete: false };

@@ -87,7 +87,7 @@ pub enum AttachError {
     #[error("changes of a killed run must be undone first, which requires other options: {0}")]
     Pending(String),
     /// Another run is active on the cluster.
-    #[error("{whose} is running on this cluster (hint: wait for its end)")]
+    #[error("{whose} is running on this cluster (hint: wait until it ends)")]
     Busy {
         /// The other run, with its suite and process.
         whose: String,
@@ -171,12 +171,12 @@ impl AttachError {
     }
 
     /// An I/O error on a ledger or its folder.
-    pub(super) fn state(path: &Path, what: &'static str, error: &std::io::Error) -> Self {
+    pub(crate) fn state(path: &Path, what: &'static str, error: &std::io::Error) -> Self {
         Self::State { path: path.to_owned(), what, reason: error.to_string() }
     }
 
     /// Explains a command that got no answer or an error.
-    pub(super) fn ask(who: &dyn std::fmt::Display, words: &[&str], error: &AskError, is_tls: bool) -> Self {
+    pub(crate) fn ask(who: &dyn std::fmt::Display, words: &[&str], error: &AskError, is_tls: bool) -> Self {
         let (hint, usage) = hint(error, is_tls);
         Self::Ask { who: who.to_string(), command: words.join(" "), reason: reason(error), hint, usage }
     }
@@ -209,30 +209,30 @@ fn hint(error: &AskError, is_tls: bool) -> (&'static str, bool) {
     let reply = match error {
         AskError::Connect(ConnectError::Denied(_, reply)) | AskError::Command(CommandError::Reply(reply)) => reply,
         AskError::Connect(ConnectError::Tls(_, reason)) if reason.contains("InvalidContentType") => {
-            return (" (hint: the port speaks plain TCP: leave --tls out, or name the TLS port)", true);
+            return (" (hint: the port uses plain TCP; omit `--tls`, or pass the TLS port)", true);
         }
         AskError::Connect(ConnectError::Tls(_, reason)) if reason.contains("certificate") => {
-            return (" (hint: --cacert FILE, --cert and --key, --tls-server-name NAME)", true);
+            return (" (hint: check `--cacert`, `--cert` and `--key`, and `--tls-server-name`)", true);
         }
         AskError::Connect(ConnectError::Tls(..) | ConnectError::Unanswered(_, "the TLS handshake", _)) => {
-            return (" (hint: does the port speak TLS? --tls is for ports that do)", true);
+            return (" (hint: pass `--tls` only if the port uses TLS)", true);
         }
         AskError::Command(CommandError::Broken(_)) if !is_tls => {
-            return (" (hint: does the port speak TLS? then --tls)", true);
+            return (" (hint: pass `--tls` if the port uses TLS)", true);
         }
         _ => return ("", false),
     };
     let words = [
-        ("WRONGPASS", " (hint: SLOTQUAKE_PASSWORD or --password-file, and --user)"),
-        ("without any password configured", " (hint: the server has no password: leave it out)"),
-        ("NOAUTH", " (hint: give the password in SLOTQUAKE_PASSWORD or by --password-file, and --user)"),
-        ("cluster support disabled", " (hint: only clusters can be tested: `cluster-enabled yes`)"),
-        ("NOPERM", " (hint: the user needs `+@all ~slotquake:*`)"),
+        ("WRONGPASS", " (hint: check `SLOTQUAKE_PASSWORD` or `--password-file` and `--user`)"),
+        ("without any password configured", " (hint: the server has no password; omit yours)"),
+        ("NOAUTH", " (hint: set `SLOTQUAKE_PASSWORD`, or pass `--password-file` and `--user`)"),
+        ("cluster support disabled", " (hint: only clusters can be tested; set `cluster-enabled yes`)"),
+        ("NOPERM", " (hint: grant the user `+@all ~slotquake:*`)"),
     ];
     words.iter().find(|(word, _)| reply.contains(word)).map_or(("", false), |(_, hint)| (hint, true))
 }
 
 /// Names a node in messages.
-pub(super) fn named(node: NodeNo, addr: SocketAddr) -> String {
+pub(crate) fn named(node: NodeNo, addr: SocketAddr) -> String {
     format!("{node} ({addr})")
 }

@@ -1,27 +1,19 @@
 //! The attach backend: runs a suite on a cluster that somebody else started and that must stay as it was.
 //!
-//! `discover` asks the seeds for the nodes of the cluster. `server_access` stops and starts servers, through Compose or
-//! through the user's `hooks`. The run writes keys under its own prefix only (`keys`), and rejects every command that
-//! cannot be undone (`commands`).
+//! It has five floors, from the bottom. `servers` is what goes through the servers' ports: it discovers the nodes of the
+//! cluster from the seeds, compares and sets directives, renames keys so that the run writes under its own prefix only,
+//! and rejects every command that cannot be undone. Before each change, the run records in a `ledger` on disk how to undo
+//! it. `access` stops and starts servers, through Compose or through the user's hooks, and `links` cuts and heals links.
 //!
-//! Before each change, the run records in a `ledger` on disk how to undo it. At its end, `undo` heals links, starts and
-//! resumes servers, restores directives and removes keys. A run that is killed leaves its ledger behind: its lock is
-//! free, so the next run adopts it and undoes the changes first (`settle`). The locks also keep two runs from testing
-//! one cluster at the same time.
+//! At the end of a run, `undo` heals links, starts and resumes servers, restores directives and removes keys. A run that
+//! is killed leaves its ledger behind: its lock is free, so the next run adopts it and undoes the changes first
+//! (`undo::settle`). The locks also keep two runs from testing one cluster at the same time.
 
-pub mod commands;
-#[cfg_attr(not(feature = "docker"), path = "no_compose.rs")]
-mod compose;
-mod cuts;
-mod discover;
+mod access;
 mod error;
-mod hooks;
-mod keys;
 mod ledger;
 mod links;
-mod live;
-mod server_access;
-mod settle;
+mod servers;
 mod undo;
 
 use std::collections::BTreeMap;
@@ -31,12 +23,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-pub use compose::ComposeProject;
-pub use discover::{FoundNode, Topology};
+pub use access::compose::ComposeProject;
+pub use access::hooks::PASSWORD_VARIABLE;
+pub use access::{ServerAccess, ServerAccessSettings};
 pub use error::AttachError;
-pub use hooks::PASSWORD_VARIABLE;
 pub use ledger::{Changes, Found as FoundLedger, ledgers, ledgers_folder};
-pub use server_access::{ServerAccess, ServerAccessSettings};
+pub use servers::discover::{FoundNode, Topology};
 
 use super::{Backend, BackendError, Keyspace, ProcessState, new_run};
 use crate::fault::{Action, Means, ProcessEffect};
@@ -46,16 +38,16 @@ use crate::network::knock::{Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
 use crate::plan::{Found, Need, Plan};
-use crate::server::Server;
+use crate::server::{BackendKind, Server};
 use crate::suite::Step;
 use crate::units::{ClientNo, Directive, NodeNo};
 use crate::wire::{Access, Caller, ConnectError};
-use commands::Standing;
-use cuts::Place;
-use ledger::{Ledger, Ledgers};
+use ledger::{Ledger, LedgerNode, Ledgers};
 use links::Links;
-use settle::Settlement;
+use servers::commands::{self, Standing};
+use servers::{directives, discover, keys};
 use undo::Undo;
+use undo::settle::Settlement;
 
 /// How to reach a cluster, and what a run may do to it.
 #[derive(Debug, Clone)]
@@ -103,8 +95,8 @@ impl Attach {
         Settlement { ledgers: &ledgers, seeds: &seeds, caller: &caller, servers: &servers, notice }.settle().await?;
         let topology = discover::discover(&seeds, &caller).await?;
         servers.fits(&topology.nodes)?;
-        live::redirect_by_address(&topology.nodes, &caller).await?;
-        let config = live::common(&topology.nodes, &caller).await?;
+        directives::redirect_by_address(&topology.nodes, &caller).await?;
+        let config = directives::common(&topology.nodes, &caller).await?;
         let version = topology.version;
         let found = Found {
             server: version.to_string().replace(' ', ":"),
@@ -189,12 +181,12 @@ impl Attach {
     /// Why an allowed plan cannot run here: the servers have other directives than the plan requires.
     pub async fn obstacle(&self, plan: &Plan) -> Result<Option<String>, AttachError> {
         let inner = &self.inner;
-        let different = live::different(&inner.topology.nodes, &inner.caller, &plan.config).await?;
+        let different = directives::different(&inner.topology.nodes, &inner.caller, &plan.config).await?;
         if different.is_empty() {
             return Ok(None);
         }
         if inner.allow_faults {
-            return live::unchangeable(&inner.topology.nodes, &inner.caller, &different).await;
+            return directives::unchangeable(&inner.topology.nodes, &inner.caller, &different).await;
         }
         let values: Vec<String> = different
             .iter()
@@ -270,7 +262,7 @@ impl Attached {
         let run = new_run();
         let needs_isolation = plan.needs_to(Need::Isolate);
         let bus_ports: Vec<u16> = topology.nodes.iter().map(|node| node.bus_port).collect();
-        let place = |(node, &bus_port): (&NodeInfo, &u16)| Place { node: node.clone(), bus_port };
+        let place = |(node, &bus_port): (&NodeInfo, &u16)| LedgerNode { node: node.clone(), bus_port };
         let places = nodes.iter().zip(&bus_ports).map(place).collect();
         let mut changes = Changes::new(&run, &plan.name, inner.servers.taken(), places, plan.workload.keys);
         changes.written = keys::probed_beyond_workload(plan, &Keyspace::of_run(&run));
@@ -307,7 +299,7 @@ impl Attached {
 
     async fn configure(&self, nodes: &[FoundNode], wanted: &BTreeMap<String, Directive>) -> Result<(), AttachError> {
         let caller = self.caller();
-        let different = live::different(nodes, caller, wanted).await?;
+        let different = directives::different(nodes, caller, wanted).await?;
         let recorded = different.clone();
         let note = move |changes: &mut Changes| {
             for one in &recorded {
@@ -316,7 +308,7 @@ impl Attached {
         };
         self.ledger.note(note).await?;
         for one in different {
-            live::set(one.node, self.addr(one.node), caller, &one.name, &one.wanted).await?;
+            directives::set(one.node, self.addr(one.node), caller, &one.name, &one.wanted).await?;
         }
         Ok(())
     }
@@ -400,7 +392,7 @@ impl Attached {
 }
 
 impl Backend for Attached {
-    const NAME: &'static str = "attach";
+    const KIND: BackendKind = BackendKind::Attach;
 
     fn size(&self) -> usize {
         self.nodes.len()
@@ -459,7 +451,8 @@ impl Backend for Attached {
         }
         let mut originals = Vec::new();
         for name in commands::directives(&words) {
-            let live = live::get(self.addr(node), self.caller(), &name).await.map_err(|error| error.to_string())?;
+            let live =
+                directives::get(self.addr(node), self.caller(), &name).await.map_err(|error| error.to_string())?;
             if let Some(live) = live {
                 originals.push((name, live));
             }

@@ -1,4 +1,4 @@
-//! Removing what runs left in an engine: one run's, or every dead owner's. Only what carries our labels.
+//! Removes what one run, or every dead harness, left in an engine. Removes only what has slotquake's labels.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -16,16 +16,16 @@ use tokio::time::{Instant, sleep};
 
 use super::owner::{Owner, RUN_LABEL, Standing, TOOL, TOOL_LABEL, standing};
 
-/// How long is tried to remove what still hangs on containers that were just removed.
+/// How long to retry removing networks and volumes after their containers were removed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The same where no container was removed: nothing is on its way, and an engine may hold on for ever.
+/// The same if no container was removed: the engine then has nothing to finish, and may never release them.
 const PATIENCE_IDLE: Duration = Duration::from_secs(1);
 
-/// The first pause before another try; each is twice as long as the one before.
+/// The pause before the first retry. Each pause is twice as long as the previous one.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
-/// What was removed, and what was let be.
+/// What was removed, and what was not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Collected {
     /// Containers, by name.
@@ -34,13 +34,13 @@ pub struct Collected {
     pub networks: Vec<String>,
     /// Volumes, by name.
     pub volumes: Vec<String>,
-    /// Runs whose owner lives.
+    /// Runs whose harness is running.
     pub alive: BTreeSet<String>,
-    /// Runs whose owner cannot be looked for from here.
+    /// Runs whose harness is on another system, so its state is unknown.
     pub unknown: BTreeSet<String>,
     /// What could not be removed, and why.
     pub failed: Vec<String>,
-    /// Networks that the engine does not let go, though it lists nobody who is connected: it has lost count.
+    /// Networks that the engine refuses to remove although it lists no connected container.
     pub stuck: Vec<String>,
 }
 
@@ -50,16 +50,19 @@ impl Collected {
         self.containers.is_empty() && self.networks.is_empty() && self.volumes.is_empty()
     }
 
-    /// What is still there, why, and what helps; None if nothing is.
+    /// What is left, with the reason and a hint. None if nothing is left.
     pub fn leftover(&self) -> Option<String> {
         let mut said = Vec::new();
         if !self.failed.is_empty() {
-            said.push(format!("could not be removed: {} (hint: `slotquake gc` tries again)", self.failed.join("; ")));
+            said.push(format!(
+                "could not be removed: {} (hint: run `slotquake gc` to try again)",
+                self.failed.join("; ")
+            ));
         }
         if !self.stuck.is_empty() {
             said.push(format!(
-                "the engine does not let go of {}, and names nobody who is connected (hint: it has lost count; restart \
-                 it, then `slotquake gc`; other runs are not affected)",
+                "the engine does not release {}, although it lists no connected container (hint: restart the engine, then run \
+                 `slotquake gc`; other runs are not affected)",
                 self.stuck.join(", ")
             ));
         }
@@ -76,7 +79,7 @@ impl fmt::Display for Collected {
 
 type Labels = HashMap<String, String>;
 
-/// Removes everything whose owner is dead.
+/// Removes everything whose harness is dead.
 pub async fn dead(docker: &Docker) -> Result<Collected, Error> {
     let mut collected = Collected::default();
     let chosen = |labels: &Labels, collected: &mut Collected| {
@@ -92,7 +95,7 @@ pub async fn dead(docker: &Docker) -> Result<Collected, Error> {
     Ok(collected)
 }
 
-/// Removes everything of this process.
+/// Removes everything that this process created.
 pub async fn own(docker: &Docker) -> Result<Collected, Error> {
     let mut collected = Collected::default();
     let this = Owner::this_process();
@@ -101,7 +104,7 @@ pub async fn own(docker: &Docker) -> Result<Collected, Error> {
     Ok(collected)
 }
 
-/// Removes everything of one run.
+/// Removes everything that one run created.
 pub async fn run(docker: &Docker, run: &str) -> Result<Collected, Error> {
     let mut collected = Collected::default();
     remove(docker, &mut collected, &format!("{RUN_LABEL}={run}"), |_, _| true).await?;
@@ -124,7 +127,7 @@ async fn remove(
             wanted.push((id, name.trim_start_matches('/').to_owned()));
         }
     }
-    // What hangs on nothing of ours that is just going gives way at once or not at all.
+    // Without removed containers, removing succeeds at once or never.
     let patience = if wanted.is_empty() { PATIENCE_IDLE } else { PATIENCE };
     let until = Instant::now() + patience;
     let removed = join_all(wanted.iter().map(|(id, _)| remove_container(docker, id))).await;
@@ -191,7 +194,7 @@ fn is_in_use(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { message, .. } if message.contains("active endpoints"))
 }
 
-/// Tries once more, and again at growing intervals until it works or time is up.
+/// Retries at growing intervals until it succeeds or the time is up.
 async fn again<F: Future<Output = Result<(), Error>>>(
     mut error: Error,
     until: Instant,
@@ -210,13 +213,13 @@ async fn again<F: Future<Output = Result<(), Error>>>(
 }
 
 async fn remove_container(docker: &Docker, id: &str) -> Result<(), Error> {
-    // The volumes of an image's own VOLUME lines go with their container.
+    // The engine removes the volumes of an image's VOLUME lines together with their container.
     let force = RemoveContainerOptions { force: true, v: true, ..Default::default() };
     gone(docker.remove_container(id, Some(force)).await)
 }
 
-/// Removes a network that something still hangs on: a container that is being removed, or one that the engine
-/// has lost. Whoever else has connected a container of his own to it keeps it.
+/// Removes a network to which a container is still connected: one that is being removed, or one that the engine has lost
+/// track of. A container that is not slotquake's keeps its network.
 async fn free_and_remove_network(docker: &Docker, id: &str) -> Result<(), Error> {
     for container in endpoints(docker, id).await? {
         let inspected = docker.inspect_container(&container, None::<InspectContainerOptions>).await;
@@ -226,7 +229,7 @@ async fn free_and_remove_network(docker: &Docker, id: &str) -> Result<(), Error>
         });
         if !is_foreign {
             let request = NetworkDisconnectRequest { container, force: Some(true) };
-            // Whether it worked is seen by the removal.
+            // The removal shows whether it worked.
             let _ = docker.disconnect_network(id, request).await;
         }
     }
@@ -241,13 +244,13 @@ async fn endpoints(docker: &Docker, network: &str) -> Result<Vec<String>, Error>
         .unwrap_or_default()
         .into_iter()
         .map(|(container, endpoint)| {
-            // The engine calls what it has lost `ep-...`, and takes its name for it.
+            // The engine names lost endpoints `ep-...`, and accepts these names.
             if container.starts_with("ep-") { endpoint.name.unwrap_or(container) } else { container }
         })
         .collect())
 }
 
-/// Not to be there is what was wanted: two collectors may meet.
+/// An item that no longer exists counts as removed: two harnesses may remove it at the same time.
 fn gone(removed: Result<(), Error>) -> Result<(), Error> {
     match removed {
         Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),

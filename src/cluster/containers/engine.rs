@@ -1,4 +1,4 @@
-//! The container engine: reaching it, what it can do, its images.
+//! The container engine: connecting to it, its capabilities and its images.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -23,33 +23,33 @@ use super::sidecar::NETFAULT_IMAGE;
 use crate::cluster::{ProcessState, Reach, new_run};
 use crate::server::{Asked, Flavour, Server, Version};
 
-/// An engine that answers at all does so by then.
+/// The time limit for the first answer of an engine.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Prints the server's program and what it says of its version.
+/// Prints the server's program and its version.
 const VERSION_SCRIPT: &str = "for program in valkey-server redis-server; do \
     if command -v $program >/dev/null; then echo $program; exec $program --version; fi; done; exit 127";
 
-/// An engine that answers. Clones are handles of the same.
+/// A connection to an engine. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(in crate::cluster) client: Client,
-    /// What it calls itself.
+    /// Its name and version.
     pub about: String,
-    /// Runs every server from this image, whatever the suite asks for.
+    /// The image of every server, instead of the image that the suite implies.
     pub image: Option<String>,
     /// The image of sidecars.
     pub netfault_image: String,
-    /// Why its containers cannot be reached by their addresses; None where they can.
+    /// Why its containers cannot be reached by their addresses. None if they can.
     far: Option<&'static str>,
-    /// Whether nodes are connected to by published ports.
+    /// Whether nodes are reached by published ports.
     pub(in crate::cluster) by_ports: bool,
-    /// Containers that are of no cluster.
+    /// Containers that belong to no cluster.
     making: Making,
 }
 
 impl Engine {
-    /// Reaches the engine that `DOCKER_HOST` or testcontainers' own settings name, or the usual one.
+    /// Connects to the engine in `DOCKER_HOST` or in testcontainers' settings, else to the default one.
     pub async fn connect(image: Option<String>, netfault_image: Option<String>) -> Result<Self, DockerError> {
         let client = docker_client_instance().await.map_err(|error| unreachable(&error))?;
         let answer = timeout(ANSWERS_WITHIN, client.version()).await;
@@ -62,7 +62,7 @@ impl Engine {
         if number(&api_version) < number("1.41") {
             return Err(DockerError::TooOld { api_version });
         }
-        let info = client.info().await.map_err(api("asking the engine about itself"))?;
+        let info = client.info().await.map_err(api("querying the engine"))?;
         let rootless = info.security_options.iter().flatten().any(|option| option.contains("rootless"));
         let far = if rootless { Some("it is rootless") } else { has_other_kernel(info.kernel_version.as_deref()) };
         let about = format!("engine {} (API {api_version})", version.version.unwrap_or_default());
@@ -70,7 +70,7 @@ impl Engine {
         Ok(Self { client, about, image, netfault_image, far, by_ports: far.is_some(), making: Making::default() })
     }
 
-    /// The same engine, with nodes connected to in this way. The error says that their addresses lead nowhere.
+    /// The same engine, with nodes reached in this way. Fails if their addresses are required and not reachable.
     pub fn reached_by(self, reach: Reach) -> Result<Self, DockerError> {
         let by_ports = match (reach, self.far) {
             (Reach::Address, Some(reason)) => {
@@ -83,14 +83,14 @@ impl Engine {
         Ok(Self { by_ports, ..self })
     }
 
-    /// Removes what dead owners left.
+    /// Removes what dead harnesses left.
     pub async fn collect_dead(&self) -> Result<Collected, DockerError> {
-        collect::dead(&self.client).await.map_err(api("looking for what dead owners left"))
+        collect::dead(&self.client).await.map_err(api("looking for what dead runs left"))
     }
 
-    /// Removes what a run made.
+    /// Removes what a run created.
     pub(in crate::cluster) async fn collect_run(&self, run: &str) -> Result<Collected, DockerError> {
-        collect::run(&self.client, run).await.map_err(api(format!("removing what run {run} made")))
+        collect::run(&self.client, run).await.map_err(api(format!("removing what run {run} created")))
     }
 
     /// Removes what this process left.
@@ -99,8 +99,8 @@ impl Engine {
         collect::own(&self.client).await.map_err(api("looking for what this process left"))
     }
 
-    /// The server in the image for what a suite asks for; the image is pulled if it is not here. `notice` is
-    /// told, a line each, of what takes time.
+    /// The server in the image that a suite implies. Pulls the image if it is missing. `notice` receives a line for
+    /// each slow step.
     pub async fn server(&self, asked: &str, notice: &dyn Fn(&str)) -> Result<Server, DockerError> {
         let image = self.image_of(asked)?;
         self.have(&image, notice).await?;
@@ -111,7 +111,7 @@ impl Engine {
         {
             return Err(DockerError::Image {
                 image,
-                reason: format!("it holds {version}, and {wanted} was asked for"),
+                reason: format!("it contains {version}, but {wanted} was requested"),
             });
         }
         Ok(Server {
@@ -123,7 +123,7 @@ impl Engine {
         })
     }
 
-    /// The image that a suite's server is started from: official names, unless one was given.
+    /// The image of a suite's server: the official one, unless the user gave another.
     pub(in crate::cluster) fn image_of(&self, asked: &str) -> Result<String, DockerError> {
         match &self.image {
             Some(image) => Ok(image.clone()),
@@ -131,7 +131,7 @@ impl Engine {
         }
     }
 
-    /// Why no network faults can be imposed, with a hint.
+    /// Why network faults cannot be imposed, with a hint.
     pub async fn network_obstacle(&self) -> Option<String> {
         match self.client.inspect_image(&self.netfault_image).await {
             Ok(_) => None,
@@ -144,17 +144,15 @@ impl Engine {
         }
     }
 
-    /// Why network faults cannot tell clients from others, with a hint.
+    /// Why network faults cannot distinguish clients, with a hint.
     pub fn clients_obstacle(&self) -> Option<String> {
         let hint = match self.far {
             Some(reason) => {
-                format!("the engine's containers cannot be reached by address: {reason}; use --backend local")
+                format!("the engine's containers cannot be reached by address: {reason}; use `--backend local`")
             }
-            None => "--reach address".to_owned(),
+            None => "use `--reach address`".to_owned(),
         };
-        self.by_ports.then(|| {
-            format!("all clients have one address where containers are reached by published ports (hint: {hint})")
-        })
+        self.by_ports.then(|| format!("clients of containers with published ports share one address (hint: {hint})"))
     }
 
     async fn have(&self, image: &str, notice: &dyn Fn(&str)) -> Result<(), DockerError> {
@@ -172,7 +170,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Asks the server in an image for its version, in a container of its own.
+    /// Runs the server of an image in a container to get its version.
     async fn version_of(&self, image: &str) -> Result<(String, Version), DockerError> {
         let run = new_run();
         let name = format!("slotquake-{run}-version");
@@ -186,15 +184,15 @@ impl Engine {
         };
         let printed = self.printed(&name, body).await;
         let force = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-        // What stays is removed by the next run.
+        // The next run removes what this leaves.
         let _ = self.client.remove_container(&name, Some(force)).await;
-        let printed = printed.map_err(api(format!("asking image {image} for its version")))?;
+        let printed = printed.map_err(api(format!("getting the version of image {image}")))?;
         let (program, banner) = printed.split_once('\n').unwrap_or((&printed, ""));
         match Version::from_banner(banner) {
             Some(version) => Ok((program.trim().to_owned(), version)),
             None => Err(DockerError::Image {
                 image: image.to_owned(),
-                reason: format!("it holds neither a Redis nor a Valkey server; asked, it says `{}`", printed.trim()),
+                reason: format!("it contains neither a Redis nor a Valkey server; its output is `{}`", printed.trim()),
             }),
         }
     }
@@ -204,12 +202,12 @@ impl Engine {
         self.client.create_container(Some(options), body).await?;
         self.client.start_container(name, None::<StartContainerOptions>).await?;
         let mut ends = Box::pin(self.client.wait_container(name, None::<WaitContainerOptions>));
-        // Its status is an error here; what it printed says more.
+        // bollard makes an error of the exit status, but the output is more useful.
         while ends.next().await.is_some() {}
         self.logs(name, "all", 0).await
     }
 
-    /// What is known of a container's process.
+    /// The state of a container's process.
     pub(in crate::cluster) async fn state(&self, container: &str) -> ProcessState {
         let inspected = self.client.inspect_container(container, None::<InspectContainerOptions>).await;
         let state = match inspected {
@@ -232,7 +230,7 @@ impl Engine {
         }
     }
 
-    /// What a container printed since then (seconds since 1970): its last lines, or `all`.
+    /// The output of a container from `since` on, in seconds since 1970: its last `tail` lines, or `all`.
     pub(in crate::cluster) async fn logs(&self, container: &str, tail: &str, since: i32) -> Result<String, Error> {
         let options = LogsOptions { stdout: true, stderr: true, tail: tail.to_owned(), since, ..Default::default() };
         let mut output = Box::pin(self.client.logs(container, Some(options)));
@@ -244,7 +242,7 @@ impl Engine {
     }
 }
 
-/// Where a flavour's images are.
+/// The official image of a server.
 fn official_image(asked: &str) -> Result<String, DockerError> {
     match asked.parse() {
         Ok(Asked::Version(wanted)) => Ok(match wanted.flavour {
@@ -253,13 +251,13 @@ fn official_image(asked: &str) -> Result<String, DockerError> {
         }),
         Ok(Asked::Path(_)) => Err(DockerError::Asked {
             asked: asked.to_owned(),
-            reason: "a binary of this machine is not in any image".to_owned(),
+            reason: "images do not contain binaries of this machine".to_owned(),
         }),
         Err(error) => Err(DockerError::Asked { asked: asked.to_owned(), reason: error.to_string() }),
     }
 }
 
-/// An engine of another kernel is in a virtual machine, or far away.
+/// Why the engine is not on this machine: another kernel means a virtual machine or a remote host.
 fn has_other_kernel(kernel: Option<&str>) -> Option<&'static str> {
     let own = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok();
     match (kernel, own.as_deref()) {
@@ -273,10 +271,10 @@ fn number(version: &str) -> (u32, u32) {
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
-/// No engine, or one that does not let us in.
+/// No engine answers, or it denies access.
 fn unreachable(error: &ClientError) -> DockerError {
     let reason = match error {
-        // It names no source, which is where the system's own word is.
+        // Its `source` lacks the system's error.
         ClientError::Init(error) => chain(error),
         error => chain(error),
     };
@@ -286,7 +284,7 @@ fn unreachable(error: &ClientError) -> DockerError {
     DockerError::Absent { reason }
 }
 
-/// An error with all that caused it: the outermost alone often says nothing.
+/// An error with its causes: the outermost alone is often vague.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -300,7 +298,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Labels as the engine takes them.
+/// Labels in the engine's format.
 pub(in crate::cluster) type Labels = HashMap<String, String>;
 
 #[cfg(test)]
@@ -313,7 +311,7 @@ mod tests {
             ("redis:6.2", Ok("redis:6.2")),
             ("redis:7.2.4", Ok("redis:7.2.4")),
             ("valkey:9.1", Ok("valkey/valkey:9.1")),
-            ("/usr/bin/redis-server", Err("not in any image")),
+            ("/usr/bin/redis-server", Err("do not contain binaries")),
             ("radis:6.2", Err("unknown server \"radis:6.2\"")),
         ] {
             match (official_image(asked), expected) {
@@ -325,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_of_the_interface_compare_by_number() {
+    fn compares_api_versions_by_number() {
         assert!(number("1.9") < number("1.41"));
         assert!(number("2.0") > number("1.41"));
     }

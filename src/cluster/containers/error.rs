@@ -11,100 +11,118 @@ pub enum DockerError {
     /// No engine answers.
     #[error("no container engine answers: {reason} (hint: install Docker and start it, or set DOCKER_HOST)")]
     Absent {
-        /// What was tried.
+        /// The error of each attempt.
         reason: String,
     },
-    /// It answers others only.
+    /// The engine does not permit this user to use it.
     #[error(
-        "the container engine lets this user do nothing: {reason} (hint: `sudo usermod -aG docker $USER` and log in again)"
+        "this user may not use the container engine: {reason} (hint: `sudo usermod -aG docker $USER` and log in again)"
     )]
     NotPermitted {
-        /// What it said.
+        /// The error of the connection.
         reason: String,
     },
-    /// It lacks what is needed.
-    #[error("the container engine speaks API {api_version}, and 1.41 is needed (hint: Docker 20.10 or newer)")]
+    /// The engine is too old.
+    #[error("the container engine has API {api_version}, but 1.41 is required (hint: use Docker 20.10 or newer)")]
     TooOld {
-        /// What it speaks.
+        /// The version of its API.
         api_version: String,
     },
-    /// Containers' addresses lead nowhere from here.
+    /// Containers' addresses are not reachable from this machine.
     #[error(
-        "containers of this engine cannot be reached by their addresses: {reason} (hint: --reach ports, or Docker on Linux as a system service)"
+        "containers of this engine cannot be reached by their addresses: {reason} (hint: use `--reach ports`, or Docker on Linux as a system service)"
     )]
     Unreachable {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// What was asked for is in no image.
-    #[error("`{asked}` cannot run in a container: {reason} (hint: `--server redis:6.2`, or any --image)")]
+    /// No image contains the requested server.
+    #[error("`{asked}` cannot run in a container: {reason} (hint: use `--server redis:6.2`, or any `--image`)")]
     Asked {
-        /// As typed.
+        /// The server, as typed.
         asked: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// It is not here, and no registry gave it.
+    /// The image is not on this machine, and pulling it failed.
     #[error(
-        "image `{image}` is not here, and pulling it failed: {reason} (hint: `docker load` it, name another with --image, \
-         or, in slotquake's source, build a small one with `ci/images`)"
+        "image `{image}` is not on this machine, and pulling it failed: {reason} (hint: load it with `docker load`, choose \
+         another with `--image`, or build a small one with `ci/images` in slotquake's source)"
     )]
     NoImage {
-        /// Its name.
+        /// The name of the image.
         image: String,
-        /// What the engine said.
+        /// The engine's error.
         reason: String,
     },
-    /// It is not what was asked for.
+    /// The image contains another server than the requested one.
     #[error("image `{image}`: {reason}")]
     Image {
-        /// Its name.
+        /// The name of the image.
         image: String,
-        /// What is wrong.
+        /// The difference.
         reason: String,
     },
-    /// No addresses for a network.
+    /// No subnet is free for a network.
     #[error(
-        "no subnet is free for the cluster's network, of 10.213.0.0/23 and the {tried} that follow: {reason} (hint: `slotquake gc`, `docker network prune`)"
+        "no subnet is free for the cluster's network; {tried} tried from 10.213.0.0/23 on: {reason} (hint: run `slotquake gc` or `docker network prune`)"
     )]
     Subnets {
-        /// How many were tried.
+        /// The number of subnets tried.
         tried: usize,
-        /// What the engine said last.
+        /// The engine's last error.
         reason: String,
     },
-    /// More nodes or clients than a network has addresses.
-    #[error("{count} {what} are more than the {most} that fit into a network of containers")]
+    /// The plan has more nodes or clients than a network has addresses.
+    #[error("{count} {what} exceed the limit of {most} in a network of containers")]
     TooMany {
-        /// Nodes or clients.
+        /// `nodes` or `clients`.
         what: &'static str,
-        /// How many there are.
+        /// Their number.
         count: usize,
-        /// How many fit.
+        /// The limit.
         most: usize,
     },
-    /// A sidecar could not do its part.
+    /// A sidecar failed.
     #[error("sidecar {name}: {reason}")]
     Sidecar {
-        /// Its container.
+        /// The name of its container.
         name: String,
-        /// What went wrong.
+        /// The error.
         reason: String,
     },
-    /// Something of a run is still there.
+    /// Containers, networks or volumes of a run are left.
     #[error("{what}")]
     Leftover {
-        /// What, why, and what helps.
+        /// Their names, the reason and a hint.
         what: String,
     },
-    /// Anything else.
+    /// Any other request that failed.
     #[error("{what}: {reason}")]
     Api {
-        /// What was tried.
+        /// The request.
         what: String,
-        /// What the engine said.
+        /// The engine's error.
         reason: String,
     },
+}
+
+impl DockerError {
+    /// Whether the user must change the command line.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Asked { .. } | Self::Image { .. } | Self::TooMany { .. } => true,
+            Self::Absent { .. }
+            | Self::NotPermitted { .. }
+            | Self::TooOld { .. }
+            | Self::Unreachable { .. }
+            | Self::NoImage { .. }
+            | Self::Subnets { .. }
+            | Self::Sidecar { .. }
+            | Self::Leftover { .. }
+            | Self::Api { .. } => false,
+        }
+    }
 }
 
 pub(in crate::cluster) fn api(what: impl Into<String>) -> impl FnOnce(Error) -> DockerError {

@@ -15,29 +15,29 @@ use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::{self, Effect, Hook, Rule};
 use crate::network::{Counts, NetworkError, nft};
 
-/// How long what fills a narrow link goes on by itself.
+/// The time limit of a script that fills a link.
 const FILL_WITHIN: Duration = Duration::from_secs(20);
 
 /// Containers whose links can be cut, each with its sidecar.
 #[derive(Debug)]
 pub(in crate::cluster) struct Links {
-    places: Vec<Place>,
+    members: Vec<Member>,
     rules: Mutex<Rules>,
 }
 
 /// A container.
 #[derive(Debug)]
-struct Place {
+struct Member {
     ip: IpAddr,
     sidecar: RwLock<Arc<Sidecar>>,
-    /// Whether the sidecar is in the network that the container has now.
+    /// Whether the sidecar is in the container's current network.
     is_there: AtomicBool,
 }
 
-/// The parts of each rule in force, with the place that enforces each.
+/// The active rules, each with its parts and the members that enforce them.
 #[derive(Debug, Default)]
 struct Rules {
-    /// How many there ever were.
+    /// The number of rules so far.
     imposed: u64,
     in_force: BTreeMap<String, Vec<(usize, Rule)>>,
 }
@@ -45,28 +45,28 @@ struct Rules {
 impl Links {
     /// Containers by their addresses, with a sidecar in the network of each.
     pub(in crate::cluster) fn new(sidecars: impl IntoIterator<Item = (IpAddr, Sidecar)>) -> Self {
-        let place =
-            |(ip, sidecar)| Place { ip, sidecar: RwLock::new(Arc::new(sidecar)), is_there: AtomicBool::new(true) };
-        Self { places: sidecars.into_iter().map(place).collect(), rules: Mutex::default() }
+        let member =
+            |(ip, sidecar)| Member { ip, sidecar: RwLock::new(Arc::new(sidecar)), is_there: AtomicBool::new(true) };
+        Self { members: sidecars.into_iter().map(member).collect(), rules: Mutex::default() }
     }
 
     fn place_of(&self, ip: Ipv4Addr) -> Option<usize> {
-        self.places.iter().position(|place| place.ip == IpAddr::V4(ip))
+        self.members.iter().position(|member| member.ip == IpAddr::V4(ip))
     }
 
     async fn sidecar(&self, index: usize) -> Arc<Sidecar> {
-        Arc::clone(&*self.places[index].sidecar.read().await)
+        Arc::clone(&*self.members[index].sidecar.read().await)
     }
 
-    /// The parts of a rule by the place that enforces each: what comes to it, and what goes from it to clients,
-    /// for whom nobody else enforces anything.
+    /// The parts of a rule by the member that enforces them: packets to it, and packets from it to clients, which have no
+    /// sidecar of their own.
     fn placed(&self, rule: &Rule, number: u64) -> Vec<(usize, Rule)> {
         let mut placed = Vec::new();
-        for (index, place) in self.places.iter().enumerate() {
+        for (index, member) in self.members.iter().enumerate() {
             let pairs = rule.pairs.iter().copied();
-            let comes = pairs.clone().filter(|(_, to)| place.ip == IpAddr::V4(*to)).collect();
+            let comes = pairs.clone().filter(|(_, to)| member.ip == IpAddr::V4(*to)).collect();
             let leaves =
-                pairs.filter(|(from, to)| place.ip == IpAddr::V4(*from) && self.place_of(*to).is_none()).collect();
+                pairs.filter(|(from, to)| member.ip == IpAddr::V4(*from) && self.place_of(*to).is_none()).collect();
             for (pairs, hook, name) in
                 [(comes, Hook::Input, format!("f{number}")), (leaves, Hook::Output, format!("f{number}-out"))]
             {
@@ -91,7 +91,7 @@ impl Links {
         }
         rules.imposed += 1;
         let placed = self.placed(&rule, rules.imposed);
-        // It is noted before it is done: whoever is cut short here has it lifted later.
+        // Record the rule first, so that an interrupted run can still lift it.
         rules.in_force.insert(rule.name, placed.clone());
         try_join_all(placed.iter().map(|(index, part)| async move {
             Ok(self.sidecar(*index).await.nft(&rules::render_addition(part)).await?)
@@ -100,7 +100,7 @@ impl Links {
         .map(drop)
     }
 
-    /// What the rule of that name has counted.
+    /// The packets that the rule of that name has hit.
     pub(in crate::cluster) async fn counts(&self, name: &str) -> Result<Counts, NetworkError> {
         let rules = self.rules.lock().await;
         let placed = rules.in_force.get(name).ok_or_else(|| NetworkError::Gone(name.to_owned()))?;
@@ -126,26 +126,25 @@ impl Links {
             if sidecar.nft(&rules::render_removal(part)).await.is_ok() {
                 return Ok(());
             }
-            // It was imposed in part only, or this was done in part: what remains is put there as a whole.
+            // The table is replaced as a whole, so a rule that was imposed or lifted in part is handled too.
             Ok(sidecar.nft(&rules::render(&rules.at(*index))).await?)
         }))
         .await
         .map(drop)
     }
 
-    /// The container of that place goes, and its network with it: from there nothing can be tried any more.
+    /// Prepares for the end of a container: no connections can be tried from its network any more.
     pub(in crate::cluster) fn leave(&self, index: usize) {
-        self.places[index].is_there.store(false, Ordering::Relaxed);
+        self.members[index].is_there.store(false, Ordering::Relaxed);
     }
 
-    /// The container of that place has come back with a network of its own: a new sidecar puts the rules in force
-    /// there.
+    /// Puts the rules in force again after a container has started with a new network, by a new sidecar.
     pub(in crate::cluster) async fn come_back(&self, index: usize, sidecar: Sidecar) -> Result<(), DockerError> {
         let rules = self.rules.lock().await;
         sidecar.nft(&rules::render(&rules.at(index))).await?;
-        let place = &self.places[index];
-        *place.sidecar.write().await = Arc::new(sidecar);
-        place.is_there.store(true, Ordering::Relaxed);
+        let member = &self.members[index];
+        *member.sidecar.write().await = Arc::new(sidecar);
+        member.is_there.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -153,18 +152,18 @@ impl Links {
     pub(in crate::cluster) async fn clear(&self) -> Result<(), DockerError> {
         self.rules.lock().await.in_force.clear();
         let clear = |index| async move { self.sidecar(index).await.nft(&rules::render_flush()).await };
-        try_join_all((0..self.places.len()).map(clear)).await.map(drop)
+        try_join_all((0..self.members.len()).map(clear)).await.map(drop)
     }
 
-    /// Whether connections can be tried from an address; what is no container's is the host's.
+    /// Whether connections can be tried from an address. An address of no container is the host's.
     pub(in crate::cluster) fn can_knock_from(&self, ip: Ipv4Addr) -> bool {
-        self.place_of(ip).is_none_or(|index| self.places[index].is_there.load(Ordering::Relaxed))
+        self.place_of(ip).is_none_or(|index| self.members[index].is_there.load(Ordering::Relaxed))
     }
 
-    /// Tries connections, from containers' addresses through their sidecars, all at once.
+    /// Tries all connections at once, those from containers through their sidecars.
     pub(in crate::cluster) async fn knock(&self, knocks: &[Knock], within: Duration) -> Vec<Heard> {
-        let from = |place: Option<usize>, own: Vec<Knock>| async move {
-            match place {
+        let from = |member: Option<usize>, own: Vec<Knock>| async move {
+            match member {
                 Some(index) => self.knock_from(index, &own, within).await,
                 None => knock::knock_all(&own, within).await,
             }
@@ -178,7 +177,7 @@ impl Links {
         heard.unwrap_or_else(|error| vec![Heard::Other(error.to_string()); knocks.len()])
     }
 
-    /// Sends so many bytes over a link, to be echoed.
+    /// Sends this many bytes over a link, to be echoed.
     pub(in crate::cluster) async fn fill(&self, knock: Knock, bytes: u64) {
         let Some(index) = self.place_of(knock.from) else {
             let _ = Box::pin(knock::push(knock, bytes)).await;
@@ -196,7 +195,7 @@ impl Links {
 }
 
 impl Rules {
-    /// Those that a place enforces.
+    /// The parts that a member enforces.
     fn at(&self, index: usize) -> Vec<Rule> {
         let all = self.in_force.values().flatten();
         all.filter(|(at, _)| *at == index).map(|(_, rule)| rule.clone()).collect()

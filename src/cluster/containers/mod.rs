@@ -1,7 +1,5 @@
-//! What every backend of containers stands on: the [`Engine`], the labels of an [`Owner`], a `Sidecar` beside a
-//! container, the `Links` that sidecars cut, and the removal of what a run made.
-//!
-//! The docker backend makes containers of its own with it, an attached Compose project has its containers already.
+//! What the docker backend and attached Compose projects share: the [`Engine`], the labels of an [`Owner`], a `Sidecar`
+//! beside a container, the `Links` that sidecars cut, and the removal of what a run created.
 
 mod collect;
 mod engine;
@@ -26,7 +24,7 @@ pub(in crate::cluster) use links::Links;
 pub(in crate::cluster) use making::Making;
 pub(in crate::cluster) use sidecar::Sidecar;
 
-/// Waits for all of them, also where one fails: what is given up half-way would outlive a removal.
+/// Waits for all of them, even if one fails: a container whose creation is abandoned could outlive its removal.
 pub(in crate::cluster) async fn all<T, E>(
     made: impl Iterator<Item = impl Future<Output = Result<T, E>>>,
 ) -> Result<Vec<T>, E> {

@@ -2,38 +2,38 @@
 
 use std::collections::HashMap;
 
-/// On everything that slotquake makes; its value is [`TOOL`].
+/// The label of everything that slotquake creates. Its value is [`TOOL`].
 pub const TOOL_LABEL: &str = "slotquake.tool";
 /// The value of [`TOOL_LABEL`].
 pub const TOOL: &str = "slotquake";
-/// The run, one cluster's life.
+/// The label with the name of the run.
 pub const RUN_LABEL: &str = "slotquake.run";
-/// The process id of the harness.
+/// The label with the process id of the harness.
 pub const PID_LABEL: &str = "slotquake.owner.pid";
-/// When that process started, as the system tells it.
+/// The label with the start time of that process, in clock ticks since boot (proc(5), `starttime`).
 pub const STARTED_LABEL: &str = "slotquake.owner.started";
-/// On which system: process ids mean something only there.
+/// The label with the system on which that process id is valid.
 pub const SYSTEM_LABEL: &str = "slotquake.owner.system";
 
-/// A process that owns what carries its labels.
+/// A process that owns everything with its labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     /// Its process id.
     pub pid: u32,
-    /// When it started; with the id it names one process for ever.
+    /// Its start time. Process ids are reused, but not with the same start time.
     pub started: String,
-    /// The boot of the system, and the namespace in which the process id counts.
+    /// The boot of the system, and the namespace of the process id.
     pub system: String,
 }
 
-/// What is known of an owner.
+/// Whether an owner is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// Its process runs.
     Alive,
-    /// Its process does not run any more.
+    /// Its process has ended.
     Dead,
-    /// Its process would be on another system, or the labels cannot be read.
+    /// Its process is on another system, or the labels cannot be read.
     Unknown,
 }
 
@@ -57,7 +57,7 @@ impl Owner {
         .into()
     }
 
-    /// Reads it from labels; None unless they are all there.
+    /// Reads an owner from labels. None if one is missing.
     pub fn from_labels(labels: &HashMap<String, String>) -> Option<Self> {
         if labels.get(TOOL_LABEL)? != TOOL {
             return None;
@@ -69,26 +69,26 @@ impl Owner {
         })
     }
 
-    /// Whether it lives, as seen from this process. `started` says when the process of an id started.
+    /// Whether the owner is alive, as seen from this process. `started` returns the start time of a process.
     pub fn standing(&self, here: &str, started: impl Fn(u32) -> Option<String>) -> Standing {
         if self.system != here || self.started.is_empty() {
             return Standing::Unknown;
         }
-        // The system gives the ids of dead processes to others.
+        // The system reuses the ids of dead processes.
         if started(self.pid).as_ref() == Some(&self.started) { Standing::Alive } else { Standing::Dead }
     }
 }
 
-/// The standing of whoever made what carries these labels.
+/// Whether the owner in these labels is alive.
 pub fn standing(labels: &HashMap<String, String>) -> Standing {
     Owner::from_labels(labels).map_or(Standing::Unknown, |owner| owner.standing(&system(), started))
 }
 
-/// When a process started; None if there is none. A zombie is none: it holds nothing any more.
+/// The start time of a process. None if it does not exist or is a zombie.
 fn started(pid: u32) -> Option<String> {
     if cfg!(target_os = "linux") {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The fields follow the name in parentheses, which may itself hold spaces and parentheses.
+        // The fields follow the name in parentheses, which may contain spaces and parentheses.
         let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
         return (*fields.first()? != "Z").then(|| fields.get(19).map(|ticks| (*ticks).to_owned()))?;
     }
@@ -97,7 +97,7 @@ fn started(pid: u32) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// One boot of one system, and the namespace of process ids within it.
+/// Identifies the boot of this system and its namespace of process ids.
 fn system() -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_owner_is_read_from_its_own_labels() {
+    fn reads_an_owner_from_its_labels() {
         let owner = Owner::this_process();
         let labels = owner.labels("a1");
         assert_eq!(Owner::from_labels(&labels), Some(owner));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_its_id_and_its_start() {
+    fn compares_owners_by_id_and_start_time() {
         let here = "boot pid:[1]";
         let owner = Owner { pid: 7, started: "100".to_owned(), system: here.to_owned() };
         for (there, now, expected) in [
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_lives_and_one_that_ended_does_not() {
+    fn tells_live_processes_from_dead_ones() {
         let labels = Owner::this_process().labels("a1");
         assert_eq!(standing(&labels), Standing::Alive);
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();

@@ -1,6 +1,6 @@
-//! A shell with `NET_ADMIN` in another container's network (or the host's): it applies rules, reads their
-//! counters and tries connections there. It reads its commands from our connection, so it ends, and is
-//! removed by the engine, when the harness ends, however that comes; the rules go before it does.
+//! A shell with `NET_ADMIN` in another container's network (or the host's): it applies rules, reads their counters and
+//! tries connections there. It reads its commands from the harness's connection. When the harness ends for any reason, the
+//! sidecar removes the rules and ends, and the engine removes it.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -26,7 +26,7 @@ use crate::network::rules::TABLE;
 /// The image that `docker/netfault.Dockerfile` builds.
 pub const NETFAULT_IMAGE: &str = "slotquake-netfault:1";
 
-/// A script that takes longer hangs.
+/// The time limit of a script.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The shell.
@@ -38,7 +38,7 @@ pub struct Sidecar {
 struct Shell {
     input: Pin<Box<dyn AsyncWrite + Send>>,
     output: Pin<Box<dyn futures_util::Stream<Item = Result<LogOutput, testcontainers::bollard::errors::Error>> + Send>>,
-    /// What was read and not yet used.
+    /// Output that was read but not yet used.
     rest: Vec<u8>,
     scripts: u64,
 }
@@ -50,7 +50,7 @@ impl std::fmt::Debug for Sidecar {
 }
 
 impl Sidecar {
-    /// Starts one in the network of a container, `container:ID`, or in the `host`'s.
+    /// Starts a sidecar in the network of a container, `container:ID`, or in the network of the `host`.
     pub async fn start(
         docker: &Docker,
         image: &str,
@@ -92,8 +92,7 @@ impl Sidecar {
         Ok(sidecar)
     }
 
-    /// Runs a script in a shell of its own to its end and returns what it printed; the error says what it
-    /// printed if it failed.
+    /// Runs a script in a new shell and returns its output. The error contains the output too.
     pub async fn run(&self, script: &str) -> Result<String, DockerError> {
         let mut shell = self.shell.lock().await;
         let failed = |reason: String| DockerError::Sidecar { name: self.name.clone(), reason };
@@ -105,12 +104,12 @@ impl Sidecar {
         }
     }
 
-    /// Gives nft commands to carry out.
+    /// Runs nft commands.
     pub async fn nft(&self, commands: &str) -> Result<(), DockerError> {
         self.run(&format!("nft -f - <<'SLOTQUAKE'\n{commands}SLOTQUAKE\n")).await.map(drop)
     }
 
-    /// Tries connections from here, all at once.
+    /// Tries all connections at once.
     pub async fn knock(&self, to: &[SocketAddrV4], within: Duration) -> Result<Vec<Heard>, DockerError> {
         let script = format!("cd /tmp\n{}", knock::script(to, within));
         knock::read(&self.run(&script).await?, to.len())
@@ -119,12 +118,12 @@ impl Sidecar {
 }
 
 impl Shell {
-    /// Lines of an earlier script, whose caller went away, are passed over: each is marked by number.
+    /// Skips lines of an earlier script whose caller stopped waiting: numbered lines mark the output of each script.
     async fn run(&mut self, script: &str) -> Result<(i64, String), String> {
         self.scripts += 1;
         let (begins, ends) =
             (format!("slotquake-begins-{}", self.scripts), format!("slotquake-ends-{} ", self.scripts));
-        // Output that lacks its last newline must not swallow the mark.
+        // The output may lack its last newline.
         let text = format!("echo {begins}; (\n{script}\n) 2>&1; status=$?; echo; echo \"{ends}$status\"\n");
         self.input.write_all(text.as_bytes()).await.map_err(|error| error.to_string())?;
         self.input.flush().await.map_err(|error| error.to_string())?;
@@ -132,7 +131,7 @@ impl Shell {
         loop {
             let line = self.line().await?;
             if let Some(status) = line.strip_prefix(&ends) {
-                let status = status.trim().parse().map_err(|_| format!("an unreadable status `{status}`"))?;
+                let status = status.trim().parse().map_err(|_| format!("invalid status `{status}`"))?;
                 return Ok((status, printed.unwrap_or_default()));
             }
             if line.trim_end() == begins {

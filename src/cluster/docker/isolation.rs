@@ -11,10 +11,10 @@ use crate::cluster::containers::{DockerError, api};
 use crate::network::NetworkError;
 use crate::network::rules::{Effect, Only, Rule};
 
-/// Nodes that are off the network, by the names of the faults that want it so.
+/// The disconnected nodes, by the names of the faults that require it.
 pub(super) type Isolated = BTreeMap<String, usize>;
 
-/// The address that a rule cuts off from all of the others, if it does that and nothing else.
+/// The address that a rule isolates from all others. None if the rule does anything else.
 fn isolated(rule: &Rule, all: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
     if rule.effect != Effect::Drop || rule.only != Only::All {
         return None;
@@ -27,7 +27,7 @@ fn isolated(rule: &Rule, all: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
 }
 
 impl Docker {
-    /// A rule that is none but by a node's absence.
+    /// Imposes a rule that isolates one node, by disconnecting it.
     pub(super) async fn isolate(&self, rule: Rule) -> Result<(), NetworkError> {
         rule.validate()?;
         let mut faults = self.isolated.lock().await;
@@ -40,7 +40,7 @@ impl Docker {
         });
         let all = nodes.chain([self.subnet.gateway()]).collect();
         let index = isolated(&rule, &all).and_then(|ip| self.node_with(ip)).ok_or_else(|| {
-            NetworkError::Container("without sidecars only whole nodes can be cut off from everybody".to_owned())
+            NetworkError::Container("without sidecars, a fault can only isolate one node from all others".to_owned())
         })?;
         let is_off = faults.values().any(|&node| node == index);
         // Record the cut first, so that an interrupted run can still be undone.
@@ -66,7 +66,7 @@ impl Docker {
 
     /// Reconnects a node at the same address, if it is disconnected.
     async fn connect(&self, node: &Node) -> Result<(), DockerError> {
-        // If the engine does not say, try: it refuses what is connected already.
+        // If the engine does not say, try: it refuses to connect a node twice.
         if let Ok((false, _)) = self.is_disconnected(node).await {
             return Ok(());
         }
@@ -76,15 +76,15 @@ impl Docker {
         self.engine.client.connect_network(&self.network(), request).await.map_err(api(what))
     }
 
-    /// Whether a node is on no network at all, and what the engine says.
+    /// Whether a node is on no network, with what the engine reports.
     pub(super) async fn is_disconnected(&self, node: &Node) -> Result<(bool, String), DockerError> {
         let inspected = self.engine.client.inspect_container(&node.anchor, None::<InspectContainerOptions>).await;
         let found = inspected.map_err(api(format!("inspecting container {}", node.anchor)))?;
         let networks = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let names: Vec<String> = networks.into_keys().collect();
         Ok(match names.as_slice() {
-            [] => (true, format!("the engine says that {} is on no network", node.anchor)),
-            names => (false, format!("the engine says that {} is on {}", node.anchor, names.join(", "))),
+            [] => (true, format!("the engine reports {} on no network", node.anchor)),
+            names => (false, format!("the engine reports {} on {}", node.anchor, names.join(", "))),
         })
     }
 }
@@ -96,7 +96,7 @@ mod tests {
     use crate::units::Percent;
 
     #[test]
-    fn a_rule_isolates_if_it_cuts_one_off_from_all_others_both_ways() {
+    fn only_a_full_cut_of_one_node_isolates_it() {
         let [a, b, c, client] = [1, 2, 3, 200].map(|last| Ipv4Addr::new(10, 0, 0, last));
         let all = BTreeSet::from([a, b, c, client]);
         for (pairs, only, effect, expected) in [

@@ -1,10 +1,8 @@
-//! The docker backend: each node is a container with an address of its own on a network of the cluster.
+//! The docker backend: each node is a container with its own address on the cluster's network.
 //!
-//! A node's address belongs to an anchor, a container that only sleeps, and the server's container joins the
-//! anchor's network, as in a pod of Kubernetes. So the address survives when the server is stopped, a dead
-//! server's port refuses connections as it does on one machine (rather than the whole address falling silent),
-//! and rules of a network fault, which are in the anchor's namespace, stay in force over a restart without a
-//! moment in between.
+//! A node's address belongs to an anchor, a container that only sleeps. The server's container joins the anchor's network,
+//! as in a Kubernetes pod. Therefore the address remains when the server stops, the port of a dead server refuses
+//! connections, and the rules of a network fault stay in force across a restart of the server.
 
 mod isolation;
 mod publish;
@@ -36,23 +34,28 @@ use tokio::time::timeout;
 use isolation::Isolated;
 use subnet::{Subnet, bridge, make_network};
 
+pub use super::containers::{Collected, DockerError, Engine};
+
 use super::config::configuration;
-use super::containers::{Collected, DockerError, Engine, Labels, Links, Making, Owner, Sidecar, all, api, remove_run};
+use super::containers::{Labels, Links, Making, Owner, Sidecar, all, api, remove_run};
 use super::{Backend, BackendError, ProcessState, new_run};
 use crate::fault::{Action, Means};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::{DATA_PORT, Rule};
 use crate::network::{Counts, NetworkError};
 use crate::plan::{Need, Plan};
-use crate::server::Server;
+use crate::server::{BackendKind, Server};
 use crate::units::{ClientNo, NodeNo};
 use crate::wire::Access;
 
 const DATA: &str = "/data";
 const CONFIG: &str = "/etc/slotquake/node.conf";
 
-/// How long a run that panics may take to be cleaned up after.
+/// The time limit for removing the containers of a run that panicked.
 const CLEANUP_WITHIN: Duration = Duration::from_secs(30);
+
+/// Whether this build can run containers: it has the feature `docker`.
+pub const IS_BUILT_IN: bool = true;
 
 /// A cluster of containers.
 #[derive(Debug)]
@@ -65,9 +68,9 @@ pub struct Docker {
     nodes: Vec<Node>,
     clients: Clients,
     logs: PathBuf,
-    /// Where data is kept, if it is.
+    /// The directory for the nodes' data, if the run keeps it.
     data: Option<PathBuf>,
-    /// The sidecars, where there are any.
+    /// The links, if the run has sidecars.
     links: Option<Links>,
     isolated: Mutex<Isolated>,
 }
@@ -75,36 +78,36 @@ pub struct Docker {
 #[derive(Debug)]
 struct Node {
     addr: SocketAddr,
-    /// Where it is connected to instead of there.
+    /// The published address to use instead.
     published: Option<SocketAddr>,
     anchor: String,
     server: String,
     volume: String,
     program: String,
     config: String,
-    /// Whether the server's container is there.
+    /// Whether the server's container exists.
     created: AtomicBool,
 }
 
-/// Where clients' connections come from.
+/// The source addresses of clients.
 #[derive(Debug, Clone, Copy)]
 enum Clients {
-    /// Wherever the system chooses.
+    /// The system chooses.
     Anywhere,
-    /// So many of them, each from an address of its own.
+    /// This many clients, each with its own address.
     Apart(usize),
-    /// All from the host's own address on the network.
+    /// The host's address on the network, for all clients.
     Together,
 }
 
 impl Node {
-    /// Its fixed address, as the engine takes it.
+    /// Its fixed address, in the engine's format.
     fn address(&self) -> EndpointIpamConfig {
         EndpointIpamConfig { ipv4_address: Some(self.addr.ip().to_string()), ..Default::default() }
     }
 }
 
-/// Removes everything of a run when it is dropped while armed: after a panic, or an error half-way.
+/// Removes everything of a run if it is dropped while armed, for example after a panic or an error.
 #[derive(Debug)]
 struct Guard {
     run: String,
@@ -120,26 +123,26 @@ impl Drop for Guard {
             return;
         }
         let (run, client, making) = (self.run.clone(), self.client.clone(), self.making.clone());
-        // On a thread with a runtime of its own: this may be the end of the one that we are in.
+        // Use a new thread and runtime, because the current runtime may be shutting down.
         let cleaning = std::thread::spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-            // What cannot be removed is left to the next run.
+            // The next run removes what this leaves.
             let _ = runtime.block_on(async { timeout(CLEANUP_WITHIN, remove_when_made(&client, &run, &making)).await });
         });
         let _ = cleaning.join();
     }
 }
 
-/// Removes everything of a run once nothing more of it is being made.
+/// Removes everything of a run after the creations in progress.
 async fn remove_when_made(client: &Client, run: &str, making: &Making) -> Result<Collected, Error> {
-    // What an engine takes too long to make is told as left behind.
+    // A creation that takes too long is reported as left behind.
     let _nothing_is_made = making.ended().await;
     remove_run(client, run).await
 }
 
 impl Docker {
-    /// Makes the network, and for each node of the plan a volume and a container that holds its address; logs go
-    /// to `folder/logs`, and with `keep` the data of each node to an archive in `folder/data`.
+    /// Creates the network, and for each node of the plan a volume and its anchor. Logs go to `folder/logs`. With `keep`,
+    /// the data of each node goes to an archive in `folder/data`.
     pub async fn prepare(
         engine: &Engine,
         plan: &Plan,
@@ -158,7 +161,7 @@ impl Docker {
         let run = new_run();
         let logs = folder.join("logs");
         std::fs::create_dir_all(&logs)
-            .map_err(|source| BackendError::Io { what: format!("cannot make {}", logs.display()), source })?;
+            .map_err(|source| BackendError::Io { what: format!("cannot create {}", logs.display()), source })?;
         let labels = Owner::this_process().labels(&run);
         let (client, making) = (engine.client.clone(), Making::default());
         let guard = Guard { run: run.clone(), client, armed: AtomicBool::new(true), making };
@@ -206,7 +209,7 @@ impl Docker {
         Ok(docker)
     }
 
-    /// Takes a node's address, and where the engine publishes it a port, which is returned.
+    /// Starts a node's anchor. Returns its published port, if there is one.
     async fn anchor(&self, node: &Node) -> Result<Option<SocketAddr>, DockerError> {
         let client = &self.engine.client;
         let volume = VolumeCreateRequest {
@@ -214,7 +217,7 @@ impl Docker {
             labels: Some(self.labels.clone()),
             ..Default::default()
         };
-        client.create_volume(volume).await.map_err(api(format!("making volume {}", node.volume)))?;
+        client.create_volume(volume).await.map_err(api(format!("creating volume {}", node.volume)))?;
         let endpoint = EndpointSettings { ipam_config: Some(node.address()), ..Default::default() };
         let (network, by_ports) = (self.network(), self.engine.by_ports);
         let body = ContainerCreateBody {
@@ -243,8 +246,8 @@ impl Docker {
         format!("slotquake-{}", self.run.run)
     }
 
-    /// Starts the sidecars, and gives each client an address of its own on the host's end of the network, if that
-    /// is where they come from. Those addresses go with the network.
+    /// Starts the sidecars. If clients have separate addresses, adds these to the host's end of the network; they disappear
+    /// with the network.
     async fn prepare_faults(&mut self, clients: usize) -> Result<(), DockerError> {
         let (client, image) = (&self.engine.client, &self.engine.netfault_image);
         let start = |name: String, network: String| {
@@ -285,23 +288,22 @@ impl Docker {
         self.nodes.iter().position(|node| node.addr.ip() == IpAddr::V4(address))
     }
 
-    /// Makes the server's container and starts it.
+    /// Creates the server's container and starts it.
     async fn create(&self, node: &Node) -> Result<(), DockerError> {
         let network = format!("container:{}", node.anchor);
-        // Only the owner of its directory can tell it to be there: an official image's start script goes on as
-        // another user.
+        // The directory must belong to the server's user: the start script of official images changes the user.
         let config = CopyTargetOptions::new(CONFIG).with_mode(0o644);
         let request = GenericImage::new(self.image.0.clone(), self.image.1.clone())
             .with_container_name(&node.server)
             .with_labels(self.labels.clone())
-            // A container that may be reused outlives its handle: this one goes with everything else of the run. One is
-            // reused if its labels are the same, so the label keeps each node's apart.
+            // A reusable container outlives its handle, so the run can remove it with everything else. Containers with
+            // the same labels are shared, so this label differs between nodes.
             .with_reuse(ReuseDirective::Always)
             .with_label("slotquake.container", &node.server)
             .with_mount(Mount::volume_mount(&node.volume, DATA))
             .with_copy_to(config, node.config.clone().into_bytes())
             .with_cmd([node.program.as_str(), CONFIG])
-            // `with_network` would also make, and leave behind, a network of that name.
+            // `with_network` would also create a network of that name and leave it.
             .with_host_config_modifier(move |host| {
                 host.network_mode = Some(network.clone());
                 host.publish_all_ports = Some(false);
@@ -314,7 +316,7 @@ impl Docker {
         })
     }
 
-    /// Does something with the server's container.
+    /// Converts the result of a request about the server's container.
     async fn done(&self, node: NodeNo, done: impl Future<Output = Result<(), Error>>) -> Result<(), BackendError> {
         match done.await {
             Ok(()) => Ok(()),
@@ -346,13 +348,13 @@ impl Docker {
         self.done(node, self.engine.client.kill_container(&self.node(node).server, Some(options))).await
     }
 
-    /// Writes what a node's containers hold and the report keeps.
+    /// Saves the log of a node, and its data if the run keeps it.
     async fn save(&self, number: NodeNo, node: &Node) {
         if !node.created.load(Ordering::Relaxed) {
             return;
         }
         let log = self.engine.logs(&node.server, "all", 0).await.unwrap_or_else(|error| format!("no log: {error}\n"));
-        // The report is worth having without them; whoever misses a log sees that it is not there.
+        // The report is still useful without them.
         let _ = tokio::fs::write(self.logs.join(format!("{number}.log")), log).await;
         let Some(data) = &self.data else { return };
         let options = DownloadFromContainerOptionsBuilder::default().path(DATA).build();
@@ -370,7 +372,7 @@ impl Docker {
 }
 
 impl Backend for Docker {
-    const NAME: &'static str = "docker";
+    const KIND: BackendKind = BackendKind::Docker;
 
     fn size(&self) -> usize {
         self.nodes.len()
@@ -446,7 +448,7 @@ impl Backend for Docker {
         Some(self.is_disconnected(&self.nodes[index]).await.map_err(NetworkError::from))
     }
 
-    /// From a node only through its sidecar.
+    /// Connections from a node require its sidecar.
     fn can_knock_from(&self, ip: Ipv4Addr) -> bool {
         match &self.links {
             Some(links) => links.can_knock_from(ip),
@@ -470,16 +472,16 @@ impl Backend for Docker {
     async fn tear_down(&self) -> Result<(), BackendError> {
         join_all(self.nodes.iter().enumerate().map(|(index, node)| self.save(NodeNo::from_index(index), node))).await;
         let collected = remove_when_made(&self.engine.client, &self.run.run, &self.run.making).await;
-        // What is left now is told rather than tried once more.
+        // The error reports what is left, so the guard need not try again.
         self.run.armed.store(false, Ordering::Relaxed);
-        match collected.map_err(api(format!("removing what run {} made", self.run.run)))?.leftover() {
+        match collected.map_err(api(format!("removing what run {} created", self.run.run)))?.leftover() {
             None => Ok(()),
             Some(what) => Err(DockerError::Leftover { what }.into()),
         }
     }
 }
 
-/// testcontainers takes an image in two parts. A digest is the tag's place too: `name@sha256` and `...`.
+/// Splits an image into name and tag, as testcontainers requires. A digest counts as a tag: `name@sha256` and `...`.
 fn name_and_tag(image: &str) -> (String, String) {
     let after_host = image.rfind('/').map_or(0, |slash| slash + 1);
     match image[after_host..].rfind(':') {
@@ -493,7 +495,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_has_a_name_and_a_tag() {
+    fn splits_an_image_into_name_and_tag() {
         for (image, name, tag) in [
             ("redis:6.2", "redis", "6.2"),
             ("valkey/valkey:9.1", "valkey/valkey", "9.1"),

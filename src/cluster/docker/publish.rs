@@ -1,4 +1,4 @@
-//! Nodes that are connected to by ports of 127.0.0.1, since their addresses lead nowhere from here.
+//! Published ports of 127.0.0.1, for engines whose containers cannot be reached by address.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -8,18 +8,18 @@ use testcontainers::bollard::query_parameters::InspectContainerOptions;
 use crate::cluster::containers::{DockerError, Engine, api};
 use crate::network::rules::DATA_PORT;
 
-/// The port that nodes serve clients at, as the engine writes it.
+/// The client port of nodes, in the engine's format.
 pub(super) fn served() -> String {
     format!("{DATA_PORT}/tcp")
 }
 
-/// The served port, on whatever port of 127.0.0.1 is free. It is the container's for as long as that runs.
+/// Publishes the client port at a free port of 127.0.0.1, as long as the container runs.
 pub(super) fn bindings() -> PortMap {
     let free = PortBinding { host_ip: Some(Ipv4Addr::LOCALHOST.to_string()), host_port: None };
     [(served(), Some(vec![free]))].into()
 }
 
-/// Where the engine published a running container's served port.
+/// The address at which the engine published a running container's client port.
 pub(super) async fn published(engine: &Engine, container: &str) -> Result<SocketAddr, DockerError> {
     let what = || format!("the published port of container {container}");
     let found =
@@ -27,6 +27,6 @@ pub(super) async fn published(engine: &Engine, container: &str) -> Result<Socket
     let ports = found.network_settings.and_then(|settings| settings.ports).unwrap_or_default();
     let bindings = ports.get(&served()).and_then(Option::as_deref).unwrap_or_default();
     let port = bindings.iter().find_map(|binding| binding.host_port.as_deref()?.parse::<u16>().ok());
-    let missing = || DockerError::Api { what: what(), reason: "the engine says that it publishes none".to_owned() };
+    let missing = || DockerError::Api { what: what(), reason: "the engine reports none".to_owned() };
     Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port.ok_or_else(missing)?)))
 }

@@ -1,5 +1,4 @@
-//! Addresses for a cluster of containers: a subnet that nothing else uses, nodes in its lower half,
-//! clients in its upper.
+//! Addresses for a cluster of containers: an unused subnet, with nodes in its lower half and clients in its upper half.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
@@ -10,16 +9,16 @@ use testcontainers::bollard::query_parameters::ListNetworksOptions;
 
 use crate::cluster::containers::{DockerError, Engine, Labels, api};
 
-/// How many subnets are tried.
+/// The number of subnets to try.
 pub const CHOICES: u16 = 256;
 
-/// The most nodes that fit.
+/// The largest number of nodes.
 pub const MAX_NODES: usize = 250;
 
-/// The most clients that fit.
+/// The largest number of clients.
 pub const MAX_CLIENTS: usize = 254;
 
-/// One network of 510 addresses.
+/// A network of 510 addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subnet {
     base: u32,
@@ -28,29 +27,28 @@ pub struct Subnet {
 const PREFIX: u32 = 23;
 
 impl Subnet {
-    /// One of the [`CHOICES`]: 10.213.0.0/23 and on. Private addresses that few networks use.
+    /// One of the [`CHOICES`], from 10.213.0.0/23 on: private addresses that few networks use.
     pub fn choice(number: u16) -> Self {
         let base = u32::from(Ipv4Addr::new(10, 213, 0, 0)) + (u32::from(number % CHOICES) << (32 - PREFIX));
         Self { base }
     }
 
-    /// The host's own address.
+    /// The host's address.
     pub fn gateway(self) -> Ipv4Addr {
         (self.base + 1).into()
     }
 
-    /// Of a node by its place, from 0.
+    /// The address of a node by its index, from 0.
     pub fn node(self, index: usize) -> Ipv4Addr {
         (self.base + 2 + index as u32).into()
     }
 
-    /// Of a client by its place, from 0.
+    /// The address of a client by its index, from 0.
     pub fn client(self, index: usize) -> Ipv4Addr {
         (self.base + 257 + index as u32).into()
     }
 
-    /// Whether it has an address in common with another, such as `172.17.0.0/16`. What is no subnet of
-    /// IPv4 is none of ours.
+    /// Whether it overlaps another subnet, such as `172.17.0.0/16`. False for text that is no IPv4 subnet.
     pub fn overlaps(self, other: &str) -> bool {
         let Some((address, prefix)) = other.split_once('/') else { return false };
         let (Ok(address), Ok(prefix)) = (address.parse::<Ipv4Addr>(), prefix.parse::<u32>()) else { return false };
@@ -66,8 +64,7 @@ impl std::fmt::Display for Subnet {
     }
 }
 
-/// Subnets that this system has routes to, but for its default route, from the text of
-/// `/proc/net/route`.
+/// The subnets of this system's routes except the default route, from the text of `/proc/net/route`.
 pub fn routes(table: &str) -> Vec<String> {
     let hexadecimal = |word: Option<&&str>| u32::from_str_radix(word?, 16).ok().map(u32::swap_bytes);
     table
@@ -81,12 +78,12 @@ pub fn routes(table: &str) -> Vec<String> {
         .collect()
 }
 
-/// The interface of a run's network on the host. The kernel takes 15 characters.
+/// The name of the host's interface of a run's network. The kernel allows 15 characters.
 pub(super) fn bridge(run: &str) -> String {
     format!("sq-{run}")
 }
 
-/// Makes the cluster's network, on a subnet that neither the engine nor this system uses.
+/// Creates the cluster's network on a subnet that neither the engine nor this system uses.
 pub(super) async fn make_network(engine: &Engine, run: &str, labels: &Labels) -> Result<Subnet, DockerError> {
     let name = format!("slotquake-{run}");
     let known = engine.client.list_networks(None::<ListNetworksOptions>).await.map_err(api("listing networks"))?;
@@ -94,8 +91,8 @@ pub(super) async fn make_network(engine: &Engine, run: &str, labels: &Labels) ->
         known.into_iter().filter_map(|network| network.ipam?.config).flatten().filter_map(|config| config.subnet);
     let routes = routes(&std::fs::read_to_string("/proc/net/route").unwrap_or_default());
     let taken: Vec<String> = known.chain(routes).collect();
-    let (mut tried, mut reason) = (0, "every one of them is in use".to_owned());
-    // Harnesses that start at once begin at different places.
+    let (mut tried, mut reason) = (0, "all are in use".to_owned());
+    // Start at a random subnet, because several harnesses may start at the same time.
     let first = RandomState::new().hash_one("subnet") as u16 % CHOICES;
     for number in 0..CHOICES {
         let subnet = Subnet::choice((first + number) % CHOICES);
@@ -118,9 +115,9 @@ pub(super) async fn make_network(engine: &Engine, run: &str, labels: &Labels) ->
         };
         match engine.client.create_network(request).await {
             Ok(_) => return Ok(subnet),
-            // Somebody took it just now, or uses it where we cannot see.
+            // It was taken meanwhile, or its use is not visible here.
             Err(Error::DockerResponseServerError { message, .. }) if is_clash(&message) => reason = message,
-            Err(error) => return Err(api(format!("making network {name}"))(error)),
+            Err(error) => return Err(api(format!("creating network {name}"))(error)),
         }
     }
     Err(DockerError::Subnets { tried, reason })
@@ -135,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nodes_and_clients_have_addresses_of_their_own() {
+    fn nodes_and_clients_have_separate_addresses() {
         let subnet = Subnet::choice(3);
         assert_eq!(subnet.to_string(), "10.213.6.0/23");
         assert_eq!(subnet.gateway(), Ipv4Addr::new(10, 213, 6, 1));
@@ -148,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn subnets_overlap_where_one_holds_the_other() {
+    fn detects_overlapping_subnets() {
         let subnet = Subnet::choice(3);
         for (other, expected) in [
             ("10.213.6.0/23", true),
@@ -165,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn routes_are_read() {
+    fn reads_routes() {
         let table = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
             eth0\t00000000\t0100A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
             docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
@@ -173,13 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn the_host_s_end_of_a_network_has_a_name_that_the_kernel_takes() {
+    fn the_interface_name_is_short_enough_for_the_kernel() {
         assert!(bridge(&crate::cluster::new_run()).len() <= 15);
         assert_ne!(crate::cluster::new_run(), crate::cluster::new_run());
     }
 
     #[test]
-    fn a_subnet_that_is_taken_is_known_by_the_engine_s_words() {
+    fn recognises_a_taken_subnet_by_the_error() {
         for (message, expected) in [
             ("Pool overlaps with other one on this address space", true),
             ("conflicts with network 1234 (br-1): networks have overlapping IPv4", true),

@@ -1,5 +1,5 @@
-//! Addresses for a local cluster: 127.k.0.n with the standard ports for nodes and 127.k.1.m for
-//! clients where the system answers on all of 127.0.0.0/8 (Linux), free ports of 127.0.0.1 elsewhere.
+//! Addresses for a local cluster. Where the system answers on all of 127.0.0.0/8 (Linux), nodes have 127.k.0.n with the
+//! standard ports, and clients 127.k.1.m. Elsewhere, nodes have free ports of 127.0.0.1.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
@@ -9,25 +9,25 @@ use crate::units::ClientNo;
 /// The distance from a node's port to that of its cluster bus.
 pub const BUS_OFFSET: u16 = 10_000;
 
-/// 6379 comes first: in a report, addresses then look as everybody knows them. The others serve where
-/// something listens on port 6379 of every address (a container's published port does).
+/// The ports to try. 6379 comes first, because it is the familiar one in reports. The others are for machines where
+/// something listens on port 6379 of every address, as a published port of a container does.
 const PORTS: [u16; 4] = [6379, 7379, 8379, 9379];
 
-/// The most nodes that one cluster may have here; 127.k.0.251 upward is the reservation's.
+/// The largest number of nodes of a local cluster: the reservation uses 127.k.0.251 and higher addresses.
 pub const MAX_NODES: usize = 250;
 
-/// Addresses that are reserved for a cluster until this is dropped.
+/// Addresses that are reserved for a cluster until this value is dropped.
 #[derive(Debug)]
 pub struct Reservation {
-    /// One per node.
+    /// The address of each node.
     pub nodes: Vec<SocketAddr>,
     /// This port reserves the whole of 127.k.0.0/16. The system releases it when the process ends.
     lock: Option<TcpListener>,
 }
 
 impl Reservation {
-    /// The address of a client: 127.k.1.m, and on to 127.k.2.0 and so forth after the 255th; None
-    /// where nodes have no addresses of their own either.
+    /// The address of a client: 127.k.1.m, and 127.k.2.0 and so on after the 255th. None if nodes do not have separate
+    /// addresses.
     pub fn client(&self, client: ClientNo) -> Option<IpAddr> {
         self.lock.as_ref()?;
         let IpAddr::V4(first) = self.nodes.first()?.ip() else { return None };
@@ -69,13 +69,13 @@ fn free_ports(nodes: usize) -> Result<Reservation, BackendError> {
     let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let mut held = Vec::new();
     let mut addresses = Vec::new();
-    // From 20000 upward the bus ports stay below 65536 and mostly clear of ephemeral ports.
+    // From 20000 on, bus ports stay below 65536, and mostly outside the range of ephemeral ports.
     let mut candidates = (0..15_000).map(|step| 20_000 + (std::process::id() as u16 % 5_000) + step);
     while addresses.len() < nodes {
-        let port = candidates
-            .next()
-            .filter(|&port| port < 55_000)
-            .ok_or_else(|| BackendError::NoAddresses { nodes, reason: "every port from 20000 is taken".to_owned() })?;
+        let port = candidates.next().filter(|&port| port < 55_000).ok_or_else(|| BackendError::NoAddresses {
+            nodes,
+            reason: "all ports from 20000 on are in use".to_owned(),
+        })?;
         let pair = (TcpListener::bind((localhost, port)), TcpListener::bind((localhost, port + BUS_OFFSET)));
         if let (Ok(data), Ok(bus)) = pair {
             held.push((data, bus));
@@ -90,14 +90,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_reservations_never_share_an_address() {
+    fn reservations_do_not_share_addresses() {
         let (one, other) = (reserve(6).unwrap(), reserve(6).unwrap());
         assert_eq!(one.nodes.len(), 6);
         assert!(one.nodes.iter().all(|addr| !other.nodes.contains(addr)), "{one:?} {other:?}");
     }
 
     #[test]
-    fn an_address_that_is_taken_is_passed_over() {
+    fn skips_an_address_in_use() {
         let first = reserve(2).unwrap();
         let taken = first.nodes[1];
         drop(first);
@@ -107,20 +107,20 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn clients_have_addresses_beside_those_of_the_nodes() {
+    fn clients_have_separate_addresses() {
         let reservation = reserve(3).unwrap();
         let IpAddr::V4(node) = reservation.nodes[2].ip() else { panic!("an address of version 4") };
         let [_, k, ..] = node.octets();
         for (client, expected) in [(1, [127, k, 1, 1]), (255, [127, k, 1, 255]), (256, [127, k, 2, 0])] {
             let address = reservation.client(ClientNo(client)).unwrap();
             assert_eq!(address, IpAddr::from(expected));
-            TcpListener::bind((address, 0)).expect("it can be bound");
+            TcpListener::bind((address, 0)).expect("a free address");
         }
         assert_eq!(free_ports(1).unwrap().client(ClientNo(1)), None);
     }
 
     #[test]
-    fn without_loopback_addresses_ports_differ() {
+    fn without_loopback_addresses_nodes_differ_in_ports() {
         let reservation = free_ports(6).unwrap();
         let mut ports: Vec<u16> = reservation.nodes.iter().map(SocketAddr::port).collect();
         ports.dedup();

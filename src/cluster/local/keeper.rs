@@ -1,4 +1,4 @@
-//! Starting processes that die with the harness, and removing directories that would outlive it.
+//! Starts servers that end with the harness, and removes directories that would outlive it.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -11,10 +11,10 @@ use crate::sandbox::tie_to_spawner;
 
 type Job = (Command, tokio::sync::oneshot::Sender<io::Result<Child>>);
 
-/// Spawns a process that dies when the harness does, however it ends.
+/// Spawns a process that ends when the harness ends for any reason.
 ///
-/// `PR_SET_PDEATHSIG` fires when the thread that forked ends, so all servers are forked by one
-/// thread that lives as long as the harness's process.
+/// `PR_SET_PDEATHSIG` takes effect when the thread that forked ends (prctl(2)), so one thread, which lives as long as the
+/// harness's process, forks all servers.
 pub async fn spawn(mut command: Command) -> io::Result<Child> {
     static KEEPER: OnceLock<Sender<Job>> = OnceLock::new();
     tie_to_spawner(&mut command);
@@ -24,7 +24,7 @@ pub async fn spawn(mut command: Command) -> io::Result<Child> {
             .name("slotquake-keeper".to_owned())
             .spawn(move || {
                 for (mut command, reply) in received {
-                    // The receiver is gone only if its run was dropped; its child must not stay.
+                    // Without a receiver, the run was dropped, so its child must end.
                     if let Err(Ok(mut orphan)) = reply.send(command.spawn()) {
                         let _ = orphan.kill();
                         let _ = orphan.wait();
@@ -39,9 +39,8 @@ pub async fn spawn(mut command: Command) -> io::Result<Child> {
     answer.await.map_err(|_| io::Error::other("the keeper thread is gone"))?
 }
 
-/// A directory for a run's data that is removed when this is dropped, and also when the harness is
-/// killed: either it is in a file system that ends with the harness, or a shell waits for the end of
-/// a pipe that only the harness holds.
+/// A directory for a run's data. It is removed when this is dropped, and also when the harness is killed: its file system
+/// ends with the harness, or a shell waits for the end of a pipe that only the harness holds.
 #[derive(Debug)]
 pub struct ScratchDir {
     path: PathBuf,
@@ -54,14 +53,14 @@ const JANITOR: &str = "trap '' INT TERM HUP; cat >/dev/null; \
 const PREFIX: &str = "slotquake-run-";
 
 impl ScratchDir {
-    /// Makes the directory in a file system that ends with the harness, as that of
-    /// [`crate::sandbox::Inside::scratch`] does.
+    /// Creates the directory in a file system that ends with the harness, such as
+    /// [`crate::sandbox::Inside::scratch`].
     pub fn create_in(mortal: &Path) -> io::Result<Self> {
         Ok(Self { path: make_own(mortal)?, janitor: None })
     }
 
-    /// Makes the directory among the temporary ones, after removing those whose owner is dead. Not
-    /// for the sandbox: what is the number of a dead process there may be alive outside.
+    /// Creates a temporary directory, and removes those of dead harnesses first. Must not be called in the sandbox: the
+    /// process id of a live harness outside does not exist there.
     pub fn create() -> io::Result<Self> {
         let parent = std::env::temp_dir();
         sweep(&parent);
@@ -78,7 +77,7 @@ impl ScratchDir {
         Ok(Self { path, janitor: Some(janitor) })
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -91,13 +90,13 @@ impl Drop for ScratchDir {
                 drop(janitor.stdin.take());
                 let _ = janitor.wait();
             }
-            // What cannot be removed now ends with its file system.
+            // Files that cannot be removed end with the file system.
             None => drop(std::fs::remove_dir_all(&self.path)),
         }
     }
 }
 
-/// Makes a directory that nobody else has.
+/// Creates a directory with a new name.
 fn make_own(parent: &Path) -> io::Result<PathBuf> {
     let mut attempt = 0;
     loop {
@@ -110,7 +109,7 @@ fn make_own(parent: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Removes directories of harnesses that died together with their janitors.
+/// Removes directories of dead harnesses whose janitors died too.
 fn sweep(parent: &Path) {
     let Ok(entries) = std::fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
@@ -120,7 +119,7 @@ fn sweep(parent: &Path) {
         let dead = owner
             .is_some_and(|pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(nix::Error::ESRCH));
         if dead {
-            // Another user's directory refuses, which is right.
+            // This fails, as it should, for another user's directory.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
@@ -131,17 +130,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scratch_directory_goes_with_its_owner() {
+    fn dropping_a_scratch_directory_removes_it() {
         let scratch = ScratchDir::create().unwrap();
         let file = scratch.path().join("dump.rdb");
         std::fs::write(&file, "data").unwrap();
         drop(scratch);
-        // Its name may be another test's by now.
+        // Another test may have reused its name.
         assert!(!file.exists());
     }
 
     #[test]
-    fn a_scratch_directory_in_a_place_of_its_own_touches_nothing_else_there() {
+    fn a_scratch_directory_leaves_its_neighbours_alone() {
         let place = tempfile::tempdir().unwrap();
         let dead = place.path().join(format!("{PREFIX}2147483646-0"));
         std::fs::create_dir(&dead).unwrap();
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_of_dead_owners_are_swept_and_others_stay() {
+    fn removes_directories_of_dead_harnesses_only() {
         let parent = ScratchDir::create().unwrap();
         let mut gone = Command::new("true").spawn().unwrap();
         gone.wait().unwrap();

@@ -26,7 +26,7 @@ use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, Imposed, Network, NetworkError};
 use crate::plan::Plan;
-use crate::server::Server;
+use crate::server::{BackendKind, Server};
 use crate::units::{ClientNo, NodeNo};
 
 /// A cluster of processes.
@@ -40,7 +40,7 @@ pub struct Local {
     links: Links,
 }
 
-/// The network whose links can be cut, and the rules of this cluster in force there, by name.
+/// The network whose links can be cut, with the active rules of this cluster by name.
 #[derive(Debug, Clone)]
 struct Links {
     network: Option<Network>,
@@ -62,7 +62,7 @@ enum Process {
 }
 
 impl Process {
-    /// Whether the process is running. Notices if it has ended meanwhile.
+    /// Whether the process is running. Also records its end.
     fn is_alive(&mut self) -> bool {
         if let Self::Child(child) = self
             && let Ok(Some(status)) = child.try_wait()
@@ -81,10 +81,9 @@ impl Process {
 }
 
 impl Local {
-    /// Reserves addresses and writes a directory and a configuration for each node of the plan; logs
-    /// go to `folder/logs`; data to `folder/data` with `keep`, otherwise to a directory of this run in
-    /// `scratch`, a file system that ends with the harness, or, without one, among the temporary ones.
-    /// Network faults are imposed on `network`, if there is one.
+    /// Reserves addresses, and creates a directory and a configuration file for each node of the plan. Logs go to
+    /// `folder/logs`. Data goes to `folder/data` with `keep`, else to a directory in `scratch`, a file system that ends with
+    /// the harness, or else to a temporary directory. Network faults are imposed on `network`.
     pub fn prepare(
         plan: &Plan,
         server: &Server,
@@ -97,9 +96,10 @@ impl Local {
         let logs = folder.join("logs");
         make_dir(&logs)?;
         let scratch = (!keep).then(|| scratch.map_or_else(ScratchDir::create, ScratchDir::create_in)).transpose();
-        let scratch = scratch.map_err(|source| io("cannot make a directory for data", source))?;
+        let scratch = scratch.map_err(|source| io("cannot create a directory for data", source))?;
         let data = scratch.as_ref().map_or_else(|| folder.join("data"), |scratch| scratch.path().to_owned());
-        let data = std::path::absolute(&data).map_err(|source| io("cannot name the data directory", source))?;
+        let data =
+            std::path::absolute(&data).map_err(|source| io("cannot resolve the path of the data directory", source))?;
         let mut nodes = Vec::new();
         for planned in &plan.nodes {
             let dir = data.join(planned.node.to_string());
@@ -143,7 +143,7 @@ impl Local {
             .append(true)
             .open(&log_path)
             .map_err(|source| io(format!("cannot open {}", log_path.display()), source))?;
-        let errors = log.try_clone().map_err(|source| io("cannot share the log", source))?;
+        let errors = log.try_clone().map_err(|source| io("cannot open the log twice", source))?;
         let mut command = crate::server::command(&self.server);
         command
             .arg(&self.node(node).config)
@@ -193,7 +193,7 @@ impl Links {
     }
 }
 
-/// A run that panics or is dropped half-way leaves no server behind either.
+/// Ends the servers of a run that panics or is dropped early.
 impl Drop for Local {
     fn drop(&mut self) {
         self.kill_all();
@@ -201,7 +201,7 @@ impl Drop for Local {
 }
 
 impl Backend for Local {
-    const NAME: &'static str = "local";
+    const KIND: BackendKind = BackendKind::Local;
 
     fn size(&self) -> usize {
         self.nodes.len()
@@ -278,7 +278,7 @@ impl Backend for Local {
             Ok(())
         });
         let _ = lifting.await;
-        // Its end waits for a shell that removes files; that must not hold up the runtime's thread.
+        // Dropping it waits for a shell that removes files, which must not block the runtime's thread.
         let scratch = self.scratch.lock().expect("no holder panics").take();
         let _ = tokio::task::spawn_blocking(move || drop(scratch)).await;
         Ok(())
@@ -288,7 +288,7 @@ impl Backend for Local {
 async fn is_stopped(pid: u32) -> bool {
     let stat = if cfg!(target_os = "linux") {
         let text = tokio::fs::read_to_string(format!("/proc/{pid}/stat")).await.unwrap_or_default();
-        // The state follows the name in parentheses, which may itself hold spaces and parentheses.
+        // The state follows the name in parentheses, which may contain spaces and parentheses.
         text.rsplit_once(") ").map(|(_, rest)| rest.to_owned()).unwrap_or_default()
     } else {
         let output = tokio::process::Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().await;
@@ -310,7 +310,7 @@ fn tail(path: &Path, lines: usize) -> std::io::Result<String> {
 }
 
 fn make_dir(path: &Path) -> Result<(), BackendError> {
-    std::fs::create_dir_all(path).map_err(|source| io(format!("cannot make {}", path.display()), source))
+    std::fs::create_dir_all(path).map_err(|source| io(format!("cannot create {}", path.display()), source))
 }
 
 fn io(what: impl Into<String>, source: std::io::Error) -> BackendError {

@@ -264,7 +264,7 @@ pub fn versions(report: &Report) -> Table {
         ("binary", header.server.path.display().to_string()),
         ("source", header.server.origin.clone()),
         ("system", format!("{}, {} cores", header.host.os, header.host.cores)),
-        ("backend", header.host.backend.clone()),
+        ("backend", header.host.backend.to_string()),
         ("started", header.started_at.clone()),
         ("duration", length(report.duration_ms)),
         ("seed", header.plan.seed.to_string()),

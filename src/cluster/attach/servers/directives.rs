@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use futures_util::future::try_join_all;
 
 use super::discover::{FoundNode, ask};
-use super::error::{AttachError, named};
+use crate::cluster::attach::error::{AttachError, named};
 use crate::units::{Directive, NodeNo};
 use crate::wire::{Caller, text};
 
@@ -21,15 +21,15 @@ const PLANNED: [&str; 5] = [
 
 /// A directive whose live value differs from the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Different {
-    pub(super) node: NodeNo,
-    pub(super) name: String,
-    pub(super) wanted: String,
-    pub(super) live: String,
+pub(crate) struct Different {
+    pub(crate) node: NodeNo,
+    pub(crate) name: String,
+    pub(crate) wanted: String,
+    pub(crate) live: String,
 }
 
 /// The value of a directive. None if the server has no such directive.
-pub(super) async fn get(addr: SocketAddr, caller: &Caller, name: &str) -> Result<Option<String>, AttachError> {
+pub(crate) async fn get(addr: SocketAddr, caller: &Caller, name: &str) -> Result<Option<String>, AttachError> {
     let words = ["CONFIG", "GET", name];
     let answer = ask(addr, caller, &words).await;
     let answer = answer.map_err(|error| AttachError::ask(&addr, &words, &error, caller.access.tls.is_some()))?;
@@ -38,7 +38,7 @@ pub(super) async fn get(addr: SocketAddr, caller: &Caller, name: &str) -> Result
 }
 
 /// Sets a directive and reads it back.
-pub(super) async fn set(
+pub(crate) async fn set(
     node: NodeNo,
     addr: SocketAddr,
     caller: &Caller,
@@ -54,7 +54,7 @@ pub(super) async fn set(
 }
 
 /// The planned directives on which all nodes agree.
-pub(super) async fn common(nodes: &[FoundNode], caller: &Caller) -> Result<BTreeMap<String, Directive>, AttachError> {
+pub(crate) async fn common(nodes: &[FoundNode], caller: &Caller) -> Result<BTreeMap<String, Directive>, AttachError> {
     let mut common = BTreeMap::new();
     for name in PLANNED {
         let values = try_join_all(nodes.iter().map(|node| get(node.addr, caller, name))).await?;
@@ -69,7 +69,7 @@ pub(super) async fn common(nodes: &[FoundNode], caller: &Caller) -> Result<BTree
 
 /// Checks that redirections name nodes by their addresses in CLUSTER NODES, which the harness can follow. Servers from
 /// redis 7.0 on can use host names instead (redis.conf, `cluster-preferred-endpoint-type`).
-pub(super) async fn redirect_by_address(nodes: &[FoundNode], caller: &Caller) -> Result<(), AttachError> {
+pub(crate) async fn redirect_by_address(nodes: &[FoundNode], caller: &Caller) -> Result<(), AttachError> {
     const NAME: &str = "cluster-preferred-endpoint-type";
     let values = try_join_all(nodes.iter().map(|node| get(node.addr, caller, NAME))).await?;
     let odd = nodes.iter().zip(values).find_map(|(node, value)| Some((node, value.filter(|value| value != "ip")?)));
@@ -83,7 +83,7 @@ pub(super) async fn redirect_by_address(nodes: &[FoundNode], caller: &Caller) ->
 }
 
 /// The live values that differ from the plan. Fails if a server has no such directive.
-pub(super) async fn different(
+pub(crate) async fn different(
     nodes: &[FoundNode],
     caller: &Caller,
     wanted: &BTreeMap<String, Directive>,
@@ -106,7 +106,7 @@ pub(super) async fn different(
 }
 
 /// Why one of the directives cannot be changed: the server refuses to set it even to its current value.
-pub(super) async fn unchangeable(
+pub(crate) async fn unchangeable(
     nodes: &[FoundNode],
     caller: &Caller,
     different: &[Different],
@@ -124,7 +124,7 @@ pub(super) async fn unchangeable(
 }
 
 /// Whether two values are equal: servers print amounts of memory in bytes.
-pub(super) fn is_same(live: &str, wanted: &str) -> bool {
+pub(crate) fn is_same(live: &str, wanted: &str) -> bool {
     let plain = |text: &str| text.trim().trim_matches('"').to_ascii_lowercase();
     let (live, wanted) = (plain(live), plain(wanted));
     live == wanted || bytes(&live).is_some_and(|bytes_live| Some(bytes_live) == bytes(&wanted))

@@ -8,14 +8,14 @@ use std::net::SocketAddr;
 
 use futures_util::future::join_all;
 
-use super::discover::seed_answer;
-use super::error::AttachError;
-use super::hooks::Emit;
-use super::ledger::{Changes, Found, Ledger, Ledgers};
-use super::links::Links;
-use super::server_access::ServerAccess;
-use super::undo::Undo;
+use super::Undo;
 use crate::cluster::ProcessState;
+use crate::cluster::attach::access::ServerAccess;
+use crate::cluster::attach::access::hooks::Emit;
+use crate::cluster::attach::error::AttachError;
+use crate::cluster::attach::ledger::{Changes, Found, Ledger, Ledgers};
+use crate::cluster::attach::links::Links;
+use crate::cluster::attach::servers::discover::seed_answer;
 use crate::history::EventKind;
 use crate::plan::Need;
 use crate::topology::NodeLine;
@@ -23,7 +23,7 @@ use crate::wire::Caller;
 
 /// What a run needs to settle the ledgers of earlier runs on its cluster.
 #[derive(Clone, Copy)]
-pub(super) struct Settlement<'v> {
+pub(crate) struct Settlement<'v> {
     pub ledgers: &'v Ledgers,
     pub seeds: &'v [String],
     pub caller: &'v Caller,
@@ -224,8 +224,8 @@ async fn follow(ledger: &Ledger, here: &[NodeLine]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::tests::changes;
     use super::*;
+    use crate::cluster::attach::ledger::tests::changes;
     use crate::topology::parse_nodes;
 
     fn here(nodes: &[(u16, u16)]) -> Vec<NodeLine> {

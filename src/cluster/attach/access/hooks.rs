@@ -4,7 +4,7 @@
 //! `sh -c` runs a hook. Its environment holds the request: `SLOTQUAKE_HOOK` (the hook's name), `SLOTQUAKE_NODE`
 //! (`node-1`), `SLOTQUAKE_HOST`, `SLOTQUAKE_PORT`, `SLOTQUAKE_ID` (the 40 hexadecimal digits). A hook succeeds when it
 //! ends with status 0. `state` prints `running`, `paused` or `gone` first, and `log` prints the server's log.
-//! [`super::cuts`] describes `cut`, `heal` and `knock`. The harness verifies the effect of a hook from outside.
+//! [`cuts`](crate::cluster::attach::links::cuts) describes `cut`, `heal` and `knock`. The harness verifies the effect of a hook from outside.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -20,8 +20,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::error::AttachError;
 use crate::cluster::ProcessState;
+use crate::cluster::attach::error::AttachError;
 use crate::history::{EventKind, NodeInfo};
 use crate::network::knock::{self, Heard};
 use crate::plan::Need;
@@ -68,11 +68,11 @@ pub struct Hooks {
 }
 
 /// Records the hooks that ran.
-pub(super) type Emit<'t> = &'t (dyn Fn(EventKind) + Sync);
+pub(crate) type Emit<'t> = &'t (dyn Fn(EventKind) + Sync);
 
 /// A hook to run for a node, with its further environment and its standard input.
 #[derive(Debug)]
-pub(super) struct Call<'c> {
+pub(crate) struct Call<'c> {
     pub hook: &'static str,
     pub node: &'c NodeInfo,
     pub environment: Vec<(&'static str, String)>,
@@ -132,12 +132,12 @@ impl Hooks {
     }
 
     /// The path of the file.
-    pub(super) fn file(&self) -> &Path {
+    pub(crate) fn file(&self) -> &Path {
         &self.file
     }
 
     /// Why the hooks do not meet a need.
-    pub(super) fn lacks(&self, need: Need) -> Option<String> {
+    pub(crate) fn lacks(&self, need: Need) -> Option<String> {
         let wanted: &[&str] = match need {
             // The end of the run starts a stopped server again.
             Need::Stop => &["stop", "start"],
@@ -164,7 +164,7 @@ impl Hooks {
     }
 
     /// Runs a hook that changes something. Fails unless it ends with status 0.
-    pub(super) async fn act(&self, call: Call<'_>, emit: Emit<'_>) -> Result<(), AttachError> {
+    pub(crate) async fn act(&self, call: Call<'_>, emit: Emit<'_>) -> Result<(), AttachError> {
         let (hook, node) = (call.hook, call.node.node);
         let ended = self.run(&call).await.ok_or(AttachError::NoAccess { what: hook })?;
         emit(hooked(hook, node, &ended));
@@ -176,7 +176,7 @@ impl Hooks {
     }
 
     /// The state that the hook `state` prints; None if there is no such hook.
-    pub(super) async fn state(&self, node: &NodeInfo, emit: Emit<'_>) -> Option<ProcessState> {
+    pub(crate) async fn state(&self, node: &NodeInfo, emit: Emit<'_>) -> Option<ProcessState> {
         let ended = self.look(&Call::new("state", node), emit).await?;
         let how = format!("hook `state` says `{}`", ended.output_end().trim());
         Some(match ended.output.split_ascii_whitespace().next().filter(|_| ended.status == Some(0)) {
@@ -188,7 +188,7 @@ impl Hooks {
     }
 
     /// The output of the hook `log`; None if there is no such hook or it fails.
-    pub(super) async fn log(&self, node: &NodeInfo, lines: Option<usize>) -> Option<String> {
+    pub(crate) async fn log(&self, node: &NodeInfo, lines: Option<usize>) -> Option<String> {
         let ended = self.run(&Call::new("log", node)).await.filter(|ended| ended.status == Some(0))?;
         let all: Vec<&str> = ended.output.lines().collect();
         let first = lines.map_or(0, |lines| all.len().saturating_sub(lines));
@@ -196,7 +196,7 @@ impl Hooks {
     }
 
     /// Tries connections from a node's host, by the hook `knock`.
-    pub(super) async fn knock(
+    pub(crate) async fn knock(
         &self,
         node: &NodeInfo,
         to: &[SocketAddrV4],
@@ -321,7 +321,7 @@ mod tests {
 
     #[tokio::test]
     async fn documented_hooks_meet_every_possible_need() {
-        let page = include_str!("../../../docs/attach.md");
+        let page = include_str!("../../../../docs/attach.md");
         let block = page.split("```").find(|block| block.starts_with("yaml\nstop:")).expect("a file of hooks");
         let folder = tempfile::tempdir().expect("a temporary directory");
         let file = folder.path().join("hooks.yaml");

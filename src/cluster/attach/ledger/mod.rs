@@ -5,27 +5,20 @@
 //! holds a lock on the file, which the system releases when the process ends. A file whose lock is free therefore
 //! belongs to a dead run, also after a reboot. The file holds no password and no TLS key.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+mod changes;
+
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
-use super::cuts::{NodeCut, Place};
-use super::error::{AttachError, named};
-use crate::cluster::Keyspace;
+use crate::cluster::attach::error::AttachError;
 use crate::directories::Kept;
-use crate::history::NodeInfo;
-use crate::units::NodeNo;
-
-/// Increases when older programs would misread the file.
-const SCHEMA_VERSION: u32 = 1;
+pub use changes::Changes;
+pub(crate) use changes::{AccessUsed, LedgerNode, NodeCut, Original, joined};
 
 const EXTENSION: &str = "json";
 
@@ -35,164 +28,9 @@ pub fn ledgers_folder() -> Result<PathBuf, AttachError> {
     Kept::State.directory().map(|state| state.join("attached")).ok_or(AttachError::NoState)
 }
 
-/// The changes of a run on an attached cluster that are not yet undone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Changes {
-    schema_version: u32,
-    /// The name of the run, which is part of the prefix of its keys.
-    pub(super) run: String,
-    suite: String,
-    /// The process id of the harness, for messages only.
-    pid: u32,
-    began_at: String,
-    #[serde(rename = "way")]
-    pub(super) access: AccessUsed,
-    /// Every node, by its number in that run.
-    pub(super) places: Vec<Place>,
-    /// The number of workload keys. Any of them may exist from the start.
-    pub(super) workload_keys: u32,
-    /// The keys that steps may have written, with the prefix.
-    pub(super) written: BTreeSet<String>,
-    /// The original values of changed directives.
-    pub(super) originals: Vec<Original>,
-    /// Servers that were stopped or paused.
-    pub(super) disturbed: BTreeSet<NodeNo>,
-    /// Cuts that hooks made, by the name of the fault.
-    pub(super) cuts: BTreeMap<String, Vec<NodeCut>>,
-}
-
-/// The access to servers that a run used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum AccessUsed {
-    Ports,
-    Compose(String),
-    Hooks(PathBuf),
-}
-
-/// The original value of a directive on one node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Original {
-    pub node: NodeNo,
-    pub name: String,
-    pub value: String,
-}
-
-impl Changes {
-    /// The changes of a run that begins: its keys only.
-    pub(super) fn new(run: &str, suite: &str, access: AccessUsed, places: Vec<Place>, workload_keys: u32) -> Self {
-        Self {
-            schema_version: SCHEMA_VERSION,
-            run: run.to_owned(),
-            suite: suite.to_owned(),
-            pid: std::process::id(),
-            began_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            access,
-            places,
-            workload_keys,
-            written: BTreeSet::new(),
-            originals: Vec::new(),
-            disturbed: BTreeSet::new(),
-            cuts: BTreeMap::new(),
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self, String> {
-        #[derive(Deserialize)]
-        struct Versioned {
-            schema_version: u32,
-        }
-        let version = serde_json::from_str::<Versioned>(text).map_err(|error| error.to_string())?.schema_version;
-        if version != SCHEMA_VERSION {
-            return Err(format!("it has version {version}, but this program reads version {SCHEMA_VERSION}"));
-        }
-        let changes: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let numbers = changes.places.iter().map(|place| place.node.node.0);
-        if !numbers.eq(1..=changes.places.len() as u16) || changes.places.is_empty() {
-            return Err("its nodes are not numbered from 1".to_owned());
-        }
-        let originals = changes.originals.iter().map(|original| original.node);
-        let cuts = changes.cuts.values().flatten().map(|node_cut| node_cut.node);
-        let mut named = originals.chain(changes.disturbed.iter().copied()).chain(cuts);
-        let is_there = |node: NodeNo| (1..=changes.places.len()).contains(&usize::from(node.0));
-        match named.find(|&node| !is_there(node)) {
-            Some(node) => Err(format!("{node} is not one of its nodes")),
-            None => Ok(changes),
-        }
-    }
-
-    pub(super) fn node(&self, node: NodeNo) -> &NodeInfo {
-        &self.places[node.index()].node
-    }
-
-    /// The addresses of its nodes, as seeds.
-    pub(super) fn addrs(&self) -> Vec<String> {
-        self.places.iter().map(|place| place.node.addr.to_string()).collect()
-    }
-
-    pub(super) fn keys(&self) -> Keyspace {
-        Keyspace::of_run(&self.run)
-    }
-
-    /// Adds the original value of a directive, unless there is one.
-    pub(super) fn add_original(&mut self, node: NodeNo, name: &str, value: &str) {
-        if !self.originals.iter().any(|known| known.node == node && known.name == name) {
-            self.originals.push(Original { node, name: name.to_owned(), value: value.to_owned() });
-        }
-    }
-
-    /// Names their run, with its suite, process id and start time.
-    pub fn whose(&self) -> String {
-        format!("run {} (suite \"{}\", process {}, begun at {})", self.run, self.suite, self.pid, self.began_at)
-    }
-
-    /// The start time of their run; a later one compares as greater.
-    pub(super) fn began_at(&self) -> &str {
-        &self.began_at
-    }
-
-    /// Lists the changes in words.
-    pub(super) fn summary(&self) -> String {
-        let mut summary = String::new();
-        for &node in &self.disturbed {
-            let _ = write!(summary, "{} was stopped or paused, ", named(node, self.node(node).addr));
-        }
-        for original in &self.originals {
-            let Original { node, name, value } = original;
-            let _ = write!(summary, "`{name}` of {} was `{value}`, ", named(*node, self.node(*node).addr));
-        }
-        for node_cut in self.cuts.values().flatten() {
-            let _ = write!(summary, "links may be cut: {}, ", node_cut.summary(&self.places));
-        }
-        let keys = self.keys();
-        summary + &format!("there may be keys below `{}`", keys.prefix().unwrap_or_default())
-    }
-
-    /// Lists the changes to undo, with the command that undoes them.
-    pub fn pending(&self) -> String {
-        format!(
-            "{} was killed: {} (hint: run `{}` with the same password and TLS options)",
-            self.whose(),
-            self.summary(),
-            self.command()
-        )
-    }
-
-    /// The command that undoes them.
-    fn command(&self) -> String {
-        let nodes = self.addrs().join(",");
-        let servers = match &self.access {
-            AccessUsed::Ports => format!("--nodes {nodes}"),
-            AccessUsed::Compose(project) => format!("--compose {project}"),
-            AccessUsed::Hooks(file) => format!("--nodes {nodes} --hooks {}", file.display()),
-        };
-        format!("slotquake run formation --backend attach {servers}")
-    }
-}
-
 /// A directory of ledgers.
 #[derive(Debug, Clone)]
-pub(super) struct Ledgers {
+pub(crate) struct Ledgers {
     folder: PathBuf,
 }
 
@@ -289,7 +127,7 @@ impl Ledgers {
 
 /// The ledger of a run, which this process owns.
 #[derive(Debug, Clone)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     open: Arc<Mutex<Open>>,
 }
 
@@ -391,13 +229,14 @@ fn write(path: &Path, text: &[u8]) -> io::Result<Lock> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::units::ShardNo;
+    use crate::history::NodeInfo;
+    use crate::units::{NodeNo, ShardNo};
 
     /// The changes of a run on three nodes.
     pub fn changes(run: &str) -> Changes {
-        let place = |number: u16| Place {
+        let place = |number: u16| LedgerNode {
             node: NodeInfo {
                 node: NodeNo(number),
                 shard: ShardNo(number),

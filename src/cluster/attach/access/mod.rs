@@ -1,5 +1,9 @@
 //! Access to the servers of an attached cluster: stops, starts, pauses and observes them, and reads their logs.
 
+#[cfg_attr(not(feature = "docker"), path = "compose_absent.rs")]
+pub(crate) mod compose;
+pub(crate) mod hooks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,16 +12,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::compose::{Compose, ComposeProject};
-use super::discover::FoundNode;
-use super::error::AttachError;
-use super::hooks::{Call, Emit, Hooks};
-use super::ledger::AccessUsed;
 use crate::cluster::ProcessState;
+use crate::cluster::attach::error::AttachError;
+use crate::cluster::attach::ledger::AccessUsed;
+use crate::cluster::attach::servers::discover::FoundNode;
 use crate::fault::Action;
 use crate::history::NodeInfo;
 use crate::plan::Need;
 use crate::wire::{Caller, CommandError, ConnectError, Link, command};
+use compose::{Compose, ComposeProject};
+use hooks::{Call, Emit, Hooks};
 
 const CONNECTS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -48,7 +52,7 @@ pub enum ServerAccess {
 }
 
 impl ServerAccess {
-    pub(super) async fn open(settings: ServerAccessSettings) -> Result<Self, AttachError> {
+    pub(crate) async fn open(settings: ServerAccessSettings) -> Result<Self, AttachError> {
         Ok(match settings {
             ServerAccessSettings::Ports => Self::Ports,
             ServerAccessSettings::Compose(project) => Self::Compose(Arc::new(Compose::open(project).await?)),
@@ -57,7 +61,7 @@ impl ServerAccess {
     }
 
     /// Seeds for a user who names none.
-    pub(super) fn seeds(&self) -> Result<Vec<String>, AttachError> {
+    pub(crate) fn seeds(&self) -> Result<Vec<String>, AttachError> {
         match self {
             Self::Compose(compose) => compose.seeds(),
             Self::Ports | Self::Hooks(_) => {
@@ -67,7 +71,7 @@ impl ServerAccess {
     }
 
     /// This access as the ledger records it.
-    pub(super) fn taken(&self) -> AccessUsed {
+    pub(crate) fn taken(&self) -> AccessUsed {
         match self {
             Self::Ports => AccessUsed::Ports,
             Self::Compose(compose) => AccessUsed::Compose(compose.project().to_owned()),
@@ -78,7 +82,7 @@ impl ServerAccess {
     }
 
     /// The name of a node's container.
-    pub(super) fn name_of(&self, addr: SocketAddr) -> Option<String> {
+    pub(crate) fn name_of(&self, addr: SocketAddr) -> Option<String> {
         match self {
             Self::Compose(compose) => compose.name_at(addr.ip()),
             Self::Ports | Self::Hooks(_) => None,
@@ -86,7 +90,7 @@ impl ServerAccess {
     }
 
     /// The needs that this access does not meet, each with the reason.
-    pub(super) fn lacks(&self) -> BTreeMap<Need, String> {
+    pub(crate) fn lacks(&self) -> BTreeMap<Need, String> {
         let all = [
             Need::Stop,
             Need::Kill,
@@ -110,7 +114,7 @@ impl ServerAccess {
     }
 
     /// Checks that this access leads to these nodes.
-    pub(super) fn fits(&self, nodes: &[FoundNode]) -> Result<(), AttachError> {
+    pub(crate) fn fits(&self, nodes: &[FoundNode]) -> Result<(), AttachError> {
         match self {
             Self::Compose(compose) => compose.fits(nodes),
             Self::Ports | Self::Hooks(_) => Ok(()),
@@ -118,7 +122,7 @@ impl ServerAccess {
     }
 
     /// Why links between these nodes cannot be cut.
-    pub(super) fn links_obstacle(&self, nodes: &[FoundNode]) -> Option<String> {
+    pub(crate) fn links_obstacle(&self, nodes: &[FoundNode]) -> Option<String> {
         match self {
             Self::Ports => None,
             Self::Compose(compose) => compose.links_obstacle(nodes),
@@ -133,11 +137,11 @@ impl ServerAccess {
         }
     }
 
-    pub(super) fn reaches_servers(&self) -> bool {
+    pub(crate) fn reaches_servers(&self) -> bool {
         !matches!(self, Self::Ports)
     }
 
-    pub(super) async fn act(&self, action: Action, node: &NodeInfo, emit: Emit<'_>) -> Result<(), AttachError> {
+    pub(crate) async fn act(&self, action: Action, node: &NodeInfo, emit: Emit<'_>) -> Result<(), AttachError> {
         match self {
             Self::Ports => Err(AttachError::NoAccess { what: action.word() }),
             Self::Compose(compose) => compose.act(action, node).await,
@@ -146,7 +150,7 @@ impl ServerAccess {
     }
 
     /// The state of a server's process. Without a `state` hook or a container, infers it from the port.
-    pub(super) async fn state(&self, node: &NodeInfo, caller: &Caller, emit: Emit<'_>) -> ProcessState {
+    pub(crate) async fn state(&self, node: &NodeInfo, caller: &Caller, emit: Emit<'_>) -> ProcessState {
         match self {
             Self::Compose(compose) => compose.state(node).await,
             Self::Hooks(hooks) => match hooks.state(node, emit).await {
@@ -158,7 +162,7 @@ impl ServerAccess {
     }
 
     /// The last lines of a server's log of this run, or all of it. None if it is not available.
-    pub(super) async fn log(&self, node: &NodeInfo, lines: Option<usize>) -> Option<String> {
+    pub(crate) async fn log(&self, node: &NodeInfo, lines: Option<usize>) -> Option<String> {
         match self {
             Self::Compose(compose) => compose.log(node, lines).await,
             Self::Hooks(hooks) => hooks.log(node, lines).await,

@@ -1,26 +1,22 @@
 //! Access to servers that are containers of a Compose project: the engine stops and starts them, sidecars cut links.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use testcontainers::bollard::models::ContainerSummary;
 use testcontainers::bollard::query_parameters::{
     KillContainerOptions, ListContainersOptionsBuilder, StartContainerOptions,
 };
 
-use super::discover::FoundNode;
-use super::error::AttachError;
-use crate::cluster::containers::{DockerError, Engine, Links, Owner, Sidecar, all};
+use crate::cluster::attach::error::AttachError;
+use crate::cluster::attach::servers::discover::FoundNode;
+use crate::cluster::containers::{DockerError, Engine, Owner, Sidecar};
 use crate::cluster::{ProcessState, new_run};
 use crate::fault::{Action, Means};
 use crate::history::NodeInfo;
-use crate::network::knock::{Heard, Knock};
-use crate::network::rules::{BUS_PORT, DATA_PORT, Rule};
-use crate::network::{Counts, NetworkError};
+use crate::network::rules::{BUS_PORT, DATA_PORT};
 use crate::plan::Need;
-use crate::units::NodeNo;
 
 /// The label that Compose puts on the containers of a project.
 const PROJECT_LABEL: &str = "com.docker.compose.project";
@@ -59,7 +55,7 @@ struct Container {
 
 impl Compose {
     /// Lists the project's containers.
-    pub(super) async fn open(ComposeProject { engine, name: project }: ComposeProject) -> Result<Self, AttachError> {
+    pub(crate) async fn open(ComposeProject { engine, name: project }: ComposeProject) -> Result<Self, AttachError> {
         let wrong = |reason: String| AttachError::Compose { project: project.clone(), reason };
         let label = format!("{PROJECT_LABEL}={project}");
         let filters = HashMap::from([("label", vec![label.as_str()])]);
@@ -77,12 +73,12 @@ impl Compose {
         Ok(Self { engine, project, containers, since, no_links })
     }
 
-    fn wrong(&self, reason: String) -> AttachError {
+    pub(crate) fn wrong(&self, reason: String) -> AttachError {
         AttachError::Compose { project: self.project.clone(), reason }
     }
 
     /// The addresses at which its containers may listen.
-    pub(super) fn seeds(&self) -> Result<Vec<String>, AttachError> {
+    pub(crate) fn seeds(&self) -> Result<Vec<String>, AttachError> {
         let at = |container: &Container| {
             let ports = if container.ports.is_empty() { vec![USUAL_PORT] } else { container.ports.clone() };
             let addresses = container.addresses.clone();
@@ -102,11 +98,11 @@ impl Compose {
     }
 
     /// The name of the container that has an address.
-    pub(super) fn name_at(&self, ip: IpAddr) -> Option<String> {
+    pub(crate) fn name_at(&self, ip: IpAddr) -> Option<String> {
         self.container_at(ip).map(|container| container.name.clone())
     }
 
-    pub(super) fn project(&self) -> &str {
+    pub(crate) fn project(&self) -> &str {
         &self.project
     }
 
@@ -119,7 +115,7 @@ impl Compose {
     }
 
     /// Checks that every node is a container of the project, and no two nodes share one.
-    pub(super) fn fits(&self, nodes: &[FoundNode]) -> Result<(), AttachError> {
+    pub(crate) fn fits(&self, nodes: &[FoundNode]) -> Result<(), AttachError> {
         for node in nodes {
             let number = node.planned.node;
             let Some(container) = self.container_at(node.addr.ip()) else {
@@ -140,7 +136,7 @@ impl Compose {
     }
 
     /// Why the project does not meet a need.
-    pub(super) fn lacks(&self, need: Need) -> Option<String> {
+    pub(crate) fn lacks(&self, need: Need) -> Option<String> {
         let why = match need {
             Need::Stop | Need::Kill | Need::Start | Need::Freeze => return None,
             Need::Links | Need::Impairments | Need::Isolate => return self.no_links.clone(),
@@ -154,7 +150,7 @@ impl Compose {
     }
 
     /// Why links between these nodes cannot be cut.
-    pub(super) fn links_obstacle(&self, nodes: &[FoundNode]) -> Option<String> {
+    pub(crate) fn links_obstacle(&self, nodes: &[FoundNode]) -> Option<String> {
         let is_usual = |node: &&FoundNode| (node.addr.port(), node.bus_port) == (DATA_PORT, BUS_PORT);
         let odd = nodes.iter().find(|node| node.addr.is_ipv6() || !is_usual(node))?;
         Some(format!(
@@ -165,7 +161,7 @@ impl Compose {
     }
 
     /// Starts a sidecar in the current network of a node's container.
-    async fn sidecar(&self, node: &NodeInfo, run: &str) -> Result<Sidecar, AttachError> {
+    pub(crate) async fn sidecar(&self, node: &NodeInfo, run: &str) -> Result<Sidecar, AttachError> {
         let container = self.container(node)?;
         // The sidecar of the previous network may still exist.
         let name = format!("slotquake-{run}-{}-faults-{}", node.node, new_run());
@@ -176,14 +172,14 @@ impl Compose {
     }
 
     /// Removes the sidecars of a run.
-    async fn remove_sidecars(&self, run: &str) -> Result<(), DockerError> {
+    pub(crate) async fn remove_sidecars(&self, run: &str) -> Result<(), DockerError> {
         match self.engine.collect_run(run).await?.leftover() {
             None => Ok(()),
             Some(what) => Err(DockerError::Leftover { what }),
         }
     }
 
-    pub(super) async fn act(&self, action: Action, node: &NodeInfo) -> Result<(), AttachError> {
+    pub(crate) async fn act(&self, action: Action, node: &NodeInfo) -> Result<(), AttachError> {
         let container = self.container(node)?;
         let (client, id) = (&self.engine.client, container.id.as_str());
         let done = match action.means() {
@@ -197,92 +193,16 @@ impl Compose {
         done.map_err(|error| self.wrong(format!("{} {}: {error}", action.word(), container.name)))
     }
 
-    pub(super) async fn state(&self, node: &NodeInfo) -> ProcessState {
+    pub(crate) async fn state(&self, node: &NodeInfo) -> ProcessState {
         match self.container(node) {
             Ok(container) => self.engine.state(&container.id).await,
             Err(error) => ProcessState::Unknown { how: error.to_string() },
         }
     }
 
-    pub(super) async fn log(&self, node: &NodeInfo, lines: Option<usize>) -> Option<String> {
+    pub(crate) async fn log(&self, node: &NodeInfo, lines: Option<usize>) -> Option<String> {
         let tail = lines.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
         self.engine.logs(&self.container(node).ok()?.id, &tail, self.since).await.ok()
-    }
-}
-
-/// The links between a project's containers. A sidecar in the network of each container cuts them.
-#[derive(Debug)]
-pub(super) struct Sidecars {
-    compose: Arc<Compose>,
-    links: Links,
-    /// The run in the sidecars' labels.
-    run: String,
-}
-
-impl Sidecars {
-    /// Starts a sidecar for each node.
-    pub async fn start(compose: Arc<Compose>, nodes: &[NodeInfo], run: String) -> Result<Self, AttachError> {
-        match all(nodes.iter().map(|node| compose.sidecar(node, &run))).await {
-            Ok(sidecars) => {
-                let links = Links::new(nodes.iter().map(|node| node.addr.ip()).zip(sidecars));
-                Ok(Self { compose, links, run })
-            }
-            Err(error) => {
-                let removed = compose.remove_sidecars(&run).await;
-                let left = removed.err().map_or_else(String::new, |left| format!("; and {left}"));
-                Err(compose.wrong(format!("{error}{left}")))
-            }
-        }
-    }
-
-    pub async fn impose(&self, rule: Rule) -> Result<(), NetworkError> {
-        self.links.impose(rule).await
-    }
-
-    pub async fn counts(&self, name: &str) -> Result<Counts, NetworkError> {
-        self.links.counts(name).await
-    }
-
-    pub async fn lift(&self, name: &str) -> Result<(), NetworkError> {
-        self.links.lift(name).await
-    }
-
-    pub fn can_knock_from(&self, ip: Ipv4Addr) -> bool {
-        self.links.can_knock_from(ip)
-    }
-
-    pub async fn knock(&self, knocks: &[Knock], within: Duration) -> Vec<Heard> {
-        self.links.knock(knocks, within).await
-    }
-
-    pub async fn fill(&self, knock: Knock, bytes: u64) {
-        self.links.fill(knock, bytes).await;
-    }
-
-    /// Prepares for the end of a node's container.
-    pub fn leave(&self, node: NodeNo) {
-        self.links.leave(node.index());
-    }
-
-    /// Starts a new sidecar after a node's container has started, because each start creates a new network.
-    pub async fn come_back(&self, node: &NodeInfo) -> Result<(), AttachError> {
-        let sidecar = self.compose.sidecar(node, &self.run).await?;
-        let came_back = self.links.come_back(node.node.index(), sidecar).await;
-        came_back.map_err(|error| self.compose.wrong(error.to_string()))
-    }
-
-    /// Lifts every rule and removes the sidecars. Returns what is left, with hints.
-    pub async fn clear(&self) -> Vec<String> {
-        let mut left = Vec::new();
-        if let Err(error) = self.links.clear().await {
-            left.push(format!(
-                "rules may still be in force in the containers' networks: {error} (hint: restart the containers)"
-            ));
-        }
-        if let Err(error) = self.compose.remove_sidecars(&self.run).await {
-            left.push(error.to_string());
-        }
-        left
     }
 }
 

@@ -13,13 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::error::AttachError;
-use super::hooks::{Call, Emit, Hooks};
-use super::ledger::Ledger;
-use crate::history::NodeInfo;
+use crate::cluster::attach::access::hooks::{Call, Emit, Hooks};
+use crate::cluster::attach::error::AttachError;
+use crate::cluster::attach::ledger::{Ledger, LedgerNode, NodeCut, joined};
 use crate::network::NetworkError;
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::{Effect, Rule};
@@ -30,34 +28,11 @@ use crate::units::NodeNo;
 /// that would prolong every cut.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// A node with its bus port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
-    pub node: NodeInfo,
-    pub bus_port: u16,
-}
-
-/// The addresses from which a node no longer receives packets, and the ports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct NodeCut {
-    pub node: NodeNo,
-    pub from: BTreeSet<Ipv4Addr>,
-    pub ports: BTreeSet<u16>,
-}
-
-impl NodeCut {
-    /// Names the node and the addresses that it is cut from.
-    pub fn summary(&self, places: &[Place]) -> String {
-        let node = &places[self.node.index()].node;
-        format!("{} ({}) from {}", node.node, node.addr.ip(), joined(&self.from))
-    }
-}
-
 /// The cuts of one run. Its ledger lists the active ones.
 #[derive(Debug)]
-pub(super) struct Cuts {
+pub(crate) struct Cuts {
     hooks: Arc<Hooks>,
-    places: Vec<Place>,
+    places: Vec<LedgerNode>,
     ledger: Ledger,
     one_at_a_time: Mutex<()>,
 }
@@ -154,18 +129,14 @@ impl Cuts {
     }
 }
 
-fn joined<T: ToString>(all: &BTreeSet<T>) -> String {
-    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-}
-
-fn place_of(ip: Ipv4Addr, places: &[Place]) -> Option<usize> {
+fn place_of(ip: Ipv4Addr, places: &[LedgerNode]) -> Option<usize> {
     places.iter().position(|place| place.node.addr.ip() == IpAddr::V4(ip))
 }
 
 /// The connections that a cut affects, from either end.
-fn across(node_cut: &NodeCut, places: &[Place]) -> Vec<Knock> {
+fn across(node_cut: &NodeCut, places: &[LedgerNode]) -> Vec<Knock> {
     let at = &places[node_cut.node.index()];
-    let knocks = |from: Ipv4Addr, to: &Place| {
+    let knocks = |from: Ipv4Addr, to: &LedgerNode| {
         let SocketAddr::V4(addr) = to.node.addr else { return Vec::new() };
         let ports = [addr.port(), to.bus_port].into_iter().filter(|port| node_cut.ports.contains(port));
         let knock = |port| Knock { from, to: SocketAddrV4::new(*addr.ip(), port), node: to.node.node };
@@ -180,7 +151,7 @@ fn across(node_cut: &NodeCut, places: &[Place]) -> Vec<Knock> {
 }
 
 /// Splits a rule into the cuts of the nodes that receive fewer packets by it.
-fn node_cuts(rule: &Rule, places: &[Place]) -> Result<Vec<NodeCut>, NetworkError> {
+fn node_cuts(rule: &Rule, places: &[LedgerNode]) -> Result<Vec<NodeCut>, NetworkError> {
     let cannot = |what: &str| Err(NetworkError::Hook(format!("hooks cannot do this: {what}")));
     if rule.effect != Effect::Drop {
         return cannot("they can only cut links");
@@ -191,7 +162,7 @@ fn node_cuts(rule: &Rule, places: &[Place]) -> Result<Vec<NodeCut>, NetworkError
         return cannot("a cut drops packets where they arrive, and clients have no hooks");
     }
     let ports = |at: usize| {
-        let Place { node, bus_port } = &places[at];
+        let LedgerNode { node, bus_port } = &places[at];
         match rule.only {
             Only::All => vec![node.addr.port(), *bus_port],
             Only::Bus => vec![*bus_port],
@@ -212,6 +183,7 @@ fn node_cuts(rule: &Rule, places: &[Place]) -> Result<Vec<NodeCut>, NetworkError
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::NodeInfo;
     use crate::network::shape::{Pairs, between};
     use crate::units::{Percent, ShardNo};
 
@@ -222,8 +194,8 @@ mod tests {
     }
 
     /// Three nodes. The third has different ports.
-    fn places() -> Vec<Place> {
-        let place = |(number, port, bus_port): (u16, u16, u16)| Place {
+    fn places() -> Vec<LedgerNode> {
+        let place = |(number, port, bus_port): (u16, u16, u16)| LedgerNode {
             node: NodeInfo {
                 node: NodeNo(number),
                 shard: ShardNo(number),

@@ -1,16 +1,18 @@
 //! Undoes the changes in a ledger, and reports those that it cannot undo.
 
+pub(crate) mod settle;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::error::named;
-use super::hooks::Emit;
-use super::ledger::{Changes, Ledger, Original};
-use super::links::Links;
-use super::server_access::ServerAccess;
-use super::{discover, keys, live};
 use crate::cluster::ProcessState;
+use crate::cluster::attach::access::ServerAccess;
+use crate::cluster::attach::access::hooks::Emit;
+use crate::cluster::attach::error::named;
+use crate::cluster::attach::ledger::{Changes, Ledger, Original};
+use crate::cluster::attach::links::Links;
+use crate::cluster::attach::servers::{directives, discover, keys};
 use crate::fault::Action;
 use crate::history::{EventKind, key_name, probe_name};
 use crate::wire::Caller;
@@ -29,7 +31,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// Undoes a ledger. Each step removes from the ledger what it has undone, and returns the rest with a hint how to undo
 /// it by hand.
 #[derive(Clone, Copy)]
-pub(super) struct Undo<'u> {
+pub(crate) struct Undo<'u> {
     pub ledger: &'u Ledger,
     pub caller: &'u Caller,
     pub servers: &'u ServerAccess,
@@ -99,9 +101,9 @@ impl Undo<'_> {
             let (node, addr) = (*node, changes.node(*node).addr);
             let done = loop {
                 // A restart may already have restored the value from the server's file.
-                let done = match live::get(addr, self.caller, name).await {
-                    Ok(Some(now)) if live::is_same(&now, original) => Ok(()),
-                    Ok(_) => live::set(node, addr, self.caller, name, original).await,
+                let done = match directives::get(addr, self.caller, name).await {
+                    Ok(Some(now)) if directives::is_same(&now, original) => Ok(()),
+                    Ok(_) => directives::set(node, addr, self.caller, name, original).await,
                     Err(error) => Err(error),
                 };
                 if done.is_ok() || Instant::now() > deadline {

@@ -23,7 +23,7 @@ const MARK: &str = "slotquake-is-this-a-key";
 const BATCH: usize = 200;
 
 /// Puts the keys of a command, as the server reports them, under the prefix. Returns the new command and the new names.
-pub(super) async fn rename(
+pub(crate) async fn rename(
     keys: &Keyspace,
     addr: SocketAddr,
     caller: &Caller,
@@ -67,14 +67,14 @@ async fn named_keys(addr: SocketAddr, caller: &Caller, words: &[String]) -> Resu
 
 /// The keys outside the workload that the end of a run tries to write on replicas, with the prefix. A replica that has
 /// become a master accepts them.
-pub(super) fn probed_beyond_workload(plan: &Plan, keys: &Keyspace) -> BTreeSet<String> {
+pub(crate) fn probed_beyond_workload(plan: &Plan, keys: &Keyspace) -> BTreeSet<String> {
     let probed = sample_keys(&plan.deal()).into_iter().filter(|&key| key >= plan.workload.keys);
     probed.map(|key| keys.name(&probe_name(key))).collect()
 }
 
 /// Removes keys at the masters that own them, according to the first node that answers. Returns the number of keys that
 /// existed, and the keys that could not be removed with the last reason.
-pub(super) async fn remove(
+pub(crate) async fn remove(
     nodes: &[SocketAddr],
     caller: &Caller,
     names: Vec<String>,

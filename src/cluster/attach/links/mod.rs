@@ -1,24 +1,28 @@
 //! Cuts and heals the links of an attached cluster, with sidecars of Compose containers or with hooks.
 
+mod cuts;
+#[cfg_attr(not(feature = "docker"), path = "sidecars_absent.rs")]
+mod sidecars;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::compose::Sidecars;
-use super::cuts::Cuts;
-use super::error::AttachError;
-use super::hooks::Emit;
-use super::ledger::Ledger;
-use super::server_access::ServerAccess;
+use crate::cluster::attach::access::ServerAccess;
+use crate::cluster::attach::access::hooks::Emit;
+use crate::cluster::attach::error::AttachError;
+use crate::cluster::attach::ledger::Ledger;
 use crate::history::NodeInfo;
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
 use crate::units::NodeNo;
+use cuts::Cuts;
+use sidecars::Sidecars;
 
 /// What cuts links.
 #[derive(Debug)]
-pub(super) enum Links {
+pub(crate) enum Links {
     /// Nothing: no step cuts links.
     Whole,
     /// Sidecars in the networks of a Compose project's containers.
@@ -133,7 +137,7 @@ impl Links {
 }
 
 /// The address from which this machine reaches all of these. None if there are several, or if a node has it too.
-pub(super) fn own_address(addrs: &[SocketAddr]) -> Option<IpAddr> {
+pub(crate) fn own_address(addrs: &[SocketAddr]) -> Option<IpAddr> {
     // Connecting a UDP socket only chooses a route. It sends nothing.
     let route = |addr: &SocketAddr| {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;

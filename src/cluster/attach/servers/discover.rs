@@ -8,7 +8,7 @@ use futures_util::future::{join_all, try_join_all};
 use redis::Value;
 use tokio::time::Instant;
 
-use super::error::{AttachError, named};
+use crate::cluster::attach::error::{AttachError, named};
 use crate::cluster::control::AskError;
 use crate::cluster::watch::Snapshot;
 use crate::plan::PlannedNode;
@@ -19,7 +19,7 @@ use crate::units::{NodeNo, ShardNo};
 use crate::wire::{Caller, Link, command, text};
 
 /// The time limit for connecting to a node, and again for its answer.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long to wait for a healthy cluster: an earlier run may just have ended.
 const WHOLE_WITHIN: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ pub struct FoundNode {
 }
 
 /// Sends one command over a new connection.
-pub(super) async fn ask<W: AsRef<str>>(addr: SocketAddr, caller: &Caller, words: &[W]) -> Result<Value, AskError> {
+pub(crate) async fn ask<W: AsRef<str>>(addr: SocketAddr, caller: &Caller, words: &[W]) -> Result<Value, AskError> {
     let mut link = Link::connect(addr, caller, ANSWER_WITHIN).await?;
     link.send(&command(words), Instant::now() + ANSWER_WITHIN).await.map_err(AskError::Command)
 }
@@ -98,7 +98,7 @@ async fn first_answer(seeds: &[String], caller: &Caller) -> Result<Vec<NodeLine>
 }
 
 /// The CLUSTER NODES lines of one node.
-pub(super) async fn seed_answer(seed: &str, caller: &Caller) -> Result<Vec<NodeLine>, AttachError> {
+pub(crate) async fn seed_answer(seed: &str, caller: &Caller) -> Result<Vec<NodeLine>, AttachError> {
     let wrong = |reason: String| AttachError::Seed { seed: seed.to_owned(), reason };
     let mut addresses = tokio::net::lookup_host(seed).await.map_err(|error| wrong(error.to_string()))?;
     let addr = addresses.next().ok_or_else(|| wrong("the name has no address".to_owned()))?;

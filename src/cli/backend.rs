@@ -1,0 +1,113 @@
+//! The arguments that choose a backend, and starting it.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use slotquake::batch::Environment;
+use slotquake::cluster::Reach;
+use slotquake::sandbox::Mode;
+use slotquake::server::BackendKind;
+
+use super::exit::Trouble;
+use super::runtime::listening;
+use super::taken::{Taken, Wanted};
+use super::{attach, containers, prepare};
+
+/// Which backend runs the nodes, and how.
+#[derive(Debug, clap::Args)]
+pub struct BackendArgs {
+    /// Whether to run in the sandbox: `auto` enters it if possible, `require` fails unless the sandbox and the parts
+    /// of nft that the suites need are available. Without the sandbox, suites with network faults are skipped
+    #[arg(long, value_name = "MODE", conflicts_with_all = ["image", "netfault_image"], default_value_t = Mode::Auto,
+        value_parser = PossibleValuesParser::new(["auto", "off", "require"]).try_map(|word| word.parse::<Mode>()))]
+    sandbox: Mode,
+    /// What runs the nodes
+    #[arg(long, default_value_t = BackendKind::Local, value_parser = parser(&BackendKind::ALL))]
+    backend: BackendKind,
+    /// Run every server from this image instead of `redis:6.2`, `valkey/valkey:9.1` and so on
+    #[arg(long, value_name = "IMAGE", conflicts_with = "servers")]
+    image: Option<String>,
+    /// The image with nft that cuts links between containers; docker/netfault.Dockerfile builds the default,
+    /// slotquake-netfault:1
+    #[arg(long, value_name = "IMAGE")]
+    netfault_image: Option<String>,
+    /// How to connect to containers: by their addresses, or by published ports of 127.0.0.1. With ports, all clients
+    /// share one address, and suites that isolate clients are skipped. `auto` uses addresses on Linux with an engine on
+    /// this machine that is not rootless
+    #[arg(long, value_name = "HOW",
+        value_parser = PossibleValuesParser::new(["auto", "address", "ports"]).try_map(|word| word.parse::<Reach>()))]
+    reach: Option<Reach>,
+    #[command(flatten)]
+    attach: attach::AttachArgs,
+}
+
+/// Parses the name of one of these backends. The help describes each.
+pub fn parser(kinds: &[BackendKind]) -> impl TypedValueParser<Value = BackendKind> + use<> {
+    let value = |kind: &BackendKind| PossibleValue::new(kind.word()).help(about(*kind));
+    PossibleValuesParser::new(kinds.iter().map(value)).try_map(|word| word.parse::<BackendKind>())
+}
+
+fn about(kind: BackendKind) -> &'static str {
+    match kind {
+        BackendKind::Local => "Processes of this machine, in the sandbox if possible",
+        BackendKind::Docker => "Containers of Docker, or of the engine in `DOCKER_HOST`",
+        BackendKind::Attach => "A cluster that is already running",
+    }
+}
+
+impl BackendArgs {
+    /// Whether all runs use one cluster, so that they must not run at the same time.
+    pub fn is_shared(&self) -> bool {
+        self.backend == BackendKind::Attach
+    }
+
+    /// Loads and resolves the suites, finds the servers, and prepares the backend. Calls `make_folder` once there is
+    /// something to report.
+    pub fn take(
+        &self,
+        wanted: &Wanted<'_>,
+        make_folder: impl FnOnce() -> Result<(), Trouble>,
+    ) -> Result<Taken, Trouble> {
+        if let Some((argument, backends)) = self.misplaced() {
+            return Err(Trouble::usage(format!("`{argument}` requires `{backends}`")));
+        }
+        match self.backend {
+            BackendKind::Attach => {
+                let taken = attach::take(&self.attach, self.netfault_image.clone(), wanted)?;
+                make_folder()?;
+                Ok(taken)
+            }
+            BackendKind::Docker => {
+                let plans = prepare::plans(wanted.suites, wanted.servers, wanted.overrides, wanted.seed)?;
+                let images = (self.image.clone(), self.netfault_image.clone());
+                let (servers, environment, runtime, signals) =
+                    containers::take(images, self.reach.unwrap_or_default(), &plans)?;
+                make_folder()?;
+                Ok(Taken { plans, servers, environment, runtime, signals })
+            }
+            BackendKind::Local => {
+                let plans = prepare::plans(wanted.suites, wanted.servers, wanted.overrides, wanted.seed)?;
+                let servers = prepare::servers(&plans)?;
+                make_folder()?;
+                // From here on this may be another process, without the machine's network.
+                let environment = Environment::enter(self.sandbox, &plans).map_err(Trouble::harness)?;
+                let (runtime, signals) = listening()?;
+                Ok(Taken { plans, servers, environment, runtime, signals })
+            }
+        }
+    }
+
+    /// An argument that is not for this backend, with the backends that it is for.
+    fn misplaced(&self) -> Option<(&'static str, &'static str)> {
+        let is_docker = self.backend == BackendKind::Docker;
+        if !is_docker && self.image.is_some() {
+            Some(("--image", "--backend docker"))
+        } else if !is_docker && self.reach.is_some() {
+            Some(("--reach", "--backend docker"))
+        } else if self.backend == BackendKind::Local && self.netfault_image.is_some() {
+            Some(("--netfault-image", "--backend docker"))
+        } else if self.backend == BackendKind::Attach {
+            None
+        } else {
+            Some((self.attach.given()?, "--backend attach"))
+        }
+    }
+}
