@@ -73,7 +73,7 @@ pub type Watcher = Arc<dyn Fn(Notice<'_>) + Send + Sync>;
 /// an outage.
 pub trait Audience: Send + Sync {
     /// Run number `run` begins. The result receives all its notices.
-    fn begin(&self, run: usize, label: &str, plan: &Plan) -> Watcher;
+    fn begin(&self, run: usize, label: &str, plan: &Plan, server: &Server) -> Watcher;
     /// The run has ended in any way.
     fn end(&self, run: usize);
     /// A line that concerns no single run, or that stays after it.
@@ -84,7 +84,7 @@ pub trait Audience: Send + Sync {
 pub fn nobody() -> Arc<dyn Audience> {
     struct Nobody;
     impl Audience for Nobody {
-        fn begin(&self, _run: usize, _label: &str, _plan: &Plan) -> Watcher {
+        fn begin(&self, _run: usize, _label: &str, _plan: &Plan, _server: &Server) -> Watcher {
             Arc::new(|_| ())
         }
         fn end(&self, _run: usize) {}
@@ -127,7 +127,7 @@ impl Job {
             keep: settings.keep,
             backend: settings.environment.backend.clone(),
             stop: stop.clone(),
-            watcher: audience.begin(number, &self.label(), &self.plan),
+            watcher: audience.begin(number, &self.label(), &self.plan, &self.server),
         };
         let (job, out, told) = (self.clone(), settings.out.clone(), Arc::clone(audience));
         let task = tokio::spawn(async move { job.through(options, &out, told.as_ref()).await });

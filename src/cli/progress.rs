@@ -14,6 +14,7 @@ use slotquake::journal::Counts;
 use slotquake::plan::Plan;
 use slotquake::report::{Narrator, seconds};
 use slotquake::run::Notice;
+use slotquake::server::Server;
 use terminal_size::terminal_size_of;
 
 use super::live::Live;
@@ -58,12 +59,12 @@ impl Teller {
 }
 
 impl Audience for Teller {
-    fn begin(&self, run: usize, label: &str, plan: &Plan) -> Watcher {
+    fn begin(&self, run: usize, label: &str, plan: &Plan, server: &Server) -> Watcher {
         self.send(Message::Begin(run, label.to_owned()));
         let watched = Mutex::new(Watched {
             run,
             label: label.to_owned(),
-            narrator: Narrator::new(plan, self.verbose),
+            narrator: Narrator::new(plan, self.verbose).on(server.version),
             live: Live::new(label, plan),
             plain_every_ns: (!self.terminal).then_some(PLAIN_EVERY_NS),
             last_plain_ns: 0,

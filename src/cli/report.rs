@@ -75,7 +75,7 @@ fn page(folder: &Path) -> Result<Summary, Trouble> {
     let report = match (report::read(folder), &history) {
         (Ok(report), _) => report,
         (Err(ReportError::Unfinished(_)), Ok(Some(history))) => {
-            screen::say(&format!("{} holds no report.json; judged from its history alone", folder.display()));
+            screen::say(&format!("{} has no report.json: judged from its history", folder.display()));
             Report::of(history)
         }
         (Err(error), _) => return Err(Trouble::usage(error)),

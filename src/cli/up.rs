@@ -121,7 +121,7 @@ async fn keep(
     let listener = UnixListener::from_std(listener).map_err(trouble)?;
     let (requests, inbox) = mpsc::channel(1);
     let (ending, mut waiting) = mpsc::unbounded_channel();
-    let narrator = Mutex::new(Narrator::new(&plan, true));
+    let narrator = Mutex::new(Narrator::new(&plan, true).on(server.version));
     let host = Arc::new(Host { plan: plan.clone(), environment, requests, ending, narrator });
     let options = Options {
         folder: folder.to_owned(),
@@ -217,7 +217,7 @@ impl Host {
 
 /// Prints events in this terminal.
 fn watcher(plan: &Plan, server: &Server, folder: &Path, teller: Teller) -> Arc<dyn Fn(Notice<'_>) + Send + Sync> {
-    let narrator = Mutex::new(Narrator::new(plan, false));
+    let narrator = Mutex::new(Narrator::new(plan, false).on(server.version));
     let (server, logs) = (server.clone(), folder.join("logs"));
     Arc::new(move |notice| {
         let Notice::Event(event) = notice else { return };

@@ -346,8 +346,8 @@ mod tests {
             .promotions(ShardSet::Others, 0)
             .availability(OpKind::Writes, "shard-1", "spec")
             .availability(OpKind::Reads, "shard-1", "2s")
-            .availability(OpKind::Writes, "others", "1s")
-            .availability(OpKind::Reads, "others", Duration::ZERO)
+            .invariant("availability: { of: writes, shard: others, served: always }")
+            .invariant("availability: { of: reads, shard: others, served: always }")
             .invariant(Redirects { at: Moment::End })
             .invariant("replica-read-only: { at: end }");
         assert_eq!(suite.as_written(), Suite::load("role-swap").expect("a suite").as_written());
