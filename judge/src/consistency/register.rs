@@ -89,6 +89,7 @@ impl Register {
             let shown_ns = match (group[0].value, &group[..writes]) {
                 (NIL, _) => 0,
                 (_, []) => u64::MAX,
+                (_, [Operation { kind: Kind::Write(Effect::Impossible), .. }, ..]) => u64::MAX,
                 (_, [write, ..]) => group.iter().map(Operation::end_ns).min().map_or(u64::MAX, |first_ns| {
                     // A read that ended before its write was sent proves nothing of the order of writes.
                     first_ns.max(write.invoke_ns)
@@ -103,6 +104,11 @@ impl Register {
     /// Every operation, grouped by value.
     pub fn ops(&self) -> &[Operation] {
         &self.ops
+    }
+
+    /// The operations of each value: its write first, then its reads.
+    pub fn groups(&self) -> impl Iterator<Item = &[Operation]> {
+        self.versions.iter().map(|version| self.group(version))
     }
 
     pub(super) fn versions(&self) -> &[Version] {
@@ -132,8 +138,29 @@ impl Register {
     /// Since when a value certainly was in effect: the earliest response to its write or to a read of it. 0 for
     /// [`NIL`]; None for a value that nobody wrote, or whose effect nobody observed.
     pub fn shown_ns(&self, value: u32) -> Option<u64> {
+        match self.version(value) {
+            Some(version) => Some(version.shown_ns).filter(|&shown_ns| shown_ns < u64::MAX),
+            None => (value == NIL).then_some(0),
+        }
+    }
+
+    /// Whether anybody tried to write a value, be it in vain.
+    pub fn is_written(&self, value: u32) -> bool {
+        self.version(value).is_some_and(|version| version.writes > 0)
+    }
+
+    /// When the write of a value was sent; None where nobody wrote it, or it was refused.
+    pub fn sent_ns(&self, value: u32) -> Option<u64> {
+        self.version(value).and_then(|version| self.write(version)).map(|write| write.invoke_ns)
+    }
+
+    /// The operations of one value: its write first, then its reads.
+    pub fn of_value(&self, value: u32) -> &[Operation] {
+        self.version(value).map_or(&[], |version| self.group(version))
+    }
+
+    fn version(&self, value: u32) -> Option<&Version> {
         let at = self.versions.binary_search_by_key(&value, |version| self.ops[version.from as usize].value);
-        let known = |version: &Version| (version.shown_ns < u64::MAX).then_some(version.shown_ns);
-        at.map_or((value == NIL).then_some(0), |at| known(&self.versions[at]))
+        at.ok().map(|at| &self.versions[at])
     }
 }

@@ -5,24 +5,29 @@
 mod cause;
 mod failover;
 mod fault_span;
+mod handover;
 mod harness;
 mod ledger;
 mod outage;
+mod overwritten;
 mod ownership;
 mod phase;
+mod registers;
 mod reign;
 mod rules;
 mod stats;
+mod untold;
 mod views;
 
 pub use cause::{AckSide, Cause};
 pub use failover::Failover;
 pub use fault_span::{Ended, FaultSpan, Proof, fault_spans};
 pub use harness::Cut;
-pub use ledger::{Ledger, LostWrite, UnreadKey};
+pub use ledger::{Ledger, LostWrite, OverwrittenWrite, UnreadKey};
 pub use outage::{HANG_NS, Outage};
 pub use ownership::{Ownership, OwnershipChange};
 pub use phase::{PhaseSpan, history_end_ns};
+pub use registers::{Answerer, Answerers, Registers};
 pub use reign::{Reign, Reigns};
 pub use rules::NodeTimeouts;
 pub use stats::{KeyShards, OpIndex, OpStats, Window};
@@ -41,6 +46,8 @@ pub struct Facts<'a> {
     pub end_ns: u64,
     /// The operations by kind and shard.
     pub ops: OpIndex<'a>,
+    /// The operations by key.
+    pub registers: Registers,
     /// What each node said of the cluster.
     pub views: Views<'a>,
     /// Who owned each shard's slots.
@@ -83,7 +90,17 @@ impl<'a> Facts<'a> {
         let phases = phase::phases(history, end_ns);
         let steps = phase::steps_window(history, end_ns);
         let causes = cause::Causes::new(&reigns, &failovers, &fault_spans);
-        let ledger = ledger::ledger(history, ops.key_shards(), &causes, &phases);
+        let registers = Registers::new(history);
+        let answerers = Answerers { reigns: &reigns, views: &views, shards: ops.key_shards() };
+        let ledger = ledger::Accounts {
+            history,
+            registers: &registers,
+            answerers,
+            causes: &causes,
+            fault_spans: &fault_spans,
+            phases: &phases,
+        }
+        .ledger();
         Self {
             outages: steps.map(|window| every_outage(&ops, &ownership, window)).unwrap_or_default(),
             node_timeouts: NodeTimeouts::new(&history.header, &history.events),
@@ -93,6 +110,7 @@ impl<'a> Facts<'a> {
             history,
             end_ns,
             ops,
+            registers,
             views,
             ownership,
             reigns,
@@ -102,6 +120,11 @@ impl<'a> Facts<'a> {
             steps,
             ledger,
         }
+    }
+
+    /// Who answered reads.
+    pub fn answerers(&self) -> Answerers<'_> {
+        Answerers { reigns: &self.reigns, views: &self.views, shards: self.ops.key_shards() }
     }
 
     /// The outages of one kind and shard among the operations issued in `window`, in order of time.

@@ -8,7 +8,7 @@ use slotquake_judge::consistency::{Effect, Kind, Operation};
 use slotquake_judge::units::{ClientNo, NodeNo};
 
 /// A read of `value` by a client, from `invoke` to `complete`, answered by node-1.
-pub fn read(client: u16, value: u32, (invoke, complete): (u64, u64)) -> Operation {
+fn read(client: u16, value: u32, (invoke, complete): (u64, u64)) -> Operation {
     Operation {
         invoke_ns: invoke,
         complete_ns: complete,
@@ -19,6 +19,6 @@ pub fn read(client: u16, value: u32, (invoke, complete): (u64, u64)) -> Operatio
     }
 }
 
-pub fn write(client: u16, value: u32, times: (u64, u64), effect: Effect) -> Operation {
+fn write(client: u16, value: u32, times: (u64, u64), effect: Effect) -> Operation {
     Operation { kind: Kind::Write(effect), ..read(client, value, times) }
 }
