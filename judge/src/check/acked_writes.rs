@@ -7,7 +7,7 @@ use super::finding::Finding;
 use super::{Figure, FigureKind, Judgement, Traits, Verdict};
 use crate::facts::{AckSide, Cause, Facts, Ledger, LostWrite, OverwrittenWrite};
 use crate::history::{FinalValue, key_name};
-use crate::suite::{AckedWrites, MayLose};
+use crate::suite::{AckedWrites, Allowed};
 use crate::words::{at, count, list};
 
 /// How many lost writes are shown.
@@ -64,9 +64,9 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
         finding.figure(&format!("lost_{}", cause.to_string().replace('-', "_")), lost as f64);
     }
     let expected = match settings.may_lose {
-        MayLose::AtMost(0) => "no acknowledged write is lost".to_owned(),
-        MayLose::AtMost(allowed) => format!("at most {} lost", count(allowed, "acknowledged write")),
-        MayLose::Measured => "every key is read back, so that lost writes are counted".to_owned(),
+        Allowed::AtMost(0) => "no acknowledged write is lost".to_owned(),
+        Allowed::AtMost(allowed) => format!("at most {} lost", count(allowed, "acknowledged write")),
+        Allowed::Measured => "every key is read back, so that lost writes are counted".to_owned(),
     };
     finding.judge("acked-writes", format!("may-lose {}", settings.may_lose), expected)
 }
@@ -105,8 +105,8 @@ fn sums(ledger: &Ledger) -> String {
 }
 
 /// Weighs what is lost, and what may be, against the bound. A larger bound never gives a worse verdict.
-fn weigh(finding: &mut Finding, ledger: &Ledger, may_lose: MayLose) {
-    let MayLose::AtMost(allowed) = may_lose else { return };
+fn weigh(finding: &mut Finding, ledger: &Ledger, may_lose: Allowed) {
+    let Allowed::AtMost(allowed) = may_lose else { return };
     let missed = ledger.lost + ledger.overwritten + ledger.hidden;
     if missed > allowed || ledger.wrong_reads > allowed {
         finding.weigh(Verdict::Fail);

@@ -14,8 +14,8 @@ use crate::units::{NodeNo, ShardNo};
 /// An offset is read this much before its event at the most.
 const READ_BEFORE_NS: u64 = 1_000_000_000;
 
-/// A stretch of time before a hand-over that no read covers is short up to this length.
-pub(super) const SHORT_NS: u64 = 1_000_000_000;
+/// A stretch of time before a hand-over that nothing covers is short up to this length: offsets leave one second open.
+pub(super) const SHORT_NS: u64 = 2_000_000_000;
 
 /// One hand-over.
 #[derive(Debug, Clone, Copy)]

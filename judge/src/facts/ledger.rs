@@ -83,7 +83,7 @@ pub struct Ledger {
     #[serde(default)]
     pub untold: u64,
     /// Those of them whose loss is to be reckoned with: their shard is shown to have lost others, a master
-    /// acknowledged them that had been replaced, or no read covers the last second before the hand-over.
+    /// acknowledged them that had been replaced, or nothing covers the last two seconds before the hand-over.
     #[serde(default)]
     pub untold_likely: u64,
     /// Keys with such writes.

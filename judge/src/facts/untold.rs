@@ -46,7 +46,7 @@ pub(super) struct Key<'a> {
 
 impl Key<'_> {
     /// Each with whether its loss is to be reckoned with: its shard is shown to have lost others, it was acknowledged
-    /// by a master that had been replaced, or no read covers more than a short time before the hand-over.
+    /// by a master that had been replaced, or nothing covers the last two seconds before the hand-over.
     pub(super) fn untold(&self, shard_lost: bool) -> Vec<(Operation, bool)> {
         let mut acked: Vec<Operation> =
             self.register.ops().iter().filter(|op| op.is_certain_write()).copied().collect();

@@ -14,6 +14,7 @@ mod harness;
 mod lag;
 mod ledger;
 mod network;
+mod reads;
 mod story;
 mod timing;
 mod unsent;
