@@ -189,6 +189,9 @@ pub fn ledger(ledger: &Ledger) -> Table {
     let rows = [
         ("acknowledged", ledger.acknowledged),
         ("lost: acknowledged and gone", ledger.lost),
+        ("lost and overwritten: gone before the key was written again", ledger.overwritten),
+        ("missed for a time by wrong reads of a master", ledger.hidden),
+        ("overwritten before anybody read them where writes may have been lost", ledger.untold),
         ("undecided: acknowledged, not to be told whether lost or overwritten late", ledger.undecided),
         ("of unknown outcome, and found to have taken effect", ledger.applied_unacknowledged),
         ("refused, and found all the same", ledger.refused_but_applied),
