@@ -73,35 +73,39 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
 
 /// What became of the acknowledged writes, of the keys, and what nobody can tell about.
 fn sums(ledger: &Ledger) -> String {
-    let mut text = format!("{} acknowledged: {} lost", count(ledger.acknowledged, "write"), ledger.lost);
-    if ledger.overwritten > 0 {
-        text += &format!(", {} lost and overwritten", ledger.overwritten);
-    }
-    text += &format!(", {} undecided; {} read back", ledger.undecided, count(ledger.keys_read, "key"));
+    let overwritten = match ledger.overwritten {
+        0 => String::new(),
+        number => format!(", {number} lost and overwritten"),
+    };
+    let mut parts = vec![
+        format!(
+            "{} acknowledged: {} lost{overwritten}, {} undecided",
+            count(ledger.acknowledged, "write"),
+            ledger.lost,
+            ledger.undecided
+        ),
+        format!("{} read back", count(ledger.keys_read, "key")),
+    ];
+    let keys = count(ledger.keys_acknowledged, "key");
     if ledger.keys_lost > 0 {
-        text += &format!(
-            "; {} of {} lost {}",
-            ledger.keys_lost,
-            count(ledger.keys_acknowledged, "key"),
-            count(ledger.lost + ledger.overwritten, "acknowledged write")
-        );
+        let writes = count(ledger.lost + ledger.overwritten, "acknowledged write");
+        parts.push(format!("{} of {keys} lost {writes}", ledger.keys_lost));
     }
     if ledger.wrong_reads > 0 {
         let missed = match ledger.hidden {
             0 => String::new(),
             hidden => format!(", which missed {} for a time", count(hidden, "acknowledged write")),
         };
-        text += &format!("; {} by a master{missed}", count(ledger.wrong_reads, "wrong read"));
+        parts.push(format!("{} by a master{missed}", count(ledger.wrong_reads, "wrong read")));
     }
     if ledger.untold > 0 {
-        text += &format!(
-            "; {} overwritten before anybody read them where writes may have been lost (told of {} of {})",
-            count(ledger.untold, "write"),
-            ledger.keys_acknowledged.saturating_sub(ledger.keys_untold),
-            count(ledger.keys_acknowledged, "key")
-        );
+        let told = ledger.keys_acknowledged.saturating_sub(ledger.keys_untold);
+        parts.push(format!(
+            "{} overwritten before anybody read the key where writes may have been lost (told of {told} of {keys})",
+            count(ledger.untold, "write")
+        ));
     }
-    text
+    parts.join("; ")
 }
 
 /// Weighs what is lost, and what may be, against the bound. A larger bound never gives a worse verdict.

@@ -88,8 +88,7 @@ impl Register {
             let writes = group.iter().take_while(|op| op.kind != Kind::Read).count();
             let shown_ns = match (group[0].value, &group[..writes]) {
                 (NIL, _) => 0,
-                (_, []) => u64::MAX,
-                (_, [Operation { kind: Kind::Write(Effect::Impossible), .. }, ..]) => u64::MAX,
+                (_, [] | [Operation { kind: Kind::Write(Effect::Impossible), .. }, ..]) => u64::MAX,
                 (_, [write, ..]) => group.iter().map(Operation::end_ns).min().map_or(u64::MAX, |first_ns| {
                     // A read that ended before its write was sent proves nothing of the order of writes.
                     first_ns.max(write.invoke_ns)

@@ -80,20 +80,18 @@ impl Violation {
                 at(write.invoke_ns)
             ),
             Self::WentBack { read, newer, began, older } => {
-                let mut text = format!("{}, after {}", did_read(read, key), had_done(newer));
-                if let Some(older) = older {
-                    let sent = match began.kind {
-                        Kind::Write(_) => format!("{} sent version {}", began.client, began.value),
-                        Kind::Read => format!("{} asked for the key and read version {}", began.client, began.value),
-                    };
-                    text += &format!(
-                        "; version {} is the older one: {}, before {sent} at {}",
-                        older.value,
-                        had_done(older),
-                        at(began.invoke_ns)
-                    );
-                }
-                text
+                let text = format!("{}, after {}", did_read(read, key), had_done(newer));
+                let Some(older) = older else { return text };
+                let sent = match began.kind {
+                    Kind::Write(_) => format!("{} sent version {}", began.client, began.value),
+                    Kind::Read => format!("{} asked for the key and read version {}", began.client, began.value),
+                };
+                format!(
+                    "{text}; version {} is the older one: {}, before {sent} at {}",
+                    older.value,
+                    had_done(older),
+                    at(began.invoke_ns)
+                )
             }
         }
     }

@@ -195,7 +195,7 @@ struct KeyFate<'a> {
     told: Told,
 }
 
-impl<'a> Accounts<'a> {
+impl Accounts<'_> {
     /// The ledger of the history.
     pub(super) fn ledger(&self) -> Ledger {
         let mut keys: BTreeMap<u32, KeyOps> = BTreeMap::new();

@@ -66,7 +66,9 @@ impl Interruptions {
                     .extend([Some(fault.from_ns), fault.healed_ns].into_iter().flatten());
             }
         }
-        moments.values_mut().for_each(|moments| moments.sort_unstable());
+        for of_node in moments.values_mut() {
+            of_node.sort_unstable();
+        }
         Self(moments)
     }
 

@@ -154,7 +154,9 @@ fn story(report: &Report) -> Vec<String> {
     let ledger = &report.ledger;
     let mut writes = format!("{} acknowledged", counted(ledger.acknowledged, "write"));
     let lost = match ledger.lost {
-        0 if ledger.keys_unread + ledger.undecided + ledger.overwritten + ledger.untold_likely == 0 => ", none of them lost".to_owned(),
+        0 if ledger.keys_unread + ledger.undecided + ledger.overwritten + ledger.untold_likely == 0 => {
+            ", none of them lost".to_owned()
+        }
         0 => ", none of them known to be lost".to_owned(),
         lost => {
             let by = ledger.lost_by_cause.iter().map(|(cause, number)| format!("{cause} {}", count(*number)));
