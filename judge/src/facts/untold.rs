@@ -78,8 +78,11 @@ impl Key<'_> {
     /// When the newest of the key's writes was sent that the new master returned after a hand-over.
     fn kept_by(&self, over: &HandOver) -> u64 {
         let returned = |group: &&[Operation]| group.iter().any(|op| op.kind == Kind::Read && over.is_after(op));
-        let sent =
-            |group: &[Operation]| group.first().filter(|op| op.is_certain_write() && op.node == over.old).copied();
-        self.register.groups().filter(returned).filter_map(sent).map(|write| write.invoke_ns).max().unwrap_or(0)
+        let handed_over =
+            |op: &&Operation| op.node == over.old && (over.from_ns..over.until_ns).contains(&op.complete_ns);
+        let sent = |group: &[Operation]| {
+            group.first().filter(|op| op.is_certain_write()).filter(handed_over).map(|write| write.invoke_ns)
+        };
+        self.register.groups().filter(returned).filter_map(sent).max().unwrap_or(0)
     }
 }

@@ -13,6 +13,7 @@ mod failover;
 mod harness;
 mod lag;
 mod ledger;
+mod lineage;
 mod network;
 mod reads;
 mod story;
