@@ -17,7 +17,7 @@ fn stored() -> PathBuf {
 }
 
 /// Figures that came after these runs were stored. What they say of them is in [`reads_tell_of_lost_writes`].
-const NEW_FIGURES: [&str; 6] = ["overwritten", "wrong_reads", "hidden", "keys_lost", "untold", "keys_untold"];
+const NEW_FIGURES: [&str; 6] = ["lost_and_overwritten", "wrong_reads", "hidden", "keys_lost", "untold", "keys_untold"];
 
 /// What of a judgement must not change; its words may.
 fn judged(judgement: &Judgement) -> (String, Verdict, u64, Vec<(String, f64)>) {

@@ -16,7 +16,7 @@ const EXAMPLES: usize = 9;
 pub(super) const TRAITS: Traits = Traits {
     is_telling: true,
     figures: &[
-        Figure { name: "overwritten", kind: FigureKind::Safety },
+        Figure { name: "lost_and_overwritten", kind: FigureKind::Safety },
         Figure { name: "wrong_reads", kind: FigureKind::Safety },
     ],
 };
@@ -53,7 +53,7 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
         .figure("foreign", ledger.foreign as f64)
         .figure("keys_read", ledger.keys_read as f64)
         .figure("keys_unread", ledger.keys_unread as f64)
-        .figure("overwritten", ledger.overwritten as f64)
+        .figure("lost_and_overwritten", ledger.overwritten as f64)
         .figure("wrong_reads", ledger.wrong_reads as f64)
         .figure("hidden", ledger.hidden as f64)
         .figure("keys_lost", ledger.keys_lost as f64)

@@ -8,13 +8,8 @@ use crate::facts::{Facts, Window};
 use crate::suite::{Allowed, Keys, Linearizable};
 use crate::words::count;
 
-pub(super) const TRAITS: Traits = Traits {
-    is_telling: true,
-    figures: &[
-        Figure { name: "keys_violated", kind: FigureKind::Safety },
-        Figure { name: "violations", kind: FigureKind::Safety },
-    ],
-};
+pub(super) const TRAITS: Traits =
+    Traits { is_telling: true, figures: &[Figure { name: "keys_not_linearizable", kind: FigureKind::Safety }] };
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &Linearizable) -> Judgement {
     let mut finding = Finding::new();
@@ -54,7 +49,7 @@ fn look(facts: &Facts<'_>, settings: &Linearizable, window: Window, finding: &mu
     finding
         .observed(observed)
         .figure("keys_judged", keys as f64)
-        .figure("keys_violated", violated as f64)
+        .figure("keys_not_linearizable", violated as f64)
         .figure("violations", violations as f64);
     if observed > 0 {
         let (of, reads) = (count(keys, "key"), count(observed, "read"));

@@ -1,15 +1,17 @@
 //! What the invariants about reads have in common: which reads count, and how violations are shown.
 
 use super::finding::Finding;
-use super::{Figure, FigureKind, Judgement, Traits, Verdict};
+use super::{Figure, Judgement, Traits, Verdict};
 use crate::consistency::{Guarantee, Operation, Violation, kept};
 use crate::facts::{Answerer, Facts, Window};
 use crate::history::key_name;
 use crate::suite::{Allowed, ReadsFrom};
 use crate::words::count;
 
-pub(super) const SESSION_TRAITS: Traits =
-    Traits { is_telling: true, figures: &[Figure { name: "violations", kind: FigureKind::Safety }] };
+/// The traits of a session guarantee, whose violations comparisons use.
+pub(super) const fn session_traits(figures: &'static [Figure]) -> Traits {
+    Traits { is_telling: true, figures }
+}
 
 /// Whether a read of a key counts: when it was sent, and who answered.
 pub(super) fn counts(facts: &Facts<'_>, key: u32, read: &Operation, window: Window, from: ReadsFrom) -> bool {
@@ -41,6 +43,8 @@ pub(super) fn show(finding: &mut Finding, mut violations: Vec<(u32, Violation)>)
 /// A session guarantee and its settings.
 pub(super) struct Guaranteed<'a> {
     pub invariant: &'static str,
+    /// The figure that counts its violations.
+    pub figure: &'static str,
     pub guarantee: Guarantee,
     pub expected: &'static str,
     pub during: Option<&'a str>,
@@ -72,7 +76,7 @@ impl Guaranteed<'_> {
             violations += of_key.violations;
             shown.extend(of_key.first.map(|first| (key, first)));
         }
-        finding.observed(compared).figure("violations", violations as f64);
+        finding.observed(compared).figure(self.figure, violations as f64);
         if compared > 0 {
             let keys = shown.len() as u64;
             let of_keys = if violations > 0 { format!(" (of {})", count(keys, "key")) } else { String::new() };

@@ -13,10 +13,10 @@ use crate::words::{count, length_ns};
 pub(super) const TRAITS: Traits = Traits {
     is_telling: true,
     figures: &[
-        Figure { name: "max_age_ms", kind: FigureKind::Time },
-        Figure { name: "p99_age_ms", kind: FigureKind::Time },
-        Figure { name: "stale_share_percent", kind: FigureKind::Safety },
-        Figure { name: "violations", kind: FigureKind::Safety },
+        Figure { name: "stale_reads_max_age_ms", kind: FigureKind::Time },
+        Figure { name: "stale_reads_p99_age_ms", kind: FigureKind::Time },
+        Figure { name: "stale_reads_percent", kind: FigureKind::Safety },
+        Figure { name: "stale_reads_beyond_bound", kind: FigureKind::Safety },
     ],
 };
 
@@ -102,11 +102,11 @@ fn look(settings: &StaleReads, classes: &BTreeMap<Answerer, Class>, finding: &mu
         .observed(compared)
         .figure("reads", compared as f64)
         .figure("stale", stale.len() as f64)
-        .figure("stale_share_percent", if compared == 0 { 0.0 } else { stale.len() as f64 * 100.0 / compared as f64 })
-        .figure("max_age_ms", ages.last().map_or(0.0, |&age_ns| age_ns as f64 / 1e6))
-        .figure("p99_age_ms", p99(&ages) as f64 / 1e6)
+        .figure("stale_reads_percent", if compared == 0 { 0.0 } else { stale.len() as f64 * 100.0 / compared as f64 })
+        .figure("stale_reads_max_age_ms", ages.last().map_or(0.0, |&age_ns| age_ns as f64 / 1e6))
+        .figure("stale_reads_p99_age_ms", p99(&ages) as f64 / 1e6)
         .figure("max_versions", stale.iter().map(|(_, stale)| stale.versions).max().unwrap_or(0) as f64)
-        .figure("violations", violations as f64);
+        .figure("stale_reads_beyond_bound", violations as f64);
     if violations > 0 {
         finding.fail(format!("{} beyond the bound", count(violations as u64, "read")));
     }
