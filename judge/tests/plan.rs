@@ -170,6 +170,15 @@ fn rejects_settings_without_an_effect() {
     let fault = "kill: node-1";
     for (cluster, step, invariant, expected) in [
         ("{}", fault, "availability: { of: reads }", "invariants[0].availability: availability needs a bound"),
+        ("{}", fault, "stale-reads: { from: any }", "invariants[0].stale-reads: stale-reads needs a bound"),
+        (
+            "{ replicas-per-master: 0 }",
+            fault,
+            "stale-reads: { from: replicas, max-age: 0s }",
+            "invariants[0].stale-reads: no replica to observe",
+        ),
+        ("{}", fault, "linearizable: { keys: 0 }", "invariants[0].linearizable.keys: no key to judge"),
+        ("{}", fault, "monotonic-reads: { during: x }", "invariants[0].monotonic-reads.during: unknown phase \"x\""),
         (
             "{}",
             fault,

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::Suite;
 use crate::suite::{
-    self, AckedWrites, Agreement, Availability, Await, Command, CommandLine, FailoverTime, Invariant, MayLose, Moment,
+    self, AckedWrites, Agreement, Allowed, Availability, Await, Command, CommandLine, FailoverTime, Invariant, Moment,
     OpKind, Partition, Promotions, ReplicaLag, RoleIs, RoleOf, ShardSet, SlotCoverage, Step,
 };
 use crate::target::{Target, Targets};
@@ -221,7 +221,7 @@ impl Suite {
 
     /// At most this many acknowledged writes are lost.
     pub fn acked_writes(self, may_lose: u64) -> Self {
-        self.invariant(AckedWrites { may_lose: MayLose::AtMost(may_lose) })
+        self.invariant(AckedWrites { may_lose: Allowed::AtMost(may_lose) })
     }
 
     /// Each failover of the shards reaches each of its milestones in time. `spec` is the limit of the server's rules.

@@ -1,18 +1,25 @@
-//! `acked-writes`: what the cluster acknowledged is still there when every key is read back.
+//! `acked-writes`: what the cluster acknowledged is still there when every key is read back, and was there whenever a
+//! master answered a read.
 
 use std::collections::BTreeMap;
 
 use super::finding::Finding;
-use super::{Judgement, Traits, Verdict};
-use crate::facts::{AckSide, Cause, Facts, Ledger, LostWrite};
+use super::{Figure, FigureKind, Judgement, Traits, Verdict};
+use crate::facts::{AckSide, Cause, Facts, Ledger, LostWrite, OverwrittenWrite};
 use crate::history::{FinalValue, key_name};
-use crate::suite::{AckedWrites, MayLose};
+use crate::suite::{AckedWrites, Allowed};
 use crate::words::{at, count, list};
 
 /// How many lost writes are shown.
 const EXAMPLES: usize = 9;
 
-pub(super) const TRAITS: Traits = Traits { is_telling: true, ..Traits::PLAIN };
+pub(super) const TRAITS: Traits = Traits {
+    is_telling: true,
+    figures: &[
+        Figure { name: "lost_and_overwritten", kind: FigureKind::Safety },
+        Figure { name: "wrong_reads", kind: FigureKind::Safety },
+    ],
+};
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
     let ledger = &facts.ledger;
@@ -24,37 +31,16 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
     for &shard in facts.ops.key_shards().without_keys() {
         finding.undecided(format!("{shard}: no write was acknowledged ({})", facts.too_few(shard)));
     }
-    let text = format!(
-        "{} acknowledged: {} lost, {} undecided; {} read back",
-        count(ledger.acknowledged, "write"),
-        ledger.lost,
-        ledger.undecided,
-        count(ledger.keys_read, "key"),
-    );
-    finding.saw(text);
+    finding.saw(sums(ledger));
     if ledger.lost > 0 {
         finding.saw(splits(ledger));
     }
-    if let MayLose::AtMost(allowed) = settings.may_lose {
-        if ledger.lost > allowed {
-            finding.weigh(Verdict::Fail);
-        } else if ledger.lost + ledger.undecided > allowed {
-            finding.undecided(format!(
-                "{} may be lost, or was overwritten by an earlier write of unknown outcome that came late",
-                count(ledger.undecided, "write")
-            ));
-        }
-    }
+    weigh(&mut finding, ledger, settings.may_lose);
     if ledger.refused_but_applied > 0 {
         finding.fail(format!("{} refused and took effect all the same", count(ledger.refused_but_applied, "write")));
     }
     unread(&mut finding, ledger);
-    for lost in ledger.examples.iter().take(EXAMPLES) {
-        finding.evidence(describe(lost));
-    }
-    if ledger.lost > EXAMPLES as u64 {
-        finding.evidence(format!("... and {} more lost", ledger.lost - EXAMPLES as u64));
-    }
+    evidence(&mut finding, ledger);
     if ledger.foreign > 0 {
         finding.saw(format!("{} held what the workload never wrote", count(ledger.foreign, "key")));
     }
@@ -66,17 +52,105 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
         .figure("refused_but_applied", ledger.refused_but_applied as f64)
         .figure("foreign", ledger.foreign as f64)
         .figure("keys_read", ledger.keys_read as f64)
-        .figure("keys_unread", ledger.keys_unread as f64);
+        .figure("keys_unread", ledger.keys_unread as f64)
+        .figure("lost_and_overwritten", ledger.overwritten as f64)
+        .figure("wrong_reads", ledger.wrong_reads as f64)
+        .figure("hidden", ledger.hidden as f64)
+        .figure("keys_lost", ledger.keys_lost as f64)
+        .figure("untold", ledger.untold as f64)
+        .figure("keys_untold", ledger.keys_untold as f64);
     for cause in Cause::ALL {
         let lost = ledger.lost_by_cause.get(&cause).copied().unwrap_or(0);
         finding.figure(&format!("lost_{}", cause.to_string().replace('-', "_")), lost as f64);
     }
     let expected = match settings.may_lose {
-        MayLose::AtMost(0) => "no acknowledged write is lost".to_owned(),
-        MayLose::AtMost(allowed) => format!("at most {} lost", count(allowed, "acknowledged write")),
-        MayLose::Measured => "every key is read back, so that lost writes are counted".to_owned(),
+        Allowed::AtMost(0) => "no acknowledged write is lost".to_owned(),
+        Allowed::AtMost(allowed) => format!("at most {} lost", count(allowed, "acknowledged write")),
+        Allowed::Measured => "every key is read back, so that lost writes are counted".to_owned(),
     };
     finding.judge("acked-writes", format!("may-lose {}", settings.may_lose), expected)
+}
+
+/// What became of the acknowledged writes, of the keys, and what nobody can tell about.
+fn sums(ledger: &Ledger) -> String {
+    let overwritten = match ledger.overwritten {
+        0 => String::new(),
+        number => format!(", {number} lost and overwritten"),
+    };
+    let mut parts = vec![
+        format!(
+            "{} acknowledged: {} lost{overwritten}, {} undecided",
+            count(ledger.acknowledged, "write"),
+            ledger.lost,
+            ledger.undecided
+        ),
+        format!("{} read back", count(ledger.keys_read, "key")),
+    ];
+    let keys = count(ledger.keys_acknowledged, "key");
+    if ledger.keys_lost > 0 {
+        let writes = count(ledger.lost + ledger.overwritten, "acknowledged write");
+        parts.push(format!("{} of {keys} lost {writes}", ledger.keys_lost));
+    }
+    if ledger.wrong_reads > 0 {
+        let missed = match ledger.hidden {
+            0 => String::new(),
+            hidden => format!(", which missed {} for a time", count(hidden, "acknowledged write")),
+        };
+        parts.push(format!("{} by a master{missed}", count(ledger.wrong_reads, "wrong read")));
+    }
+    if ledger.untold > 0 {
+        let told = ledger.keys_acknowledged.saturating_sub(ledger.keys_untold);
+        parts.push(format!(
+            "{} overwritten before anybody read the key where writes may have been lost (told of {told} of {keys})",
+            count(ledger.untold, "write")
+        ));
+    }
+    parts.join("; ")
+}
+
+/// Weighs what is lost, and what may be, against the bound. A larger bound never gives a worse verdict.
+fn weigh(finding: &mut Finding, ledger: &Ledger, may_lose: Allowed) {
+    let Allowed::AtMost(allowed) = may_lose else { return };
+    let missed = ledger.lost + ledger.overwritten + ledger.hidden;
+    if missed > allowed || ledger.wrong_reads > allowed {
+        finding.weigh(Verdict::Fail);
+        return;
+    }
+    if missed + ledger.undecided > allowed {
+        finding.undecided(format!(
+            "{} may be lost, or was overwritten by an earlier write of unknown outcome that came late",
+            count(ledger.undecided, "write")
+        ));
+    }
+    if missed + ledger.undecided + ledger.untold_likely > allowed && ledger.untold_likely > 0 {
+        finding.undecided(format!(
+            "{} may have been lost and overwritten: nobody read the keys in between",
+            count(ledger.untold_likely, "write")
+        ));
+    }
+}
+
+/// Lost writes, then those that were overwritten, then wrong reads; some of each.
+fn evidence(finding: &mut Finding, ledger: &Ledger) {
+    let by_reads = ledger.overwritten_examples.len() + ledger.wrong_examples.len();
+    let shown = if by_reads == 0 { EXAMPLES } else { EXAMPLES / 2 };
+    for lost in ledger.examples.iter().take(shown) {
+        finding.evidence(describe(lost));
+    }
+    if ledger.lost > shown as u64 {
+        finding.evidence(format!("... and {} more lost", ledger.lost - shown as u64));
+    }
+    let is_wrong = usize::from(!ledger.wrong_examples.is_empty());
+    let shown = if ledger.lost == 0 { EXAMPLES - 3 * is_wrong } else { 3 - is_wrong };
+    for each in ledger.overwritten_examples.iter().take(shown) {
+        finding.evidence(describe_overwritten(each));
+    }
+    if ledger.overwritten > shown as u64 {
+        finding.evidence(format!("... and {} more lost and overwritten", ledger.overwritten - shown as u64));
+    }
+    for wrong in ledger.wrong_examples.iter().take(if ledger.lost + ledger.overwritten == 0 { EXAMPLES } else { 1 }) {
+        finding.evidence(format!("{wrong}; later reads returned it or a newer version"));
+    }
 }
 
 /// The lost writes by cause, phase, shard and side, in words.
@@ -119,13 +193,28 @@ fn describe(lost: &LostWrite) -> String {
         AckSide::NoCut => "",
     };
     format!(
-        "{} of {}: {} was issued at {} and acknowledged{by}{side} at {} in phase {}, and the key {held} in the end ({})",
+        "{} of {}: {} was issued at {} and acknowledged{by}{side} at {} in phase {}, and the key {held} in the end ({}{})",
         key_name(lost.key),
         lost.shard,
         lost.value,
         at(lost.invoke_ns),
         at(lost.acked_ns),
         lost.phase,
-        lost.cause
+        lost.cause,
+        against(lost.against.as_deref())
     )
+}
+
+fn describe_overwritten(lost: &OverwrittenWrite) -> String {
+    format!(
+        "{}, and nobody read that version later: lost and overwritten ({}{})",
+        lost.witness,
+        lost.cause,
+        against(lost.against.as_deref())
+    )
+}
+
+/// What speaks against the cause that the time of a write suggests.
+fn against(seen: Option<&str>) -> String {
+    seen.map_or_else(String::new, |seen| format!(": {seen}"))
 }

@@ -4,9 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::handover::HandOver;
 use super::{Failover, FaultSpan, Reign, Reigns};
-use crate::history::{FaultKind, Op};
-use crate::units::{NodeNo, ShardNo};
+use crate::consistency::{Kind, Operation};
+use crate::history::FaultKind;
+use crate::units::ShardNo;
+use crate::words::at;
 
 /// Why an acknowledged write is gone. The first rule that holds decides, in this order; `t` is the
 /// moment at which the client had the acknowledgement, `N` the node that gave it.
@@ -23,6 +26,11 @@ use crate::units::{NodeNo, ShardNo};
 ///    killed and started again without a promotion (the write had not reached its disk).
 /// 4. **unknown**: everything else. It includes a write after which its shard saw both a promotion
 ///    and a restart without one: either may have lost it.
+///
+/// Reads can refute a cause. If the new master returned the write after its promotion, or the restarted one after its
+/// start, it had arrived there, and what lost it came later: the cause is unknown, and the example of the lost write
+/// says what speaks against the hand-over. The same goes where the new master is shown to have
+/// had a later write of the old one.
 ///
 /// (Worked example: node-1 owns shard-1. It acknowledges `a` at 1 s; is cut off at 2 s and
 /// acknowledges `b` at 3 s; node-4 is promoted at 4 s; node-1 acknowledges `c` at 5 s, the cut is
@@ -115,20 +123,46 @@ impl<'a> Causes<'a> {
         Self { reigns, failovers, cuts, restarts }
     }
 
+    /// The shards whose owner's process ended and was started again without a promotion, and when it was started.
+    pub(super) fn restarts(&self) -> impl Iterator<Item = (ShardNo, u64)> {
+        self.restarts.iter().map(|restart| (restart.shard, restart.started_ns))
+    }
+
     /// Where the node that acknowledged a write stood.
-    pub(super) fn side(&self, write: &Op) -> AckSide {
+    pub(super) fn side(&self, write: &Operation) -> AckSide {
         let cuts: Vec<&FaultSpan> =
             self.cuts.iter().copied().filter(|cut| cut.in_force().contains(write.complete_ns)).collect();
-        match cuts.iter().any(|cut| cut.hit(NodeNo(write.node)).is_some()) {
+        match cuts.iter().any(|cut| cut.hit(write.node).is_some()) {
             true => AckSide::Minority,
             false if cuts.is_empty() => AckSide::NoCut,
             false => AckSide::Majority,
         }
     }
 
-    /// Why an acknowledged write of a shard is gone.
-    pub(super) fn cause(&self, write: &Op, shard: ShardNo) -> Cause {
-        let (node, at_ns) = (NodeNo(write.node), write.complete_ns);
+    /// Why an acknowledged write of a shard is gone, and what speaks against the cause that its time suggests.
+    /// `group` is the write with the reads that returned it.
+    pub(super) fn cause(
+        &self,
+        write: &Operation,
+        group: &[Operation],
+        shard: ShardNo,
+        hand_overs: &[HandOver],
+    ) -> (Cause, Option<String>) {
+        let suggested = self.by_time(write, shard);
+        let refuted = match suggested {
+            Cause::Unknown => None,
+            Cause::MinoritySide | Cause::StaleMaster | Cause::Failover | Cause::Restart => {
+                hand_overs.iter().filter(|each| each.shard == shard).find_map(|each| arrived(write, group, each))
+            }
+        };
+        match refuted {
+            Some(seen) => (Cause::Unknown, Some(format!("its time suggests {suggested}, but {seen}"))),
+            None => (suggested, None),
+        }
+    }
+
+    fn by_time(&self, write: &Operation, shard: ShardNo) -> Cause {
+        let (node, at_ns) = (write.node, write.complete_ns);
         let mut before = self.reigns.of(shard).iter().rev().filter(|reign| reign.from_ns <= at_ns);
         let Some(reign) = before.find(|reign| reign.node == node) else { return Cause::Unknown };
         let cut_off = |cut: &&&FaultSpan| cut.in_force().contains(at_ns) && cut.hit(node).is_some();
@@ -155,4 +189,20 @@ impl<'a> Causes<'a> {
         });
         reign.to_ns < cut.in_force().to_ns || by_its_election
     }
+}
+
+/// How a hand-over is shown to have kept a write.
+fn arrived(write: &Operation, group: &[Operation], over: &HandOver) -> Option<String> {
+    let concerns = write.node == over.old && (over.from_ns..over.until_ns).contains(&write.complete_ns);
+    if !concerns || (over.old == over.new && write.complete_ns >= over.at_ns) {
+        return None;
+    }
+    let how = if over.old == over.new { "its restart" } else { "its promotion" };
+    let read = group.iter().find(|op| op.kind == Kind::Read && over.is_after(op));
+    let by_read = read
+        .map(|read| format!("{} returned it at {}, after {how} at {}", over.new, at(read.complete_ns), at(over.at_ns)));
+    by_read.or_else(|| {
+        let is_covered = write.complete_ns < over.at_ns && write.complete_ns < over.arrived_ns;
+        is_covered.then(|| format!("{} had what was written up to {} after {how}", over.new, at(over.arrived_ns)))
+    })
 }

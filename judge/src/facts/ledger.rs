@@ -1,13 +1,16 @@
 //! The ledger of writes: what was acknowledged, and what of it is gone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::cause::Causes;
-use super::stats::KeyShards;
-use super::{AckSide, Cause, PhaseSpan};
-use crate::history::{EventKind, FOREIGN, FinalValue, History, Op, Outcome};
+use super::handover::{HandOver, hand_overs};
+use super::overwritten::{self, Interruptions, Shown, Told};
+use super::registers::{Answerers, Registers};
+use super::{AckSide, Cause, FaultSpan, PhaseSpan, untold};
+use crate::consistency::{Operation, Register, Violation};
+use crate::history::{EventKind, FOREIGN, FinalValue, History, Op, Outcome, key_name};
 use crate::suite::OpKind;
 use crate::units::{NodeNo, ShardNo};
 
@@ -22,6 +25,8 @@ use crate::units::{NodeNo, ShardNo};
 ///
 /// A read can settle it: if some read returned 5 before 6 was even issued, 5 had taken effect by
 /// then and cannot have come after 6, so 6 is lost.
+///
+/// What lies below `f` was overwritten. Reads tell whether it was gone before: see [`Ledger::overwritten`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ledger {
     /// Writes acknowledged.
@@ -54,11 +59,47 @@ pub struct Ledger {
     /// The lost writes by where the node that acknowledged them stood at that moment.
     #[serde(default)]
     pub lost_by_side: BTreeMap<AckSide, u64>,
+    /// Keys with acknowledged writes.
+    #[serde(default)]
+    pub keys_acknowledged: u64,
+    /// Keys with acknowledged writes that were lost, in the end or before they were overwritten.
+    #[serde(default)]
+    pub keys_lost: u64,
+    /// Acknowledged writes that were gone before their key was written again: the master, or a replica that had
+    /// returned them, answered a later read with what is older, and never with them again.
+    #[serde(default)]
+    pub overwritten: u64,
+    /// The same by what lost them.
+    #[serde(default)]
+    pub overwritten_by_cause: BTreeMap<Cause, u64>,
+    /// Reads that the reigning master answered with what is older than an acknowledged write, with nothing, or with a
+    /// foreign value, and that it later answered rightly again.
+    #[serde(default)]
+    pub wrong_reads: u64,
+    /// The acknowledged writes that those reads missed and that are not lost.
+    #[serde(default)]
+    pub hidden: u64,
+    /// Acknowledged writes that may have been lost before they were overwritten, and that nobody read in between.
+    #[serde(default)]
+    pub untold: u64,
+    /// Those of them whose loss is to be reckoned with: their shard is shown to have lost others, a master
+    /// acknowledged them that had been replaced, or nothing covers the last two seconds before the hand-over.
+    #[serde(default)]
+    pub untold_likely: u64,
+    /// Keys with such writes.
+    #[serde(default)]
+    pub keys_untold: u64,
     /// Lost writes, the first of them in order of issue; at most [`Ledger::EXAMPLES`].
     pub examples: Vec<LostWrite>,
     /// Keys that could not be read back, the first of them; at most [`Ledger::EXAMPLES`].
     #[serde(default)]
     pub unread_examples: Vec<UnreadKey>,
+    /// Writes that were lost and overwritten, the first of them in order of issue; at most [`Ledger::EXAMPLES`].
+    #[serde(default)]
+    pub overwritten_examples: Vec<OverwrittenWrite>,
+    /// Wrong reads in words, the first of them; at most [`Ledger::EXAMPLES`].
+    #[serde(default)]
+    pub wrong_examples: Vec<String>,
 }
 
 impl Ledger {
@@ -92,6 +133,33 @@ pub struct LostWrite {
     /// Why it is gone.
     #[serde(default)]
     pub cause: Cause,
+    /// What speaks against the cause that the time of the write suggests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<String>,
+}
+
+/// An acknowledged write that was gone before its key was written again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverwrittenWrite {
+    /// Its key's number.
+    pub key: u32,
+    /// Its key's shard.
+    pub shard: ShardNo,
+    /// The number written.
+    pub value: u32,
+    /// When it was issued, in nanoseconds from the start of the run.
+    pub invoke_ns: u64,
+    /// When it was acknowledged, in nanoseconds from the start of the run.
+    pub acked_ns: u64,
+    /// Who acknowledged it.
+    pub acked_by: Option<NodeNo>,
+    /// The read that shows it, in words.
+    pub witness: String,
+    /// Why it was gone.
+    pub cause: Cause,
+    /// What speaks against the cause that the time of the write suggests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<String>,
 }
 
 /// A key with acknowledged writes whose last value is unknown.
@@ -103,67 +171,185 @@ pub struct UnreadKey {
     pub reason: Option<String>,
 }
 
-/// The ledger of a history.
-pub(super) fn ledger(history: &History, shards: &KeyShards, causes: &Causes<'_>, phases: &[PhaseSpan]) -> Ledger {
-    let mut keys: BTreeMap<u32, KeyOps> = BTreeMap::new();
-    for op in &history.ops {
-        let key = keys.entry(op.key).or_default();
-        match op.kind {
-            OpKind::Writes if op.outcome.was_tried() => key.writes.push(op),
-            OpKind::Writes => {}
-            OpKind::Reads => key.saw(op),
-        }
-    }
-    let mut finals: HashMap<u32, &FinalValue> = HashMap::new();
-    for event in &history.events {
-        if let EventKind::FinalRead { key, value, .. } = &event.kind {
-            finals.insert(*key, value);
-        }
-    }
-    let keys_read = finals.values().filter(|value| !matches!(value, FinalValue::Unreadable(_))).count() as u64;
-    let mut ledger = Ledger { keys_read, ..Ledger::default() };
-    let mut lost = Vec::new();
-    for (key, ops) in &keys {
-        ops.account(*key, finals.get(key).copied(), &mut ledger, &mut lost);
-    }
-    ledger.lost = lost.len() as u64;
-    lost.sort_by_key(|&(op, _)| (op.invoke_ns, op.key));
-    explain(&lost, shards, causes, phases, &mut ledger);
-    ledger
+/// What each key held in the end, and who said so.
+pub(super) type Finals<'a> = HashMap<u32, (Option<NodeNo>, &'a FinalValue)>;
+
+/// What the ledger is made from.
+pub(super) struct Accounts<'a> {
+    pub history: &'a History,
+    pub registers: &'a Registers,
+    pub answerers: Answerers<'a>,
+    pub causes: &'a Causes<'a>,
+    pub fault_spans: &'a [FaultSpan],
+    pub phases: &'a [PhaseSpan],
 }
 
-/// Splits the lost writes by phase, shard, side and cause, and keeps the first as examples.
-fn explain(
-    lost: &[(&Op, &FinalValue)],
-    shards: &KeyShards,
-    causes: &Causes<'_>,
-    phases: &[PhaseSpan],
-    ledger: &mut Ledger,
-) {
-    for &(op, read_back) in lost {
-        let shard = shards.of(op.key);
-        let acked_in = phases.iter().find(|phase| phase.window.contains(op.complete_ns));
-        let phase = acked_in.map_or_else(String::new, |phase| phase.name.clone());
-        let (side, cause) = (causes.side(op), causes.cause(op, shard));
-        *ledger.lost_by_phase.entry(phase.clone()).or_default() += 1;
-        *ledger.lost_by_shard.entry(shard).or_default() += 1;
-        *ledger.lost_by_side.entry(side).or_default() += 1;
-        *ledger.lost_by_cause.entry(cause).or_default() += 1;
-        if ledger.examples.len() < Ledger::EXAMPLES {
-            ledger.examples.push(LostWrite {
-                key: op.key,
-                shard,
-                value: op.value,
-                invoke_ns: op.invoke_ns,
-                acked_ns: op.complete_ns,
-                acked_by: (op.node != 0).then_some(NodeNo(op.node)),
-                read_back: read_back.clone(),
-                phase,
-                side,
-                cause,
-            });
+/// The fate of one key's writes.
+struct KeyFate<'a> {
+    key: u32,
+    shard: ShardNo,
+    register: &'a Register,
+    /// The values that are lost in the end, or undecided.
+    settled: BTreeSet<u32>,
+    has_lost: bool,
+    told: Told,
+}
+
+impl Accounts<'_> {
+    /// The ledger of the history.
+    pub(super) fn ledger(&self) -> Ledger {
+        let mut keys: BTreeMap<u32, KeyOps> = BTreeMap::new();
+        for op in &self.history.ops {
+            let key = keys.entry(op.key).or_default();
+            match op.kind {
+                OpKind::Writes if op.outcome.was_tried() => key.writes.push(op),
+                OpKind::Writes => {}
+                OpKind::Reads => key.saw(op),
+            }
+        }
+        let mut finals = Finals::new();
+        for event in &self.history.events {
+            if let EventKind::FinalRead { key, value, node } = &event.kind {
+                finals.insert(*key, (*node, value));
+            }
+        }
+        let is_read = |value: &&(Option<NodeNo>, &FinalValue)| !matches!(value.1, FinalValue::Unreadable(_));
+        let keys_read = finals.values().filter(is_read).count() as u64;
+        let mut ledger = Ledger { keys_read, ..Ledger::default() };
+        let mut lost = Vec::new();
+        let mut fates = Vec::new();
+        let interruptions = Interruptions::new(self.history, self.fault_spans);
+        for (key, ops) in &keys {
+            let read_back = finals.get(key).map(|(_, value)| *value);
+            let (from, mut settled) = (lost.len(), BTreeSet::new());
+            ops.account(*key, read_back, &mut ledger, &mut lost, &mut settled);
+            let Some(register) = self.registers.of(*key) else { continue };
+            let shard = self.answerers.shards.of(*key);
+            let answerers = self.answerers;
+            let told = overwritten::Key { shard, register, answerers, interruptions: &interruptions, read_back }.tell();
+            settled.extend(lost[from..].iter().map(|(op, _): &(&Op, _)| op.value));
+            fates.push(KeyFate { key: *key, shard, register, settled, has_lost: lost.len() > from, told });
+        }
+        ledger.lost = lost.len() as u64;
+        lost.sort_by_key(|&(op, _)| (op.invoke_ns, op.key));
+        let restarts = self.causes.restarts();
+        let reigns = self.answerers.reigns;
+        let overs = hand_overs(self.history, self.registers, self.answerers.shards, reigns, restarts, &finals);
+        self.explain(&lost, &overs, &mut ledger);
+        self.tell(&mut fates, &overs, &mut ledger);
+        ledger
+    }
+
+    /// Splits the lost writes by phase, shard, side and cause, and keeps the first as examples.
+    fn explain(&self, lost: &[(&Op, &FinalValue)], overs: &[HandOver], ledger: &mut Ledger) {
+        for &(op, read_back) in lost {
+            let shard = self.answerers.shards.of(op.key);
+            let acked_in = self.phases.iter().find(|phase| phase.window.contains(op.complete_ns));
+            let phase = acked_in.map_or_else(String::new, |phase| phase.name.clone());
+            let group = self.registers.of(op.key).map_or(&[][..], |register| register.of_value(op.value));
+            // An acknowledged write leads the group of its value.
+            let Some(write) = group.first() else { continue };
+            let side = self.causes.side(write);
+            let (cause, against) = self.causes.cause(write, group, shard, overs);
+            *ledger.lost_by_phase.entry(phase.clone()).or_default() += 1;
+            *ledger.lost_by_shard.entry(shard).or_default() += 1;
+            *ledger.lost_by_side.entry(side).or_default() += 1;
+            *ledger.lost_by_cause.entry(cause).or_default() += 1;
+            if ledger.examples.len() < Ledger::EXAMPLES {
+                ledger.examples.push(LostWrite {
+                    key: op.key,
+                    shard,
+                    value: op.value,
+                    invoke_ns: op.invoke_ns,
+                    acked_ns: op.complete_ns,
+                    acked_by: (op.node != 0).then_some(NodeNo(op.node)),
+                    read_back: read_back.clone(),
+                    phase,
+                    side,
+                    cause,
+                    against,
+                });
+            }
         }
     }
+
+    /// What reads tell beyond the end: writes lost and overwritten, wrong reads, and what nobody can tell about.
+    fn tell(&self, fates: &mut [KeyFate<'_>], overs: &[HandOver], ledger: &mut Ledger) {
+        let mut lossy: BTreeSet<ShardNo> = ledger.lost_by_shard.keys().copied().collect();
+        let mut unexplained = Vec::new();
+        let mut examples: Vec<OverwrittenWrite> = Vec::new();
+        for fate in fates.iter_mut() {
+            let settled = &fate.settled;
+            fate.told.lost.retain(|shown| !settled.contains(&shown.write.value));
+            for shown in &fate.told.lost {
+                let write = shown.write;
+                let group = fate.register.of_value(write.value);
+                let (cause, against) = self.causes.cause(&write, group, fate.shard, overs);
+                *ledger.overwritten_by_cause.entry(cause).or_default() += 1;
+                lossy.insert(fate.shard);
+                if cause == Cause::Unknown {
+                    unexplained.push((fate.shard, *shown));
+                }
+                let acked_by = (write.node.0 != 0).then_some(write.node);
+                let (key, shard, value) = (fate.key, fate.shard, write.value);
+                let (invoke_ns, acked_ns) = (write.invoke_ns, write.complete_ns);
+                let witness = describe(fate, shown);
+                examples.push(OverwrittenWrite {
+                    key,
+                    shard,
+                    value,
+                    invoke_ns,
+                    acked_ns,
+                    acked_by,
+                    witness,
+                    cause,
+                    against,
+                });
+            }
+            ledger.overwritten += fate.told.lost.len() as u64;
+            ledger.keys_lost += u64::from(fate.has_lost || !fate.told.lost.is_empty());
+            fate.settled.extend(fate.told.lost.iter().map(|shown| shown.write.value));
+            ledger.wrong_reads += fate.told.wrong.len() as u64;
+            let hidden = fate.told.hidden.iter().filter(|shown| !fate.settled.contains(&shown.write.value));
+            ledger.hidden += hidden.count() as u64;
+        }
+        examples.sort_by_key(|each| (each.invoke_ns, each.key));
+        examples.truncate(Ledger::EXAMPLES);
+        ledger.overwritten_examples = examples;
+        ledger.wrong_examples = wrong_examples(fates);
+        let destroyed = untold::destroyed(&unexplained);
+        for fate in fates.iter() {
+            let (shard, register) = (fate.shard, fate.register);
+            let destroyed = destroyed.get(&shard);
+            let key = untold::Key { shard, register, settled: &fate.settled, hand_overs: overs, destroyed };
+            let untold = key.untold(lossy.contains(&shard));
+            ledger.untold += untold.len() as u64;
+            ledger.untold_likely += untold.iter().filter(|(_, is_likely)| *is_likely).count() as u64;
+            ledger.keys_untold += u64::from(!untold.is_empty());
+        }
+    }
+}
+
+/// The first wrong reads in words.
+fn wrong_examples(fates: &[KeyFate<'_>]) -> Vec<String> {
+    let mut all: Vec<(u64, &KeyFate<'_>, Operation)> = Vec::new();
+    for fate in fates {
+        all.extend(fate.told.wrong.iter().map(|read| (read.invoke_ns, fate, *read)));
+    }
+    all.sort_by_key(|&(at_ns, fate, _)| (at_ns, fate.key));
+    let shown = all.iter().take(Ledger::EXAMPLES).filter_map(|(_, fate, read)| {
+        // The newest write that it missed says most.
+        let missed = fate.told.hidden.iter().filter(|shown| shown.write.complete_ns < read.invoke_ns);
+        let newest = missed.max_by_key(|shown| shown.write.invoke_ns)?;
+        Some(describe(fate, &Shown { write: newest.write, by: *read }))
+    });
+    shown.collect()
+}
+
+/// A read that missed a write, in a sentence.
+fn describe(fate: &KeyFate<'_>, shown: &Shown) -> String {
+    let missed = Violation::WentBack { read: shown.by, newer: shown.write, began: shown.write, older: None };
+    missed.describe(&key_name(fate.key))
 }
 
 /// What the workload did with one key.
@@ -188,9 +374,11 @@ impl<'a> KeyOps<'a> {
         read_back: Option<&'f FinalValue>,
         ledger: &mut Ledger,
         lost: &mut Vec<(&'a Op, &'f FinalValue)>,
+        undecided: &mut BTreeSet<u32>,
     ) {
         let acked: Vec<&Op> = self.writes.iter().copied().filter(|op| op.outcome == Outcome::Ok).collect();
         ledger.acknowledged += acked.len() as u64;
+        ledger.keys_acknowledged += u64::from(!acked.is_empty());
         let mut found: HashSet<u32> = self.seen.keys().copied().collect();
         if let Some(FinalValue::Number(number)) = read_back {
             found.insert(*number);
@@ -240,6 +428,7 @@ impl<'a> KeyOps<'a> {
                         lost.push((write, value));
                     } else {
                         ledger.undecided += 1;
+                        undecided.insert(write.value);
                     }
                 }
             }

@@ -4,15 +4,19 @@
 mod cause;
 mod failover;
 mod fault_span;
+mod handover;
 mod harness;
 mod lateness;
 mod ledger;
 mod outage;
+mod overwritten;
 mod ownership;
 mod phase;
+mod registers;
 mod reign;
 mod rules;
 mod stats;
+mod untold;
 mod views;
 
 pub use cause::{AckSide, Cause};
@@ -20,10 +24,11 @@ pub use failover::Failover;
 pub use fault_span::{Ended, FaultSpan, FaultTable, Proof, fault_spans};
 pub use harness::Cut;
 pub use lateness::Lateness;
-pub use ledger::{Ledger, LostWrite, UnreadKey};
+pub use ledger::{Ledger, LostWrite, OverwrittenWrite, UnreadKey};
 pub use outage::{Outage, PATIENCE_NS, STALL_NS};
 pub use ownership::{Ownership, OwnershipChange};
 pub use phase::{PhaseSpan, history_end_ns};
+pub use registers::{Answerer, Answerers, Registers};
 pub use reign::{Reign, Reigns};
 pub use rules::NodeTimeouts;
 pub use stats::{KeyShards, OpIndex, OpStats, Window};
@@ -42,6 +47,8 @@ pub struct Facts<'a> {
     pub end_ns: u64,
     /// The operations by kind and shard.
     pub ops: OpIndex<'a>,
+    /// The operations by key.
+    pub registers: Registers,
     /// The views of each node over time.
     pub views: Views<'a>,
     /// The owners of each shard over time.
@@ -86,7 +93,17 @@ impl<'a> Facts<'a> {
         let phases = phase::phases(history, end_ns);
         let steps = phase::steps_window(history, end_ns);
         let causes = cause::Causes::new(&reigns, &failovers, &fault_spans);
-        let ledger = ledger::ledger(history, ops.key_shards(), &causes, &phases);
+        let registers = Registers::new(history);
+        let answerers = Answerers { reigns: &reigns, views: &views, shards: ops.key_shards() };
+        let ledger = ledger::Accounts {
+            history,
+            registers: &registers,
+            answerers,
+            causes: &causes,
+            fault_spans: &fault_spans,
+            phases: &phases,
+        }
+        .ledger();
         Self {
             outages: steps.map(|window| every_outage(&ops, &ownership, window)).unwrap_or_default(),
             node_timeouts: NodeTimeouts::new(&history.header.plan, history.header.server.version, &history.events),
@@ -97,6 +114,7 @@ impl<'a> Facts<'a> {
             history,
             end_ns,
             ops,
+            registers,
             views,
             ownership,
             reigns,
@@ -106,6 +124,11 @@ impl<'a> Facts<'a> {
             steps,
             ledger,
         }
+    }
+
+    /// Who answered reads.
+    pub fn answerers(&self) -> Answerers<'_> {
+        Answerers { reigns: &self.reigns, views: &self.views, shards: self.ops.key_shards() }
     }
 
     /// The outages of one kind and shard among the operations issued in `window`, in order of time. Stalls count from

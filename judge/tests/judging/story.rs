@@ -296,6 +296,11 @@ impl Story {
         self.op(OpKind::Reads, key, value, times, 1, what)
     }
 
+    /// A read that a node answered with `value`.
+    pub fn read_from(self, node: u16, key: u32, value: u32, times: (f64, f64)) -> Self {
+        self.op(OpKind::Reads, key, value, times, node, What::Ok)
+    }
+
     /// Writes to a shard from `from_ms` on, one every 10 ms. Each takes 1 ms.
     pub fn writes(self, shard: u16, from_ms: f64, to_ms: f64, node: u16, what: What) -> Self {
         let count = ((to_ms - from_ms) / 10.0).round() as u32;

@@ -155,7 +155,9 @@ fn story(report: &Report) -> Vec<String> {
     let ledger = &report.ledger;
     let mut writes = format!("{} acknowledged", counted(ledger.acknowledged, "write"));
     let lost = match ledger.lost {
-        0 if ledger.keys_unread == 0 && ledger.undecided == 0 => ", none of them lost".to_owned(),
+        0 if ledger.keys_unread + ledger.undecided + ledger.overwritten + ledger.untold_likely == 0 => {
+            ", none of them lost".to_owned()
+        }
         0 => ", none of them known to be lost".to_owned(),
         lost => {
             let by = ledger.lost_by_cause.iter().map(|(cause, number)| format!("{cause} {}", count(*number)));
@@ -164,6 +166,12 @@ fn story(report: &Report) -> Vec<String> {
         }
     };
     writes.push_str(&lost);
+    if ledger.overwritten > 0 {
+        let _ = write!(writes, ", {} lost and overwritten", count(ledger.overwritten));
+    }
+    if ledger.wrong_reads > 0 {
+        let _ = write!(writes, ", {} by a master", counted(ledger.wrong_reads, "wrong read"));
+    }
     if ledger.undecided > 0 {
         let _ = write!(writes, ", {} undecided", count(ledger.undecided));
     }
@@ -244,7 +252,7 @@ fn tiles(report: &Report) -> Vec<Tile> {
         outage("read outage", figures.read_outage),
         Tile {
             name: "lost writes",
-            value: count(ledger.lost),
+            value: count(ledger.lost + ledger.overwritten),
             note: format!("of {} acknowledged", count(ledger.acknowledged)),
         },
     ]

@@ -114,6 +114,9 @@ pub fn ledger(ledger: &Ledger) -> Table {
     let rows = [
         ("acknowledged", ledger.acknowledged),
         ("lost: acknowledged, but not read back", ledger.lost),
+        ("lost and overwritten: gone before the key was written again", ledger.overwritten),
+        ("missed for a time by wrong reads of a master", ledger.hidden),
+        ("overwritten before anybody read them where writes may have been lost", ledger.untold),
         ("undecided: lost, or overwritten by a late write of unknown outcome", ledger.undecided),
         ("outcome unknown, but applied", ledger.applied_unacknowledged),
         ("refused, but applied", ledger.refused_but_applied),

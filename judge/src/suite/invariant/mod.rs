@@ -9,34 +9,46 @@ mod availability;
 mod convergence;
 mod epochs;
 mod failover_time;
+mod linearizable;
 mod look;
+mod monotonic_reads;
+mod monotonic_writes;
 mod promotions;
+mod read_your_writes;
+mod reads;
 mod redirects;
 mod replica_lag;
 mod replica_read_only;
 mod role;
 mod slot_coverage;
 mod split_brain;
+mod stale_reads;
 mod terms;
 mod write_cutoff;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use acked_writes::{AckedWrites, MayLose};
+pub use acked_writes::AckedWrites;
 pub use agreement::Agreement;
 pub use availability::{Availability, Served};
 pub use convergence::Convergence;
 pub use epochs::Epochs;
 pub use failover_time::{FailoverTime, Milestone};
+pub use linearizable::{Keys, Linearizable};
 pub(crate) use look::{Look, Nodes};
+pub use monotonic_reads::MonotonicReads;
+pub use monotonic_writes::MonotonicWrites;
 pub use promotions::Promotions;
+pub use read_your_writes::ReadYourWrites;
+pub use reads::{Allowed, ReadsFrom};
 pub use redirects::Redirects;
 pub use replica_lag::ReplicaLag;
 pub use replica_read_only::ReplicaReadOnly;
 pub use role::{RoleIs, RoleOf};
 pub use slot_coverage::SlotCoverage;
 pub use split_brain::{MayLast, SplitBrain};
+pub use stale_reads::{Answered, MaxAge, StaleReads};
 pub use terms::{Moment, OpKind, ShardSet};
 pub use write_cutoff::WriteCutoff;
 
@@ -56,8 +68,19 @@ macro_rules! for_each_invariant {
             role "role" Role(RoleOf),
             /// How far replicas are behind, in bytes of the replication stream, and that their link is up.
             replica_lag "replica-lag" ReplicaLag(ReplicaLag),
-            /// Acknowledged writes are still there when every key is read back.
+            /// Acknowledged writes are still there when every key is read back, and whenever a master answers a read.
             acked_writes "acked-writes" AckedWrites(AckedWrites),
+            /// Each key behaves as if every operation took effect at one moment between its invocation and its
+            /// response.
+            linearizable "linearizable" Linearizable(Linearizable),
+            /// How old the values are that masters and replicas return.
+            stale_reads "stale-reads" StaleReads(StaleReads),
+            /// Once a client has read a value, it reads none that is older.
+            monotonic_reads "monotonic-reads" MonotonicReads(MonotonicReads),
+            /// Once a client's write is acknowledged, the client reads no value that is older.
+            read_your_writes "read-your-writes" ReadYourWrites(ReadYourWrites),
+            /// A node that has returned a client's write returns no older write of that client.
+            monotonic_writes "monotonic-writes" MonotonicWrites(MonotonicWrites),
             /// How long reads or writes of a shard went unserved.
             availability "availability" Availability(Availability),
             /// How long a failover took from the fault on.

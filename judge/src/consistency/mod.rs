@@ -1,0 +1,18 @@
+//! Whether the reads of one key fit its writes: pure algorithms over a register and the operations on it, near-linear
+//! in their number. Nothing here knows of clusters, runs or verdicts.
+//!
+//! Each rule claims only what is certain. Operation A precedes B if A ended before B was invoked; operations that
+//! share an instant are concurrent. A write of unknown outcome may take effect at any time after its invocation, or
+//! never.
+
+mod linearizable;
+mod register;
+mod session;
+mod staleness;
+mod violation;
+
+pub use linearizable::{Linearity, linearizable};
+pub use register::{Effect, Kind, NIL, Operation, Register};
+pub use session::{Guarantee, Kept, kept};
+pub use staleness::{Stale, stale};
+pub use violation::Violation;

@@ -1,0 +1,165 @@
+//! A register: one key, and everything that was done with it.
+
+use crate::units::{ClientNo, NodeNo};
+
+/// The value of a read that found nothing. No write has it.
+pub const NIL: u32 = 0;
+
+/// One operation on a register: a write, or a read that was served. 32 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operation {
+    /// When it was sent, in nanoseconds from the start of the run.
+    pub invoke_ns: u64,
+    /// When its outcome was known, in nanoseconds from the start of the run.
+    pub complete_ns: u64,
+    /// The value written or read; [`NIL`] for a read that found nothing.
+    pub value: u32,
+    /// The client that sent it.
+    pub client: ClientNo,
+    /// The node that answered; number 0 for none.
+    pub node: NodeNo,
+    /// Read or write.
+    pub kind: Kind,
+}
+
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A read that returned its value.
+    Read,
+    /// A write.
+    Write(Effect),
+}
+
+/// Whether a write takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It took effect before it completed.
+    Certain,
+    /// It may take effect at any time after it was sent, or never.
+    Possible,
+    /// It never takes effect.
+    Impossible,
+}
+
+impl Operation {
+    /// The last moment at which it can take effect: the end of time for a write of unknown outcome.
+    pub fn end_ns(&self) -> u64 {
+        match self.kind {
+            Kind::Read | Kind::Write(Effect::Certain | Effect::Impossible) => self.complete_ns,
+            Kind::Write(Effect::Possible) => u64::MAX,
+        }
+    }
+
+    /// Whether it is a write that certainly took effect.
+    pub fn is_certain_write(&self) -> bool {
+        self.kind == Kind::Write(Effect::Certain)
+    }
+}
+
+/// The operations on one key, grouped by value. Values are unique: each is written at most once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Register {
+    /// By value; of each value the write first, then its reads by the time of their invocation.
+    ops: Vec<Operation>,
+    versions: Vec<Version>,
+}
+
+/// One value of a register: its write, and the reads that returned it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Version {
+    from: u32,
+    to: u32,
+    /// How many writes have the value: at most 1, or the values are not unique.
+    pub writes: u32,
+    /// The earliest moment by which it certainly was in effect: the first response of its group, and never before its
+    /// write was sent. 0 for [`NIL`], which was there before everything; the end of time for what nobody observed.
+    pub shown_ns: u64,
+}
+
+impl Register {
+    /// Groups the operations on one key.
+    pub fn new(mut ops: Vec<Operation>) -> Self {
+        ops.sort_unstable_by_key(|op| (op.value, op.kind == Kind::Read, op.invoke_ns, op.complete_ns));
+        let mut versions = Vec::new();
+        let mut from = 0;
+        for group in ops.chunk_by(|one, other| one.value == other.value) {
+            let to = from + group.len();
+            let writes = group.iter().take_while(|op| op.kind != Kind::Read).count();
+            let shown_ns = match (group[0].value, &group[..writes]) {
+                (NIL, _) => 0,
+                (_, [] | [Operation { kind: Kind::Write(Effect::Impossible), .. }, ..]) => u64::MAX,
+                (_, [write, ..]) => group.iter().map(Operation::end_ns).min().map_or(u64::MAX, |first_ns| {
+                    // A read that ended before its write was sent proves nothing of the order of writes.
+                    first_ns.max(write.invoke_ns)
+                }),
+            };
+            versions.push(Version { from: from as u32, to: to as u32, writes: writes as u32, shown_ns });
+            from = to;
+        }
+        Self { ops, versions }
+    }
+
+    /// Every operation, grouped by value.
+    pub fn ops(&self) -> &[Operation] {
+        &self.ops
+    }
+
+    /// The operations of each value: its write first, then its reads.
+    pub fn groups(&self) -> impl Iterator<Item = &[Operation]> {
+        self.versions.iter().map(|version| self.group(version))
+    }
+
+    pub(super) fn versions(&self) -> &[Version] {
+        &self.versions
+    }
+
+    /// The operations of a version: its write first.
+    pub(super) fn group(&self, version: &Version) -> &[Operation] {
+        &self.ops[version.from as usize..version.to as usize]
+    }
+
+    pub(super) fn reads(&self, version: &Version) -> &[Operation] {
+        &self.group(version)[version.writes as usize..]
+    }
+
+    /// The write of a version, if it may have taken effect.
+    pub(super) fn write(&self, version: &Version) -> Option<&Operation> {
+        self.group(version)[..version.writes as usize].iter().find(|op| op.kind != Kind::Write(Effect::Impossible))
+    }
+
+    /// The earliest operation by whose response a version was in effect; None for [`NIL`].
+    pub(super) fn proof(&self, version: &Version) -> Option<Operation> {
+        let group = self.group(version);
+        group.iter().min_by_key(|op| op.end_ns()).filter(|op| op.value != NIL).copied()
+    }
+
+    /// Since when a value certainly was in effect: the earliest response to its write or to a read of it. 0 for
+    /// [`NIL`]; None for a value that nobody wrote, or whose effect nobody observed.
+    pub fn shown_ns(&self, value: u32) -> Option<u64> {
+        match self.version(value) {
+            Some(version) => Some(version.shown_ns).filter(|&shown_ns| shown_ns < u64::MAX),
+            None => (value == NIL).then_some(0),
+        }
+    }
+
+    /// Whether anybody tried to write a value, be it in vain.
+    pub fn is_written(&self, value: u32) -> bool {
+        self.version(value).is_some_and(|version| version.writes > 0)
+    }
+
+    /// When the write of a value was sent; None where nobody wrote it, or it was refused.
+    pub fn sent_ns(&self, value: u32) -> Option<u64> {
+        self.version(value).and_then(|version| self.write(version)).map(|write| write.invoke_ns)
+    }
+
+    /// The operations of one value: its write first, then its reads.
+    pub fn of_value(&self, value: u32) -> &[Operation] {
+        self.version(value).map_or(&[], |version| self.group(version))
+    }
+
+    fn version(&self, value: u32) -> Option<&Version> {
+        let at = self.versions.binary_search_by_key(&value, |version| self.ops[version.from as usize].value);
+        at.ok().map(|at| &self.versions[at])
+    }
+}

@@ -1,0 +1,112 @@
+//! The operations of a history by key, and who answered the reads.
+
+use std::collections::BTreeMap;
+
+use super::ownership::own_line;
+use super::{KeyShards, Reigns, Seen, Views, Window};
+use crate::consistency::{Effect, Kind, Operation, Register};
+use crate::history::{History, Op, Outcome};
+use crate::suite::OpKind;
+use crate::topology::Role;
+use crate::units::{ClientNo, NodeNo, ShardNo};
+
+/// Every key with its operations: the writes that were sent, and the reads that were served.
+#[derive(Debug)]
+pub struct Registers {
+    by_key: BTreeMap<u32, Register>,
+}
+
+impl Registers {
+    /// Groups the operations of a history.
+    pub fn new(history: &History) -> Self {
+        let mut ops: BTreeMap<u32, Vec<Operation>> = BTreeMap::new();
+        for op in &history.ops {
+            if let Some(operation) = operation(op) {
+                ops.entry(op.key).or_default().push(operation);
+            }
+        }
+        Self { by_key: ops.into_iter().map(|(key, ops)| (key, Register::new(ops))).collect() }
+    }
+
+    /// The keys in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Register)> {
+        self.by_key.iter().map(|(&key, register)| (key, register))
+    }
+
+    /// One key; None if nothing is known of it.
+    pub fn of(&self, key: u32) -> Option<&Register> {
+        self.by_key.get(&key)
+    }
+}
+
+fn operation(op: &Op) -> Option<Operation> {
+    let kind = match (op.kind, op.outcome) {
+        (OpKind::Reads, Outcome::Ok) => Kind::Read,
+        (OpKind::Writes, Outcome::Ok) => Kind::Write(Effect::Certain),
+        (OpKind::Writes, Outcome::Info(_)) => Kind::Write(Effect::Possible),
+        (OpKind::Writes, Outcome::Fail(_)) => Kind::Write(Effect::Impossible),
+        (OpKind::Reads, Outcome::Fail(_) | Outcome::Info(_)) | (_, Outcome::Unsent(_)) => return None,
+    };
+    Some(Operation {
+        invoke_ns: op.invoke_ns,
+        complete_ns: op.complete_ns,
+        value: op.value,
+        client: ClientNo(op.client.saturating_add(1)),
+        node: NodeNo(op.node),
+        kind,
+    })
+}
+
+/// What a node was for the shard of a key while it answered a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Answerer {
+    /// It was the shard's master all the while.
+    Master,
+    /// It had been the shard's master, another node was by then, and it had not been seen to follow that one: it may
+    /// have answered as a master that did not know.
+    Deposed,
+    /// Any other node.
+    Replica,
+}
+
+/// Who answered reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Answerers<'a> {
+    pub(super) reigns: &'a Reigns,
+    pub(super) views: &'a Views<'a>,
+    pub(super) shards: &'a KeyShards,
+}
+
+impl Answerers<'_> {
+    /// What the node that answered a read of a key was then.
+    pub fn of(&self, key: u32, read: &Operation) -> Answerer {
+        self.of_shard(self.shards.of(key), read)
+    }
+
+    pub(super) fn of_shard(&self, shard: ShardNo, read: &Operation) -> Answerer {
+        let mine = self.reigns.of(shard).iter().rev().filter(|reign| reign.node == read.node);
+        let mut begun = mine.filter(|reign| reign.from_ns <= read.invoke_ns);
+        match begun.next() {
+            None => Answerer::Replica,
+            Some(reign) if read.complete_ns < reign.to_ns => Answerer::Master,
+            Some(reign) if self.followed(read.node, Window { from_ns: reign.to_ns, to_ns: read.invoke_ns }) => {
+                Answerer::Replica
+            }
+            Some(_) => Answerer::Deposed,
+        }
+    }
+
+    /// Whether the node's own view called it a replica in that time.
+    fn followed(&self, node: NodeNo, window: Window) -> bool {
+        let seen = self.views.of(node, window.to_ns);
+        let since_ns = self.views.since(node, window.to_ns).unwrap_or(0);
+        let is_replica = match seen {
+            Seen::View(view) => own_line(view, node).is_some_and(|own| match own.role {
+                Role::ReplicaOf(_) | Role::ReplicaOfUnknown => true,
+                Role::Master => false,
+            }),
+            Seen::Silent(_) | Seen::Never => false,
+        };
+        is_replica && since_ns >= window.from_ns
+    }
+}

@@ -1,0 +1,13 @@
+//! Settings of `monotonic-reads`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::reads::{Allowed, ReadsFrom, session_settings};
+use super::{Look, Settings};
+use crate::target::Target;
+
+session_settings!(
+    /// Settings of `monotonic-reads`.
+    MonotonicReads
+);
