@@ -88,7 +88,7 @@ fn write(plan: &Plan, folder: &Path, operations: u32, fails: fn(u32) -> bool) {
     recorder.event(Event { at_ns: 0, kind: EventKind::Booted { nodes: nodes.collect(), took_ms: 0.0 } });
     recorder.event(Event { at_ns: 1, kind: EventKind::Phase { name: "baseline".to_owned() } });
     let unserved = recorder.explanation(&Explanation::of_text("connection refused by 127.1.0.1:6379"));
-    let keys = plan.workload.keys;
+    let keys = plan.workload.keys();
     for number in 0..operations {
         let at_ns = 1000 + u64::from(number) * 100_000;
         let kind = if number % 2 == 0 { OpKind::Writes } else { OpKind::Reads };

@@ -169,7 +169,7 @@ impl Plan {
             server: found.map_or_else(|| suite.cluster.server.clone(), |found| found.server.clone()),
             nodes: shape.nodes.clone(),
             config,
-            workload: suite.workload.clone(),
+            workload: WorkloadSpec { keys: Some(suite.workload.keys()), ..suite.workload.clone() },
             steps: suite.steps.clone(),
             invariants: suite.invariants.clone(),
             recover_within: suite.recover_within,
@@ -227,7 +227,7 @@ impl Plan {
 
     /// The reason why a plan from a stored run is invalid; None if it is valid. An invalid plan cannot be judged.
     pub fn impossible(&self) -> Option<String> {
-        let keys = self.workload.keys;
+        let keys = self.workload.keys();
         let wrong = |error| format!("invalid slots in its plan: {error}");
         let too_many = || (keys > bounds::KEYS_MAX).then(|| format!("too many keys in its plan: {keys}"));
         deal(&self.nodes).err().map(wrong).or_else(too_many)

@@ -148,7 +148,7 @@ impl<B: Backend> Run<B> {
         let deadline = Instant::now() + READ_BACK_WITHIN;
         let now = self.watch.snapshot();
         let mut by_owner: BTreeMap<Option<NodeNo>, Vec<u32>> = BTreeMap::new();
-        for key in 0..self.plan.workload.keys {
+        for key in 0..self.plan.workload.keys() {
             by_owner.entry(now.owner(key_slot(key_name(key).as_bytes()))).or_default().push(key);
         }
         for (owner, keys) in by_owner {

@@ -269,7 +269,7 @@ impl<B: Backend> Run<B> {
 
     /// Warns early about shards without keys: invariants that judge operations stay undecided there.
     fn note_shards_without_keys(&self) {
-        let keys = self.plan.workload.keys;
+        let keys = self.plan.workload.keys();
         for &shard in KeyShards::new(&self.plan).without_keys() {
             let text = format!("none of the workload's {keys} keys is in {shard} (hint: raise workload.keys)");
             self.journal.event(EventKind::Note { text });

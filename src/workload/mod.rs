@@ -93,7 +93,7 @@ impl Workload {
                     from: backend.client_ip(ClientNo(number + 1)),
                     ..Caller::default()
                 };
-                let own = (0..settings.keys).filter(|key| key % u32::from(settings.clients) == u32::from(number));
+                let own = (0..settings.keys()).filter(|key| key % u32::from(settings.clients) == u32::from(number));
                 Arc::new(Issuer {
                     number,
                     client: Client::new(nodes.clone(), caller, settings.clone()),
@@ -229,7 +229,7 @@ impl Issuer {
     fn next(&self) -> Due {
         let mut seeded = self.seeded.lock().expect("no holder panics");
         if seeded.fraction() < self.settings.reads.fraction() {
-            let key = seeded.below(self.settings.keys.into()) as u32;
+            let key = seeded.below(self.settings.keys().into()) as u32;
             return Due::Read { key, slot: key_slot(key_name(key).as_bytes()) };
         }
         let mut own = self.own.lock().expect("no holder panics");

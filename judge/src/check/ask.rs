@@ -170,7 +170,7 @@ impl<'a> Facts<'a> {
 
     /// The reason for too few operations and a hint, for parentheses.
     pub(super) fn too_few(&self, shard: ShardNo) -> String {
-        let keys = self.plan().workload.keys;
+        let keys = self.plan().workload.keys();
         if self.ops.key_shards().without_keys().contains(&shard) {
             format!("none of the workload's {keys} keys is in {shard}; hint: raise `workload.keys`")
         } else {

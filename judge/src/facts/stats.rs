@@ -82,7 +82,7 @@ impl KeyShards {
         // The table has only the keys of the plan, so that a key number in a foreign history cannot make it huge. Other keys
         // are hashed on demand.
         let by_key: Vec<ShardNo> =
-            (0..plan.workload.keys).map(|key| deal.shard_of_key(key_name(key).as_bytes())).collect();
+            (0..plan.workload.keys()).map(|key| deal.shard_of_key(key_name(key).as_bytes())).collect();
         let with: BTreeSet<ShardNo> = by_key.iter().copied().collect();
         let without_keys = deal.shards().filter(|shard| !with.contains(shard)).collect();
         Self { deal, by_key, without_keys }

@@ -109,12 +109,13 @@ pub(super) fn workload(workload: &WorkloadSpec, problems: &mut Problems) {
     };
     within("clients", workload.clients.into(), 1, CLIENTS_MAX.into());
     within("rate", workload.rate.per_second.into(), 1, RATE_MAX.into());
-    within("keys", workload.keys.into(), 1, KEYS_MAX.into());
+    within("keys", workload.keys().into(), 1, KEYS_MAX.into());
     within("value-size", workload.value_size.into(), 1, VALUE_SIZE_MAX.into());
-    if workload.keys < u32::from(workload.clients) {
+    if workload.keys() < u32::from(workload.clients) {
         let message = format!(
             "{} keys are too few for {} clients (hint: each client writes its own keys)",
-            workload.keys, workload.clients
+            workload.keys(),
+            workload.clients
         );
         problems.add("workload.keys", message);
     }

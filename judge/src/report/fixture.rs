@@ -94,7 +94,7 @@ fn header(suite: &str) -> Header {
             server: "redis:6.2".to_owned(),
             nodes: vec![PlannedNode { node: NodeNo(1), shard: ShardNo(1), replica_of: None, slots: vec![(0, 16383)] }],
             config: BTreeMap::from([("cluster-node-timeout".to_owned(), Directive("5000".to_owned()))]),
-            workload: WorkloadSpec::default(),
+            workload: WorkloadSpec { keys: Some(600), ..WorkloadSpec::default() },
             steps: vec![Step::Settle(Span::secs(2))],
             invariants: Vec::new(),
             recover_within: Span::secs(60),

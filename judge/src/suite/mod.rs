@@ -93,8 +93,11 @@ pub struct WorkloadSpec {
     /// Operations per second of all clients together. Each operation is issued when it is due, even if
     /// earlier ones are still pending. The harness measures how late each one is issued.
     pub rate: Rate,
-    /// The number of keys, divided evenly among clients and spread over all slots.
-    pub keys: u32,
+    /// The number of keys, divided evenly among clients and spread over all slots. By default as many as writes need that
+    /// wait for the whole `timeout`, and at least 600: with fewer keys, a client runs out of keys during an outage, and
+    /// does not send operations that are due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u32>,
     /// The share of operations that are reads.
     pub reads: Percent,
     /// The nodes that reads are sent to.
@@ -117,6 +120,26 @@ pub struct WorkloadSpec {
     pub wait: Option<WaitSpec>,
 }
 
+/// The fewest keys of a workload that does not state them.
+const KEYS_MIN: f64 = 600.0;
+
+/// The most keys of a workload that does not state them: each is read back at the end.
+const KEYS_DEFAULT_MAX: f64 = 100_000.0;
+
+/// Keys for each write that may wait: random keys spread unevenly over clients and shards.
+const KEYS_FOR_A_WRITE: f64 = 1.5;
+
+impl WorkloadSpec {
+    /// The number of keys, as stated or by default.
+    pub fn keys(&self) -> u32 {
+        self.keys.unwrap_or_else(|| {
+            let writes = f64::from(self.rate.per_second) * (1.0 - self.reads.fraction());
+            let waiting = writes * self.timeout.0.as_secs_f64();
+            (waiting * KEYS_FOR_A_WRITE).ceil().clamp(KEYS_MIN, KEYS_DEFAULT_MAX) as u32
+        })
+    }
+}
+
 /// The arguments of WAIT after each write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -134,7 +157,7 @@ impl Default for WorkloadSpec {
         Self {
             clients: 4,
             rate: Rate { per_second: 400 },
-            keys: 600,
+            keys: None,
             reads: Percent::new(50.0),
             read_from: ReadFrom::ReplicaPreferred,
             value_size: 32,

@@ -264,7 +264,7 @@ impl Attached {
         let bus_ports: Vec<u16> = topology.nodes.iter().map(|node| node.bus_port).collect();
         let place = |(node, &bus_port): (&NodeInfo, &u16)| LedgerNode { node: node.clone(), bus_port };
         let places = nodes.iter().zip(&bus_ports).map(place).collect();
-        let mut changes = Changes::new(&run, &plan.name, inner.servers.taken(), places, plan.workload.keys);
+        let mut changes = Changes::new(&run, &plan.name, inner.servers.taken(), places, plan.workload.keys());
         changes.written = keys::probed_beyond_workload(plan, &Keyspace::of_run(&run));
         let ledger = inner.ledgers.begin(changes)?;
         let links = match settlement.is_alone(&ledger) {

@@ -68,7 +68,7 @@ async fn named_keys(addr: SocketAddr, caller: &Caller, words: &[String]) -> Resu
 /// The keys outside the workload that the end of a run tries to write on replicas, with the prefix. A replica that has
 /// become a master accepts them.
 pub(crate) fn probed_beyond_workload(plan: &Plan, keys: &Keyspace) -> BTreeSet<String> {
-    let probed = sample_keys(&plan.deal()).into_iter().filter(|&key| key >= plan.workload.keys);
+    let probed = sample_keys(&plan.deal()).into_iter().filter(|&key| key >= plan.workload.keys());
     probed.map(|key| keys.name(&probe_name(key))).collect()
 }
 
@@ -143,7 +143,7 @@ mod tests {
             node.slots = slots;
         }
         assert_eq!(probed_beyond_workload(&plan, &run), ["slotquake:3f:{key-606}:probe".to_owned()].into());
-        plan.workload.keys = 607;
+        plan.workload.keys = Some(607);
         assert_eq!(probed_beyond_workload(&plan, &run), BTreeSet::new());
     }
 }
