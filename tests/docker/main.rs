@@ -14,16 +14,31 @@ mod verdicts;
 
 use std::env;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use support::{Ended, QUICK, Running, begin_as};
+use support::{Ended, Places, QUICK, Running, begin_as};
 
-/// What one test removes, another must not be looking for.
-static ALONE: Mutex<()> = Mutex::new(());
+/// A test that removes what dead runs left must not run beside one that looks for it.
+static ENGINE: RwLock<()> = RwLock::new(());
 
-/// The engine for one test alone, with the images built; None, with the reason printed, where there is none.
-fn engine() -> Option<MutexGuard<'static, ()>> {
-    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+/// The engine, shared with at most one other test, with the images built. None, with the reason printed, if there is
+/// no engine.
+fn engine() -> Option<(RwLockReadGuard<'static, ()>, Places)> {
+    let shared = ENGINE.read().unwrap_or_else(PoisonError::into_inner);
+    let places = Places::take(2);
+    answers().then_some((shared, places))
+}
+
+/// The engine for one test alone.
+fn engine_alone() -> Option<RwLockWriteGuard<'static, ()>> {
+    let alone = ENGINE.write().unwrap_or_else(PoisonError::into_inner);
+    answers().then_some(alone)
+}
+
+/// Builds the images. False, with the reason printed, if there is no engine.
+fn answers() -> bool {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let answer = Command::new("docker").arg("version").output();
     let refused = match &answer {
         Ok(output) if output.status.success() => None,
@@ -33,11 +48,11 @@ fn engine() -> Option<MutexGuard<'static, ()>> {
     if let Some(reason) = refused {
         assert!(env::var_os("SLOTQUAKE_REQUIRE_ALL").is_none(), "no container engine: {reason}");
         eprintln!("skipped: no container engine: {reason}");
-        return None;
+        return false;
     }
     let built = Command::new("ci/images").output().expect("bash runs");
     assert!(built.status.success(), "ci/images: {}", String::from_utf8_lossy(&built.stderr));
-    Some(alone)
+    true
 }
 
 fn docker(args: &[&str]) -> String {
