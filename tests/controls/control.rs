@@ -146,7 +146,9 @@ impl Must {
 }
 
 fn harness_was_slow(judgement: &Judgement) -> bool {
-    judgement.seen.contains("the harness stalled") || judgement.seen.contains("were issued over 1 s late")
+    judgement.seen.contains("the harness stalled")
+        || judgement.seen.contains("the harness itself was late")
+        || judgement.seen.contains("were issued over 1 s late")
 }
 
 pub fn shown(judgements: &[Judgement]) -> String {
