@@ -139,10 +139,7 @@ fn a_stall_of_less_than_a_second_is_seen() {
             ("availability: { of: writes, shard: shard-1, max-outage: 0s }", Fail(&["longest stall"])),
             ("availability: { of: writes, shard: shard-1, max-outage: 1s }", Hold),
             ("availability: { of: writes, shard: shard-1, served: always }", Hold),
-            (
-                "availability: { of: writes, shard: shard-1, served: always, patience: 300ms }",
-                Fail(&["longest stall"]),
-            ),
+            ("availability: { of: writes, shard: shard-1, served: always, patience: 300ms }", Fail(&["longest stall"])),
             ("availability: { of: writes, shard: shard-2, served: always }", Hold),
         ],
         workload: "{ rate: 400/s, reads: 50%, read-from: master }",

@@ -1,0 +1,138 @@
+//! How exactly the length of an outage is measured: stalls of known lengths (DEBUG SLEEP) on a real cluster, against the
+//! outages that the judge finds, at two rates. The floor is the time between two operations of the shard.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use slotquake::facts::{Facts, Outage};
+use slotquake::history::EventKind;
+use slotquake::plan::Plan;
+use slotquake::run::{BackendSettings, Notice, Options, run};
+use slotquake::suite::{self, OpKind};
+use slotquake::units::ShardNo;
+
+const STALLS: u32 = 50;
+const SHORTEST_MS: f64 = 20.0;
+const LONGEST_MS: f64 = 2000.0;
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// Shorter than the shortest stall, and longer than an answer takes.
+const PATIENCE_NS: u64 = 10_000_000;
+
+fn main() {
+    // `cargo bench` passes its own options.
+    println!("50 stalls from 20 ms to 2 s of one master, redis:6.2, three shards, half of the operations reads");
+    println!(
+        "{:<8} {:<7} {:>6} {:>12} {:>12} {:>12} {:>16}",
+        "rate", "of", "found", "p50 error", "p99 error", "worst", "between two ops"
+    );
+    for rate in [400, 5000] {
+        measure(rate);
+    }
+}
+
+/// The lengths of the stalls, evenly spread on a logarithmic scale, the long ones between the short ones.
+fn lengths() -> Vec<Duration> {
+    let step = (LONGEST_MS / SHORTEST_MS).powf(1.0 / f64::from(STALLS - 1));
+    let ordered = (0..STALLS).map(|n| Duration::from_secs_f64(SHORTEST_MS * step.powi(n as i32) / 1000.0));
+    let ordered: Vec<Duration> = ordered.collect();
+    (0..STALLS as usize).map(|n| ordered[n * 17 % STALLS as usize]).collect()
+}
+
+fn plan(rate: u32) -> Plan {
+    let total: Duration = lengths().iter().map(|length| *length + PAUSE).sum();
+    let text = format!(
+        "name: outages\nabout: Stalls of known lengths.\ncluster: {{ server: redis:6.2 }}\n\
+         workload: {{ rate: {rate}/s, read-from: master }}\nsteps:\n  - phase: stalls\n  - settle: {}s\n\
+         invariants:\n  - acked-writes: {{ may-lose: 0 }}\n",
+        total.as_secs() + 3
+    );
+    Plan::new(&suite::parse(&text, Path::new("outages.yaml")).expect("a suite"), 1).expect("a plan")
+}
+
+/// Stalls the server and returns how long each stall took, by the answer to its command.
+fn stall(addr: SocketAddr) -> Vec<Duration> {
+    let mut stream = TcpStream::connect(addr).expect("the master accepts connections");
+    let mut took = Vec::new();
+    for length in lengths() {
+        std::thread::sleep(PAUSE);
+        let began = Instant::now();
+        stream.write_all(format!("DEBUG SLEEP {}\r\n", length.as_secs_f64()).as_bytes()).expect("it reads");
+        let mut answer = [0; 64];
+        assert!(stream.read(&mut answer).expect("it answers") > 0);
+        took.push(began.elapsed());
+    }
+    took
+}
+
+fn measure(rate: u32) {
+    let server = slotquake::server::find("redis:6.2", &|_| ()).expect("a server");
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let (_keep_running, stop) = tokio::sync::watch::channel(None);
+    let master = Mutex::new(None);
+    let stalling = Arc::new(Mutex::new(None));
+    let begun = Arc::clone(&stalling);
+    let options = Options {
+        folder: folder.path().to_owned(),
+        keep: false,
+        backend: BackendSettings::Local { scratch: None, network: None },
+        stop,
+        watcher: Arc::new(move |notice| {
+            let Notice::Event(event) = notice else { return };
+            match &event.kind {
+                EventKind::Booted { nodes, .. } => {
+                    let first = nodes.iter().find(|node| node.boots_as_master && node.shard == ShardNo(1));
+                    *master.lock().expect("no holder panics") = first.map(|node| node.addr);
+                }
+                EventKind::Phase { name } if name == "stalls" => {
+                    let addr = master.lock().expect("no holder panics").expect("it booted");
+                    *begun.lock().expect("no holder panics") = Some(std::thread::spawn(move || stall(addr)));
+                }
+                _ => {}
+            }
+        }),
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let history = runtime.block_on(run(plan(rate), server, options)).expect("a history");
+    let thread = stalling.lock().expect("no holder panics").take().expect("stalls");
+    let took = thread.join().expect("every stall ends");
+    let facts = Facts::new(&history);
+    let window = facts.steps.expect("steps");
+    for of in [OpKind::Writes, OpKind::Reads] {
+        let found = facts.outages(of, ShardNo(1), window, PATIENCE_NS);
+        let issued = facts.ops.issued(of, ShardNo(1), window).len();
+        report(rate, of, &took, &found, window.length_ns() as f64 / 1e6 / issued as f64);
+    }
+}
+
+/// The stalls came in order, and so do the outages found. An outage of another cause would shift them, so it counts as
+/// an error of its own.
+fn report(rate: u32, of: OpKind, took: &[Duration], found: &[Outage], between_ms: f64) {
+    let mut errors: Vec<f64> = Vec::new();
+    let mut rest = found.iter();
+    for stall in took {
+        let true_ms = stall.as_secs_f64() * 1000.0;
+        let near = |outage: &&Outage| (outage.length_ms() - true_ms).abs() < true_ms * 0.8 + 20.0;
+        if let Some(outage) = rest.find(near) {
+            errors.push(outage.length_ms() - true_ms);
+        }
+    }
+    let found = errors.len();
+    errors.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
+    let at = |quantile: f64| errors.get(((errors.len() as f64 * quantile).ceil() as usize).saturating_sub(1)).copied();
+    let cell = |error: Option<f64>| error.map_or("-".to_owned(), |error| format!("{error:+.1} ms"));
+    println!(
+        "{:<8} {:<7} {:>3}/{} {:>12} {:>12} {:>12} {:>13.1} ms",
+        format!("{rate}/s"),
+        of.to_string(),
+        found,
+        took.len(),
+        cell(at(0.5)),
+        cell(at(0.99)),
+        cell(errors.last().copied()),
+        between_ms
+    );
+}
