@@ -6,6 +6,7 @@ mod claims;
 mod control;
 mod data;
 mod failover;
+mod servers;
 mod shape;
 #[path = "../support/mod.rs"]
 mod support;

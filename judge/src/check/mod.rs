@@ -160,7 +160,7 @@ macro_rules! built_in {
 
 built_in! {
     faults "faults" "Every fault is proven in effect, and proven undone; absent from a run without faults.",
-    servers "servers" "No server crashes, ends, restarts or changes its directives without the plan; absent from histories of before.",
+    servers "servers" "No server crashes, ends, restarts or changes its directives without the plan; absent from histories of earlier versions.",
     steps "steps" "Every step succeeds, including waits and expectations.",
     recovery "recovery" "The cluster recovers in time after all faults are undone.",
     workload "workload" "Operations are issued, and on time.",

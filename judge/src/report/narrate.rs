@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::{FaultSpan, FaultTable, NodeTimeouts, ServerEnd, ServerTable};
+use crate::facts::{Explained, FaultSpan, FaultTable, NodeTimeouts, ServerEnd, ServerTable};
 use crate::history::{Event, EventKind, FaultEvent, StepProblem};
 use crate::plan::Plan;
 use crate::server::Version;
@@ -280,21 +280,24 @@ fn fault_line(about: FaultEvent<'_>, name: &str, healed: &str, verbose: bool) ->
     }
 }
 
-/// The end of a server that the plan does not explain; every crash report.
+/// The end of a server that the plan does not explain, and every crash report.
 fn server_line(kind: &EventKind, end: &ServerEnd) -> Option<String> {
-    let told = || end.explained.is_none().then(|| format!("{}; no fault explains it", end.words()));
+    let is_known = end.exit.is_some() || !end.report.is_empty();
+    let is_planned = match &end.explained {
+        Some(Explained::Fault(_)) => !end.is_crash(),
+        Some(Explained::Command(_)) => true,
+        None => false,
+    };
     match kind {
         EventKind::ServerCrashed { node, report } => {
-            let cause = report.iter().find(|line| !line.starts_with("===")).map_or("", String::as_str);
-            Some(format!("{node} wrote a crash report: {cause}"))
+            let cause = report.iter().find(|line| !line.starts_with("==="));
+            Some(format!("{node} wrote a crash report: {}", cause.map_or("", String::as_str)))
         }
-        EventKind::ServerSeen { node, pid, .. } if end.exit.is_some() || !end.report.is_empty() => {
-            end.explained.is_none().then(|| format!("{node} answers again as process {pid}, which no step started"))
+        _ if is_planned => None,
+        EventKind::ServerSeen { node, pid, .. } if is_known => {
+            Some(format!("{node} answers again, as process {pid}, and no step started it"))
         }
-        EventKind::ServerEnded { exit, .. } if end.is_crash() => {
-            Some(format!("{} {}; no fault explains it", end.node, exit.words()))
-        }
-        _ => told(),
+        _ => Some(format!("{}; no fault explains it", end.words())),
     }
 }
 
