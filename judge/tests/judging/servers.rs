@@ -156,7 +156,7 @@ fn ends_without_a_fault_do_not_pass() {
     assert!(evidence.iter().any(|line| line.contains("crashed by signal: 11")), "{evidence:?}");
 }
 
-/// `node-4` has the value at the first look, and the other one at the end; then the steps set it, if they do.
+/// `node-4` has the first value after boot and the second at the end. A step may send the command.
 fn settings(name: &str, values: [&str; 2], command: Option<&str>) -> History {
     let config = |story: Story, at_ms, value: &str| {
         let values = BTreeMap::from([(name.to_owned(), value.to_owned())]);
