@@ -148,3 +148,62 @@ impl Rules {
 pub fn bus_links_back(node_timeout: Duration) -> Duration {
     node_timeout * 3 + Duration::from_secs(5)
 }
+
+/// A directive that changes failovers, or what survives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailoverSetting {
+    /// Its name.
+    pub name: &'static str,
+    /// Its default (`config.c`, the same from Redis 6.2 to Valkey 9.1); None if a version decides it.
+    pub default: Option<&'static str>,
+    /// What it decides.
+    pub decides: &'static str,
+}
+
+/// The directives that every run compares at its begin and its end, beside those of the plan.
+pub const FAILOVER_SETTINGS: &[FailoverSetting] = &[
+    FailoverSetting {
+        name: "cluster-replica-no-failover",
+        default: Some("no"),
+        decides: "whether this node, as a replica, starts a failover by itself",
+    },
+    FailoverSetting {
+        name: "cluster-replica-validity-factor",
+        default: Some("10"),
+        decides: "how old the data of a replica may be for a failover",
+    },
+    FailoverSetting {
+        name: "cluster-node-timeout",
+        default: Some("15000"),
+        decides: "how soon this node suspects others",
+    },
+    FailoverSetting {
+        name: "cluster-require-full-coverage",
+        default: Some("yes"),
+        decides: "whether this node refuses all slots while one is not covered",
+    },
+    FailoverSetting {
+        name: "cluster-allow-reads-when-down",
+        default: Some("no"),
+        decides: "whether this node serves reads while the cluster is down",
+    },
+    FailoverSetting {
+        name: "cluster-migration-barrier",
+        default: Some("1"),
+        decides: "whether its replicas may move to other masters",
+    },
+    FailoverSetting {
+        name: "min-replicas-to-write",
+        default: Some("0"),
+        decides: "whether this node refuses writes without replicas",
+    },
+    FailoverSetting {
+        name: "replica-read-only",
+        default: Some("yes"),
+        decides: "whether this node, as a replica, refuses writes",
+    },
+    FailoverSetting { name: "appendonly", default: Some("no"), decides: "what this node keeps over a restart" },
+    FailoverSetting { name: "appendfsync", default: None, decides: "what this node keeps over a restart" },
+    FailoverSetting { name: "maxmemory-policy", default: None, decides: "whether this node evicts keys" },
+    FailoverSetting { name: "maxmemory", default: Some("0"), decides: "whether this node evicts keys" },
+];

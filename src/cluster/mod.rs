@@ -6,6 +6,7 @@ mod config;
 #[cfg_attr(not(feature = "docker"), path = "containers/absent.rs")]
 pub mod containers;
 pub mod control;
+mod crash;
 #[cfg_attr(not(feature = "docker"), path = "docker/absent.rs")]
 pub mod docker;
 #[cfg(test)]
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fault::Action;
-use crate::history::NodeInfo;
+use crate::history::{Exit, NodeInfo};
 use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock};
 use crate::network::rules::Rule;
@@ -107,6 +108,17 @@ pub trait Backend: Send + Sync + 'static {
     /// The state of the server's process, as the system reports it.
     fn state(&self, node: NodeNo) -> impl Future<Output = ProcessState> + Send;
 
+    /// The process of a node's server, if it has ended; None if it runs, or if the backend cannot tell.
+    fn ended(&self, _node: NodeNo) -> impl Future<Output = Option<EndedProcess>> + Send {
+        std::future::ready(None)
+    }
+
+    /// The first lines of the last crash report in a node's log; None if there is none, or if the backend does not own
+    /// the log.
+    fn crash_report(&self, _node: NodeNo) -> impl Future<Output = Option<Vec<String>>> + Send {
+        std::future::ready(None)
+    }
+
     /// The interval at which active faults are checked, by [`state`](Self::state) and [`counts`](Self::counts).
     fn watch_every(&self) -> Duration {
         Duration::from_millis(150)
@@ -162,6 +174,15 @@ pub trait Backend: Send + Sync + 'static {
 fn new_run() -> String {
     // The keys of a hasher are the only random numbers in std.
     format!("{:08x}", RandomState::new().hash_one("run") as u32)
+}
+
+/// A server's process that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedProcess {
+    /// What tells it apart from the other processes of the node: its process id, or the time of its end.
+    pub which: String,
+    /// How it ended.
+    pub exit: Exit,
 }
 
 /// The state of a server's process.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::control::AskError;
-use super::{Backend, Control};
+use super::{Backend, Control, EndedProcess};
 use crate::history::EventKind;
 use crate::journal::Journal;
 use crate::slot::{Deal, SLOTS};
@@ -64,6 +64,10 @@ impl Watch {
                 state: Arc::clone(&state),
                 changed: Arc::clone(&changed),
                 synced: None,
+                process: None,
+                ended: None,
+                is_down: false,
+                report: None,
             };
             tasks.spawn(poller.run());
         }
@@ -106,9 +110,32 @@ impl Watch {
 struct Answers {
     lines: Vec<NodeLine>,
     view: View,
-
     offset: Option<u64>,
     syncs: Option<Syncs>,
+    process: Option<Process>,
+}
+
+/// The process of a server, as INFO describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Process {
+    run_id: String,
+    pid: u32,
+    uptime_s: u64,
+}
+
+impl Process {
+    fn of(info: &str) -> Option<Self> {
+        let info = parse_info(info);
+        Some(Self {
+            run_id: (*info.get("run_id")?).to_owned(),
+            pid: info.get("process_id")?.parse().ok()?,
+            uptime_s: info.get("uptime_in_seconds")?.parse().ok()?,
+        })
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        (&self.run_id, self.pid) == (&other.run_id, other.pid)
+    }
 }
 
 struct Poller<B> {
@@ -119,6 +146,14 @@ struct Poller<B> {
     changed: Arc<watch::Sender<u64>>,
     /// The numbers that were last recorded.
     synced: Option<Syncs>,
+    /// The process that answered last.
+    process: Option<Process>,
+    /// The process whose end was last recorded.
+    ended: Option<EndedProcess>,
+    /// Whether an end was recorded since the node last answered.
+    is_down: bool,
+    /// The crash report that was last recorded.
+    report: Option<Vec<String>>,
 }
 
 impl<B: Backend> Poller<B> {
@@ -129,7 +164,8 @@ impl<B: Backend> Poller<B> {
             ticks.tick().await;
             let asked = Instant::now();
             match self.poll().await {
-                Ok(Answers { lines, view, offset, syncs }) => {
+                Ok(Answers { lines, view, offset, syncs, process }) => {
+                    self.note_process(process).await;
                     self.note_unheard(&lines, &view);
                     let role = view.peers.get(&self.node).map(|peer| peer.role);
                     let master = match role {
@@ -147,7 +183,10 @@ impl<B: Backend> Poller<B> {
                         _ => drop(self.state.lock().expect("no holder panics").lag.remove(&self.node)),
                     }
                 }
-                Err(reason) => self.note_silence(reason),
+                Err(reason) => {
+                    self.note_silence(reason);
+                    self.note_end().await;
+                }
             }
             self.state.lock().expect("no holder panics").asked.insert(self.node, asked);
             // Wake callers even without a change: offsets and deadlines advance.
@@ -156,21 +195,26 @@ impl<B: Backend> Poller<B> {
     }
 
     async fn poll(&self) -> Result<Answers, String> {
-        let commands: [&[&str]; 4] =
-            [&["CLUSTER", "NODES"], &["CLUSTER", "INFO"], &["INFO", "replication"], &["INFO", "stats"]];
+        let commands: [&[&str]; 5] = [
+            &["CLUSTER", "NODES"],
+            &["CLUSTER", "INFO"],
+            &["INFO", "replication"],
+            &["INFO", "stats"],
+            &["INFO", "server"],
+        ];
         let answers = self.control.ask_all(self.node, &commands, ANSWER_WITHIN).await.map_err(|error| match error {
             AskError::Connect(error) => error.to_string(),
             AskError::Command(error) => error.to_string(),
         })?;
-        let [nodes, info, replication, stats] = answers.as_slice() else {
-            return Err(format!("{} answers to 4 commands", answers.len()));
+        let [nodes, info, replication, stats, server] = answers.as_slice() else {
+            return Err(format!("{} answers to 5 commands", answers.len()));
         };
         let (nodes, info, replication, stats) = (text(nodes), text(info), text(replication), text(stats));
         let lines = parse_nodes(&nodes).map_err(|error| error.to_string())?;
         let view = View::from_answers(&lines, &info, &replication, |line| self.number_of(line))
             .map_err(|error| error.to_string())?;
         let offset = parse_info(&replication).get("slave_repl_offset").and_then(|offset| offset.parse().ok());
-        Ok(Answers { lines, view, offset, syncs: syncs(&stats) })
+        Ok(Answers { lines, view, offset, syncs: syncs(&stats), process: Process::of(&text(server)) })
     }
 
     fn number_of(&self, line: &NodeLine) -> Option<NodeNo> {
@@ -198,6 +242,40 @@ impl<B: Backend> Poller<B> {
         if let Some((full, partial, refused)) = syncs.filter(|_| syncs != self.synced) {
             self.synced = syncs;
             self.journal.event(EventKind::Synced { master: self.node, full, partial, refused });
+        }
+    }
+
+    /// Records the process that answers, if it is another one than before. What became of the one before is recorded
+    /// first.
+    async fn note_process(&mut self, process: Option<Process>) {
+        let Some(process) = process else { return };
+        if self.process.as_ref().is_none_or(|known| !known.is(&process)) {
+            if self.process.is_some() && !self.is_down {
+                self.note_end().await;
+                self.note_crash().await;
+            }
+            let Process { run_id, pid, uptime_s } = process.clone();
+            self.journal.event(EventKind::ServerSeen { node: self.node, run_id, pid, uptime_s });
+            self.process = Some(process);
+        }
+        self.is_down = false;
+    }
+
+    /// Records the end of the node's process, once.
+    async fn note_end(&mut self) {
+        let ended = self.control.backend().ended(self.node).await;
+        let Some(ended) = ended.filter(|ended| self.ended.as_ref() != Some(ended)) else { return };
+        self.journal.event(EventKind::ServerEnded { node: self.node, exit: ended.exit.clone() });
+        (self.ended, self.is_down) = (Some(ended), true);
+        self.note_crash().await;
+    }
+
+    /// Records the crash report of the log, unless it was there before.
+    async fn note_crash(&mut self) {
+        let report = self.control.backend().crash_report(self.node).await;
+        if let Some(report) = report.filter(|report| self.report.as_ref() != Some(report)) {
+            self.report = Some(report.clone());
+            self.journal.event(EventKind::ServerCrashed { node: self.node, report });
         }
     }
 

@@ -69,6 +69,7 @@ impl<B: Backend> Run<B> {
         self.probe_replicas(&sample, deadline).await;
         self.read_back().await;
         self.rest().await;
+        self.record_settings().await;
         self.record_clocks().await;
     }
 

@@ -6,7 +6,7 @@ mod keep;
 mod status;
 mod steps;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::network::Network;
 use crate::plan::Plan;
 use crate::server::{BackendKind, Server};
 use crate::slot::Deal;
-use crate::spec::Rules;
+use crate::spec::{FAILOVER_SETTINGS, Rules};
 use crate::wire::text;
 use crate::workload::Workload;
 use keep::Asked;
@@ -302,6 +302,7 @@ impl<B: Backend> Run<B> {
         self.formed.clone_from(&formed);
         self.journal.event(EventKind::Booted { nodes: formed, took_ms });
         let node_timeout = self.record_config().await;
+        self.record_settings().await;
         self.record_clocks().await;
         Ok(Some(Rules {
             node_timeout: node_timeout.unwrap_or_else(|| self.plan.node_timeout()),
@@ -330,6 +331,23 @@ impl<B: Backend> Run<B> {
         let node_timeout = values.get("cluster-node-timeout").and_then(|value| value.parse().ok());
         self.journal.event(EventKind::Config { values });
         node_timeout.map(Duration::from_millis)
+    }
+
+    /// Records the directives of the plan, and those that change failovers, of every node that answers.
+    async fn record_settings(&self) {
+        let is_secret = |name: &str| ["auth", "pass"].iter().any(|part| name.contains(part));
+        let planned = self.plan.config.keys().map(String::as_str).filter(|name| !is_secret(name));
+        let names: BTreeSet<&str> = planned.chain(FAILOVER_SETTINGS.iter().map(|setting| setting.name)).collect();
+        let commands: Vec<[&str; 3]> = names.iter().map(|name| ["CONFIG", "GET", name]).collect();
+        let commands: Vec<&[&str]> = commands.iter().map(|command| &command[..]).collect();
+        for node in self.control.nodes() {
+            let Ok(answers) = self.control.ask_all(node, &commands, Duration::from_millis(500)).await else { continue };
+            // The server answers nothing for a directive that it does not have.
+            let value = |answer| text(answer).lines().nth(1).map(str::to_owned);
+            let values = names.iter().zip(&answers);
+            let values = values.filter_map(|(&name, answer)| Some((name.to_owned(), value(answer)?))).collect();
+            self.journal.event(EventKind::ServerConfig { node, values });
+        }
     }
 
     /// Records the wall clock of every node that answers.

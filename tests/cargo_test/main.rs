@@ -130,7 +130,7 @@ fn explains_a_failure() {
         "  evidence  shard-1: ",
         "  rests on  ",
         // The invariants that held.
-        "held: slot-coverage (at end), faults, steps",
+        "held: slot-coverage (at end), faults, servers, steps",
         // The steps and their effects, with times.
         " s  phase master-down\n",
         " s  kill node-1 as shard-1/master (master of shard-1)\n",

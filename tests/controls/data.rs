@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use slotquake::history::EventKind;
 use slotquake::server::Server;
 
-use super::control::{CONTROL, Control, Fail, Hold, ONLY_READS, one, shown};
+use super::control::{CONTROL, Control, Fail, Hold, ONLY_READS, StayOpen, one, shown};
 
 #[test]
 fn detects_data_lost_with_a_whole_shard() {
@@ -172,7 +172,10 @@ fn detects_an_impostor_of_a_replica() {
             ("slot-coverage: { at: replaced }", Hold),
             ("slot-coverage: { at: end }", Fail(&["node-4 does not answer"])),
         ],
-        own: &[("recovery", Fail(&["node-4"]))],
+        own: &[
+            ("recovery", Fail(&["node-4"])),
+            ("servers", StayOpen(&["node-4 died of signal 9 (SIGKILL)", "somebody else did it"])),
+        ],
         ..CONTROL
     }
     .is_caught_while(&|server, event| match &event.kind {

@@ -7,6 +7,7 @@ mod control;
 mod data;
 mod failover;
 mod reads;
+mod servers;
 mod shape;
 #[path = "../support/mod.rs"]
 mod support;

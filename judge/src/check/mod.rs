@@ -1,8 +1,8 @@
 //! Judging: pure functions of a history. A check starts nothing, reads no clock and does no I/O, so a stored history is
 //! judged again with the same result.
 //!
-//! Each file judges one invariant. [`crate::suite`] lists the invariants of suites; those of every run (`faults`, `steps`,
-//! `recovery`, `workload`) are listed below. Each file states in [`Traits`] what reports need to know about it.
+//! Each file judges one invariant. [`crate::suite`] lists the invariants of suites; those of every run (`faults`, `servers`,
+//! `steps`, `recovery`, `workload`) are listed below. Each file states in [`Traits`] what reports need to know about it.
 
 mod acked_writes;
 mod agreement;
@@ -25,6 +25,7 @@ mod replica_lag;
 mod replica_read_only;
 mod resolve;
 mod role;
+mod servers;
 mod slot_coverage;
 mod split_brain;
 mod stale_reads;
@@ -159,6 +160,7 @@ macro_rules! built_in {
 
 built_in! {
     faults "faults" "Every fault is proven in effect, and proven undone; absent from a run without faults.",
+    servers "servers" "No server crashes, ends, restarts or changes its directives without the plan; absent from histories of earlier versions.",
     steps "steps" "Every step succeeds, including waits and expectations.",
     recovery "recovery" "The cluster recovers in time after all faults are undone.",
     workload "workload" "Operations are issued, and on time.",

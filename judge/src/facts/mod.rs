@@ -15,6 +15,7 @@ mod phase;
 mod registers;
 mod reign;
 mod rules;
+mod servers;
 mod stats;
 mod untold;
 mod views;
@@ -31,6 +32,7 @@ pub use phase::{PhaseSpan, history_end_ns};
 pub use registers::{Answerer, Answerers, Registers};
 pub use reign::{Reign, Reigns};
 pub use rules::NodeTimeouts;
+pub use servers::{Explained, ServerEnd, ServerTable, Servers, SettingChange};
 pub use stats::{KeyShards, OpIndex, OpStats, Window};
 pub use views::{Seen, Views};
 
@@ -77,6 +79,8 @@ pub struct Facts<'a> {
     pub cut: Option<Cut>,
     /// Why the first fault that slotquake could not undo was not undone; None if all were.
     pub stuck: Option<String>,
+    /// The ends and restarts of servers; None if the history does not tell of their processes.
+    pub servers: Option<Servers>,
 }
 
 impl<'a> Facts<'a> {
@@ -111,6 +115,7 @@ impl<'a> Facts<'a> {
             stalls: harness::stalls(history),
             cut: harness::cut(history),
             stuck: harness::stuck(&fault_spans),
+            servers: servers::servers(history),
             history,
             end_ns,
             ops,

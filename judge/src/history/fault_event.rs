@@ -105,6 +105,10 @@ impl EventKind {
             | Self::Silent { .. }
             | Self::Lag { .. }
             | Self::Synced { .. }
+            | Self::ServerSeen { .. }
+            | Self::ServerEnded { .. }
+            | Self::ServerCrashed { .. }
+            | Self::ServerConfig { .. }
             | Self::Hooked { .. }
             | Self::Commanded { .. }
             | Self::Expected { .. }

@@ -1,6 +1,7 @@
 //! The history of a run: every operation of the workload and every event, with monotonic times in nanoseconds from the start of
 //! the run. Only a run writes it; [`crate::check`] and [`crate::report`] read it.
 
+mod exit;
 mod fault_event;
 mod reason;
 mod store;
@@ -9,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use exit::{Exit, ExitSignal};
 pub use fault_event::FaultEvent;
 pub use reason::{Explanation, NO_FREE_KEY, Reason};
 pub use store::{FILE_NAME, HistoryError, Interned, intern, parse, read, write_line, write_op};
@@ -353,6 +355,38 @@ pub enum EventKind {
         partial: u64,
         /// Refused partial ones: `sync_partial_err`.
         refused: u64,
+    },
+    /// The process of a server (INFO server), recorded when it first answers and whenever another one answers.
+    ServerSeen {
+        /// The node.
+        node: NodeNo,
+        /// Its `run_id`, which each start of a server draws anew.
+        run_id: String,
+        /// Its `process_id`, as the server sees it.
+        pid: u32,
+        /// Its `uptime_in_seconds`.
+        uptime_s: u64,
+    },
+    /// The process of a server ended, as the system reports it. Not every backend can tell.
+    ServerEnded {
+        /// The node.
+        node: NodeNo,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// The log of a node has a crash report that was not there before.
+    ServerCrashed {
+        /// The node.
+        node: NodeNo,
+        /// The first lines of the report.
+        report: Vec<String>,
+    },
+    /// The directives of a node that change failovers, and those of the plan (CONFIG GET), read after boot and at the end.
+    ServerConfig {
+        /// The node.
+        node: NodeNo,
+        /// The values by directive.
+        values: BTreeMap<String, String>,
     },
     /// A hook of the user was run.
     Hooked {

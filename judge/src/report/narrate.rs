@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::{FaultSpan, FaultTable, NodeTimeouts};
+use crate::facts::{Explained, FaultSpan, FaultTable, NodeTimeouts, ServerEnd, ServerTable};
 use crate::history::{Event, EventKind, FaultEvent, StepProblem};
 use crate::plan::Plan;
 use crate::server::Version;
@@ -25,6 +25,7 @@ pub struct Narrator {
     selves: BTreeMap<NodeNo, Peer>,
     failed: BTreeSet<NodeNo>,
     faults: FaultTable,
+    servers: ServerTable,
     timeouts: Option<NodeTimeouts>,
     /// The number of full resynchronisations of each master.
     full_syncs: BTreeMap<NodeNo, u64>,
@@ -43,6 +44,7 @@ impl Narrator {
             selves: BTreeMap::new(),
             failed: BTreeSet::new(),
             faults: FaultTable::default(),
+            servers: ServerTable::new(plan),
             timeouts: None,
             full_syncs: BTreeMap::new(),
         }
@@ -64,6 +66,10 @@ impl Narrator {
     pub fn tell(&mut self, event: &Event) -> Vec<String> {
         if let Some(timeouts) = &mut self.timeouts {
             timeouts.add(event);
+        }
+        let end = self.servers.add(event).and_then(|end| server_line(&event.kind, end));
+        if end.is_some() {
+            return end.into_iter().collect();
         }
         let span = self.faults.add(event);
         if let Some((fault, about)) = event.kind.of_fault() {
@@ -128,7 +134,7 @@ impl Narrator {
             }
             EventKind::Stalled { by_ms } => self.verbose.then(|| format!("the harness stalled for {}", brief(*by_ms))),
             EventKind::Synced { master, full, partial, .. } => self.synced(*master, *full, *partial),
-            // Views and faults have functions of their own; the rest is only for the report.
+            // Views, faults and servers have functions of their own; the rest is only for the report.
             EventKind::Viewed { .. }
             | EventKind::Silent { .. }
             | EventKind::FaultInjected { .. }
@@ -147,6 +153,10 @@ impl Narrator {
             | EventKind::RedirectProbed { .. }
             | EventKind::ReplicaWriteProbed { .. }
             | EventKind::FinalRead { .. }
+            | EventKind::ServerSeen { .. }
+            | EventKind::ServerEnded { .. }
+            | EventKind::ServerCrashed { .. }
+            | EventKind::ServerConfig { .. }
             | EventKind::End => None,
         }
     }
@@ -267,6 +277,27 @@ fn fault_line(about: FaultEvent<'_>, name: &str, healed: &str, verbose: bool) ->
         FaultEvent::Healed { by } => Some(format!("{by} {healed}")),
         FaultEvent::HealFailed { reason } => Some(format!("{name} could not be undone: {reason}")),
         FaultEvent::Applied | FaultEvent::Lifted => None,
+    }
+}
+
+/// The end of a server that the plan does not explain, and every crash report.
+fn server_line(kind: &EventKind, end: &ServerEnd) -> Option<String> {
+    let is_known = end.exit.is_some() || !end.report.is_empty();
+    let is_planned = match &end.explained {
+        Some(Explained::Fault(_)) => !end.is_crash(),
+        Some(Explained::Command(_)) => true,
+        None => false,
+    };
+    match kind {
+        EventKind::ServerCrashed { node, report } => {
+            let cause = report.iter().find(|line| !line.starts_with("==="));
+            Some(format!("{node} wrote a crash report: {}", cause.map_or("", String::as_str)))
+        }
+        _ if is_planned => None,
+        EventKind::ServerSeen { node, pid, .. } if is_known => {
+            Some(format!("{node} answers again, as process {pid}, and no step started it"))
+        }
+        _ => Some(format!("{}; no fault explains it", end.words())),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use slotquake_judge::history::{Event, EventKind, FaultKind, FinalValue, Hit, NodeInfo, Side, StepProblem};
+use slotquake_judge::history::{
+    Event, EventKind, Exit, ExitSignal, FaultKind, FinalValue, Hit, NodeInfo, Side, StepProblem,
+};
 use slotquake_judge::suite::Only;
 use slotquake_judge::topology::{Health, Role};
 use slotquake_judge::units::{ClientNo, NodeNo, ShardNo};
@@ -118,6 +120,21 @@ fn events_survive_a_round_trip_through_json() {
         EventKind::LeftBehind { what: text() },
         EventKind::Note { text: text() },
         EventKind::Hooked { hook: "stop".to_owned(), node: NodeNo(1), status: Some(5), took_ms: 12.5, output: text() },
+        EventKind::ServerSeen { node: NodeNo(1), run_id: "a".repeat(40), pid: 4711, uptime_s: 7 },
+        EventKind::ServerEnded {
+            node: NodeNo(1),
+            exit: Exit {
+                how: text(),
+                signal: Some(ExitSignal { number: 11, name: "SIGSEGV".to_owned() }),
+                status: None,
+            },
+        },
+        EventKind::ServerEnded { node: NodeNo(1), exit: Exit { how: text(), signal: None, status: Some(1) } },
+        EventKind::ServerCrashed { node: NodeNo(1), report: vec![text(), text()] },
+        EventKind::ServerConfig {
+            node: NodeNo(1),
+            values: BTreeMap::from([("cluster-replica-no-failover".to_owned(), "yes".to_owned())]),
+        },
         EventKind::End,
     ];
     let mut seen = std::collections::BTreeSet::new();
@@ -132,7 +149,7 @@ fn events_survive_a_round_trip_through_json() {
     assert_eq!(seen.len(), EVENT_KINDS, "every kind of event is among the rows: {seen:?}");
 }
 
-const EVENT_KINDS: usize = 34;
+const EVENT_KINDS: usize = 38;
 
 /// A new kind of event does not compile without a row here. Add it to `EVENT_KINDS` and to the rows above, too.
 fn name(kind: &EventKind) -> &'static str {
@@ -170,6 +187,10 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::LeftBehind { .. } => "left-behind",
         EventKind::Note { .. } => "note",
         EventKind::Hooked { .. } => "hooked",
+        EventKind::ServerSeen { .. } => "server-seen",
+        EventKind::ServerEnded { .. } => "server-ended",
+        EventKind::ServerCrashed { .. } => "server-crashed",
+        EventKind::ServerConfig { .. } => "server-config",
         EventKind::End => "end",
     }
 }

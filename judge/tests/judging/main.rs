@@ -17,6 +17,7 @@ mod lineage;
 mod network;
 mod patience;
 mod reads;
+mod servers;
 mod story;
 mod timing;
 mod unsent;

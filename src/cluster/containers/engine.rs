@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use nix::sys::signal::Signal;
 use testcontainers::bollard::Docker as Client;
 use testcontainers::bollard::errors::Error;
 use testcontainers::bollard::models::{ContainerCreateBody, HostConfig};
@@ -20,7 +21,8 @@ use super::error::{DockerError, api};
 use super::making::Making;
 use super::owner::Owner;
 use super::sidecar::NETFAULT_IMAGE;
-use crate::cluster::{ProcessState, Reach, new_run};
+use crate::cluster::{EndedProcess, ProcessState, Reach, new_run};
+use crate::history::{Exit, ExitSignal};
 use crate::server::{Asked, Flavour, Server, Version};
 
 /// The time limit for the first answer of an engine.
@@ -228,6 +230,24 @@ impl Engine {
                 ProcessState::Gone { how: format!("exit code {}{memory}{error}", state.exit_code.unwrap_or_default()) }
             }
         }
+    }
+
+    /// How a container ended; None if it runs or never ran, or if the engine does not answer.
+    pub(in crate::cluster) async fn ended(&self, container: &str) -> Option<EndedProcess> {
+        let inspected = self.client.inspect_container(container, None::<InspectContainerOptions>).await;
+        let state = inspected.ok()?.state?;
+        let code = state.exit_code.filter(|_| state.running == Some(false))?;
+        // The engine writes the year 1 where a container has never ended.
+        let which = state.finished_at.filter(|at| !at.starts_with("0001"))?;
+        let memory = if state.oom_killed == Some(true) { ", out of memory" } else { "" };
+        // The engine adds 128 to the number of a signal, as shells do.
+        let signal = i32::try_from(code - 128).ok().and_then(|number| Signal::try_from(number).ok());
+        let exit = Exit {
+            how: format!("exit code {code}{memory}"),
+            signal: signal.map(|signal| ExitSignal { number: signal as i32, name: signal.as_str().to_owned() }),
+            status: if signal.is_some() { None } else { i32::try_from(code).ok() },
+        };
+        Some(EndedProcess { which, exit })
     }
 
     /// The output of a container from `since` on, in seconds since 1970: its last `tail` lines, or `all`.

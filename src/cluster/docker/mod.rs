@@ -38,7 +38,8 @@ pub use super::containers::{Collected, DockerError, Engine};
 
 use super::config::configuration;
 use super::containers::{Labels, Links, Making, Owner, Sidecar, all, api, remove_run};
-use super::{Backend, BackendError, ProcessState, new_run};
+use super::crash::crash_report;
+use super::{Backend, BackendError, EndedProcess, ProcessState, new_run};
 use crate::fault::{Action, Means};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::{DATA_PORT, Rule};
@@ -56,6 +57,9 @@ const CLEANUP_WITHIN: Duration = Duration::from_secs(30);
 
 /// Whether this build can run containers: it has the feature `docker`.
 pub const IS_BUILT_IN: bool = true;
+
+/// How many lines of a log's end are searched for a crash report, which prints the whole of INFO.
+const CRASH_REPORT_LINES: &str = "5000";
 
 /// A cluster of containers.
 #[derive(Debug)]
@@ -416,6 +420,15 @@ impl Backend for Docker {
             return ProcessState::Gone { how: "never started".to_owned() };
         }
         self.engine.state(&own.server).await
+    }
+
+    async fn ended(&self, node: NodeNo) -> Option<EndedProcess> {
+        let own = self.node(node);
+        if own.created.load(Ordering::Relaxed) { self.engine.ended(&own.server).await } else { None }
+    }
+
+    async fn crash_report(&self, node: NodeNo) -> Option<Vec<String>> {
+        crash_report(&self.engine.logs(&self.node(node).server, CRASH_REPORT_LINES, 0).await.ok()?)
     }
 
     async fn log_tail(&self, node: NodeNo, lines: usize) -> String {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -20,14 +21,19 @@ use addresses::Reservation;
 use keeper::ScratchDir;
 
 use super::config::configuration;
-use super::{Backend, BackendError, ProcessState};
+use super::crash::crash_report;
+use super::{Backend, BackendError, EndedProcess, ProcessState};
 use crate::fault::{Action, Means};
+use crate::history::{Exit, ExitSignal};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, Imposed, Network, NetworkError};
 use crate::plan::Plan;
 use crate::server::{BackendKind, Server};
 use crate::units::{ClientNo, NodeNo};
+
+/// How much of a log's end is searched for a crash report, which prints the whole of INFO.
+const CRASH_REPORT_BYTES: u64 = 1 << 20;
 
 /// A cluster of processes.
 #[derive(Debug)]
@@ -58,7 +64,7 @@ struct Node {
 enum Process {
     Never,
     Child(Child),
-    Ended(ExitStatus),
+    Ended { pid: u32, status: ExitStatus },
 }
 
 impl Process {
@@ -67,7 +73,7 @@ impl Process {
         if let Self::Child(child) = self
             && let Ok(Some(status)) = child.try_wait()
         {
-            *self = Self::Ended(status);
+            *self = Self::Ended { pid: child.id(), status };
         }
         matches!(self, Self::Child(_))
     }
@@ -171,7 +177,7 @@ impl Local {
             if let Process::Child(child) = &mut *process
                 && let Ok(status) = child.wait()
             {
-                *process = Process::Ended(status);
+                *process = Process::Ended { pid: child.id(), status };
             }
         }
     }
@@ -230,11 +236,29 @@ impl Backend for Local {
             process.is_alive();
             match &*process {
                 Process::Never => return ProcessState::Gone { how: "never started".to_owned() },
-                Process::Ended(status) => return ProcessState::Gone { how: status.to_string() },
+                Process::Ended { status, .. } => return ProcessState::Gone { how: status.to_string() },
                 Process::Child(child) => child.id(),
             }
         };
         if is_stopped(pid).await { ProcessState::paused(pid) } else { ProcessState::running(pid) }
+    }
+
+    async fn ended(&self, node: NodeNo) -> Option<EndedProcess> {
+        let mut process = self.node(node).process.lock().expect("no holder panics");
+        process.is_alive();
+        let Process::Ended { pid, status } = &*process else { return None };
+        let named =
+            |number| Signal::try_from(number).map_or_else(|_| String::new(), |signal| signal.as_str().to_owned());
+        let exit = Exit {
+            how: status.to_string(),
+            signal: status.signal().map(|number| ExitSignal { number, name: named(number) }),
+            status: status.code(),
+        };
+        Some(EndedProcess { which: pid.to_string(), exit })
+    }
+
+    async fn crash_report(&self, node: NodeNo) -> Option<Vec<String>> {
+        crash_report(&end_of(&self.log_path(node), CRASH_REPORT_BYTES).ok()?)
     }
 
     async fn log_tail(&self, node: NodeNo, lines: usize) -> String {
@@ -299,14 +323,19 @@ async fn is_stopped(pid: u32) -> bool {
 
 fn tail(path: &Path, lines: usize) -> std::io::Result<String> {
     const ENOUGH: u64 = 16 * 1024;
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(ENOUGH)))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
+    let text = end_of(path, ENOUGH)?;
     let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     Ok(all[all.len().saturating_sub(lines)..].join("\n"))
+}
+
+/// The last bytes of a file as text.
+fn end_of(path: &Path, bytes: u64) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn make_dir(path: &Path) -> Result<(), BackendError> {
