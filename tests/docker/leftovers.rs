@@ -12,11 +12,11 @@ use slotquake::run::{BackendSettings, Notice, Options};
 
 use crate::stand_in::StandIn;
 use crate::support::{begin, slotquake};
-use crate::{begin_through, docker, engine_alone, left_by, out, run, suite, through};
+use crate::{begin_through, docker, engine, left_by, out, run, suite, through};
 
 #[test]
 fn a_signal_leaves_only_a_report() {
-    let Some(_engine) = engine_alone() else { return };
+    let Some(_engine) = engine() else { return };
     for (signal, at) in [(Signal::SIGTERM, "phase boot"), (Signal::SIGINT, "waiting for shard-1 to get a new master")] {
         let (_folder, out) = out();
         let mut running = begin(&run(&out, &["role-swap"]));
@@ -30,7 +30,7 @@ fn a_signal_leaves_only_a_report() {
 /// The version of an image is asked of a container, before there is any run.
 #[test]
 fn a_signal_before_the_first_run_leaves_nothing() {
-    let Some(_engine) = engine_alone() else { return };
+    let Some(_engine) = engine() else { return };
     let asked = Arc::new(AtomicBool::new(false));
     let asking = Arc::clone(&asked);
     let slow = StandIn::new(move |request| {
@@ -56,7 +56,7 @@ fn a_signal_before_the_first_run_leaves_nothing() {
 /// A container that comes to be between a removal's list and what is done by it would hold its volume.
 #[test]
 fn a_signal_during_boot_leaves_nothing() {
-    let Some(_engine) = engine_alone() else { return };
+    let Some(_engine) = engine() else { return };
     let (made, listed) = (Arc::new(AtomicUsize::new(0)), AtomicBool::new(false));
     let making = Arc::clone(&made);
     let slow = StandIn::new(move |request| {
@@ -93,7 +93,7 @@ fn a_signal_during_boot_leaves_nothing() {
 
 #[test]
 fn removes_only_what_a_killed_run_left() {
-    let Some(_engine) = engine_alone() else { return };
+    let Some(_engine) = engine() else { return };
     let tool = "--label=slotquake.tool=slotquake";
     // Names that confuse, a label alone, and an owner on another system.
     docker(&["run", "-d", "--name", "slotquake-deadbeef-node-1", "redis:6.2", "sleep", "600"]);
@@ -146,7 +146,7 @@ fn in_use() -> (u16, String) {
 
 #[test]
 fn reports_stuck_networks_without_waiting() {
-    let Some(_engine) = engine_alone() else { return };
+    let Some(_engine) = engine() else { return };
     let lost_count = StandIn::new(|request| request.starts_with("DELETE /networks/").then(in_use));
     let (folder, out) = out();
     let own = suite(&folder, "  - settle: 100ms\n");
@@ -174,7 +174,7 @@ fn reports_stuck_networks_without_waiting() {
 
 #[test]
 fn retries_removals_that_fail() {
-    let Some(_engine) = engine_alone() else { return };
+    let Some(_engine) = engine() else { return };
     let refused = std::sync::Mutex::new(std::collections::BTreeMap::<String, u32>::new());
     let stumbling = StandIn::new(move |request| {
         let path = request.strip_prefix("DELETE /")?.split(['?', ' ']).next()?.to_owned();
@@ -195,7 +195,7 @@ fn retries_removals_that_fail() {
 /// The run's own task panics, with twelve containers up.
 #[test]
 fn a_panic_leaves_nothing() {
-    let Some(_engine) = engine_alone() else { return };
+    let Some(_engine) = engine() else { return };
     let folder = tempfile::tempdir().expect("a temporary directory");
     let suite = slotquake::suite::load("formation").expect("a shipped suite");
     let plan = Plan::new(&suite, 1).expect("a plan");

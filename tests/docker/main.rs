@@ -14,31 +14,16 @@ mod verdicts;
 
 use std::env;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use support::{Ended, Places, QUICK, Running, begin_as};
+use support::{Ended, QUICK, Running, begin_as};
 
-/// A test that removes what dead runs left must not run beside one that looks for it.
-static ENGINE: RwLock<()> = RwLock::new(());
+/// What one test removes, another must not be looking for.
+static ALONE: Mutex<()> = Mutex::new(());
 
-/// The engine, shared with at most one other test, with the images built. None, with the reason printed, if there is
-/// no engine.
-fn engine() -> Option<(RwLockReadGuard<'static, ()>, Places)> {
-    let shared = ENGINE.read().unwrap_or_else(PoisonError::into_inner);
-    let places = Places::take(2);
-    answers().then_some((shared, places))
-}
-
-/// The engine for one test alone.
-fn engine_alone() -> Option<RwLockWriteGuard<'static, ()>> {
-    let alone = ENGINE.write().unwrap_or_else(PoisonError::into_inner);
-    answers().then_some(alone)
-}
-
-/// Builds the images. False, with the reason printed, if there is no engine.
-fn answers() -> bool {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+/// The engine for one test alone, with the images built; None, with the reason printed, where there is none.
+fn engine() -> Option<MutexGuard<'static, ()>> {
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let answer = Command::new("docker").arg("version").output();
     let refused = match &answer {
         Ok(output) if output.status.success() => None,
@@ -48,11 +33,11 @@ fn answers() -> bool {
     if let Some(reason) = refused {
         assert!(env::var_os("SLOTQUAKE_REQUIRE_ALL").is_none(), "no container engine: {reason}");
         eprintln!("skipped: no container engine: {reason}");
-        return false;
+        return None;
     }
     let built = Command::new("ci/images").output().expect("bash runs");
     assert!(built.status.success(), "ci/images: {}", String::from_utf8_lossy(&built.stderr));
-    true
+    Some(alone)
 }
 
 fn docker(args: &[&str]) -> String {
