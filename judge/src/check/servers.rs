@@ -34,11 +34,10 @@ fn weigh(end: &ServerEnd, finding: &mut Finding) -> bool {
     let what = format!("{} at {}", end.words(), at(end.at_ns));
     let back = end.restarted_ns.map_or_else(String::new, |ns| format!(", and another process answered at {}", at(ns)));
     match &end.explained {
-        Some(Explained::Command(_)) => return true,
         Some(Explained::Fault(fault)) if end.is_crash() => {
             finding.fail(format!("{what}{back}; {fault} does not explain a crash"));
         }
-        Some(Explained::Fault(_)) => return true,
+        Some(Explained::Fault(_) | Explained::Command(_)) => return true,
         None if end.is_crash() || end.exit.as_ref().is_some_and(Exit::is_error) => {
             finding.fail(format!("{what}{back}; no fault explains it"));
         }
