@@ -2,6 +2,7 @@
 //! the run. Only a run writes it; [`crate::check`] and [`crate::report`] read it.
 
 mod fault_event;
+mod frames;
 mod reason;
 mod store;
 
@@ -10,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub use fault_event::FaultEvent;
+pub use frames::Frames;
+pub(crate) use frames::hex;
 pub use reason::{Explanation, NO_FREE_KEY, Reason};
 pub use store::{FILE_NAME, HistoryError, Interned, intern, parse, read, write_line, write_op};
 
