@@ -44,6 +44,8 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
                     let folder = folder.display();
                     screen::say(&format!("{folder} has no report.json to compare with; judged from its history alone"));
                 }
+                // The hint is this command.
+                Err(ReportError::Mendable(error, _)) => screen::say(&format!("judged without its report: {error}")),
                 Err(error) => screen::say(&format!("judged without its report: {error}")),
             }
             exits.push(Exit::of(&again));
