@@ -11,7 +11,7 @@ use slotquake_judge::anatomy::Logs;
 use slotquake_judge::facts::{Facts, Outage};
 use slotquake_judge::history::{
     Event, EventKind, Explanation, FaultKind, FinalValue, Header, History, Host, NodeInfo, Op, Outcome, SCHEMA_VERSION,
-    key_name,
+    StepProblem, key_name,
 };
 use slotquake_judge::plan::Plan;
 use slotquake_judge::report::{Report, html};
@@ -353,14 +353,17 @@ fn a_page_of_many_invariants_and_long_texts_stays_below_two_megabytes() {
         invariant.seen = "<&".repeat(200_000);
     }
     long.events = (0..2000).map(|_| Event { at_ns: MS, kind: EventKind::Note { text: "<".repeat(3000) } }).collect();
-    let mut behind = report;
-    let left = |_| Event { at_ns: MS, kind: EventKind::LeftBehind { what: "a server".repeat(20) } };
-    behind.events.extend((0..20_000).map(left));
+    let mut problems = report;
+    let failed = |step| {
+        let problem = Some(StepProblem::Suite("no such command".repeat(20)));
+        Event { at_ns: MS, kind: EventKind::StepEnded { step, problem } }
+    };
+    problems.events.extend((0..20_000).map(failed));
     for (report, expected) in [
         (many, vec!["the one that fails", "more invariants that report.json has"]),
         (evidence, vec!["more lines in report.json"]),
         (long, vec!["more bytes)", "more rows"]),
-        (behind, vec!["more warnings that report.json has"]),
+        (problems, vec!["more warnings that report.json has"]),
     ] {
         let page = html::page(&report, None);
         assert!(page.len() < 2_000_000, "{} bytes", page.len());

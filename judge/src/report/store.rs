@@ -230,7 +230,7 @@ mod tests {
         let older = good.replace("\"schema_version\": 1", "\"schema_version\": 0");
         let worded = good.replace("\"verdict\": \"pass\"", "\"verdict\": \"maybe\"");
         let endless = good.replace("\"keys\": 600", "\"keys\": 4294967295");
-        let plan = |path: &str, value: serde_json::Value| {
+        let plan = |path: &str, value: Value| {
             let mut report: Value = serde_json::from_str(&good).expect("JSON");
             *report.pointer_mut(&format!("/plan/nodes{path}")).expect("a plan") = value;
             report.to_string()
