@@ -170,7 +170,9 @@ mod tests {
     fn stored(chunks: &[&[u8]]) -> Vec<u8> {
         let mut frames = Frames::default();
         let mut bytes = Vec::new();
-        chunks.iter().for_each(|chunk| bytes.extend(frames.frame(chunk).expect("compressed")));
+        for chunk in chunks {
+            bytes.extend(frames.frame(chunk).expect("compressed"));
+        }
         bytes.extend(frames.seal());
         bytes
     }
