@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use crate::history::SCHEMA_VERSION;
 use crate::report::{
-    FILE_NAME, Report, ReportError, RunKey, SKIPPED_FILE, Skipped, SkippedFile, io_error, short_server, skipped,
+    self, FILE_NAME, Report, ReportError, RunKey, SKIPPED_FILE, Skipped, SkippedFile, io_error, short_server, skipped,
 };
 
 /// The name of a run's folder: `role-swap-redis-6.2-20261122T130501Z`.
@@ -41,9 +41,7 @@ pub fn create_folder(out: &Path, suite: &str, server: &str, now: SystemTime) -> 
 
 /// Writes `report.json` into its folder atomically and returns its path.
 pub fn write(folder: &Path, report: &Report) -> Result<PathBuf, ReportError> {
-    let mut text =
-        serde_json::to_string_pretty(report).map_err(|error| io_error(&folder.join(FILE_NAME))(error.into()))?;
-    text.push('\n');
+    let text = report::text(report).map_err(|error| io_error(&folder.join(FILE_NAME))(error.into()))?;
     write_whole(folder, FILE_NAME, &text)
 }
 

@@ -3,6 +3,8 @@
 //! Verdicts, tables and progress lines use the functions at the top. Pages use [`page`], which rounds more and keeps
 //! every text short.
 
+use std::fmt::Write;
+
 /// A time in nanoseconds from the start of the run: `12.345 s`.
 pub fn at(ns: u64) -> String {
     format!("{:.3} s", ns as f64 / 1e9)
@@ -48,6 +50,26 @@ pub fn first_line(reply: &str) -> String {
     let mut lines = reply.lines();
     let first = lines.next().unwrap_or_default();
     if lines.next().is_some() { format!("`{first} ...`") } else { format!("`{first}`") }
+}
+
+/// A text as a terminal may show it. Characters that move the cursor, change colours or reverse the direction of writing
+/// become `\u001b` and the like, which is valid in JSON, too. Line feeds and tabs stay, and CR LF becomes LF.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.replace("\r\n", "\n").chars() {
+        if is_visible(letter) {
+            shown.push(letter);
+        } else {
+            let _ = write!(shown, "\\u{:04x}", u32::from(letter));
+        }
+    }
+    shown
+}
+
+fn is_visible(letter: char) -> bool {
+    let is_bidirectional =
+        matches!(letter, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    matches!(letter, '\n' | '\t') || !(letter.is_control() || is_bidirectional)
 }
 
 /// Numbers for a page. A report may come from anywhere, so the text stays short for every number.
@@ -128,6 +150,20 @@ pub mod page {
 #[cfg(test)]
 mod tests {
     use super::page::*;
+    use super::visible;
+
+    #[test]
+    fn shows_control_characters_as_text() {
+        for (text, expected) in [
+            ("plain, \u{e4}\u{20ac} \u{1f600}\n\tnext", "plain, \u{e4}\u{20ac} \u{1f600}\n\tnext"),
+            ("\u{1b}[31mred\u{1b}]0;title\u{7}", "\\u001b[31mred\\u001b]0;title\\u0007"),
+            ("over\rwritten\u{8}\r\n", "over\\u000dwritten\\u0008\n"),
+            ("\u{9b}2J\u{7f}", "\\u009b2J\\u007f"),
+            ("\u{202e}drawkcab", "\\u202edrawkcab"),
+        ] {
+            assert_eq!(visible(text), expected);
+        }
+    }
 
     #[test]
     fn writes_every_number_in_few_characters() {

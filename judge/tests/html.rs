@@ -11,7 +11,7 @@ use slotquake_judge::anatomy::Logs;
 use slotquake_judge::facts::{Facts, Outage};
 use slotquake_judge::history::{
     Event, EventKind, Explanation, FaultKind, FinalValue, Header, History, Host, NodeInfo, Op, Outcome, SCHEMA_VERSION,
-    key_name,
+    StepProblem, key_name,
 };
 use slotquake_judge::plan::Plan;
 use slotquake_judge::report::{Report, html};
@@ -335,6 +335,42 @@ fn a_page_of_a_million_operations_stays_below_two_megabytes() {
     long.events.extend(end);
     let size = self::page(&long).len();
     assert!(size < 2_000_000, "{size} bytes");
+}
+
+#[test]
+fn a_page_of_many_invariants_and_long_texts_stays_below_two_megabytes() {
+    let history = history(5000);
+    let report = Report::of(&history);
+    let mut many = report.clone();
+    let passing = many.invariants[0].clone();
+    many.invariants = vec![passing; 200_000];
+    many.invariants[150_000].verdict = slotquake_judge::check::Verdict::Fail;
+    many.invariants[150_000].seen = "the one that fails".to_owned();
+    let mut evidence = report.clone();
+    evidence.invariants[0].evidence = vec!["<a line>".to_owned(); 200_000];
+    let mut long = report.clone();
+    for invariant in &mut long.invariants {
+        invariant.seen = "<&".repeat(200_000);
+    }
+    long.events = (0..2000).map(|_| Event { at_ns: MS, kind: EventKind::Note { text: "<".repeat(3000) } }).collect();
+    let mut problems = report;
+    let failed = |step| {
+        let problem = Some(StepProblem::Suite("no such command".repeat(20)));
+        Event { at_ns: MS, kind: EventKind::StepEnded { step, problem } }
+    };
+    problems.events.extend((0..20_000).map(failed));
+    for (report, expected) in [
+        (many, vec!["the one that fails", "more invariants that report.json has"]),
+        (evidence, vec!["more lines in report.json"]),
+        (long, vec!["more bytes)", "more rows"]),
+        (problems, vec!["more warnings that report.json has"]),
+    ] {
+        let page = html::page(&report, None);
+        assert!(page.len() < 2_000_000, "{} bytes", page.len());
+        for text in expected {
+            assert!(page.contains(text), "{text}");
+        }
+    }
 }
 
 /// Lets a test end early where there is no browser, but not where everything must be there.

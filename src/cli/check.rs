@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use slotquake::anatomy;
-use slotquake::history::{self, FILE_NAME};
+use slotquake::history::{self, FILE_NAME, HistoryError};
 use slotquake::report::{self, Recorded, Report, ReportError, Summary};
 
 use super::exit::{Exit, Trouble};
@@ -33,7 +33,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let mut exits = Vec::new();
     for given in &args.folders {
         for folder in folders_with_history(given)? {
-            let history = history::read(&folder).map_err(Trouble::usage)?;
+            let history = history::read(&folder).map_err(|error| unreadable(&error, &folder))?;
             let again = Report::of(&history);
             let logs = anatomy::logs(&folder, again.nodes());
             let again = again.with_anatomy(&logs);
@@ -44,6 +44,8 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
                     let folder = folder.display();
                     screen::say(&format!("{folder} has no report.json to compare with; judged from its history alone"));
                 }
+                // The hint is this command.
+                Err(ReportError::Mendable(error, _)) => screen::say(&format!("judged without its report: {error}")),
                 Err(error) => screen::say(&format!("judged without its report: {error}")),
             }
             exits.push(Exit::of(&again));
@@ -56,6 +58,16 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         Format::Json => screen::print(&report::document(&summaries, exit.number()))?,
     }
     Ok(exit)
+}
+
+/// A history that cannot be judged, and whether its report can be shown instead.
+fn unreadable(error: &HistoryError, folder: &Path) -> Trouble {
+    let shown = folder.display();
+    Trouble::usage(match report::read(folder) {
+        Ok(_) => format!("{error}; `slotquake report {shown}` shows the verdicts of the run from report.json"),
+        Err(ReportError::Unfinished(_) | ReportError::NoReport(_) | ReportError::Missing(_)) => error.to_string(),
+        Err(_) => format!("{error}; its report.json cannot be read either"),
+    })
 }
 
 /// The folder itself, the folder of a given file, or the folders directly in it, in the order of their names. Skips

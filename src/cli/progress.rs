@@ -15,6 +15,7 @@ use slotquake::plan::Plan;
 use slotquake::report::{Narrator, seconds};
 use slotquake::run::Notice;
 use slotquake::server::Server;
+use slotquake_judge::words::visible;
 use terminal_size::terminal_size_of;
 
 use super::live::Live;
@@ -164,10 +165,10 @@ fn draw_bars(inbox: &Receiver<Message>, alone: bool) {
     while let Ok(message) = inbox.recv() {
         match message {
             // Ignore errors: the terminal may be gone.
-            Message::Line(text) => drop(bars.println(text)),
+            Message::Line(text) => drop(bars.println(visible(&text))),
             Message::Begin(run, label) => {
                 let bar = bars.add(ProgressBar::new_spinner().with_style(look.clone()));
-                bar.set_prefix(label);
+                bar.set_prefix(visible(&label));
                 bar.set_message("boot");
                 bar.enable_steady_tick(Duration::from_millis(200));
                 by_run.insert(run, bar);
@@ -194,6 +195,7 @@ fn draw_bars(inbox: &Receiver<Message>, alone: bool) {
 /// Cuts lines to the width of the terminal: a wrapped line would remain when the view is redrawn.
 fn fitting(text: &str) -> String {
     let width = terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0)).saturating_sub(1);
+    let text = visible(text);
     let lines = text.lines().map(|line| line.chars().take(width).collect::<String>());
     lines.collect::<Vec<_>>().join("\n")
 }

@@ -8,7 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::history::{
-    Event, EventKind, Explanation, FILE_NAME, Header, History, HistoryError, Interned, Op, intern, write_line, write_op,
+    Event, EventKind, Explanation, FILE_NAME, Frames, Header, History, HistoryError, Interned, Op, intern, write_line,
+    write_op,
 };
 use crate::slot::Deal;
 
@@ -17,9 +18,6 @@ const FLUSH_BYTES: usize = 256 * 1024;
 
 /// The flush interval. A crash loses at most the records of one interval.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
-
-/// Records are small and alike: the fastest level already shrinks them about tenfold.
-const COMPRESSION_LEVEL: i32 = 1;
 
 /// Keeps a history in memory and streams it to disk. Record operations and events in the order of their
 /// completion.
@@ -47,11 +45,12 @@ impl Recorder {
         // Write the header at once, so that even a truncated history has one.
         let mut line = Vec::new();
         write_line(&mut line, &header);
-        write_frame(&mut file, &line).map_err(|error| HistoryError::io(&path, error))?;
+        let mut frames = Frames::default();
+        write_frame(&mut file, &mut frames, &line).map_err(|error| HistoryError::io(&path, error))?;
         let (chunks, received) = sync_channel(64);
         let writer = std::thread::Builder::new()
             .name("slotquake-history".to_owned())
-            .spawn(move || write_frames(file, &received))
+            .spawn(move || write_frames(file, frames, &received))
             .map_err(|error| HistoryError::io(&path, error))?;
         Ok(Self {
             history: History { header, ops: Vec::new(), reasons: Vec::new(), events: Vec::new(), complete: false },
@@ -122,13 +121,15 @@ impl Recorder {
     }
 }
 
-fn write_frames(mut file: File, chunks: &Receiver<Vec<u8>>) -> std::io::Result<()> {
+/// Writes a frame for each chunk, then the checksum of all of them.
+fn write_frames(mut file: File, mut frames: Frames, chunks: &Receiver<Vec<u8>>) -> std::io::Result<()> {
     for chunk in chunks {
-        write_frame(&mut file, &chunk)?;
+        write_frame(&mut file, &mut frames, &chunk)?;
     }
+    file.write_all(&frames.seal())?;
     file.flush()
 }
 
-fn write_frame(file: &mut File, chunk: &[u8]) -> std::io::Result<()> {
-    file.write_all(&zstd::bulk::compress(chunk, COMPRESSION_LEVEL)?)
+fn write_frame(file: &mut File, frames: &mut Frames, chunk: &[u8]) -> std::io::Result<()> {
+    file.write_all(&frames.frame(chunk)?)
 }

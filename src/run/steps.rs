@@ -13,7 +13,7 @@ use crate::history::{EventKind, StepProblem};
 use crate::inject::resolve;
 use crate::slot::Deal;
 use crate::spec::{Rules, bus_links_back};
-use crate::suite::{Answer, Await, Command, CommandLine, Condition, Does, Expect, RoleIs, Step};
+use crate::suite::{Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, RoleIs, Step};
 use crate::target::{Target, Targets};
 use crate::topology::{Health, Role};
 use crate::units::{Bound, NodeNo, ShardNo};
@@ -118,6 +118,8 @@ impl<B: Backend> Run<B> {
             self.journal.event(EventKind::Commanded { step: number, node, reply: reply.clone() });
             match answer {
                 Ok(_) => {}
+                // The reply is recorded.
+                Err(AskError::Command(CommandError::Reply(_))) if command.errors == Errors::Allow => {}
                 Err(AskError::Command(CommandError::Reply(_))) => {
                     return Err(StepProblem::Suite(format!("{node} rejected `{}`: {reply}", command.send)));
                 }

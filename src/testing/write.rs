@@ -4,8 +4,8 @@ use std::fmt::Display;
 
 use super::Suite;
 use crate::suite::{
-    self, AckedWrites, Agreement, Allowed, Availability, Await, Command, CommandLine, FailoverTime, Invariant, Moment,
-    OpKind, Partition, Promotions, ReplicaLag, RoleIs, RoleOf, ShardSet, SlotCoverage, Step,
+    self, AckedWrites, Agreement, Allowed, Availability, Await, Command, CommandLine, Errors, FailoverTime, Invariant,
+    Moment, OpKind, Partition, Promotions, ReplicaLag, RoleIs, RoleOf, ShardSet, SlotCoverage, Step,
 };
 use crate::target::{Target, Targets};
 use crate::units::{Bound, Directive, Rate, ShardNo, Span};
@@ -131,7 +131,7 @@ impl Suite {
     /// Sends a command to each of the targets. An error reply is an error of the suite.
     pub fn command(mut self, line: &str, to: impl TryInto<Targets, Error: Display>) -> Self {
         match CommandLine::split(line) {
-            Ok(send) => self.then("command", to, |to| Step::Command(Command { send, to })),
+            Ok(send) => self.then("command", to, |to| Step::Command(Command { send, to, errors: Errors::Reject })),
             Err(problem) => {
                 self.problem("command", &problem);
                 self

@@ -16,6 +16,7 @@ mod finding;
 mod linearizable;
 mod monotonic_reads;
 mod monotonic_writes;
+mod not_promoted;
 mod promotions;
 mod read_your_writes;
 mod reads;

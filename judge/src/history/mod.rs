@@ -3,6 +3,7 @@
 
 mod exit;
 mod fault_event;
+mod frames;
 mod reason;
 mod store;
 
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 pub use exit::{Exit, ExitSignal};
 pub use fault_event::FaultEvent;
+pub use frames::Frames;
+pub(crate) use frames::hex;
 pub use reason::{Explanation, NO_FREE_KEY, Reason};
 pub use store::{FILE_NAME, HistoryError, Interned, intern, parse, read, write_line, write_op};
 

@@ -1,6 +1,7 @@
 //! A history on disk: JSON lines in zstd frames, written during the run.
 //!
-//! Each flush is one zstd frame. If the writer is killed, all frames up to the last flush can be read.
+//! Each flush is one zstd frame. If the writer is killed, all frames up to the last flush can be read. A file may come from
+//! anywhere, so what is read of it is bounded, and what was altered after it was written is refused.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,6 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::frames::{Lines, Next, Seal};
 use super::{Event, EventKind, Explanation, Header, History, Op, Outcome, Reason};
 use crate::suite::OpKind;
 
@@ -17,6 +19,29 @@ pub const FILE_NAME: &str = "history.jsonl.zst";
 
 /// Later times are rejected as corrupt. No run takes a year, and sums of earlier times fit in 64 bits.
 const LATEST_NS: u64 = 366 * 24 * 3600 * 1_000_000_000;
+
+/// What is read of a history at most. More needs more memory than a machine may have.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// The bytes of a line. The longest are views and plans of large clusters, with less than 1 MiB.
+    line_bytes: u64,
+    /// The bytes of all lines: the operations below, with 200 bytes each. Lines are read one by one, so this bounds time.
+    text_bytes: u64,
+    /// The operations, 48 bytes each in memory: more than an hour at 5000/s.
+    ops: usize,
+    /// The events other than operations: more than an hour of a cluster of 50 nodes.
+    events: usize,
+    /// The bytes of their lines. In memory they take a few times as much.
+    event_bytes: usize,
+}
+
+const LIMITS: Limits = Limits {
+    line_bytes: 8 << 20,
+    text_bytes: 4_000_000_000,
+    ops: 20_000_000,
+    events: 2_000_000,
+    event_bytes: 512 << 20,
+};
 
 /// Why a history could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +62,24 @@ pub enum HistoryError {
         /// The line, from 1.
         line: usize,
         /// What is wrong.
+        message: String,
+    },
+    /// The file is not as it was written.
+    #[error(
+        "{path} was damaged or altered after it was written: {message} (hint: restore it from a copy, or run the suite again)"
+    )]
+    Altered {
+        /// The file.
+        path: String,
+        /// How that shows.
+        message: String,
+    },
+    /// The file holds more than slotquake reads.
+    #[error("{path} is too large to judge: {message} (hint: run the suite at a lower rate or with shorter steps)")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// The limit that it exceeds.
         message: String,
     },
 }
@@ -131,60 +174,139 @@ pub fn intern(interned: &mut Interned, reasons: &mut Vec<Explanation>, reason: R
 /// Reads a history from the folder of a report. The history of a killed run is read as far as it goes, and is not `complete`.
 ///
 /// # Errors
-/// The file cannot be read, or is not a valid history of this version.
+/// The file cannot be read, is not a valid history of this version, was altered, or is too large.
 pub fn read(folder: &Path) -> Result<History, HistoryError> {
+    read_within(folder, LIMITS)
+}
+
+fn read_within(folder: &Path, limits: Limits) -> Result<History, HistoryError> {
     let path = folder.join(FILE_NAME);
-    let file = File::open(&path).map_err(|error| HistoryError::io(&path, error))?;
-    let mut text = Vec::new();
-    let mut decoder = zstd::Decoder::new(file).map_err(|error| HistoryError::io(&path, error))?;
-    let cut_off = decoder.read_to_end(&mut text).is_err();
-    parse(&text, cut_off, &path.display().to_string())
+    let io = |error| HistoryError::io(&path, error);
+    let altered =
+        |message: &str| HistoryError::Altered { path: path.display().to_string(), message: message.to_owned() };
+    let mut file = File::open(&path).map_err(io)?;
+    let seal = Seal::of(&mut file).map_err(io)?;
+    if seal == Seal::Broken {
+        return Err(altered("its checksum does not match"));
+    }
+    let decoder = zstd::Decoder::new(file).map_err(io)?;
+    let history = parse_lines(decoder, false, limits, &path.display().to_string())?;
+    // A killed run has no checksum at its end, but it does not record its end either.
+    if history.complete && seal == Seal::Missing {
+        return Err(altered("the checksum at its end is missing"));
+    }
+    Ok(history)
 }
 
 /// Reads a history from its decompressed text. If the stream was cut off, the last record may be incomplete. `path` is its
 /// name in errors.
 ///
 /// # Errors
-/// The text is not a valid history of this version.
+/// The text is not a valid history of this version, or is too large.
 pub fn parse(text: &[u8], cut_off: bool, path: &str) -> Result<History, HistoryError> {
-    let corrupt =
-        |line: usize, message: String| HistoryError::Corrupt { path: path.to_owned(), line: line + 1, message };
-    let mut lines = text.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()).peekable();
-    let Some((_, first)) = lines.next() else {
-        return Err(corrupt(0, "no header: this is not a history, or it was cut off at the start".to_owned()));
-    };
-    let header: Header = serde_json::from_slice(first).map_err(|error| corrupt(0, format!("no header: {error}")))?;
-    if header.schema_version != super::SCHEMA_VERSION {
-        return Err(corrupt(
-            0,
-            format!(
-                "schema version {} is not supported, this slotquake reads {} (hint: use slotquake {}, which wrote it)",
-                header.schema_version,
-                super::SCHEMA_VERSION,
-                header.tool_version
-            ),
-        ));
-    }
-    if let Some(message) = header.plan.impossible() {
-        return Err(corrupt(0, message));
-    }
-    let mut history = History { header, ops: Vec::new(), reasons: Vec::new(), events: Vec::new(), complete: false };
+    parse_lines(text, cut_off, LIMITS, path)
+}
+
+/// Reads a history from its decompressed text as [`parse`]. An error of the kind `UnexpectedEof` means that the text is cut
+/// off there.
+fn parse_lines(text: impl Read, cut_off: bool, limits: Limits, path: &str) -> Result<History, HistoryError> {
+    let path = || path.to_owned();
+    let corrupt = |line: usize, message: String| HistoryError::Corrupt { path: path(), line: line + 1, message };
+    let mut lines = Lines::new(text, limits.line_bytes, limits.text_bytes);
+    let mut history: Option<History> = None;
     let mut interned = Interned::default();
-    while let Some((number, line)) = lines.next() {
-        let result = parse_record(line, &mut history, &mut interned);
-        let last = lines.peek().is_none();
-        match result {
-            Err(_) if last && cut_off => break,
-            result => result.map_err(|message| corrupt(number, message))?,
+    let mut event_bytes = 0;
+    let mut incomplete = None;
+    for number in 0.. {
+        let (line, is_cut) = match lines.next() {
+            Next::Line(line) => (line, false),
+            Next::CutOff(line) => (line, true),
+            Next::End => break,
+            Next::LongLine => {
+                let message = format!("line {} has more than {} bytes", number + 1, limits.line_bytes);
+                return Err(HistoryError::TooLarge { path: path(), message });
+            }
+            Next::LongText => {
+                let message = format!("it has more than {} bytes", limits.text_bytes);
+                return Err(HistoryError::TooLarge { path: path(), message });
+            }
+            Next::Failed(error) => return Err(HistoryError::Altered { path: path(), message: error.to_string() }),
+        };
+        // Only the last line of what was cut off may be incomplete.
+        if let Some(error) = incomplete.take() {
+            return Err(error);
+        }
+        // No history has empty lines, and billions of them compress to nothing.
+        if line.is_empty() && !is_cut && history.is_some() {
+            return Err(corrupt(number, "an empty line".to_owned()));
+        }
+        if !line.is_empty() {
+            let result = match &mut history {
+                None => header(line).map(|header| {
+                    let (ops, reasons, events) = (Vec::new(), Vec::new(), Vec::new());
+                    history = Some(History { header, ops, reasons, events, complete: false });
+                }),
+                Some(history) => {
+                    if !line.starts_with(OP_START) {
+                        event_bytes += line.len();
+                    }
+                    if let Some(message) = limits.exceeded(history, event_bytes) {
+                        return Err(HistoryError::TooLarge { path: path(), message });
+                    }
+                    parse_record(line, history, &mut interned)
+                }
+            };
+            match result.map_err(|message| corrupt(number, message)) {
+                Err(error) if history.is_some() && cut_off => incomplete = Some(error),
+                Err(_) if history.is_some() && is_cut => {}
+                result => result?,
+            }
+        }
+        if is_cut {
+            break;
         }
     }
+    let Some(mut history) = history else {
+        return Err(corrupt(0, "no header: this is not a history, or it was cut off at the start".to_owned()));
+    };
     history.complete = matches!(history.events.last(), Some(Event { kind: EventKind::End, .. }));
     Ok(history)
 }
 
+impl Limits {
+    /// The limit that a history exceeds with one more record.
+    fn exceeded(&self, history: &History, event_bytes: usize) -> Option<String> {
+        if history.ops.len() >= self.ops {
+            Some(format!("it has more than {} operations", self.ops))
+        } else if history.events.len() >= self.events {
+            Some(format!("it has more than {} events", self.events))
+        } else if event_bytes > self.event_bytes {
+            Some(format!("its events have more than {} bytes", self.event_bytes))
+        } else {
+            None
+        }
+    }
+}
+
+fn header(line: &[u8]) -> Result<Header, String> {
+    let header: Header = serde_json::from_slice(line).map_err(|error| format!("no header: {error}"))?;
+    if header.schema_version != super::SCHEMA_VERSION {
+        return Err(format!(
+            "schema version {} is not supported, this slotquake reads {} (hint: use slotquake {}, which wrote it)",
+            header.schema_version,
+            super::SCHEMA_VERSION,
+            header.tool_version
+        ));
+    }
+    header.plan.impossible().map_or(Ok(header), Err)
+}
+
+/// How the line of an operation begins.
+const OP_START: &[u8] = b"{\"op\":";
+
 fn parse_record(line: &[u8], history: &mut History, interned: &mut Interned) -> Result<(), String> {
     let malformed = |error: serde_json::Error| error.to_string();
-    if !line.starts_with(b"{\"op\":") {
+    if !line.starts_with(OP_START) {
         let event: Event = serde_json::from_slice(line).map_err(malformed)?;
         if event.at_ns > LATEST_NS {
             return Err(format!("an event at {} ns, more than a year after the start", event.at_ns));
@@ -222,4 +344,112 @@ fn parse_record(line: &[u8], history: &mut History, interned: &mut Interned) -> 
         outcome,
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Frames;
+
+    /// A history that an earlier version stored.
+    fn folder() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stored/formation-redis-6.2")
+    }
+
+    /// The text of that history, up to its last line.
+    fn text() -> String {
+        let bytes = std::fs::read(folder().join(FILE_NAME)).expect("it is stored");
+        String::from_utf8(zstd::decode_all(bytes.as_slice()).expect("it decompresses")).expect("JSON is UTF-8")
+    }
+
+    /// The text in parts of whole lines, as a run writes it.
+    fn chunks(text: &str) -> Vec<String> {
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        lines.chunks(200).map(<[&str]>::concat).collect()
+    }
+
+    #[test]
+    fn large_histories_are_refused_with_the_limit() {
+        let read = |limits| read_within(&folder(), limits);
+        let expected = [
+            (Limits { line_bytes: 2000, ..LIMITS }, "line 1 has more than 2000 bytes"),
+            (Limits { text_bytes: 20_000, ..LIMITS }, "it has more than 20000 bytes"),
+            (Limits { ops: 5, ..LIMITS }, "it has more than 5 operations"),
+            (Limits { events: 5, ..LIMITS }, "it has more than 5 events"),
+            (Limits { event_bytes: 5000, ..LIMITS }, "its events have more than 5000 bytes"),
+        ];
+        for (limits, expected) in expected {
+            let error = read(limits).expect_err(expected).to_string();
+            assert!(error.contains(&format!("is too large to judge: {expected} (hint: ")), "{error}");
+        }
+        read(LIMITS).expect("it is within the limits");
+    }
+
+    /// Stores the start of a history, then a chunk many times, and reads it.
+    fn bomb(chunk: &[u8], times: usize) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = text();
+        let header = text.lines().next().expect("a header");
+        let mut frames = Frames::default();
+        let mut bytes = frames.frame(format!("{header}\n").as_bytes()).expect("compressed");
+        let frame = frames.frame(chunk).expect("compressed");
+        (0..times).for_each(|_| bytes.extend(&frame));
+        assert!(bytes.len() < 2 << 20, "{} bytes", bytes.len());
+        std::fs::write(folder.path().join(FILE_NAME), bytes).expect("written");
+        read(folder.path()).expect_err("too large").to_string()
+    }
+
+    #[test]
+    fn a_small_file_with_a_huge_text_is_refused() {
+        let spaces = vec![b' '; 16 << 20];
+        let newlines = vec![b'\n'; 16 << 20];
+        for (chunk, expected) in [(spaces, "line 2 has more than 8388608 bytes"), (newlines, "line 2: an empty line")] {
+            let error = bomb(&chunk, 500);
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(FILE_NAME);
+        let text = text();
+        let mut frames = Frames::default();
+        let mut bytes = Vec::new();
+        for chunk in chunks(&text) {
+            bytes.extend(frames.frame(chunk.as_bytes()).expect("compressed"));
+        }
+        bytes.extend(frames.seal());
+        std::fs::write(&path, &bytes).expect("written");
+        assert_eq!(read(folder.path()).expect("it reads"), read(&self::folder()).expect("it reads"));
+        let bits = bytes.len() * 8;
+        // Bits of the start, of the checksum at the end, and 250 between.
+        let between = (0..250).map(|number| number * bits / 250);
+        for bit in (0..40).chain(between).chain(bits - 8 * 20..bits) {
+            let mut altered = bytes.clone();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, altered).expect("written");
+            let error = read(folder.path()).expect_err(&format!("bit {bit} of {bits}")).to_string();
+            assert!(error.contains("was damaged or altered"), "bit {bit} of {bits}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_killed_run_is_read_up_to_the_cut() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(FILE_NAME);
+        let text = text();
+        let mut frames = Frames::default();
+        let whole: Vec<Vec<u8>> =
+            chunks(&text).iter().map(|chunk| frames.frame(chunk.as_bytes()).expect("compressed")).collect();
+        let ops = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).expect("written");
+            let history = read(folder.path()).expect("it reads");
+            assert!(!history.complete);
+            history.ops.len() + history.events.len()
+        };
+        let all = whole.concat();
+        let cut = ops(&all[..all.len() - whole[whole.len() - 1].len() - 300]);
+        assert!(cut > 0 && cut < ops(&all[..all.len() - whole[whole.len() - 1].len()]));
+    }
 }

@@ -15,7 +15,7 @@ use super::run::short_server;
 use super::statistics::SIGNIFICANCE;
 use crate::check::FigureKind;
 use crate::check::Verdict;
-use crate::words::{count, list};
+use crate::words::{count, list, visible};
 
 const HEADINGS: [&str; 8] = ["suite", "server", "what", "change", "base", "new", "difference (95 %)", "runs\nneeded"];
 
@@ -32,7 +32,7 @@ pub fn render_comparison(comparison: &Comparison, style: Style) -> String {
             let mut record = vec![name(pair.suite.clone()), name(short_server(&pair.server))];
             colours.push(row.colour.clone());
             record.extend(row.cells());
-            builder.push_record(record);
+            builder.push_record(record.iter().map(|cell| visible(cell)));
         }
     }
     let mut text = String::new();
@@ -41,9 +41,9 @@ pub fn render_comparison(comparison: &Comparison, style: Style) -> String {
         text.push('\n');
     }
     for line in remarks(comparison) {
-        let _ = writeln!(text, "{line}");
+        let _ = writeln!(text, "{}", visible(&line));
     }
-    let _ = writeln!(text, "{}", conclusion(comparison));
+    let _ = writeln!(text, "{}", visible(&conclusion(comparison)));
     text
 }
 

@@ -47,7 +47,7 @@ pub use narrate::Narrator;
 pub use reproduce::{Reproduce, reproduce};
 pub use run::{PhaseReport, Report, RunKey, short_server};
 pub use skipped::{Skipped, SkippedFile, skipped};
-pub use store::{FILE_NAME, ReportError, SKIPPED_FILE, io_error, parse, read, read_all};
+pub use store::{FILE_NAME, ReportError, SKIPPED_FILE, io_error, parse, read, read_all, text};
 pub use summary::{Course, Recorded, Standing, Summary};
 pub use summary_markdown::render_markdown;
 pub use table::render;

@@ -1,17 +1,27 @@
 //! Reading reports from disk.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
 use super::run::Report;
-use crate::history::{FILE_NAME as HISTORY_FILE, SCHEMA_VERSION};
+use crate::history::{self, FILE_NAME as HISTORY_FILE, SCHEMA_VERSION, hex};
 
 /// The file in a report's folder.
 pub const FILE_NAME: &str = "report.json";
 
 /// The file next to the folders of reports that lists the runs that were skipped.
 pub const SKIPPED_FILE: &str = "skipped.json";
+
+/// The key of a report's checksum: the SHA-256 of the rest as JSON without spaces, its keys sorted. Reports of earlier
+/// versions have none.
+const CHECKSUM: &str = "checksum";
+
+/// Longer files are not read. A report has less than 1 MB, because it leaves out operations and samples.
+const LONGEST: u64 = 64 << 20;
 
 /// Why a report could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -34,11 +44,20 @@ pub enum ReportError {
     #[error("{0} has no report.json")]
     NoReport(String),
     /// The file ends early.
-    #[error("{0} is truncated: {1} (hint: `slotquake check` on its folder judges the history again)")]
+    #[error("{0} is truncated: {1}")]
     Truncated(String, serde_json::Error),
     /// The file is not JSON.
-    #[error("{0} is corrupt: {1} (hint: `slotquake check` on its folder judges the history again)")]
+    #[error("{0} is corrupt: {1}")]
     Corrupt(String, serde_json::Error),
+    /// The file is not as it was written.
+    #[error("{0} was damaged or altered after it was written: its checksum does not match")]
+    Altered(String),
+    /// The file is too long for a report.
+    #[error("{0} is too large for a report: it has more than {LONGEST} bytes")]
+    TooLarge(String),
+    /// The file cannot be read, and this is how to mend that.
+    #[error("{0} (hint: {1})")]
+    Mendable(Box<ReportError>, String),
     /// The file is JSON, but not a report.
     #[error("{0} is not a report of slotquake: {1}")]
     Foreign(String, String),
@@ -66,8 +85,12 @@ pub fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ReportError + '_ {
 pub fn read(path: &Path) -> Result<Report, ReportError> {
     let shown = path.display().to_string();
     let file = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
-    let text = match fs::read(&file) {
-        Ok(text) => text,
+    let mut text = Vec::new();
+    match fs::File::open(&file).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut text)) {
+        Ok(read) if read as u64 > LONGEST => {
+            return Err(mendable(ReportError::TooLarge(file.display().to_string()), &file));
+        }
+        Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(if !path.exists() {
                 ReportError::Missing(shown)
@@ -78,8 +101,51 @@ pub fn read(path: &Path) -> Result<Report, ReportError> {
             });
         }
         Err(error) => return Err(io_error(&file)(error)),
-    };
-    parse(&text, &file.display().to_string())
+    }
+    parse(&text, &file.display().to_string()).map_err(|error| mendable(error, &file))
+}
+
+/// Adds to the error of a damaged report whether its history can be judged instead.
+fn mendable(error: ReportError, file: &Path) -> ReportError {
+    let folder = file.parent().filter(|folder| file.ends_with(FILE_NAME) && folder.join(HISTORY_FILE).exists());
+    match (&error, folder) {
+        (
+            ReportError::Truncated(..)
+            | ReportError::Corrupt(..)
+            | ReportError::Altered(..)
+            | ReportError::TooLarge(..),
+            Some(folder),
+        ) => {
+            let hint = match history::read(folder) {
+                Ok(_) => format!("`slotquake check {}` judges its history again", folder.display()),
+                Err(why) => {
+                    format!("restore it from a copy, or run the suite again; its history cannot be judged: {why}")
+                }
+            };
+            ReportError::Mendable(Box::new(error), hint)
+        }
+        (ReportError::Truncated(..) | ReportError::Corrupt(..) | ReportError::Altered(..), None) => {
+            ReportError::Mendable(Box::new(error), "restore it from a copy, or run the suite again".to_owned())
+        }
+        _ => error,
+    }
+}
+
+/// A report as the text of `report.json`, with its checksum.
+///
+/// # Errors
+/// The report cannot be written as JSON.
+pub fn text(report: &Report) -> Result<String, serde_json::Error> {
+    let checksum = checksum(&serde_json::to_value(report)?);
+    let text = serde_json::to_string_pretty(report)?;
+    let text = text.strip_suffix("\n}").unwrap_or(&text);
+    Ok(format!("{text},\n  \"{CHECKSUM}\": \"{checksum}\"\n}}\n"))
+}
+
+/// The checksum of a report without the key [`CHECKSUM`]. Spaces and the order of keys do not change it, so that a report
+/// which another program has written again is still accepted.
+fn checksum(report: &Value) -> String {
+    format!("sha256:{}", hex(Sha256::new_with_prefix(report.to_string())))
 }
 
 /// Reads a report from its text. `origin` is its name in errors.
@@ -88,24 +154,28 @@ pub fn read(path: &Path) -> Result<Report, ReportError> {
 /// The text is not a report of this version, or its plan is impossible.
 pub fn parse(text: &[u8], origin: &str) -> Result<Report, ReportError> {
     let origin = origin.to_owned();
-    let value: serde_json::Value = serde_json::from_slice(text).map_err(|error| {
+    let mut value: Value = serde_json::from_slice(text).map_err(|error| {
         if error.is_eof() {
             ReportError::Truncated(origin.clone(), error)
         } else {
             ReportError::Corrupt(origin.clone(), error)
         }
     })?;
-    let Some(version) = value.get("schema_version").and_then(serde_json::Value::as_u64) else {
+    let Some(version) = value.get("schema_version").and_then(Value::as_u64) else {
         return Err(ReportError::Foreign(origin, "it has no schema_version".to_owned()));
     };
     if version != u64::from(SCHEMA_VERSION) {
-        let writer = value.get("tool_version").and_then(serde_json::Value::as_str).unwrap_or("another version");
+        let writer = value.get("tool_version").and_then(Value::as_str).unwrap_or("another version");
         let hint = if version > u64::from(SCHEMA_VERSION) {
             format!("it was written by slotquake {writer}; update this one")
         } else {
             format!("it was written by slotquake {writer}; run the suite again, or read it with that version")
         };
         return Err(ReportError::Version { path: origin, found: version, hint });
+    }
+    let written = value.as_object_mut().and_then(|report| report.remove(CHECKSUM));
+    if written.is_some_and(|written| written != checksum(&value)) {
+        return Err(ReportError::Altered(origin));
     }
     let report: Report =
         serde_json::from_value(value).map_err(|error| ReportError::Foreign(origin.clone(), error.to_string()))?;
@@ -160,8 +230,8 @@ mod tests {
         let older = good.replace("\"schema_version\": 1", "\"schema_version\": 0");
         let worded = good.replace("\"verdict\": \"pass\"", "\"verdict\": \"maybe\"");
         let endless = good.replace("\"keys\": 600", "\"keys\": 4294967295");
-        let plan = |path: &str, value: serde_json::Value| {
-            let mut report: serde_json::Value = serde_json::from_str(&good).expect("JSON");
+        let plan = |path: &str, value: Value| {
+            let mut report: Value = serde_json::from_str(&good).expect("JSON");
             *report.pointer_mut(&format!("/plan/nodes{path}")).expect("a plan") = value;
             report.to_string()
         };
@@ -190,5 +260,43 @@ mod tests {
             let error = parse(text.as_bytes(), "x/report.json").expect_err(text).to_string();
             assert!(error.starts_with("x/report.json ") && error.contains(expected), "{expected}: {error}");
         }
+    }
+
+    #[test]
+    fn flipped_bits_do_not_change_a_report() {
+        let report = fixture::report("role-swap", Verdict::Pass);
+        let good = text(&report).expect("JSON").into_bytes();
+        assert_eq!(parse(&good, "x").expect("it reads"), report);
+        let reordered = serde_json::from_slice::<Value>(&good).expect("JSON").to_string();
+        assert_eq!(parse(reordered.as_bytes(), "x").expect("spaces and the order of keys do not matter"), report);
+        let bits = good.len() * 8;
+        let mut refused = 0;
+        for bit in (0..500).map(|number| number * bits / 500) {
+            let mut altered = good.clone();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            match parse(&altered, "x") {
+                // Only a space or the name of the checksum was hit.
+                Ok(read) => assert_eq!(read, report, "bit {bit} of {bits}"),
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 300, "{refused}");
+    }
+
+    #[test]
+    fn a_damaged_report_points_to_its_history_if_that_can_be_judged() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stored/formation-redis-6.2");
+        let report = folder.path().join(FILE_NAME);
+        let history = folder.path().join(HISTORY_FILE);
+        let good = text(&fixture::report("role-swap", Verdict::Pass)).expect("JSON");
+        fs::write(&report, good.replace("\"seed\": 7", "\"seed\": 8")).expect("written");
+        let error = || read(folder.path()).expect_err("damaged").to_string();
+        assert!(error().contains("its checksum does not match (hint: restore it from a copy"), "{}", error());
+        fs::copy(stored.join(HISTORY_FILE), &history).expect("copied");
+        assert!(error().contains("(hint: `slotquake check "), "{}", error());
+        fs::write(&history, "no history").expect("written");
+        assert!(error().contains("its history cannot be judged"), "{}", error());
+        assert!(!error().contains("slotquake check"), "{}", error());
     }
 }

@@ -14,6 +14,7 @@ use crate::anatomy::Anatomy;
 use crate::check::{Judgement, Verdict};
 use crate::history::Event;
 use crate::server::Version;
+use crate::words::visible;
 
 /// One run, with or without a report.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +41,26 @@ pub struct Summary {
     pub report: Option<PathBuf>,
     /// The recorded judgement, if a stored history was judged again.
     pub recorded: Option<Recorded>,
+}
+
+impl Summary {
+    /// The same with [`visible`] texts where tables show them.
+    pub(super) fn visible(&self) -> Self {
+        let mut shown = self.clone();
+        let standing = match &mut shown.standing {
+            Standing::Judged(_) => None,
+            Standing::Error(text) | Standing::Skipped(text) => Some(text),
+        };
+        let changed = shown.recorded.iter_mut().flat_map(|recorded| &mut recorded.changed);
+        let judgements = shown.invariants.iter_mut().flat_map(|judgement| {
+            let Judgement { invariant, settings, expected, seen, evidence, .. } = judgement;
+            [invariant, settings, expected, seen].into_iter().chain(evidence)
+        });
+        let names = [&mut shown.suite, &mut shown.server].into_iter().chain(standing);
+        names.chain(changed).chain(judgements).for_each(|text| *text = visible(text));
+        shown.report = shown.report.map(|path| visible(&path.to_string_lossy()).into());
+        shown
+    }
 }
 
 /// The course of a run in words.

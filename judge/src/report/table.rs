@@ -17,6 +17,9 @@ use crate::words::{count, list};
 /// A table of runs, then the invariants that fail or are inconclusive with their evidence, then the paths of the reports and
 /// the seeds, then a matrix if there are several servers.
 pub fn render(runs: &[Summary], style: Style) -> String {
+    // Texts of stored files and servers must not control the terminal. The colours are added after this.
+    let runs: Vec<Summary> = runs.iter().map(Summary::visible).collect();
+    let runs = runs.as_slice();
     let mut text = overview(runs, style);
     for run in runs {
         text.push_str(&details(run, style, style.verbose || runs.len() == 1));
@@ -312,6 +315,24 @@ role-swap redis:6.2  seed 7  reports/x
 3 runs: 1 pass, 2 skipped
 ";
         assert!(shown.ends_with(expected), "{shown}");
+    }
+
+    #[test]
+    fn escapes_of_stored_texts_do_not_reach_the_terminal() {
+        let evil = "\u{1b}[32mpass\u{1b}[39m\u{9b}2J";
+        let mut run = summary(&format!("role-swap{evil}"), Verdict::Fail);
+        let judgement = &mut run.invariants[0];
+        for text in [&mut judgement.invariant, &mut judgement.settings, &mut judgement.expected, &mut judgement.seen] {
+            text.push_str(evil);
+        }
+        judgement.evidence.push(evil.to_owned());
+        let changed = vec![evil.to_owned()];
+        run.recorded = Some(super::super::Recorded { verdict: Verdict::Pass, changed });
+        let error = Summary::without_report(evil, evil, 7, Standing::Error(evil.to_owned()), Some(Path::new(evil)));
+        let skipped = Summary::without_report(evil, evil, 7, Standing::Skipped(evil.to_owned()), None);
+        let shown = render(&[run, error, skipped], Style::default());
+        assert!(shown.chars().all(|letter| letter == '\n' || !letter.is_control()), "{shown:?}");
+        assert!(shown.contains("\\u001b[32mpass\\u001b[39m\\u009b2J"), "{shown}");
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub use invariant::*;
 pub(crate) use invariant::{Look, Nodes, for_each_invariant};
 pub use load::{LoadError, Source, load, parse, read_yaml, schema, set, shipped, shipped_names};
 pub use step::{
-    Answer, Await, Command, CommandLine, Condition, Does, Expect, Lossy, Narrow, Only, Partition, Refuse, Shape, Sides,
-    Slow, Step,
+    Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, Lossy, Narrow, Only, Partition, Refuse,
+    Shape, Sides, Slow, Step,
 };
 
 use crate::units::{Directive, Percent, Rate, Span};

@@ -31,7 +31,7 @@ macro_rules! define {
             Resume(Targets),
             /// Undoes network faults: `all`, or one by its name.
             Heal(String),
-            /// Sends one command to each of the targets; an error reply is an error of the suite.
+            /// Sends one command to each of the targets; an error reply is an error of the suite, unless `errors: allow`.
             Command(Command),
             /// Waits until something is so; that it is not so by the deadline is a failure.
             Await(Await),
@@ -206,6 +206,27 @@ pub struct Command {
     pub send: CommandLine,
     /// The nodes that get it, one after the other.
     pub to: Targets,
+    /// Whether an error reply ends the run (`reject`), or is recorded and the run goes on (`allow`).
+    #[serde(default, skip_serializing_if = "Errors::are_rejected")]
+    pub errors: Errors,
+}
+
+/// What an error reply to a command means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Errors {
+    /// The step failed, and the run ends.
+    #[default]
+    Reject,
+    /// The reply is recorded, and the run goes on.
+    Allow,
+}
+
+impl Errors {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn are_rejected(&self) -> bool {
+        *self == Self::Reject
+    }
 }
 
 /// One immediate probe: this command, to this node, must be answered so. Exactly one of `is`,

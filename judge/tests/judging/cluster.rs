@@ -437,6 +437,38 @@ fn replica_lag_at_the_end() {
 }
 
 #[test]
+fn finds_promotions_that_must_not_be() {
+    let claim = |settings: serde_json::Value| story(json!({ "not-promoted": settings }));
+    let swap = |story: Story| story.failover_of_node_1().node_1_back_as_replica();
+    let phases = |phase: &str| swap(claim(json!({"during": phase})).phase(8000.0, "later"));
+    expect(
+        "not-promoted",
+        vec![
+            ("none", claim(json!({})).ends(9000.0), Pass, "shard-3: 0 promotions"),
+            ("one", swap(claim(json!({"shard": "shard-1"}))).ends(9000.0), Fail, "shard-1: 1 promotion"),
+            ("one of all", swap(claim(json!({}))).ends(9000.0), Fail, "shard-2: 0 promotions"),
+            ("none elsewhere", swap(claim(json!({"shard": "others"}))).ends(9000.0), Pass, "shard-2: 0 promotions"),
+            ("none in a later phase", phases("later").ends(9000.0), Pass, "shard-1: 0 promotions"),
+            ("the phase never began", phases("never").ends(9000.0), Inconclusive, "ended before phase"),
+            ("the run was cut off", claim(json!({})).breaks_off(), Inconclusive, "0 promotions"),
+            ("nobody looked", unseen(json!({"not-promoted": {}})), Inconclusive, "nothing was observed"),
+        ],
+    );
+    // A view shows a promotion some time later, so it is not known on which side of the border it was.
+    let near = |phase_ms: f64| {
+        let promoted = taken_over(healthy(), 1, 4, 7);
+        claim(json!({"during": "late"})).phase(phase_ms, "late").views(4000.0, 1..=6, &promoted).ends(9000.0)
+    };
+    expect(
+        "not-promoted",
+        vec![
+            ("just after the phase began", near(3900.0), Inconclusive, "may have been outside"),
+            ("long after", near(3000.0), Fail, "shard-1: 1 promotion"),
+        ],
+    );
+}
+
+#[test]
 fn counts_promotions() {
     let promotions = |shard: &str, exactly: u32| story(json!({"promotions": {"shard": shard, "exactly": exactly}}));
     let swap = |story: Story| story.failover_of_node_1().node_1_back_as_replica();

@@ -8,7 +8,7 @@ use super::anatomy::{Figure, figures};
 use super::lanes;
 use super::picture::{Picture, picture};
 use super::series::{Grid, op_series};
-use super::table::Table;
+use super::table::{Room, Table, short};
 use super::tables;
 use crate::check::{Judgement, Verdict};
 use crate::facts::{Facts, Failover};
@@ -18,6 +18,15 @@ use crate::report::grounds::invariant_name;
 use crate::report::reproduce::{Reproduce, reproduce};
 use crate::report::run::Report;
 use crate::words::page::{at, count, counted, figure, length, length_or_dash};
+
+/// The most bytes of all invariants on a page, so that the page stays below 2 MB.
+const INVARIANT_BYTES: usize = 400_000;
+
+/// The most warnings on a page.
+const MOST_WARNINGS: usize = 30;
+
+/// The most bytes of one text.
+const LONGEST: usize = 4_000;
 
 /// `templates/report.html`.
 #[derive(Template)]
@@ -36,6 +45,7 @@ pub struct Page {
     figures: Vec<Table>,
     happened: Vec<Table>,
     invariants: Vec<Invariant>,
+    invariants_left_out: String,
     phases: Vec<Table>,
     ledger: Vec<Table>,
     configuration: Vec<Table>,
@@ -69,6 +79,7 @@ impl Page {
         let window = lanes::picture_window(facts);
         let coarse = Grid::coarse(window, plan.shards());
         let operations = tables::operations(&op_series(facts, &coarse), &coarse);
+        let (invariants, left_out) = invariants(&report.invariants);
         let filled = |tables: Vec<Table>| tables.into_iter().filter(|table| !table.rows.is_empty()).collect();
         Self {
             suite: plan.name.clone(),
@@ -87,7 +98,8 @@ impl Page {
                 tables::lanes(&lanes::lanes(facts, window)),
                 operations,
             ]),
-            invariants: report.invariants.iter().map(Invariant::new).collect(),
+            invariants,
+            invariants_left_out: left_out,
             phases: filled(vec![tables::phases(report), tables::reasons(report)]),
             ledger: filled(vec![
                 tables::ledger(&report.ledger),
@@ -101,8 +113,49 @@ impl Page {
     }
 }
 
+/// The invariants that fit on a page, in their order, and how many are left out. Those that do not hold come first.
+fn invariants(judgements: &[Judgement]) -> (Vec<Invariant>, String) {
+    let mut by_weight: Vec<(usize, &Judgement)> = judgements.iter().enumerate().collect();
+    by_weight.sort_by_key(|(_, judgement)| std::cmp::Reverse(judgement.verdict));
+    let mut room = Room(INVARIANT_BYTES);
+    let mut shown: Vec<(usize, Invariant)> = Vec::new();
+    for (position, judgement) in by_weight {
+        if room.0 < 1_000 {
+            break;
+        }
+        shown.push((position, Invariant::new(judgement, &mut room)));
+    }
+    shown.sort_by_key(|(position, _)| *position);
+    let left_out = match judgements.len() - shown.len() {
+        0 => String::new(),
+        more => format!("... and {} that report.json has.", counted(more as u64, "more invariant")),
+    };
+    (shown.into_iter().map(|(_, invariant)| invariant).collect(), left_out)
+}
+
 impl Invariant {
-    fn new(judgement: &Judgement) -> Self {
+    fn new(judgement: &Judgement, room: &mut Room) -> Self {
+        let mut invariant = Self::whole(judgement);
+        for text in [&mut invariant.name, &mut invariant.expected, &mut invariant.seen, &mut invariant.figures] {
+            *text = short(text, LONGEST);
+            room.take(text);
+        }
+        // What surrounds the texts.
+        room.0 = room.0.saturating_sub(400);
+        let fitting = judgement.evidence.iter().map(|line| short(line, LONGEST)).take_while(|line| {
+            room.0 = room.0.saturating_sub(10);
+            room.take(line)
+        });
+        invariant.evidence = fitting.collect();
+        let more = judgement.evidence.len() - invariant.evidence.len();
+        if more > 0 {
+            invariant.evidence.push(format!("... and {} in report.json", counted(more as u64, "more line")));
+        }
+        invariant
+    }
+
+    /// Without evidence.
+    fn whole(judgement: &Judgement) -> Self {
         let figures = judgement.figures.iter().map(|(name, value)| format!("{name} {}", figure(*value)));
         Self {
             name: invariant_name(&judgement.invariant, &judgement.settings),
@@ -110,7 +163,7 @@ impl Invariant {
             expected: judgement.expected.clone(),
             seen: judgement.seen.clone(),
             observations: counted(judgement.observations, "observation"),
-            evidence: judgement.evidence.clone(),
+            evidence: Vec::new(),
             figures: figures.collect::<Vec<_>>().join(" · "),
             open: judgement.verdict != Verdict::Pass,
         }
@@ -142,7 +195,7 @@ fn story(report: &Report) -> Vec<String> {
         .take(MOST)
         .map(|judgement| {
             let name = invariant_name(&judgement.invariant, &judgement.settings);
-            format!("{name}: {}.", judgement.seen)
+            short(&format!("{name}: {}", judgement.seen), LONGEST) + "."
         })
         .collect();
     if unheld.len() > MOST {
@@ -220,6 +273,12 @@ fn warnings(report: &Report) -> Vec<String> {
         format!("A step failed: {text}.")
     }));
     warnings.extend(report.left_behind().map(|what| format!("Left behind: {what}.")));
+    let more = warnings.len().saturating_sub(MOST_WARNINGS);
+    warnings.truncate(MOST_WARNINGS);
+    let mut warnings: Vec<String> = warnings.iter().map(|warning| short(warning, LONGEST)).collect();
+    if more > 0 {
+        warnings.push(format!("... and {} that report.json has.", counted(more as u64, "more warning")));
+    }
     warnings
 }
 

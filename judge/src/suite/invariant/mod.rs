@@ -13,6 +13,7 @@ mod linearizable;
 mod look;
 mod monotonic_reads;
 mod monotonic_writes;
+mod not_promoted;
 mod promotions;
 mod read_your_writes;
 mod reads;
@@ -39,6 +40,7 @@ pub use linearizable::{Keys, Linearizable};
 pub(crate) use look::{Look, Nodes};
 pub use monotonic_reads::MonotonicReads;
 pub use monotonic_writes::MonotonicWrites;
+pub use not_promoted::NotPromoted;
 pub use promotions::Promotions;
 pub use read_your_writes::ReadYourWrites;
 pub use reads::{Allowed, ReadsFrom};
@@ -87,6 +89,8 @@ macro_rules! for_each_invariant {
             failover_time "failover-time" FailoverTime(FailoverTime),
             /// How many promotions of a replica a shard saw.
             promotions "promotions" Promotions(Promotions),
+            /// No replica of a shard is promoted: in a phase, or during all steps.
+            not_promoted "not-promoted" NotPromoted(NotPromoted),
             /// A MOVED reply names the node that owns the slot.
             redirects "redirects" Redirects(Redirects),
             /// A write that is sent to a replica is refused.
