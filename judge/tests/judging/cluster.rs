@@ -7,7 +7,7 @@ use slotquake_judge::topology::{Health, Role, View};
 use slotquake_judge::units::NodeNo;
 
 use crate::expect;
-use crate::story::{Story, flagged, healthy, judged, taken_over};
+use crate::story::{Story, What, flagged, healthy, judged, key_of, taken_over};
 
 /// A healthy cluster whose phase `a` begins at 500 ms, and the invariant.
 fn story(invariant: serde_json::Value) -> Story {
@@ -434,6 +434,35 @@ fn replica_lag_at_the_end() {
             ),
         ],
     );
+}
+
+/// An idle master sends its replicas a PING of 14 bytes each `repl-ping-replica-period`.
+#[test]
+fn an_idle_ping_is_no_lag() {
+    let written = || {
+        let story = story(json!({"replica-lag": {"at": "end", "max-bytes": 0}}));
+        story.write(key_of(2, 0), (9100.0, 9120.0), 2, What::Ok)
+    };
+    let others = |story: Story| story.lag(9150.0, 4, 1, 0, true).lag(9150.0, 6, 3, 0, true);
+    let sampled = |samples: &[(f64, u64, bool)]| {
+        let with = |story: Story, &(at, bytes, link_up): &(f64, u64, bool)| story.lag(at, 5, 2, bytes, link_up);
+        samples.iter().fold(others(written()), with)
+    };
+    let of_another = sampled(&[]).lag(9140.0, 5, 1, 0, true).lag(9180.0, 5, 2, 14, true);
+    let rows = vec![
+        ("a PING", sampled(&[(9140.0, 0, true), (9180.0, 14, true)]), Pass, "at most 0 bytes"),
+        ("a PING at the first look", sampled(&[(9140.0, 14, true), (9180.0, 0, true)]), Pass, "at most 0 bytes"),
+        ("14 bytes for good", sampled(&[(9140.0, 14, true), (9180.0, 14, true)]), Fail, "at most 14 bytes"),
+        ("14 bytes at the only look", sampled(&[(9180.0, 14, true)]), Fail, "at most 14 bytes"),
+        ("more than a PING", sampled(&[(9140.0, 0, true), (9180.0, 15, true)]), Fail, "at most 15 bytes"),
+        ("two PINGs", sampled(&[(9140.0, 0, true), (9180.0, 28, true)]), Fail, "at most 28 bytes"),
+        ("a PING on top of a lag", sampled(&[(9140.0, 5, true), (9180.0, 19, true)]), Fail, "at most 5 bytes"),
+        ("none before the last write", sampled(&[(9110.0, 0, true), (9180.0, 14, true)]), Fail, "at most 14 bytes"),
+        ("none behind another master", of_another, Fail, "at most 14 bytes"),
+        ("none with the link down", sampled(&[(9140.0, 0, true), (9180.0, 14, false)]), Fail, "link down"),
+    ];
+    let rows = rows.into_iter().map(|(name, story, verdict, seen)| (name, story.ends(9000.0), verdict, seen));
+    expect("replica-lag", rows.collect());
 }
 
 #[test]
