@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
-use slotquake_judge::history::{EventKind, FaultKind, History};
+use slotquake_judge::history::{EventKind, FaultKind, History, ReadOnly};
 use slotquake_judge::topology::{Health, Role, View};
 use slotquake_judge::units::NodeNo;
 
@@ -235,6 +235,14 @@ fn role_follows_the_view_of_the_node_itself() {
     let swapped = |node, is, at| role(node, is, at).failover_of_node_1().node_1_back_as_replica().phase(7000.0, "b");
     let mut without_slots = healthy();
     without_slots.peers.get_mut(&NodeNo(4)).unwrap().role = Role::Master;
+    let mut moved = healthy();
+    moved.peers.get_mut(&NodeNo(5)).unwrap().role = Role::ReplicaOf(NodeNo(1));
+    let of_shard_2 = |at: &str| role("shard-2/replica", "replica-of node-2", at);
+    let unreplicated =
+        |at: &str, back_ms: f64| of_shard_2(at).view(2000.0, 5, &moved).view(back_ms, 5, &healthy()).ends(9000.0);
+    let silenced = |kind| {
+        of_shard_2("throughout").fault(2000.0, kind, 5, false).heal(5000.0, 1).view(5200.0, 5, &healthy()).ends(9000.0)
+    };
     expect(
         "role",
         vec![
@@ -312,6 +320,24 @@ fn role_follows_the_view_of_the_node_itself() {
                 Inconclusive,
                 "nothing was observed",
             ),
+            (
+                "an own replica",
+                role("shard-2/replica", "replica-of node-2", "throughout").ends(9000.0),
+                Pass,
+                "at all times",
+            ),
+            (
+                "no replica for a time",
+                unreplicated("throughout", 6000.0),
+                Fail,
+                "matches no node that answers for 4.000 s from 2.000 s",
+            ),
+            ("no replica for three polls", unreplicated("throughout", 2300.0), Pass, "at all times"),
+            ("no replica for longer", unreplicated("throughout", 2301.0), Fail, "for 301 ms from 2.000 s"),
+            ("no replica at the end", unreplicated("end", 9500.0), Fail, "`shard-2/replica` matches no node"),
+            ("a replica again at the end", unreplicated("end", 6000.0), Pass, "replica of node-2"),
+            ("its replica is dead", silenced(FaultKind::Kill), Fail, "matches no node that answers for 3."),
+            ("its replica is frozen", silenced(FaultKind::Pause), Inconclusive, "because of fault 1 for 3."),
             ("no such node", role("node-9", "master", "end").ends(9000.0), Inconclusive, "`node-9` matches no node"),
         ],
     );
@@ -545,12 +571,24 @@ fn redirects_name_the_owner() {
 
 #[test]
 fn replicas_refuse_writes() {
-    let probe =
-        |reply: &str, accepted| EventKind::ReplicaWriteProbed { node: NodeNo(4), reply: reply.into(), accepted };
+    let asked = |reply: &str, accepted, read_only| EventKind::ReplicaWriteProbed {
+        node: NodeNo(4),
+        reply: reply.into(),
+        accepted,
+        read_only,
+    };
+    let probe = |reply: &str, accepted| asked(reply, accepted, None);
+    let moved = |read_only| {
+        let event = asked("MOVED 1 127.1.0.1:6379", false, Some(read_only));
+        story(json!({"replica-read-only": {}})).event(9150.0, event).ends(9000.0)
+    };
     let probed = |reply, accepted| story(json!({"replica-read-only": {}})).event(9150.0, probe(reply, accepted));
     expect(
         "replica-read-only",
         vec![
+            ("moved, and read only", moved(ReadOnly::Yes), Pass, "1 write refused"),
+            ("moved, but writable", moved(ReadOnly::No), Fail, "node-4 has `replica-read-only no`"),
+            ("moved, and nothing more is known", moved(ReadOnly::Unknown), Inconclusive, "did not state"),
             ("moved", probed("MOVED 1 127.1.0.1:6379", false).ends(9000.0), Pass, "1 write refused"),
             (
                 "read only",
