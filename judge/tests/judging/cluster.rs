@@ -334,7 +334,12 @@ fn role_follows_the_view_of_the_node_itself() {
             ),
             ("no replica for three polls", unreplicated("throughout", 2300.0), Pass, "at all times"),
             ("no replica for longer", unreplicated("throughout", 2301.0), Fail, "for 301 ms from 2.000 s"),
-            ("no replica at the end", unreplicated("end", 9500.0), Fail, "`shard-2/replica` matches no node"),
+            (
+                "no replica at the end",
+                of_shard_2("end").view(2000.0, 5, &moved).ends(9000.0),
+                Fail,
+                "`shard-2/replica` matches no node",
+            ),
             ("a replica again at the end", unreplicated("end", 6000.0), Pass, "replica of node-2"),
             ("its replica is dead", silenced(FaultKind::Kill), Fail, "matches no node that answers for 3."),
             ("its replica is frozen", silenced(FaultKind::Pause), Inconclusive, "because of fault 1 for 3."),
