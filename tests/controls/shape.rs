@@ -133,7 +133,7 @@ fn a_shard_that_loses_its_replica_has_not_recovered() {
                 Fail(&["`shard-2/replica` matches no node that answers for"]),
             ),
             ("role: { node: shard-2/replica, is: replica-of node-2 }", Fail(&["matches no node that answers"])),
-            ("role: { node: shard-1/replicas, is: replica-of node-1, at: throughout }", Hold),
+            ("role: { node: shard-1/replica, is: replica-of node-1, at: throughout }", Hold),
             ("slot-coverage: { at: end }", Hold),
             ("acked-writes: { may-lose: 0 }", Hold),
         ],
