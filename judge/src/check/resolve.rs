@@ -4,7 +4,7 @@ use super::ask::Silence;
 
 use crate::facts::Facts;
 use crate::target::{Group, Member, Target};
-use crate::topology::{Role, View};
+use crate::topology::{Health, Peer, Role};
 use crate::units::{NodeNo, ShardNo};
 
 /// Why a target means no node.
@@ -71,16 +71,22 @@ pub(super) fn resolve(facts: &Facts<'_>, target: &Target, at_ns: u64) -> Result<
     })
 }
 
-/// Why a node that is not seen may be a replica of one of these masters at a moment; None if it is not. A node whose process
-/// a fault ended replicates nothing.
+/// Why a node that is not seen may be a replica of one of these masters at a moment; None if it is not. A node is not one
+/// if a fault ended its process, or if no fault silences it and others flag it FAIL.
 fn may_replicate(facts: &Facts<'_>, node: NodeNo, masters: &[NodeNo], at_ns: u64) -> Option<String> {
-    let Err(Silence::Unknown(why)) = facts.view_of(node, at_ns) else { return None };
+    let (is_explained, why) = match facts.view_of(node, at_ns) {
+        Ok(_) => return None,
+        Err(Silence::Unknown(why)) => (true, why),
+        Err(Silence::Broken(why)) => (false, why),
+    };
     if masters.contains(&node) || facts.is_ended(node, at_ns) {
         return None;
     }
     let views = facts.views.at(at_ns);
-    let is_listed = |view: &&View| {
-        view.peers.get(&node).is_some_and(|line| masters.iter().any(|&master| line.role == Role::ReplicaOf(master)))
-    };
-    (views.is_empty() || views.values().any(|view| is_listed(view))).then_some(why)
+    let lines: Vec<&Peer> = views.values().filter_map(|view| view.peers.get(&node)).collect();
+    if !is_explained && lines.iter().any(|line| line.health == Health::Fail) {
+        return None;
+    }
+    let is_listed = lines.iter().any(|line| masters.iter().any(|&master| line.role == Role::ReplicaOf(master)));
+    (views.is_empty() || is_listed).then_some(why)
 }

@@ -240,6 +240,10 @@ fn role_follows_the_view_of_the_node_itself() {
     let of_shard_2 = |at: &str| role("shard-2/replica", "replica-of node-2", at);
     let unreplicated =
         |at: &str, back_ms: f64| of_shard_2(at).view(2000.0, 5, &moved).view(back_ms, 5, &healthy()).ends(9000.0);
+    let silent = |others: &View| {
+        let at = "throughout";
+        of_shard_2(at).views(2000.0, [1, 2, 3, 4, 6], others).silent(2000.0, 5).ends(9000.0)
+    };
     let silenced = |kind| {
         of_shard_2("throughout").fault(2000.0, kind, 5, false).heal(5000.0, 1).view(5200.0, 5, &healthy()).ends(9000.0)
     };
@@ -342,6 +346,13 @@ fn role_follows_the_view_of_the_node_itself() {
             ),
             ("a replica again at the end", unreplicated("end", 6000.0), Pass, "replica of node-2"),
             ("its replica is dead", silenced(FaultKind::Kill), Fail, "matches no node that answers for 3."),
+            ("its replica is silent", silent(&healthy()), Inconclusive, "no fault explains it for 7.000 s"),
+            (
+                "its replica failed",
+                silent(&flagged(healthy(), 5, Health::Fail)),
+                Fail,
+                "answers for 7.000 s from 2.000 s",
+            ),
             ("its replica is frozen", silenced(FaultKind::Pause), Inconclusive, "because of fault 1 for 3."),
             ("no such node", role("node-9", "master", "end").ends(9000.0), Inconclusive, "`node-9` matches no node"),
         ],
