@@ -5,6 +5,7 @@ mod bounds;
 mod invariants;
 mod needs;
 mod network;
+mod replicas;
 mod sides;
 mod steps;
 

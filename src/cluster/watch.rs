@@ -13,6 +13,7 @@ use super::control::AskError;
 use super::{Backend, Control, EndedProcess};
 use crate::history::EventKind;
 use crate::journal::Journal;
+use crate::plan::Plan;
 use crate::slot::{Deal, SLOTS};
 use crate::spec::POLL;
 use crate::topology::{Health, NodeLine, Role, View, parse_info, parse_nodes};
@@ -101,6 +102,43 @@ impl Watch {
             };
             if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
                 return Err(missing);
+            }
+        }
+    }
+}
+
+impl Watch {
+    /// Waits as [`Self::until`] for a condition that then holds in every snapshot for as long as `hold`. Returns how long
+    /// it took until it began to hold. One snapshot of a cluster whose views change all the time proves nothing.
+    pub async fn until_steady(
+        &self,
+        within: Duration,
+        hold: Duration,
+        condition: impl Fn(&Snapshot) -> Result<(), String>,
+    ) -> Result<Duration, String> {
+        let began = Instant::now();
+        loop {
+            self.until(within.saturating_sub(began.elapsed()), &condition).await?;
+            let took = began.elapsed();
+            match self.broken(hold, &condition).await {
+                None => return Ok(took),
+                Some(missing) if began.elapsed() >= within => return Err(missing),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Why the condition did not hold in some snapshot during that time; None if it always did.
+    async fn broken(&self, hold: Duration, condition: impl Fn(&Snapshot) -> Result<(), String>) -> Option<String> {
+        let mut changes = self.changes.clone();
+        let until = tokio::time::Instant::now() + hold;
+        loop {
+            changes.mark_unchanged();
+            if let Err(missing) = condition(&self.snapshot()) {
+                return Some(missing);
+            }
+            if tokio::time::timeout_at(until, changes.changed()).await.is_err() {
+                return None;
             }
         }
     }
@@ -375,6 +413,17 @@ impl Snapshot {
             view_is_whole(node, view, nodes, shards)?;
         }
         self.agreed()
+    }
+
+    /// Whether the cluster is whole, as [`Self::whole`], and every shard has the replicas of the plan.
+    pub fn whole_as_planned(&self, plan: &Plan) -> Result<(), String> {
+        self.whole(plan.nodes.len(), plan.shards())?;
+        let deal = plan.deal();
+        let replicas = deal.shards().map(|shard| {
+            let master = self.master(shard, &deal);
+            (shard, master.map_or(0, |master| self.replicas(master).len()))
+        });
+        plan.missing_replicas(&replicas.collect()).map_or(Ok(()), Err)
     }
 
     /// Whether all nodes that answer share one view of masters, replicas, slots and epochs, and flag none of each other as

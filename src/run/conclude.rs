@@ -10,12 +10,16 @@ use super::{HURRY, Run};
 use crate::cluster::Backend;
 use crate::cluster::control::AskError;
 use crate::cluster::watch::Snapshot;
-use crate::history::{EventKind, FinalValue, StepProblem, key_name, probe_name, sample_keys};
+use crate::history::{EventKind, FinalValue, ReadOnly, StepProblem, key_name, probe_name, sample_keys};
 use crate::slot::key_slot;
 use crate::spec::{POLL, bus_links_back};
+use crate::topology::parse_info;
 use crate::units::NodeNo;
 use crate::wire::{CommandError, redirect, text};
 use crate::workload::{Workload, decode};
+
+/// How long the cluster must stay whole to count as recovered.
+const WHOLE_FOR: Duration = Duration::from_secs(1);
 
 /// How long replicas may take to catch up after the workload has ended.
 const QUIESCE_WITHIN: Duration = Duration::from_secs(10);
@@ -41,16 +45,17 @@ impl<B: Backend> Run<B> {
         let links_within = bus_links_back(self.plan.node_timeout());
         let problem = self.injector.heal_all(&self.watch, links_within).await.into_iter().next();
         let within = if interrupted { HURRY.min(self.plan.recover_within.0) } else { self.plan.recover_within.0 };
-        let (nodes, shards) = (self.plan.nodes.len(), self.plan.shards());
-        let whole = self.watch.until(within, |now| now.whole(nodes, shards)).await;
+        let hold = if interrupted { Duration::ZERO } else { WHOLE_FOR };
+        let healed = began.elapsed();
+        let whole = self.watch.until_steady(within, hold, |now| now.whole_as_planned(&self.plan)).await;
         let last = match (&whole, problem) {
             (Err(missing), _) => missing.clone(),
-            (Ok(()), Some(StepProblem::Harness(text) | StepProblem::Suite(text) | StepProblem::Unmet(text))) => text,
-            (Ok(()), None) => String::new(),
+            (Ok(_), Some(StepProblem::Harness(text) | StepProblem::Suite(text) | StepProblem::Unmet(text))) => text,
+            (Ok(_), None) => String::new(),
         };
         self.journal.event(EventKind::Recovered {
             recovered: whole.is_ok(),
-            took_ms: began.elapsed().as_secs_f64() * 1000.0,
+            took_ms: whole.as_ref().map_or_else(|_| began.elapsed(), |took| healed + *took).as_secs_f64() * 1000.0,
             last,
         });
         if whole.is_ok() && !interrupted {
@@ -118,8 +123,21 @@ impl<B: Backend> Run<B> {
                 let answer = self.ask_until(node, &["SET", &name, "probe"], true, deadline).await;
                 let accepted = answer.is_ok();
                 let reply = answer.as_ref().map_or_else(ToString::to_string, text);
-                self.journal.event(EventKind::ReplicaWriteProbed { node, reply, accepted });
+                let read_only = Some(self.read_only(node, deadline).await);
+                self.journal.event(EventKind::ReplicaWriteProbed { node, reply, accepted, read_only });
             }
+        }
+    }
+
+    /// Whether a replica refuses writes by its own INFO: the cluster redirects its writes in any case.
+    async fn read_only(&self, node: NodeNo, deadline: Instant) -> ReadOnly {
+        let Ok(answer) = self.ask_until(node, &["INFO", "replication"], false, deadline).await else {
+            return ReadOnly::Unknown;
+        };
+        match parse_info(&text(&answer)).get("slave_read_only") {
+            Some(&"1") => ReadOnly::Yes,
+            Some(&"0") => ReadOnly::No,
+            Some(_) | None => ReadOnly::Unknown,
         }
     }
 

@@ -97,6 +97,35 @@ fn detects_flushall() {
     assert!((figures["keys_read"] - 600.0).abs() < 0.5, "{}", shown(&judgements));
 }
 
+/// Reads find nothing where they and acknowledged writes had found values.
+#[test]
+fn flushall_breaks_every_guarantee_of_reads() {
+    Control {
+        workload: "{ rate: 400/s, reads: 50%, keys: 30, clients: 2 }",
+        steps: &[
+            "phase: flushed",
+            "settle: 1s",
+            "command: { send: FLUSHALL, to: node-1 }",
+            "settle: 500ms",
+            "command: { send: FLUSHALL, to: node-1 }",
+            "settle: 500ms",
+            "command: { send: FLUSHALL, to: node-1 }",
+            "settle: 500ms",
+        ],
+        invariants: &[
+            ("linearizable: {}", Fail(&["not linearizable"])),
+            ("stale-reads: { max-age: 0s }", Fail(&["beyond the bound"])),
+            ("monotonic-reads: {}", Fail(&["violate"])),
+            ("read-your-writes: {}", Fail(&["violate"])),
+            ("monotonic-writes: {}", Fail(&["violate"])),
+            ("acked-writes: { may-lose: 0 }", Fail(&["lost"])),
+            ("role: { node: node-1, is: master }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
 #[test]
 fn a_resumed_master_loses_its_late_acknowledged_writes() {
     Control {

@@ -1,5 +1,11 @@
 //! Clusters of a wrong shape: slots, roles, and who knows whom.
 
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use slotquake::history::{EventKind, NodeInfo};
+
 use super::control::{CONTROL, Control, Fail, Hold, ONLY_READS, WRITES};
 
 #[test]
@@ -102,6 +108,68 @@ fn a_replica_whose_link_is_down_lags() {
             ("acked-writes: { may-lose: 0 }", Hold),
         ],
         own: &[("recovery", Fail(&["node-4 reports its replication link down"]))],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
+/// Sends a command to a server, behind the harness's back.
+fn send(addr: SocketAddr, words: &[&str]) {
+    let client = redis::Client::open(format!("redis://{addr}")).expect("an address");
+    let mut connection = client.get_connection_with_timeout(Duration::from_secs(5)).expect("the node answers");
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    command.query::<()>(&mut connection).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+}
+
+#[test]
+fn a_shard_that_loses_its_replica_has_not_recovered() {
+    let nodes: Mutex<Vec<NodeInfo>> = Mutex::new(Vec::new());
+    Control {
+        steps: &["phase: quiet", "settle: 500ms", "phase: moved", "settle: 2s"],
+        invariants: &[
+            (
+                "role: { node: shard-2/replica, is: replica-of node-2, at: throughout }",
+                Fail(&["`shard-2/replica` matches no node that answers for"]),
+            ),
+            ("role: { node: shard-2/replica, is: replica-of node-2 }", Fail(&["matches no node that answers"])),
+            ("role: { node: shard-1/replica, is: replica-of node-1, at: throughout }", Hold),
+            ("slot-coverage: { at: end }", Hold),
+            ("acked-writes: { may-lose: 0 }", Hold),
+        ],
+        own: &[("recovery", Fail(&["shard-2 has 0 of 1 replica"]))],
+        ..CONTROL
+    }
+    .is_caught_while(&|_, event| match &event.kind {
+        EventKind::Booted { nodes: booted, .. } => nodes.lock().unwrap().clone_from(booted),
+        EventKind::Phase { name } if name == "moved" => {
+            let nodes = nodes.lock().unwrap();
+            send(nodes[4].addr, &["CLUSTER", "REPLICATE", &nodes[0].id]);
+        }
+        _ => {}
+    });
+}
+
+#[test]
+fn detects_a_writable_replica() {
+    Control {
+        steps: &["phase: writable", "command: { send: CONFIG SET replica-read-only no, to: node-4 }", "settle: 300ms"],
+        invariants: &[
+            ("replica-read-only: { at: end }", Fail(&["node-4 has `replica-read-only no`", "2 writes refused"])),
+            ("acked-writes: { may-lose: 0 }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
+/// With a PING each second, a sample of the last second sometimes finds one on its way.
+#[test]
+fn an_idle_master_s_ping_is_no_lag() {
+    Control {
+        config: &["repl-ping-replica-period: 1"],
+        steps: &["phase: quiet", "settle: 1s"],
+        invariants: &[("replica-lag: { at: end, max-bytes: 0 }", Hold)],
         ..CONTROL
     }
     .is_caught();

@@ -140,8 +140,9 @@ pub(super) fn look(facts: &Facts<'_>, since: &Since, limit: &Limit<'_>, finding:
 
 pub(super) struct Difference {
     /// Whether it is only that a node was not polled, or does not answer because of a fault.
-    unknown: bool,
-    words: String,
+    pub(super) unknown: bool,
+    /// What differs.
+    pub(super) words: String,
 }
 
 /// The first difference between the views of the nodes at a moment; None if they agree.

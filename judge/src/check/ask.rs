@@ -211,6 +211,11 @@ impl<'a> Facts<'a> {
         open.map(|each| each.fault).last()
     }
 
+    /// Whether a fault has ended a node's process at a moment, and was not proven over.
+    pub(super) fn is_ended(&self, node: NodeNo, at_ns: u64) -> bool {
+        self.holding(node).any(|each| each.kind.ends_process() && each.is_open(at_ns))
+    }
+
     fn holding(&self, node: NodeNo) -> impl Iterator<Item = &FaultSpan> {
         self.fault_spans.iter().filter(move |each| each.kind.holds_process() && each.hit(node).is_some())
     }

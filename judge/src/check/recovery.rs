@@ -1,10 +1,15 @@
 //! `recovery`: the cluster recovered in time after all faults were undone.
 
+use std::collections::BTreeMap;
+
+use super::agreement::difference;
 use super::finding::Finding;
 use super::{Judgement, Traits};
-use crate::facts::Facts;
+use crate::facts::{Facts, Window};
 use crate::history::EventKind;
-use crate::words::length;
+use crate::topology::Role;
+use crate::units::ShardNo;
+use crate::words::{at, length, length_ns};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 
@@ -20,7 +25,10 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
                 finding.observed(1).figure("recovery_ms", *took_ms);
                 let took = length(*took_ms);
                 match (recovered, interrupted) {
-                    (true, _) => _ = finding.saw(format!("recovered after {took}")),
+                    (true, _) => {
+                        finding.saw(format!("recovered after {took}"));
+                        lasts(facts, event.at_ns, &mut finding);
+                    }
                     (false, _) if let Some(why) = facts.stuck.as_deref() => {
                         finding.undecided(format!("not recovered after {took}, but {why}: {last}"));
                     }
@@ -44,4 +52,53 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
         format!("within {within}"),
         format!("the cluster recovers within {within} after the last heal"),
     )
+}
+
+/// How long the nodes may disagree in all after the recovery, in nanoseconds. After a partition, late packets can revert a
+/// node's view for a moment.
+const MAY_DISAGREE_NS: u64 = 1_000_000_000;
+
+/// Judges whether the cluster stayed whole after its recovery, and whether every shard has its replicas in the end. One look
+/// at a cluster whose views change all the time can find it whole by luck.
+fn lasts(facts: &Facts<'_>, recovered_ns: u64, finding: &mut Finding) {
+    let Ok(end_ns) = facts.last_ns() else { return };
+    let since = Window { from_ns: recovered_ns, to_ns: end_ns };
+    let inside = facts.views.moments().into_iter().filter(|&moment| moment > recovered_ns && moment < end_ns);
+    let edges: Vec<u64> = [recovered_ns].into_iter().chain(inside).chain([end_ns]).collect();
+    let mut disagreed_ns = 0;
+    let mut last = None;
+    for edge in edges.windows(2) {
+        if let Some(found) = difference(facts, edge[0]).filter(|found| !found.unknown) {
+            disagreed_ns += edge[1] - edge[0];
+            last = Some((edge[0], found.words));
+        }
+    }
+    let stalled = facts.stalled(since);
+    if let Some((moment, words)) = last.filter(|_| disagreed_ns > MAY_DISAGREE_NS) {
+        let text = format!("the nodes disagreed for {} after that", length_ns(disagreed_ns));
+        finding.evidence(format!("last disagreement at {}: {words}", at(moment)));
+        match &stalled {
+            Some(why) => _ = finding.undecided(format!("{text}, but {why}")),
+            None => _ = finding.fail(text),
+        }
+    }
+    if let Some(missing) = missing_replicas(facts, end_ns) {
+        finding.fail(format!("{missing} in the end"));
+    }
+}
+
+/// Why a shard has too few replicas at a moment; None if it has enough, or if some node does not answer.
+fn missing_replicas(facts: &Facts<'_>, at_ns: u64) -> Option<String> {
+    let views = facts.views.at(at_ns);
+    if views.len() < facts.plan().nodes.len() {
+        return None;
+    }
+    let mut replicas: BTreeMap<ShardNo, usize> = BTreeMap::new();
+    for shard in facts.ownership.shards() {
+        let owner = facts.ownership.owner(shard, at_ns)?;
+        let replicates = |own: &Role| *own == Role::ReplicaOf(owner);
+        let own_roles = views.iter().filter_map(|(node, view)| view.peers.get(node).map(|own| &own.role));
+        replicas.insert(shard, own_roles.filter(|role| replicates(role)).count());
+    }
+    facts.plan().missing_replicas(&replicas)
 }

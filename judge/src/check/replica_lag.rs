@@ -8,7 +8,7 @@ use super::finding::{Finding, undoing};
 use super::{Judgement, Traits, Verdict};
 use crate::facts::{Facts, FaultSpan, Window};
 use crate::history::EventKind;
-use crate::suite::{Moment, ReplicaLag};
+use crate::suite::{Moment, OpKind, ReplicaLag};
 use crate::topology::Role;
 use crate::units::{NodeNo, ShardNo};
 use crate::words::{at, count, length_ns};
@@ -45,6 +45,10 @@ fn words(settings: &ReplicaLag) -> String {
     parts.join(", ")
 }
 
+/// The length of the PING that an idle master adds to the replication stream each `repl-ping-replica-period`, in bytes:
+/// `*1\r\n$4\r\nPING\r\n`.
+const PING_BYTES: u64 = 14;
+
 #[derive(Clone, Copy)]
 struct Sample {
     at_ns: u64,
@@ -79,7 +83,12 @@ fn look(facts: &Facts<'_>, settings: &ReplicaLag, finding: &mut Finding) -> Resu
     }
     let judged: Vec<Sample> = match settings.at {
         Moment::Throughout => samples.into_iter().filter(|sample| of_shard(facts, settings, sample)).collect(),
-        Moment::End | Moment::Phase(_) => expected.iter().filter_map(|replica| last.get(replica).copied()).collect(),
+        Moment::Phase(_) => expected.iter().filter_map(|replica| last.get(replica).copied()).collect(),
+        Moment::End => {
+            let idle = &samples[samples.partition_point(|sample| sample.at_ns <= written_until_ns(facts))..];
+            let last = expected.iter().filter_map(|replica| last.get(replica));
+            last.map(|&last| without_ping(last, idle)).collect()
+        }
     };
     finding.observed(judged.len() as u64);
     let most = judged.iter().map(|sample| sample.bytes).max();
@@ -115,6 +124,20 @@ fn look(facts: &Facts<'_>, settings: &ReplicaLag, finding: &mut Finding) -> Resu
     }
     resynchronised(facts, settings, finding);
     Ok(())
+}
+
+/// The last moment at which a write may have reached a master, in nanoseconds from the start of the run.
+fn written_until_ns(facts: &Facts<'_>) -> u64 {
+    let writes = facts.history.ops.iter().filter(|op| op.kind == OpKind::Writes && op.outcome.was_tried());
+    writes.map(|op| op.complete_ns).max().unwrap_or(0)
+}
+
+/// The last sample of a replica, without the PING that its master had just sent. A lag of one PING more than the
+/// replica's smallest lag behind the same master since the last write is such a PING. A real lag stays in every sample.
+fn without_ping(last: Sample, idle: &[Sample]) -> Sample {
+    let of_pair = |sample: &&Sample| (sample.replica, sample.master) == (last.replica, last.master) && sample.link_up;
+    let least = idle.iter().filter(of_pair).map(|sample| sample.bytes).min();
+    Sample { bytes: least.filter(|least| least + PING_BYTES == last.bytes).unwrap_or(last.bytes), ..last }
 }
 
 /// The lag of some replica exceeded `above` bytes in the window.

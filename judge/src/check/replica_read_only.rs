@@ -3,7 +3,7 @@
 use super::finding::Finding;
 use super::{Judgement, Traits};
 use crate::facts::Facts;
-use crate::history::EventKind;
+use crate::history::{EventKind, ReadOnly};
 use crate::suite::ReplicaReadOnly;
 use crate::words::{at, count};
 
@@ -13,13 +13,30 @@ pub(super) fn judge(facts: &Facts<'_>, _settings: &ReplicaReadOnly) -> Judgement
     let mut finding = Finding::new();
     let mut refused = 0;
     for event in &facts.history.events {
-        let EventKind::ReplicaWriteProbed { node, reply, accepted } = &event.kind else { continue };
-        let line = format!("at {}: {node} answered `{reply}`", at(event.at_ns));
+        let EventKind::ReplicaWriteProbed { node, reply, accepted, read_only } = &event.kind else { continue };
+        let said = match read_only {
+            Some(ReadOnly::Yes) => ", with `replica-read-only yes`",
+            Some(ReadOnly::No) => ", with `replica-read-only no`",
+            Some(ReadOnly::Unknown) | None => "",
+        };
+        let line = format!("at {}: {node} answered `{reply}`{said}", at(event.at_ns));
         if *accepted {
             finding.observed(1).fail(format!("{node} accepted a write")).evidence(line);
         } else if is_refusal(reply) {
             finding.observed(1).evidence(line);
-            refused += 1;
+            match read_only {
+                Some(ReadOnly::No) => {
+                    finding.fail(format!(
+                        "{node} has `replica-read-only no`: it redirects writes of keys, but takes those without a key, as \
+                         FLUSHALL"
+                    ));
+                }
+                Some(ReadOnly::Unknown) => {
+                    finding
+                        .undecided(format!("{node} redirected the write, but did not state its `replica-read-only`"));
+                }
+                Some(ReadOnly::Yes) | None => refused += 1,
+            }
         } else {
             finding.undecided(format!("{node} neither accepted nor refused the write: `{reply}`"));
         }
@@ -27,7 +44,7 @@ pub(super) fn judge(facts: &Facts<'_>, _settings: &ReplicaReadOnly) -> Judgement
     if refused > 0 {
         finding.saw(format!("{} refused", count(refused, "write")));
     }
-    finding.judge("replica-read-only", "at end", "replicas refuse every write")
+    finding.judge("replica-read-only", "at end", "replicas refuse every write and have `replica-read-only yes`")
 }
 
 /// Whether a reply means that the replica takes no writes. A connection error or LOADING does not.

@@ -2,13 +2,14 @@
 
 use super::ask::Silence;
 use super::finding::Finding;
-use super::resolve::resolve;
+use super::resolve::{Unresolved, resolve};
 use super::{Judgement, Traits, Verdict};
 use crate::facts::{Facts, Window};
+use crate::spec::POLL;
 use crate::suite::{Moment, RoleIs, RoleOf};
 use crate::topology::{Role, View};
 use crate::units::NodeNo;
-use crate::words::at;
+use crate::words::{at, length_ns};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
 
@@ -34,7 +35,15 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &RoleOf) -> Judgement {
 }
 
 fn look_at(facts: &Facts<'_>, settings: &RoleOf, at_ns: u64, finding: &mut Finding) -> Result<(), String> {
-    for node in resolve(facts, &settings.node, at_ns)? {
+    let nodes = match resolve(facts, &settings.node, at_ns) {
+        Ok(nodes) => nodes,
+        Err(Unresolved::Unknown(why)) => return Err(why),
+        Err(Unresolved::Nobody(why)) => {
+            finding.observed(1).fail(why);
+            return Ok(());
+        }
+    };
+    for node in nodes {
         match facts.view_of(node, at_ns) {
             Ok(view) => {
                 let (holds, seen) = holds(view, node, settings.is);
@@ -50,12 +59,30 @@ fn look_at(facts: &Facts<'_>, settings: &RoleOf, at_ns: u64, finding: &mut Findi
     Ok(())
 }
 
+/// How long a target may mean no node, in nanoseconds. In a failover the master and the replica change their roles between
+/// two polls of different moments.
+const NOBODY_NS: u64 = 3 * POLL.as_nanos() as u64;
+
 fn throughout(facts: &Facts<'_>, settings: &RoleOf, window: Window, finding: &mut Finding) {
     let moments = facts.views.moments();
     let inside = moments.into_iter().filter(|&moment| moment > window.from_ns && moment < window.to_ns);
     let (mut first, mut looked) = (None, false);
+    let mut gaps: Vec<Gap> = Vec::new();
+    let mut open: Option<Gap> = None;
     for moment in std::iter::once(window.from_ns).chain(inside) {
-        let Ok(nodes) = resolve(facts, &settings.node, moment) else { continue };
+        let nodes = match resolve(facts, &settings.node, moment) {
+            Ok(nodes) => nodes,
+            Err(unresolved) => {
+                let (is_known, why) = match unresolved {
+                    Unresolved::Nobody(why) => (true, why),
+                    Unresolved::Unknown(why) => (false, why),
+                };
+                gaps.extend(open.take_if(|gap| gap.is_known != is_known).map(|gap| gap.until(moment)));
+                open.get_or_insert(Gap { window: Window { from_ns: moment, to_ns: window.to_ns }, is_known, why });
+                continue;
+            }
+        };
+        gaps.extend(open.take().map(|gap| gap.until(moment)));
         for node in nodes {
             let Ok(view) = facts.view_of(node, moment) else { continue };
             let (holds, seen) = holds(view, node, settings.is);
@@ -68,11 +95,43 @@ fn throughout(facts: &Facts<'_>, settings: &RoleOf, window: Window, finding: &mu
             }
         }
     }
+    gaps.extend(open);
+    let missed = missed(facts, gaps, finding);
     match first {
-        None if !looked => {}
         Some(first) => _ = finding.fail(format!("not at all times, first {first}")),
+        None if !looked || missed => {}
         None => _ = finding.saw("at all times"),
     }
+}
+
+/// A time in which the target meant no node.
+struct Gap {
+    window: Window,
+    /// Whether it is certain that no node had the role.
+    is_known: bool,
+    why: String,
+}
+
+impl Gap {
+    fn until(self, to_ns: u64) -> Self {
+        Self { window: Window { to_ns, ..self.window }, ..self }
+    }
+}
+
+/// Weighs the times in which the target meant no node, and returns whether there were any that count. The claim does not
+/// hold for a node that is not there.
+fn missed(facts: &Facts<'_>, gaps: Vec<Gap>, finding: &mut Finding) -> bool {
+    let mut any = false;
+    for gap in gaps.into_iter().filter(|gap| gap.window.length_ns() > NOBODY_NS) {
+        any = true;
+        let text = format!("{} for {} from {}", gap.why, length_ns(gap.window.length_ns()), at(gap.window.from_ns));
+        match facts.stalled(gap.window) {
+            Some(why) => _ = finding.undecided(format!("{text}, but {why}")),
+            None if gap.is_known => _ = finding.observed(1).fail(text),
+            None => _ = finding.undecided(text),
+        }
+    }
+    any
 }
 
 /// Whether a node has a role in its own view, and the role in words. Its own view decides, because the node serves or

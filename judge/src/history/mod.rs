@@ -465,6 +465,9 @@ pub enum EventKind {
         reply: String,
         /// Whether the server accepted the write.
         accepted: bool,
+        /// The live `replica-read-only` of the node; None in histories of before it was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        read_only: Option<ReadOnly>,
     },
     /// The harness stalled: a timer fired late. Times that were measured around it say nothing about the servers.
     Stalled {
@@ -529,6 +532,21 @@ pub struct Side {
     pub nodes: Vec<NodeNo>,
     /// The clients of the side. They count from 1, [`Op::client`] from 0.
     pub clients: Vec<ClientNo>,
+}
+
+/// Whether a replica refuses the writes of clients by itself: the field `slave_read_only` of its INFO replication.
+///
+/// In cluster mode a replica answers every write of a key with MOVED, whatever `replica-read-only` is (tried on
+/// redis:6.2.14 and valkey:9.1.2). Only commands without a key, as FLUSHALL, then tell the difference, and they destroy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadOnly {
+    /// `replica-read-only yes`.
+    Yes,
+    /// `replica-read-only no`.
+    No,
+    /// It did not say, or it was no replica.
+    Unknown,
 }
 
 fn answered() -> bool {

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
-use slotquake_judge::history::{EventKind, FaultKind, History};
+use slotquake_judge::history::{EventKind, FaultKind, History, ReadOnly};
 use slotquake_judge::topology::{Health, Role, View};
 use slotquake_judge::units::NodeNo;
 
 use crate::expect;
-use crate::story::{Story, flagged, healthy, judged, taken_over};
+use crate::story::{Story, What, flagged, healthy, judged, key_of, taken_over};
 
 /// A healthy cluster whose phase `a` begins at 500 ms, and the invariant.
 fn story(invariant: serde_json::Value) -> Story {
@@ -235,6 +235,18 @@ fn role_follows_the_view_of_the_node_itself() {
     let swapped = |node, is, at| role(node, is, at).failover_of_node_1().node_1_back_as_replica().phase(7000.0, "b");
     let mut without_slots = healthy();
     without_slots.peers.get_mut(&NodeNo(4)).unwrap().role = Role::Master;
+    let mut moved = healthy();
+    moved.peers.get_mut(&NodeNo(5)).unwrap().role = Role::ReplicaOf(NodeNo(1));
+    let of_shard_2 = |at: &str| role("shard-2/replica", "replica-of node-2", at);
+    let unreplicated =
+        |at: &str, back_ms: f64| of_shard_2(at).view(2000.0, 5, &moved).view(back_ms, 5, &healthy()).ends(9000.0);
+    let silent = |others: &View| {
+        let at = "throughout";
+        of_shard_2(at).views(2000.0, [1, 2, 3, 4, 6], others).silent(2000.0, 5).ends(9000.0)
+    };
+    let silenced = |kind| {
+        of_shard_2("throughout").fault(2000.0, kind, 5, false).heal(5000.0, 1).view(5200.0, 5, &healthy()).ends(9000.0)
+    };
     expect(
         "role",
         vec![
@@ -312,6 +324,36 @@ fn role_follows_the_view_of_the_node_itself() {
                 Inconclusive,
                 "nothing was observed",
             ),
+            (
+                "an own replica",
+                role("shard-2/replica", "replica-of node-2", "throughout").ends(9000.0),
+                Pass,
+                "at all times",
+            ),
+            (
+                "no replica for a time",
+                unreplicated("throughout", 6000.0),
+                Fail,
+                "matches no node that answers for 4.000 s from 2.000 s",
+            ),
+            ("no replica for three polls", unreplicated("throughout", 2300.0), Pass, "at all times"),
+            ("no replica for longer", unreplicated("throughout", 2301.0), Fail, "for 301 ms from 2.000 s"),
+            (
+                "no replica at the end",
+                of_shard_2("end").view(2000.0, 5, &moved).ends(9000.0),
+                Fail,
+                "`shard-2/replica` matches no node",
+            ),
+            ("a replica again at the end", unreplicated("end", 6000.0), Pass, "replica of node-2"),
+            ("its replica is dead", silenced(FaultKind::Kill), Fail, "matches no node that answers for 3."),
+            ("its replica is silent", silent(&healthy()), Inconclusive, "no fault explains it for 7.000 s"),
+            (
+                "its replica failed",
+                silent(&flagged(healthy(), 5, Health::Fail)),
+                Fail,
+                "answers for 7.000 s from 2.000 s",
+            ),
+            ("its replica is frozen", silenced(FaultKind::Pause), Inconclusive, "because of fault 1 for 3."),
             ("no such node", role("node-9", "master", "end").ends(9000.0), Inconclusive, "`node-9` matches no node"),
         ],
     );
@@ -436,6 +478,35 @@ fn replica_lag_at_the_end() {
     );
 }
 
+/// An idle master sends its replicas a PING of 14 bytes each `repl-ping-replica-period`.
+#[test]
+fn an_idle_ping_is_no_lag() {
+    let written = || {
+        let story = story(json!({"replica-lag": {"at": "end", "max-bytes": 0}}));
+        story.write(key_of(2, 0), (9100.0, 9120.0), 2, What::Ok)
+    };
+    let others = |story: Story| story.lag(9150.0, 4, 1, 0, true).lag(9150.0, 6, 3, 0, true);
+    let sampled = |samples: &[(f64, u64, bool)]| {
+        let with = |story: Story, &(at, bytes, link_up): &(f64, u64, bool)| story.lag(at, 5, 2, bytes, link_up);
+        samples.iter().fold(others(written()), with)
+    };
+    let of_another = sampled(&[]).lag(9140.0, 5, 1, 0, true).lag(9180.0, 5, 2, 14, true);
+    let rows = vec![
+        ("a PING", sampled(&[(9140.0, 0, true), (9180.0, 14, true)]), Pass, "at most 0 bytes"),
+        ("a PING at the first look", sampled(&[(9140.0, 14, true), (9180.0, 0, true)]), Pass, "at most 0 bytes"),
+        ("14 bytes for good", sampled(&[(9140.0, 14, true), (9180.0, 14, true)]), Fail, "at most 14 bytes"),
+        ("14 bytes at the only look", sampled(&[(9180.0, 14, true)]), Fail, "at most 14 bytes"),
+        ("more than a PING", sampled(&[(9140.0, 0, true), (9180.0, 15, true)]), Fail, "at most 15 bytes"),
+        ("two PINGs", sampled(&[(9140.0, 0, true), (9180.0, 28, true)]), Fail, "at most 28 bytes"),
+        ("a PING on top of a lag", sampled(&[(9140.0, 5, true), (9180.0, 19, true)]), Fail, "at most 5 bytes"),
+        ("none before the last write", sampled(&[(9110.0, 0, true), (9180.0, 14, true)]), Fail, "at most 14 bytes"),
+        ("none behind another master", of_another, Fail, "at most 14 bytes"),
+        ("none with the link down", sampled(&[(9140.0, 0, true), (9180.0, 14, false)]), Fail, "link down"),
+    ];
+    let rows = rows.into_iter().map(|(name, story, verdict, seen)| (name, story.ends(9000.0), verdict, seen));
+    expect("replica-lag", rows.collect());
+}
+
 #[test]
 fn finds_promotions_that_must_not_be() {
     let claim = |settings: serde_json::Value| story(json!({ "not-promoted": settings }));
@@ -548,12 +619,24 @@ fn redirects_name_the_owner() {
 
 #[test]
 fn replicas_refuse_writes() {
-    let probe =
-        |reply: &str, accepted| EventKind::ReplicaWriteProbed { node: NodeNo(4), reply: reply.into(), accepted };
+    let asked = |reply: &str, accepted, read_only| EventKind::ReplicaWriteProbed {
+        node: NodeNo(4),
+        reply: reply.into(),
+        accepted,
+        read_only,
+    };
+    let probe = |reply: &str, accepted| asked(reply, accepted, None);
+    let moved = |read_only| {
+        let event = asked("MOVED 1 127.1.0.1:6379", false, Some(read_only));
+        story(json!({"replica-read-only": {}})).event(9150.0, event).ends(9000.0)
+    };
     let probed = |reply, accepted| story(json!({"replica-read-only": {}})).event(9150.0, probe(reply, accepted));
     expect(
         "replica-read-only",
         vec![
+            ("moved, and read only", moved(ReadOnly::Yes), Pass, "1 write refused"),
+            ("moved, but writable", moved(ReadOnly::No), Fail, "node-4 has `replica-read-only no`"),
+            ("moved, and nothing more is known", moved(ReadOnly::Unknown), Inconclusive, "did not state"),
             ("moved", probed("MOVED 1 127.1.0.1:6379", false).ends(9000.0), Pass, "1 write refused"),
             (
                 "read only",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use slotquake_judge::history::{
-    Event, EventKind, Exit, ExitSignal, FaultKind, FinalValue, Hit, NodeInfo, Side, StepProblem,
+    Event, EventKind, Exit, ExitSignal, FaultKind, FinalValue, Hit, NodeInfo, ReadOnly, Side, StepProblem,
 };
 use slotquake_judge::suite::Only;
 use slotquake_judge::topology::{Health, Role};
@@ -108,7 +108,13 @@ fn events_survive_a_round_trip_through_json() {
             owner: NodeNo(1),
             answered: false,
         },
-        EventKind::ReplicaWriteProbed { node: NodeNo(4), reply: text(), accepted: false },
+        EventKind::ReplicaWriteProbed { node: NodeNo(4), reply: text(), accepted: false, read_only: None },
+        EventKind::ReplicaWriteProbed {
+            node: NodeNo(4),
+            reply: text(),
+            accepted: true,
+            read_only: Some(ReadOnly::Unknown),
+        },
         EventKind::Stalled { by_ms: 120.75 },
         EventKind::StepsEnded,
         EventKind::Recovered { recovered: false, took_ms: 60000.0, last: text() },

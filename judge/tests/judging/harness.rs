@@ -5,11 +5,12 @@ use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
 use slotquake_judge::check::{Verdict, check, overall};
 use slotquake_judge::facts::Facts;
 use slotquake_judge::history::{EventKind, FaultKind, History, StepProblem};
+use slotquake_judge::topology::Role;
 use slotquake_judge::units::NodeNo;
 
 use crate::expect;
 use crate::story::What::{Info, Ok as Acked};
-use crate::story::{Story, key_of};
+use crate::story::{Story, healthy, key_of};
 
 fn story() -> Story {
     Story::new().phase(500.0, "a").writes(1, 600.0, 1600.0, 1, Acked)
@@ -183,6 +184,91 @@ fn recovery_follows_its_event() {
             ),
             ("never polled", story().ends_with(9000.0, None), Inconclusive, "ended before"),
             ("the harness died", story().breaks_off(), Inconclusive, "ended before"),
+        ],
+    );
+}
+
+/// A cluster that recovers at 9.1 s, and whose run ends 5 s later.
+fn watched_on(story: Story) -> History {
+    story.event(14_100.0, EventKind::Note { text: "the last look".to_owned() }).ends(9000.0)
+}
+
+#[test]
+fn a_recovery_must_last() {
+    let mut claims = healthy();
+    claims.peers.get_mut(&NodeNo(2)).unwrap().slots = vec![(5400, 10922)];
+    let torn = |from_ms: f64, to_ms: f64| story().view(from_ms, 2, &claims).view(to_ms, 2, &healthy());
+    let flips = (0..10).fold(story(), |story, n| {
+        let at = 9200.0 + f64::from(n) * 300.0;
+        story.view(at, 2, &claims).view(at + 150.0, 2, &healthy())
+    });
+    let stalled = torn(9500.0, 11_500.0).event(11_400.0, EventKind::Stalled { by_ms: 4000.0 });
+    expect(
+        "recovery",
+        vec![
+            ("whole to the end", watched_on(story()), Pass, "recovered after 100 ms"),
+            ("two claimants at the end", watched_on(story().view(9050.0, 2, &claims)), Fail, "the nodes disagreed for"),
+            ("two claimants now and then", watched_on(flips), Fail, "the nodes disagreed for 1.500 s"),
+            ("for at most a second", watched_on(torn(9500.0, 10_500.0)), Pass, "recovered"),
+            ("for longer", watched_on(torn(9500.0, 10_501.0)), Fail, "disagreed for 1.001 s"),
+            ("before the recovery", watched_on(torn(5000.0, 9050.0)), Pass, "recovered"),
+            ("the harness stalled", watched_on(stalled), Inconclusive, "the harness stalled"),
+        ],
+    );
+}
+
+#[test]
+fn every_shard_must_have_its_replicas_in_the_end() {
+    let moved = |replicas: &[(u16, u16)]| {
+        let mut view = healthy();
+        for &(node, master) in replicas {
+            view.peers.get_mut(&NodeNo(node)).unwrap().role = Role::ReplicaOf(NodeNo(master));
+        }
+        view
+    };
+    let command = |send: &str| {
+        let step = json!({"command": {"send": send, "to": "node-5"}});
+        story().step(1000.0, step, |story, step| {
+            story.event(1001.0, EventKind::Commanded { step, node: NodeNo(5), reply: "OK".to_owned() })
+        })
+    };
+    let to_node_1 = moved(&[(5, 1)]);
+    let swapped = story().failover_of_node_1().node_1_back_as_replica();
+    expect(
+        "recovery",
+        vec![
+            ("a swap keeps the number", swapped.ends(9000.0), Pass, "recovered"),
+            ("one moved", story().views(2000.0, 1..=6, &to_node_1).ends(9000.0), Fail, "shard-2 has 0 of 1 replica"),
+            (
+                "one moved and came back",
+                story().views(2000.0, 1..=6, &to_node_1).views(3000.0, 1..=6, &healthy()).ends(9000.0),
+                Pass,
+                "recovered",
+            ),
+            (
+                "two changed places",
+                story().views(2000.0, 1..=6, &moved(&[(5, 1), (4, 2)])).ends(9000.0),
+                Pass,
+                "recovered",
+            ),
+            (
+                "a step moved it",
+                command("CLUSTER REPLICATE {id:node-1}").views(2000.0, 1..=6, &to_node_1).ends(9000.0),
+                Pass,
+                "recovered",
+            ),
+            (
+                "a failover moves none",
+                command("CLUSTER FAILOVER").views(2000.0, 1..=6, &to_node_1).ends(9000.0),
+                Fail,
+                "shard-2 has 0 of 1 replica",
+            ),
+            (
+                "no other command does",
+                command("PING").views(2000.0, 1..=6, &to_node_1).ends(9000.0),
+                Fail,
+                "shard-2 has 0 of 1 replica",
+            ),
         ],
     );
 }
