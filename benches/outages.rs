@@ -37,7 +37,7 @@ fn main() {
 /// The lengths of the stalls, evenly spread on a logarithmic scale, the long ones between the short ones.
 fn lengths() -> Vec<Duration> {
     let step = (LONGEST_MS / SHORTEST_MS).powf(1.0 / f64::from(STALLS - 1));
-    let ordered = (0..STALLS).map(|n| Duration::from_secs_f64(SHORTEST_MS * step.powi(n as i32) / 1000.0));
+    let ordered = (0..STALLS).map(|n| Duration::from_secs_f64(SHORTEST_MS * step.powi(n.cast_signed()) / 1000.0));
     let ordered: Vec<Duration> = ordered.collect();
     (0..STALLS as usize).map(|n| ordered[n * 17 % STALLS as usize]).collect()
 }

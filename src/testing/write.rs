@@ -369,7 +369,7 @@ mod tests {
             "\n`within`: the step before it is no wait (hint",
             "\n`command`: `SET 'a` has an opening '",
             "\n`step`: unknown key \"betwen\" (did you mean `between`?)\n  --> in code:1:10",
-            "\n`invariant`: `some` is neither a number of writes nor `measured`",
+            "\n`invariant`: \"some\" is neither a number nor `measured`",
         ] {
             assert!(error.contains(expected), "{expected:?} in:\n{error}");
         }

@@ -142,6 +142,7 @@ mod tests {
         for (node, slots) in plan.nodes.iter_mut().zip(slots) {
             node.slots = slots;
         }
+        plan.workload.keys = Some(600);
         assert_eq!(probed_beyond_workload(&plan, &run), ["slotquake:3f:{key-606}:probe".to_owned()].into());
         plan.workload.keys = Some(607);
         assert_eq!(probed_beyond_workload(&plan, &run), BTreeSet::new());
