@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::elections::elections;
-use super::line::{Line, LogEvent};
+use super::line::{Line, LogEvent, Timed};
 use super::{Anatomy, Election, Logs, Milestone, Observer, Source, What, story};
 use crate::facts::{Failover, NodeTimeouts};
 use crate::history::{Event, EventKind, Header, Hit, NodeInfo};
@@ -32,14 +32,6 @@ pub fn dissect(header: &Header, events: &[Event], failovers: &[Failover], logs: 
             Dissection { events, nodes, clocks: &clocks, timed: &timed, failover, rules }.anatomy()
         })
         .collect()
-}
-
-/// A line with its time in milliseconds of the run, and the error of that time.
-pub(super) struct Timed<'a> {
-    at_ms: f64,
-    pub(super) error_ms: f64,
-    pub(super) node: NodeNo,
-    pub(super) event: &'a LogEvent,
 }
 
 /// The lines of all logs, ordered by the time of the run.

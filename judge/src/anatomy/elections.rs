@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Election;
-use super::dissection::Timed;
-use super::line::LogEvent;
+use super::line::{LogEvent, Timed};
 use crate::units::NodeNo;
 
 /// Collects the elections of the candidates. `lines` have times in milliseconds since the start of the

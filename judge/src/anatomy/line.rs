@@ -3,6 +3,8 @@
 //! The formats are those of Redis 6.2 to 8.2 and Valkey 8.1 to 9.1. A node's id is followed by nothing
 //! (Redis 6.2, 7.0), ` ()` (Redis 8, Valkey 8) or ` (address)` (Valkey 9).
 
+use crate::units::NodeNo;
+
 /// A log line about a failover.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -185,6 +187,14 @@ fn node(text: &str) -> Option<(String, &str)> {
 fn leading_number(text: &str) -> Option<u64> {
     let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     text[..end].parse().ok()
+}
+
+/// A line with its time in milliseconds of the run, and the error of that time.
+pub(super) struct Timed<'a> {
+    pub(super) at_ms: f64,
+    pub(super) error_ms: f64,
+    pub(super) node: NodeNo,
+    pub(super) event: &'a LogEvent,
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 //! master's reign, every write that the old master had acknowledged before that one was sent had arrived, too. A lag of
 //! 0 bytes shows the same of what was acknowledged a second before.
 
-use super::registers::Registers;
-use super::{KeyShards, Reigns, ledger::Finals};
+use super::registers::{Finals, Registers};
+use super::{KeyShards, Reigns};
 use crate::consistency::{Kind, Operation};
 use crate::history::{EventKind, FinalValue, History};
 use crate::units::{NodeNo, ShardNo};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::cause::Causes;
 use super::handover::{HandOver, hand_overs};
 use super::overwritten::{self, Interruptions, Shown, Told};
-use super::registers::{Answerers, Registers};
+use super::registers::{Answerers, Finals, Registers};
 use super::{AckSide, Cause, FaultSpan, PhaseSpan, untold};
 use crate::consistency::{Operation, Register, Violation};
 use crate::history::{EventKind, FOREIGN, FinalValue, History, Op, Outcome, key_name};
@@ -170,9 +170,6 @@ pub struct UnreadKey {
     /// Why it could not be read; None when nobody tried.
     pub reason: Option<String>,
 }
-
-/// What each key held in the end, and who said so.
-pub(super) type Finals<'a> = HashMap<u32, (Option<NodeNo>, &'a FinalValue)>;
 
 /// What the ledger is made from.
 pub(super) struct Accounts<'a> {

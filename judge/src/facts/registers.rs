@@ -1,14 +1,17 @@
 //! The operations of a history by key, and who answered the reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::ownership::own_line;
 use super::{KeyShards, Reigns, Seen, Views, Window};
 use crate::consistency::{Effect, Kind, Operation, Register};
-use crate::history::{History, Op, Outcome};
+use crate::history::{FinalValue, History, Op, Outcome};
 use crate::suite::OpKind;
 use crate::topology::Role;
 use crate::units::{ClientNo, NodeNo, ShardNo};
+
+/// The final value of each key, and the node that returned it.
+pub(super) type Finals<'a> = HashMap<u32, (Option<NodeNo>, &'a FinalValue)>;
 
 /// Every key with its operations: the writes that were sent, and the reads that were served.
 #[derive(Debug)]
