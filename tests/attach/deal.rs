@@ -26,6 +26,7 @@ const SUITE: &str = "
 name: dealt
 about: A failover of the shard of a key, by command.
 cluster: { masters: 4 }
+workload: { keys: 600 }
 steps:
   - phase: baseline
   - expect: { send: SET testkey 7, to: key:testkey/master, is: OK }

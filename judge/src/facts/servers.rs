@@ -195,13 +195,27 @@ fn ends_a_server(command: &CommandLine) -> bool {
 }
 
 /// The directives that differ from the plan at the first look, or from the first look at a later one, unless a step set
-/// them.
+/// them. A server of an attached cluster that the plan ended reads its configuration file again, so what somebody had set
+/// before the run is gone: that is by the plan.
 fn changes(history: &History) -> Vec<SettingChange> {
     let plan = &history.header.plan;
+    let has_own_files = match history.header.host.backend {
+        RecordedBackend::Known(BackendKind::Local | BackendKind::Docker) => false,
+        RecordedBackend::Known(BackendKind::Attach) | RecordedBackend::Other(_) => true,
+    };
+    let mut ended: BTreeSet<NodeNo> = BTreeSet::new();
     let mut first: BTreeMap<NodeNo, &BTreeMap<String, String>> = BTreeMap::new();
     let mut changes = Vec::new();
     for event in &history.events {
+        if let EventKind::FaultInjected { kind, node, .. } = &event.kind
+            && kind.ends_process()
+        {
+            ended.insert(*node);
+        }
         let EventKind::ServerConfig { node, values } = &event.kind else { continue };
+        if has_own_files && ended.contains(node) {
+            continue;
+        }
         for (name, found) in values.iter().filter(|(name, _)| !a_step_sets(plan, name)) {
             let expected = match first.get(node) {
                 Some(before) => before.get(name).cloned(),

@@ -6,9 +6,10 @@ use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
 use slotquake_judge::check::check;
 use slotquake_judge::facts::Facts;
-use slotquake_judge::history::{EventKind, Exit, ExitSignal, FaultKind, History};
+use slotquake_judge::history::{Event, EventKind, Exit, ExitSignal, FaultKind, History};
 use slotquake_judge::report::Narrator;
-use slotquake_judge::units::NodeNo;
+use slotquake_judge::server::BackendKind;
+use slotquake_judge::units::{NodeNo, ShardNo};
 
 use crate::expect;
 use crate::story::{Story, judged};
@@ -234,4 +235,37 @@ fn the_story_has_what_no_fault_explains() {
     ] {
         assert_eq!(told(&history.ends(9000.0)), expected);
     }
+}
+
+/// A server of an attached cluster reads its own file again when a step starts it.
+#[test]
+fn a_directive_that_a_planned_restart_resets_is_explained() {
+    let run = |ends: bool, backend: BackendKind| {
+        let mut history = settings("maxmemory-policy", ["allkeys-lru", "noeviction"], None);
+        history.header.host.backend = backend.into();
+        let config =
+            |event: &Event| matches!(event.kind, EventKind::ServerConfig { .. }) && event.at_ns > 7_000_000_000;
+        let position = history.events.iter().position(config).expect("the later look");
+        if ends {
+            let kind = EventKind::FaultInjected {
+                fault: 1,
+                kind: FaultKind::Stop,
+                target: "node-4".to_owned(),
+                node: NodeNo(4),
+                shard: Some(ShardNo(1)),
+                was_master: false,
+            };
+            history.events.insert(position, Event { at_ns: 7_000_000_000, kind });
+        }
+        history
+    };
+    let differs = "node-4 has `maxmemory-policy noeviction`";
+    expect(
+        "servers",
+        vec![
+            ("restarted by a step", run(true, BackendKind::Attach), Pass, "6 servers"),
+            ("not restarted", run(false, BackendKind::Attach), Inconclusive, differs),
+            ("a cluster of our own", run(true, BackendKind::Local), Inconclusive, differs),
+        ],
+    );
 }
