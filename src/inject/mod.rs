@@ -1,7 +1,7 @@
 //! Faults as they are done: which nodes a target means now, how a fault is injected, watched and undone, and the proof
 //! of each. A fault whose effect cannot be proven is recorded as unproven.
 //!
-//! A nature of faults has an injector of its own ([`process`], [`links`]). It keeps a guard for each fault in force, and
+//! A nature of faults has an injector of its own (`process`, `links`). It keeps a guard for each fault in force, and
 //! heals by these guards.
 
 mod links;
