@@ -27,7 +27,8 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
                 match (recovered, interrupted) {
                     (true, _) => {
                         finding.saw(format!("recovered after {took}"));
-                        lasts(facts, event.at_ns, &mut finding);
+                        let hurried = interrupted.map(|by| format!("the run was interrupted by {by}"));
+                        lasts(facts, event.at_ns, hurried, &mut finding);
                     }
                     (false, _) if let Some(why) = facts.stuck.as_deref() => {
                         finding.undecided(format!("not recovered after {took}, but {why}: {last}"));
@@ -59,8 +60,9 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
 const MAY_DISAGREE_NS: u64 = 1_000_000_000;
 
 /// Judges whether the cluster stayed whole after its recovery, and whether every shard has its replicas in the end. One look
-/// at a cluster whose views change all the time can find it whole by luck.
-fn lasts(facts: &Facts<'_>, recovered_ns: u64, finding: &mut Finding) {
+/// at a cluster whose views change all the time can find it whole by luck. An interrupted run gives the cluster no time, so
+/// what it shows decides nothing.
+fn lasts(facts: &Facts<'_>, recovered_ns: u64, hurried: Option<String>, finding: &mut Finding) {
     let Ok(end_ns) = facts.last_ns() else { return };
     let since = Window { from_ns: recovered_ns, to_ns: end_ns };
     let inside = facts.views.moments().into_iter().filter(|&moment| moment > recovered_ns && moment < end_ns);
@@ -73,17 +75,20 @@ fn lasts(facts: &Facts<'_>, recovered_ns: u64, finding: &mut Finding) {
             last = Some((edge[0], found.words));
         }
     }
-    let stalled = facts.stalled(since);
+    let excuse = hurried.clone().or_else(|| facts.stalled(since));
     if let Some((moment, words)) = last.filter(|_| disagreed_ns > MAY_DISAGREE_NS) {
         let text = format!("the nodes disagreed for {} after that", length_ns(disagreed_ns));
         finding.evidence(format!("last disagreement at {}: {words}", at(moment)));
-        match &stalled {
+        match &excuse {
             Some(why) => _ = finding.undecided(format!("{text}, but {why}")),
             None => _ = finding.fail(text),
         }
     }
     if let Some(missing) = missing_replicas(facts, end_ns) {
-        finding.fail(format!("{missing} in the end"));
+        match hurried {
+            Some(why) => _ = finding.undecided(format!("{missing} in the end, but {why}")),
+            None => _ = finding.fail(format!("{missing} in the end")),
+        }
     }
 }
 

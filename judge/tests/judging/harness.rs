@@ -202,6 +202,7 @@ fn a_recovery_must_last() {
         let at = 9200.0 + f64::from(n) * 300.0;
         story.view(at, 2, &claims).view(at + 150.0, 2, &healthy())
     });
+    let interrupted = torn(9500.0, 10_501.0).event(8000.0, EventKind::Interrupted { by: "SIGINT".to_owned() });
     let stalled = torn(9500.0, 11_500.0).event(11_400.0, EventKind::Stalled { by_ms: 4000.0 });
     expect(
         "recovery",
@@ -212,6 +213,7 @@ fn a_recovery_must_last() {
             ("for at most a second", watched_on(torn(9500.0, 10_500.0)), Pass, "recovered"),
             ("for longer", watched_on(torn(9500.0, 10_501.0)), Fail, "disagreed for 1.001 s"),
             ("before the recovery", watched_on(torn(5000.0, 9050.0)), Pass, "recovered"),
+            ("interrupted", watched_on(interrupted), Inconclusive, "but the run was interrupted by SIGINT"),
             ("the harness stalled", watched_on(stalled), Inconclusive, "the harness stalled"),
         ],
     );
