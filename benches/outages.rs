@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use slotquake::facts::{Facts, Outage};
+use slotquake::facts::{Facts, Outage, Window};
 use slotquake::history::EventKind;
 use slotquake::plan::Plan;
 use slotquake::run::{BackendSettings, Notice, Options, run};
@@ -53,8 +53,10 @@ fn plan(rate: u32) -> Plan {
     Plan::new(&suite::parse(&text, Path::new("outages.yaml")).expect("a suite"), 1).expect("a plan")
 }
 
-/// Stalls the server and returns how long each stall took, by the answer to its command.
-fn stall(addr: SocketAddr) -> Vec<Duration> {
+/// Stalls the server. Returns when each stall was, in the time of the run, by the answer to its command. The phase began at
+/// `phase_ns`, which is now.
+fn stall(addr: SocketAddr, phase_ns: u64) -> Vec<Window> {
+    let phase = Instant::now();
     let mut stream = TcpStream::connect(addr).expect("the master accepts connections");
     let mut took = Vec::new();
     for length in lengths() {
@@ -63,7 +65,8 @@ fn stall(addr: SocketAddr) -> Vec<Duration> {
         stream.write_all(format!("DEBUG SLEEP {}\r\n", length.as_secs_f64()).as_bytes()).expect("it reads");
         let mut answer = [0; 64];
         assert!(stream.read(&mut answer).expect("it answers") > 0);
-        took.push(began.elapsed());
+        let at = |moment: Instant| phase_ns + moment.duration_since(phase).as_nanos() as u64;
+        took.push(Window { from_ns: at(began), to_ns: at(Instant::now()) });
     }
     took
 }
@@ -89,7 +92,8 @@ fn measure(rate: u32) {
                 }
                 EventKind::Phase { name } if name == "stalls" => {
                     let addr = master.lock().expect("no holder panics").expect("it booted");
-                    *begun.lock().expect("no holder panics") = Some(std::thread::spawn(move || stall(addr)));
+                    let phase_ns = event.at_ns;
+                    *begun.lock().expect("no holder panics") = Some(std::thread::spawn(move || stall(addr, phase_ns)));
                 }
                 _ => {}
             }
@@ -108,18 +112,14 @@ fn measure(rate: u32) {
     }
 }
 
-/// The stalls came in order, and so do the outages found. An outage of another cause would shift them, so it counts as
-/// an error of its own.
-fn report(rate: u32, of: OpKind, took: &[Duration], found: &[Outage], between_ms: f64) {
-    let mut errors: Vec<f64> = Vec::new();
-    let mut rest = found.iter();
-    for stall in took {
-        let true_ms = stall.as_secs_f64() * 1000.0;
-        let near = |outage: &&Outage| (outage.length_ms() - true_ms).abs() < true_ms * 0.8 + 20.0;
-        if let Some(outage) = rest.find(near) {
-            errors.push(outage.length_ms() - true_ms);
-        }
-    }
+/// A stall is found by the longest outage that overlaps it.
+fn report(rate: u32, of: OpKind, took: &[Window], outages: &[Outage], between_ms: f64) {
+    let error_ms = |stall: &Window| {
+        let overlapping = outages.iter().filter(|outage| outage.window().overlap_ns(*stall) > 0);
+        let longest = overlapping.max_by_key(|outage| outage.length_ns())?;
+        Some(longest.length_ms() - stall.length_ns() as f64 / 1e6)
+    };
+    let mut errors: Vec<f64> = took.iter().filter_map(error_ms).collect();
     let found = errors.len();
     errors.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
     let at = |quantile: f64| errors.get(((errors.len() as f64 * quantile).ceil() as usize).saturating_sub(1)).copied();
