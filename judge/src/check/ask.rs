@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::facts::{Facts, FaultSpan, Seen, Window};
-use crate::history::{EventKind, Op, Outcome};
+use crate::history::{EventKind, Op};
 use crate::plan::Plan;
 use crate::spec::Rules;
 use crate::suite::ShardSet;
@@ -165,7 +165,7 @@ impl<'a> Facts<'a> {
     pub(super) fn unserved_beyond<'o>(ops: impl IntoIterator<Item = &'o Op>, at_ns: u64, patience_ns: u64) -> bool {
         ops.into_iter()
             .filter(|op| op.complete_ns > at_ns && op.outcome.was_tried())
-            .any(|op| op.invoke_ns <= at_ns || op.outcome != Outcome::Ok || op.complete_ns - op.invoke_ns > patience_ns)
+            .any(|op| op.invoke_ns <= at_ns || !op.is_served_within(patience_ns))
     }
 
     /// The reason for too few operations and a hint, for parentheses.

@@ -106,8 +106,7 @@ fn look_at(facts: &Facts<'_>, settings: &Availability, shard: ShardNo, window: W
         finding.undecided(format!("{shard}: no {} were sent ({why})", settings.of));
         return;
     }
-    let is_served = |op: &&&Op| op.outcome.is_ok() && op.complete_ns - op.invoke_ns <= settings.patience_ns();
-    let served = ops.iter().filter(is_served).count();
+    let served = ops.iter().filter(|op| op.is_served_within(settings.patience_ns())).count();
     let share = served as f64 * 100.0 / ops.len() as f64;
     let bound = settings.max_outage.map(|bound| bound_ns(facts, bound, window.from_ns));
     let outages = facts.outages(settings.of, shard, window, patience_ns(settings, bound));
@@ -181,22 +180,22 @@ impl<'h> Looked<'_, 'h> {
     /// rejection does.
     fn judge_every(&self, unsent: usize, finding: &mut Finding) {
         let patience_ns = self.settings.patience_ns();
-        let unserved: Vec<&&Op> =
-            self.ops.iter().filter(|op| !op.outcome.is_ok() || op.complete_ns - op.invoke_ns > patience_ns).collect();
+        let unserved: Vec<&&Op> = self.ops.iter().filter(|op| !op.is_served_within(patience_ns)).collect();
         if unserved.is_empty() {
             if unsent > 0 {
                 finding.undecided(self.not_sent(unsent));
             }
             return;
         }
-        // What a busy machine explains, operation by operation.
-        let excused: Option<Vec<String>> = unserved
-            .iter()
-            .map(|op| self.busy(Window { from_ns: op.invoke_ns, to_ns: op.complete_ns }).filter(|_| self.is_slow(op)))
-            .collect();
-        let slow = unserved.iter().all(|op| self.is_slow(op));
-        let late = self.facts.workload_was_late(self.window).filter(|_| slow);
-        match late.or_else(|| excused?.into_iter().next()) {
+        let busy = |op: &Op| self.busy(Window { from_ns: op.invoke_ns, to_ns: op.complete_ns });
+        let excuse = if unserved.iter().all(|op| self.is_slow(op)) {
+            let late = self.facts.workload_was_late(self.window);
+            // The machine must have been busy around each of them.
+            late.or_else(|| unserved.iter().map(|op| busy(op)).reduce(|first, next| next.and(first)).flatten())
+        } else {
+            None
+        };
+        match excuse {
             Some(why) => _ = finding.undecided(why),
             None => _ = finding.weigh(Verdict::Fail),
         }
@@ -309,16 +308,15 @@ fn exceeds(looked: &Looked<'_, '_>, outage: &Outage, bound_ns: u64, last_served_
     let (shard, from) = (outage.shard, at(outage.from_ns));
     let during = looked.within(outage.window());
     let lasted_ns = outage.length_ns();
-    if bound_ns == 0 && !during.iter().all(|op| looked.is_slow(op)) {
+    let is_slow = during.iter().all(|op| looked.is_slow(op));
+    if bound_ns == 0 && !is_slow {
         return Ok(true);
     }
     if lasted_ns > bound_ns {
         if let Some(why) = facts.workload_was_late(outage.window()) {
             return Err(why);
         }
-        if during.iter().all(|op| looked.is_slow(op))
-            && let Some(why) = looked.busy(outage.window())
-        {
+        if is_slow && let Some(why) = looked.busy(outage.window()) {
             return Err(why);
         }
         let over_ns = outage.from_ns.saturating_add(bound_ns);
@@ -348,7 +346,7 @@ fn exceeds(looked: &Looked<'_, '_>, outage: &Outage, bound_ns: u64, last_served_
 /// issue if the answer came later. Nanoseconds from the start of the run; the start of the window if there is none.
 fn last_served(looked: &Looked<'_, '_>, outages: &[Outage]) -> Vec<u64> {
     let Looked { settings, window, ops, .. } = *looked;
-    let served = |op: &&&Op| op.outcome.is_ok() && op.complete_ns - op.invoke_ns <= settings.patience_ns();
+    let served = |op: &&&Op| op.is_served_within(settings.patience_ns());
     let mut later = ops.iter().filter(served).peekable();
     let mut under_way = BinaryHeap::new();
     let mut last_ns = window.from_ns;

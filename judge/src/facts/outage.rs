@@ -84,7 +84,7 @@ pub(super) fn among(ops: &[&Op], of: OpKind, shard: ShardNo, window: Window, pat
     for &(op, served_again_ns) in unserved.iter().rev() {
         let (from_ns, to_ns) = (op.invoke_ns, served_again_ns.min(window.to_ns));
         let ended = served_again_ns < window.to_ns;
-        let stall = op.outcome.is_ok() && op.complete_ns - op.invoke_ns <= PATIENCE_NS;
+        let stall = op.is_served_within(PATIENCE_NS);
         match outages.last_mut() {
             Some(outage) if outage.ended == ended && belongs(op, to_ns, outage) => {
                 outage.unserved += 1;

@@ -199,10 +199,7 @@ fn ends_a_server(command: &CommandLine) -> bool {
 /// before the run is gone: that is by the plan.
 fn changes(history: &History) -> Vec<SettingChange> {
     let plan = &history.header.plan;
-    let has_own_files = match history.header.host.backend {
-        RecordedBackend::Known(BackendKind::Local | BackendKind::Docker) => false,
-        RecordedBackend::Known(BackendKind::Attach) | RecordedBackend::Other(_) => true,
-    };
+    let has_own_files = has_own_files(history);
     let mut ended: BTreeSet<NodeNo> = BTreeSet::new();
     let mut first: BTreeMap<NodeNo, &BTreeMap<String, String>> = BTreeMap::new();
     let mut changes = Vec::new();
@@ -231,11 +228,18 @@ fn changes(history: &History) -> Vec<SettingChange> {
     changes
 }
 
-/// The value that a directive has by the plan; None if the plan does not decide it. An attached cluster has its own.
-fn planned(history: &History, name: &str) -> Option<String> {
+/// Whether the servers have configuration files of their own, and not those of the plan.
+fn has_own_files(history: &History) -> bool {
     match history.header.host.backend {
-        RecordedBackend::Known(BackendKind::Local | BackendKind::Docker) => {}
-        RecordedBackend::Known(BackendKind::Attach) | RecordedBackend::Other(_) => return None,
+        RecordedBackend::Known(BackendKind::Local | BackendKind::Docker) => false,
+        RecordedBackend::Known(BackendKind::Attach) | RecordedBackend::Other(_) => true,
+    }
+}
+
+/// The value that a directive has by the plan; None if the plan does not decide it.
+fn planned(history: &History, name: &str) -> Option<String> {
+    if has_own_files(history) {
+        return None;
     }
     let config = &history.header.plan.config;
     // Servers accept the older name, too.

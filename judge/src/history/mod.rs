@@ -118,6 +118,13 @@ pub struct Op {
     pub outcome: Outcome,
 }
 
+impl Op {
+    /// Whether the server acknowledged it within that time of its issue, in nanoseconds.
+    pub fn is_served_within(&self, patience_ns: u64) -> bool {
+        self.outcome.is_ok() && self.complete_ns - self.invoke_ns <= patience_ns
+    }
+}
+
 /// The value of a read that returned a value which the workload never wrote.
 pub const FOREIGN: u32 = u32::MAX;
 
