@@ -8,9 +8,9 @@ use slotquake::slot::{Deal, key_slot};
 use slotquake::suite::OpKind;
 use slotquake::units::{NodeNo, ShardNo};
 
-use crate::cluster::{Cluster, Kind};
+use super::cluster::{Cluster, Kind};
+use super::{assert_passes, attach, only_run, out};
 use crate::support::{self, Ended, Places, fetched, verdicts};
-use crate::{assert_passes, attach, only_run, out};
 
 /// The slot of key-606, and of no key of a lower number.
 const ALONE: u16 = 15131;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::{left_by, out, run, turn};
 use crate::support::{Ended, QUICK, command, conclusive, fetched, verdicts};
-use crate::{engine, left_by, out, run};
 
 const SUITES: [&str; 6] = ["formation", "role-swap", "shard-loss", "master-freeze", "minority-partition", "bus-only"];
 
@@ -28,7 +28,7 @@ fn judged(ended: &Ended) -> Judged {
 
 #[test]
 fn judges_suites_like_the_local_backend() {
-    let Some(_engine) = engine() else { return };
+    let Some(_engine) = turn::shared(4) else { return };
     let (_folder, out) = out();
     let servers = SERVERS.join(",");
     for server in SERVERS {

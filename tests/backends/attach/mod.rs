@@ -1,9 +1,6 @@
 //! The attach backend on real clusters that the tests start themselves: what is found, what is done, what is told,
 //! and that nothing of it stays.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod cluster;
 mod cuts;
 mod deal;
@@ -23,9 +20,9 @@ use slotquake::server::Server;
 use slotquake::slot::Deal;
 use slotquake::wire::{Access, Login, Tls, TlsSettings};
 
+use crate::support::{self, Ended, Places, fetched};
 use cluster::{Cluster, Kind};
 use project::{PROJECT, Project};
-use support::{Ended, Places, fetched};
 
 const PASSWORD: &str = "hunter2-and-more";
 

@@ -1,11 +1,11 @@
 //! Without the image of sidecars a node can still be cut off from everybody, and the rest is skipped.
 
+use super::{left_by, out, run, suite, turn};
 use crate::support::{command, conclusive};
-use crate::{engine, left_by, out, run, suite};
 
 #[test]
 fn isolates_a_node_without_sidecars() {
-    let Some(_engine) = engine() else { return };
+    let Some(_engine) = turn::shared(1) else { return };
     let (folder, out) = out();
     let own = suite(
         &folder,

@@ -1,10 +1,7 @@
 //! docker-compose.yaml on a real engine: the walk through the exercise in docs/exercise.md, command by command, and
 //! what becomes of the cluster when it is taken down and up again.
-#![cfg(unix)]
 
 mod project;
-#[path = "../support/mod.rs"]
-mod support;
 mod walk;
 
 use std::fs;

@@ -4,9 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use crate::stand_in::StandIn;
+use super::stand_in::StandIn;
+use super::{left_by, out, run, suite, through, turn};
+use crate::engine::docker;
 use crate::support::{Ended, begin_as, slotquake};
-use crate::{docker, engine, left_by, out, run, suite, through};
 
 fn assert_says(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!((ended.code(), left_by(ended.pid)), (Some(code), vec![]), "{}", ended.whole());
@@ -16,7 +17,7 @@ fn assert_says(ended: &Ended, code: i32, words: &[&str]) {
 
 #[test]
 fn reports_what_cannot_run() {
-    let Some(_engine) = engine() else { return };
+    let Some(_engine) = turn::shared(1) else { return };
     let (_folder, out) = out();
     for (args, code, words) in [
         (
@@ -70,7 +71,7 @@ fn reports_an_engine_that_denies_access() {
 
 #[test]
 fn reports_an_engine_that_is_too_old() {
-    let Some(_engine) = engine() else { return };
+    let Some(_engine) = turn::shared(1) else { return };
     let old = StandIn::new(|request| {
         let is_asked = request.split(' ').nth(1).is_some_and(|path| path.ends_with("/version"));
         is_asked.then(|| (200, r#"{"Version":"19.03.15","ApiVersion":"1.40","MinAPIVersion":"1.12"}"#.to_owned()))
@@ -81,7 +82,7 @@ fn reports_an_engine_that_is_too_old() {
 
 #[test]
 fn reports_that_all_subnets_are_in_use() {
-    let Some(_engine) = engine() else { return };
+    let Some(_engine) = turn::shared(1) else { return };
     let full = StandIn::new(|request| {
         let clash = r#"{"message":"Pool overlaps with other one on this address space"}"#;
         request.starts_with("POST /networks/create").then(|| (403, clash.to_owned()))
@@ -94,7 +95,7 @@ fn reports_that_all_subnets_are_in_use() {
 #[test]
 fn shows_the_log_of_a_server_that_fails_to_start() {
     const IMAGE: &str = "slotquake-test-dying:1";
-    let Some(_engine) = engine() else { return };
+    let Some(_engine) = turn::shared(1) else { return };
     let (folder, out) = out();
     let script = folder.path().join("redis-server");
     let text = "#!/bin/sh\n[ \"$1\" != --version ] || { echo Redis server v=6.2.14 sha=0; exit; }\n\

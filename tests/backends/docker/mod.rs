@@ -1,50 +1,19 @@
 //! The docker backend on a real engine: the shipped suites' verdicts are those of the local backend, and nothing
 //! of ours stays, whatever ends a run, while nothing of others is touched.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod isolation;
 mod kept;
 mod leftovers;
 mod messages;
 mod reach;
 mod stand_in;
+pub mod turn;
 mod verdicts;
 
-use std::env;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use support::{Ended, QUICK, Running, begin_as};
-
-/// What one test removes, another must not be looking for.
-static ALONE: Mutex<()> = Mutex::new(());
-
-/// The engine for one test alone, with the images built; None, with the reason printed, where there is none.
-fn engine() -> Option<MutexGuard<'static, ()>> {
-    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let answer = Command::new("docker").arg("version").output();
-    let refused = match &answer {
-        Ok(output) if output.status.success() => None,
-        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        Err(error) => Some(format!("docker: {error}")),
-    };
-    if let Some(reason) = refused {
-        assert!(env::var_os("SLOTQUAKE_REQUIRE_ALL").is_none(), "no container engine: {reason}");
-        eprintln!("skipped: no container engine: {reason}");
-        return None;
-    }
-    let built = Command::new("ci/images").output().expect("bash runs");
-    assert!(built.status.success(), "ci/images: {}", String::from_utf8_lossy(&built.stderr));
-    Some(alone)
-}
-
-fn docker(args: &[&str]) -> String {
-    let output = Command::new("docker").args(args).output().expect("docker runs");
-    assert!(output.status.success(), "docker {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
+use crate::engine::docker;
+use crate::support::{Ended, QUICK, Running, begin_as};
 
 /// The names of all that a harness made and that is still there.
 fn left_by(pid: u32) -> Vec<String> {

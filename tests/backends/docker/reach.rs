@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::stand_in::StandIn;
+use super::stand_in::StandIn;
+use super::{left_by, out, run, through, turn};
 use crate::support::{Ended, command, conclusive, slotquake};
-use crate::{engine, left_by, out, run, through};
 
 /// Each run's verdict, and the events of those that were run, as text.
 fn told(ended: &Ended) -> BTreeMap<String, (String, String)> {
@@ -21,7 +21,7 @@ fn told(ended: &Ended) -> BTreeMap<String, (String, String)> {
 
 #[test]
 fn by_ports_skips_only_suites_that_distinguish_clients() {
-    let Some(_engine) = engine() else { return };
+    let Some(_engine) = turn::shared(4) else { return };
     let (_folder, out) = out();
     let suites = ["formation", "role-swap", "shard-loss", "master-freeze", "halves", "minority-partition"];
     let more = [&suites[..], &["--server", "redis:6.2", "--reach", "ports"]].concat();
@@ -54,7 +54,7 @@ fn by_ports_skips_only_suites_that_distinguish_clients() {
 
 #[test]
 fn uses_ports_if_addresses_are_unreachable() {
-    let Some(_engine) = engine() else { return };
+    let Some(_engine) = turn::shared(1) else { return };
     let rootless = || {
         StandIn::new(|request| {
             let info = r#"{"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"]}"#;

@@ -2,12 +2,12 @@
 
 use std::process::Command;
 
+use super::{left_by, out, turn};
 use crate::support::{Ended, QUICK, Running, begin_as};
-use crate::{engine, left_by, out};
 
 #[test]
 fn up_breaks_and_repairs_a_cluster_of_containers() {
-    let Some(_engine) = engine() else { return };
+    let Some(_engine) = turn::shared(1) else { return };
     let (folder, out) = out();
     let begin = |args: &[&str]| -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_slotquake"));

@@ -4,7 +4,8 @@ use std::fs;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::support;
+use crate::engine::{self, docker, run};
+use crate::support::{self, Places};
 
 const SUBNET: &str = "10.214.90";
 
@@ -19,29 +20,29 @@ pub struct Project {
     /// `docker-compose`, or `docker compose`.
     compose: Vec<&'static str>,
     _alone: MutexGuard<'static, ()>,
+    _place: Places,
 }
 
 impl Project {
     /// The cluster, formed; None, with the reason printed, where it cannot be had.
     pub fn up() -> Option<Self> {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = run("docker-compose", &["version"]).map(|_| vec!["docker-compose"]);
-        let found = first.or_else(|_| run("docker", &["compose", "version"]).map(|_| vec!["docker", "compose"]));
-        let compose = match run("docker", &["version"]).and(found) {
+        if !engine::is_ready("attach --compose") {
+            return None;
+        }
+        let compose = match engine::compose() {
             Ok(compose) => compose,
             Err(reason) => {
                 support::skipped("attach --compose", &reason);
                 return None;
             }
         };
-        let built = Command::new("ci/images").output().expect("bash runs");
-        assert!(built.status.success(), "ci/images: {}", String::from_utf8_lossy(&built.stderr));
         // Its containers have fixed names, which may be somebody's already.
         let text = fs::read_to_string("docker-compose.yaml").expect("the Compose file");
         let lines: Vec<&str> = text.lines().filter(|line| !line.contains("container_name:")).collect();
         let folder = tempfile::tempdir().expect("a temporary directory");
         fs::write(folder.path().join("docker-compose.yaml"), lines.join("\n") + "\n").expect("a Compose file");
-        let project = Self { folder, compose, _alone: alone };
+        let project = Self { folder, compose, _alone: alone, _place: Places::take(1) };
         project.compose(&["up", "-d"]);
         let ids = docker(&[
             "ps",
@@ -113,14 +114,4 @@ impl Drop for Project {
 
 fn label() -> String {
     format!("label=com.docker.compose.project={PROJECT}")
-}
-
-fn docker(args: &[&str]) -> String {
-    run("docker", args).unwrap_or_else(|error| panic!("docker {args:?}: {error}"))
-}
-
-fn run(program: &str, args: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(args).output().map_err(|error| format!("{program}: {error}"))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }

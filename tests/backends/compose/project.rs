@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use slotquake::topology::parse_nodes;
 
-use crate::support;
-use crate::walk::{Names, Step};
+use super::walk::{Names, Step};
+use crate::engine;
+use crate::support::{self, Places};
 
 /// The default of docker-compose.yaml, which docs/exercise.md shows.
 const PAGE_SUBNET: &str = "172.28.62";
@@ -25,18 +26,18 @@ pub struct Project {
     /// `docker-compose`, or `docker compose`.
     compose: Vec<&'static str>,
     _alone: MutexGuard<'static, ()>,
+    _place: Places,
 }
 
 impl Project {
     /// None, with the reason printed, where it cannot run.
     pub fn new(image: &str) -> Option<Self> {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        if !engine::is_ready("docker-compose.yaml") {
+            return None;
+        }
         match Self::possible() {
-            Ok(compose) => {
-                let built = Command::new("ci/images").output().expect("bash runs");
-                assert!(built.status.success(), "ci/images: {}", String::from_utf8_lossy(&built.stderr));
-                Some(Self { image: image.to_owned(), compose, _alone: alone })
-            }
+            Ok(compose) => Some(Self { image: image.to_owned(), compose, _alone: alone, _place: Places::take(1) }),
             Err(reason) => {
                 support::skipped("docker-compose.yaml", &reason);
                 None
@@ -45,13 +46,12 @@ impl Project {
     }
 
     fn possible() -> Result<Vec<&'static str>, String> {
-        let names = run("docker", &["ps", "-a", "--format", "{{.Names}}"])?;
+        let names = engine::run("docker", &["ps", "-a", "--format", "{{.Names}}"])?;
         if let Some(name) = names.lines().find(|name| name.starts_with("redis-node-") || *name == "redis-cluster-init")
         {
             return Err(format!("a container {name} is there already (hint: docker-compose down, or docker rm)"));
         }
-        let first = run("docker-compose", &["version"]).map(|_| vec!["docker-compose"]);
-        first.or_else(|_| run("docker", &["compose", "version"]).map(|_| vec!["docker", "compose"]))
+        engine::compose()
     }
 
     fn command(&self, program: &str) -> Command {
@@ -161,10 +161,4 @@ impl Drop for Project {
     fn drop(&mut self) {
         self.try_compose(&["down", "--volumes", "--timeout", "1"]);
     }
-}
-
-fn run(program: &str, args: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(args).output().map_err(|error| format!("{program}: {error}"))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }

@@ -10,13 +10,14 @@ use slotquake::history::EventKind;
 use slotquake::plan::Plan;
 use slotquake::run::{BackendSettings, Notice, Options};
 
-use crate::stand_in::StandIn;
+use super::stand_in::StandIn;
+use super::{begin_through, left_by, out, run, suite, through, turn};
+use crate::engine::docker;
 use crate::support::{begin, slotquake};
-use crate::{begin_through, docker, engine, left_by, out, run, suite, through};
 
 #[test]
 fn a_signal_leaves_only_a_report() {
-    let Some(_engine) = engine() else { return };
+    let Some(_engine) = turn::shared(1) else { return };
     for (signal, at) in [(Signal::SIGTERM, "phase boot"), (Signal::SIGINT, "waiting for shard-1 to get a new master")] {
         let (_folder, out) = out();
         let mut running = begin(&run(&out, &["role-swap"]));
@@ -30,7 +31,7 @@ fn a_signal_leaves_only_a_report() {
 /// The version of an image is asked of a container, before there is any run.
 #[test]
 fn a_signal_before_the_first_run_leaves_nothing() {
-    let Some(_engine) = engine() else { return };
+    let Some(_engine) = turn::shared(1) else { return };
     let asked = Arc::new(AtomicBool::new(false));
     let asking = Arc::clone(&asked);
     let slow = StandIn::new(move |request| {
@@ -56,7 +57,7 @@ fn a_signal_before_the_first_run_leaves_nothing() {
 /// A container that comes to be between a removal's list and what is done by it would hold its volume.
 #[test]
 fn a_signal_during_boot_leaves_nothing() {
-    let Some(_engine) = engine() else { return };
+    let Some(_engine) = turn::shared(1) else { return };
     let (made, listed) = (Arc::new(AtomicUsize::new(0)), AtomicBool::new(false));
     let making = Arc::clone(&made);
     let slow = StandIn::new(move |request| {
@@ -93,7 +94,7 @@ fn a_signal_during_boot_leaves_nothing() {
 
 #[test]
 fn removes_only_what_a_killed_run_left() {
-    let Some(_engine) = engine() else { return };
+    let Some(_engine) = turn::alone() else { return };
     let tool = "--label=slotquake.tool=slotquake";
     // Names that confuse, a label alone, and an owner on another system.
     docker(&["run", "-d", "--name", "slotquake-deadbeef-node-1", "redis:6.2", "sleep", "600"]);
@@ -146,7 +147,7 @@ fn in_use() -> (u16, String) {
 
 #[test]
 fn reports_stuck_networks_without_waiting() {
-    let Some(_engine) = engine() else { return };
+    let Some(_engine) = turn::alone() else { return };
     let lost_count = StandIn::new(|request| request.starts_with("DELETE /networks/").then(in_use));
     let (folder, out) = out();
     let own = suite(&folder, "  - settle: 100ms\n");
@@ -174,7 +175,7 @@ fn reports_stuck_networks_without_waiting() {
 
 #[test]
 fn retries_removals_that_fail() {
-    let Some(_engine) = engine() else { return };
+    let Some(_engine) = turn::shared(1) else { return };
     let refused = std::sync::Mutex::new(std::collections::BTreeMap::<String, u32>::new());
     let stumbling = StandIn::new(move |request| {
         let path = request.strip_prefix("DELETE /")?.split(['?', ' ']).next()?.to_owned();
@@ -195,7 +196,8 @@ fn retries_removals_that_fail() {
 /// The run's own task panics, with twelve containers up.
 #[test]
 fn a_panic_leaves_nothing() {
-    let Some(_engine) = engine() else { return };
+    let _one = turn::in_process();
+    let Some(_engine) = turn::shared(1) else { return };
     let folder = tempfile::tempdir().expect("a temporary directory");
     let suite = slotquake::suite::load("formation").expect("a shipped suite");
     let plan = Plan::new(&suite, 1).expect("a plan");
