@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Value, json};
-use slotquake::history::{Event, EventKind, FaultKind};
+use slotquake::facts::FaultTable;
+use slotquake::history::{Event, EventKind};
 use slotquake::journal::Counts;
 use slotquake::plan::Plan;
 use slotquake::report::seconds;
@@ -30,8 +31,7 @@ pub struct Live {
     nodes: Vec<NodeNo>,
     /// The latest view of each node, and whether it answers.
     views: BTreeMap<NodeNo, (View, bool)>,
-    /// The active faults: the kind, and the node or the name.
-    faults: BTreeMap<u32, (FaultKind, String)>,
+    faults: FaultTable,
     /// Times within the last second, with the numbers of operations completed and acknowledged by then.
     counted: VecDeque<(u64, u64, u64)>,
 }
@@ -47,13 +47,14 @@ impl Live {
             step: None,
             nodes: plan.nodes.iter().map(|planned| planned.node).collect(),
             views: BTreeMap::new(),
-            faults: BTreeMap::new(),
+            faults: FaultTable::default(),
             counted: VecDeque::new(),
         }
     }
 
     /// Updates the state with an event.
     pub fn hear(&mut self, event: &Event) {
+        self.faults.add(event);
         match &event.kind {
             EventKind::Phase { name } => self.phase.clone_from(name),
             EventKind::StepBegan { step } => self.step = Some(*step),
@@ -63,15 +64,6 @@ impl Live {
                 if let Some((_, answers)) = self.views.get_mut(node) {
                     *answers = false;
                 }
-            }
-            EventKind::FaultInjected { fault, kind, node, .. } => {
-                self.faults.insert(*fault, (*kind, node.to_string()));
-            }
-            EventKind::NetworkFaultInjected { fault, kind, name, .. } => {
-                self.faults.insert(*fault, (*kind, name.clone()));
-            }
-            EventKind::FaultHealed { fault, .. } | EventKind::FaultEnded { fault, .. } => {
-                drop(self.faults.remove(fault));
             }
             _ => {}
         }
@@ -87,8 +79,8 @@ impl Live {
         }
         lines.push(format!("  {}", self.rates(at_ns, counts)));
         lines.extend(self.node_lines());
-        for (kind, name) in self.faults.values().filter(|(kind, _)| kind.hits_links()) {
-            lines.push(format!("  active fault: {kind} {name}"));
+        for fault in self.faults.active().filter(|fault| fault.kind.hits_links()) {
+            lines.push(format!("  active fault: {} {}", fault.kind, fault.name));
         }
         for ((shard, of), since_ns) in &counts.unserved {
             lines.push(format!("  outage: {of} of {shard}, for {}", clock(at_ns.saturating_sub(*since_ns))));
@@ -137,9 +129,9 @@ impl Live {
         };
         let name = node.to_string();
         let mut matters: Vec<String> = Vec::new();
-        let fault = self.faults.values().find(|(kind, what)| kind.holds_process() && *what == name);
+        let fault = self.faults.active().find(|fault| fault.kind.holds_process() && fault.name == name);
         match (fault, self.views.get(&node)) {
-            (Some((kind, _)), _) => matters.push(kind.spec().past.trim_start_matches("was ").to_owned()),
+            (Some(fault), _) => matters.push(fault.kind.spec().past.trim_start_matches("was ").to_owned()),
             (_, Some((_, true))) => {}
             _ => matters.push("silent".to_owned()),
         }
@@ -180,6 +172,7 @@ fn words(step: &Step) -> String {
 
 #[cfg(test)]
 mod tests {
+    use slotquake::history::FaultKind;
     use slotquake::plan::PlannedNode;
     use slotquake::suite::{self, OpKind};
     use slotquake::topology::Peer;

@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::cache::LIBRARY_FOLDER;
 use super::catalogue::Entry;
-use super::fetch::{SourceError, Unpacked};
-use super::lookup::LIBRARY_FOLDER;
+use super::source::{SourceError, Unpacked};
 use super::{Version, Wanted, numbers};
 use crate::subprocess;
 

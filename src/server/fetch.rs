@@ -10,54 +10,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Wanted;
+use super::cache::{ORIGIN_FILE, best_cached, cached};
 use super::catalogue::{Entry, Source};
-use super::lookup::{ORIGIN_FILE, best_cached, cached};
+use super::source::SourceError;
 use super::{ServerError, debian, wheel};
 
 /// How long to wait for another run that fetches the same version.
 const LOCK_PATIENCE: Duration = Duration::from_secs(600);
-
-/// A directory that a source has filled: `<flavour>-server` and the files that belong to it.
-pub(super) struct Unpacked {
-    /// The directory.
-    pub folder: PathBuf,
-    /// The package that it came from, as text.
-    pub origin: String,
-}
-
-/// Why a source gave no server.
-pub(super) enum SourceError {
-    /// The network, a program or the package failed.
-    Failed { reason: String, hint: Option<String> },
-    /// A file operation in the cache failed.
-    Cache { path: PathBuf, doing: &'static str, source: io::Error },
-}
-
-impl SourceError {
-    pub(super) fn failed(reason: impl Into<String>) -> Self {
-        Self::Failed { reason: reason.into(), hint: None }
-    }
-
-    /// Converts the system's error for a file of the cache.
-    pub(super) fn cache(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Cache { path, doing, source }
-    }
-
-    fn into_error(self, wanted: Wanted) -> ServerError {
-        match self {
-            Self::Cache { path, doing, source } => ServerError::Cache { path, doing, source },
-            Self::Failed { reason, hint } => {
-                let binary = wanted.flavour.binary();
-                let general = format!(
-                    "install such a server so that `{binary}` is on PATH, or give one with `--server /path/to/{binary}`"
-                );
-                let hint = hint.map_or(general.clone(), |own| format!("{own}; or {general}"));
-                ServerError::Fetch { wanted, reason, hint }
-            }
-        }
-    }
-}
 
 /// Fetches a server and returns its folder in the cache. If another run has fetched it meanwhile, returns that
 /// run's folder.

@@ -5,11 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+mod cache;
 pub mod catalogue;
 mod debian;
 mod fetch;
 mod lookup;
 mod options;
+mod source;
 mod version;
 mod wheel;
 

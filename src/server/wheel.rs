@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::Version;
 use super::catalogue::{Entry, Wheel};
-use super::fetch::{SourceError, Unpacked};
+use super::source::{SourceError, Unpacked};
 use crate::subprocess;
 
 /// How long a download may take. pip's own timeouts end a stalled download much earlier.

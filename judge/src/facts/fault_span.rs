@@ -107,6 +107,11 @@ impl FaultTable {
         Some(span)
     }
 
+    /// The faults that are in force after the events so far: neither undone nor ended by themselves.
+    pub fn active(&self) -> impl Iterator<Item = &FaultSpan> {
+        self.spans.iter().filter(|span| span.healed_ns.is_none() && span.ended.is_none())
+    }
+
     /// The fault that an event begins.
     fn begun(&self, event: &Event, fault: u32, about: FaultEvent<'_>) -> Option<FaultSpan> {
         let (_, kind, hits) = event.kind.injected()?;
