@@ -3,10 +3,10 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use super::version::{Asked, version_of};
-use super::{CATALOGUE, Entry, Server, ServerError, catalogue, fetch};
 use super::Wanted;
 use super::cache::{Installed, best_cached, cached};
+use super::version::{Asked, version_of};
+use super::{CATALOGUE, Entry, Server, ServerError, catalogue, fetch};
 use crate::directories::Kept;
 use crate::subprocess::is_executable;
 

@@ -19,10 +19,12 @@ pub enum Must {
     Hold,
     /// It fails, and its words and evidence hold each of these.
     Fail(&'static [&'static str]),
+    /// It fails, and where the condition holds, its words and evidence hold each of these.
+    FailSaying(&'static [&'static str], fn() -> bool),
     /// It is inconclusive, and its words hold each of these.
     StayOpen(&'static [&'static str]),
 }
-pub use Must::{Fail, Hold, StayOpen};
+pub use Must::{Fail, FailSaying, Hold, StayOpen};
 
 /// A run and what must be judged of it.
 pub struct Control {
@@ -57,6 +59,17 @@ pub const CONTROL: Control = Control {
     own: &[],
 };
 
+/// The server that every control runs on.
+fn server() -> String {
+    std::env::var("SLOTQUAKE_CONTROLS_ON").unwrap_or_else(|_| "redis:6.2".to_owned())
+}
+
+/// Whether a node that forgets another is alone in that. From Redis 7.2 on, and in Valkey, it tells the other nodes,
+/// which forget it, too.
+pub fn forgetting_stays() -> bool {
+    ["redis:6.2", "redis:7.0"].contains(&server().as_str())
+}
+
 impl Control {
     fn yaml(&self) -> String {
         let lines =
@@ -67,9 +80,11 @@ impl Control {
         let invariants = lines("  - ", &invariants);
         format!(
             "name: control\nabout: A cluster that is really broken.\nrecover-within: 3s\ncluster:\n  \
-             replicas-per-master: {}\n  config:\n    cluster-node-timeout: 1000\n{config}workload: {}\n\
+             server: {}\n  replicas-per-master: {}\n  config:\n    cluster-node-timeout: 1000\n{config}workload: {}\n\
              steps:\n{steps}invariants:\n{invariants}",
-            self.replicas_per_master, self.workload
+            server(),
+            self.replicas_per_master,
+            self.workload
         )
     }
 
@@ -135,6 +150,7 @@ impl Must {
         let (verdict, words): (_, &[&str]) = match self {
             Hold => (Verdict::Pass, &[]),
             Fail(words) => (Verdict::Fail, words),
+            FailSaying(words, must_say) => (Verdict::Fail, if must_say() { words } else { &[] }),
             StayOpen(words) => (Verdict::Inconclusive, words),
         };
         if judgement.verdict != verdict {
