@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use slotquake_judge::plan::Plan;
-use slotquake_judge::suite::{self, Expect, Source, Step};
+use slotquake_judge::suite::{self, Command, Errors, Expect, Source, Step};
 
 const VALID: &str = "\
 name: valid
@@ -115,7 +115,28 @@ fn shows_every_problem_at_its_place() {
         ("a node that is not paused is resumed", "- kill: node-2", "- resume: node-5\n  - kill: node-2"),
         ("two conditions", "{ promoted: shard-1, within", "{ promoted: shard-1, failed: node-1, within"),
         ("no answer expected", "      is: value\n", ""),
+        ("an unknown word for errors", "- settle: 2s", "- command: { send: PING, to: node-1, errors: allowed }"),
         ("availability without a bound", ", max-outage: 0s", ""),
+        (
+            "latency without a bound",
+            "- availability: { of: reads, shard: others, max-outage: 0s }",
+            "- latency: { of: all }",
+        ),
+        (
+            "a number of replicas that is none",
+            "- availability: { of: reads, shard: others, max-outage: 0s }",
+            "- replicas: { shard: others }\n  - replicas: { shard: shard-4, exactly: 1, at-least: 3, at-most: 2, at: down, within: 1s }",
+        ),
+        (
+            "no time for a promotion",
+            "- availability: { of: reads, shard: others, max-outage: 0s }",
+            "- not-promoted: { shard: shard-1, within: 0s }",
+        ),
+        (
+            "latency with bounds that demand nothing",
+            "- availability: { of: reads, shard: others, max-outage: 0s }",
+            "- latency: { of: reads, shard: shard-9, p50: 0s, p99: 2s, max: 1s, during: donw }",
+        ),
         ("steps longer than the maximum", "settle: 2s", "settle: 20m"),
         ("several problems at once", "masters: 3\n", "masters: 3\n  server: ''\n"),
     ];
@@ -275,6 +296,23 @@ fn accepts_sides_that_may_not_overlap() {
     ] {
         let text = DIVIDED.replace("[[shard-1/master, half-clients], others]", sides);
         assert_eq!(message(&text), "no problem", "{sides}");
+    }
+}
+
+#[test]
+fn an_error_reply_is_rejected_unless_it_is_allowed() {
+    for (errors, expected, is_stored) in [
+        ("", Errors::Reject, false),
+        (", errors: reject", Errors::Reject, false),
+        (", errors: allow", Errors::Allow, true),
+    ] {
+        let command = format!("- command: {{ send: CLUSTER FAILOVER, to: node-1{errors} }}");
+        let suite = source(&VALID.replace("- settle: 2s", &command)).unwrap().suite;
+        let Step::Command(Command { errors, .. }) = &suite.steps[1] else { panic!("step 1 is the command") };
+        assert_eq!(*errors, expected, "{command}");
+        let stored = serde_json::to_value(&suite.steps[1]).unwrap();
+        assert_eq!(stored["command"].get("errors").is_some(), is_stored, "{stored}");
+        assert_eq!(serde_json::from_value::<Step>(stored).unwrap(), suite.steps[1], "{command}");
     }
 }
 

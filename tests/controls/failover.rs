@@ -38,6 +38,17 @@ fn a_failover_breaks_too_tight_bounds() {
             ("promotions: { shard: shard-1, exactly: 0 }", Fail(&["shard-1 passed from node-1 to node-4"])),
             ("promotions: { shard: shard-1, exactly: 2 }", Fail(&["shard-1: 1 promotion"])),
             ("promotions: { shard: shard-1, exactly: 1 }", Hold),
+            (
+                "not-promoted: { shard: shard-1 }",
+                Fail(&["shard-1: 1 promotion", "node-4 shows that it took over shard-1"]),
+            ),
+            (
+                "not-promoted: { shard: shard-1, within: 20s }",
+                Fail(&["1 promotion after the kill of node-1", "node-4 shows that it took over shard-1 from node-1"]),
+            ),
+            ("not-promoted: { shard: shard-1, within: 300ms }", Hold),
+            ("not-promoted: { shard: shard-1, during: baseline }", Hold),
+            ("not-promoted: { shard: others }", Hold),
             ("agreement: { within: 1ms }", Fail(&["node-1", "after the `start` of fault 1"])),
             ("agreement: { within: spec }", Hold),
             ("role: { node: node-1, is: master, at: down }", StayOpen(&["because of fault 1"])),
@@ -68,6 +79,8 @@ fn a_missing_failover_fails_every_wait_for_it() {
             ),
             ("promotions: { shard: shard-1, exactly: 0 }", Hold),
             ("promotions: { shard: shard-1, exactly: 1 }", Fail(&["shard-1: 0 promotions"])),
+            ("not-promoted: { shard: shard-1, within: 4s }", Hold),
+            ("not-promoted: { shard: shard-1, within: 60s }", StayOpen(&["watched only for", "the kill of node-1"])),
             ("availability: { of: writes, shard: shard-1, max-outage: 3s }", Fail(&["write outage of"])),
             ("availability: { of: writes, shard: others, served: always }", Hold),
             (

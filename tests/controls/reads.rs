@@ -12,7 +12,7 @@ use slotquake::server::Server;
 use slotquake::suite;
 use slotquake::units::ShardNo;
 
-use super::control::{CONTROL, Control, Fail, Hold};
+use super::control::{CONTROL, Control, Fail, Hold, StayOpen};
 
 /// Every key is written again about each 0.6 s, and read as often.
 const BUSY: &str = "{ rate: 2000/s, reads: 50%, keys: 600, read-from: master }";
@@ -86,6 +86,7 @@ fn an_undisturbed_master_is_linearizable() {
             ("read-your-writes: { reads-from: master }", Hold),
             ("monotonic-reads: { reads-from: master }", Hold),
             ("monotonic-writes: { reads-from: master }", Hold),
+            ("latency: { of: all, p50: 200ms, p99: 500ms, p999: 1s, max: 2s }", Hold),
         ],
         ..CONTROL
     }
@@ -141,6 +142,16 @@ fn a_stall_of_less_than_a_second_is_seen() {
             ("availability: { of: writes, shard: shard-1, served: always }", Hold),
             ("availability: { of: writes, shard: shard-1, served: always, patience: 300ms }", Fail(&["longest stall"])),
             ("availability: { of: writes, shard: shard-2, served: always }", Hold),
+            (
+                "latency: { of: writes, shard: shard-1, max: 500ms }",
+                Fail(&["shard-1: ", "max ", "answered by node-1 after"]),
+            ),
+            ("latency: { of: reads, shard: shard-1, p99: 300ms }", Fail(&["shard-1: ", "p99 "])),
+            ("latency: { of: all, shard: all, max: 500ms }", Fail(&["shard-3: ", "answered by node-1"])),
+            ("latency: { of: all, shard: shard-1, p99: 1s, max: 1s }", Hold),
+            ("latency: { of: all, shard: shard-2, p99: 200ms, max: 500ms }", Hold),
+            ("latency: { of: writes, shard: shard-1, during: before, p50: 100ms, max: 500ms }", Hold),
+            ("latency: { of: writes, shard: shard-1, p999: 1s }", StayOpen(&["p999 needs 1000 writes"])),
         ],
         workload: "{ rate: 400/s, reads: 50%, read-from: master }",
         ..CONTROL

@@ -53,7 +53,7 @@ pub(super) struct Limit<'a> {
 }
 
 /// The last heal or CLUSTER command; the start of the steps if there is none.
-fn last_disturbance(facts: &Facts<'_>) -> Result<Since, String> {
+pub(super) fn last_disturbance(facts: &Facts<'_>) -> Result<Since, String> {
     let moment = |at_ns: u64| Window { from_ns: at_ns, to_ns: at_ns };
     let disturbed = facts.history.events.iter().rev().find_map(|event| match &event.kind {
         EventKind::FaultHealed { fault, by } => {

@@ -16,6 +16,13 @@ use crate::words::{count, length_ns};
 /// harness than about the cluster.
 const MAY_BE_LATE: f64 = 0.01;
 
+/// How far before and after a time without an answer the lateness of the harness counts.
+const AROUND_NS: u64 = 1_000_000_000;
+
+/// On a machine that is too busy for the harness, servers answer late without a fault: a time without an answer proves
+/// nothing if it is shorter than this many times the lateness of the harness.
+pub(super) const BUSY: u64 = 4;
+
 /// How long after the end of its fault a node must have been polled again.
 const LOOKED_AGAIN_NS: u64 = 1_000_000_000;
 
@@ -157,6 +164,14 @@ impl<'a> Facts<'a> {
                 count(issued, "operation"),
                 late as f64 * 100.0 / issued as f64
             )
+        })
+    }
+
+    /// How late the harness itself issued operations around a time, in nanoseconds.
+    pub(super) fn late_around_ns(&self, window: Window) -> u64 {
+        self.lateness.longest_ns(Window {
+            from_ns: window.from_ns.saturating_sub(AROUND_NS),
+            to_ns: window.to_ns.saturating_add(AROUND_NS),
         })
     }
 

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
+use super::ask::BUSY;
 use super::finding::Finding;
 use super::{Judgement, Traits, Verdict};
 use crate::facts::{Facts, Outage, STALL_NS, Window};
@@ -13,12 +14,6 @@ use crate::units::{Bound, Percent, ShardNo};
 use crate::words::{at, count, length, length_ns};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
-
-/// How far before and after a time without an answer the lateness of the harness counts.
-const AROUND_NS: u64 = 1_000_000_000;
-
-/// A time without an answer proves nothing if it is shorter than this many times the lateness of the harness.
-const BUSY: u64 = 4;
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &Availability) -> Judgement {
     let mut finding = Finding::new();
@@ -204,10 +199,7 @@ impl<'h> Looked<'_, 'h> {
     /// Why a time without an answer proves nothing: on a machine that is too busy for the harness, servers answer late
     /// without a fault.
     fn busy(&self, unserved: Window) -> Option<String> {
-        let late_ns = self.facts.lateness.longest_ns(Window {
-            from_ns: unserved.from_ns.saturating_sub(AROUND_NS),
-            to_ns: unserved.to_ns.saturating_add(AROUND_NS),
-        });
+        let late_ns = self.facts.late_around_ns(unserved);
         (late_ns.saturating_mul(BUSY) > unserved.length_ns()).then(|| {
             let (shard, late, from) = (self.shard, length_ns(late_ns), at(unserved.from_ns));
             format!("{shard}: the harness itself was late by up to {late} around {from}, so the machine was busy")

@@ -73,7 +73,7 @@ pub(super) fn resolve(facts: &Facts<'_>, target: &Target, at_ns: u64) -> Result<
 
 /// Why a node that is not seen may be a replica of one of these masters at a moment; None if it is not. A node is not one
 /// if a fault ended its process, or if no fault silences it and others flag it FAIL.
-fn may_replicate(facts: &Facts<'_>, node: NodeNo, masters: &[NodeNo], at_ns: u64) -> Option<String> {
+pub(super) fn may_replicate(facts: &Facts<'_>, node: NodeNo, masters: &[NodeNo], at_ns: u64) -> Option<String> {
     let (is_explained, why) = match facts.view_of(node, at_ns) {
         Ok(_) => return None,
         Err(Silence::Unknown(why)) => (true, why),

@@ -9,6 +9,7 @@ mod availability;
 mod convergence;
 mod epochs;
 mod failover_time;
+mod latency;
 mod linearizable;
 mod look;
 mod monotonic_reads;
@@ -20,6 +21,7 @@ mod reads;
 mod redirects;
 mod replica_lag;
 mod replica_read_only;
+mod replicas;
 mod role;
 mod slot_coverage;
 mod split_brain;
@@ -36,6 +38,7 @@ pub use availability::{Availability, Served};
 pub use convergence::Convergence;
 pub use epochs::Epochs;
 pub use failover_time::{FailoverTime, Milestone};
+pub use latency::{Latency, LatencyOf, Quantile};
 pub use linearizable::{Keys, Linearizable};
 pub(crate) use look::{Look, Nodes};
 pub use monotonic_reads::MonotonicReads;
@@ -47,6 +50,7 @@ pub use reads::{Allowed, ReadsFrom};
 pub use redirects::Redirects;
 pub use replica_lag::ReplicaLag;
 pub use replica_read_only::ReplicaReadOnly;
+pub use replicas::Replicas;
 pub use role::{RoleIs, RoleOf};
 pub use slot_coverage::SlotCoverage;
 pub use split_brain::{MayLast, SplitBrain};
@@ -68,6 +72,8 @@ macro_rules! for_each_invariant {
             agreement "agreement" Agreement(Agreement),
             /// Who is master, and who replicates whom.
             role "role" Role(RoleOf),
+            /// How many replicas a shard has.
+            replicas "replicas" Replicas(Replicas),
             /// How far replicas are behind, in bytes of the replication stream, and that their link is up.
             replica_lag "replica-lag" ReplicaLag(ReplicaLag),
             /// Acknowledged writes are still there when every key is read back, and whenever a master answers a read.
@@ -85,6 +91,8 @@ macro_rules! for_each_invariant {
             monotonic_writes "monotonic-writes" MonotonicWrites(MonotonicWrites),
             /// How long reads or writes of a shard went unserved.
             availability "availability" Availability(Availability),
+            /// How long reads or writes of a shard took, from when they were due.
+            latency "latency" Latency(Latency),
             /// How long a failover took from the fault on.
             failover_time "failover-time" FailoverTime(FailoverTime),
             /// How many promotions of a replica a shard saw.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Look, Settings, ShardSet};
 use crate::target::Target;
+use crate::units::Span;
 
 /// Settings of `not-promoted`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +17,10 @@ pub struct NotPromoted {
     /// Only this phase; without it, from the first phase to the end of the steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub during: Option<String>,
+    /// Only so long after each fault that hits the shard's master in the phase (or during the steps), or after the begin of
+    /// the phase (or of the steps) if none does. A phase that ends earlier decides nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Span>,
 }
 
 impl Settings for NotPromoted {
@@ -24,6 +29,9 @@ impl Settings for NotPromoted {
         look.shards("shard", self.shard);
         if let Some(phase) = &self.during {
             look.phase("during", phase);
+        }
+        if self.within.is_some_and(|within| within.0.is_zero()) {
+            look.problem("within", "no time is looked at within 0s (hint: a time of more than 0s, such as `10s`)");
         }
     }
 
