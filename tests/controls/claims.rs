@@ -1,11 +1,13 @@
 //! What is not broken holds, and what did not happen is not claimed.
 
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use slotquake::check::Verdict;
 use slotquake::history::{Event, EventKind};
 use slotquake::server::Server;
+use slotquake::units::NodeNo;
 
 use super::control::{CONTROL, Control, Fail, Hold, StayOpen, one, shown};
 
@@ -61,6 +63,51 @@ fn missing_evidence_never_passes() {
         ..CONTROL
     }
     .is_caught();
+}
+
+/// A master is no replica that could take over, so it answers the command with an error.
+#[test]
+fn an_error_reply_ends_the_run_unless_it_is_allowed() {
+    const REPLY: &str = "ERR You should send CLUSTER FAILOVER to a replica";
+    let refused: Control = Control {
+        steps: &["phase: refused", "command: { send: CLUSTER FAILOVER, to: node-1 }", "phase: later", "settle: 300ms"],
+        invariants: &[
+            ("availability: { of: writes, during: later, served: always }", StayOpen(&["ended before phase"])),
+            ("slot-coverage: { at: end }", Hold),
+        ],
+        own: &[(
+            "steps",
+            StayOpen(&[
+                "step 2 is impossible: node-1 rejected `CLUSTER FAILOVER`: ERR You should send CLUSTER FAILOVER to a replica",
+                "2 of 4 steps were done",
+            ]),
+        )],
+        ..CONTROL
+    };
+    refused.is_caught();
+    let replies = Mutex::new(Vec::new());
+    let allowed = Control {
+        steps: &[
+            "phase: refused",
+            "command: { send: CLUSTER FAILOVER, to: [node-1, node-2], errors: allow }",
+            "phase: later",
+            "settle: 300ms",
+        ],
+        invariants: &[
+            ("promotions: { exactly: 0 }", Hold),
+            ("availability: { of: writes, during: later, served: always }", Hold),
+            ("slot-coverage: { at: end }", Hold),
+        ],
+        own: &[],
+        ..CONTROL
+    };
+    allowed.is_caught_while(&|_, event| match &event.kind {
+        EventKind::Commanded { node, reply, .. } => replies.lock().unwrap().push((*node, reply.clone())),
+        EventKind::Booted { .. } => replies.lock().unwrap().clear(),
+        _ => {}
+    });
+    let recorded = replies.into_inner().unwrap();
+    assert_eq!(recorded, [(NodeNo(1), REPLY.to_owned()), (NodeNo(2), REPLY.to_owned())]);
 }
 
 #[test]
