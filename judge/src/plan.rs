@@ -9,13 +9,13 @@ mod replicas;
 mod sides;
 mod steps;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::seeded::Seeded;
 use crate::slot::{Deal, SLOTS};
-use crate::suite::{ClusterSpec, Invariant, LoadError, RoleIs, Source, Step, Suite, WorkloadSpec};
+use crate::suite::{Await, ClusterSpec, Invariant, LoadError, RoleIs, Source, Step, Suite, WorkloadSpec};
 use crate::target::{Group, Member, Owner, Target};
 use crate::units::{Directive, NodeNo, ShardNo, Span};
 
@@ -240,20 +240,32 @@ impl Plan {
         std::time::Duration::from_millis(ms)
     }
 
-    /// Replaces every `any` by the shard that the seed determines.
+    /// Replaces every `any` by the shard that the seed determines: one that has a replica if any target needs it.
     fn draw(&mut self, shards: u16) {
-        let drawn = ShardNo::from_index(Seeded::new(self.seed, "any").below(shards.into()) as usize);
+        let with_replicas: BTreeSet<ShardNo> =
+            self.nodes.iter().filter(|node| node.replica_of.is_some()).map(|node| node.shard).collect();
+        let awaits_sync = self.steps.iter().any(|step| {
+            let Step::Await(Await { in_sync: Some(nodes), .. }) = step else { return false };
+            nodes.0.iter().any(|target| matches!(target, Target::Member(Owner::Any, _)))
+        });
+        let is_replica =
+            |target: &Target| matches!(target, Target::Member(Owner::Any, Member::Replica | Member::Replicas));
+        let needs_replica = awaits_sync || self.targets_mut().any(|target| is_replica(target));
+        let all = (0..shards).map(|index| ShardNo::from_index(index.into()));
+        let candidates: Vec<ShardNo> = all.filter(|shard| !needs_replica || with_replicas.contains(shard)).collect();
+        let drawn = Seeded::new(self.seed, "any").below(candidates.len().max(1) as u64) as usize;
+        let Some(&drawn) = candidates.get(drawn) else { return };
         let resolve = |target: &mut Target| {
             if let Target::Member(owner @ Owner::Any, _) = target {
                 *owner = Owner::Shard(drawn);
             }
         };
-        for step in &mut self.steps {
-            step.targets_mut().into_iter().for_each(resolve);
-        }
-        for invariant in &mut self.invariants {
-            invariant.targets_mut().into_iter().for_each(resolve);
-        }
+        self.targets_mut().for_each(resolve);
+    }
+
+    fn targets_mut(&mut self) -> impl Iterator<Item = &mut Target> {
+        let of_steps = self.steps.iter_mut().flat_map(Step::targets_mut);
+        of_steps.chain(self.invariants.iter_mut().flat_map(Invariant::targets_mut))
     }
 }
 
@@ -282,28 +294,33 @@ struct Shape {
 }
 
 impl Shape {
-    /// Orders the nodes: all masters, then the first replica of each shard, then the second.
-    fn even(masters: u16, replicas: u16) -> Self {
-        let (deal, shards) = (Deal::even(masters), usize::from(masters));
-        let nodes = (0..shards * (1 + usize::from(replicas)))
-            .map(|index| {
-                let shard = ShardNo::from_index(index % shards);
-                let is_master = index < shards;
+    /// The shape with so many replicas of each master. Orders the nodes: all masters, then the first replica of each shard
+    /// that has one, then the second.
+    fn planned(replicas: &[u16]) -> Self {
+        let deal = Deal::even(replicas.len() as u16);
+        let most = replicas.iter().copied().max().unwrap_or(0);
+        let round = |number: u16| (0..replicas.len()).filter(move |&shard| replicas[shard] >= number);
+        let nodes = (0..=most)
+            .flat_map(|number| round(number).map(move |shard| (number, shard)))
+            .enumerate()
+            .map(|(index, (number, shard_index))| {
+                let (shard, is_master) = (ShardNo::from_index(shard_index), number == 0);
                 PlannedNode {
                     node: NodeNo::from_index(index),
                     shard,
-                    replica_of: (!is_master).then(|| NodeNo::from_index(index % shards)),
+                    replica_of: (!is_master).then(|| NodeNo::from_index(shard_index)),
                     slots: if is_master { deal.slots(shard).to_vec() } else { Vec::new() },
                 }
             })
             .collect();
-        Self { deal, replicas, nodes, written_for: Vec::new() }
+        Self { deal, replicas: most, nodes, written_for: Vec::new() }
     }
 
     /// The shape of an existing cluster, which may differ from the one that the suite describes.
     fn found(nodes: Vec<PlannedNode>, cluster: &ClusterSpec) -> Result<Self, String> {
         let deal = deal(&nodes)?;
-        let written_for = Self::even(cluster.masters.clamp(1, SLOTS), cluster.replicas_per_master).nodes;
+        let written = cluster.replicas_per_master.of_each(cluster.masters.clamp(1, SLOTS));
+        let written_for = Self::planned(&written).nodes;
         Ok(Self { written_for, ..Self::of(nodes, deal) })
     }
 
@@ -391,7 +408,20 @@ impl Shape {
         (self.replicas == 0).then(|| format!("\"{target}\" matches no node: `replicas-per-master` is 0"))
     }
 
-    /// Only in an existing cluster, some shards may have replicas and others none.
+    /// The shard without a replica whose nodes a target means.
+    fn bare_shard(&self, target: &Target) -> Option<ShardNo> {
+        let shard = match target {
+            Target::Node(node) => self.nodes.get(node.index())?.shard,
+            Target::Member(owner, Member::Master | Member::Every) => owner.shard(&self.deal)?,
+            Target::Member(_, Member::Replica | Member::Replicas)
+            | Target::Group(_)
+            | Target::Clients(_)
+            | Target::Others => return None,
+        };
+        (shard.0 <= self.deal.count() && self.replicas_of(shard) == 0).then_some(shard)
+    }
+
+    /// Some shards may have replicas and others none.
     fn refuse_bare(&self, target: &Target, shard: ShardNo) -> Option<String> {
         (self.replicas_of(shard) == 0)
             .then(|| format!("\"{target}\" matches no node: {shard} of this cluster has no replica"))

@@ -55,6 +55,108 @@ fn numbers_masters_first_then_replicas_in_rounds() {
 }
 
 #[test]
+fn numbers_replicas_in_rounds_of_the_shards_that_have_them() {
+    let cluster = |replicas: &str| format!("{{ masters: 3, replicas-per-master: {replicas} }}");
+    let plan = |replicas: &str| {
+        let suite = suite_of(&cluster(replicas), &["settle: 1s"], &["agreement: { within: 1s }"]);
+        Plan::new(&suite, 1).unwrap_or_else(|errors| panic!("{replicas}: {errors:?}"))
+    };
+    for (replicas, expected) in [
+        ("[2, 1, 0]", &[(4, 1), (5, 2), (6, 1)][..]),
+        ("[0, 1, 2]", &[(4, 2), (5, 3), (6, 3)]),
+        ("[0, 3, 1]", &[(4, 2), (5, 3), (6, 2), (7, 2)]),
+        ("[0, 0, 0]", &[]),
+    ] {
+        let plan = plan(replicas);
+        let masters =
+            plan.nodes[..3].iter().map(|node| (node.node.0, node.shard.0, node.replica_of)).collect::<Vec<_>>();
+        assert_eq!(masters, [(1, 1, None), (2, 2, None), (3, 3, None)], "{replicas}");
+        let found = plan.nodes[3..].iter().map(|node| (node.node.0, node.replica_of.unwrap().0)).collect::<Vec<_>>();
+        assert_eq!(found, expected, "{replicas}");
+        assert!(plan.nodes.iter().all(|node| node.replica_of.is_none_or(|master| master.0 == node.shard.0)));
+    }
+    assert_eq!(plan("[1, 1, 1]"), plan("1"));
+    assert_eq!(plan("[2, 2, 2]"), plan("2"));
+    let problems_of = |replicas: &str, step: &str| problems(&suite_of(&cluster(replicas), &[step], &["redirects: {}"]));
+    for (replicas, step, expected) in [
+        (
+            "[1, 1]",
+            "settle: 1s",
+            "cluster.replicas-per-master: 2 numbers of replicas for 3 masters (hint: one number a master, or one for all)",
+        ),
+        ("[]", "settle: 1s", "cluster.replicas-per-master: 0 numbers of replicas for 3 masters"),
+        ("[1, 6, 1]", "settle: 1s", "cluster.replicas-per-master[1]: 6 replicas per master are too many"),
+        (
+            "[2, 1, 0]",
+            "kill: shard-3/replica",
+            "steps[0].kill: \"shard-3/replica\" matches no node: shard-3 of this cluster has no replica",
+        ),
+        (
+            "[2, 1, 0]",
+            "await: { promoted: shard-3, within: 1s }",
+            "steps[0].await.promoted: no replica can be promoted: shard-3 has none",
+        ),
+        (
+            "[2, 1, 0]",
+            "await: { in-sync: node-3, within: 1s }",
+            "steps[0].await.in-sync: \"node-3\" has nothing to be in sync with",
+        ),
+        (
+            "[2, 1, 0]",
+            "await: { in-sync: shard-3/master, within: 1s }",
+            "steps[0].await.in-sync: \"shard-3/master\" has nothing",
+        ),
+        ("[2, 1, 0]", "kill: node-7", "steps[0].kill: node-7 does not exist (the cluster has node-1 to node-6)"),
+        (
+            "[0, 0, 0]",
+            "kill: any/replica",
+            "steps[0].kill: \"any/replica\" matches no node: `replicas-per-master` is 0",
+        ),
+    ] {
+        let found = problems_of(replicas, step);
+        assert_eq!(found.len(), 1, "{replicas} / {step}: {found:?}");
+        assert!(found[0].starts_with(expected), "{replicas} / {step}: {}", found[0]);
+    }
+    for step in
+        ["kill: any/replica", "await: { in-sync: all, within: 1s }", "await: { in-sync: any/master, within: 1s }"]
+    {
+        assert_eq!(problems_of("[2, 1, 0]", step), Vec::<String>::new(), "{step}");
+    }
+    for (invariant, expected) in [
+        (
+            "failover-time: { shard: shard-3, within: spec }",
+            "invariants[0].failover-time.shard: no replica to observe: shard-3 has none",
+        ),
+        (
+            "not-promoted: { shard: shard-3 }",
+            "invariants[0].not-promoted.shard: no replica to observe: shard-3 has none",
+        ),
+        (
+            "replica-lag: { at: end, max-bytes: 0, shard: shard-3 }",
+            "invariants[0].replica-lag.shard: no replica to observe",
+        ),
+    ] {
+        let found = problems(&suite_of(&cluster("[2, 1, 0]"), &["stop: node-1"], &[invariant]));
+        assert_eq!(found.len(), 1, "{invariant}: {found:?}");
+        assert!(found[0].starts_with(expected), "{invariant}: {}", found[0]);
+    }
+}
+
+/// `any` means one shard in the whole plan. Where a step needs a replica of it, it is one that has some.
+#[test]
+fn draws_a_shard_with_a_replica_where_one_is_needed() {
+    let drawn = |step: &str, seed| {
+        let suite = suite_of("{ replicas-per-master: [0, 1, 0] }", &[step], &["agreement: { within: 1s }"]);
+        serde_json::to_value(&Plan::new(&suite, seed).unwrap().steps[0]).unwrap().to_string()
+    };
+    let all = |step: &str| (0..50).map(|seed| drawn(step, seed)).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(all("kill: any/replica").into_iter().collect::<Vec<_>>(), [r#"{"kill":"shard-2/replica"}"#]);
+    assert_eq!(all("kill: any/master").len(), 3);
+    let synced = all("await: { in-sync: any/master, within: 1s }");
+    assert!(synced.len() == 1 && synced.first().unwrap().contains("shard-2/master"), "{synced:?}");
+}
+
+#[test]
 fn directives_of_a_suite_override_the_defaults() {
     let suite =
         suite_of("{ config: { appendonly: no, maxmemory: 100mb } }", &["settle: 1s"], &["agreement: { within: 1s }"]);
@@ -547,7 +649,8 @@ proptest! {
         prop_assert_eq!(&serde_json::from_str::<Plan>(&json).unwrap(), &plan);
 
         let cluster = &suite.cluster;
-        prop_assert_eq!(plan.nodes.len(), usize::from(cluster.masters * (1 + cluster.replicas_per_master)));
+        let replicas = cluster.replicas_per_master.of_each(cluster.masters);
+        prop_assert_eq!(plan.nodes.len(), usize::from(cluster.masters + replicas.iter().sum::<u16>()));
         let mut next = 0;
         for (index, node) in plan.nodes.iter().enumerate() {
             prop_assert_eq!(node.node, NodeNo::from_index(index));
@@ -562,7 +665,7 @@ proptest! {
         prop_assert_eq!(next, SLOTS);
         for shard in 1..=cluster.masters {
             let members = plan.nodes.iter().filter(|node| node.shard == ShardNo(shard)).count();
-            prop_assert_eq!(members, usize::from(1 + cluster.replicas_per_master));
+            prop_assert_eq!(members, usize::from(1 + replicas[usize::from(shard) - 1]));
         }
         prop_assert!(!json.contains("\"any/"), "{}", json);
     }

@@ -13,6 +13,7 @@ use super::{Backend, BackendError, Control, ProcessState};
 use crate::fault::Action;
 use crate::history::NodeInfo;
 use crate::plan::Plan;
+use crate::slot::SLOTS;
 use crate::units::NodeNo;
 use crate::wire::text;
 
@@ -65,17 +66,7 @@ pub async fn form<B: Backend>(
     }
     assign(plan, control).await?;
     introduce(control).await?;
-    let nodes = plan.nodes.len();
-    let known = watch.until(FORM_WITHIN, |snapshot| {
-        for node in control.nodes() {
-            let known = snapshot.views.get(&node).map_or(0, |view| view.peers.len());
-            if known != nodes {
-                return Err(format!("{node} knows {known} of {nodes} nodes"));
-            }
-        }
-        Ok(())
-    });
-    if let Err(missing) = known.await {
+    if let Err(missing) = acquainted(plan, control, watch).await {
         return Err(not_whole(control, &missing).await);
     }
     let mut infos = Vec::new();
@@ -97,6 +88,31 @@ pub async fn form<B: Backend>(
     }
     whole(plan, control, watch).await?;
     Ok(infos)
+}
+
+/// Waits until every node knows every other, and all slots where a shard has no replica. The error says what is missing.
+///
+/// A master whose first slot becomes known to a node that knows a replica of any master is a target of replica migration,
+/// even if it never had a replica (`clusterNodeSetSlotBit` in cluster.c). So slots must be known before replicas are, or
+/// a replica may leave its shard for one that is planned without any.
+async fn acquainted<B: Backend>(plan: &Plan, control: &Control<B>, watch: &Watch) -> Result<(), String> {
+    let nodes = plan.nodes.len();
+    let some_are_bare = plan.deal().shards().any(|shard| plan.replicas_of(shard) == 0);
+    let known = watch.until(FORM_WITHIN, |snapshot| {
+        for node in control.nodes() {
+            let view = snapshot.views.get(&node);
+            let known = view.map_or(0, |view| view.peers.len());
+            if known != nodes {
+                return Err(format!("{node} knows {known} of {nodes} nodes"));
+            }
+            let slots = view.map_or(0, |view| view.slots_assigned);
+            if some_are_bare && slots != SLOTS {
+                return Err(format!("{node} knows {slots} of {SLOTS} slots"));
+            }
+        }
+        Ok(())
+    });
+    known.await
 }
 
 /// Waits until every node reports a healthy cluster.

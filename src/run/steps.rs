@@ -11,6 +11,7 @@ use crate::cluster::control::AskError;
 use crate::cluster::watch::Snapshot;
 use crate::history::{EventKind, StepProblem};
 use crate::inject::resolve;
+use crate::plan::Plan;
 use crate::slot::Deal;
 use crate::spec::{Rules, bus_links_back};
 use crate::suite::{Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, RoleIs, Step};
@@ -158,7 +159,7 @@ impl<B: Backend> Run<B> {
             .until(within, |now| match &condition {
                 Condition::Promoted(shard) => promoted(now, *shard, &deal, progress.masters.get(shard).copied()),
                 Condition::Failed(_) => all(&nodes, |node| failed(now, node, deal.count())),
-                Condition::InSync(_) => all(&nodes, |node| in_sync(now, node, &deal)),
+                Condition::InSync(_) => all(&nodes, |node| in_sync(now, node, &deal, &self.plan)),
                 Condition::ClusterState { ok, .. } => all(&nodes, |node| cluster_state(now, node, *ok)),
                 Condition::Role(_, is) => all(&nodes, |node| role(now, node, **is)),
                 Condition::Converged(_) => all(&nodes, |node| answers(now, node)).and_then(|()| now.agreed()),
@@ -334,7 +335,7 @@ fn failed(now: &Snapshot, node: NodeNo, shards: u16) -> Result<(), String> {
     Err(format!("{flags} masters have marked {node} as failed, and a majority is {majority}"))
 }
 
-fn in_sync(now: &Snapshot, node: NodeNo, deal: &Deal) -> Result<(), String> {
+fn in_sync(now: &Snapshot, node: NodeNo, deal: &Deal, plan: &Plan) -> Result<(), String> {
     answers(now, node)?;
     let synced = |replica: NodeNo| match now.lag.get(&replica) {
         None => Err(format!("{replica} has not been compared with its master")),
@@ -342,12 +343,14 @@ fn in_sync(now: &Snapshot, node: NodeNo, deal: &Deal) -> Result<(), String> {
         Some((0, true)) => Ok(()),
         Some((bytes, true)) => Err(format!("{replica} is {bytes} bytes behind")),
     };
-    let owns = deal.shards().any(|shard| now.master(shard, deal) == Some(node));
+    let owned = deal.shards().find(|&shard| now.master(shard, deal) == Some(node));
     match now.views[&node].peers.get(&node).map(|peer| peer.role) {
-        Some(Role::Master) if !owns => {
+        Some(Role::Master) if owned.is_none() => {
             Err(format!("{node} reports that it is a master, but owns no slots in the newest view"))
         }
         Some(Role::Master) => match now.replicas(node).as_slice() {
+            // Of all masters, one whose shard was planned without a replica has nothing to wait for.
+            [] if owned.is_some_and(|shard| plan.replicas_of(shard) == 0) => Ok(()),
             [] => Err(format!("{node} is a master without replicas")),
             replicas => all(replicas, synced),
         },

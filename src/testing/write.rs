@@ -5,7 +5,7 @@ use std::fmt::Display;
 use super::Suite;
 use crate::suite::{
     self, AckedWrites, Agreement, Allowed, Availability, Await, Command, CommandLine, Errors, FailoverTime, Invariant,
-    Moment, OpKind, Partition, Promotions, ReplicaLag, RoleIs, RoleOf, ShardSet, SlotCoverage, Step,
+    Moment, OpKind, Partition, Promotions, ReplicaLag, ReplicasPerMaster, RoleIs, RoleOf, ShardSet, SlotCoverage, Step,
 };
 use crate::target::{Target, Targets};
 use crate::units::{Bound, Directive, Rate, ShardNo, Span};
@@ -30,9 +30,9 @@ impl Suite {
         self
     }
 
-    /// The number of replicas of each master at boot.
-    pub fn replicas_per_master(mut self, replicas: u16) -> Self {
-        self.written().cluster.replicas_per_master = replicas;
+    /// The number of replicas of each master at boot: one for all (`1`), or one number a master (`[2, 1, 0]`).
+    pub fn replicas_per_master(mut self, replicas: impl Into<ReplicasPerMaster>) -> Self {
+        self.written().cluster.replicas_per_master = replicas.into();
         self
     }
 
@@ -375,6 +375,17 @@ mod tests {
         }
         let error = Suite::new("far").kill("node-9").plan(7).expect_err("no such node").to_string();
         assert!(error.contains("steps[0].kill: "), "{error}");
+    }
+
+    #[test]
+    fn replicas_are_one_number_or_one_a_master() {
+        let nodes = |suite: Suite| suite.settle("1s").acked_writes(0).plan(7).expect("it plans").nodes.len();
+        assert_eq!(nodes(Suite::new("a").about("Even.").replicas_per_master(2)), 9);
+        assert_eq!(nodes(Suite::new("a").about("Uneven.").replicas_per_master([2, 1, 0])), 6);
+        let error =
+            Suite::new("a").about("Short.").settle("1s").acked_writes(0).replicas_per_master(vec![2, 1]).plan(7);
+        let error = error.expect_err("a master is missing").to_string();
+        assert!(error.contains("2 numbers of replicas for 3 masters"), "{error}");
     }
 
     #[test]

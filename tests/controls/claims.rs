@@ -45,7 +45,7 @@ fn healthy_invariants_hold_and_absent_events_are_not_claimed() {
 fn missing_evidence_never_passes() {
     // A plan refuses these invariants; should one come through, the judgement must not say yes.
     Control {
-        replicas_per_master: 0,
+        replicas_per_master: "0",
         workload: "{ rate: 200/s, reads: 100% }",
         unchecked: true,
         steps: &["phase: alone", "settle: 500ms"],

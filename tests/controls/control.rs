@@ -30,7 +30,8 @@ pub use Must::{Fail, FailSaying, Hold, StayOpen};
 pub struct Control {
     /// Lines of `cluster.config` beside the node timeout.
     pub config: &'static [&'static str],
-    pub replicas_per_master: u16,
+    /// As YAML: one number, or one a master.
+    pub replicas_per_master: &'static str,
     /// The workload, as a YAML mapping.
     pub workload: &'static str,
     /// Whether the invariants stand in the plan although it would refuse them.
@@ -51,7 +52,7 @@ const BOTH: &str = "{ rate: 200/s, reads: 50% }";
 
 pub const CONTROL: Control = Control {
     config: &[],
-    replicas_per_master: 1,
+    replicas_per_master: "1",
     workload: BOTH,
     unchecked: false,
     steps: &[],
@@ -90,7 +91,7 @@ impl Control {
 
     fn plan(&self) -> Plan {
         if self.unchecked {
-            let accepted = Self { replicas_per_master: 1, workload: BOTH, unchecked: false, ..*self }.plan();
+            let accepted = Self { replicas_per_master: "1", workload: BOTH, unchecked: false, ..*self }.plan();
             let slots: &[(&str, Must)] = &[("slot-coverage: { at: end }", Hold)];
             return Plan {
                 invariants: accepted.invariants,

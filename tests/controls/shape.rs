@@ -186,3 +186,38 @@ fn an_idle_master_s_ping_is_no_lag() {
     }
     .is_caught();
 }
+
+/// What is planned holds, and what is not planned is not missed: node-4 and node-6 replicate node-1, node-5 node-2.
+#[test]
+fn a_shard_planned_without_replicas_misses_none() {
+    Control {
+        replicas_per_master: "[2, 1, 0]",
+        // Otherwise a replica of shard-1 may move to a shard whose only replica was promoted.
+        config: &["cluster-migration-barrier: 2"],
+        steps: &[
+            "phase: even",
+            "await: { in-sync: all, within: 15s }",
+            "phase: down",
+            "kill: shard-2/master",
+            "await: { promoted: shard-2, within: spec }",
+            "start: node-2",
+            "await: { in-sync: node-2, within: 15s }",
+        ],
+        invariants: &[
+            ("replicas: { shard: shard-1, exactly: 2, at: throughout }", Hold),
+            ("replicas: { shard: shard-2, exactly: 1, at: even }", Hold),
+            ("replicas: { shard: shard-2, exactly: 1, within: 20s }", Hold),
+            ("replicas: { shard: shard-3, exactly: 0, at: throughout }", Hold),
+            ("replicas: { shard: all, at-least: 1, at: even }", Fail(&["shard-3 has 0 replicas of its master node-3"])),
+            ("role: { node: node-6, is: replica-of node-1 }", Hold),
+            ("role: { node: node-2, is: replica-of node-5 }", Hold),
+            ("failover-time: { shard: all, within: spec }", Hold),
+            ("replica-lag: { at: end, max-bytes: 0 }", Hold),
+            ("slot-coverage: { at: end }", Hold),
+            ("agreement: { within: spec }", Hold),
+            ("acked-writes: { may-lose: measured }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught();
+}

@@ -116,7 +116,11 @@ fn look_at(
             finding.undecided(text);
         }
     } else if milestone != Milestone::Fail && no_replica_stood(facts, failover) {
-        finding.saw(format!("{shard}: no {what}, because faults hit every other node of the shard"));
+        let why = match facts.plan().replicas_of(shard) {
+            0 => "the shard has no replica",
+            _ => "faults hit every other node of the shard",
+        };
+        finding.saw(format!("{shard}: no {what}, because {why}"));
     } else if watched_ms - later_ms > bound_ms {
         over(watched_ms, format!("{shard}: no {what} within {}", length(watched_ms)), finding);
     } else {

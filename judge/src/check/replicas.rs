@@ -259,9 +259,10 @@ fn settles(facts: &Facts<'_>, settings: &Replicas, shard: ShardNo, settling: &Se
     let took = Window { from_ns: window.from_ns, to_ns: last.window.to_ns };
     let took_ns = took.length_ns();
     let is_over = last.window.to_ns < end_ns;
-    finding.saw(match is_over {
-        true => format!("{shard}: for good {} after {}", length_ns(took_ns), since.words),
-        false => format!("{}, still {} after {}", last.words, length_ns(took_ns), since.words),
+    finding.saw(if is_over {
+        format!("{shard}: for good {} after {}", length_ns(took_ns), since.words)
+    } else {
+        format!("{}, still {} after {}", last.words, length_ns(took_ns), since.words)
     });
     if took_ns <= within_ns {
         if !is_over {

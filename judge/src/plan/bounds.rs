@@ -1,8 +1,9 @@
 //! The limits of a cluster and a workload, and the directives that a suite may set.
 
 use super::{Problems, Shape};
-use crate::suite::{ClusterSpec, Suite, WorkloadSpec};
-use crate::units::Directive;
+use crate::suite::{ClusterSpec, ReplicasPerMaster, Suite, WorkloadSpec};
+use crate::units::{Directive, ShardNo};
+use crate::words::count;
 
 /// Limits of one machine. 127.k.0.0/24 has no addresses for more nodes.
 const MASTERS_MAX: u16 = 64;
@@ -49,20 +50,35 @@ const OWNED: [(&str, &[&str]); 6] = [
 
 /// The nodes of the cluster; None if their number is out of bounds.
 pub(super) fn shape(cluster: &ClusterSpec, problems: &mut Problems) -> Option<Shape> {
-    let ClusterSpec { masters, replicas_per_master, .. } = *cluster;
+    let (masters, replicas) = (cluster.masters, &cluster.replicas_per_master);
     let found = problems.count();
     if !(3..=MASTERS_MAX).contains(&masters) {
         let message = format!("{masters} masters are out of bounds (hint: 3 to {MASTERS_MAX})");
         problems.add("cluster.masters", message);
     }
-    if replicas_per_master > REPLICAS_MAX {
-        let message = format!("{replicas_per_master} replicas per master are too many (hint: 0 to {REPLICAS_MAX})");
-        problems.add("cluster.replicas-per-master", message);
+    let at = "cluster.replicas-per-master";
+    let mut limit = |at: String, number: u16| {
+        if number > REPLICAS_MAX {
+            problems.add(at, format!("{number} replicas per master are too many (hint: 0 to {REPLICAS_MAX})"));
+        }
+    };
+    match replicas {
+        ReplicasPerMaster::Each(number) => limit(at.to_owned(), *number),
+        ReplicasPerMaster::Listed(numbers) => {
+            numbers.iter().enumerate().for_each(|(index, number)| limit(format!("{at}[{index}]"), *number));
+            if numbers.len() != usize::from(masters) {
+                let message = format!(
+                    "{} of replicas for {masters} masters (hint: one number a master, or one for all)",
+                    count(numbers.len() as u64, "number")
+                );
+                problems.add(at, message);
+            }
+        }
     }
     if problems.count() > found {
         return None;
     }
-    let shape = Shape::even(masters, replicas_per_master);
+    let shape = Shape::planned(&replicas.of_each(masters));
     if shape.node_count() > NODES_MAX {
         let message = format!("{} nodes are too many for one machine (hint: at most {NODES_MAX})", shape.node_count());
         problems.add("cluster.masters", message);
@@ -133,8 +149,13 @@ pub(super) fn workload(workload: &WorkloadSpec, problems: &mut Problems) {
 /// Checks that `workload.wait` is possible.
 pub(super) fn wait(workload: &WorkloadSpec, shape: &Shape, problems: &mut Problems) {
     let Some(wait) = workload.wait else { return };
-    if wait.replicas == 0 || u16::from(wait.replicas) > shape.replicas {
-        let hint = match shape.replicas {
+    let fewest = shape.deal.shards().map(|shard| (shape.replicas_of(shard), shard)).min();
+    let (fewest, shard) = fewest.unwrap_or((0, ShardNo(1)));
+    if wait.replicas == 0 || usize::from(wait.replicas) > fewest {
+        let hint = match fewest {
+            _ if fewest < usize::from(shape.replicas) => {
+                format!("hint: {shard} has {}", count(fewest as u64, "replica"))
+            }
             0 => "hint: `replicas-per-master` is 0".to_owned(),
             1 => "hint: `replicas-per-master` is 1, so 1".to_owned(),
             most => format!("hint: `replicas-per-master` is {most}, so 1 to {most}"),

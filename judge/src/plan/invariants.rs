@@ -22,6 +22,10 @@ impl Nodes for Shape {
         self.replicas > 0
     }
 
+    fn has_replica(&self, shard: ShardNo) -> bool {
+        self.replicas_of(shard) > 0
+    }
+
     fn refuse_one(&self, target: &Target) -> Option<String> {
         self.refuse_one(target)
     }

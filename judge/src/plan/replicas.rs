@@ -20,10 +20,15 @@ impl Plan {
         let planned = self.planned_replicas();
         let barrier = self.config.get("cluster-migration-barrier").and_then(|value| value.0.parse().ok()).unwrap_or(1);
         let has = |shard: &ShardNo| now.get(shard).copied().unwrap_or(0);
-        let all_are_there = planned.keys().map(has).sum::<usize>() >= planned.values().sum();
+        let all_are_there = now.values().sum::<usize>() >= planned.values().sum();
         let keeps = |wanted: usize| if all_are_there { wanted.min(usize::max(barrier, 1)) } else { wanted };
         let (shard, wanted) = planned.iter().find(|(shard, wanted)| has(shard) < keeps(**wanted))?;
         Some(format!("{shard} has {} of {}", has(shard), count(*wanted as u64, "replica")))
+    }
+
+    /// The number of replicas of a shard at boot.
+    pub fn replicas_of(&self, shard: ShardNo) -> usize {
+        self.nodes.iter().filter(|node| node.shard == shard && node.replica_of.is_some()).count()
     }
 
     fn planned_replicas(&self) -> BTreeMap<ShardNo, usize> {
@@ -41,4 +46,30 @@ fn changes_replicas(step: &Step) -> bool {
     let words = &command.send.0;
     let is = |position: usize, word: &str| words.get(position).is_some_and(|each| each.eq_ignore_ascii_case(word));
     is(0, "cluster") && !is(1, "failover")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite;
+
+    #[test]
+    fn a_shard_misses_replicas_by_its_own_plan() {
+        let text = "name: uneven\nabout: One shard has no replica.\ncluster: { replicas-per-master: [2, 1, 0] }\n\
+                    steps: [{ settle: 1s }]\ninvariants: [{ epochs: {} }]\n";
+        let plan = Plan::new(&suite::parse(text, "uneven.yaml".as_ref()).expect("it reads"), 1).expect("it plans");
+        for (now, expected) in [
+            ([2, 1, 0], None),
+            ([1, 1, 0], Some("shard-1 has 1 of 2 replicas")),
+            ([2, 0, 0], Some("shard-2 has 0 of 1 replica")),
+            // Replica migration.
+            ([1, 2, 0], None),
+            ([1, 1, 1], None),
+            ([0, 2, 1], Some("shard-1 has 0 of 2 replicas")),
+        ] {
+            let now_of: BTreeMap<ShardNo, usize> =
+                now.iter().enumerate().map(|(index, number)| (ShardNo::from_index(index), *number)).collect();
+            assert_eq!(plan.missing_replicas(&now_of).as_deref(), expected, "{now:?}");
+        }
+    }
 }

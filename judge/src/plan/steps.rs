@@ -102,12 +102,21 @@ fn check_await(at: &str, wait: &Await, shape: &Shape, problems: &mut Problems) {
                 problems.add(format!("{at}.promoted"), message);
             } else if shape.replicas == 0 {
                 problems.add(format!("{at}.promoted"), "no replica can be promoted: `replicas-per-master` is 0");
+            } else if shape.replicas_of(shard) == 0 {
+                problems.add(format!("{at}.promoted"), format!("no replica can be promoted: {shard} has none"));
             }
         }
         Condition::InSync(nodes) => {
             targets(&format!("{at}.in-sync"), nodes, shape, problems);
             if shape.replicas == 0 {
                 problems.add(format!("{at}.in-sync"), "there are no replicas: `replicas-per-master` is 0");
+            } else {
+                for (at, target) in each(&format!("{at}.in-sync"), nodes) {
+                    if let Some(shard) = shape.bare_shard(target) {
+                        problems
+                            .add(at, format!("\"{target}\" has nothing to be in sync with: {shard} has no replica"));
+                    }
+                }
             }
         }
         Condition::Failed(nodes) => targets(&format!("{at}.failed"), nodes, shape, problems),

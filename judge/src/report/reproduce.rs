@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::plan::Plan;
-use crate::suite::{self, Suite};
+use crate::suite::{self, ReplicasPerMaster, Suite};
+use crate::units::ShardNo;
 
 /// How to repeat a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +45,7 @@ fn overrides(plan: &Plan) -> Option<Vec<String>> {
     if shipped.cluster.masters != masters {
         sets.push(format!("cluster.masters={masters}"));
     }
-    if shipped.cluster.replicas_per_master != replicas {
+    if shipped.cluster.replicas_per_master.of_each(masters) != replicas.of_each(masters) {
         sets.push(format!("cluster.replicas-per-master={replicas}"));
     }
     let unchanged = Plan::new(&shipped, plan.seed).ok()?;
@@ -94,10 +95,11 @@ fn differences(before: &Value, after: &Value, path: &str, sets: &mut Vec<String>
 }
 
 /// The number of masters, and of replicas of each.
-fn shape(plan: &Plan) -> (u16, u16) {
+fn shape(plan: &Plan) -> (u16, ReplicasPerMaster) {
     let masters = plan.shards();
-    let replicas = (plan.nodes.len() as u64).saturating_sub(masters.into()) / u64::from(masters.max(1));
-    (masters, u16::try_from(replicas).unwrap_or(u16::MAX))
+    let of = |shard| plan.nodes.iter().filter(|node| node.shard == shard && node.replica_of.is_some()).count() as u16;
+    let replicas: Vec<u16> = (0..masters).map(|index| of(ShardNo::from_index(index.into()))).collect();
+    (masters, replicas.into())
 }
 
 /// The suite as JSON, which is YAML, too.
@@ -158,6 +160,15 @@ mod tests {
                 "slotquake run role-swap --server '/opt/my builds/it'\\''s' --seed 7 --set cluster.masters=5",
             ),
             (
+                &["cluster.replicas-per-master=[2, 1, 1]"][..],
+                "slotquake run role-swap --server redis:6.2 --seed 7 --set 'cluster.replicas-per-master=[2, 1, 1]'",
+            ),
+            (&["cluster.replicas-per-master=[1, 1, 1]"][..], "slotquake run role-swap --server redis:6.2 --seed 7"),
+            (
+                &["cluster.replicas-per-master=[2, 2, 2]"][..],
+                "slotquake run role-swap --server redis:6.2 --seed 7 --set cluster.replicas-per-master=2",
+            ),
+            (
                 &["steps[1].settle=9s", "cluster.config.save=900 1"][..],
                 "slotquake run role-swap --server redis:6.2 --seed 7 --set 'cluster.config.save=900 1' --set 'steps[1].settle=9s'",
             ),
@@ -181,6 +192,15 @@ mod tests {
             let again = reproduce(&plan);
             assert_eq!((again.command.as_str(), again.built_in), (expected, false));
         }
+    }
+
+    #[test]
+    fn a_saved_suite_has_the_same_replicas() {
+        let mut plan = plan("role-swap", &["cluster.replicas-per-master=[3, 1, 0]"]);
+        plan.name = "my-swap".to_owned();
+        let saved = suite::parse(&reproduce(&plan).suite, Path::new("saved.yaml")).expect("it reads");
+        assert_eq!(saved.cluster.replicas_per_master, ReplicasPerMaster::Listed(vec![3, 1, 0]));
+        assert_eq!(Plan::new(&saved, plan.seed).expect("it plans"), plan);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod diagnostic;
 mod invariant;
 mod load;
 mod read;
+mod replicas;
 mod step;
 mod tree;
 
@@ -18,6 +19,7 @@ pub(crate) use diagnostic::nearest;
 pub use invariant::*;
 pub(crate) use invariant::{Look, Nodes, for_each_invariant};
 pub use load::{LoadError, Source, load, parse, read_yaml, schema, set, shipped, shipped_names};
+pub use replicas::ReplicasPerMaster;
 pub use step::{
     Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, Lossy, Narrow, Only, Partition, Refuse,
     Shape, Sides, Slow, Step,
@@ -69,8 +71,10 @@ pub struct ClusterSpec {
     pub server: String,
     /// Masters at boot, 3 or more.
     pub masters: u16,
-    /// Replicas of each master at boot, 0 to 5.
-    pub replicas_per_master: u16,
+    /// Replicas of each master at boot, 0 to 5: one number for all, or a list with one number a master, in the order of
+    /// the shards (`[2, 1, 0]`). Nodes are numbered in rounds: first all masters, then the first replica of each shard that
+    /// has one, then the second, and so on.
+    pub replicas_per_master: ReplicasPerMaster,
     /// Server directives. They are added to the defaults and override them (`cluster-node-timeout 5000, appendonly yes,
     /// cluster-require-full-coverage no, cluster-allow-reads-when-down yes, protected-mode no`).
     /// The values reach the server verbatim.
@@ -79,7 +83,7 @@ pub struct ClusterSpec {
 
 impl Default for ClusterSpec {
     fn default() -> Self {
-        Self { server: "redis:6.2".to_owned(), masters: 3, replicas_per_master: 1, config: BTreeMap::new() }
+        Self { server: "redis:6.2".to_owned(), masters: 3, replicas_per_master: 1.into(), config: BTreeMap::new() }
     }
 }
 

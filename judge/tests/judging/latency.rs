@@ -11,7 +11,8 @@ use crate::story::{Story, judged, key_of};
 /// 200 writes of shard 1 in phase `a`, each of 1 ms.
 fn story(bounds: Value) -> Story {
     let mut settings = json!({"of": "writes", "shard": "shard-1"});
-    settings.as_object_mut().unwrap().extend(bounds.as_object().unwrap().clone());
+    let Value::Object(bounds) = bounds else { panic!("{bounds} is no mapping") };
+    settings.as_object_mut().unwrap().extend(bounds);
     Story::new().invariant(json!({ "latency": settings })).phase(500.0, "a").writes(1, 600.0, 2600.0, 1, Acked)
 }
 

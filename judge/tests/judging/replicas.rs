@@ -11,7 +11,8 @@ use crate::story::{Story, healthy};
 
 /// A healthy cluster whose phase `a` begins at 500 ms.
 fn story(settings: serde_json::Value) -> Story {
-    Story::new().invariant(json!({ "replicas": settings })).phase(500.0, "a")
+    let invariant = serde_json::Map::from_iter([("replicas".to_owned(), settings)]);
+    Story::new().invariant(invariant.into()).phase(500.0, "a")
 }
 
 /// What node-5 says when it replicates node-1 instead of node-2.

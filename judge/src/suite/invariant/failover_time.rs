@@ -26,6 +26,9 @@ impl Settings for FailoverTime {
     fn check(&self, look: &mut Look<'_>) {
         look.needs_replicas();
         look.shards("shard", self.shard);
+        if let ShardSet::One(shard) = self.shard {
+            look.needs_replica_of("shard", shard);
+        }
         if self.shard == ShardSet::Others {
             let message = "`others` are the shards that no fault affects, so there is no failover to measure (hint: `promotions: { shard: others, exactly: 0 }`)";
             look.problem("shard", message);

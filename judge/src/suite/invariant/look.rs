@@ -10,6 +10,8 @@ use crate::units::{Percent, ShardNo};
 pub(crate) trait Nodes {
     /// Whether any master has a replica at boot.
     fn has_replicas(&self) -> bool;
+    /// Whether the master of a shard has a replica at boot.
+    fn has_replica(&self, shard: ShardNo) -> bool;
     /// Why a target is not exactly one node.
     fn refuse_one(&self, target: &Target) -> Option<String>;
     /// Why that node cannot have that role.
@@ -102,6 +104,14 @@ impl Look<'_> {
     pub fn needs_replicas(&mut self) {
         if !self.nodes.has_replicas() {
             self.problem("", "no replica to observe: `replicas-per-master` is 0");
+        }
+    }
+
+    /// The shard, if it exists, has a replica.
+    pub fn needs_replica_of(&mut self, key: &str, shard: ShardNo) {
+        let exists = self.nodes.refuse_shard(shard).is_none();
+        if exists && self.nodes.has_replicas() && !self.nodes.has_replica(shard) {
+            self.problem(key, format!("no replica to observe: {shard} has none"));
         }
     }
 

@@ -27,6 +27,9 @@ impl Settings for NotPromoted {
     fn check(&self, look: &mut Look<'_>) {
         look.needs_replicas();
         look.shards("shard", self.shard);
+        if let ShardSet::One(shard) = self.shard {
+            look.needs_replica_of("shard", shard);
+        }
         if let Some(phase) = &self.during {
             look.phase("during", phase);
         }

@@ -32,6 +32,7 @@ impl Settings for ReplicaLag {
         look.needs_replicas();
         if let Some(shard) = self.shard {
             look.shard("shard", shard);
+            look.needs_replica_of("shard", shard);
         }
         look.moment("at", &self.at);
         if let Some(above) = self.rises_above {
