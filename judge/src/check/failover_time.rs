@@ -5,6 +5,7 @@ use super::{Judgement, Traits, Verdict};
 use crate::facts::{Facts, Failover, PATIENCE_NS, Window};
 use crate::history::Outcome;
 use crate::suite::{FailoverTime, Milestone, OpKind};
+use crate::topology::Role;
 use crate::units::Bound;
 use crate::words::{at, length, list};
 
@@ -137,13 +138,18 @@ fn doubt_ms(failover: &Failover) -> (f64, f64) {
     })
 }
 
-/// Whether faults hit every other node of the shard before an election could begin, which takes a node timeout. No replica
-/// could replace the old master then.
+/// Whether faults hit every other node of the shard, and every replica that had moved to it, before an election could begin,
+/// which takes a node timeout. No replica could replace the old master then.
 fn no_replica_stood(facts: &Facts<'_>, failover: &Failover) -> bool {
     let half_timeout_ns =
         u64::try_from(facts.node_timeouts.rules(failover.from_ns).node_timeout.as_nanos() / 2).unwrap_or(u64::MAX);
     let at_ns = failover.from_ns.saturating_add(half_timeout_ns);
-    let mut others = facts.plan().nodes.iter().filter(|node| node.shard == failover.shard);
+    let has_moved_here = |node| {
+        let own = facts.views.of(node, failover.from_ns).view().and_then(|view| view.peers.get(&node));
+        own.is_some_and(|own| own.role == Role::ReplicaOf(failover.old_master))
+    };
+    let nodes = facts.plan().nodes.iter();
+    let mut others = nodes.filter(|node| node.shard == failover.shard || has_moved_here(node.node));
     others.all(|other| other.node == failover.old_master || facts.cannot_be_elected(other.node, at_ns))
 }
 

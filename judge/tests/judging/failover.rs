@@ -4,8 +4,8 @@ use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
 use slotquake_judge::facts::{Facts, Failover};
 use slotquake_judge::history::{EventKind, FaultKind};
-use slotquake_judge::topology::Health;
-use slotquake_judge::units::NodeNo;
+use slotquake_judge::topology::{Health, Role};
+use slotquake_judge::units::{NodeNo, ShardNo};
 
 use crate::expect;
 use crate::story::What::{Fail as Refused, Info, Ok as Acked};
@@ -23,6 +23,44 @@ fn failed_over(invariant: &serde_json::Value) -> Story {
         .writes(1, 1900.0, 2000.0, 1, Acked)
         .writes(1, 2000.0, 4800.0, 1, Refused)
         .writes(1, 4800.0, 6000.0, 4, Acked)
+}
+
+/// Both kill node-1, and nobody is promoted.
+#[test]
+fn nobody_can_succeed_in_a_shard_without_a_replica() {
+    let killed = |story: Story| {
+        let fail = flagged(healthy(), 1, Health::Fail);
+        story.fault(2000.0, FaultKind::Kill, 1, true).views(3500.0, [2, 3, 6], &fail)
+    };
+    let story = || {
+        let settings = json!({"failover-time": {"shard": "shard-1", "within": "3s"}});
+        Story::new().invariant(settings).phase(500.0, "a")
+    };
+    let replicates = |kind: &mut EventKind, replica: u16, master: u16| {
+        if let EventKind::Viewed { view, .. } = kind {
+            view.peers.get_mut(&NodeNo(replica)).unwrap().role = Role::ReplicaOf(NodeNo(master));
+        }
+    };
+    let bare = |moved: bool| {
+        let mut story = killed(story());
+        // node-4 is planned as a second replica of node-2; node-5 may have moved to node-1.
+        story.change_events(|kind| replicates(kind, 4, 2));
+        if moved {
+            story.change_events(|kind| replicates(kind, 5, 1));
+        }
+        let mut history = story.ends(9000.0);
+        let node_4 = &mut history.header.plan.nodes[3];
+        (node_4.shard, node_4.replica_of) = (ShardNo(2), Some(NodeNo(2)));
+        history
+    };
+    expect(
+        "failover-time",
+        vec![
+            ("none", bare(false), Pass, "shard-1: no promotion, because the shard has no replica"),
+            ("one that had moved there", bare(true), Fail, "shard-1: no promotion within 7.000 s"),
+            ("the one of the plan", killed(story()).ends(9000.0), Fail, "shard-1: no promotion within 7.000 s"),
+        ],
+    );
 }
 
 #[test]
