@@ -203,7 +203,7 @@ fn wrong_times(facts: &Facts<'_>, settings: &Replicas, shard: ShardNo, window: W
             Holds::No => (to_ns, counted.words(shard)),
             Holds::Unknown(why) => (from_ns, format!("{}: {why}", counted.words(shard))),
         };
-        let certain_ns = certain_until_ns - from_ns;
+        let certain_ns = certain_until_ns.saturating_sub(from_ns);
         match found.last_mut().filter(|last| last.window.to_ns == from_ns) {
             Some(last) => {
                 if last.certain_ns == 0 && certain_ns > 0 {
@@ -267,12 +267,12 @@ fn settles(facts: &Facts<'_>, settings: &Replicas, shard: ShardNo, settling: &Se
     if took_ns <= within_ns {
         if !is_over {
             finding.undecided("the run ended before the limit");
-        } else if took_ns + since.over.length_ns() > within_ns {
+        } else if took_ns.saturating_add(since.over.length_ns()) > within_ns {
             finding.undecided(undoing(since.over.length_ns()));
         }
         return;
     }
-    let limit_ns = window.from_ns + within_ns;
+    let limit_ns = window.from_ns.saturating_add(within_ns);
     match facts.stalled(took) {
         Some(why) => _ = finding.undecided(why),
         None if wrong.iter().any(|each| each.certain_until_ns > limit_ns) => _ = finding.weigh(Verdict::Fail),
