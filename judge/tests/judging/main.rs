@@ -17,6 +17,7 @@ mod ledger;
 mod lineage;
 mod network;
 mod patience;
+mod promoted;
 mod reads;
 mod replicas;
 mod servers;
