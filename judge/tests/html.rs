@@ -373,6 +373,126 @@ fn a_page_of_many_invariants_and_long_texts_stays_below_two_megabytes() {
     }
 }
 
+/// A history in which a client reads an old value, and another loses what was acknowledged.
+fn contradictory() -> History {
+    let mut history = history(5000);
+    let invariants = [
+        serde_json::json!({"linearizable": {"may-violate": "measured"}}),
+        serde_json::json!({"stale-reads": {"max-age": "0s"}}),
+        serde_json::json!({"acked-writes": {"may-lose": 0}}),
+    ];
+    history.header.plan.invariants =
+        invariants.into_iter().map(|each| serde_json::from_value(each).expect("an invariant")).collect();
+    history.ops.iter_mut().for_each(|op| op.outcome = Outcome::Ok);
+    // Each key is written and read once each 6 s: its third version is read as the first.
+    for op in history.ops.iter_mut().filter(|op| op.key < 5 && op.kind == OpKind::Reads && op.value == 3) {
+        op.value = 1;
+    }
+    let end = history.events.pop().expect("it ends");
+    history.events.extend((0..600).map(|key| {
+        let value = if key == 0 { FinalValue::Number(2) } else { FinalValue::Number(3) };
+        Event { at_ns: 19_500 * MS, kind: EventKind::FinalRead { key, node: Some(NodeNo(4)), value } }
+    }));
+    history.events.push(end);
+    history
+}
+
+/// The drawings of an invariant on a page.
+fn drawings<'a>(page: &'a str, invariant: &str) -> Vec<&'a str> {
+    let section = page.split("<details class=\"invariant").find(|part| part.contains(&format!("<b>{invariant}")));
+    let section = section.expect("it is on the page").split("</details>").next().unwrap_or_default();
+    section.split("<figure").skip(1).map(|part| part.split("</figure>").next().unwrap_or_default()).collect()
+}
+
+/// The left edge and the width of each bar.
+fn bars(drawing: &str) -> Vec<(f64, f64)> {
+    let number = |rect: &str, name: &str| {
+        let from = rect.split(&format!("{name}=\"")).nth(1)?;
+        from.split('%').next()?.parse::<f64>().ok()
+    };
+    let rects = drawing.split("<rect").skip(1);
+    rects.map(|rect| (number(rect, "x").expect("an edge"), number(rect, "width").expect("a width"))).collect()
+}
+
+#[test]
+fn draws_operations_that_contradict_each_other() {
+    let page = page(&contradictory());
+    let drawn = drawings(&page, "linearizable");
+    assert_eq!(drawn.len(), 3, "of 5 violations");
+    assert!(page.contains("3 of 5 are drawn."));
+    let first = drawn[0];
+    for expected in [
+        "key-0 was set to 2, which was acknowledged at",
+        "client-2 asked",
+        "and got 1 again, which is older and was written only once.",
+        "client-1 <b>SET key-0 = 1</b><small>acknowledged by node-",
+        "client-1 <b>SET key-0 = 2</b><small>acknowledged by node-",
+        "client-2 <b>GET key-0 -&#62; 1</b><small>answered by node-",
+    ] {
+        assert!(first.contains(expected), "{expected} is not in {first}");
+    }
+    assert_eq!(first.matches("class=\"row reads contradicts\"").count(), 1);
+    let bars = bars(first);
+    assert_eq!(bars.len(), 3, "{first}");
+    for pair in bars.windows(2) {
+        assert!(pair[0].0 + pair[0].1 < pair[1].0, "each ended before the next was sent: {bars:?}");
+    }
+    assert_eq!(drawings(&page, "stale-reads").len(), 3);
+    let lost = drawings(&page, "acked-writes");
+    assert!(lost[0].contains("At the end of the run the key held 2, which is older."), "{}", lost[0]);
+    assert!(lost[0].contains("in the end <b>GET key-0 -&#62; 2</b>"), "{}", lost[0]);
+}
+
+#[test]
+fn an_operation_of_unknown_outcome_has_an_open_end() {
+    let history = contradictory();
+    let report = Report::of(&history);
+    let mut judgement = report.invariants[0].clone();
+    let write = judgement.witnesses[0].ops.iter_mut().find(|op| op.value == Some(2)).expect("a write");
+    write.outcome = slotquake_judge::consistency::Effect::Possible;
+    let page = html::page(&Report { invariants: vec![judgement], ..report }, None);
+    let drawn = drawings(&page, "linearizable");
+    let open = bars(drawn[0]).into_iter().filter(|(x, width)| (x + width - 100.0).abs() < 0.01).count();
+    assert_eq!(open, 1, "{}", drawn[0]);
+    assert!(drawn[0].contains("outcome unknown: it may take effect at any later time"), "{}", drawn[0]);
+}
+
+#[test]
+fn drawings_are_bounded_and_escaped() {
+    let evil = "</title><script>alert(1)</script>\"'&";
+    let history = contradictory();
+    let report = Report::of(&history);
+    let text = serde_json::to_string(&report).expect("it is data");
+    assert_eq!(serde_json::from_str::<Report>(&text).expect("it reads"), report);
+
+    let mut hostile = report.clone();
+    let mut judgement = hostile.invariants[0].clone();
+    let witness = &mut judgement.witnesses[0];
+    witness.key = evil.repeat(100_000);
+    witness.why = evil.repeat(100_000);
+    witness.ops[0].invoke_ns = u64::MAX;
+    witness.ops[1].complete_ns = 0;
+    witness.ops = witness.ops.repeat(10_000);
+    judgement.witnesses = vec![judgement.witnesses[0].clone(); 50];
+    judgement.witnesses_left = u64::MAX;
+    hostile.invariants = vec![judgement; 40];
+    let page = html::page(&hostile, None);
+    assert!(page.len() < 2_000_000, "{} bytes", page.len());
+    assert_eq!(page.matches("<figure").count(), 12, "of a page");
+    assert_eq!(page.matches("<script").count(), 2, "the data and the page's own script");
+    assert!(page.contains("are drawn."));
+
+    let mut earlier: serde_json::Value = serde_json::from_str(&text).expect("it reads");
+    for judgement in earlier["invariants"].as_array_mut().expect("a list") {
+        let fields = judgement.as_object_mut().expect("fields");
+        fields.remove("witnesses");
+        fields.remove("witnesses_left");
+    }
+    let earlier: Report = serde_json::from_value(earlier).expect("a report of an earlier version reads");
+    let page = html::page(&earlier, None);
+    assert!(!page.contains("<figure") && page.contains("linearizable"));
+}
+
 /// Lets a test end early where there is no browser, but not where everything must be there.
 fn browser() -> Option<PathBuf> {
     let names = ["chromium", "chromium-browser", "google-chrome"];

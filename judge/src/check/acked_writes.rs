@@ -1,14 +1,15 @@
 //! `acked-writes`: what the cluster acknowledged is still there when every key is read back, and was there whenever a
 //! master answered a read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::Finding;
 use super::{Figure, FigureKind, Judgement, Traits, Verdict};
+use crate::consistency::{Does, Effect, Kind, Operation, Witness, WitnessOp};
 use crate::facts::{AckSide, Cause, Facts, Ledger, LostWrite, OverwrittenWrite};
-use crate::history::{FinalValue, key_name};
+use crate::history::{EventKind, FOREIGN, FinalValue, key_name};
 use crate::suite::{AckedWrites, Allowed};
-use crate::words::{at, count, list};
+use crate::words::{at, count, length_ns, list};
 
 /// How many lost writes are shown.
 const EXAMPLES: usize = 9;
@@ -41,6 +42,8 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
     }
     unread(&mut finding, ledger);
     evidence(&mut finding, ledger);
+    let witnesses = witnesses(facts);
+    finding.witnesses(ledger.lost + ledger.overwritten, witnesses);
     if ledger.foreign > 0 {
         finding.saw(format!("{} held what the workload never wrote", count(ledger.foreign, "key")));
     }
@@ -203,6 +206,82 @@ fn describe(lost: &LostWrite) -> String {
         lost.cause,
         against(lost.against.as_deref())
     )
+}
+
+/// Some losses as operations, one a key: those in the end, then those that were overwritten.
+fn witnesses(facts: &Facts<'_>) -> Vec<Witness> {
+    let ledger = &facts.ledger;
+    let lost = ledger.examples.iter().filter_map(|lost| witness(facts, lost));
+    let overwritten = ledger.overwritten_examples.iter().filter_map(|lost| witness_overwritten(facts, lost));
+    let mut keys = BTreeSet::new();
+    lost.chain(overwritten).filter(|witness| keys.insert(witness.key.clone())).take(Judgement::WITNESSES).collect()
+}
+
+fn write_of(facts: &Facts<'_>, key: u32, value: u32) -> Option<Operation> {
+    facts.registers.of(key)?.of_value(value).first().filter(|op| !matches!(op.kind, Kind::Read)).copied()
+}
+
+fn acknowledged(key: u32, write: &Operation) -> String {
+    format!(
+        "{} set {} to {}, which was acknowledged at {}",
+        write.client,
+        key_name(key),
+        write.value,
+        at(write.complete_ns)
+    )
+}
+
+/// The write, what the key held in the end, and the write of that.
+fn witness(facts: &Facts<'_>, lost: &LostWrite) -> Option<Witness> {
+    let write = write_of(facts, lost.key, lost.value)?;
+    let (node, read_ns) = facts.history.events.iter().rev().find_map(|event| match &event.kind {
+        EventKind::FinalRead { key, node, .. } if *key == lost.key => Some((*node, event.at_ns)),
+        _ => None,
+    })?;
+    let (value, held, older) = match &lost.read_back {
+        FinalValue::Number(number) => match write_of(facts, lost.key, *number) {
+            Some(older) => (Some(*number), format!("held {number}, which is older"), Some(older)),
+            None => (Some(*number), format!("held {number}, which no client wrote"), None),
+        },
+        FinalValue::Missing => (None, "was gone, though no client removes a key".to_owned(), None),
+        FinalValue::Foreign(_) => (Some(FOREIGN), "held a value that no client wrote".to_owned(), None),
+        FinalValue::Unreadable(_) => return None,
+    };
+    let end = WitnessOp {
+        does: Does::FinalRead,
+        value,
+        client: None,
+        node,
+        invoke_ns: read_ns,
+        complete_ns: read_ns,
+        outcome: Effect::Certain,
+        contradicts: true,
+    };
+    let mut ops: Vec<WitnessOp> = older.iter().chain([&write]).map(WitnessOp::of).chain([end]).collect();
+    ops.sort_by_key(|op| op.invoke_ns);
+    let why = format!("{}. At the end of the run the key {held}.", acknowledged(lost.key, &write));
+    Some(Witness { key: key_name(lost.key), why, ops })
+}
+
+/// The write, and the read that missed it.
+fn witness_overwritten(facts: &Facts<'_>, lost: &OverwrittenWrite) -> Option<Witness> {
+    let write = write_of(facts, lost.key, lost.value)?;
+    let read = WitnessOp { contradicts: true, ..lost.shown_by? };
+    let got = match read.value {
+        None => "nothing, though no client removes a key".to_owned(),
+        Some(FOREIGN) => "a value that no client wrote".to_owned(),
+        Some(older) => format!("{older}, which is older"),
+    };
+    let who = read.client.map_or_else(String::new, |client| client.to_string());
+    let later = length_ns(read.invoke_ns.saturating_sub(write.complete_ns));
+    let why = format!(
+        "{}. {who} asked {later} later and got {got}, and nobody ever read it again.",
+        acknowledged(lost.key, &write)
+    );
+    let older = read.value.and_then(|value| write_of(facts, lost.key, value));
+    let mut ops: Vec<WitnessOp> = older.iter().chain([&write]).map(WitnessOp::of).chain([read]).collect();
+    ops.sort_by_key(|op| op.invoke_ns);
+    Some(Witness { key: key_name(lost.key), why, ops })
 }
 
 fn describe_overwritten(lost: &OverwrittenWrite) -> String {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Judgement, Verdict};
+use crate::consistency::Witness;
 use crate::words::length_ns;
 
 /// How many lines of evidence a judgement keeps.
@@ -16,6 +17,8 @@ pub(super) struct Finding {
     seen: Vec<String>,
     evidence: Vec<String>,
     figures: BTreeMap<String, f64>,
+    witnesses: Vec<Witness>,
+    witnesses_left: u64,
 }
 
 impl Finding {
@@ -26,6 +29,8 @@ impl Finding {
             seen: Vec::new(),
             evidence: Vec::new(),
             figures: BTreeMap::new(),
+            witnesses: Vec::new(),
+            witnesses_left: 0,
         }
     }
 
@@ -55,6 +60,15 @@ impl Finding {
     /// Adds a line of evidence.
     pub(super) fn evidence(&mut self, line: impl Into<String>) -> &mut Self {
         self.evidence.push(line.into());
+        self
+    }
+
+    /// Adds violations as operations, `all` of them in number. The first few are kept.
+    pub(super) fn witnesses(&mut self, all: u64, witnesses: impl IntoIterator<Item = Witness>) -> &mut Self {
+        let room = Judgement::WITNESSES - self.witnesses.len();
+        let before = self.witnesses.len();
+        self.witnesses.extend(witnesses.into_iter().take(room));
+        self.witnesses_left += all.saturating_sub((self.witnesses.len() - before) as u64);
         self
     }
 
@@ -116,6 +130,8 @@ impl Finding {
             observations: self.observations,
             evidence: self.evidence,
             figures: self.figures,
+            witnesses: self.witnesses,
+            witnesses_left: self.witnesses_left,
         }
     }
 }

@@ -40,6 +40,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::consistency::Witness;
 use crate::facts::Facts;
 use crate::suite::{Invariant, for_each_invariant};
 
@@ -85,6 +86,23 @@ pub struct Judgement {
     pub evidence: Vec<String>,
     /// Numbers for comparisons, by name with the unit last: `longest_outage_ms`.
     pub figures: BTreeMap<String, f64>,
+    /// Some violations as operations, to draw them; at most [`Judgement::WITNESSES`]. Empty in reports of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witnesses: Vec<Witness>,
+    /// How many more violations there are of which `witnesses` could show one each.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub witnesses_left: u64,
+}
+
+impl Judgement {
+    /// How many violations a judgement keeps as operations.
+    pub const WITNESSES: usize = 3;
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The kind of a figure, which decides how it is compared.

@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use super::{Figure, Judgement, Traits, Verdict};
-use crate::consistency::{Guarantee, Operation, Violation, kept};
+use crate::consistency::{Guarantee, Operation, Violation, Witness, kept};
 use crate::facts::{Answerer, Facts, Window};
 use crate::history::key_name;
 use crate::suite::{Allowed, ReadsFrom};
@@ -32,9 +32,11 @@ pub(super) fn settings(mut words: Vec<String>, during: Option<&str>, may_violate
     words.join(", ")
 }
 
-/// Violations of keys, each in a sentence, in the order of their reads.
+/// Violations, one a key: each in a sentence, the first also as operations, in the order of their reads.
 pub(super) fn show(finding: &mut Finding, mut violations: Vec<(u32, Violation)>) {
     violations.sort_by_key(|(key, violation)| (violation.read().invoke_ns, *key));
+    let witnesses = violations.iter().map(|(key, violation)| Witness::new(&key_name(*key), violation));
+    finding.witnesses(violations.len() as u64, witnesses);
     for (key, violation) in violations {
         finding.evidence(violation.describe(&key_name(key)));
     }

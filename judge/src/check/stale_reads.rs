@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::finding::Finding;
 use super::{Figure, FigureKind, Judgement, Traits};
-use crate::consistency::{Stale, Violation, stale};
+use crate::consistency::{Stale, Violation, Witness, stale};
 use crate::facts::{Answerer, Facts, Window};
 use crate::history::key_name;
 use crate::suite::{Allowed, Answered, MaxAge, StaleReads};
@@ -112,6 +112,11 @@ fn look(settings: &StaleReads, classes: &BTreeMap<Answerer, Class>, finding: &mu
     }
     // Those beyond the bound first, then the oldest values.
     stale.sort_by_key(|(key, stale)| (!exceeds(stale), std::cmp::Reverse(stale.age_ns()), *key));
+    let witnesses = stale.iter().map(|(key, stale)| {
+        let (read, newer, older) = (stale.read, stale.missed, stale.older);
+        Witness::new(&key_name(*key), &Violation::WentBack { read, newer, began: newer, older })
+    });
+    finding.witnesses(stale.len() as u64, witnesses);
     for (key, stale) in stale {
         finding.evidence(describe(*key, stale));
     }

@@ -138,10 +138,9 @@ fn zone(
 
 /// The older value has a forward zone, and the newer one was in effect before the older one was read again.
 fn conflict(older: &Zone, newer: &Zone) -> Violation {
-    Violation::WentBack {
-        read: older.late,
-        newer: newer.early.unwrap_or(newer.late),
-        began: newer.late,
-        older: older.early,
-    }
+    let early = newer.early.unwrap_or(newer.late);
+    // One operation shows both that the newer value was there and that it came after the older one, where one can.
+    let is_after = older.early.is_none_or(|first| first.end_ns() < early.invoke_ns);
+    let began = if is_after { early } else { newer.late };
+    Violation::WentBack { read: older.late, newer: early, began, older: older.early }
 }

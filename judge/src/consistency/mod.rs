@@ -10,9 +10,11 @@ mod register;
 mod session;
 mod staleness;
 mod violation;
+mod witness;
 
 pub use linearizable::{Linearity, linearizable};
 pub use register::{Effect, Kind, NIL, Operation, Register};
 pub use session::{Guarantee, Kept, kept};
 pub use staleness::{Stale, stale};
 pub use violation::Violation;
+pub use witness::{Does, Witness, WitnessOp};

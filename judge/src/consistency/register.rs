@@ -1,5 +1,7 @@
 //! A register: one key, and everything that was done with it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::units::{ClientNo, NodeNo};
 
 /// The value of a read that found nothing. No write has it.
@@ -32,7 +34,8 @@ pub enum Kind {
 }
 
 /// Whether a write takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Effect {
     /// It took effect before it completed.
     Certain,

@@ -12,6 +12,9 @@ pub struct Stale {
     pub missed: Operation,
     /// How many acknowledged writes it missed.
     pub versions: u64,
+    /// By its response the value that was read was in effect, before the missed write was sent; None where the key was
+    /// still empty.
+    pub older: Option<Operation>,
 }
 
 impl Stale {
@@ -48,7 +51,8 @@ pub fn stale(register: &Register, counts: impl Fn(&Operation) -> bool) -> (Vec<S
         for read in register.reads(version).iter().filter(|read| counts(read)) {
             compared += 1;
             if let Some(missed) = first_acked.get(newer).filter(|write| write.complete_ns < read.invoke_ns) {
-                found.push((newer, Stale { read: *read, missed: **missed, versions: 0 }));
+                let older = register.proof(version);
+                found.push((newer, Stale { read: *read, missed: **missed, versions: 0, older }));
             }
         }
     }

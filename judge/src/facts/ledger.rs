@@ -9,7 +9,7 @@ use super::handover::{HandOver, hand_overs};
 use super::overwritten::{self, Interruptions, Shown, Told};
 use super::registers::{Answerers, Finals, Registers};
 use super::{AckSide, Cause, FaultSpan, PhaseSpan, untold};
-use crate::consistency::{Operation, Register, Violation};
+use crate::consistency::{Operation, Register, Violation, WitnessOp};
 use crate::history::{EventKind, FOREIGN, FinalValue, History, Op, Outcome, key_name};
 use crate::suite::OpKind;
 use crate::units::{NodeNo, ShardNo};
@@ -155,6 +155,9 @@ pub struct OverwrittenWrite {
     pub acked_by: Option<NodeNo>,
     /// The read that shows it, in words.
     pub witness: String,
+    /// The same read as an operation; None in reports of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown_by: Option<WitnessOp>,
     /// Why it was gone.
     pub cause: Cause,
     /// What speaks against the cause that the time of the write suggests.
@@ -299,6 +302,7 @@ impl Accounts<'_> {
                     acked_ns,
                     acked_by,
                     witness,
+                    shown_by: Some(WitnessOp::of(&shown.by)),
                     cause,
                     against,
                 });

@@ -26,6 +26,8 @@ pub fn judgement(invariant: &str, settings: &str, verdict: Verdict) -> Judgement
             "... and 11 more".to_owned(),
         ],
         figures: BTreeMap::from([("lost".to_owned(), 12.0)]),
+        witnesses: Vec::new(),
+        witnesses_left: 0,
     }
 }
 

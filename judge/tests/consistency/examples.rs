@@ -1,6 +1,6 @@
 //! Histories of one key by hand, and the words of their witnesses.
 
-use slotquake_judge::consistency::{Effect, Guarantee, NIL, Operation, Register, kept, linearizable, stale};
+use slotquake_judge::consistency::{Effect, Guarantee, NIL, Operation, Register, Witness, kept, linearizable, stale};
 use slotquake_judge::units::NodeNo;
 
 use crate::{read, write};
@@ -96,6 +96,70 @@ fn a_witness_is_a_sentence() {
     for (ops, expected) in rows {
         let first = linearizable(&Register::new(ops), |_| true).first.expect("a violation");
         assert_eq!(first.describe("key-17"), expected);
+    }
+}
+
+#[test]
+fn a_witness_says_why_without_the_name_of_the_rule() {
+    let newer = acked(42, (ms(7900), ms(7954)));
+    let rows = [
+        (
+            vec![acked(41, (ms(7000), ms(7001))), newer, read(2, 41, (ms(8120), ms(8121)))],
+            "key-17 was set to 42, which was acknowledged at 7.954 s. client-2 asked 166 ms later and got 41 again, which \
+             is older and was written only once.",
+            3,
+        ),
+        (
+            vec![newer, read(2, NIL, (ms(8120), ms(8121)))],
+            "key-17 was set to 42, which was acknowledged at 7.954 s. client-2 asked 166 ms later and got nothing, though \
+             no client removes a key.",
+            2,
+        ),
+        (
+            vec![read(2, u32::MAX, (ms(8120), ms(8121)))],
+            "client-2 asked for key-17 and got a value that no client wrote.",
+            1,
+        ),
+        (
+            vec![newer, read(2, 42, (ms(7000), ms(7001)))],
+            "client-2 got 42 from key-17 899 ms before client-1 sent the write of it.",
+            2,
+        ),
+        (
+            vec![write(1, 42, (ms(1), ms(2)), Effect::Impossible), read(2, 42, (ms(3), ms(4)))],
+            "client-2 got 42 from key-17, but client-1's write of it had been refused, so it should never have been there.",
+            2,
+        ),
+        // Two clients write at the same time: which of them was last?
+        (
+            vec![
+                write(1, 1, (ms(0), ms(5)), Effect::Certain),
+                write(2, 2, (ms(0), ms(5)), Effect::Certain),
+                read(3, 2, (ms(10), ms(11))),
+                read(4, 1, (ms(20), ms(21))),
+            ],
+            "Each value is written only once, so key-17 holds it for one stretch of time. It held 2 from 0.005 s or \
+             earlier until 0.010 s or later, and 1 from 0.005 s or earlier until 0.020 s or later: both at once.",
+            4,
+        ),
+        (
+            vec![
+                write(1, 1, (ms(0), ms(90)), Effect::Certain),
+                write(2, 2, (ms(0), ms(90)), Effect::Certain),
+                read(3, 2, (ms(5), ms(10))),
+                read(3, 1, (ms(20), ms(30))),
+                read(3, 2, (ms(40), ms(50))),
+            ],
+            "key-17 was read as 1 by 0.030 s. client-3 asked 10 ms later and got 2 again, which is older and was written \
+             only once.",
+            3,
+        ),
+    ];
+    for (ops, why, shown) in rows {
+        let first = linearizable(&Register::new(ops), |_| true).first.expect("a violation");
+        let witness = Witness::new("key-17", &first);
+        assert_eq!((witness.why.as_str(), witness.ops.len()), (why, shown), "{witness:#?}");
+        assert_eq!(witness.ops.iter().filter(|op| op.contradicts).count(), 1, "{witness:#?}");
     }
 }
 

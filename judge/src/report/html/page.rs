@@ -10,6 +10,7 @@ use super::picture::{Picture, picture};
 use super::series::{Grid, op_series};
 use super::table::{Room, Table, short};
 use super::tables;
+use super::witness::{self, Drawing};
 use crate::check::{Judgement, Verdict};
 use crate::facts::{Facts, Failover};
 use crate::history::StepProblem;
@@ -21,6 +22,9 @@ use crate::words::page::{at, count, counted, figure, length, length_or_dash};
 
 /// The most bytes of all invariants on a page, so that the page stays below 2 MB.
 const INVARIANT_BYTES: usize = 400_000;
+
+/// The most violations that are drawn on a page, of at most [`Judgement::WITNESSES`] an invariant.
+const MOST_DRAWINGS: usize = 12;
 
 /// The most warnings on a page.
 const MOST_WARNINGS: usize = 30;
@@ -67,6 +71,8 @@ struct Invariant {
     expected: String,
     seen: String,
     observations: String,
+    drawings: Vec<Drawing>,
+    drawn: String,
     evidence: Vec<String>,
     figures: String,
     open: bool,
@@ -118,12 +124,15 @@ fn invariants(judgements: &[Judgement]) -> (Vec<Invariant>, String) {
     let mut by_weight: Vec<(usize, &Judgement)> = judgements.iter().enumerate().collect();
     by_weight.sort_by_key(|(_, judgement)| std::cmp::Reverse(judgement.verdict));
     let mut room = Room(INVARIANT_BYTES);
+    let mut drawings_left = MOST_DRAWINGS;
     let mut shown: Vec<(usize, Invariant)> = Vec::new();
     for (position, judgement) in by_weight {
         if room.0 < 1_000 {
             break;
         }
-        shown.push((position, Invariant::new(judgement, &mut room)));
+        let mut invariant = Invariant::new(judgement, &mut room);
+        invariant.draw(judgement, &mut drawings_left);
+        shown.push((position, invariant));
     }
     shown.sort_by_key(|(position, _)| *position);
     let left_out = match judgements.len() - shown.len() {
@@ -154,6 +163,18 @@ impl Invariant {
         invariant
     }
 
+    /// Draws violations, as many as the page has left.
+    fn draw(&mut self, judgement: &Judgement, left: &mut usize) {
+        let most = Judgement::WITNESSES.min(*left);
+        self.drawings = judgement.witnesses.iter().filter_map(witness::drawing).take(most).collect();
+        *left -= self.drawings.len();
+        let all = (judgement.witnesses.len() as u64).saturating_add(judgement.witnesses_left);
+        let drawn = self.drawings.len() as u64;
+        if drawn > 0 && all > drawn {
+            self.drawn = format!("{drawn} of {} are drawn.", count(all));
+        }
+    }
+
     /// Without evidence.
     fn whole(judgement: &Judgement) -> Self {
         let figures = judgement.figures.iter().map(|(name, value)| format!("{name} {}", figure(*value)));
@@ -163,6 +184,8 @@ impl Invariant {
             expected: judgement.expected.clone(),
             seen: judgement.seen.clone(),
             observations: counted(judgement.observations, "observation"),
+            drawings: Vec::new(),
+            drawn: String::new(),
             evidence: Vec::new(),
             figures: figures.collect::<Vec<_>>().join(" · "),
             open: judgement.verdict != Verdict::Pass,
