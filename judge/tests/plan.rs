@@ -532,6 +532,36 @@ fn admitted(step: &str) -> serde_json::Value {
 }
 
 #[test]
+fn a_key_has_at_most_as_many_writers_as_there_are_clients() {
+    let mut suite = suite_of("{}", &["settle: 1s"], &["acked-writes: { may-lose: 0 }"]);
+    assert_eq!(suite.workload.writers, 1, "the default");
+    suite.workload.clients = 2;
+    for (writers, expected) in [
+        (
+            0,
+            Some(
+                "workload.writers: a key cannot have 0 writers of 2 clients (hint: each writer of a key is another client: 1 to 2)",
+            ),
+        ),
+        (1, None),
+        (2, None),
+        (
+            3,
+            Some(
+                "workload.writers: a key cannot have 3 writers of 2 clients (hint: each writer of a key is another client: 1 to 2)",
+            ),
+        ),
+    ] {
+        suite.workload.writers = writers;
+        let found = Plan::new(&suite, 1).err().map(|problems| problems.iter().map(ToString::to_string).collect());
+        assert_eq!(found, expected.map(|text| vec![text.to_owned()]), "{writers}");
+    }
+    suite.workload.writers = 1;
+    let plan = serde_json::to_value(Plan::new(&suite, 1).unwrap()).unwrap();
+    assert!(plan["workload"].get("writers").is_none(), "a plan with one writer is stored as earlier versions did");
+}
+
+#[test]
 fn rejects_an_invariant_without_operations_to_observe() {
     let mut suite = suite_of(
         "{}",

@@ -1,8 +1,9 @@
 //! The workload: single-key reads and writes at a steady rate, each recorded with its outcome.
 //!
 //! The load is open-loop: an operation is issued when it is due, even if earlier operations are unanswered. An
-//! outage therefore shows as unserved operations, not as missing ones. Every key has one writer, with one write
-//! of that key in flight. When a write is due and the client has no free key in that shard, the operation is
+//! outage therefore shows as unserved operations, not as missing ones. Every key has one writer unless the suite wants
+//! more, each with one write of that key in flight. The writers of a key share a counter, so no value is written twice
+//! and every read tells which write it saw. When a write is due and the client has no free key in that shard, the operation is
 //! recorded as not sent and not left out.
 
 mod client;
@@ -11,6 +12,7 @@ mod served;
 mod table;
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -54,15 +56,19 @@ pub struct Workload {
 /// Held by an operation until its outcome is recorded. Nothing is ever sent.
 type InFlight = mpsc::Sender<Infallible>;
 
-/// A key and the state of its only writer.
+/// A key that a client writes.
 #[derive(Debug)]
 struct OwnKey {
     key: u32,
     slot: u16,
     shard: usize,
-    last: u32,
+    /// Whether this client writes it first, before the workload begins.
+    is_first: bool,
     busy: bool,
 }
+
+/// The last value that was sent for each key.
+type Values = Arc<[AtomicU32]>;
 
 #[derive(Debug)]
 struct Issuer {
@@ -72,6 +78,7 @@ struct Issuer {
     keys: Keyspace,
     settings: WorkloadSpec,
     own: Mutex<Vec<OwnKey>>,
+    values: Values,
     seeded: Mutex<Seeded>,
     served: Arc<Served>,
 }
@@ -86,6 +93,7 @@ impl Workload {
             .map(|node| Endpoint { reached: backend.addr(node), announced: backend.announced(node) })
             .collect();
         let served = Arc::new(Served::new(plan));
+        let values: Values = (0..settings.keys()).map(|_| AtomicU32::new(0)).collect();
         let clients = (0..settings.clients)
             .map(|number| {
                 let caller = Caller {
@@ -93,14 +101,15 @@ impl Workload {
                     from: backend.client_ip(ClientNo(number + 1)),
                     ..Caller::default()
                 };
-                let own = (0..settings.keys()).filter(|key| key % u32::from(settings.clients) == u32::from(number));
+                let own = (0..settings.keys()).filter_map(|key| OwnKey::new(key, number, settings, &deal));
                 Arc::new(Issuer {
                     number,
                     client: Client::new(nodes.clone(), caller, settings.clone()),
                     keys: backend.keys(),
                     journal: Arc::clone(journal),
                     settings: settings.clone(),
-                    own: Mutex::new(own.map(|key| OwnKey::new(key, &deal)).collect()),
+                    own: Mutex::new(own.collect()),
+                    values: Arc::clone(&values),
                     seeded: Mutex::new(Seeded::new(plan.seed, &format!("client-{number}"))),
                     served: Arc::clone(&served),
                 })
@@ -165,9 +174,15 @@ impl Workload {
 }
 
 impl OwnKey {
-    fn new(key: u32, deal: &Deal) -> Self {
+    /// None if the client does not write the key: its writers are the client with the key's number modulo the number of
+    /// clients, and those that follow it.
+    fn new(key: u32, client: u16, settings: &WorkloadSpec, deal: &Deal) -> Option<Self> {
+        let clients = u32::from(settings.clients);
+        let place = (u32::from(client) + clients - key % clients) % clients;
         let slot = key_slot(key_name(key).as_bytes());
-        Self { key, slot, shard: deal.shard_of(slot).index(), last: 0, busy: false }
+        let shard = deal.shard_of(slot).index();
+        let own = Self { key, slot, shard, is_first: place == 0, busy: false };
+        (place < u32::from(settings.writers)).then_some(own)
     }
 }
 
@@ -181,10 +196,13 @@ enum Due {
 impl Issuer {
     async fn load(self: Arc<Self>) -> Result<(), String> {
         let deadline = Instant::now() + LOAD_WITHIN;
-        let count = self.own.lock().expect("no holder panics").len();
+        let first: Vec<usize> = {
+            let own = self.own.lock().expect("no holder panics");
+            (0..own.len()).filter(|&position| own[position].is_first).collect()
+        };
         let permits = Arc::new(Semaphore::new(LOAD_CONCURRENCY));
         let mut writes: JoinSet<Result<(), String>> = JoinSet::new();
-        for position in 0..count {
+        for position in first {
             let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
             let issuer = Arc::clone(&self);
             writes.spawn(async move {
@@ -242,14 +260,14 @@ impl Issuer {
         match free {
             None => Due::NoFreeKey { key: own[drawn].key },
             Some(position) => {
-                let (key, slot, value) = own[position].take();
+                let (key, slot, value) = own[position].take(&self.values);
                 Due::Write { position, key, slot, value }
             }
         }
     }
 
     fn take(&self, position: usize) -> (u32, u16, u32) {
-        self.own.lock().expect("no holder panics")[position].take()
+        self.own.lock().expect("no holder panics")[position].take(&self.values)
     }
 
     async fn write(&self, due_ns: u64, position: usize, (key, slot, value): (u32, u16, u32)) -> Result<(), String> {
@@ -319,10 +337,10 @@ impl Issuer {
 }
 
 impl OwnKey {
-    fn take(&mut self) -> (u32, u16, u32) {
+    fn take(&mut self, values: &Values) -> (u32, u16, u32) {
         self.busy = true;
-        self.last += 1;
-        (self.key, self.slot, self.last)
+        let value = values[self.key as usize].fetch_add(1, Ordering::Relaxed) + 1;
+        (self.key, self.slot, value)
     }
 }
 
@@ -357,6 +375,29 @@ mod tests {
             assert_eq!(value, expected);
             assert_eq!(decode(&Value::BulkString(value.into_bytes())), Some(number));
         }
+    }
+
+    #[test]
+    fn every_key_has_so_many_writers_and_one_that_loads_it() {
+        let deal = Deal::even(3);
+        for (clients, writers) in [(4, 1), (4, 3), (4, 4), (1, 1), (7, 2)] {
+            let settings = WorkloadSpec { clients, writers, keys: Some(100), ..WorkloadSpec::default() };
+            for key in 0..100 {
+                let own: Vec<OwnKey> =
+                    (0..clients).filter_map(|client| OwnKey::new(key, client, &settings, &deal)).collect();
+                assert_eq!(own.len(), usize::from(writers), "key-{key} of {clients} clients");
+                assert_eq!(own.iter().filter(|own| own.is_first).count(), 1, "key-{key} of {clients} clients");
+            }
+        }
+    }
+
+    #[test]
+    fn writers_of_a_key_never_use_a_value_twice() {
+        let (deal, values) = (Deal::even(3), Values::from([AtomicU32::new(0), AtomicU32::new(0)]));
+        let settings = WorkloadSpec { clients: 2, writers: 2, keys: Some(2), ..WorkloadSpec::default() };
+        let mut own: Vec<OwnKey> = (0..2).filter_map(|client| OwnKey::new(1, client, &settings, &deal)).collect();
+        let taken: Vec<u32> = [0, 1, 1, 0].into_iter().map(|at: usize| own[at].take(&values).2).collect();
+        assert_eq!(taken, [1, 2, 3, 4]);
     }
 
     #[test]

@@ -129,6 +129,62 @@ fn a_foreign_value_fails() {
     }));
 }
 
+/// Three of the four clients write each key, and a key is written about each 60 ms: writes of one key are concurrent.
+const SEVERAL: &str = "{ rate: 2000/s, reads: 50%, keys: 60, writers: 3, read-from: master }";
+
+#[test]
+fn an_undisturbed_master_with_several_writers_is_linearizable() {
+    let judgements = Control {
+        workload: SEVERAL,
+        steps: STEPS,
+        invariants: &[
+            ("acked-writes: { may-lose: 0 }", Hold),
+            ("linearizable: { keys: all }", Hold),
+            ("stale-reads: { from: masters, max-age: 0s }", Hold),
+            ("read-your-writes: { reads-from: master }", Hold),
+            ("monotonic-reads: { reads-from: master }", Hold),
+            ("monotonic-writes: { reads-from: master }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught();
+    let judged = judgements.iter().find(|each| each.invariant == "linearizable").expect("it was judged");
+    assert_eq!(judged.figures["keys_judged"], 60.0);
+}
+
+#[test]
+fn a_flushed_master_with_several_writers_fails() {
+    Control {
+        workload: SEVERAL,
+        steps: STEPS,
+        invariants: &[
+            ("acked-writes: { may-lose: 0 }", Fail(&["lost and overwritten", "read no value of key-"])),
+            ("linearizable: { keys: all }", Fail(&["key-"])),
+            ("stale-reads: { from: masters, max-age: 0s }", Fail(&["key-"])),
+        ],
+        ..CONTROL
+    }
+    .is_caught_while(&meddle(|master| send(master, &["FLUSHALL".to_owned()])));
+}
+
+#[test]
+fn an_old_value_among_several_writers_fails() {
+    Control {
+        workload: SEVERAL,
+        steps: STEPS,
+        invariants: &[
+            ("acked-writes: { may-lose: 0 }", Fail(&["key-"])),
+            ("linearizable: { keys: all }", Fail(&["key-"])),
+            ("stale-reads: { from: masters, max-age: 0s }", Fail(&["key-"])),
+        ],
+        ..CONTROL
+    }
+    .is_caught_while(&meddle(|master| {
+        let few = keys_of_first_shard().into_iter().filter(|name| (0..60).map(key_name).any(|key| key == *name));
+        send(master, &few.map(|key| format!("SET {key} \"1 {}\"", ".".repeat(30))).collect::<Vec<_>>());
+    }));
+}
+
 /// A master that sleeps for 0.9 s serves everything in the end. No bound below that may pass.
 #[test]
 fn a_stall_of_less_than_a_second_is_seen() {

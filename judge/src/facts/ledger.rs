@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::cause::Causes;
 use super::handover::{HandOver, hand_overs};
 use super::overwritten::{self, Interruptions, Shown, Told};
-use super::registers::{Answerers, Finals, Registers};
+use super::registers::{Answerer, Answerers, Finals, Registers};
+use super::untold::Decided;
 use super::{AckSide, Cause, FaultSpan, PhaseSpan, untold};
-use crate::consistency::{Operation, Register, Violation, WitnessOp};
+use crate::consistency::{Kind, Operation, Register, Violation, WitnessOp};
 use crate::history::{EventKind, FOREIGN, FinalValue, History, Op, Outcome, key_name};
 use crate::suite::OpKind;
 use crate::units::{NodeNo, ShardNo};
@@ -25,6 +26,11 @@ use crate::units::{NodeNo, ShardNo};
 ///
 /// A read can settle it: if some read returned 5 before 6 was even issued, 5 had taken effect by
 /// then and cannot have come after 6, so 6 is lost.
+///
+/// With several writers of a key, concurrent writes have no order, and values do not tell one. There an acknowledged write
+/// is lost if `f` certainly was in effect before it was sent (`f` had been acknowledged, or somebody had read it), or
+/// before the master returned it to a read. It is undecided if `f` is a write of unknown outcome whose client had given up
+/// before it was sent. Otherwise `f` may simply have been the later one.
 ///
 /// What lies below `f` was overwritten. Reads tell whether it was gone before: see [`Ledger::overwritten`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -193,6 +199,7 @@ struct KeyFate<'a> {
     settled: BTreeSet<u32>,
     has_lost: bool,
     told: Told,
+    read_back: Option<&'a FinalValue>,
 }
 
 impl Accounts<'_> {
@@ -219,16 +226,20 @@ impl Accounts<'_> {
         let mut lost = Vec::new();
         let mut fates = Vec::new();
         let interruptions = Interruptions::new(self.history, self.fault_spans);
-        for (key, ops) in &keys {
+        let has_one_writer = self.has_one_writer();
+        for (key, ops) in &mut keys {
             let read_back = finals.get(key).map(|(_, value)| *value);
             let (from, mut settled) = (lost.len(), BTreeSet::new());
+            if !has_one_writer {
+                ops.order = Order::Times { returned: self.returned_by_masters(*key) };
+            }
             ops.account(*key, read_back, &mut ledger, &mut lost, &mut settled);
             let Some(register) = self.registers.of(*key) else { continue };
             let shard = self.answerers.shards.of(*key);
-            let answerers = self.answerers;
-            let told = overwritten::Key { shard, register, answerers, interruptions: &interruptions, read_back }.tell();
+            let (answerers, interruptions) = (self.answerers, &interruptions);
+            let told = overwritten::Key { shard, register, answerers, interruptions, read_back, has_one_writer }.tell();
             settled.extend(lost[from..].iter().map(|(op, _): &(&Op, _)| op.value));
-            fates.push(KeyFate { key: *key, shard, register, settled, has_lost: lost.len() > from, told });
+            fates.push(KeyFate { key: *key, shard, register, settled, has_lost: lost.len() > from, told, read_back });
         }
         ledger.lost = lost.len() as u64;
         lost.sort_by_key(|&(op, _)| (op.invoke_ns, op.key));
@@ -238,6 +249,23 @@ impl Accounts<'_> {
         self.explain(&lost, &overs, &mut ledger);
         self.tell(&mut fates, &overs, &mut ledger);
         ledger
+    }
+
+    fn has_one_writer(&self) -> bool {
+        self.history.header.plan.workload.writers == 1
+    }
+
+    /// For each value of a key, when the last read was sent that its master answered with it.
+    fn returned_by_masters(&self, key: u32) -> HashMap<u32, u64> {
+        let mut returned: HashMap<u32, u64> = HashMap::new();
+        let ops = self.registers.of(key).map_or(&[][..], Register::ops);
+        for read in ops.iter().filter(|op| op.kind == Kind::Read) {
+            if self.answerers.of(key, read) == Answerer::Master {
+                let last_ns = returned.entry(read.value).or_default();
+                *last_ns = (*last_ns).max(read.invoke_ns);
+            }
+        }
+        returned
     }
 
     /// Splits the lost writes by phase, shard, side and cause, and keeps the first as examples.
@@ -322,7 +350,14 @@ impl Accounts<'_> {
         for fate in fates.iter() {
             let (shard, register) = (fate.shard, fate.register);
             let destroyed = destroyed.get(&shard);
-            let key = untold::Key { shard, register, settled: &fate.settled, hand_overs: overs, destroyed };
+            let settled = &fate.settled;
+            // The value in the end decides about one write; with one writer that is the last one.
+            let decided = match (self.has_one_writer(), fate.read_back) {
+                (true, _) => Decided::Last,
+                (false, Some(FinalValue::Number(number))) => Decided::Value(*number),
+                (false, _) => Decided::None,
+            };
+            let key = untold::Key { shard, register, settled, hand_overs: overs, destroyed, decided };
             let untold = key.untold(lossy.contains(&shard));
             ledger.untold += untold.len() as u64;
             ledger.untold_likely += untold.iter().filter(|(_, is_likely)| *is_likely).count() as u64;
@@ -353,9 +388,30 @@ fn describe(fate: &KeyFate<'_>, shown: &Shown) -> String {
     missed.describe(&key_name(fate.key))
 }
 
+/// How the order of a key's writes is known.
+#[derive(Default)]
+enum Order {
+    /// Its one writer writes increasing values.
+    #[default]
+    Values,
+    /// It has several writers: only where one write had ended before another was sent.
+    Times {
+        /// For each value, when the last read was sent that the master answered with it.
+        returned: HashMap<u32, u64>,
+    },
+}
+
+/// What became of an acknowledged write.
+enum Fate {
+    Kept,
+    Lost,
+    Undecided,
+}
+
 /// What the workload did with one key.
 #[derive(Default)]
 struct KeyOps<'a> {
+    order: Order,
     writes: Vec<&'a Op>,
     /// Values that reads returned, each with the earliest completion of such a read.
     seen: HashMap<u32, u64>,
@@ -416,21 +472,39 @@ impl<'a> KeyOps<'a> {
                     lost.extend(acked.iter().map(|&op| (op, value)));
                     return;
                 };
-                for write in acked.into_iter().filter(|op| op.value > *number) {
-                    let surely_before = match last.outcome {
-                        Outcome::Ok => true,
-                        // A refused write that was found is none of unknown outcome, but when it took
-                        // effect is as unknown.
-                        Outcome::Fail(_) | Outcome::Info(_) | Outcome::Unsent(_) => {
-                            self.seen.get(number).is_some_and(|&seen_ns| seen_ns < write.invoke_ns)
+                for write in acked {
+                    match self.fate(write, last) {
+                        Fate::Kept => {}
+                        Fate::Lost => lost.push((write, value)),
+                        Fate::Undecided => {
+                            ledger.undecided += 1;
+                            undecided.insert(write.value);
                         }
-                    };
-                    if surely_before {
-                        lost.push((write, value));
-                    } else {
-                        ledger.undecided += 1;
-                        undecided.insert(write.value);
                     }
+                }
+            }
+        }
+    }
+
+    /// What became of an acknowledged write, where `last` wrote what the key held in the end.
+    fn fate(&self, write: &Op, last: &Op) -> Fate {
+        // A refused write that was found is none of unknown outcome, but when it took effect is as unknown.
+        let is_certain = last.outcome == Outcome::Ok;
+        let seen_before = |ns: u64| self.seen.get(&last.value).is_some_and(|&seen_ns| seen_ns < ns);
+        match &self.order {
+            Order::Values if write.value <= last.value => Fate::Kept,
+            Order::Values if is_certain || seen_before(write.invoke_ns) => Fate::Lost,
+            Order::Values => Fate::Undecided,
+            Order::Times { .. } if write.value == last.value => Fate::Kept,
+            Order::Times { returned } => {
+                // The write was sent, or the master returned it, at this moment or later.
+                let there_ns = returned.get(&write.value).map_or(write.invoke_ns, |ns| write.invoke_ns.max(*ns));
+                if (is_certain && last.complete_ns < there_ns) || seen_before(there_ns) {
+                    Fate::Lost
+                } else if !is_certain && last.complete_ns < write.invoke_ns {
+                    Fate::Undecided
+                } else {
+                    Fate::Kept
                 }
             }
         }

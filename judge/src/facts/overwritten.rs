@@ -87,6 +87,7 @@ pub(super) struct Key<'a> {
     pub answerers: Answerers<'a>,
     pub interruptions: &'a Interruptions,
     pub read_back: Option<&'a FinalValue>,
+    pub has_one_writer: bool,
 }
 
 impl Key<'_> {
@@ -125,7 +126,11 @@ impl Key<'_> {
                     let known = newest
                         .get(&read.node)
                         .filter(|(by, _)| self.interruptions.none_between(read.node, by.complete_ns, read.invoke_ns));
-                    let returned = known.is_some_and(|&(_, sent_ns)| acked[at].invoke_ns <= sent_ns);
+                    // Of two concurrent writes the node may have had the later one only.
+                    let returned = known.is_some_and(|(by, sent_ns)| match self.has_one_writer {
+                        true => acked[at].invoke_ns <= *sent_ns,
+                        false => acked[at].value == by.value || acked[at].complete_ns < *sent_ns,
+                    });
                     returned && acked[at].complete_ns < read.invoke_ns
                 }
             };

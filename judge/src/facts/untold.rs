@@ -42,6 +42,18 @@ pub(super) struct Key<'a> {
     pub settled: &'a BTreeSet<u32>,
     pub hand_overs: &'a [HandOver],
     pub destroyed: Option<&'a Destroyed>,
+    pub decided: Decided,
+}
+
+/// The write whose fate the value of the key in the end decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decided {
+    /// The key has one writer: its last write.
+    Last,
+    /// The key has several writers, whose writes have no order: the write of this value.
+    Value(u32),
+    /// The key has several writers, and held no value of theirs.
+    None,
 }
 
 impl Key<'_> {
@@ -51,12 +63,15 @@ impl Key<'_> {
         let mut acked: Vec<Operation> =
             self.register.ops().iter().filter(|op| op.is_certain_write()).copied().collect();
         acked.sort_by_key(|write| (write.invoke_ns, write.value));
-        // The last one is decided by what the key held in the end.
-        acked.pop();
+        match self.decided {
+            Decided::Last => _ = acked.pop(),
+            Decided::Value(number) => acked.retain(|write| write.value != number),
+            Decided::None => {}
+        }
         let mut found: BTreeMap<u32, (Operation, bool)> = BTreeMap::new();
         for over in self.hand_overs.iter().filter(|over| over.shard == self.shard) {
-            let kept_ns = self.kept_by(over);
-            for write in acked.iter().filter(|write| over.is_at_risk(write) && write.invoke_ns > kept_ns) {
+            let kept = self.kept_by(over);
+            for write in acked.iter().filter(|write| over.is_at_risk(write) && !self.is_kept(write, kept.as_ref())) {
                 let is_likely = shard_lost || over.is_stale(write) || over.is_open();
                 found.entry(write.value).or_insert((*write, false)).1 |= is_likely;
             }
@@ -75,14 +90,20 @@ impl Key<'_> {
         found.into_values().filter(|(write, _)| !self.settled.contains(&write.value)).collect()
     }
 
-    /// When the newest of the key's writes was sent that the new master returned after a hand-over.
-    fn kept_by(&self, over: &HandOver) -> u64 {
+    /// Whether the new master had a write, since it had `newest`: that one itself, or one that certainly came before it.
+    fn is_kept(&self, write: &Operation, newest: Option<&Operation>) -> bool {
+        newest.is_some_and(|newest| match self.decided {
+            Decided::Last => write.invoke_ns <= newest.invoke_ns,
+            Decided::Value(_) | Decided::None => write.value == newest.value || write.complete_ns < newest.invoke_ns,
+        })
+    }
+
+    /// The newest of the key's writes that the new master returned after a hand-over.
+    fn kept_by(&self, over: &HandOver) -> Option<Operation> {
         let returned = |group: &&[Operation]| group.iter().any(|op| op.kind == Kind::Read && over.is_after(op));
         let handed_over =
             |op: &&Operation| op.node == over.old && (over.from_ns..over.until_ns).contains(&op.complete_ns);
-        let sent = |group: &[Operation]| {
-            group.first().filter(|op| op.is_certain_write()).filter(handed_over).map(|write| write.invoke_ns)
-        };
-        self.register.groups().filter(returned).filter_map(sent).max().unwrap_or(0)
+        let sent = |group: &[Operation]| group.first().filter(|op| op.is_certain_write()).filter(handed_over).copied();
+        self.register.groups().filter(returned).filter_map(sent).max_by_key(|write| write.invoke_ns)
     }
 }

@@ -127,6 +127,15 @@ pub(super) fn workload(workload: &WorkloadSpec, problems: &mut Problems) {
     within("rate", workload.rate.per_second.into(), 1, RATE_MAX.into());
     within("keys", workload.keys().into(), 1, KEYS_MAX.into());
     within("value-size", workload.value_size.into(), 1, VALUE_SIZE_MAX.into());
+    if workload.writers == 0 || workload.writers > workload.clients {
+        let (writers, clients) = (workload.writers, workload.clients);
+        let message = format!(
+            "a key cannot have {} of {} (hint: each writer of a key is another client: 1 to {clients})",
+            count(writers.into(), "writer"),
+            count(clients.into(), "client"),
+        );
+        problems.add("workload.writers", message);
+    }
     if workload.keys() < u32::from(workload.clients) {
         let message = format!(
             "{} keys are too few for {} clients (hint: each client writes its own keys)",

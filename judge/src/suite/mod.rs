@@ -87,8 +87,8 @@ impl Default for ClusterSpec {
     }
 }
 
-/// The workload: open-loop reads and writes of single keys. Each key has one writer, which writes
-/// increasing values and has at most one pending write for it.
+/// The workload: open-loop reads and writes of single keys. Each key has one writer unless `writers` says otherwise, and
+/// each writer has at most one pending write for it. The values of a key are unique and increase.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct WorkloadSpec {
@@ -102,6 +102,11 @@ pub struct WorkloadSpec {
     /// does not send operations that are due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<u32>,
+    /// How many clients write each key, at most all of them. With more than one, writes of a key may be concurrent; then
+    /// nobody can tell which of two concurrent writes was the later one, unless a read does.
+    #[serde(skip_serializing_if = "is_one")]
+    #[schemars(range(min = 1), extend("default" = 1))]
+    pub writers: u16,
     /// The share of operations that are reads.
     pub reads: Percent,
     /// The nodes that reads are sent to.
@@ -122,6 +127,11 @@ pub struct WorkloadSpec {
     /// otherwise its outcome is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait: Option<WaitSpec>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_one(number: &u16) -> bool {
+    *number == 1
 }
 
 /// The fewest keys of a workload that does not state them.
@@ -162,6 +172,7 @@ impl Default for WorkloadSpec {
             clients: 4,
             rate: Rate { per_second: 400 },
             keys: None,
+            writers: 1,
             reads: Percent::new(50.0),
             read_from: ReadFrom::ReplicaPreferred,
             value_size: 32,

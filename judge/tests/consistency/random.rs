@@ -89,9 +89,19 @@ fn runner(cases: u32) -> proptest::test_runner::TestRunner {
     proptest::test_runner::TestRunner::new(config)
 }
 
+/// Whether two clients wrote at the same time.
+fn has_concurrent_writers(ops: &[Operation]) -> bool {
+    let writes: Vec<&Operation> = ops.iter().filter(|op| op.is_certain_write()).collect();
+    let meets = |one: &Operation, other: &Operation| {
+        one.client != other.client && one.invoke_ns < other.complete_ns && other.invoke_ns < one.complete_ns
+    };
+    writes.iter().any(|one| writes.iter().any(|other| meets(one, other)))
+}
+
 #[test]
 fn zones_and_search_agree() {
     let (held, violated) = (Cell::new(0), Cell::new(0));
+    let several = [Cell::new(0), Cell::new(0)];
     let outcome = runner(8_000).run(&histories(), |ops| {
         let found = linearizable(&Register::new(ops.clone()), |_| true);
         let expected = oracle::is_linearizable(&ops);
@@ -99,9 +109,14 @@ fn zones_and_search_agree() {
         prop_assert_eq!(found.first.is_none(), expected);
         let counter = if expected { &held } else { &violated };
         counter.set(counter.get() + 1);
+        if has_concurrent_writers(&ops) {
+            let counter = &several[usize::from(expected)];
+            counter.set(counter.get() + 1);
+        }
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(several.iter().all(|counter| counter.get() > 700), "{several:?} have concurrent writes of several clients");
     assert!(held.get() > 1500 && violated.get() > 1500, "{} held, {} violated", held.get(), violated.get());
 }
 

@@ -26,6 +26,7 @@ mod timing;
 mod unsent;
 #[path = "../support/views.rs"]
 mod views;
+mod writers;
 
 use slotquake_judge::check::Verdict;
 use slotquake_judge::history::History;

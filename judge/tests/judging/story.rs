@@ -202,6 +202,12 @@ impl Story {
         self.network_fault(at_ms, Cut::NODE_1)
     }
 
+    /// So many clients write each key.
+    pub fn writers(mut self, number: u16) -> Self {
+        self.history.header.plan.workload.writers = number;
+        self
+    }
+
     /// The following operations are those of this client, numbered from 1.
     pub fn by_client(mut self, client: u16) -> Self {
         self.client = client - 1;
