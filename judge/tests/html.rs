@@ -468,11 +468,11 @@ fn drawings_are_bounded_and_escaped() {
     let mut hostile = report.clone();
     let mut judgement = hostile.invariants[0].clone();
     let witness = &mut judgement.witnesses[0];
-    witness.key = evil.repeat(100_000);
-    witness.why = evil.repeat(100_000);
+    witness.key = evil.repeat(500);
+    witness.why = evil.repeat(500);
     witness.ops[0].invoke_ns = u64::MAX;
     witness.ops[1].complete_ns = 0;
-    witness.ops = witness.ops.repeat(10_000);
+    witness.ops = witness.ops.repeat(100);
     judgement.witnesses = vec![judgement.witnesses[0].clone(); 50];
     judgement.witnesses_left = u64::MAX;
     hostile.invariants = vec![judgement; 40];

@@ -149,7 +149,7 @@ fn an_undisturbed_master_with_several_writers_is_linearizable() {
     }
     .is_caught();
     let judged = judgements.iter().find(|each| each.invariant == "linearizable").expect("it was judged");
-    assert_eq!(judged.figures["keys_judged"], 60.0);
+    assert!(judged.seen.contains("0 of 60 keys"), "{}", judged.seen);
 }
 
 #[test]

@@ -127,9 +127,10 @@ impl Key<'_> {
                         .get(&read.node)
                         .filter(|(by, _)| self.interruptions.none_between(read.node, by.complete_ns, read.invoke_ns));
                     // Of two concurrent writes the node may have had the later one only.
-                    let returned = known.is_some_and(|(by, sent_ns)| match self.has_one_writer {
-                        true => acked[at].invoke_ns <= *sent_ns,
-                        false => acked[at].value == by.value || acked[at].complete_ns < *sent_ns,
+                    let returned = known.is_some_and(|(by, sent_ns)| {
+                        let is_it = acked[at].value == by.value;
+                        let is_before = acked[at].complete_ns < *sent_ns;
+                        is_it || is_before || (self.has_one_writer && acked[at].invoke_ns <= *sent_ns)
                     });
                     returned && acked[at].complete_ns < read.invoke_ns
                 }

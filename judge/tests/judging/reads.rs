@@ -142,6 +142,20 @@ fn destroyed_data_that_is_written_again_fails() {
          acknowledged by node-1 at 1.010 s, and nobody read that version later: lost and overwritten (unknown)"
     );
     assert_eq!(judgement.evidence[0], witness);
+    // The same as operations, of three of the six keys.
+    let mut keys: Vec<&str> = judgement.witnesses.iter().map(|each| each.key.as_str()).collect();
+    keys.dedup();
+    assert_eq!((keys.len(), judgement.witnesses_left), (3, 3), "{keys:?}");
+    let first = &judgement.witnesses[0];
+    let name = format!("key-{key}");
+    let commands: Vec<String> = first.ops.iter().map(|op| op.command(&name)).collect();
+    assert_eq!(commands, [format!("SET {name} = 1"), format!("GET {name} -> nothing")]);
+    assert_eq!(first.ops.iter().map(|op| op.contradicts).collect::<Vec<_>>(), [false, true]);
+    let why = format!(
+        "client-1 set {name} to 1, which was acknowledged at 1.010 s. client-1 asked 990 ms later and got nothing, though \
+         no client removes a key, and nobody ever read it again."
+    );
+    assert_eq!(first.why, why);
     let bounds = [
         (json!(5), Fail),
         (json!(6), Inconclusive),
