@@ -16,7 +16,7 @@ use slotquake::journal::{Journal, Recorder};
 use slotquake::plan::Plan;
 use slotquake::slot::key_slot;
 use slotquake::suite;
-use slotquake::units::NodeNo;
+use slotquake::units::{NodeNo, Speed};
 use slotquake::wire::{Caller, Link, command};
 use slotquake::workload::Client;
 
@@ -50,6 +50,7 @@ async fn run() {
         server,
         host: Host { os: String::new(), cores: 0, backend: slotquake::server::BackendKind::Local.into() },
         started_at: String::new(),
+        speed: Speed::REAL,
     };
     let journal = Arc::new(Journal::new(Recorder::create(folder.path(), header).expect("a history"), Arc::new(|_| {})));
     let control = Arc::new(Control::new(Arc::clone(&backend)));

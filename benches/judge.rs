@@ -12,6 +12,7 @@ use slotquake::plan::Plan;
 use slotquake::report::Report;
 use slotquake::server::{Flavour, Server, Version};
 use slotquake::suite::{self, OpKind};
+use slotquake::units::Speed;
 
 const ROUNDS: usize = 3;
 
@@ -75,6 +76,7 @@ fn write(plan: &Plan, folder: &Path, operations: u32, fails: fn(u32) -> bool) {
         server,
         host: Host { os: String::new(), cores: 2, backend: slotquake::server::BackendKind::Local.into() },
         started_at: String::new(),
+        speed: Speed::REAL,
     };
     let mut recorder = Recorder::create(folder, header).expect("a history begins");
     let nodes = plan.nodes.iter().map(|node| NodeInfo {

@@ -113,6 +113,58 @@ impl FromStr for Span {
 
 text_form!(Span, "Duration", "A duration such as `250ms`, `15s` or `1m 30s`.", None);
 
+/// How many times as fast as real time the servers and slotquake live (`--speed`). All times of a run are in the time of
+/// the cluster: at speed 10, one of its seconds takes a tenth of a real one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Speed(u16);
+
+impl Speed {
+    /// Real time.
+    pub const REAL: Self = Self(1);
+
+    /// No machine can keep more: the timers of Linux are late by some 50 us, which would be 5 ms.
+    pub const MAX: Self = Self(100);
+
+    /// The factor.
+    pub fn factor(self) -> u32 {
+        self.0.into()
+    }
+
+    /// Whether the run takes place in real time.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+    pub fn is_real(&self) -> bool {
+        *self == Self::REAL
+    }
+}
+
+impl Default for Speed {
+    fn default() -> Self {
+        Self::REAL
+    }
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Speed {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let speed = text.parse().ok().map(Self).filter(|speed| (Self::REAL..=Self::MAX).contains(speed));
+        speed.ok_or_else(|| {
+            ParseError::new(format!(
+                "\"{text}\" is not a speed (hint: write a whole number from {} to {}, such as `10`)",
+                Self::REAL,
+                Self::MAX
+            ))
+        })
+    }
+}
+
 /// Operations per second over all clients of a workload, written `400/s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -373,5 +425,20 @@ impl JsonSchema for Directive {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         // An editor reads `no` as a boolean and `5000` as a number; the loader keeps the text.
         json_schema!({"type": ["string", "integer", "number", "boolean"], "description": "The value of a server directive; it reaches the server verbatim."})
+    }
+
+    #[test]
+    fn a_speed_is_a_whole_number_up_to_100() {
+        for text in ["1", "10", "100"] {
+            let speed: Speed = text.parse().unwrap();
+            assert_eq!((speed.to_string().as_str(), speed.is_real()), (text, text == "1"));
+        }
+        for text in ["0", "0.5", "101", "abc", "", "-1", "10x"] {
+            let error = text.parse::<Speed>().unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("\"{text}\" is not a speed (hint: write a whole number from 1")),
+                "{error}"
+            );
+        }
     }
 }

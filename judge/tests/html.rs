@@ -19,7 +19,7 @@ use slotquake_judge::server::{Flavour, Server, Version};
 use slotquake_judge::slot::Deal;
 use slotquake_judge::suite::{self, OpKind};
 use slotquake_judge::topology::{Health, View};
-use slotquake_judge::units::{NodeNo, ShardNo};
+use slotquake_judge::units::{NodeNo, ShardNo, Speed};
 
 const MS: u64 = 1_000_000;
 
@@ -140,6 +140,7 @@ fn header(plan: Plan) -> Header {
             backend: slotquake_judge::server::BackendKind::Local.into(),
         },
         started_at: "2026-11-22T13:05:01Z".to_owned(),
+        speed: Speed::REAL,
     }
 }
 

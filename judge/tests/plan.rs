@@ -486,7 +486,7 @@ fn derives_the_needs_of_a_plan_from_its_steps() {
         (&["partition: { between: [node-1, others] }"], &[Need::Isolate]),
         (&["partition: { shape: ring }"], &[Need::Links]),
         (&["partition: { between: [clients, node-1], only: clients }"], &[Need::Links, Need::Clients]),
-        (&["lossy: { between: [node-1, node-2], percent: 0.01% }"], &[Need::Links, Need::Impairments]),
+        (&["lossy: { between: [node-1, node-2], percent: 0.01% }"], &[Need::Links, Need::Impairments, Need::Loss]),
         (&["narrow: { between: [node-1, node-2], rate: 1kB/s }"], &[Need::Links, Need::Impairments]),
         (&["refuse: { between: [node-1, node-2] }"], &[Need::Links, Need::Impairments]),
         (&["slow: { between: [node-1, node-2], latency: 5ms }"], &[Need::Links, Need::Delays]),

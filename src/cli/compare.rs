@@ -18,7 +18,7 @@ use super::screen;
 /// to tell, with the approximate number of runs that each side needs. If one side is a single report, only its
 /// suite is compared.
 ///
-/// If plan, configuration, server or host differ, the runs are not comparable: the command lists the differences
+/// If plan, configuration, server, host or speed differ, the runs are not comparable: the command lists the differences
 /// and exits with 2, unless you allow them. Times on different hosts are shown, but never count as a regression.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -36,7 +36,7 @@ pub struct Args {
     /// The format of the result
     #[arg(long, value_enum, default_value_t = Output::Table)]
     format: Output,
-    /// Compare even if plan, configuration, server or host differ
+    /// Compare even if plan, configuration, server, host or speed differ
     #[arg(long)]
     allow_different: bool,
     /// What makes it exit with 1

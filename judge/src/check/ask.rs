@@ -142,8 +142,11 @@ impl<'a> Facts<'a> {
     }
 
     /// Why a duration that exceeds its bound proves nothing about the cluster: the harness stalled for more than a quarter
-    /// of it.
+    /// of it, or a node lived at another speed.
     pub(super) fn stalled(&self, window: Window) -> Option<String> {
+        if self.wrong_speed.is_some() {
+            return self.wrong_speed.clone();
+        }
         let stalled_ns: u64 = self.stalls.iter().map(|stall| stall.overlap_ns(window)).sum();
         (stalled_ns.saturating_mul(4) > window.length_ns())
             .then(|| format!("the harness stalled for {} of {}", length_ns(stalled_ns), length_ns(window.length_ns())))

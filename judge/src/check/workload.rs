@@ -12,6 +12,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
     let (late, issued) = (facts.ops.late(), facts.history.ops.len() as u64);
     finding.observed(issued).figure("issued", issued as f64).figure("issued_late", late as f64);
     match facts.issued_late() {
+        _ if facts.wrong_speed.is_some() => _ = finding.undecided(facts.wrong_speed.clone().unwrap_or_default()),
         _ if issued == 0 => _ = finding.undecided("no operation was issued"),
         Some(why) => _ = finding.undecided(format!("{why}, so times measured by the workload are not reliable")),
         None => _ = finding.saw(format!("{} issued, {late} of them over 1 s late", count(issued, "operation"))),

@@ -1,4 +1,6 @@
-//! What the harness did to a run: when it stalled, what ended the steps early, what it could not undo.
+//! What the harness did to a run: when it stalled, whether the nodes lived as fast as it did, what ended the steps early, what it could not undo.
+
+use std::collections::BTreeSet;
 
 use super::{FaultSpan, Window};
 use crate::history::{EventKind, History, StepProblem};
@@ -22,6 +24,27 @@ pub(super) fn stalls(history: &History) -> Vec<Window> {
         _ => None,
     });
     stalls.collect()
+}
+
+/// Why times of a run that was not in real time prove nothing: a node was seen at another speed than the harness, or was
+/// never looked at.
+pub(super) fn wrong_speed(history: &History) -> Option<String> {
+    let speed = history.header.speed;
+    if speed.is_real() {
+        return None;
+    }
+    let mut proven = BTreeSet::new();
+    for event in &history.events {
+        match &event.kind {
+            EventKind::SpeedProven { node, holds: true, .. } => _ = proven.insert(*node),
+            EventKind::SpeedProven { node, holds: false, proof } => {
+                return Some(format!("{node} did not live at speed {speed}: {proof}"));
+            }
+            _ => {}
+        }
+    }
+    let unproven = history.header.plan.nodes.iter().find(|planned| !proven.contains(&planned.node))?;
+    Some(format!("no proof that {} lived at speed {speed}", unproven.node))
 }
 
 /// What ended the steps early: a signal, an error of the suite or the harness, the death of the harness. The timeout of an

@@ -75,6 +75,8 @@ pub struct Facts<'a> {
     pub lateness: Lateness,
     /// When the harness itself stood still.
     pub stalls: Vec<Window>,
+    /// Why no time of the history can be trusted: a node did not live as fast as the harness. None if all did.
+    pub wrong_speed: Option<String>,
     /// What ended the steps early; None if nothing did.
     pub cut: Option<Cut>,
     /// Why the first fault that slotquake could not undo was not undone; None if all were.
@@ -113,6 +115,7 @@ impl<'a> Facts<'a> {
             node_timeouts: NodeTimeouts::new(&history.header.plan, history.header.server.version, &history.events),
             lateness: Lateness::new(&history.ops),
             stalls: harness::stalls(history),
+            wrong_speed: harness::wrong_speed(history),
             cut: harness::cut(history),
             stuck: harness::stuck(&fault_spans),
             servers: servers::servers(history),

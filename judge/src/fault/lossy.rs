@@ -12,7 +12,7 @@ use crate::units::Percent;
 pub(super) const SPEC: FaultSpec = FaultSpec {
     word: "lossy",
     past: "had lossy links",
-    needs: &[Need::Links, Need::Impairments],
+    needs: &[Need::Links, Need::Impairments, Need::Loss],
     drawn: Drawn::Hindered,
     nature: Nature::Links(LinkNature { severs: false }),
 };

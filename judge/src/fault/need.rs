@@ -20,6 +20,8 @@ pub enum Need {
     Links,
     /// Reject, drop at random or throttle packets between two addresses.
     Impairments,
+    /// Lose packets that TCP sends again in the time of the cluster.
+    Loss,
     /// Delay packets.
     Delays,
     /// Distinguish the clients of the workload from one another and from the harness by address.
@@ -36,6 +38,7 @@ impl fmt::Display for Need {
             Self::Isolate => "isolating a node",
             Self::Links => "cutting a link",
             Self::Impairments => "impairing a link",
+            Self::Loss => "losing packets",
             Self::Delays => "delaying packets",
             Self::Clients => "distinguishing clients",
         })

@@ -96,6 +96,7 @@ impl EventKind {
             Self::HealProven { fault, healed, proof } => (fault, FaultEvent::HealProven { healed: *healed, proof }),
             Self::Booted { .. }
             | Self::Clock { .. }
+            | Self::SpeedProven { .. }
             | Self::Unheard { .. }
             | Self::Config { .. }
             | Self::Phase { .. }

@@ -24,7 +24,7 @@ use crate::server::{RecordedBackend, Server};
 use crate::slot::Deal;
 use crate::suite::OpKind;
 use crate::topology::View;
-use crate::units::{ClientNo, NodeNo, ShardNo};
+use crate::units::{ClientNo, NodeNo, ShardNo, Speed};
 
 /// The limit of the search for keys. Every slot has a key with a far lower number.
 const SAMPLED_MAX: u32 = 1 << 24;
@@ -45,8 +45,11 @@ pub struct Header {
     pub server: Server,
     /// The machine.
     pub host: Host,
-    /// The start of the run by the wall clock, as RFC 3339 in UTC.
+    /// The start of the run by the real wall clock, as RFC 3339 in UTC.
     pub started_at: String,
+    /// How fast the servers and slotquake lived. All times of the history are in their time, `started_at` is not.
+    #[serde(default, skip_serializing_if = "Speed::is_real")]
+    pub speed: Speed,
 }
 
 /// The machine of a run.
@@ -205,6 +208,16 @@ pub enum EventKind {
         unix_us: u64,
         /// When TIME was sent, in nanoseconds from the start of the run.
         sent_ns: u64,
+    },
+    /// The proof whether a node lives as fast as slotquake ([`Header::speed`]), after boot, after each start of it and at
+    /// the end. There is none at speed 1.
+    SpeedProven {
+        /// The node.
+        node: NodeNo,
+        /// Whether its clock agrees with that of slotquake.
+        holds: bool,
+        /// What was observed: `its clock agrees with slotquake's, which is 2.1 s ahead of real time`.
+        proof: String,
     },
     /// A node newly flags another one (`fail?` or `fail`). Times are by its own wall clock, in milliseconds since 1970, from
     /// CLUSTER NODES.

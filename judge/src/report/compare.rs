@@ -55,11 +55,11 @@ pub struct Pair {
     pub invariants: Vec<InvariantChange>,
     /// The figures of either side.
     pub figures: Vec<FigureChange>,
-    /// Differences that make the runs different experiments, in words: plan, configuration, server, host.
+    /// Differences that make the runs different experiments, in words: plan, configuration, server, host, speed.
     pub differences: Vec<String>,
     /// Other differences, in words, that do not matter for the comparison: seed, version of slotquake.
     pub notes: Vec<String>,
-    /// Whether both sides ran on the same kind of machine. If not, slower times do not count as worse.
+    /// Whether both sides ran on the same kind of machine at the same speed. If not, slower times do not count as worse.
     pub same_host: bool,
 }
 
@@ -281,7 +281,8 @@ impl Comparer<'_> {
     }
 }
 
-/// The differences that make the runs different experiments, and whether they ran on the same kind of machine.
+/// The differences that make the runs different experiments, and whether they ran on the same kind of machine at the same
+/// speed.
 fn differences(base: &[&Report], new: &[&Report]) -> (Vec<String>, bool) {
     let mut compare = Comparer { base, new, found: Vec::new() };
     compare.same("server", &|report| format!("{} ({})", report.header.server.asked, report.header.server.version));
@@ -289,6 +290,7 @@ fn differences(base: &[&Report], new: &[&Report]) -> (Vec<String>, bool) {
         let host = &report.header.host;
         format!("{}, {} cores, {}", host.os, host.cores, host.backend)
     });
+    let same_speed = compare.same("speed", &|report| report.header.speed.to_string());
     let directives: BTreeSet<&String> =
         base.iter().chain(new).flat_map(|report| report.header.plan.config.keys()).collect();
     for directive in directives {
@@ -309,7 +311,7 @@ fn differences(base: &[&Report], new: &[&Report]) -> (Vec<String>, bool) {
             compare.found.push(format!("plan: its {part} differ between the runs of one side"));
         }
     }
-    (compare.found, same_host)
+    (compare.found, same_host && same_speed)
 }
 
 fn notes(base: &[&Report], new: &[&Report]) -> Vec<String> {
@@ -370,6 +372,18 @@ mod tests {
             assert_eq!(comparison.worse(), worse);
             assert!(!comparison.lost_sight());
         }
+    }
+
+    #[test]
+    fn times_at_different_speeds_are_not_worse() {
+        let base = report("role-swap", Pass);
+        let mut new = base.clone();
+        new.header.speed = "10".parse().expect("a speed");
+        let same = compare(std::slice::from_ref(&new), &[new.clone(), new.clone()]);
+        assert_eq!((same.differences(), same.pairs[0].same_host), (Vec::new(), true));
+        let comparison = compare(&[base], &[new]);
+        assert_eq!(comparison.differences(), ["role-swap redis:6.2: speed: 1 -> 10"]);
+        assert!(!comparison.pairs[0].same_host);
     }
 
     #[test]

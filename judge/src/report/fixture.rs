@@ -10,7 +10,7 @@ use crate::facts::{Failover, Ledger, OpStats, Outage, PhaseSpan, Window};
 use crate::history::{Event, EventKind, Header, Host, SCHEMA_VERSION};
 use crate::plan::{Plan, PlannedNode};
 use crate::suite::{OpKind, Step, WorkloadSpec};
-use crate::units::{Directive, NodeNo, ShardNo, Span};
+use crate::units::{Directive, NodeNo, ShardNo, Span, Speed};
 
 /// A judgement of any invariant.
 pub fn judgement(invariant: &str, settings: &str, verdict: Verdict) -> Judgement {
@@ -111,5 +111,6 @@ fn header(suite: &str) -> Header {
         .expect("a server"),
         host: Host { os: "Linux 6.1".to_owned(), cores: 2, backend: crate::server::BackendKind::Local.into() },
         started_at: "2026-11-22T13:05:01Z".to_owned(),
+        speed: Speed::REAL,
     }
 }

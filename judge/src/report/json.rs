@@ -8,6 +8,7 @@ use crate::anatomy::Anatomy;
 use crate::check::Judgement;
 use crate::history::SCHEMA_VERSION;
 use crate::server::Version;
+use crate::units::Speed;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -22,6 +23,8 @@ struct Run<'a> {
     server: &'a str,
     version: Option<Version>,
     seed: u64,
+    #[serde(skip_serializing_if = "Speed::is_real")]
+    speed: Speed,
     /// `pass`, `inconclusive`, `fail`, `error` or `skipped`.
     verdict: &'static str,
     /// For `error`: why there is no report.
@@ -47,6 +50,7 @@ pub fn document(runs: &[Summary], exit_code: u8) -> String {
             server: &run.server,
             version: run.version,
             seed: run.seed,
+            speed: run.speed,
             verdict: run.standing.word(),
             message: match &run.standing {
                 Standing::Error(message) => Some(message),

@@ -132,6 +132,10 @@ impl Narrator {
                 (self.verbose || !is_routine)
                     .then(|| format!("hook `{hook}` for {node} took {}{}", brief(*took_ms), printed(output)))
             }
+            EventKind::SpeedProven { node, holds, proof } => match holds {
+                true => self.verbose.then(|| format!("{node}: {proof}")),
+                false => Some(format!("{node} does not live as fast as slotquake: {proof}")),
+            },
             EventKind::Stalled { by_ms } => self.verbose.then(|| format!("the harness stalled for {}", brief(*by_ms))),
             EventKind::Synced { master, full, partial, .. } => self.synced(*master, *full, *partial),
             // Views, faults and servers have functions of their own; the rest is only for the report.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::plan::Plan;
 use crate::suite::{self, ReplicasPerMaster, Suite};
-use crate::units::ShardNo;
+use crate::units::{ShardNo, Speed};
 
 /// How to repeat a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,9 +20,12 @@ pub struct Reproduce {
 }
 
 /// Finds the command that gives the same plan, and verifies that it does.
-pub fn reproduce(plan: &Plan) -> Reproduce {
+pub fn reproduce(plan: &Plan, speed: Speed) -> Reproduce {
     let suite = suite_of(plan);
-    let options = format!("--server {} --seed {}", quoted(&plan.server), plan.seed);
+    let mut options = format!("--server {} --seed {}", quoted(&plan.server), plan.seed);
+    if !speed.is_real() {
+        options.push_str(&format!(" --speed {speed}"));
+    }
     let Some(sets) = overrides(plan) else {
         let file = format!("./{}.yaml", plan.name);
         return Reproduce { command: format!("slotquake run {} {options}", quoted(&file)), built_in: false, suite };
@@ -173,7 +176,7 @@ mod tests {
                 "slotquake run role-swap --server redis:6.2 --seed 7 --set 'cluster.config.save=900 1' --set 'steps[1].settle=9s'",
             ),
         ] {
-            let again = reproduce(&plan("role-swap", sets));
+            let again = reproduce(&plan("role-swap", sets), Speed::REAL);
             assert_eq!(again.command, expected);
             assert!(again.built_in, "{sets:?}");
         }
@@ -189,7 +192,7 @@ mod tests {
             (renamed, "slotquake run ./my-swap.yaml --server redis:6.2 --seed 7"),
             (cut_short, "slotquake run ./role-swap.yaml --server redis:6.2 --seed 7"),
         ] {
-            let again = reproduce(&plan);
+            let again = reproduce(&plan, Speed::REAL);
             assert_eq!((again.command.as_str(), again.built_in), (expected, false));
         }
     }
@@ -207,7 +210,7 @@ mod tests {
     fn reproduces_every_shipped_suite() {
         for name in suite::shipped_names() {
             let plan = plan(name, &["cluster.config.cluster-node-timeout=1234"]);
-            let again = reproduce(&plan);
+            let again = reproduce(&plan, Speed::REAL);
             assert!(again.built_in, "{name}: {}", again.command);
             let saved =
                 suite::parse(&again.suite, Path::new("saved.yaml")).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -14,6 +14,7 @@ use crate::anatomy::Anatomy;
 use crate::check::{Judgement, Verdict};
 use crate::history::Event;
 use crate::server::Version;
+use crate::units::Speed;
 use crate::words::visible;
 
 /// One run, with or without a report.
@@ -27,6 +28,8 @@ pub struct Summary {
     pub version: Option<Version>,
     /// The seed of the run.
     pub seed: u64,
+    /// How fast the run lived; the real speed without a report.
+    pub speed: Speed,
     /// The result of the run.
     pub standing: Standing,
     /// The figures of the report; None without a report.
@@ -124,7 +127,7 @@ impl Course {
             started_at: report.header.started_at.clone(),
             duration_ms: report.duration_ms,
             lines: report.events.iter().flat_map(told).collect(),
-            again: reproduce(&report.header.plan),
+            again: reproduce(&report.header.plan, report.header.speed),
         }
     }
 }
@@ -159,6 +162,7 @@ impl Summary {
             server: short_server(&report.header.server.asked),
             version: Some(report.header.server.version),
             seed: report.header.plan.seed,
+            speed: report.header.speed,
             standing: Standing::Judged(report.verdict),
             figures: Some(Figures::new(report)),
             invariants: report.invariants.clone(),
@@ -176,6 +180,7 @@ impl Summary {
             server: short_server(asked),
             version: None,
             seed,
+            speed: Speed::REAL,
             standing,
             figures: None,
             invariants: Vec::new(),

@@ -169,12 +169,16 @@ fn reports(runs: &[Summary]) -> String {
             let _ = writeln!(text, "report  {}", report.display());
         }
         let _ = writeln!(text, "seed    {}", only.seed);
+        if !only.speed.is_real() {
+            let _ = writeln!(text, "speed   {} (all times are the cluster's)", only.speed);
+        }
         return text;
     }
     let longest = runs.iter().map(|run| run.label().len()).max().unwrap_or(0);
     for run in runs {
         if let Some(report) = &run.report {
-            let _ = writeln!(text, "{:longest$}  seed {}  {}", run.label(), run.seed, report.display());
+            let speed = if run.speed.is_real() { String::new() } else { format!("speed {}  ", run.speed) };
+            let _ = writeln!(text, "{:longest$}  seed {}  {speed}{}", run.label(), run.seed, report.display());
         }
     }
     let _ = writeln!(text, "\n{}", tally(runs));

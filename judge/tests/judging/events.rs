@@ -69,6 +69,7 @@ fn events_survive_a_round_trip_through_json() {
             ],
         },
         EventKind::Clock { node: NodeNo(1), unix_us: u64::MAX, sent_ns: 7 },
+        EventKind::SpeedProven { node: NodeNo(1), holds: true, proof: text() },
         EventKind::Unheard { node: NodeNo(2), of: NodeNo(1), ping_ms: 0, pong_ms: u64::MAX },
         EventKind::Synced { master: NodeNo(1), full: 2, partial: 1, refused: u64::MAX },
         EventKind::FaultApplied { fault: 1 },
@@ -155,13 +156,14 @@ fn events_survive_a_round_trip_through_json() {
     assert_eq!(seen.len(), EVENT_KINDS, "every kind of event is among the rows: {seen:?}");
 }
 
-const EVENT_KINDS: usize = 38;
+const EVENT_KINDS: usize = 39;
 
 /// A new kind of event does not compile without a row here. Add it to `EVENT_KINDS` and to the rows above, too.
 fn name(kind: &EventKind) -> &'static str {
     match kind {
         EventKind::Booted { .. } => "booted",
         EventKind::Clock { .. } => "clock",
+        EventKind::SpeedProven { .. } => "speed-proven",
         EventKind::Unheard { .. } => "unheard",
         EventKind::Config { .. } => "config",
         EventKind::Phase { .. } => "phase",

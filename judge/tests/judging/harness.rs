@@ -299,6 +299,56 @@ fn operations_must_be_issued_on_time() {
 }
 
 #[test]
+fn every_node_must_live_at_the_speed_of_the_run() {
+    let all = |holds: bool| (1..=6).map(move |node| (node, holds || node != 4));
+    let writes = |story: Story| story.phase(500.0, "a").writes(1, 600.0, 1600.0, 1, Acked).ends(9000.0);
+    let at = |speed: &str, shown: Vec<(u16, bool)>| writes(Story::new().at_speed(speed, shown));
+    let at_end = EventKind::SpeedProven { node: NodeNo(2), holds: false, proof: "3 s behind".to_owned() };
+    expect(
+        "workload",
+        vec![
+            ("all do", at("10", all(true).collect()), Pass, "100 operations issued"),
+            (
+                "one does not",
+                at("10", all(false).collect()),
+                Inconclusive,
+                "node-4 did not live at speed 10: its clock is 2",
+            ),
+            ("one is not looked at", at("10", all(true).take(5).collect()), Inconclusive, "no proof that node-6 lived"),
+            (
+                "one does not at the end",
+                writes(Story::new().at_speed("10", all(true)).event(8000.0, at_end)),
+                Inconclusive,
+                "node-2 did not live at speed 10: 3 s behind",
+            ),
+            ("in real time there is nothing to show", at("1", Vec::new()), Pass, "100 operations issued"),
+        ],
+    );
+}
+
+#[test]
+fn a_time_at_another_speed_breaks_no_bound() {
+    let failover = |holds: bool| {
+        let story = Story::new().at_speed("10", (1..=6).map(|node| (node, holds || node != 5)));
+        let bound = json!({"availability": {"of": "writes", "shard": "shard-1", "max-outage": "100ms"}});
+        story
+            .invariant(bound)
+            .phase(500.0, "a")
+            .writes(1, 600.0, 2000.0, 1, Acked)
+            .writes(1, 2000.0, 6000.0, 1, Info)
+            .writes(1, 6000.0, 7000.0, 1, Acked)
+            .ends(9000.0)
+    };
+    expect(
+        "availability",
+        vec![
+            ("all live at it", failover(true), Fail, "longest outage"),
+            ("one does not", failover(false), Inconclusive, "node-5 did not live at speed 10"),
+        ],
+    );
+}
+
+#[test]
 fn the_worst_verdict_wins() {
     assert_eq!(overall(&[]), Inconclusive);
     let good = check(&Facts::new(&story().invariant(json!({"acked-writes": {"may-lose": 0}})).ends(9000.0)));

@@ -14,7 +14,7 @@ use slotquake_judge::plan::{Plan, PlannedNode};
 use slotquake_judge::slot::Deal;
 use slotquake_judge::suite::{Only, OpKind, Step};
 use slotquake_judge::topology::{Health, Role, View};
-use slotquake_judge::units::{ClientNo, NodeNo, ShardNo, Span};
+use slotquake_judge::units::{ClientNo, NodeNo, ShardNo, Span, Speed};
 
 pub use crate::views::{flagged, healthy, taken_over};
 
@@ -91,6 +91,7 @@ impl Story {
                 backend: slotquake_judge::server::BackendKind::Local.into(),
             },
             started_at: "2026-11-01T00:00:00Z".to_owned(),
+            speed: Speed::REAL,
         };
         let history = History { header, ops: Vec::new(), reasons: Vec::new(), events: Vec::new(), complete: false };
         Self { history, next_value: BTreeMap::new(), faults: 0, client: 0, read_back: BTreeMap::new() }
@@ -321,6 +322,15 @@ impl Story {
         let op = self.history.ops.last_mut().unwrap();
         op.due_ns = op.invoke_ns - ns(by_ms);
         self
+    }
+
+    /// The run lived at a speed, which was shown of these nodes: whether it holds.
+    pub fn at_speed(mut self, speed: &str, shown: impl IntoIterator<Item = (u16, bool)>) -> Self {
+        self.history.header.speed = speed.parse().unwrap();
+        shown.into_iter().fold(self, |story, (node, holds)| {
+            let proof = "its clock is 2.000 s behind slotquake's".to_owned();
+            story.event(450.0, EventKind::SpeedProven { node: NodeNo(node), holds, proof })
+        })
     }
 
     /// The final value of a key, if it is not that of its last acknowledged write.

@@ -114,7 +114,7 @@ impl Page {
             ]),
             configuration: tables::configuration(report),
             versions: tables::versions(report),
-            again: reproduce(plan),
+            again: reproduce(plan, report.header.speed),
         }
     }
 }

@@ -260,7 +260,7 @@ pub fn configuration(report: &Report) -> Vec<Table> {
 /// The versions, the machine, and the seed.
 pub fn versions(report: &Report) -> Table {
     let header = &report.header;
-    let rows = [
+    let mut rows = vec![
         ("slotquake", format!("{} (schema {})", header.tool_version, header.schema_version)),
         ("server", header.server.version.to_string()),
         ("requested", header.server.asked.clone()),
@@ -272,5 +272,9 @@ pub fn versions(report: &Report) -> Table {
         ("duration", length(report.duration_ms)),
         ("seed", header.plan.seed.to_string()),
     ];
-    Table::new("Versions and machine", &["", ""], 9, rows.map(|(what, text)| vec![what.to_owned(), text]))
+    if !header.speed.is_real() {
+        rows.insert(rows.len() - 1, ("speed", format!("{} (all times are the cluster's)", header.speed)));
+    }
+    let rows = rows.into_iter().map(|(what, text)| vec![what.to_owned(), text]);
+    Table::new("Versions and machine", &["", ""], 9, rows)
 }
