@@ -1,0 +1,688 @@
+/*
+ * Dilated time: a library for LD_PRELOAD under which a process lives N times as fast.
+ *
+ * Clocks: base + (real - base) * N, for the wall clock and the monotonic ones. The bases are taken once, by the process
+ * that starts everything, and handed down in the environment, so that all processes agree exactly. Timeouts are divided
+ * by N and rounded up, so a positive one never becomes 0.
+ *
+ * Not dilated: clocks of CPU time, times of files, and what the kernel times by itself (TCP's retransmissions and
+ * keep-alive, nft, netem). Calls without libc (Go, static binaries) do not come here.
+ *
+ * No locks and no memory of its own, so every function is safe in signal handlers and after fork. Clocks are right before
+ * the constructor ran: other libraries' constructors read them.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define SECOND 1000000000LL
+
+/* "N REALTIME MONOTONIC RAW BOOTTIME TAI": the speed, and the bases in nanoseconds. */
+#define VARIABLE "SLOTQUAKE_DILATION"
+
+/* Clocks that only this library has: its speed in seconds, and the real wall clock. The kernel refuses their numbers. */
+#define CLOCK_OF_SPEED 21328
+#define CLOCK_OF_REAL_TIME 21329
+
+/* The kernel's default for how late it may wake a thread. */
+#define SLACK_NS 50000
+
+enum { REALTIME, MONOTONIC, RAW, BOOTTIME, TAI, BASES };
+
+static struct {
+    int state; /* 0 before the variable was read */
+    int64_t speed;
+    int64_t base[BASES];
+} dilation;
+
+/* The system call itself: -errno on error. */
+static long raw(long number, long a, long b, long c, long d, long e, long f)
+{
+#if defined(__x86_64__)
+    long result;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+#elif defined(__aarch64__)
+    register long x8 __asm__("x8") = number;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
+    register long x5 __asm__("x5") = f;
+    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+    return x0;
+#else
+#error "no system calls for this processor"
+#endif
+}
+
+static long settled(long result)
+{
+    if (result < 0 && result > -4096) {
+        errno = (int)-result;
+        return -1;
+    }
+    return result;
+}
+
+/* Reads the variable, once. Threads that come at the same time write the same. */
+static void settle(void)
+{
+    if (__atomic_load_n(&dilation.state, __ATOMIC_ACQUIRE))
+        return;
+    int64_t numbers[1 + BASES] = { 1 };
+    const char *text = getenv(VARIABLE);
+    int count = 0;
+    while (text && *text >= '0' && *text <= '9' && count < 1 + BASES) {
+        int64_t number = 0;
+        while (*text >= '0' && *text <= '9')
+            number = number * 10 + (*text++ - '0');
+        numbers[count++] = number;
+        while (*text == ' ')
+            text++;
+    }
+    int is_whole = count == 1 + BASES && *text == 0 && numbers[0] >= 1;
+    dilation.speed = is_whole ? numbers[0] : 1;
+    for (int clock = 0; clock < BASES; clock++)
+        dilation.base[clock] = is_whole ? numbers[1 + clock] : 0;
+    __atomic_store_n(&dilation.state, 1, __ATOMIC_RELEASE);
+}
+
+static int64_t speed(void)
+{
+    settle();
+    return dilation.speed;
+}
+
+/* The base of a clock; -1 for one that is not dilated. */
+static int base_of(clockid_t clock)
+{
+    switch (clock) {
+    case CLOCK_REALTIME:
+    case CLOCK_REALTIME_COARSE:
+    case CLOCK_REALTIME_ALARM:
+        return REALTIME;
+    case CLOCK_MONOTONIC:
+    case CLOCK_MONOTONIC_COARSE:
+        return MONOTONIC;
+    case CLOCK_MONOTONIC_RAW:
+        return RAW;
+    case CLOCK_BOOTTIME:
+    case CLOCK_BOOTTIME_ALARM:
+        return BOOTTIME;
+    case CLOCK_TAI:
+        return TAI;
+    default:
+        return -1;
+    }
+}
+
+static int is_valid(const struct timespec *time)
+{
+    return time->tv_sec >= 0 && time->tv_nsec >= 0 && time->tv_nsec < SECOND;
+}
+
+/* A time span of this process, in real time. */
+static struct timespec shorter(struct timespec span)
+{
+    int64_t n = speed();
+    int64_t nanoseconds = (span.tv_sec % n * SECOND + span.tv_nsec + n - 1) / n;
+    return (struct timespec) { .tv_sec = span.tv_sec / n + nanoseconds / SECOND, .tv_nsec = nanoseconds % SECOND };
+}
+
+/* A real time span, in the time of this process. */
+static struct timespec longer(struct timespec span)
+{
+    int64_t n = speed();
+    int64_t nanoseconds = span.tv_nsec * n;
+    return (struct timespec) { .tv_sec = span.tv_sec * n + nanoseconds / SECOND, .tv_nsec = nanoseconds % SECOND };
+}
+
+static struct timespec milliseconds(int timeout)
+{
+    return (struct timespec) { .tv_sec = timeout / 1000, .tv_nsec = timeout % 1000 * 1000000L };
+}
+
+/* When a moment of this process comes, in real time, rounded up. */
+static struct timespec sooner(int clock, struct timespec moment)
+{
+    int64_t n = speed(), base = dilation.base[clock];
+    /* Beyond a century it never comes. */
+    if (moment.tv_sec > base / SECOND + 3200000000LL)
+        return moment;
+    int64_t ahead = moment.tv_sec * SECOND + moment.tv_nsec - base;
+    int64_t real = base + (ahead > 0 ? (ahead + n - 1) / n : ahead / n);
+    if (real < 0)
+        real = 0;
+    return (struct timespec) { .tv_sec = real / SECOND, .tv_nsec = real % SECOND };
+}
+
+/* The clock of a moment whose clock is not told: no machine has been up since 1990. */
+static int clock_of(const struct timespec *moment)
+{
+    return moment->tv_sec > 631152000 ? REALTIME : MONOTONIC;
+}
+
+/* The functions of libc. Before the constructor ran, each is looked up when it is needed. */
+#define REAL(name)                                                                                                     \
+    ({                                                                                                                 \
+        if (!real.name)                                                                                                \
+            real.name = (__typeof__(&name))dlsym(RTLD_NEXT, #name);                                                    \
+        real.name;                                                                                                     \
+    })
+
+static struct {
+    __typeof__(&clock_gettime) clock_gettime;
+    __typeof__(&epoll_pwait) epoll_pwait;
+    __typeof__(&ppoll) ppoll;
+    __typeof__(&select) select;
+    __typeof__(&pselect) pselect;
+    __typeof__(&nanosleep) nanosleep;
+    __typeof__(&clock_nanosleep) clock_nanosleep;
+    __typeof__(&pthread_cond_timedwait) pthread_cond_timedwait;
+    __typeof__(&pthread_mutex_timedlock) pthread_mutex_timedlock;
+    __typeof__(&pthread_rwlock_timedrdlock) pthread_rwlock_timedrdlock;
+    __typeof__(&pthread_rwlock_timedwrlock) pthread_rwlock_timedwrlock;
+    __typeof__(&sem_timedwait) sem_timedwait;
+    __typeof__(&timerfd_create) timerfd_create;
+    __typeof__(&timerfd_settime) timerfd_settime;
+    __typeof__(&timerfd_gettime) timerfd_gettime;
+    __typeof__(&setitimer) setitimer;
+    __typeof__(&getitimer) getitimer;
+    __typeof__(&setsockopt) setsockopt;
+    __typeof__(&getsockopt) getsockopt;
+    __typeof__(&sigtimedwait) sigtimedwait;
+    /* Not in every libc of the last ten years. */
+    int (*pthread_cond_clockwait)(pthread_cond_t *, pthread_mutex_t *, clockid_t, const struct timespec *);
+    int (*pthread_mutex_clocklock)(pthread_mutex_t *, clockid_t, const struct timespec *);
+    int (*sem_clockwait)(sem_t *, clockid_t, const struct timespec *);
+} real;
+
+__attribute__((constructor)) static void prepare(void)
+{
+    settle();
+    (void)REAL(clock_gettime), (void)REAL(epoll_pwait), (void)REAL(ppoll), (void)REAL(select), (void)REAL(pselect);
+    (void)REAL(nanosleep), (void)REAL(clock_nanosleep), (void)REAL(pthread_cond_timedwait);
+    (void)REAL(pthread_mutex_timedlock), (void)REAL(pthread_rwlock_timedrdlock), (void)REAL(pthread_rwlock_timedwrlock);
+    (void)REAL(sem_timedwait), (void)REAL(timerfd_create), (void)REAL(timerfd_settime), (void)REAL(timerfd_gettime);
+    (void)REAL(setitimer), (void)REAL(getitimer), (void)REAL(setsockopt), (void)REAL(getsockopt);
+    (void)REAL(sigtimedwait);
+    real.pthread_cond_clockwait = dlsym(RTLD_NEXT, "pthread_cond_clockwait");
+    real.pthread_mutex_clocklock = dlsym(RTLD_NEXT, "pthread_mutex_clocklock");
+    real.sem_clockwait = dlsym(RTLD_NEXT, "sem_clockwait");
+    /* Threads and programs that this one starts have it too. */
+    if (dilation.speed > 1)
+        raw(SYS_prctl, PR_SET_TIMERSLACK, SLACK_NS / dilation.speed, 0, 0, 0, 0);
+}
+
+/* Clocks. */
+
+/* In libc this reads memory that the kernel shares; but it cannot be looked up before libc is ready. */
+static int real_clock(clockid_t clock, struct timespec *now)
+{
+    if (real.clock_gettime)
+        return real.clock_gettime(clock, now);
+    return (int)settled(raw(SYS_clock_gettime, clock, (long)now, 0, 0, 0, 0));
+}
+
+EXPORT int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    if (clock == CLOCK_OF_SPEED) {
+        *now = (struct timespec) { .tv_sec = speed() };
+        return 0;
+    }
+    if (clock == CLOCK_OF_REAL_TIME)
+        return real_clock(CLOCK_REALTIME, now);
+    int result = real_clock(clock, now), base = base_of(clock);
+    if (result != 0 || base < 0 || speed() == 1)
+        return result;
+    int64_t from = dilation.base[base];
+    int64_t time = from + (now->tv_sec * SECOND + now->tv_nsec - from) * dilation.speed;
+    *now = (struct timespec) { .tv_sec = time / SECOND, .tv_nsec = time % SECOND };
+    return 0;
+}
+
+EXPORT int gettimeofday(struct timeval *restrict now, void *restrict zone)
+{
+    if (zone)
+        memset(zone, 0, sizeof(struct timezone));
+    if (now) {
+        struct timespec time;
+        if (clock_gettime(CLOCK_REALTIME, &time) != 0)
+            return -1;
+        *now = (struct timeval) { .tv_sec = time.tv_sec, .tv_usec = time.tv_nsec / 1000 };
+    }
+    return 0;
+}
+
+EXPORT time_t time(time_t *store)
+{
+    struct timespec now;
+    if (clock_gettime(CLOCK_REALTIME, &now) != 0)
+        return -1;
+    if (store)
+        *store = now.tv_sec;
+    return now.tv_sec;
+}
+
+EXPORT int timespec_get(struct timespec *now, int base)
+{
+    return base == TIME_UTC && clock_gettime(CLOCK_REALTIME, now) == 0 ? base : 0;
+}
+
+/* Waiting for descriptors. */
+
+EXPORT int epoll_pwait2(int epoll, struct epoll_event *events, int most, const struct timespec *timeout,
+                        const sigset_t *mask)
+{
+    struct timespec less;
+    if (timeout && is_valid(timeout)) {
+        less = shorter(*timeout);
+        timeout = &less;
+    }
+    return (int)settled(raw(SYS_epoll_pwait2, epoll, (long)events, most, (long)timeout, (long)mask, _NSIG / 8));
+}
+
+EXPORT int epoll_pwait(int epoll, struct epoll_event *events, int most, int timeout, const sigset_t *mask)
+{
+    if (timeout <= 0 || speed() == 1)
+        return REAL(epoll_pwait)(epoll, events, most, timeout, mask);
+    struct timespec exact = milliseconds(timeout);
+    int before = errno;
+    int result = epoll_pwait2(epoll, events, most, &exact, mask);
+    if (result >= 0 || errno != ENOSYS)
+        return result;
+    /* Linux before 5.11. */
+    errno = before;
+    return REAL(epoll_pwait)(epoll, events, most, (int)((timeout + dilation.speed - 1) / dilation.speed), mask);
+}
+
+EXPORT int epoll_wait(int epoll, struct epoll_event *events, int most, int timeout)
+{
+    return epoll_pwait(epoll, events, most, timeout, NULL);
+}
+
+EXPORT int ppoll(struct pollfd *files, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
+{
+    struct timespec less;
+    if (timeout && is_valid(timeout)) {
+        less = shorter(*timeout);
+        timeout = &less;
+    }
+    return REAL(ppoll)(files, count, timeout, mask);
+}
+
+EXPORT int poll(struct pollfd *files, nfds_t count, int timeout)
+{
+    struct timespec exact = milliseconds(timeout);
+    return ppoll(files, count, timeout < 0 ? NULL : &exact, NULL);
+}
+
+static int is_valid_timeval(const struct timeval *time)
+{
+    return time->tv_sec >= 0 && time->tv_usec >= 0 && time->tv_usec < 1000000;
+}
+
+static struct timeval shorter_timeval(struct timeval span)
+{
+    struct timespec less = shorter((struct timespec) { .tv_sec = span.tv_sec, .tv_nsec = span.tv_usec * 1000 });
+    int64_t microseconds = (less.tv_nsec + 999) / 1000;
+    return (struct timeval) { .tv_sec = less.tv_sec + microseconds / 1000000, .tv_usec = microseconds % 1000000 };
+}
+
+static struct timeval longer_timeval(struct timeval span)
+{
+    struct timespec more = longer((struct timespec) { .tv_sec = span.tv_sec, .tv_nsec = span.tv_usec * 1000 });
+    return (struct timeval) { .tv_sec = more.tv_sec, .tv_usec = more.tv_nsec / 1000 };
+}
+
+/* What a program calls that was compiled with _FORTIFY_SOURCE and does not know the size of the list. */
+EXPORT int __poll_chk(struct pollfd *files, nfds_t count, int timeout, size_t size)
+{
+    if (size / sizeof *files < count)
+        abort();
+    return poll(files, count, timeout);
+}
+
+EXPORT int __ppoll_chk(struct pollfd *files, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
+                       size_t size)
+{
+    if (size / sizeof *files < count)
+        abort();
+    return ppoll(files, count, timeout, mask);
+}
+
+EXPORT int select(int most, fd_set *restrict reading, fd_set *restrict writing, fd_set *restrict failing,
+                  struct timeval *restrict timeout)
+{
+    if (!timeout || !is_valid_timeval(timeout))
+        return REAL(select)(most, reading, writing, failing, timeout);
+    struct timeval less = shorter_timeval(*timeout);
+    int result = REAL(select)(most, reading, writing, failing, &less);
+    /* Linux leaves what is left of it. */
+    *timeout = longer_timeval(less);
+    return result;
+}
+
+EXPORT int pselect(int most, fd_set *restrict reading, fd_set *restrict writing, fd_set *restrict failing,
+                   const struct timespec *restrict timeout, const sigset_t *restrict mask)
+{
+    struct timespec less;
+    if (timeout && is_valid(timeout)) {
+        less = shorter(*timeout);
+        timeout = &less;
+    }
+    return REAL(pselect)(most, reading, writing, failing, timeout, mask);
+}
+
+/* Sleeping. */
+
+EXPORT int nanosleep(const struct timespec *span, struct timespec *left)
+{
+    if (!span || !is_valid(span))
+        return REAL(nanosleep)(span, left);
+    struct timespec less = shorter(*span);
+    int result = REAL(nanosleep)(&less, left);
+    if (result != 0 && errno == EINTR && left)
+        *left = longer(*left);
+    return result;
+}
+
+EXPORT int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time, struct timespec *left)
+{
+    int base = base_of(clock);
+    if (!time || !is_valid(time) || base < 0)
+        return REAL(clock_nanosleep)(clock, flags, time, left);
+    int is_moment = flags & TIMER_ABSTIME;
+    struct timespec scaled = is_moment ? sooner(base, *time) : shorter(*time);
+    int result = REAL(clock_nanosleep)(clock, flags, &scaled, left);
+    if (result == EINTR && left && !is_moment)
+        *left = longer(*left);
+    return result;
+}
+
+EXPORT int usleep(useconds_t microseconds)
+{
+    struct timespec span = { .tv_sec = microseconds / 1000000, .tv_nsec = microseconds % 1000000 * 1000L };
+    return nanosleep(&span, NULL);
+}
+
+EXPORT unsigned int sleep(unsigned int seconds)
+{
+    struct timespec span = { .tv_sec = seconds }, left = { 0 };
+    if (nanosleep(&span, &left) == 0)
+        return 0;
+    return (unsigned int)(left.tv_sec + (left.tv_nsec > 0));
+}
+
+EXPORT int sigtimedwait(const sigset_t *restrict signals, siginfo_t *restrict info,
+                        const struct timespec *restrict timeout)
+{
+    struct timespec less;
+    if (timeout && is_valid(timeout)) {
+        less = shorter(*timeout);
+        timeout = &less;
+    }
+    return REAL(sigtimedwait)(signals, info, timeout);
+}
+
+/* Waiting for other threads. */
+
+EXPORT int pthread_cond_timedwait(pthread_cond_t *restrict condition, pthread_mutex_t *restrict mutex,
+                                  const struct timespec *restrict until)
+{
+    if (!is_valid(until))
+        return REAL(pthread_cond_timedwait)(condition, mutex, until);
+    struct timespec moment = sooner(clock_of(until), *until);
+    return REAL(pthread_cond_timedwait)(condition, mutex, &moment);
+}
+
+EXPORT int pthread_cond_clockwait(pthread_cond_t *restrict condition, pthread_mutex_t *restrict mutex, clockid_t clock,
+                                  const struct timespec *restrict until)
+{
+    int base = base_of(clock);
+    if (!is_valid(until) || base < 0)
+        return REAL(pthread_cond_clockwait)(condition, mutex, clock, until);
+    struct timespec moment = sooner(base, *until);
+    return REAL(pthread_cond_clockwait)(condition, mutex, clock, &moment);
+}
+
+EXPORT int pthread_mutex_timedlock(pthread_mutex_t *restrict mutex, const struct timespec *restrict until)
+{
+    struct timespec moment = is_valid(until) ? sooner(REALTIME, *until) : *until;
+    return REAL(pthread_mutex_timedlock)(mutex, &moment);
+}
+
+EXPORT int pthread_mutex_clocklock(pthread_mutex_t *restrict mutex, clockid_t clock,
+                                   const struct timespec *restrict until)
+{
+    int base = base_of(clock);
+    struct timespec moment = is_valid(until) && base >= 0 ? sooner(base, *until) : *until;
+    return REAL(pthread_mutex_clocklock)(mutex, clock, &moment);
+}
+
+EXPORT int pthread_rwlock_timedrdlock(pthread_rwlock_t *restrict lock, const struct timespec *restrict until)
+{
+    struct timespec moment = is_valid(until) ? sooner(REALTIME, *until) : *until;
+    return REAL(pthread_rwlock_timedrdlock)(lock, &moment);
+}
+
+EXPORT int pthread_rwlock_timedwrlock(pthread_rwlock_t *restrict lock, const struct timespec *restrict until)
+{
+    struct timespec moment = is_valid(until) ? sooner(REALTIME, *until) : *until;
+    return REAL(pthread_rwlock_timedwrlock)(lock, &moment);
+}
+
+EXPORT int sem_timedwait(sem_t *restrict semaphore, const struct timespec *restrict until)
+{
+    struct timespec moment = is_valid(until) ? sooner(REALTIME, *until) : *until;
+    return REAL(sem_timedwait)(semaphore, &moment);
+}
+
+EXPORT int sem_clockwait(sem_t *restrict semaphore, clockid_t clock, const struct timespec *restrict until)
+{
+    int base = base_of(clock);
+    struct timespec moment = is_valid(until) && base >= 0 ? sooner(base, *until) : *until;
+    return REAL(sem_clockwait)(semaphore, clock, &moment);
+}
+
+/* Rust waits for threads by the system call. A timeout is the fourth argument of FUTEX_WAIT and its kin only. */
+static long futex(long word, long operation, long value, long time, long word2, long value3)
+{
+    const struct timespec *timeout = (const struct timespec *)time;
+    struct timespec scaled;
+    switch (operation & FUTEX_CMD_MASK) {
+    case FUTEX_WAIT:
+        if (timeout && is_valid(timeout)) {
+            scaled = shorter(*timeout);
+            time = (long)&scaled;
+        }
+        break;
+    case FUTEX_LOCK_PI:
+        if (timeout && is_valid(timeout)) {
+            scaled = sooner(REALTIME, *timeout);
+            time = (long)&scaled;
+        }
+        break;
+    case FUTEX_WAIT_BITSET:
+    case FUTEX_WAIT_REQUEUE_PI:
+    case 13: /* FUTEX_LOCK_PI2 */
+        if (timeout && is_valid(timeout)) {
+            scaled = sooner(operation & FUTEX_CLOCK_REALTIME ? REALTIME : MONOTONIC, *timeout);
+            time = (long)&scaled;
+        }
+        break;
+    default:
+        break;
+    }
+    return settled(raw(SYS_futex, word, operation, value, time, word2, value3));
+}
+
+EXPORT long syscall(long number, ...)
+{
+    va_list list;
+    va_start(list, number);
+    long a = va_arg(list, long), b = va_arg(list, long), c = va_arg(list, long);
+    long d = va_arg(list, long), e = va_arg(list, long), f = va_arg(list, long);
+    va_end(list);
+    switch (number) {
+    case SYS_futex:
+        return futex(a, b, c, d, e, f);
+    case SYS_clock_gettime:
+        return clock_gettime((clockid_t)a, (struct timespec *)b);
+    default:
+        return settled(raw(number, a, b, c, d, e, f));
+    }
+}
+
+/* Timers. */
+
+/* The base of each timer by its descriptor, plus 1. */
+static unsigned char timers[1024];
+
+EXPORT int timerfd_create(clockid_t clock, int flags)
+{
+    int file = REAL(timerfd_create)(clock, flags);
+    if (file >= 0 && (size_t)file < sizeof timers)
+        timers[file] = (unsigned char)(base_of(clock) + 1);
+    return file;
+}
+
+static struct itimerspec longer_timer(struct itimerspec timer)
+{
+    return (struct itimerspec) { .it_interval = longer(timer.it_interval), .it_value = longer(timer.it_value) };
+}
+
+EXPORT int timerfd_settime(int file, int flags, const struct itimerspec *new, struct itimerspec *old)
+{
+    if (!new || !is_valid(&new->it_value) || !is_valid(&new->it_interval))
+        return REAL(timerfd_settime)(file, flags, new, old);
+    struct itimerspec scaled = { .it_interval = shorter(new->it_interval), .it_value = new->it_value };
+    int is_off = new->it_value.tv_sec == 0 && new->it_value.tv_nsec == 0;
+    if (!is_off && flags & TFD_TIMER_ABSTIME) {
+        int known = file >= 0 && (size_t)file < sizeof timers ? timers[file] - 1 : -1;
+        scaled.it_value = sooner(known >= 0 ? known : clock_of(&new->it_value), new->it_value);
+    } else {
+        scaled.it_value = shorter(new->it_value);
+    }
+    int result = REAL(timerfd_settime)(file, flags, &scaled, old);
+    if (result == 0 && old)
+        *old = longer_timer(*old);
+    return result;
+}
+
+EXPORT int timerfd_gettime(int file, struct itimerspec *now)
+{
+    int result = REAL(timerfd_gettime)(file, now);
+    if (result == 0)
+        *now = longer_timer(*now);
+    return result;
+}
+
+/* The type of the first argument of setitimer is an enum in glibc's C, and an int elsewhere. */
+EXPORT int setitimer(__itimer_which_t which, const struct itimerval *restrict new, struct itimerval *restrict old)
+{
+    if (which != ITIMER_REAL || !new || !is_valid_timeval(&new->it_value) || !is_valid_timeval(&new->it_interval))
+        return REAL(setitimer)(which, new, old);
+    struct itimerval scaled = {
+        .it_interval = shorter_timeval(new->it_interval),
+        .it_value = shorter_timeval(new->it_value),
+    };
+    int result = REAL(setitimer)(which, &scaled, old);
+    if (result == 0 && old) {
+        old->it_interval = longer_timeval(old->it_interval);
+        old->it_value = longer_timeval(old->it_value);
+    }
+    return result;
+}
+
+EXPORT int getitimer(__itimer_which_t which, struct itimerval *now)
+{
+    int result = REAL(getitimer)(which, now);
+    if (result == 0 && which == ITIMER_REAL) {
+        now->it_interval = longer_timeval(now->it_interval);
+        now->it_value = longer_timeval(now->it_value);
+    }
+    return result;
+}
+
+EXPORT unsigned int alarm(unsigned int seconds)
+{
+    struct itimerval new = { .it_value = { .tv_sec = seconds } }, old = { 0 };
+    if (setitimer(ITIMER_REAL, &new, &old) != 0)
+        return 0;
+    return (unsigned int)(old.it_value.tv_sec + (old.it_value.tv_usec > 0));
+}
+
+/* Timeouts of sockets. */
+
+static int is_timeout(int level, int option)
+{
+    return level == SOL_SOCKET && (option == SO_RCVTIMEO || option == SO_SNDTIMEO);
+}
+
+EXPORT int setsockopt(int file, int level, int option, const void *value, socklen_t length)
+{
+    struct timeval less;
+    unsigned int patience;
+    if (level == IPPROTO_TCP && option == TCP_USER_TIMEOUT && value && length == sizeof patience) {
+        memcpy(&patience, value, sizeof patience);
+        patience = (unsigned int)((patience + speed() - 1) / speed());
+        value = &patience;
+    }
+    if (is_timeout(level, option) && value && length == sizeof less) {
+        memcpy(&less, value, sizeof less);
+        if (is_valid_timeval(&less)) {
+            less = shorter_timeval(less);
+            value = &less;
+        }
+    }
+    return REAL(setsockopt)(file, level, option, value, length);
+}
+
+EXPORT int getsockopt(int file, int level, int option, void *restrict value, socklen_t *restrict length)
+{
+    int result = REAL(getsockopt)(file, level, option, value, length);
+    struct timeval more;
+    unsigned int patience;
+    if (result == 0 && level == IPPROTO_TCP && option == TCP_USER_TIMEOUT && *length == sizeof patience) {
+        memcpy(&patience, value, sizeof patience);
+        patience *= (unsigned int)speed();
+        memcpy(value, &patience, sizeof patience);
+    }
+    if (result == 0 && is_timeout(level, option) && *length == sizeof more) {
+        memcpy(&more, value, sizeof more);
+        more = longer_timeval(more);
+        memcpy(value, &more, sizeof more);
+    }
+    return result;
+}

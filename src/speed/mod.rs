@@ -1,0 +1,243 @@
+//! Dilated time: at speed N, slotquake and its servers live N times as fast as real time.
+//!
+//! [`begin`] executes slotquake again under a small library (`dilate.c`, `LD_PRELOAD`), which its servers inherit. The
+//! library multiplies the clocks and divides the timeouts that libc gives to programs. All processes derive their time
+//! from the same moment, so their clocks agree exactly, and almost no other code knows about it: every
+//! [`Instant`] and every timer here is in the time of the cluster.
+//!
+//! Real time stays: the times of files, what the kernel times by itself (TCP's retransmissions and keep-alive, nft,
+//! netem), programs that do not call libc, and other machines. What must be real asks [`real_now`] or [`real_span`].
+//!
+//! The library is in the memory of these processes only: it ends with the last of them.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::time::{ClockId, clock_gettime};
+
+pub use crate::units::Speed;
+
+/// The library; empty where there is none.
+static LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dilate.so"));
+
+/// The variable with the speed and the moment at which clocks began to differ. Processes without it live in real time,
+/// even under the library.
+pub const VARIABLE: &str = "SLOTQUAKE_DILATION";
+
+/// The variable with which the dynamic linker loads the library.
+const PRELOAD: &str = "LD_PRELOAD";
+
+/// Clocks that only the library has: its speed, and the real wall clock. Linux refuses their numbers.
+const CLOCK_OF_SPEED: i32 = 21328;
+const CLOCK_OF_REAL_TIME: i32 = 21329;
+
+/// Why a run cannot take place at a speed.
+#[derive(Debug, thiserror::Error)]
+pub enum SpeedError {
+    /// This program has no library for its system.
+    #[error("speed {speed} is not possible here: {reason} (hint: leave out `--speed`)")]
+    Unsupported {
+        /// The speed.
+        speed: Speed,
+        /// Why not.
+        reason: String,
+    },
+    /// The program could not be executed again.
+    #[error("cannot start again at speed {speed}: {source}")]
+    Restart {
+        /// The speed.
+        speed: Speed,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The program was executed again, and the library is not in it.
+    #[error(
+        "the library for speed {0} was not loaded (hint: the system may ignore `{PRELOAD}` for this program, or slotquake \
+         is linked statically; unset `{VARIABLE}` if you have set it)"
+    )]
+    NotLoaded(Speed),
+    /// The process lives at another speed already.
+    #[error("this process lives at speed {0} already")]
+    Other(Speed),
+    /// The library is loaded, and the clocks do not show it.
+    #[error("the clocks of slotquake do not run at speed {speed}: {seen}")]
+    Clocks {
+        /// The speed.
+        speed: Speed,
+        /// What they show.
+        seen: String,
+    },
+}
+
+/// Why no other speed than 1 is possible with this program; None if others are.
+pub fn obstacle() -> Option<String> {
+    if !LIBRARY.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "this slotquake was built for {} on {}, and clocks can only be dilated on Linux with glibc, on x86-64 and arm64",
+        if cfg!(target_env = "musl") { "musl" } else { env::consts::OS },
+        env::consts::ARCH
+    ))
+}
+
+/// The speed at which this process lives, as the library in it says.
+pub fn current() -> Speed {
+    static CURRENT: OnceLock<Speed> = OnceLock::new();
+    *CURRENT.get_or_init(|| {
+        let answer = clock_gettime(ClockId::from_raw(CLOCK_OF_SPEED)).ok();
+        answer.and_then(|speed| speed.tv_sec().to_string().parse().ok()).unwrap_or_default()
+    })
+}
+
+/// The real time of the wall clock, at any speed.
+pub fn real_now() -> SystemTime {
+    clock_gettime(ClockId::from_raw(CLOCK_OF_REAL_TIME)).map_or_else(
+        |_| SystemTime::now(),
+        |now| SystemTime::UNIX_EPOCH + Duration::new(now.tv_sec() as u64, now.tv_nsec() as u32),
+    )
+}
+
+/// A span of real time in the time of this process: the deadline of something that is not faster at speed, such as a
+/// program that is not under the library.
+pub fn real_span(span: Duration) -> Duration {
+    span * current().factor()
+}
+
+/// Makes the process live at that speed, which it does until its end. Executes the program again with the same arguments,
+/// unless it was already; call it while the process has one thread, before anything that must not be done twice. At speed
+/// 1 it does nothing.
+///
+/// # Errors
+/// If this system or this build has no library, if the program cannot be executed again, and if the library is then not in
+/// it or its clocks do not run at that speed.
+pub fn begin(speed: Speed) -> Result<(), SpeedError> {
+    let now = current();
+    if now == speed {
+        return if speed.is_real() { Ok(()) } else { prove(speed) };
+    }
+    if !now.is_real() {
+        return Err(SpeedError::Other(now));
+    }
+    if let Some(reason) = obstacle() {
+        return Err(SpeedError::Unsupported { speed, reason });
+    }
+    if env::var_os(VARIABLE).is_some() {
+        return Err(SpeedError::NotLoaded(speed));
+    }
+    let source = match restart(speed) {
+        Ok(never) => match never {},
+        Err(source) => source,
+    };
+    Err(SpeedError::Restart { speed, source })
+}
+
+/// Executes this program again under the library. Returns only on failure.
+fn restart(speed: Speed) -> io::Result<std::convert::Infallible> {
+    let mut command = Command::new(env::current_exe()?);
+    let mut arguments = env::args_os();
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    let _kept = under(&mut command, speed)?;
+    Err(command.args(arguments).exec())
+}
+
+/// Makes a command live at that speed from its first instruction on. What it starts does, too. The library is open in this
+/// process until the result is dropped.
+fn under(command: &mut Command, speed: Speed) -> io::Result<Library> {
+    let library = Library::open()?;
+    let bases = [
+        ClockId::CLOCK_REALTIME,
+        ClockId::CLOCK_MONOTONIC,
+        ClockId::CLOCK_MONOTONIC_RAW,
+        ClockId::CLOCK_BOOTTIME,
+        ClockId::CLOCK_TAI,
+    ];
+    let mut moment = speed.to_string();
+    for clock in bases {
+        let now = clock_gettime(clock)?;
+        moment.push_str(&format!(" {}", now.tv_sec() * 1_000_000_000 + now.tv_nsec()));
+    }
+    command.env(VARIABLE, moment).env(PRELOAD, library.before(env::var_os(PRELOAD).as_deref()));
+    Ok(library)
+}
+
+/// The library as a file in memory. Programs that are executed inherit its descriptor and find it in their own `/proc`, in
+/// any mount namespace. It takes no place in a file system, so nothing has to be removed.
+struct Library(OwnedFd);
+
+impl Library {
+    fn open() -> io::Result<Self> {
+        let file = nix::sys::memfd::memfd_create(c"slotquake-dilate", nix::sys::memfd::MFdFlags::empty())?;
+        let mut file = std::fs::File::from(file);
+        file.write_all(LIBRARY)?;
+        Ok(Self(file.into()))
+    }
+
+    /// The list of libraries to load, with those of the user.
+    fn before(&self, users: Option<&OsStr>) -> OsString {
+        let mut list = OsString::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
+        if let Some(users) = users.filter(|users| !users.is_empty()) {
+            list.push(":");
+            list.push(users);
+        }
+        list
+    }
+}
+
+/// Shows that the clocks of this process run at that speed, by the real clock.
+fn prove(speed: Speed) -> Result<(), SpeedError> {
+    /// In the time of this process; the clocks are exact, so it need not be long.
+    const WATCHED: Duration = Duration::from_millis(20);
+    // A step of the wall clock meanwhile would look like another speed.
+    const ATTEMPTS: usize = 3;
+    let read = || (real_now(), Instant::now(), real_now());
+    let mut seen = String::new();
+    for _ in 0..ATTEMPTS {
+        let (before, from, after) = read();
+        std::thread::sleep(WATCHED);
+        let (before_end, to, after_end) = read();
+        let real = |from: SystemTime, to: SystemTime| to.duration_since(from).unwrap_or_default().as_secs_f64();
+        let passed = to.duration_since(from).as_secs_f64();
+        let (least, most) = (real(after, before_end), real(before, after_end));
+        let factor = f64::from(speed.factor());
+        if passed >= WATCHED.as_secs_f64() && least * factor * 0.99 <= passed && passed <= most * factor * 1.01 {
+            return Ok(());
+        }
+        seen = format!("{passed:.4} s passed in {least:.4} to {most:.4} real seconds");
+    }
+    Err(SpeedError::Clocks { speed, seen })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_users_libraries_stay() {
+        let library = Library::open().expect("a file in memory");
+        let own = format!("/proc/self/fd/{}", library.0.as_raw_fd());
+        for (users, expected) in
+            [(None, own.clone()), (Some(""), own.clone()), (Some("/x/a.so b.so"), format!("{own}:/x/a.so b.so"))]
+        {
+            assert_eq!(library.before(users.map(OsStr::new)), *expected);
+        }
+    }
+
+    #[test]
+    fn this_process_lives_in_real_time() {
+        assert_eq!(current(), Speed::REAL);
+        assert!(begin(Speed::REAL).is_ok());
+        assert_eq!(real_span(Duration::from_secs(7)), Duration::from_secs(7));
+        let Err(SpeedError::Clocks { .. }) = prove("10".parse().expect("a speed")) else {
+            panic!("the clocks of this process are not dilated");
+        };
+    }
+}
