@@ -9,7 +9,7 @@
 //! The modules in reading order are [`suite`], [`plan`], [`server`], [`cluster`], [`run`], [`history`], [`facts`],
 //! [`check`], [`anatomy`] and [`report`]. All of them use [`target`], [`slot`], [`units`], [`seeded`] and [`spec`].
 //! [`batch`] takes several runs through all stages; [`cargo_test`] and [`testing`] do so for tests. [`sandbox`] and
-//! [`network`] let an ordinary user cut links. [`doctor`] reports what this machine can do.
+//! [`network`] let an ordinary user cut links, and [`speed`] makes a run faster than real time. [`doctor`] reports what this machine can do.
 
 pub mod batch;
 pub mod cargo_test;
@@ -23,6 +23,7 @@ pub mod reports;
 pub mod run;
 pub mod sandbox;
 pub mod server;
+pub mod speed;
 mod subprocess;
 pub mod testing;
 pub mod wire;

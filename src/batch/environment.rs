@@ -9,6 +9,7 @@ use crate::network::{Network, netem};
 use crate::plan::{Need, Plan};
 use crate::run::BackendSettings;
 use crate::sandbox::{self, Entered, Inside, Mode, SandboxError, visit};
+use crate::speed::{self, Speed};
 
 /// Why no suite can run.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -89,6 +90,9 @@ impl Environment {
         {
             lacks.insert(Need::Delays, error.to_string());
         }
+        if !speed::current().is_real() {
+            lacks.insert(Need::Loss, no_loss(speed::current()));
+        }
         Ok(Self {
             backend: BackendSettings::Local { scratch: Some(inside.scratch().to_owned()), network },
             lacks,
@@ -142,6 +146,14 @@ impl Environment {
         let lacking = plan.needs().iter().find_map(|need| self.lacks.get(need));
         self.unfit.get(&plan.name).or(lacking).map(String::as_str)
     }
+}
+
+/// A loss would last too long, and by how much depends on which packet is lost.
+fn no_loss(speed: Speed) -> String {
+    format!(
+        "at speed {speed}, losing packets is not faithful: TCP sends a lost packet again after 0.2 to 1 s of real time, \
+         which is {speed} times as long for the servers (hint: leave out `--speed`)"
+    )
 }
 
 fn no_sandbox(reason: &str, hint: &str) -> String {

@@ -12,7 +12,6 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
@@ -30,6 +29,7 @@ use crate::report::{self, Report, ReportError, Standing, Summary};
 use crate::reports;
 use crate::run::{self, Notice, Options, RunError};
 use crate::server::Server;
+use crate::speed;
 
 /// A run to do.
 #[derive(Debug, Clone)]
@@ -117,7 +117,7 @@ impl Job {
             let why = Standing::Skipped("interrupted before it began".to_owned());
             return self.without_report(why, None, Exit::Interrupted);
         }
-        let folder = match reports::create_folder(&settings.out, &self.plan.name, &self.server.asked, SystemTime::now())
+        let folder = match reports::create_folder(&settings.out, &self.plan.name, &self.server.asked, speed::real_now())
         {
             Ok(folder) => folder,
             Err(error) => return self.without_report(Standing::Error(error.to_string()), None, Exit::Harness),

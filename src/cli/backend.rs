@@ -5,6 +5,7 @@ use slotquake::batch::Environment;
 use slotquake::cluster::Reach;
 use slotquake::sandbox::Mode;
 use slotquake::server::BackendKind;
+use slotquake::speed::{self, Speed, SpeedError};
 
 use super::exit::Trouble;
 use super::runtime::listening;
@@ -35,6 +36,10 @@ pub struct BackendArgs {
     #[arg(long, value_name = "HOW",
         value_parser = PossibleValuesParser::new(["auto", "address", "ports"]).try_map(|word| word.parse::<Reach>()))]
     reach: Option<Reach>,
+    /// Let slotquake and its servers live this many times as fast as real time: a whole number up to 100. All times are
+    /// then those of the cluster. Only with `--backend local`, on Linux with glibc
+    #[arg(long, value_name = "N", default_value_t = Speed::REAL)]
+    speed: Speed,
     #[command(flatten)]
     attach: attach::AttachArgs,
 }
@@ -43,6 +48,14 @@ pub struct BackendArgs {
 pub fn parser(kinds: &[BackendKind]) -> impl TypedValueParser<Value = BackendKind> + use<> {
     let value = |kind: &BackendKind| PossibleValue::new(kind.word()).help(about(*kind));
     PossibleValuesParser::new(kinds.iter().map(value)).try_map(|word| word.parse::<BackendKind>())
+}
+
+/// Makes this process live at that speed. Call it while there is one thread.
+pub fn speed(speed: Speed) -> Result<(), Trouble> {
+    speed::begin(speed).map_err(|error| match error {
+        SpeedError::Unsupported { .. } => Trouble::usage(error),
+        error => Trouble::harness(error),
+    })
 }
 
 fn about(kind: BackendKind) -> &'static str {
@@ -69,6 +82,13 @@ impl BackendArgs {
         if let Some((argument, backends)) = self.misplaced() {
             return Err(Trouble::usage(format!("`{argument}` requires `{backends}`")));
         }
+        if self.backend != BackendKind::Local && !self.speed.is_real() {
+            return Err(Trouble::usage(format!(
+                "`--speed {}` requires `--backend local`: slotquake cannot change the time of servers that it does not start \
+                 as processes",
+                self.speed
+            )));
+        }
         match self.backend {
             BackendKind::Attach => {
                 let taken = attach::take(&self.attach, self.netfault_image.clone(), wanted)?;
@@ -86,6 +106,8 @@ impl BackendArgs {
             BackendKind::Local => {
                 let plans = prepare::plans(wanted.suites, wanted.servers, wanted.overrides, wanted.seed)?;
                 let servers = prepare::servers(&plans)?;
+                // Fetching is done, in real time. With another speed, all of the above happens again, faster.
+                speed(self.speed)?;
                 make_folder()?;
                 // From here on this may be another process, without the machine's network.
                 let environment = Environment::enter(self.sandbox, &plans).map_err(Trouble::harness)?;

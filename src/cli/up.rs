@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use slotquake::batch::{Audience, Environment};
@@ -15,6 +14,7 @@ use slotquake::reports;
 use slotquake::run::{self, Answer, Ask, Notice, Options, Request, RunError};
 use slotquake::sandbox::Mode;
 use slotquake::server::{BackendKind, Server};
+use slotquake::speed::{self, Speed};
 use slotquake::suite::{LoadError, Source};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
@@ -64,6 +64,10 @@ pub struct Args {
     #[arg(long, value_name = "MODE", default_value_t = Mode::Auto,
         value_parser = PossibleValuesParser::new(["auto", "off", "require"]).try_map(|word| word.parse::<Mode>()))]
     sandbox: Mode,
+    /// Let slotquake and the servers live this many times as fast as real time: a whole number up to 100. Only with
+    /// `--backend local`, on Linux with glibc
+    #[arg(long, value_name = "N", default_value_t = Speed::REAL)]
+    speed: Speed,
     /// What runs the nodes
     #[arg(long, default_value_t = BackendKind::Local,
         value_parser = backend::parser(&[BackendKind::Local, BackendKind::Docker]))]
@@ -77,10 +81,14 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let (servers, environment, runtime, signals) = match args.backend {
         BackendKind::Local => {
             let servers = prepare::servers(&plans)?;
+            backend::speed(args.speed)?;
             // From here on this may be another process. It is the one that listens for other terminals.
             let environment = Environment::enter(args.sandbox, &plans).map_err(Trouble::harness)?;
             let (runtime, signals) = listening()?;
             (servers, environment, runtime, signals)
+        }
+        BackendKind::Docker if !args.speed.is_real() => {
+            return Err(Trouble::usage(format!("`--speed {}` requires `--backend local`", args.speed)));
         }
         BackendKind::Docker => containers::take((None, None), Reach::Auto, &plans)?,
         BackendKind::Attach => unreachable!("the parser of `--backend` accepts only the others"),
@@ -88,7 +96,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let (door, listener) = CommandSocket::open(&args.name)?;
     let server = servers[&plan.server].clone();
     let folder =
-        reports::create_folder(&args.out, &plan.name, &server.asked, SystemTime::now()).map_err(Trouble::harness)?;
+        reports::create_folder(&args.out, &plan.name, &server.asked, speed::real_now()).map_err(Trouble::harness)?;
     let display = Display::new(false, false);
     let kept = runtime.block_on(keep(plan, server, environment, &folder, (listener, signals), &display));
     drop(door);

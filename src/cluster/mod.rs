@@ -14,6 +14,7 @@ pub(crate) mod fixture;
 pub mod form;
 mod keyspace;
 pub mod local;
+pub mod pace;
 mod reach;
 pub mod watch;
 

@@ -10,7 +10,7 @@ use super::watching::{Sight, Sign, Watching, process_sight, with_unseen};
 use super::{FaultIds, resolve};
 use crate::cluster::control::AskError;
 use crate::cluster::watch::Snapshot;
-use crate::cluster::{Backend, BackendError, Control, ProcessState};
+use crate::cluster::{Backend, BackendError, Control, ProcessState, pace};
 use crate::fault::{Action, FaultKind, ProcessEffect, ProcessFault};
 use crate::history::{EventKind, StepProblem};
 use crate::journal::Journal;
@@ -260,7 +260,12 @@ impl<B: Backend> ProcessInjector<B> {
             let answer = self.control.ask_apart(node, &["PING"], false, Duration::from_secs(1)).await;
             let state = self.control.backend().state(node).await;
             let seen = match answer {
-                Ok(_) => return (true, format!("{state}; PING is answered")),
+                Ok(_) => {
+                    return match pace::prove(&self.control, &self.journal, node).await {
+                        Ok(()) => (true, format!("{state}; PING is answered")),
+                        Err(seen) => (false, format!("{state}; PING is answered, but {seen}")),
+                    };
+                }
                 Err(error) => error.to_string(),
             };
             if matches!(state, ProcessState::Gone { .. }) || tokio::time::Instant::now() > deadline {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{HURRY, Run};
-use crate::cluster::Backend;
 use crate::cluster::control::AskError;
 use crate::cluster::watch::Snapshot;
+use crate::cluster::{Backend, pace};
 use crate::history::{EventKind, FinalValue, ReadOnly, StepProblem, key_name, probe_name, sample_keys};
 use crate::slot::key_slot;
 use crate::spec::{POLL, bus_links_back};
@@ -76,6 +76,10 @@ impl<B: Backend> Run<B> {
         self.rest().await;
         self.record_settings().await;
         self.record_clocks().await;
+        for node in self.control.nodes() {
+            // What it records is judged.
+            let _ = pace::prove(&self.control, &self.journal, node).await;
+        }
     }
 
     /// Waits until the cluster is stable, because invariants `at: end` judge the lasting state. After a partition,

@@ -22,7 +22,7 @@ use crate::cluster::docker::{Docker, Engine};
 use crate::cluster::form::{FormError, form, whole};
 use crate::cluster::local::Local;
 use crate::cluster::watch::Watch;
-use crate::cluster::{Backend, BackendError, Control};
+use crate::cluster::{Backend, BackendError, Control, pace};
 use crate::facts::KeyShards;
 use crate::history::{Event, EventKind, Header, History, HistoryError, Host, NodeInfo, SCHEMA_VERSION};
 use crate::inject::Injector;
@@ -32,6 +32,7 @@ use crate::plan::Plan;
 use crate::server::{BackendKind, Server};
 use crate::slot::Deal;
 use crate::spec::{FAILOVER_SETTINGS, Rules};
+use crate::speed;
 use crate::wire::text;
 use crate::workload::Workload;
 use keep::Asked;
@@ -205,7 +206,8 @@ async fn run_on<B: Backend>(
         plan: plan.clone(),
         server: server.clone(),
         host: host(B::KIND),
-        started_at: humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string(),
+        started_at: humantime::format_rfc3339_millis(speed::real_now()).to_string(),
+        speed: speed::current(),
     };
     let watcher = Arc::clone(&options.watcher);
     let journal = Arc::new(Journal::new(
@@ -304,6 +306,9 @@ impl<B: Backend> Run<B> {
         let node_timeout = self.record_config().await;
         self.record_settings().await;
         self.record_clocks().await;
+        for node in self.control.nodes() {
+            pace::prove(&self.control, &self.journal, node).await.map_err(RunError::Boot)?;
+        }
         Ok(Some(Rules {
             node_timeout: node_timeout.unwrap_or_else(|| self.plan.node_timeout()),
             version: self.server.version,

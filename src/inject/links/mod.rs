@@ -26,9 +26,10 @@ use crate::network::rules::{Effect, Rule};
 use crate::network::shape::Pairs;
 use crate::network::{Counts, NetworkError};
 use crate::slot::Deal;
+use crate::speed;
 use crate::suite::Only;
 use crate::topology::Health;
-use crate::units::{NodeNo, Span};
+use crate::units::{NodeNo, Span, Speed};
 
 /// The time limit for a connection. On one machine it takes no time, and the kernel sends a lost SYN again only
 /// after a second.
@@ -117,7 +118,7 @@ impl<B: Backend> LinkInjector<B> {
         let whole = Whole { now, nodes, deal: &self.deal, clients: self.clients };
         let split =
             split(wanted, &whole).map_err(|problem| StepProblem::Suite(format!("{}: {problem}", wanted.kind)))?;
-        let effect = effect(wanted.effect);
+        let effect = effect(wanted.effect, speed::current());
         let fault = self.ids.next();
         let name = wanted.name.map_or_else(|| format!("{}-{fault}", wanted.kind), str::to_owned);
         if self.in_force.iter().any(|other| other.name == name) {
@@ -145,7 +146,9 @@ impl<B: Backend> LinkInjector<B> {
             refuses: effect == Effect::Refuse,
             open_takes: match effect {
                 // Packets that are still delayed take twice the latency.
-                Effect::Slow { latency_us, .. } => Duration::from_micros(latency_us.max(5000)).min(SILENCE),
+                Effect::Slow { latency_us, .. } => {
+                    speed::real_span(Duration::from_micros(latency_us.max(5000))).min(SILENCE)
+                }
                 Effect::Drop | Effect::Refuse | Effect::Lossy(_) | Effect::Narrow { .. } => SILENCE,
             },
             rule: rule.name.clone(),
@@ -400,14 +403,16 @@ fn split(wanted: &LinksFault<'_>, whole: &Whole<'_>) -> Result<Split, String> {
     }
 }
 
-/// The effect of the rule for a fault.
-fn effect(wanted: LinkEffect) -> Effect {
-    let microseconds = |span: Span| u64::try_from(span.0.as_micros()).unwrap_or(u64::MAX);
+/// The effect of the rule for a fault. The kernel takes rates and delays in real time.
+fn effect(wanted: LinkEffect, speed: Speed) -> Effect {
+    let microseconds = |span: Span| u64::try_from((span.0 / speed.factor()).as_micros()).unwrap_or(u64::MAX);
     match wanted {
         LinkEffect::Drop => Effect::Drop,
         LinkEffect::Refuse => Effect::Refuse,
         LinkEffect::Lossy(percent) => Effect::Lossy(percent),
-        LinkEffect::Narrow(rate) => Effect::Narrow { bytes_per_second: rate.bytes_per_second },
+        LinkEffect::Narrow(rate) => {
+            Effect::Narrow { bytes_per_second: rate.bytes_per_second.saturating_mul(speed.factor().into()) }
+        }
         LinkEffect::Slow { latency, jitter } => {
             Effect::Slow { latency_us: microseconds(latency), jitter_us: microseconds(jitter), class: 0 }
         }

@@ -10,6 +10,7 @@ use super::{Across, LOSS_PROVEN_WITHIN, POLL};
 use crate::cluster::Backend;
 use crate::history::StepProblem;
 use crate::network::Counts;
+use crate::speed;
 use crate::suite::Only;
 use crate::units::ByteRate;
 
@@ -35,9 +36,9 @@ pub(super) async fn prove<B: Backend>(
             && only != Only::Bus
             && let Some(&knock) = across.knocks.first()
         {
-            // The bucket holds the bytes of one second and 64 KiB, and refills meanwhile.
+            // The bucket holds the bytes of one real second and 64 KiB, and refills meanwhile.
             let control = Arc::clone(across.control);
-            let bytes = rate.bytes_per_second * 4 + 1_000_000;
+            let bytes = rate.bytes_per_second * u64::from(speed::current().factor()) * 4 + 1_000_000;
             filling = Some(tokio::spawn(async move { control.backend().fill(knock, bytes).await }));
         }
         tokio::time::sleep(POLL).await;

@@ -139,7 +139,7 @@ impl Compose {
     pub(crate) fn lacks(&self, need: Need) -> Option<String> {
         let why = match need {
             Need::Stop | Need::Kill | Need::Start | Need::Freeze => return None,
-            Need::Links | Need::Impairments | Need::Isolate => return self.no_links.clone(),
+            Need::Links | Need::Impairments | Need::Loss | Need::Isolate => return self.no_links.clone(),
             Need::Clients => {
                 "clients of a Compose project share one address, so faults cannot distinguish them (hint: cut links \
                  between nodes, or one node from all `others`, or use `--backend docker`)"

@@ -145,7 +145,7 @@ impl Hooks {
             Need::Start => &["start"],
             Need::Freeze => &["pause", "resume"],
             Need::Isolate | Need::Links => &["cut", "heal", "knock"],
-            Need::Impairments | Need::Delays => {
+            Need::Impairments | Need::Loss | Need::Delays => {
                 return Some(format!(
                     "hooks can only cut links, so they do not allow {need} (hint: use `--compose PROJECT` or `--backend \
                      local`)"

@@ -99,6 +99,7 @@ impl ServerAccess {
             Need::Isolate,
             Need::Links,
             Need::Impairments,
+            Need::Loss,
             Need::Delays,
             Need::Clients,
         ];
