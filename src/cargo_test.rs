@@ -28,6 +28,7 @@
 //! - A suite that this machine cannot run (it cuts links, but there is no sandbox or no nft) is ignored, with the
 //!   reason. It fails with `SLOTQUAKE_REQUIRE_ALL=1` or if you run ignored tests.
 //! - `SLOTQUAKE_SERVERS=redis:6.2,valkey:9.1` overrides the servers, `SLOTQUAKE_SEED=7` the seed.
+//! - `SLOTQUAKE_SPEED=10` runs all suites ten times as fast as real time, as [`Tests::speed`] does.
 //! - Four tests for each core run concurrently, because they mostly wait. `--test-threads` changes that.
 //!
 //! Use [`suites`] for more settings:
@@ -57,12 +58,15 @@ use crate::plan::Plan;
 use crate::report::{Summary, explain};
 use crate::sandbox::Mode;
 use crate::server::{self, Server};
+use crate::speed::{self, Speed};
 use crate::testing::{Suite, default_out};
 
 /// The servers that every suite runs on, instead of its own.
 const SERVERS: &str = "SLOTQUAKE_SERVERS";
 /// The seed of every run.
 const SEED: &str = "SLOTQUAKE_SEED";
+/// The speed of every run.
+const SPEED: &str = "SLOTQUAKE_SPEED";
 /// If 1, tests that cannot run on this machine fail.
 const REQUIRE_ALL: &str = "SLOTQUAKE_REQUIRE_ALL";
 
@@ -74,7 +78,7 @@ pub fn main(folder: impl Into<PathBuf>) -> ExitCode {
 
 /// The suites in a folder, with further settings.
 pub fn suites(folder: impl Into<PathBuf>) -> Tests {
-    Tests { folder: folder.into(), in_code: Vec::new(), servers: Vec::new(), out: None, sandbox: Mode::Auto }
+    Tests { folder: folder.into(), in_code: Vec::new(), servers: Vec::new(), out: None, sandbox: Mode::Auto, speed: 1 }
 }
 
 /// Suites to run as tests; [`Tests::main`] runs them.
@@ -86,6 +90,7 @@ pub struct Tests {
     servers: Vec<String>,
     out: Option<PathBuf>,
     sandbox: Mode,
+    speed: u16,
 }
 
 /// One test.
@@ -131,8 +136,16 @@ impl Tests {
         self
     }
 
+    /// Lets slotquake and its servers live this many times as fast as real time, from 1 to 100. All times of suites and
+    /// reports are then those of the cluster, and so are those that the test harness prints.
+    pub fn speed(mut self, times: u16) -> Self {
+        self.speed = times;
+        self
+    }
+
     /// Runs or lists the tests, according to the process's arguments, as a test harness does. Call it at the start
-    /// of `main`, while the process has one thread: it enters the sandbox and returns in another process.
+    /// of `main`, while the process has one thread: it enters the sandbox and returns in another process. At another speed than 1,
+    /// the program is executed again first.
     pub fn main(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
         arguments.test_threads.get_or_insert_with(batch::side_by_side);
@@ -153,8 +166,9 @@ impl Tests {
         let plans = plans(&cases);
         // Fetch servers now: nothing can be fetched from inside the sandbox.
         let servers = find(&plans);
-        let prepared = Environment::enter(self.sandbox, &plans)
-            .map_err(|error| error.to_string())
+        let prepared = speed_asked(self.speed)
+            .and_then(|speed| speed::begin(speed).map_err(|error| error.to_string()))
+            .and_then(|()| Environment::enter(self.sandbox, &plans).map_err(|error| error.to_string()))
             .and_then(|environment| Ok((environment, Runtime::new().map_err(|error| error.to_string())?)));
         let (environment, runtime) = match prepared {
             Ok(prepared) => prepared,
@@ -190,6 +204,9 @@ impl Tests {
             Ok(seed) => seed,
             Err(why) => return vec![Case { name: SEED.to_owned(), plan: Err(why) }],
         };
+        if let Err(why) = speed_asked(self.speed) {
+            return vec![Case { name: SPEED.to_owned(), plan: Err(why) }];
+        }
         let servers = servers_asked(&self.servers);
         let mut cases = Vec::new();
         match files(&self.folder) {
@@ -236,6 +253,15 @@ fn seed() -> Result<u64, String> {
         }
         Err(_) => Ok(batch::draw_seed()),
     }
+}
+
+/// The speed of the environment, or else that of the program.
+fn speed_asked(set: u16) -> Result<Speed, String> {
+    let (text, source) = match std::env::var(SPEED) {
+        Ok(text) => (text, SPEED),
+        Err(_) => (set.to_string(), "`speed`"),
+    };
+    text.trim().parse().map_err(|error| format!("{source}: {error}"))
 }
 
 /// The suite files of a folder, in the order of their names.
@@ -323,7 +349,8 @@ impl Case {
 /// Explains a failed run, with the command to run this test again.
 fn message(mut run: Summary, test: &str) -> String {
     if let Some(course) = &mut run.course {
-        course.again.command = format!("{SEED}={} cargo test --test {} -- --exact '{test}'", run.seed, target());
+        let speed = if run.speed.is_real() { String::new() } else { format!("{SPEED}={} ", run.speed) };
+        course.again.command = format!("{speed}{SEED}={} cargo test --test {} -- --exact '{test}'", run.seed, target());
     }
     explain(&run)
 }

@@ -75,7 +75,7 @@ pub fn examine() -> Vec<Capability> {
     let mut found: Vec<Capability> = finder.catalogue.iter().map(|entry| server(&finder, entry)).collect();
     found.extend([addresses(), docker()]);
     found.extend(isolation());
-    found.push(open_files());
+    found.extend([speed(), open_files()]);
     found
 }
 
@@ -117,6 +117,17 @@ fn addresses() -> Capability {
             format!("{refused}; nodes share 127.0.0.1 with a port each"),
             Some("Linux answers on all of 127.0.0.0/8; on other systems add aliases to the loopback interface"),
         ),
+    }
+}
+
+/// Whether programs can live faster than in real time.
+fn speed() -> Capability {
+    const NAME: &str = "speed";
+    match crate::speed::probe() {
+        Ok(()) => {
+            Capability::new(NAME, State::Ok, "`--speed` works: the clocks of other programs can be dilated", None)
+        }
+        Err(why) => Capability::new(NAME, State::Missing, why, Some("run suites without `--speed`")),
     }
 }
 

@@ -426,6 +426,11 @@ impl JsonSchema for Directive {
         // An editor reads `no` as a boolean and `5000` as a number; the loader keeps the text.
         json_schema!({"type": ["string", "integer", "number", "boolean"], "description": "The value of a server directive; it reaches the server verbatim."})
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn a_speed_is_a_whole_number_up_to_100() {

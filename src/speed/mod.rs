@@ -145,28 +145,59 @@ fn restart(speed: Speed) -> io::Result<std::convert::Infallible> {
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    let _kept = under(&mut command, speed)?;
+    let _kept = under(&mut command, speed, Duration::ZERO)?;
     Err(command.args(arguments).exec())
 }
 
-/// Makes a command live at that speed from its first instruction on. What it starts does, too. The library is open in this
-/// process until the result is dropped.
-fn under(command: &mut Command, speed: Speed) -> io::Result<Library> {
+/// Makes a command, and what it starts, live at that speed since a moment before now. The library is open in this process
+/// until the result is dropped.
+fn under(command: &mut Command, speed: Speed, since: Duration) -> io::Result<Library> {
     let library = Library::open()?;
-    let bases = [
+    let clocks = [
         ClockId::CLOCK_REALTIME,
         ClockId::CLOCK_MONOTONIC,
         ClockId::CLOCK_MONOTONIC_RAW,
         ClockId::CLOCK_BOOTTIME,
         ClockId::CLOCK_TAI,
     ];
-    let mut moment = speed.to_string();
-    for clock in bases {
-        let now = clock_gettime(clock)?;
-        moment.push_str(&format!(" {}", now.tv_sec() * 1_000_000_000 + now.tv_nsec()));
+    let mut bases = speed.to_string();
+    for clock in clocks {
+        let moment = Duration::from(clock_gettime(clock)?).saturating_sub(since);
+        bases = format!("{bases} {}", moment.as_nanos());
     }
-    command.env(VARIABLE, moment).env(PRELOAD, library.before(env::var_os(PRELOAD).as_deref()));
+    command.env(VARIABLE, bases).env(PRELOAD, library.before(env::var_os(PRELOAD).as_deref()));
     Ok(library)
+}
+
+/// Whether another program lives at a speed as it should; the error says why not. `date` is asked, as if it had lived for some
+/// time at the highest speed, and is now an hour ahead.
+pub fn probe() -> Result<(), String> {
+    const AHEAD_S: i64 = 3600;
+    if let Some(reason) = obstacle() {
+        return Err(reason);
+    }
+    let mut command = Command::new("date");
+    command.arg("+%s");
+    let text = |error: io::Error| error.to_string();
+    let library = under(&mut command, Speed::MAX, Duration::from_secs(AHEAD_S as u64) / (Speed::MAX.factor() - 1));
+    let _kept = library.map_err(text)?;
+    let output = command.output().map_err(|error| format!("date: {error}"))?;
+    let now = real_now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs().cast_signed();
+    let told =
+        String::from_utf8_lossy(&output.stdout).trim().parse::<i64>().map_err(|error| format!("date: {error}"))?;
+    let ahead_s = told - now;
+    // It may take a while to start, and that is multiplied.
+    if (AHEAD_S - 60..AHEAD_S + 3600).contains(&ahead_s) {
+        return Ok(());
+    }
+    let said = last_words(&output.stderr);
+    Err(format!("`date` is {ahead_s} s ahead of real time, and not {AHEAD_S}{said}"))
+}
+
+/// The last line that a program has said, as text to append.
+fn last_words(stderr: &[u8]) -> String {
+    let said = String::from_utf8_lossy(stderr);
+    said.lines().last().map_or_else(String::new, |line| format!(": {line}"))
 }
 
 /// The library as a file in memory. Programs that are executed inherit its descriptor and find it in their own `/proc`, in
@@ -229,6 +260,11 @@ mod tests {
         {
             assert_eq!(library.before(users.map(OsStr::new)), *expected);
         }
+    }
+
+    #[test]
+    fn another_program_lives_at_a_speed() {
+        assert_eq!(probe(), Ok(()));
     }
 
     #[test]

@@ -23,7 +23,8 @@ fn main() -> ExitCode {
     if let Ok(folder) = std::env::var(SUITES_OF) {
         return target(&folder);
     }
-    let cases: [(&str, fn()); 9] = [
+    let cases: [(&str, fn()); 10] = [
+        ("runs_at_a_speed", runs_at_a_speed),
         ("lists_every_suite_on_every_server_and_starts_nothing", lists_every_suite_on_every_server),
         ("explains_a_failure", explains_a_failure),
         ("one_test_runs_by_its_exact_name_and_passes", one_test_runs_by_its_exact_name),
@@ -88,7 +89,7 @@ fn run(suites: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
 fn run_into(out: &Path, suites: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args(arguments).env(SUITES_OF, suites).env(OUT, out);
-    for name in ["SLOTQUAKE_SERVERS", "SLOTQUAKE_SEED", "SLOTQUAKE_REQUIRE_ALL"] {
+    for name in ["SLOTQUAKE_SERVERS", "SLOTQUAKE_SEED", "SLOTQUAKE_SPEED", "SLOTQUAKE_REQUIRE_ALL"] {
         command.env_remove(name);
     }
     Ran(command.envs(environment.iter().copied()).output().expect("it starts"))
@@ -151,6 +152,19 @@ fn one_test_runs_by_its_exact_name() {
     ran.assert_says(&["test steady::redis:6.2 ... ok", "1 passed; 0 failed; 0 ignored; 0 measured; 4 filtered out"]);
     let ran = run(SUITES, &["in-code"], &[]);
     ran.assert_says(&["test in-code::redis:6.2 ... ok"]);
+}
+
+fn runs_at_a_speed() {
+    let out = tempfile::tempdir().expect("a temporary directory");
+    let ran = run_into(out.path(), SUITES, &["in-code"], &[("SLOTQUAKE_SPEED", "3")]);
+    assert_eq!(ran.code(), Some(0), "{}", ran.stdout());
+    let report = out.path().join("latest/report.json");
+    let report: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(report).expect("a report")).expect("JSON");
+    assert_eq!(report["speed"], 3);
+    let ran = run(SUITES, &[], &[("SLOTQUAKE_SPEED", "fast")]);
+    assert_eq!(ran.code(), Some(101), "{}", ran.stdout());
+    ran.assert_says(&["test SLOTQUAKE_SPEED ... FAILED", "SLOTQUAKE_SPEED: \"fast\" is not a speed"]);
 }
 
 fn a_suite_that_cuts_links_runs() {

@@ -22,10 +22,8 @@ pub struct Reproduce {
 /// Finds the command that gives the same plan, and verifies that it does.
 pub fn reproduce(plan: &Plan, speed: Speed) -> Reproduce {
     let suite = suite_of(plan);
-    let mut options = format!("--server {} --seed {}", quoted(&plan.server), plan.seed);
-    if !speed.is_real() {
-        options.push_str(&format!(" --speed {speed}"));
-    }
+    let speed = if speed.is_real() { String::new() } else { format!(" --speed {speed}") };
+    let options = format!("--server {} --seed {}{speed}", quoted(&plan.server), plan.seed);
     let Some(sets) = overrides(plan) else {
         let file = format!("./{}.yaml", plan.name);
         return Reproduce { command: format!("slotquake run {} {options}", quoted(&file)), built_in: false, suite };

@@ -41,6 +41,10 @@ const LOSS_PROVEN_WITHIN: Duration = Duration::from_secs(20);
 /// The time limit for connections across links whose fault was lifted.
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
 
+/// After what time TCP sends a packet again at the earliest (`TCP_RTO_MIN` of Linux), and a SYN (RFC 6298, section 2).
+const RETRANSMISSION: Duration = Duration::from_millis(200);
+const RETRANSMISSION_OF_SYN: Duration = Duration::from_secs(1);
+
 /// The most connections to try across one fault.
 const MOST_KNOCKS: usize = 40;
 
@@ -72,6 +76,8 @@ pub struct LinkInjector<B> {
     clients: u16,
     in_force: Vec<Guard>,
     watching: Watching<B>,
+    /// Whether the reader knows about retransmissions.
+    has_noted: bool,
 }
 
 /// A fault that the history holds and that is not yet proven to be undone.
@@ -104,7 +110,7 @@ impl<B: Backend> LinkInjector<B> {
         (deal, clients): (Deal, u16),
     ) -> Self {
         let watching = Watching::begin(&control, &journal);
-        Self { control, journal, ids, deal, clients, in_force: Vec::new(), watching }
+        Self { control, journal, ids, deal, clients, in_force: Vec::new(), watching, has_noted: false }
     }
 
     /// The faults in force, by name.
@@ -169,6 +175,7 @@ impl<B: Backend> LinkInjector<B> {
         let rule_name = rule.name.clone();
         self.control.backend().impose(rule).await.map_err(|error| harness(&error))?;
         self.journal.event(EventKind::FaultApplied { fault });
+        self.note_retransmissions(wanted.effect);
 
         let (in_effect, proof) = self.prove(wanted, &rule_name, &knocks, before.as_deref()).await?;
         self.journal.event(EventKind::FaultProven { fault, in_effect, proof: proof.clone() });
@@ -177,6 +184,26 @@ impl<B: Backend> LinkInjector<B> {
             return Ok(());
         }
         Err(StepProblem::Harness(format!("{} is not in effect: {proof}", wanted.kind)))
+    }
+
+    /// Tells the reader, once a run, that TCP is not faster at speed.
+    fn note_retransmissions(&mut self, effect: LinkEffect) {
+        let drops = match effect {
+            LinkEffect::Drop | LinkEffect::Lossy(_) | LinkEffect::Narrow(_) => true,
+            LinkEffect::Refuse | LinkEffect::Slow { .. } => false,
+        };
+        let speed = speed::current();
+        if !drops || speed.is_real() || std::mem::replace(&mut self.has_noted, true) {
+            return;
+        }
+        let (least, most) = (speed::real_span(RETRANSMISSION), speed::real_span(RETRANSMISSION_OF_SYN));
+        let text = format!(
+            "at speed {speed}, TCP sends what this fault drops again only after {} or more, and a SYN after {}: service may \
+             return later than in real time",
+            Span(least),
+            Span(most)
+        );
+        self.journal.event(EventKind::Note { text });
     }
 
     /// Lifts the fault of that name, or `all`, and proves that packets pass and that the bus links are connected again.
