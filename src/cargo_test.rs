@@ -148,7 +148,8 @@ impl Tests {
     /// the program is executed again first.
     pub fn main(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
-        arguments.test_threads.get_or_insert_with(batch::side_by_side);
+        let speed = speed_asked(self.speed).unwrap_or_default();
+        arguments.test_threads.get_or_insert_with(|| batch::side_by_side(speed));
         let required = std::env::var(REQUIRE_ALL).is_ok_and(|value| value == "1");
         let (unwanted, cases): (Vec<Case>, Vec<Case>) =
             self.cases().into_iter().partition(|case| filtered_out(&arguments, &case.name));
@@ -179,7 +180,7 @@ impl Tests {
         };
         let (_running, stop) = watch::channel(None);
         let out = self.out.unwrap_or_else(default_out);
-        let settings = Settings { out, keep: false, side_by_side: batch::side_by_side(), environment };
+        let settings = Settings { out, keep: false, side_by_side: batch::side_by_side(speed::current()), environment };
         let insist = arguments.ignored || arguments.include_ignored;
         let shared = Arc::new(Shared {
             settings,

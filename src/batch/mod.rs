@@ -29,7 +29,7 @@ use crate::report::{self, Report, ReportError, Standing, Summary};
 use crate::reports;
 use crate::run::{self, Notice, Options, RunError};
 use crate::server::Server;
-use crate::speed;
+use crate::speed::{self, Speed};
 
 /// A run to do.
 #[derive(Debug, Clone)]
@@ -93,9 +93,11 @@ pub fn nobody() -> Arc<dyn Audience> {
     Arc::new(Nobody)
 }
 
-/// The default number of runs at the same time: four for each core, because runs mostly wait.
-pub fn side_by_side() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from) * 4
+/// The default number of runs at the same time at a speed: four for each core, because runs mostly wait, and as many times
+/// fewer as they wait less.
+pub fn side_by_side(speed: Speed) -> usize {
+    let in_real_time = std::thread::available_parallelism().map_or(1, usize::from) * 4;
+    (in_real_time / speed.factor() as usize).max(1)
 }
 
 /// Does every job and returns the results in the order of the jobs. [`Settings::side_by_side`] jobs run at the same time.

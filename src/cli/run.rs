@@ -8,6 +8,7 @@ use slotquake::batch::{self, Audience, Done, Environment, Job, Settings};
 use slotquake::plan::Plan;
 use slotquake::report::{self, RunKey, Skipped, Standing, Summary};
 use slotquake::reports;
+use slotquake::speed;
 use slotquake::suite;
 use slotquake_judge::words::count;
 use tokio::runtime::Runtime;
@@ -63,7 +64,8 @@ pub struct Args {
     /// Repeat every run this many times, with the same plan and seed
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     repeat: u16,
-    /// The number of runs at the same time; by default four for each core, because runs mostly wait
+    /// The number of runs at the same time; by default four for each core, because runs mostly wait, and at
+    /// speed as many times fewer
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// The directory for reports
@@ -105,7 +107,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         .flat_map(|_| &plans)
         .map(|plan| Job { plan: plan.clone(), server: servers[&plan.server].clone() })
         .collect();
-    let at_most = if is_shared { 1 } else { batch::side_by_side() };
+    let at_most = if is_shared { 1 } else { batch::side_by_side(speed::current()) };
     let side_by_side = args.jobs.map_or(at_most, usize::from).min(jobs.len());
     screen::say(&format!("seed {seed}; {}, {side_by_side} at a time", count(jobs.len() as u64, "run")));
     tell_skipped(&skipped);

@@ -145,13 +145,18 @@ fn restart(speed: Speed) -> io::Result<std::convert::Infallible> {
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    let _kept = under(&mut command, speed, Duration::ZERO)?;
+    let _kept = under(&mut command, speed)?;
     Err(command.args(arguments).exec())
 }
 
-/// Makes a command, and what it starts, live at that speed since a moment before now. The library is open in this process
-/// until the result is dropped.
-fn under(command: &mut Command, speed: Speed, since: Duration) -> io::Result<Library> {
+/// Makes a command, and what it starts, live at that speed from now on, if they use libc. The library is open in this
+/// process until the result is dropped.
+pub fn under(command: &mut Command, speed: Speed) -> io::Result<Library> {
+    under_since(command, speed, Duration::ZERO)
+}
+
+/// The same, as if it had been so since a moment before now.
+fn under_since(command: &mut Command, speed: Speed, since: Duration) -> io::Result<Library> {
     let library = Library::open()?;
     let clocks = [
         ClockId::CLOCK_REALTIME,
@@ -179,7 +184,8 @@ pub fn probe() -> Result<(), String> {
     let mut command = Command::new("date");
     command.arg("+%s");
     let text = |error: io::Error| error.to_string();
-    let library = under(&mut command, Speed::MAX, Duration::from_secs(AHEAD_S as u64) / (Speed::MAX.factor() - 1));
+    let library =
+        under_since(&mut command, Speed::MAX, Duration::from_secs(AHEAD_S as u64) / (Speed::MAX.factor() - 1));
     let _kept = library.map_err(text)?;
     let output = command.output().map_err(|error| format!("date: {error}"))?;
     let now = real_now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs().cast_signed();
@@ -202,7 +208,8 @@ fn last_words(stderr: &[u8]) -> String {
 
 /// The library as a file in memory. Programs that are executed inherit its descriptor and find it in their own `/proc`, in
 /// any mount namespace. It takes no place in a file system, so nothing has to be removed.
-struct Library(OwnedFd);
+#[derive(Debug)]
+pub struct Library(OwnedFd);
 
 impl Library {
     fn open() -> io::Result<Self> {

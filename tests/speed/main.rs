@@ -1,5 +1,6 @@
 //! Runs at a speed, on real servers: everything lives N times as fast as this process, which lives in real time.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use slotquake::history::{self, EventKind};
+use slotquake::speed::under;
 
 use support::{Ended, Places, QUICK, assert_nothing_left, begin_as, command, conclusive, fetched, skipped};
 
@@ -107,6 +109,40 @@ fn a_run_at_speed_is_judged_and_says_so() {
     // Six after the boot, one after a restart, six at the end.
     assert_eq!(proofs.count(), 13);
     assert_clocks_agree(&history);
+}
+
+/// Every way to wait in C is as many times shorter as the clocks are faster.
+#[test]
+fn every_wait_is_shorter() {
+    const SPEED: f64 = 100.0;
+    // In the time of the program; in real time it is a hundredth.
+    const WAIT_S: f64 = 20.0;
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let program = folder.path().join("waits");
+    let compiled = Command::new("cc")
+        .args(["-O1", "-pthread", "-o"])
+        .arg(&program)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/speed/waits.c"))
+        .output()
+        .expect("a C compiler, which built slotquake");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let mut command = Command::new(&program);
+    let library = under(&mut command, "100".parse().expect("a speed")).expect("a library");
+    let ran = command.output().expect("it runs");
+    drop(library);
+    assert!(ran.status.success() && ran.stderr.is_empty(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let printed = String::from_utf8(ran.stdout).expect("text");
+    for line in printed.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [name, numbers @ ..] = words.as_slice() else { panic!("{line}") };
+        let numbers: Vec<f64> = numbers.iter().map(|number| number.parse().expect("a number")).collect();
+        let [monotonic, wall, real] = numbers[..] else { panic!("{line}") };
+        // A wait is never too short. An undivided one would take 20 real seconds.
+        assert!(monotonic >= WAIT_S && wall >= WAIT_S - 1e-4 && real < WAIT_S, "{name}: {printed}");
+        // The clocks are read one after the other, so their spans differ by what lies between the readings.
+        assert!((monotonic - wall).abs() < WAIT_S && (monotonic - real * SPEED).abs() < WAIT_S, "{name}: {printed}");
+    }
+    assert_eq!(printed.lines().count(), 21, "{printed}");
 }
 
 fn error_of(ran: &Ended) -> String {
