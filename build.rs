@@ -16,7 +16,7 @@ fn main() {
         && ["x86_64", "aarch64"].contains(&target("ARCH").as_str())
         && target("POINTER_WIDTH") == "64";
     if !is_supported {
-        // `src/speed/library.rs` says why there is none.
+        // `obstacle` in src/speed/mod.rs says why there is none.
         fs::write(&library, b"").expect("a file in OUT_DIR");
         return;
     }

@@ -1,12 +1,14 @@
 //! Proves that a node lives as fast as the harness: its wall clock agrees with that of the harness, which is ahead of real
-//! time. The clocks of a server that the library of [`crate::speed`] is not in would show real time.
+//! time, and its timers do not run by a counter of the processor at the real rate. The clocks of a server that the library
+//! of [`crate::speed`] is not in would show real time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Backend, Control};
 use crate::history::EventKind;
 use crate::journal::Journal;
-use crate::speed;
+use crate::speed::{self, Speed};
+use crate::topology::parse_info;
 use crate::units::NodeNo;
 use crate::wire::text;
 
@@ -31,7 +33,14 @@ pub async fn prove<B: Backend>(control: &Control<B>, journal: &Journal, node: No
     let Ok(answer) = control.ask(node, &["TIME"], ANSWER_WITHIN).await else { return Ok(()) };
     let received = SystemTime::now();
     let Some(time) = moment(&text(&answer)) else { return Ok(()) };
-    let (holds, proof) = compare(sent, time, received, ahead());
+    let Ok(info) = control.ask(node, &["INFO", "server"], ANSWER_WITHIN).await else { return Ok(()) };
+    let info = text(&info);
+    let counter = parse_info(&info).get("monotonic_clock").map_or("", |clock| *clock).to_owned();
+    let cpuinfo = tokio::fs::read_to_string("/proc/cpuinfo").await.unwrap_or_default();
+    let (holds, proof) = match real_counter(&counter, real_mhz(&cpuinfo), speed::current()) {
+        Some(why) => (false, why),
+        None => compare(sent, time, received, ahead()),
+    };
     journal.event(EventKind::SpeedProven { node, holds, proof: proof.clone() });
     if holds { Ok(()) } else { Err(format!("{node} does not live at speed {}: {proof}", speed::current())) }
 }
@@ -46,6 +55,26 @@ fn moment(answer: &str) -> Option<SystemTime> {
     let mut numbers = answer.lines().map(str::parse::<u64>);
     let (Some(Ok(seconds)), Some(Ok(micros))) = (numbers.next(), numbers.next()) else { return None };
     Some(UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros))
+}
+
+/// Why the timers of a server run in real time, by the name of its monotonic clock (INFO server); None if they do not. Some
+/// servers count the ticks of the processor (monotonic.c): on x86 at a rate that they measure by the clock when they start,
+/// or read in /proc/cpuinfo; on arm64 at the rate that the processor states.
+fn real_counter(clock: &str, real_mhz: Option<f64>, speed: Speed) -> Option<String> {
+    let why = || Some(format!("its timers run by the processor's counter, in real time (`{clock}`)"));
+    if clock.contains("CNTVCT") {
+        return why();
+    }
+    let (_, ticks) = clock.split_once("TSC @ ")?;
+    let ticks_per_us: f64 = ticks.split(' ').next()?.parse().ok()?;
+    // Clock rates vary, but not as much as speeds.
+    if ticks_per_us < real_mhz? / f64::from(speed.factor()).sqrt() { None } else { why() }
+}
+
+/// The rate of the first processor, in MHz.
+fn real_mhz(cpuinfo: &str) -> Option<f64> {
+    let line = cpuinfo.lines().find(|line| line.starts_with("cpu MHz"))?;
+    line.split_once(':')?.1.trim().parse().ok()
 }
 
 fn compare(sent: SystemTime, time: SystemTime, received: SystemTime, ahead: Duration) -> (bool, String) {
@@ -77,6 +106,24 @@ mod tests {
             let (held, proof) = compare(at(5000), at(time_ms), at(5010), ahead);
             assert_eq!(held, holds, "{time_ms}: {proof}");
             assert!(proof.contains(seen), "{time_ms}: {proof}");
+        }
+    }
+
+    #[test]
+    fn a_counter_must_be_measured_by_the_dilated_clock() {
+        let mhz = real_mhz("processor\t: 0\ncpu MHz\t\t: 2300.126\ncpu MHz\t\t: 800\n");
+        assert_eq!((mhz, real_mhz("processor: 0\n")), (Some(2300.126), None));
+        for (clock, speed, is_real) in [
+            ("POSIX clock_gettime", "10", false),
+            ("", "10", false),
+            ("X86 TSC @ 229.91 ticks/us", "10", false),
+            ("X86 TSC @ 2300 ticks/us", "10", true),
+            ("X86 TSC @ 1150.2 ticks/us", "2", false),
+            ("X86 TSC @ 2300 ticks/us", "2", true),
+            ("ARM CNTVCT @ 25 ticks/us", "2", true),
+        ] {
+            let speed = speed.parse().expect("a speed");
+            assert_eq!(real_counter(clock, mhz, speed).is_some(), is_real, "{clock} {speed}");
         }
     }
 

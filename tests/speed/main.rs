@@ -128,10 +128,10 @@ fn every_wait_is_shorter() {
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
     let mut command = Command::new(&program);
     let library = under(&mut command, "100".parse().expect("a speed")).expect("a library");
-    let ran = command.output().expect("it runs");
+    let ran = begin_as(command).end();
     drop(library);
-    assert!(ran.status.success() && ran.stderr.is_empty(), "{}", String::from_utf8_lossy(&ran.stderr));
-    let printed = String::from_utf8(ran.stdout).expect("text");
+    assert!(ran.status.success() && ran.stderr.is_empty(), "{}", ran.whole());
+    let printed = ran.stdout;
     for line in printed.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let [name, numbers @ ..] = words.as_slice() else { panic!("{line}") };

@@ -10,7 +10,7 @@ use crate::spec::Rules;
 use crate::suite::ShardSet;
 use crate::topology::View;
 use crate::units::{Bound, NodeNo, ShardNo};
-use crate::words::{count, length_ns};
+use crate::words::{at, count, length_ns};
 
 /// The share of operations that may be issued late. Beyond it, times measured by the workload say more about the
 /// harness than about the cluster.
@@ -142,14 +142,30 @@ impl<'a> Facts<'a> {
     }
 
     /// Why a duration that exceeds its bound proves nothing about the cluster: the harness stalled for more than a quarter
-    /// of it, or a node lived at another speed.
+    /// of it, a node lived at another speed, or TCP did.
     pub(super) fn stalled(&self, window: Window) -> Option<String> {
         if self.wrong_speed.is_some() {
             return self.wrong_speed.clone();
         }
+        if let Some(why) = self.retransmitted(window) {
+            return Some(why);
+        }
         let stalled_ns: u64 = self.stalls.iter().map(|stall| stall.overlap_ns(window)).sum();
         (stalled_ns.saturating_mul(4) > window.length_ns())
             .then(|| format!("the harness stalled for {} of {}", length_ns(stalled_ns), length_ns(window.length_ns())))
+    }
+
+    /// Why a duration proves nothing about the cluster at speed: TCP may have sent packets again in it that a fault of links
+    /// had dropped.
+    pub(super) fn retransmitted(&self, window: Window) -> Option<String> {
+        let during = self.retransmitting.iter().find(|retransmitting| retransmitting.overlap_ns(window) > 0)?;
+        let speed = self.history.header.speed;
+        Some(format!(
+            "at speed {speed}, TCP sends what a fault of links dropped {speed} times as late for the nodes, from {} to {} (hint: \
+             run it without `--speed`)",
+            at(during.from_ns),
+            at(during.to_ns)
+        ))
     }
 
     /// As `stalled`, for a duration measured by the operations of the workload.

@@ -33,6 +33,9 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
                     (false, _) if let Some(why) = facts.stuck.as_deref() => {
                         finding.undecided(format!("not recovered after {took}, but {why}: {last}"));
                     }
+                    (false, None) if let Some(why) = facts.retransmitted(Window::before(event.at_ns, *took_ms)) => {
+                        finding.undecided(format!("not recovered after {took}, but {why}: {last}"));
+                    }
                     (false, None) => _ = finding.fail(format!("not recovered after {took}: {last}")),
                     (false, Some(by)) => {
                         finding.undecided(format!(

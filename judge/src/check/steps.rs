@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::Finding;
 use super::{Judgement, Traits};
-use crate::facts::Facts;
+use crate::facts::{Facts, Window};
 use crate::history::{EventKind, StepProblem};
 use crate::suite::Step;
 use crate::words::{at, length};
@@ -20,6 +20,8 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
     let mut waits = Vec::new();
     // The message at the end of the step, or that of its answer if there is none.
     let mut unmet = BTreeMap::new();
+    // Why a wait that was not met proves nothing.
+    let mut excused = BTreeMap::new();
     for event in &facts.history.events {
         let when = at(event.at_ns);
         match &event.kind {
@@ -60,6 +62,8 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
                 if *met {
                     waits.push(format!("at {when}, step {}: `{condition}` after {waited}", step + 1));
                 } else {
+                    excused
+                        .extend(facts.retransmitted(Window::before(event.at_ns, *waited_ms)).map(|why| (*step, why)));
                     unmet.insert(*step, format!("`{condition}` did not come within {waited}"));
                     finding.evidence(format!("at {when}, step {}: last seen {last}", step + 1));
                 }
@@ -72,7 +76,10 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
         }
     }
     for (step, why) in unmet {
-        finding.fail(format!("step {}: {why}", step + 1));
+        match excused.get(&step) {
+            Some(excuse) => finding.undecided(format!("step {}: {why}, but {excuse}", step + 1)),
+            None => finding.fail(format!("step {}: {why}", step + 1)),
+        };
     }
     // Not all evidence is shown, and answers say more than waits.
     for line in replies.into_iter().chain(waits) {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{FaultSpan, Window};
 use crate::history::{EventKind, History, StepProblem};
+use crate::units::Speed;
 
 /// The end of steps before all of them were done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,26 @@ pub(super) fn wrong_speed(history: &History) -> Option<String> {
     }
     let unproven = history.header.plan.nodes.iter().find(|planned| !proven.contains(&planned.node))?;
     Some(format!("no proof that {} lived at speed {speed}", unproven.node))
+}
+
+/// TCP sends a SYN that was dropped again after this real time (RFC 6298, section 2), and then at intervals that do not
+/// exceed the time for which packets were dropped, or this.
+const SYN_AGAIN_NS: u64 = 1_000_000_000;
+
+/// When packets that a fault of links dropped were still to be sent again, which at speed takes N times as long for the
+/// nodes as in real time.
+pub(super) fn retransmitting(speed: Speed, fault_spans: &[FaultSpan]) -> Vec<Window> {
+    if speed.is_real() {
+        return Vec::new();
+    }
+    let links = fault_spans.iter().filter(|span| span.kind.hits_links());
+    let window = |span: &FaultSpan| {
+        let healed_ns = span.healed_ns.or(span.ended.as_ref().map(|ended| ended.in_effect_ns))?;
+        let lifted_ns = span.lifted_ns.or(span.undone_ns).unwrap_or(healed_ns);
+        let again_ns = u64::from(speed.factor()) * SYN_AGAIN_NS + lifted_ns.saturating_sub(span.from_ns);
+        Some(Window { from_ns: healed_ns, to_ns: lifted_ns.saturating_add(again_ns) })
+    };
+    links.filter_map(window).collect()
 }
 
 /// What ended the steps early: a signal, an error of the suite or the harness, the death of the harness. The timeout of an

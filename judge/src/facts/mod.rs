@@ -77,6 +77,9 @@ pub struct Facts<'a> {
     pub stalls: Vec<Window>,
     /// Why no time of the history can be trusted: a node did not live as fast as the harness. None if all did.
     pub wrong_speed: Option<String>,
+    /// When TCP, which is not faster at speed, may still have kept nodes and clients from each other after a fault of
+    /// links. Empty in real time.
+    pub retransmitting: Vec<Window>,
     /// What ended the steps early; None if nothing did.
     pub cut: Option<Cut>,
     /// Why the first fault that slotquake could not undo was not undone; None if all were.
@@ -116,6 +119,7 @@ impl<'a> Facts<'a> {
             lateness: Lateness::new(&history.ops),
             stalls: harness::stalls(history),
             wrong_speed: harness::wrong_speed(history),
+            retransmitting: harness::retransmitting(history.header.speed, &fault_spans),
             cut: harness::cut(history),
             stuck: harness::stuck(&fault_spans),
             servers: servers::servers(history),

@@ -30,6 +30,11 @@ impl Window {
         (self.from_ns..self.to_ns).contains(&at_ns)
     }
 
+    /// The window of a wait of that many milliseconds until a moment.
+    pub fn before(to_ns: u64, waited_ms: f64) -> Self {
+        Self { from_ns: to_ns.saturating_sub((waited_ms.max(0.0) * 1e6) as u64), to_ns }
+    }
+
     /// Its length in nanoseconds.
     pub fn length_ns(self) -> u64 {
         self.to_ns.saturating_sub(self.from_ns)

@@ -4,13 +4,13 @@ use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
 use slotquake_judge::check::{Verdict, check, overall};
 use slotquake_judge::facts::Facts;
-use slotquake_judge::history::{EventKind, FaultKind, History, StepProblem};
+use slotquake_judge::history::{EventKind, FaultKind, FinalValue, History, StepProblem};
 use slotquake_judge::topology::Role;
 use slotquake_judge::units::NodeNo;
 
 use crate::expect;
 use crate::story::What::{Info, Ok as Acked};
-use crate::story::{Story, healthy, key_of};
+use crate::story::{Cut, Story, healthy, key_of};
 
 fn story() -> Story {
     Story::new().phase(500.0, "a").writes(1, 600.0, 1600.0, 1, Acked)
@@ -344,6 +344,89 @@ fn a_time_at_another_speed_breaks_no_bound() {
         vec![
             ("all live at it", failover(true), Fail, "longest outage"),
             ("one does not", failover(false), Inconclusive, "node-5 did not live at speed 10"),
+        ],
+    );
+}
+
+/// At that speed, with every node shown to live at it.
+fn at(speed: &str) -> Story {
+    Story::new().at_speed(speed, (1..=6).map(|node| (node, true))).phase(500.0, "a")
+}
+
+/// TCP is not faster at speed, so after a fault of links nodes find each other later than in real time.
+#[test]
+fn an_outage_while_tcp_sends_again_breaks_no_bound() {
+    let out = |speed: &str, from_ms: f64| {
+        at(speed)
+            .invariant(json!({"availability": {"of": "writes", "shard": "shard-2", "max-outage": "100ms"}}))
+            .writes(2, 600.0, from_ms, 2, Acked)
+            .writes(2, from_ms, from_ms + 800.0, 2, Info)
+            .writes(2, from_ms + 800.0, 8000.0, 2, Acked)
+            .network_fault(3000.0, Cut::NODE_1)
+            .heal(4000.0, 1)
+            .ends(60_000.0)
+    };
+    expect(
+        "availability",
+        vec![
+            ("in real time", out("1", 4100.0), Fail, "longest outage"),
+            ("at speed, after the heal", out("10", 4100.0), Inconclusive, "at speed 10, TCP sends what a fault"),
+            ("at speed, before the fault", out("10", 1000.0), Fail, "longest outage"),
+        ],
+    );
+}
+
+#[test]
+fn losses_while_tcp_sends_again_break_only_the_bound_0() {
+    let lost = |speed: &str, may_lose: u64, cut: bool| {
+        let story = at(speed)
+            .invariant(json!({"acked-writes": {"may-lose": may_lose}}))
+            .writes(1, 600.0, 1600.0, 1, Acked)
+            .writes(2, 600.0, 1600.0, 2, Acked)
+            .writes(3, 600.0, 1600.0, 3, Acked)
+            .holds(key_of(2, 0), FinalValue::Missing)
+            .holds(key_of(2, 1), FinalValue::Missing);
+        let story = if cut { story.network_fault(2000.0, Cut::NODE_1).heal(3000.0, 1) } else { story };
+        story.ends(60_000.0)
+    };
+    expect(
+        "acked-writes",
+        vec![
+            ("in real time", lost("1", 1, true), Fail, "lost"),
+            ("at speed", lost("10", 1, true), Inconclusive, "at speed 10, TCP sends what a fault"),
+            ("at speed, without a fault of links", lost("10", 1, false), Fail, "lost"),
+            ("nothing may be lost", lost("10", 0, true), Fail, "lost"),
+            ("within the bound", lost("10", 1000, true), Pass, "lost"),
+        ],
+    );
+}
+
+#[test]
+fn a_wait_while_tcp_sends_again_proves_nothing() {
+    let waited = |speed: &str, ended_ms: f64| {
+        at(speed)
+            .writes(1, 600.0, 1600.0, 1, Acked)
+            .network_fault(2000.0, Cut::NODE_1)
+            .heal(3000.0, 1)
+            .step(ended_ms - 1000.0, json!({"await": {"in-sync": "node-4", "within": "1s"}}), |story, step| {
+                let event = EventKind::Awaited {
+                    step,
+                    condition: "in-sync: node-4".to_owned(),
+                    met: false,
+                    waited_ms: 1000.0,
+                    within_ms: 1000.0,
+                    last: "its link is down".to_owned(),
+                };
+                story.event(ended_ms, event)
+            })
+            .ends(90_000.0)
+    };
+    expect(
+        "steps",
+        vec![
+            ("in real time", waited("1", 4500.0), Fail, "did not come within 1.000 s"),
+            ("at speed", waited("10", 4500.0), Inconclusive, "did not come within 1.000 s, but at speed 10, TCP sends"),
+            ("at speed, long after the heal", waited("10", 60_000.0), Fail, "did not come within 1.000 s"),
         ],
     );
 }
