@@ -313,6 +313,7 @@ mod tests {
                 "namespaces",
                 "nft",
                 "netem",
+                "speed",
                 "open-files"
             ]
         );

@@ -468,3 +468,22 @@ fn connected(links: &Pairs<NodeNo>, now: &Snapshot) -> Result<(), String> {
 fn harness(error: &NetworkError) -> StepProblem {
     StepProblem::Harness(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_delays_are_given_to_the_kernel_in_real_time() {
+        let narrow = LinkEffect::Narrow("20kB/s".parse().expect("a rate"));
+        let slow = LinkEffect::Slow { latency: Span::millis(100), jitter: Span::millis(20) };
+        for (speed, bytes_per_second, latency_us, jitter_us) in
+            [("1", 20_000, 100_000, 20_000), ("10", 200_000, 10_000, 2_000)]
+        {
+            let speed = speed.parse().expect("a speed");
+            assert_eq!(effect(narrow, speed), Effect::Narrow { bytes_per_second });
+            assert_eq!(effect(slow, speed), Effect::Slow { latency_us, jitter_us, class: 0 });
+            assert_eq!(effect(LinkEffect::Drop, speed), Effect::Drop);
+        }
+    }
+}
