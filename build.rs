@@ -8,7 +8,7 @@ const SOURCE: &str = "src/speed/dilate.c";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed={SOURCE}");
+    println!("cargo::rerun-if-changed=src/speed");
     let library = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("dilate.so");
     let target = |part: &str| env::var(format!("CARGO_CFG_TARGET_{part}")).unwrap_or_default();
     let is_supported = target("OS") == "linux"
