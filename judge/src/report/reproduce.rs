@@ -199,7 +199,7 @@ mod tests {
     fn a_saved_suite_has_the_same_replicas() {
         let mut plan = plan("role-swap", &["cluster.replicas-per-master=[3, 1, 0]"]);
         plan.name = "my-swap".to_owned();
-        let saved = suite::parse(&reproduce(&plan).suite, Path::new("saved.yaml")).expect("it reads");
+        let saved = suite::parse(&reproduce(&plan, Speed::REAL).suite, Path::new("saved.yaml")).expect("it reads");
         assert_eq!(saved.cluster.replicas_per_master, ReplicasPerMaster::Listed(vec![3, 1, 0]));
         assert_eq!(Plan::new(&saved, plan.seed).expect("it plans"), plan);
     }
