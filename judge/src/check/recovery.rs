@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::agreement::difference;
 use super::finding::Finding;
 use super::{Judgement, Traits};
-use crate::facts::{Facts, Window};
+use crate::facts::{Facts, FaultSpan, Window};
 use crate::history::EventKind;
 use crate::topology::Role;
 use crate::units::ShardNo;
@@ -58,9 +58,18 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
     )
 }
 
-/// How long the nodes may disagree in all after the recovery, in nanoseconds. After a partition, late packets can revert a
-/// node's view for a moment.
+/// How long the nodes may disagree in all after the recovery, in nanoseconds. A single look may be between two changes.
 const MAY_DISAGREE_NS: u64 = 1_000_000_000;
+
+/// The same for this run: after a fault of links, a packet from before its heal may revert a view.
+fn may_disagree_ns(facts: &Facts<'_>, recovered_ns: u64) -> u64 {
+    let is_before = |span: &FaultSpan| span.kind.hits_links() && span.from_ns < recovered_ns;
+    if !facts.fault_spans.iter().any(is_before) {
+        return MAY_DISAGREE_NS;
+    }
+    let reverted = facts.node_timeouts.rules(recovered_ns).reverted_view();
+    MAY_DISAGREE_NS.max(reverted.as_nanos() as u64)
+}
 
 /// Judges whether the cluster stayed whole after its recovery, and whether every shard has its replicas in the end. One look
 /// at a cluster whose views change all the time can find it whole by luck. An interrupted run gives the cluster no time, so
@@ -79,7 +88,13 @@ fn lasts(facts: &Facts<'_>, recovered_ns: u64, hurried: Option<String>, finding:
         }
     }
     let excuse = hurried.clone().or_else(|| facts.stalled(since));
-    if let Some((moment, words)) = last.filter(|_| disagreed_ns > MAY_DISAGREE_NS) {
+    let may_ns = may_disagree_ns(facts, recovered_ns);
+    let is_torn = difference(facts, end_ns).is_some_and(|found| !found.unknown);
+    if is_torn && (MAY_DISAGREE_NS + 1..=may_ns).contains(&disagreed_ns) {
+        let disagreed = length_ns(disagreed_ns);
+        finding.undecided(format!("the nodes disagreed for {disagreed} after that, and still did at the end"));
+    }
+    if let Some((moment, words)) = last.filter(|_| disagreed_ns > may_ns) {
         let text = format!("the nodes disagreed for {} after that", length_ns(disagreed_ns));
         finding.evidence(format!("last disagreement at {}: {words}", at(moment)));
         match &excuse {
