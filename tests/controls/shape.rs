@@ -200,6 +200,8 @@ fn a_shard_planned_without_replicas_misses_none() {
             "phase: down",
             "kill: shard-2/master",
             "await: { promoted: shard-2, within: spec }",
+            // Until the new master has served a write.
+            "settle: 1s",
             "start: node-2",
             "await: { in-sync: node-2, within: 15s }",
         ],

@@ -112,7 +112,9 @@ fn look_at(facts: &Facts<'_>, settings: &Availability, shard: ShardNo, window: W
         Some(outage) => {
             let what = if outage.stall { "stall" } else { "outage" };
             let end = if outage.ended { "" } else { ", still open at the end" };
-            format!("longest {what} {} from {}{end}", length(longest_ms), at(outage.from_ns))
+            // The resolution: where an outage begins and ends, only operations tell.
+            let apart = length_ns(window.length_ns() / ops.len() as u64);
+            format!("longest {what} {} from {}{end} (operations {apart} apart)", length(longest_ms), at(outage.from_ns))
         }
         None => "no outage".to_owned(),
     };
