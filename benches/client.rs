@@ -2,6 +2,7 @@
 //! nothing recorded) and the cluster client of the redis crate (the peer), in one run on one cluster:
 //! SETs at two concurrencies, rounds interleaved, medians shown with the ratio to the floor.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,6 +49,7 @@ async fn run() {
         tool_version: String::new(),
         plan: plan.clone(),
         server,
+        other_servers: BTreeMap::new(),
         host: Host { os: String::new(), cores: 0, backend: slotquake::server::BackendKind::Local.into() },
         started_at: String::new(),
         speed: Speed::REAL,

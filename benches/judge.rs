@@ -1,6 +1,7 @@
 //! How long histories take to write, to read back and to judge, by their length and by how many operations fail. The
 //! floor is copying the same bytes through zstd without understanding them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -74,6 +75,7 @@ fn write(plan: &Plan, folder: &Path, operations: u32, fails: fn(u32) -> bool) {
         tool_version: String::new(),
         plan: plan.clone(),
         server,
+        other_servers: BTreeMap::new(),
         host: Host { os: String::new(), cores: 2, backend: slotquake::server::BackendKind::Local.into() },
         started_at: String::new(),
         speed: Speed::REAL,

@@ -122,6 +122,7 @@ fn measure(rate: u32, means: Means) {
         folder: folder.path().to_owned(),
         keep: false,
         backend: BackendSettings::Local { scratch: None, network: None },
+        other_servers: std::collections::BTreeMap::new(),
         stop,
         watcher: Arc::new(move |notice| {
             let Notice::Event(event) = notice else { return };

@@ -296,10 +296,9 @@ fn filtered_out(arguments: &Arguments, name: &str) -> bool {
 /// Finds or fetches each server of the plans once.
 fn find(plans: &[Plan]) -> BTreeMap<String, Result<Server, String>> {
     let mut found = BTreeMap::new();
-    for plan in plans {
-        found
-            .entry(plan.server.clone())
-            .or_insert_with(|| server::find(&plan.server, &|_| ()).map_err(|error| error.to_string()));
+    for name in plans.iter().flat_map(Plan::servers) {
+        let find = || server::find(name, &|_| ()).map_err(|error| error.to_string());
+        found.entry(name.to_owned()).or_insert_with(find);
     }
     found
 }
@@ -337,8 +336,9 @@ impl Case {
             Some(reason) => return Ok(Completion::ignored_with(reason)),
             None => {}
         }
-        let server = shared.servers[&plan.server].clone()?;
-        let job = Job { plan, server };
+        let servers = plan.servers().into_iter().map(|name| Ok((name.to_owned(), shared.servers[name].clone()?)));
+        let servers = servers.collect::<Result<_, String>>()?;
+        let job = Job::new(plan, &servers);
         let done = shared.runtime.block_on(job.run(0, &shared.settings, &batch::nobody(), &shared.stop));
         if done.exit == Exit::Pass {
             return Ok(Completion::Completed);

@@ -15,7 +15,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::seeded::Seeded;
 use crate::slot::{Deal, SLOTS};
-use crate::suite::{Await, ClusterSpec, Invariant, LoadError, RoleIs, Source, Step, Suite, WorkloadSpec};
+use crate::suite::{
+    Await, CLUSTER_SERVER, ClusterSpec, Invariant, LoadError, RoleIs, Source, Step, Suite, UPGRADE_TO, WorkloadSpec,
+};
 use crate::target::{Group, Member, Owner, Target};
 use crate::units::{Directive, NodeNo, ShardNo, Span};
 
@@ -177,6 +179,8 @@ impl Plan {
             max_duration: suite.max_duration,
         };
         plan.draw(shape.deal.count());
+        let upgrade_to = suite.cluster.upgrade_to.as_deref();
+        plan.name_servers(upgrade_to).map_err(|problem| vec![problem])?;
         Ok(plan)
     }
 
@@ -210,6 +214,7 @@ impl Plan {
         }
         let mut plan = Self { seed, steps: vec![step], invariants: Vec::new(), ..self.clone() };
         plan.draw(shape.deal.count());
+        plan.name_servers(None).map_err(|problem| vec![problem])?;
         Ok(plan.steps.remove(0))
     }
 
@@ -238,6 +243,37 @@ impl Plan {
     pub fn node_timeout(&self) -> std::time::Duration {
         let ms = self.config.get("cluster-node-timeout").and_then(|value| value.0.parse().ok()).unwrap_or(15_000);
         std::time::Duration::from_millis(ms)
+    }
+
+    /// The name of every server that a run needs: the cluster's, then those that steps start.
+    pub fn servers(&self) -> Vec<&str> {
+        let changed = self.steps.iter().filter_map(|step| step.change()?.server.as_deref());
+        let mut names = vec![self.server.as_str()];
+        for name in changed {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Replaces every `cluster.server` and `cluster.upgrade-to` in steps by the server that it means.
+    fn name_servers(&mut self, upgrade_to: Option<&str>) -> Result<(), PlanError> {
+        for (index, step) in self.steps.iter_mut().enumerate() {
+            let Step::Start(start) = step else { continue };
+            let Some(server) = &mut start.change.server else { continue };
+            if server == CLUSTER_SERVER {
+                server.clone_from(&self.server);
+            } else if server == UPGRADE_TO {
+                let message = || {
+                    "the suite does not say what to upgrade to (hint: set `cluster.upgrade-to`, or use `--to`)"
+                        .to_owned()
+                };
+                let at = || format!("steps[{index}].start.server");
+                upgrade_to.ok_or_else(|| PlanError { at: at(), message: message() })?.clone_into(server);
+            }
+        }
+        Ok(())
     }
 
     /// Replaces every `any` by the shard that the seed determines: one that has a replica if any target needs it.

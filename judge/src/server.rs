@@ -1,6 +1,7 @@
 //! The backend of a run, its server, the version that its binary reports (`Redis server v=6.2.14 ...`), and the version that a
 //! user requests (`redis:6.2`).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -168,6 +169,15 @@ impl Version {
             .find_map(|(flavour, start)| Some((flavour, line.strip_prefix(start)?)))?;
         let [major, minor, patch] = numbers(rest.split_ascii_whitespace().next()?)?;
         Some(Self { flavour, major, minor, patch })
+    }
+
+    /// The version in the fields of INFO server. Valkey also states a `redis_version`, of the Redis that it is compatible
+    /// with. None if there is none.
+    pub fn from_info(info: &BTreeMap<&str, &str>) -> Option<Self> {
+        match info.get("valkey_version") {
+            Some(number) => Self::numbered(Flavour::Valkey, number),
+            None => Self::numbered(Flavour::Redis, info.get("redis_version")?),
+        }
     }
 
     /// A version from its number, such as `6.2.14`; None if the text is not a version number.

@@ -76,6 +76,14 @@ impl Rules {
         (ranked + part, ranked + part * 2)
     }
 
+    /// The same rules, with the version among these whose elections may take the longest.
+    #[must_use]
+    pub fn with_slowest(self, versions: impl IntoIterator<Item = Version>) -> Self {
+        let of = |version| Self { version, ..self };
+        let slowest = versions.into_iter().max_by_key(|&version| of(version).election_delay(0).1);
+        slowest.map_or(self, of)
+    }
+
     /// How long after a lost election the replica schedules the next one (source:
     /// `clusterHandleReplicaFailover`: twice the time for votes, which is max(2 timeouts, 2 s)).
     pub fn election_retry(&self) -> Duration {

@@ -3,6 +3,7 @@
 #[path = "support/views.rs"]
 mod views;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -134,6 +135,7 @@ fn header(plan: Plan) -> Header {
             library_path: None,
         },
         plan,
+        other_servers: BTreeMap::new(),
         host: Host {
             os: "Linux 6.1".to_owned(),
             cores: 2,

@@ -113,7 +113,9 @@ impl Environment {
     /// Runs nodes as containers of an engine. If links cannot be cut, a node can still be disconnected from its network.
     pub async fn containers(engine: Engine, plans: &[Plan]) -> Self {
         let delays = "packets cannot be delayed in containers yet (hint: use `--backend local`)".to_owned();
-        let mut lacks = BTreeMap::from([(Need::Delays, delays)]);
+        let changes =
+            "servers in containers cannot be changed while they are down yet (hint: use `--backend local`)".to_owned();
+        let mut lacks = BTreeMap::from([(Need::Delays, delays), (Need::Change, changes)]);
         if plans.iter().any(|plan| plan.needs_to(Need::Links))
             && let Some(why) = engine.network_obstacle().await
         {

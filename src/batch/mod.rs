@@ -9,6 +9,7 @@ mod exit;
 mod prepare;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 pub use self::environment::{Environment, EnvironmentError};
 pub use self::exit::Exit;
-pub use self::prepare::{Fitted, draw_seed, plan, plans, plans_on_found, servers};
+pub use self::prepare::{Fitted, draw_seed, lacking, no_upgrade, plan, plans, plans_on_found, servers};
 use crate::anatomy;
 use crate::check::check;
 use crate::cluster::BackendError;
@@ -38,6 +39,8 @@ pub struct Job {
     pub plan: Plan,
     /// The server to run it on.
     pub server: Server,
+    /// The other servers that its steps start, by their names there.
+    pub other_servers: BTreeMap<String, Server>,
 }
 
 /// The settings that all runs share.
@@ -112,6 +115,13 @@ pub async fn run_all(jobs: Vec<Job>, settings: &Settings, audience: &Arc<dyn Aud
 }
 
 impl Job {
+    /// A job for a plan on its servers, which are given by their names in plans. Panics if one is missing.
+    pub fn new(plan: Plan, servers: &BTreeMap<String, Server>) -> Self {
+        let of = |name: &str| (name.to_owned(), servers[name].clone());
+        let other_servers = plan.servers().into_iter().filter(|name| *name != plan.server).map(of).collect();
+        Self { server: servers[&plan.server].clone(), other_servers, plan }
+    }
+
     /// Does this job as run `number` of the audience. It never panics: the result contains every error, and the run's
     /// folder is kept.
     pub async fn run(self, number: usize, settings: &Settings, audience: &Arc<dyn Audience>, stop: &Stop) -> Done {
@@ -128,6 +138,7 @@ impl Job {
             folder: folder.clone(),
             keep: settings.keep,
             backend: settings.environment.backend.clone(),
+            other_servers: self.other_servers.clone(),
             stop: stop.clone(),
             watcher: audience.begin(number, &self.label(), &self.plan, &self.server),
         };
@@ -226,8 +237,6 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use crate::plan::PlannedNode;
     use crate::sandbox::Mode;
     use crate::slot::Deal;
@@ -270,6 +279,7 @@ mod tests {
                 "origin": "given path",
             }))
             .expect("a server"),
+            other_servers: BTreeMap::new(),
         }
     }
 

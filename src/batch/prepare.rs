@@ -4,23 +4,51 @@ use std::collections::BTreeMap;
 
 use crate::plan::{Found, Plan};
 use crate::server::{self, Server, ServerError};
-use crate::suite::{LoadError, Source};
+use crate::suite::{LoadError, Source, Suite, UPGRADE_TO};
 
-/// Loads a suite, applies overrides (the server last), and resolves it. The error lists all problems with their positions.
-pub fn plan(suite: &str, server: Option<&str>, sets: &[String], seed: u64) -> Result<Plan, LoadError> {
+/// Loads a suite, applies overrides (the server, and the one to upgrade to, last), and resolves it. The error lists all
+/// problems with their positions.
+pub fn plan(
+    suite: &str,
+    server: Option<&str>,
+    to: Option<&str>,
+    sets: &[String],
+    seed: u64,
+) -> Result<Plan, LoadError> {
     let mut source = source(suite, sets)?;
+    if let Some(to) = to {
+        upgrade_to(&mut source.suite, to)?;
+    }
     if let Some(server) = server {
         server.clone_into(&mut source.suite.cluster.server);
     }
     Plan::from_source(&source, seed)
 }
 
-/// The plan of every suite on every server. Fails if one of them has an error.
-pub fn plans(suites: &[String], servers: &[String], sets: &[String], seed: u64) -> Result<Vec<Plan>, LoadError> {
+fn upgrade_to(suite: &mut Suite, to: &str) -> Result<(), LoadError> {
+    if suite.upgrades().next().is_none() {
+        return Err(LoadError(format!(
+            "`--to {to}` has no effect on suite \"{}\": none of its steps starts the server `{UPGRADE_TO}` (hint: leave `--to` \
+             out, or run `rolling-upgrade`)",
+            suite.name
+        )));
+    }
+    suite.cluster.upgrade_to = Some(to.to_owned());
+    Ok(())
+}
+
+/// The plan of every suite on every server, with `to` as the server to upgrade to. Fails if one of them has an error.
+pub fn plans(
+    suites: &[String],
+    servers: &[String],
+    to: Option<&str>,
+    sets: &[String],
+    seed: u64,
+) -> Result<Vec<Plan>, LoadError> {
     let servers: Vec<Option<&str>> =
         if servers.is_empty() { vec![None] } else { servers.iter().map(|server| Some(server.as_str())).collect() };
     let wanted = suites.iter().flat_map(|suite| servers.iter().map(move |&server| (suite, server)));
-    all(wanted.map(|(suite, server)| plan(suite, server, sets, seed)))
+    all(wanted.map(|(suite, server)| plan(suite, server, to, sets, seed)))
 }
 
 /// A plan for a cluster that is already running. A valid suite that does not fit that cluster has its own plan, with the
@@ -74,15 +102,43 @@ fn all<T>(results: impl Iterator<Item = Result<T, LoadError>>) -> Result<Vec<T>,
     Err(LoadError(texts.join("\n\n")))
 }
 
-/// Finds or fetches each server of the plans once. `notice` receives a line for each slow step.
+/// Finds or fetches each server of the plans once. `notice` receives a line for each slow step. A server that only steps
+/// start may be missing afterwards, if it cannot be fetched; see [`lacking`].
 pub fn servers(plans: &[Plan], notice: &dyn Fn(&str)) -> Result<BTreeMap<String, Server>, ServerError> {
     let mut found = BTreeMap::new();
     for plan in plans {
-        if !found.contains_key(&plan.server) {
-            found.insert(plan.server.clone(), server::find(&plan.server, notice)?);
+        for name in plan.servers() {
+            if !found.contains_key(name) {
+                match server::find(name, notice) {
+                    Ok(server) => _ = found.insert(name.to_owned(), server),
+                    Err(error @ (ServerError::Fetch { .. } | ServerError::Cache { .. } | ServerError::NoCache))
+                        if name != plan.server =>
+                    {
+                        notice(&error.to_string());
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
         }
     }
     Ok(found)
+}
+
+/// Why a plan cannot run with these servers: steps start one that is not among them.
+pub fn lacking(plan: &Plan, servers: &BTreeMap<String, Server>) -> Option<String> {
+    let missing = plan.servers().into_iter().find(|name| !servers.contains_key(*name))?;
+    Some(format!(
+        "a step starts {missing}, which could neither be found nor fetched (hint: install it, or use another with `--to`)"
+    ))
+}
+
+/// Why a plan that was made for another server does not upgrade this one: the first server that a step starts is not a
+/// newer version of it.
+pub fn no_upgrade(plan: &Plan) -> Option<String> {
+    let to = plan.servers().into_iter().find(|name| *name != plan.server)?;
+    let (from, wanted) = (server::parse_wanted(&plan.server)?, server::parse_wanted(to)?);
+    let is_newer = from.flavour == wanted.flavour && (wanted.major, wanted.minor) > (from.major, from.minor);
+    (!is_newer).then(|| format!("{to} is no upgrade of {from} (hint: say with `--to` what to upgrade to)"))
 }
 
 /// A random seed. The keys of a hasher are the only random numbers in std. 32 bits are short enough to type, and exact in

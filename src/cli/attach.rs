@@ -121,6 +121,11 @@ pub fn take(args: &AttachArgs, netfault_image: Option<String>, wanted: &Wanted<'
     let settings = Settings { seeds: args.nodes.clone(), access, allow_faults: args.allow_faults, servers, ledgers };
     let attach = runtime.block_on(Attach::connect(settings, &screen::say)).map_err(|error| trouble(&error))?;
     tell(&attach);
+    if wanted.overrides.to.is_some() {
+        return Err(Trouble::usage(
+            "`--to` cannot be used with `--backend attach`: slotquake does not change its servers",
+        ));
+    }
     let plans = batch::plans_on_found(wanted.suites, &wanted.overrides.sets, wanted.seed, attach.found());
     let plans = plans.map_err(Trouble::usage)?;
     let server = attach.server();

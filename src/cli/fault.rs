@@ -169,7 +169,7 @@ fn step(fault: &Fault) -> Step {
         Fault::Stop(nodes) => Step::Stop(targets(nodes)),
         Fault::Kill(nodes) => Step::Kill(targets(nodes)),
         Fault::Pause(nodes) => Step::Pause(targets(nodes)),
-        Fault::Start(nodes) => Step::Start(targets(nodes)),
+        Fault::Start(nodes) => Step::Start(targets(nodes).into()),
         Fault::Resume(nodes) => Step::Resume(targets(nodes)),
         Fault::Partition { side, other, shape, one_way, traffic } => Step::Partition(Partition {
             between: side.clone().zip(other.clone()).map(|(side, other)| vec![side, other]),

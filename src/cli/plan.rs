@@ -22,7 +22,8 @@ pub struct Args {
 /// Prints the plan.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let seed = args.overrides.seed();
-    let plan = batch::plan(&args.suite, args.server.as_deref(), &args.overrides.sets, seed).map_err(Trouble::usage)?;
+    let (server, to) = (args.server.as_deref(), args.overrides.to.as_deref());
+    let plan = batch::plan(&args.suite, server, to, &args.overrides.sets, seed).map_err(Trouble::usage)?;
     let text = serde_json::to_string_pretty(&plan).map_err(Trouble::harness)?;
     screen::print(&text)?;
     Ok(Exit::Pass)

@@ -16,6 +16,9 @@ pub struct Overrides {
     /// Override a value of the suite, such as `cluster.config.cluster-node-timeout=1000`; may be repeated
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub sets: Vec<String>,
+    /// The server to upgrade to, in suites that upgrade servers: `redis:7.0`, `valkey:9.1`, or the path of a binary
+    #[arg(long, value_name = "SERVER")]
+    pub to: Option<String>,
     /// The seed of random choices. By default it is random, and printed and recorded
     #[arg(long)]
     pub seed: Option<u64>,
@@ -30,7 +33,7 @@ impl Overrides {
 
 /// The plan of every suite on every server. Fails if one of them has an error.
 pub fn plans(suites: &[String], servers: &[String], overrides: &Overrides, seed: u64) -> Result<Vec<Plan>, Trouble> {
-    batch::plans(suites, servers, &overrides.sets, seed).map_err(Trouble::usage)
+    batch::plans(suites, servers, overrides.to.as_deref(), &overrides.sets, seed).map_err(Trouble::usage)
 }
 
 /// Finds or fetches each server of the plans once.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use slotquake::batch::{self, Audience, Done, Environment, Job, Settings};
+use slotquake::batch::{self, Audience, Done, Job, Settings};
 use slotquake::plan::Plan;
 use slotquake::report::{self, RunKey, Skipped, Standing, Summary};
 use slotquake::reports;
@@ -102,11 +102,13 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
             Trouble::harness(format!("cannot create reports directory \"{}\": {error}", args.out.display()))
         })
     })?;
-    let (skipped, plans): (Vec<Summary>, Vec<Plan>) = part(plans, &environment);
-    let jobs: Vec<Job> = (0..args.repeat)
-        .flat_map(|_| &plans)
-        .map(|plan| Job { plan: plan.clone(), server: servers[&plan.server].clone() })
-        .collect();
+    let (skipped, plans): (Vec<Summary>, Vec<Plan>) = part(plans, |plan| {
+        let fits =
+            || if args.servers.is_empty() || args.overrides.to.is_some() { None } else { batch::no_upgrade(plan) };
+        let obstacle = environment.obstacle(plan).map(str::to_owned).or_else(fits);
+        obstacle.or_else(|| batch::lacking(plan, &servers))
+    });
+    let jobs: Vec<Job> = (0..args.repeat).flat_map(|_| &plans).map(|plan| Job::new(plan.clone(), &servers)).collect();
     let at_most = if is_shared { 1 } else { batch::side_by_side(speed::current()) };
     let side_by_side = args.jobs.map_or(at_most, usize::from).min(jobs.len());
     screen::say(&format!("seed {seed}; {}, {side_by_side} at a time", count(jobs.len() as u64, "run")));
@@ -173,12 +175,12 @@ fn index(summaries: &[Summary], out: &Path) -> Result<(), Trouble> {
 }
 
 /// Separates the plans that can run here from the others, which become rows with the reason.
-fn part(plans: Vec<Plan>, environment: &Environment) -> (Vec<Summary>, Vec<Plan>) {
+fn part(plans: Vec<Plan>, obstacle: impl Fn(&Plan) -> Option<String>) -> (Vec<Summary>, Vec<Plan>) {
     let (mut skipped, mut possible) = (Vec::new(), Vec::new());
     for plan in plans {
-        match environment.obstacle(&plan) {
+        match obstacle(&plan) {
             Some(reason) => {
-                let standing = Standing::Skipped(reason.to_owned());
+                let standing = Standing::Skipped(reason);
                 skipped.push(Summary::without_report(&plan.name, &plan.server, plan.seed, standing, None));
             }
             None => possible.push(plan),

@@ -135,6 +135,7 @@ async fn keep(
         folder: folder.to_owned(),
         keep: false,
         backend: host.environment.backend.clone(),
+        other_servers: std::collections::BTreeMap::new(),
         stop,
         watcher: watcher(&plan, &server, folder, display.teller()),
     };

@@ -1,25 +1,31 @@
 //! The configuration file of a node, for every backend.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::plan::Plan;
 use crate::server::{Server, harness_options};
+use crate::units::Directive;
 
 /// The text of a node's configuration: the directives that the harness needs, then those of the suite.
-pub(super) fn configuration(plan: &Plan, server: &Server, addr: SocketAddr, dir: &Path) -> String {
+pub(super) fn configuration(
+    config: &BTreeMap<String, Directive>,
+    server: &Server,
+    addr: SocketAddr,
+    dir: &Path,
+) -> String {
     let mut text = format!(
         "port {}\ndaemonize no\ndir \"{}\"\ncluster-enabled yes\ncluster-config-file nodes.conf\n",
         addr.port(),
         dir.display()
     );
     for (name, value) in harness_options(server.version, addr.ip()) {
-        if !plan.config.contains_key(name) {
+        if !config.contains_key(name) {
             writeln!(text, "{name} {value}").expect("a string takes any text");
         }
     }
-    for (name, value) in &plan.config {
+    for (name, value) in config {
         // Only an empty value needs quotes: many directives take several words, so other values are written as they are.
         let value = if value.0.is_empty() { "\"\"" } else { &value.0 };
         writeln!(text, "{name} {value}").expect("a string takes any text");

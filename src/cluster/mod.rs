@@ -29,7 +29,8 @@ use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
-use crate::server::BackendKind;
+use crate::server::{BackendKind, Server};
+use crate::suite::Change;
 use crate::units::{ClientNo, NodeNo};
 use crate::wire::{Access, ConnectError};
 pub use control::Control;
@@ -105,6 +106,17 @@ pub trait Backend: Send + Sync + 'static {
     /// Stops, kills, starts, pauses or resumes a node's server. Does not wait for the effect: a started server may not be
     /// ready yet, and a stopped one may still be running.
     fn act(&self, node: NodeNo, action: Action) -> impl Future<Output = Result<(), BackendError>> + Send;
+
+    /// Changes a node whose server is down: what its next starts run, which directives they have, and what is left of its
+    /// data. `server` is the one that the change names. Returns what was done to its data.
+    fn change(
+        &self,
+        node: NodeNo,
+        _change: &Change,
+        _server: Option<&Server>,
+    ) -> impl Future<Output = Result<String, BackendError>> + Send {
+        std::future::ready(Err(BackendError::Unchangeable { node, backend: Self::KIND }))
+    }
 
     /// The state of the server's process, as the system reports it.
     fn state(&self, node: NodeNo) -> impl Future<Output = ProcessState> + Send;
@@ -260,6 +272,14 @@ pub enum BackendError {
     /// The node has a process already.
     #[error("{0} is already running")]
     AlreadyRunning(NodeNo),
+    /// The backend cannot change servers.
+    #[error("{node} cannot be changed: the backend `{backend}` does not change servers (hint: use `--backend local`)")]
+    Unchangeable {
+        /// The node.
+        node: NodeNo,
+        /// The backend.
+        backend: BackendKind,
+    },
     /// The signal could not be sent.
     #[error("cannot signal {node}: {source}")]
     Signal {

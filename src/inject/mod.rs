@@ -4,12 +4,14 @@
 //! A nature of faults has an injector of its own (`process`, `links`). It keeps a guard for each fault in force, and
 //! heals by these guards.
 
+mod changes;
 mod links;
 mod process;
 mod resolve;
 mod sides;
 mod watching;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -19,8 +21,11 @@ use crate::cluster::{Backend, Control};
 use crate::fault::{Action, FaultKind, FaultStep};
 use crate::history::StepProblem;
 use crate::journal::Journal;
+use crate::server::{Server, Version};
 use crate::slot::Deal;
+use crate::suite::Change;
 use crate::target::Targets;
+use crate::units::NodeNo;
 use links::LinkInjector;
 use process::ProcessInjector;
 
@@ -35,11 +40,18 @@ pub struct Injector<B> {
 
 impl<B: Backend> Injector<B> {
     /// An injector without faults in force, for a cluster with that deal of slots and a workload of so many clients.
-    pub fn new(control: &Arc<Control<B>>, journal: &Arc<Journal>, deal: &Deal, clients: u16) -> Self {
+    /// `servers` are those that a start may name.
+    pub fn new(
+        control: &Arc<Control<B>>,
+        journal: &Arc<Journal>,
+        deal: &Deal,
+        clients: u16,
+        servers: BTreeMap<String, Server>,
+    ) -> Self {
         let ids = Arc::new(FaultIds::default());
         let (control, journal) = (|| Arc::clone(control), || Arc::clone(journal));
         Self {
-            processes: ProcessInjector::new(control(), journal(), Arc::clone(&ids), deal.clone()),
+            processes: ProcessInjector::new(control(), journal(), Arc::clone(&ids), deal.clone(), servers),
             links: LinkInjector::new(control(), journal(), ids, (deal.clone(), clients)),
         }
     }
@@ -52,9 +64,20 @@ impl<B: Backend> Injector<B> {
         }
     }
 
-    /// Undoes, by that action, the faults of processes at the nodes that the targets mean now.
-    pub async fn undo(&mut self, action: Action, targets: &Targets, now: &Snapshot) -> Result<(), StepProblem> {
-        self.processes.undo_at(action, targets, now).await
+    /// Undoes, by that action, the faults of processes at the nodes that the targets mean now. Changes the nodes before, if
+    /// the step that starts them does.
+    pub async fn undo(
+        &mut self,
+        (action, change): (Action, Option<&Change>),
+        targets: &Targets,
+        now: &Snapshot,
+    ) -> Result<(), StepProblem> {
+        self.processes.undo_at((action, change), targets, now).await
+    }
+
+    /// The versions of the nodes that a start gave another server.
+    pub fn versions(&self) -> &BTreeMap<NodeNo, Version> {
+        self.processes.versions()
     }
 
     /// Lifts the network fault of that name, or `all`. The nodes' bus links have `links_within` to connect again.

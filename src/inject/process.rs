@@ -1,11 +1,12 @@
 //! Faults of a server's process: an action ends or freezes it, and another brings it back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::changes::Changes;
 use super::watching::{Sight, Sign, Watching, process_sight, with_unseen};
 use super::{FaultIds, resolve};
 use crate::cluster::control::AskError;
@@ -14,7 +15,9 @@ use crate::cluster::{Backend, BackendError, Control, ProcessState, pace};
 use crate::fault::{Action, FaultKind, ProcessEffect, ProcessFault};
 use crate::history::{EventKind, StepProblem};
 use crate::journal::Journal;
+use crate::server::{Server, Version};
 use crate::slot::Deal;
+use crate::suite::Change;
 use crate::target::{Target, Targets};
 use crate::units::NodeNo;
 use crate::wire::{CommandError, ConnectError};
@@ -31,6 +34,9 @@ const SILENCE: Duration = Duration::from_millis(300);
 
 const POLL: Duration = Duration::from_millis(5);
 
+/// What a server writes to its log if it does not accept its configuration.
+const REJECTED: &str = "FATAL CONFIG FILE ERROR";
+
 /// Injects faults of processes and undoes them. Remembers which are in force.
 #[derive(Debug)]
 pub struct ProcessInjector<B> {
@@ -38,6 +44,7 @@ pub struct ProcessInjector<B> {
     journal: Arc<Journal>,
     ids: Arc<FaultIds>,
     deal: Deal,
+    changes: Changes<B>,
     in_force: Vec<Guard>,
     watching: Watching<B>,
 }
@@ -55,9 +62,16 @@ type Released = (u32, Option<String>);
 
 impl<B: Backend> ProcessInjector<B> {
     /// An injector without faults in force.
-    pub fn new(control: Arc<Control<B>>, journal: Arc<Journal>, ids: Arc<FaultIds>, deal: Deal) -> Self {
+    pub fn new(
+        control: Arc<Control<B>>,
+        journal: Arc<Journal>,
+        ids: Arc<FaultIds>,
+        deal: Deal,
+        servers: BTreeMap<String, Server>,
+    ) -> Self {
         let watching = Watching::begin(&control, &journal);
-        Self { control, journal, ids, deal, in_force: Vec::new(), watching }
+        let changes = Changes::new(Arc::clone(&control), Arc::clone(&journal), servers);
+        Self { control, journal, ids, deal, changes, in_force: Vec::new(), watching }
     }
 
     /// Injects a fault at every node that the targets mean now, and proves each. First checks that it has an effect on
@@ -179,7 +193,12 @@ impl<B: Backend> ProcessInjector<B> {
     }
 
     /// Undoes, by that action, the faults of the nodes that the targets mean now.
-    pub async fn undo_at(&mut self, action: Action, targets: &Targets, now: &Snapshot) -> Result<(), StepProblem> {
+    pub async fn undo_at(
+        &mut self,
+        (action, change): (Action, Option<&Change>),
+        targets: &Targets,
+        now: &Snapshot,
+    ) -> Result<(), StepProblem> {
         let nodes = self.resolve_all(targets, now)?;
         for &(_, node) in &nodes {
             // The newest fault is the one to undo, even if its effect has ended meanwhile.
@@ -192,17 +211,23 @@ impl<B: Backend> ProcessInjector<B> {
                 )));
             }
         }
-        self.undo(nodes.into_iter().map(|(_, node)| node).collect(), action.word()).await
+        let change = change.filter(|change| !change.is_nothing());
+        self.undo(nodes.into_iter().map(|(_, node)| node).collect(), action.word(), change).await
+    }
+
+    /// The versions of the nodes that a start gave another server.
+    pub fn versions(&self) -> &BTreeMap<NodeNo, Version> {
+        self.changes.versions()
     }
 
     /// Undoes every fault that is in force.
     pub async fn heal_all(&mut self) -> Result<(), StepProblem> {
         let nodes: BTreeSet<NodeNo> = self.in_force.iter().map(|guard| guard.node).collect();
-        self.undo(nodes.into_iter().collect(), "heal").await
+        self.undo(nodes.into_iter().collect(), "heal", None).await
     }
 
-    async fn undo(&mut self, nodes: Vec<NodeNo>, by: &str) -> Result<(), StepProblem> {
-        let mut problems = Vec::new();
+    async fn undo(&mut self, nodes: Vec<NodeNo>, by: &str, change: Option<&Change>) -> Result<(), StepProblem> {
+        let (mut problems, mut ended) = (Vec::new(), Vec::new());
         let mut undone: Vec<(NodeNo, Vec<Released>)> = Vec::new();
         for node in nodes {
             let guards: Vec<Guard> = self.in_force.iter().filter(|guard| guard.node == node).copied().collect();
@@ -210,6 +235,9 @@ impl<B: Backend> ProcessInjector<B> {
             for &Guard { fault, .. } in &guards {
                 faults.push((fault, self.watching.release(fault).await));
                 self.journal.event(EventKind::FaultHealed { fault, by: by.to_owned() });
+            }
+            if let Some(change) = change {
+                self.changes.make(node, change).await?;
             }
             let done = self.undo_newest(node, guards.last()).await;
             for &(fault, _) in &faults {
@@ -223,8 +251,14 @@ impl<B: Backend> ProcessInjector<B> {
         }
         let proofs = join_all(undone.iter().map(|&(node, _)| self.prove_answers(node))).await;
         for ((node, faults), (healed, proof)) in undone.into_iter().zip(proofs) {
-            if !healed {
-                problems.push(format!("{node} does not answer after its {by}: {proof}"));
+            match (healed, change) {
+                (true, None) => {}
+                (true, Some(change)) => problems.extend(self.changes.prove(node, change).await.err()),
+                // A server that was changed and ends again says so of itself.
+                (false, Some(change)) if self.has_ended(node).await => {
+                    ended.push(format!("{node} came back {} and ended: {proof}", change.words()));
+                }
+                (false, _) => problems.push(format!("{node} does not answer after its {by}: {proof}")),
             }
             for (fault, unseen) in faults {
                 let proof = with_unseen(proof.clone(), unseen.as_deref());
@@ -233,7 +267,18 @@ impl<B: Backend> ProcessInjector<B> {
                 self.in_force.retain(|guard| guard.fault != fault);
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(StepProblem::Harness(problems.join("; "))) }
+        match (problems.is_empty(), ended.is_empty()) {
+            (true, true) => Ok(()),
+            (true, false) if ended.iter().any(|text| text.contains(REJECTED)) => {
+                Err(StepProblem::Suite(ended.join("; ")))
+            }
+            (true, false) => Err(StepProblem::Unmet(ended.join("; "))),
+            (false, _) => Err(StepProblem::Harness([problems, ended].concat().join("; "))),
+        }
+    }
+
+    async fn has_ended(&self, node: NodeNo) -> bool {
+        matches!(self.control.backend().state(node).await, ProcessState::Gone { .. })
     }
 
     /// Undoes the newest fault of a node, which ended the effect of the earlier ones. If it is no longer in effect, or

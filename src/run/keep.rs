@@ -111,6 +111,8 @@ fn is_of_a_fault(kind: &EventKind) -> bool {
             | EventKind::FaultLifted { .. }
             | EventKind::HealFailed { .. }
             | EventKind::HealProven { .. }
+            | EventKind::Changed { .. }
+            | EventKind::CameBack { .. }
     )
 }
 

@@ -47,6 +47,8 @@ pub struct Options {
     pub keep: bool,
     /// What runs the nodes, and what it needs to start.
     pub backend: BackendSettings,
+    /// The other servers that steps of the plan start, by their names there.
+    pub other_servers: BTreeMap<String, Server>,
     /// Becomes `Some` with a reason such as `SIGINT` to end the run early. The run then heals, reads back, tears
     /// down and returns its history.
     pub stop: Receiver<Option<String>>,
@@ -205,6 +207,7 @@ async fn run_on<B: Backend>(
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         plan: plan.clone(),
         server: server.clone(),
+        other_servers: options.other_servers.clone(),
         host: host(B::KIND),
         started_at: humantime::format_rfc3339_millis(speed::real_now()).to_string(),
         speed: speed::current(),
@@ -220,9 +223,11 @@ async fn run_on<B: Backend>(
     journal.event(EventKind::Phase { name: "boot".to_owned() });
     backend.record_in(&journal);
     let (deal, clients) = (plan.deal(), plan.workload.clients);
+    let mut servers = options.other_servers;
+    servers.insert(plan.server.clone(), server.clone());
     let run = Run {
         watch: Watch::begin(&control, &journal),
-        injector: Injector::new(&control, &journal, &deal, clients),
+        injector: Injector::new(&control, &journal, &deal, clients, servers),
         deal,
         plan,
         server,

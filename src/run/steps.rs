@@ -78,8 +78,24 @@ impl<B: Backend> Run<B> {
                 progress.masters = self.masters();
                 self.fault(step, progress.rules.node_timeout).await
             }
-            Does::Undo(..) | Does::Heal(_) => self.fault(step, progress.rules.node_timeout).await,
+            Does::Undo(..) | Does::Heal(_) => {
+                let done = self.fault(step, progress.rules.node_timeout).await;
+                if step.change().is_some() {
+                    self.renew(&mut progress.rules).await;
+                }
+                done
+            }
         }
+    }
+
+    /// Adapts the rules to servers that came back different.
+    async fn renew(&self, rules: &mut Rules) {
+        if let Some(node_timeout) = self.record_config().await {
+            rules.node_timeout = node_timeout;
+        }
+        let changed = self.injector.versions();
+        let at_boot = (changed.len() < self.plan.nodes.len()).then_some(self.server.version);
+        *rules = rules.with_slowest(changed.values().copied().chain(at_boot));
     }
 
     /// Injects or undoes a fault. Rejects every other step.
@@ -87,7 +103,7 @@ impl<B: Backend> Run<B> {
         let now = self.watch.snapshot();
         match step.does() {
             Does::Fault(fault) => self.injector.inject(&fault, &now).await,
-            Does::Undo(action, targets) => self.injector.undo(action, targets, &now).await,
+            Does::Undo(action, targets, change) => self.injector.undo((action, change), targets, &now).await,
             Does::Heal(name) => self.injector.heal(name, &self.watch, bus_links_back(node_timeout)).await,
             Does::Phase(_) | Does::Settle(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) => {
                 Err(StepProblem::Suite("this step neither injects nor undoes a fault".to_owned()))

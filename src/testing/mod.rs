@@ -55,7 +55,7 @@ pub use self::outcome::Outcome;
 use crate::batch::{self, Done, Environment, Job, Settings};
 use crate::plan::{Need, Plan};
 use crate::report::{self, ReportError, Standing};
-use crate::server::{self, ServerError};
+use crate::server::ServerError;
 use crate::suite::{self, LoadError, Source};
 
 /// A suite and the settings of its run. See [the module](self) for examples.
@@ -231,7 +231,10 @@ impl Suite {
         if let Some(reason) = self.obstacle(&plan) {
             return Err(Error::Impossible { suite: plan.name, reason });
         }
-        let server = server::find(&plan.server, &|_| ())?;
+        let servers = batch::servers(std::slice::from_ref(&plan), &|_| ())?;
+        if let Some(reason) = batch::lacking(&plan, &servers) {
+            return Err(Error::Impossible { suite: plan.name, reason });
+        }
         let settings = Settings {
             out: self.out.unwrap_or_else(default_out),
             keep: self.keep,
@@ -239,7 +242,7 @@ impl Suite {
             environment: self.environment.unwrap_or_else(Environment::outside),
         };
         let runtime = Runtime::new()?;
-        let done = runtime.block_on(Job { plan, server }.run(0, &settings, &batch::nobody(), stop));
+        let done = runtime.block_on(Job::new(plan, &servers).run(0, &settings, &batch::nobody(), stop));
         runtime.shutdown_background();
         outcome(done)
     }

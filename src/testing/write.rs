@@ -94,7 +94,7 @@ impl Suite {
 
     /// Starts servers that were stopped or killed.
     pub fn start(self, targets: impl TryInto<Targets, Error: Display>) -> Self {
-        self.then("start", targets, Step::Start)
+        self.then("start", targets, |targets: Targets| Step::Start(targets.into()))
     }
 
     /// Pauses servers with SIGSTOP.

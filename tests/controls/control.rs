@@ -180,6 +180,8 @@ pub fn shown(judgements: &[Judgement]) -> String {
 /// Runs a plan on its server; the meddler is told every event as it happens.
 fn ran(plan: Plan, meddler: &(dyn Fn(&Server, &Event) + Sync)) -> History {
     let server = fetched(&plan.server);
+    let others = plan.servers().into_iter().filter(|name| *name != plan.server);
+    let others = others.map(|name| (name.to_owned(), fetched(name))).collect();
     let folder = tempfile::tempdir().expect("a temporary directory");
     let _place = Places::take(1);
     let (told, events) = std::sync::mpsc::channel();
@@ -189,6 +191,7 @@ fn ran(plan: Plan, meddler: &(dyn Fn(&Server, &Event) + Sync)) -> History {
         folder: folder.path().to_owned(),
         keep: false,
         backend: BackendSettings::Local { scratch: None, network: None },
+        other_servers: others,
         stop,
         watcher: Arc::new(move |notice| {
             if let Notice::Event(event) = notice {

@@ -56,6 +56,7 @@ impl Stage {
                 scratch: Some(self.inside.scratch().to_owned()),
                 network: Some(self.network.clone()),
             },
+            other_servers: std::collections::BTreeMap::new(),
             stop: stopped,
             watcher: Arc::new(|_| {}),
         };

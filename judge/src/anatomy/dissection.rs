@@ -28,7 +28,13 @@ pub fn dissect(header: &Header, events: &[Event], failovers: &[Failover], logs: 
     let began = failovers.iter().filter(|failover| failover.fault.is_some() || failover.ordered_by.is_some());
     began
         .map(|failover| {
-            let rules = timeouts.rules(failover.from_ns);
+            let rules = match failover.new_master {
+                Some(node) => {
+                    let after_ns = (failover.promotion_ms.unwrap_or(0.0) * 1e6) as u64;
+                    timeouts.rules_of(node, failover.from_ns.saturating_add(after_ns))
+                }
+                None => timeouts.rules(failover.from_ns),
+            };
             Dissection { events, nodes, clocks: &clocks, timed: &timed, failover, rules }.anatomy()
         })
         .collect()

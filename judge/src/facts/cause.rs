@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::handover::HandOver;
+use super::handover::{HandOver, emptied};
 use super::{Failover, FaultSpan, Reign, Reigns};
 use crate::consistency::{Kind, Operation};
-use crate::history::FaultKind;
+use crate::history::{FaultKind, History};
 use crate::units::ShardNo;
 use crate::words::at;
 
@@ -24,8 +24,9 @@ use crate::words::at;
 /// 3. **failover** or **restart**: at `t` `N` owned the shard, and later it passed to another node
 ///    (the write had not reached it), or the process of the shard's owner of the time was stopped or
 ///    killed and started again without a promotion (the write had not reached its disk).
-/// 4. **unknown**: everything else. It includes a write after which its shard saw both a promotion
-///    and a restart without one: either may have lost it.
+/// 4. **data-lost**: a restart as in 3, for which the step took the node's data (`data: lost`).
+/// 5. **unknown**: everything else. It includes a write after which its shard saw two of a promotion, a
+///    restart and a restart without data: each may have lost it.
 ///
 /// Reads can refute a cause. If the new master returned the write after its promotion, or the restarted one after its
 /// start, it had arrived there, and what lost it came later: the cause is unknown, and the example of the lost write
@@ -48,6 +49,8 @@ pub enum Cause {
     Failover,
     /// Acknowledged by the master, and not on the disk from which it came back.
     Restart,
+    /// Acknowledged by the master, which then restarted without its data.
+    DataLost,
     /// The history does not tell.
     #[default]
     Unknown,
@@ -55,7 +58,8 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, in the order of their precedence.
-    pub const ALL: [Self; 5] = [Self::MinoritySide, Self::StaleMaster, Self::Failover, Self::Restart, Self::Unknown];
+    pub const ALL: [Self; 6] =
+        [Self::MinoritySide, Self::StaleMaster, Self::Failover, Self::Restart, Self::DataLost, Self::Unknown];
 }
 
 impl fmt::Display for Cause {
@@ -65,6 +69,7 @@ impl fmt::Display for Cause {
             Self::StaleMaster => "stale-master",
             Self::Failover => "failover",
             Self::Restart => "restart",
+            Self::DataLost => "data-lost",
             Self::Unknown => "unknown",
         })
     }
@@ -105,10 +110,17 @@ pub(super) struct Causes<'a> {
 struct Restart {
     shard: ShardNo,
     started_ns: u64,
+    /// Whether the step that started it took its data.
+    data_lost: bool,
 }
 
 impl<'a> Causes<'a> {
-    pub(super) fn new(reigns: &'a Reigns, failovers: &'a [Failover], fault_spans: &'a [FaultSpan]) -> Self {
+    pub(super) fn new(
+        reigns: &'a Reigns,
+        failovers: &'a [Failover],
+        fault_spans: &'a [FaultSpan],
+        history: &History,
+    ) -> Self {
         let ended =
             |failover: &&Failover| failover.kind.is_some_and(FaultKind::ends_process) && failover.new_master.is_none();
         let restarts = failovers
@@ -116,7 +128,11 @@ impl<'a> Causes<'a> {
             .filter(ended)
             .filter_map(|failover| {
                 let fault = fault_spans.iter().find(|each| Some(each.fault) == failover.fault)?;
-                Some(Restart { shard: failover.shard, started_ns: fault.healed_ns? })
+                let (node, started_ns) = (failover.old_master, fault.healed_ns?);
+                let until_ns = fault.lifted_ns.unwrap_or(u64::MAX);
+                let data_lost =
+                    emptied(history).any(|emptied| emptied.0 == node && (started_ns..=until_ns).contains(&emptied.1));
+                Some(Restart { shard: failover.shard, started_ns, data_lost })
             })
             .collect();
         let cuts = fault_spans.iter().filter(|each| each.cuts_off()).collect();
@@ -151,7 +167,7 @@ impl<'a> Causes<'a> {
         let suggested = self.by_time(write, shard);
         let refuted = match suggested {
             Cause::Unknown => None,
-            Cause::MinoritySide | Cause::StaleMaster | Cause::Failover | Cause::Restart => {
+            Cause::MinoritySide | Cause::StaleMaster | Cause::Failover | Cause::Restart | Cause::DataLost => {
                 hand_overs.iter().filter(|each| each.shard == shard).find_map(|each| arrived(write, group, each))
             }
         };
@@ -173,11 +189,14 @@ impl<'a> Causes<'a> {
             return Cause::StaleMaster;
         }
         let promoted_later = reign.to_ns < u64::MAX;
-        let restarted_later = self.restarts.iter().any(|restart| restart.shard == shard && restart.started_ns > at_ns);
-        match (promoted_later, restarted_later) {
-            (true, false) => Cause::Failover,
-            (false, true) => Cause::Restart,
-            (true, true) | (false, false) => Cause::Unknown,
+        let later = || self.restarts.iter().filter(|restart| restart.shard == shard && restart.started_ns > at_ns);
+        let restarted_later = later().any(|restart| !restart.data_lost);
+        let emptied_later = later().any(|restart| restart.data_lost);
+        match (promoted_later, restarted_later, emptied_later) {
+            (true, false, false) => Cause::Failover,
+            (false, true, false) => Cause::Restart,
+            (false, false, true) => Cause::DataLost,
+            (true, true, _) | (true, _, true) | (_, true, true) | (false, false, false) => Cause::Unknown,
         }
     }
 

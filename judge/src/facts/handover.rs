@@ -9,6 +9,7 @@ use super::registers::{Finals, Registers};
 use super::{KeyShards, Reigns};
 use crate::consistency::{Kind, Operation};
 use crate::history::{EventKind, FinalValue, History};
+use crate::suite::Data;
 use crate::units::{NodeNo, ShardNo};
 
 /// An offset is read this much before its event at the most.
@@ -31,6 +32,9 @@ pub(super) struct HandOver {
     pub until_ns: u64,
     /// What the old master acknowledged before this moment is shown to have reached the new one.
     pub arrived_ns: u64,
+    /// When the new master lost its data for the last time before the hand-over; 0 for never. What it had by then shows
+    /// nothing.
+    pub emptied_ns: u64,
     /// When the old master acknowledged its last write before the hand-over.
     pub last_acked_ns: u64,
 }
@@ -80,6 +84,7 @@ pub(super) fn hand_overs(
         at_ns,
         until_ns,
         arrived_ns: 0,
+        emptied_ns: 0,
         last_acked_ns: 0,
     };
     for shard in shards.deal().shards() {
@@ -100,10 +105,18 @@ pub(super) fn hand_overs(
     if found.is_empty() {
         return found;
     }
+    for (node, at_ns) in emptied(history) {
+        for each in found.iter_mut().filter(|each| each.new == node && each.old != node && at_ns < each.at_ns) {
+            each.emptied_ns = each.emptied_ns.max(at_ns);
+        }
+    }
     for event in &history.events {
         let EventKind::Lag { replica, master, bytes: 0, link_up: true } = event.kind else { continue };
         for each in &mut found {
-            if each.new == replica && each.old == master && (each.from_ns..each.at_ns).contains(&event.at_ns) {
+            if each.new == replica
+                && each.old == master
+                && (each.from_ns.max(each.emptied_ns)..each.at_ns).contains(&event.at_ns)
+            {
                 each.arrived_ns = each.arrived_ns.max(event.at_ns.saturating_sub(READ_BEFORE_NS));
             }
         }
@@ -120,6 +133,17 @@ pub(super) fn hand_overs(
     found
 }
 
+/// The nodes that lost their data while they were down, and when.
+pub(super) fn emptied(history: &History) -> impl Iterator<Item = (NodeNo, u64)> {
+    history.events.iter().filter_map(|event| match &event.kind {
+        EventKind::Changed { node, change, .. } => match change.data {
+            Data::Lost => Some((*node, event.at_ns)),
+            Data::Kept => None,
+        },
+        _ => None,
+    })
+}
+
 impl HandOver {
     /// Takes a write and its reads into account.
     fn note(&mut self, group: &[Operation], in_the_end: Option<(Option<NodeNo>, &FinalValue)>) {
@@ -129,7 +153,8 @@ impl HandOver {
         }
         self.last_acked_ns = self.last_acked_ns.max(write.complete_ns);
         let has_it = |op: &Operation| {
-            op.kind == Kind::Read && op.node == self.new && (self.old != self.new || op.invoke_ns >= self.at_ns)
+            let since_ns = if self.old == self.new { self.at_ns } else { self.emptied_ns };
+            op.kind == Kind::Read && op.node == self.new && op.invoke_ns >= since_ns
         };
         let held_in_the_end = in_the_end.is_some_and(|(node, value)| {
             node == Some(self.new) && *value == FinalValue::Number(write.value) && self.until_ns == u64::MAX

@@ -101,7 +101,7 @@ impl<'a> Facts<'a> {
             failover::Finder { history, ops: &ops, views: &views, ownership: &ownership, end_ns }.find(&fault_spans);
         let phases = phase::phases(history, end_ns);
         let steps = phase::steps_window(history, end_ns);
-        let causes = cause::Causes::new(&reigns, &failovers, &fault_spans);
+        let causes = cause::Causes::new(&reigns, &failovers, &fault_spans, history);
         let registers = Registers::new(history);
         let answerers = Answerers { reigns: &reigns, views: &views, shards: ops.key_shards() };
         let ledger = ledger::Accounts {

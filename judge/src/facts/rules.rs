@@ -1,11 +1,13 @@
 //! What the servers' rules allow at a moment.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::history::{Event, EventKind};
 use crate::plan::Plan;
 use crate::server::Version;
 use crate::spec::Rules;
+use crate::units::NodeNo;
 
 /// The values of `cluster-node-timeout` during a run, which a `command` step may change, and what else the rules depend
 /// on.
@@ -14,13 +16,18 @@ pub struct NodeTimeouts {
     boot: Rules,
     /// The time of each reading in nanoseconds from the start of the run, and the value.
     live: Vec<(u64, Duration)>,
+    /// The number of nodes.
+    nodes: usize,
+    /// The time at which a node answered with another version, the node, and the version.
+    versions: Vec<(u64, NodeNo, Version)>,
 }
 
 impl NodeTimeouts {
     /// The value of a plan, before anything was read from a server.
     pub fn at_boot(plan: &Plan, version: Version) -> Self {
         let client_refresh = plan.workload.refresh_every.0;
-        Self { boot: Rules { node_timeout: plan.node_timeout(), version, client_refresh }, live: Vec::new() }
+        let boot = Rules { node_timeout: plan.node_timeout(), version, client_refresh };
+        Self { boot, nodes: plan.nodes.len(), live: Vec::new(), versions: Vec::new() }
     }
 
     /// The values of a run, from its events in order of time.
@@ -39,11 +46,32 @@ impl NodeTimeouts {
         {
             self.live.push((event.at_ns, Duration::from_millis(ms)));
         }
+        if let EventKind::CameBack { node, found, .. } = &event.kind
+            && let Some(version) = found.version
+        {
+            self.versions.push((event.at_ns, *node, version));
+        }
     }
 
-    /// What the rules allow with the node timeout at a moment.
+    /// The versions that nodes answered with after a start that changed something, up to a moment.
+    pub fn versions(&self, at_ns: u64) -> BTreeMap<NodeNo, Version> {
+        let earlier = self.versions.iter().filter(|(since_ns, ..)| *since_ns <= at_ns);
+        earlier.map(|&(_, node, version)| (node, version)).collect()
+    }
+
+    /// What the rules allow to a failover that this node wins.
+    pub fn rules_of(&self, node: NodeNo, at_ns: u64) -> Rules {
+        let rules = self.rules(at_ns);
+        Rules { version: self.versions(at_ns).get(&node).copied().unwrap_or(self.boot.version), ..rules }
+    }
+
+    /// What the rules allow with the node timeout at a moment. Where nodes run different versions, any of them may be
+    /// elected, so the slowest decides.
     pub fn rules(&self, at_ns: u64) -> Rules {
         let live = self.live.iter().rev().find(|(read_ns, _)| *read_ns <= at_ns);
-        Rules { node_timeout: live.map_or(self.boot.node_timeout, |&(_, timeout)| timeout), ..self.boot }
+        let rules = Rules { node_timeout: live.map_or(self.boot.node_timeout, |&(_, timeout)| timeout), ..self.boot };
+        let versions = self.versions(at_ns);
+        let at_boot = (versions.len() < self.nodes).then_some(self.boot.version);
+        rules.with_slowest(versions.into_values().chain(at_boot))
     }
 }

@@ -6,7 +6,7 @@ use crate::history::{Event, EventKind, Exit, History};
 use crate::plan::Plan;
 use crate::server::{BackendKind, RecordedBackend};
 use crate::spec::FAILOVER_SETTINGS;
-use crate::suite::{CommandLine, Step};
+use crate::suite::{CommandLine, Step, is_plain};
 use crate::units::NodeNo;
 
 /// Subcommands of DEBUG that end or restart a server (`debug.c` of Redis 6.2 to Valkey 9.1).
@@ -195,19 +195,28 @@ fn ends_a_server(command: &CommandLine) -> bool {
 }
 
 /// The directives that differ from the plan at the first look, or from the first look at a later one, unless a step set
-/// them. A server of an attached cluster that the plan ended reads its configuration file again, so what somebody had set
+/// them: by CONFIG SET, or as what a start changed. A server of an attached cluster that the plan ended reads its configuration file again, so what somebody had set
 /// before the run is gone: that is by the plan.
 fn changes(history: &History) -> Vec<SettingChange> {
     let plan = &history.header.plan;
     let has_own_files = has_own_files(history);
     let mut ended: BTreeSet<NodeNo> = BTreeSet::new();
-    let mut first: BTreeMap<NodeNo, &BTreeMap<String, String>> = BTreeMap::new();
+    let mut first: BTreeMap<NodeNo, BTreeMap<String, String>> = BTreeMap::new();
     let mut changes = Vec::new();
     for event in &history.events {
         if let EventKind::FaultInjected { kind, node, .. } = &event.kind
             && kind.ends_process()
         {
             ended.insert(*node);
+        }
+        if let EventKind::CameBack { node, change, found, .. } = &event.kind {
+            let expected = first.entry(*node).or_default();
+            if change.server.is_some() {
+                // Each version has its own defaults.
+                expected.retain(|name, _| planned(history, name).is_some());
+            }
+            expected.extend(found.config.clone());
+            continue;
         }
         let EventKind::ServerConfig { node, values } = &event.kind else { continue };
         if has_own_files && ended.contains(node) {
@@ -223,7 +232,7 @@ fn changes(history: &History) -> Vec<SettingChange> {
                 changes.push(SettingChange { node, at_ns: event.at_ns, name, expected, found });
             }
         }
-        first.entry(*node).or_insert(values);
+        first.entry(*node).or_insert_with(|| values.clone());
     }
     changes
 }
@@ -247,11 +256,6 @@ fn planned(history: &History, name: &str) -> Option<String> {
     let stated = config.get(name).or_else(|| config.get(&older)).map(|value| value.0.trim_matches('"').to_owned());
     let default = || FAILOVER_SETTINGS.iter().find(|setting| setting.name == name)?.default.map(str::to_owned);
     stated.or_else(default)
-}
-
-/// Whether a server repeats the value as it was written. It rewrites sizes (`1mb`) and lists.
-fn is_plain(value: &str) -> bool {
-    ["yes", "no"].contains(&value) || (!value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn a_step_sets(plan: &Plan, name: &str) -> bool {

@@ -12,6 +12,8 @@ pub enum Need {
     Kill,
     /// Start a server that is down.
     Start,
+    /// Change a server that is down: its version, its data, its directives.
+    Change,
     /// Freeze a server and resume it (SIGSTOP, SIGCONT).
     Freeze,
     /// Isolate one node from all nodes, from clients and from the harness.
@@ -34,6 +36,7 @@ impl fmt::Display for Need {
             Self::Stop => "stopping a server",
             Self::Kill => "killing a server",
             Self::Start => "starting a server",
+            Self::Change => "changing a server that is down",
             Self::Freeze => "freezing a server",
             Self::Isolate => "isolating a node",
             Self::Links => "cutting a link",

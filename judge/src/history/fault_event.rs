@@ -107,6 +107,8 @@ impl EventKind {
             | Self::Lag { .. }
             | Self::Synced { .. }
             | Self::ServerSeen { .. }
+            | Self::Changed { .. }
+            | Self::CameBack { .. }
             | Self::ServerEnded { .. }
             | Self::ServerCrashed { .. }
             | Self::ServerConfig { .. }

@@ -22,7 +22,7 @@ pub use crate::fault::FaultKind;
 use crate::plan::Plan;
 use crate::server::{RecordedBackend, Server};
 use crate::slot::Deal;
-use crate::suite::OpKind;
+use crate::suite::{CameBack, Change, OpKind};
 use crate::topology::View;
 use crate::units::{ClientNo, NodeNo, ShardNo, Speed};
 
@@ -43,6 +43,9 @@ pub struct Header {
     pub plan: Plan,
     /// The server.
     pub server: Server,
+    /// The other servers that steps start, by the name in the plan.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_servers: BTreeMap<String, Server>,
     /// The machine.
     pub host: Host,
     /// The start of the run by the real wall clock, as RFC 3339 in UTC.
@@ -389,6 +392,27 @@ pub enum EventKind {
         pid: u32,
         /// Its `uptime_in_seconds`.
         uptime_s: u64,
+    },
+    /// A node that is down was changed, before its start.
+    Changed {
+        /// The node.
+        node: NodeNo,
+        /// What was changed.
+        change: Change,
+        /// What the backend did: `removed appendonly.aof (81 bytes)`.
+        done: String,
+    },
+    /// A node that was changed answers again.
+    CameBack {
+        /// The node.
+        node: NodeNo,
+        /// What was changed.
+        change: Change,
+        /// What the node says of itself.
+        found: CameBack,
+        /// What is not as the change asked for; None if all is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unlike: Option<String>,
     },
     /// The process of a server ended, as the system reports it. Not every backend can tell.
     ServerEnded {

@@ -15,6 +15,8 @@ pub(super) const KEYS_MAX: u32 = 1_000_000;
 const VALUE_SIZE_MAX: u32 = 1 << 20;
 const NODE_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=120_000;
 
+pub(super) const NO_SERVER: &str = "the server is empty (hint: `redis:6.2`, `valkey:9.1` or the path of a binary)";
+
 /// Names that a phase cannot have, because the harness uses them.
 const RESERVED_PHASES: [&str; 5] = ["boot", "recovery", "final", "end", "throughout"];
 
@@ -88,7 +90,10 @@ pub(super) fn shape(cluster: &ClusterSpec, problems: &mut Problems) -> Option<Sh
 
 pub(super) fn config(cluster: &ClusterSpec, problems: &mut Problems) {
     if cluster.server.trim().is_empty() {
-        problems.add("cluster.server", "the server is empty (hint: `redis:6.2`, `valkey:9.1` or the path of a binary)");
+        problems.add("cluster.server", NO_SERVER);
+    }
+    if cluster.upgrade_to.as_ref().is_some_and(|server| server.trim().is_empty()) {
+        problems.add("cluster.upgrade-to", NO_SERVER);
     }
     for (name, value) in &cluster.config {
         let at = format!("cluster.config.{name}");
@@ -98,7 +103,7 @@ pub(super) fn config(cluster: &ClusterSpec, problems: &mut Problems) {
     }
 }
 
-fn directive(name: &str, Directive(value): &Directive) -> Option<String> {
+pub(super) fn directive(name: &str, Directive(value): &Directive) -> Option<String> {
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c)) {
         return Some(format!(
             "\"{name}\" is not the name of a directive (hint: lowercase, such as `cluster-node-timeout`)"

@@ -11,7 +11,8 @@ impl Need {
     pub fn of(step: &Step) -> Vec<Self> {
         match step.does() {
             Does::Fault(fault) => fault.needs(),
-            Does::Undo(action, _) => match action.means() {
+            Does::Undo(action, _, change) => match action.means() {
+                Means::Start if change.is_some_and(|change| !change.is_nothing()) => vec![Self::Start, Self::Change],
                 Means::Start => vec![Self::Start],
                 Means::Thaw => vec![Self::Freeze],
                 Means::Signal(_) | Means::Freeze => Vec::new(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Problems, Shape, bounds};
 use crate::fault::{Action, Means, ProcessEffect};
-use crate::suite::{Answer, Await, Condition, Does, Expect, Step, Suite};
+use crate::suite::{Answer, Await, Change, Condition, Does, Expect, Step, Suite};
 use crate::target::{Target, Targets};
 use crate::units::{Bound, NodeNo};
 
@@ -13,12 +13,16 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
     for (index, step) in suite.steps.iter().enumerate() {
         let at = format!("steps[{index}]");
         if let Some((action, targets)) = step.action() {
-            for (at, target) in each(&format!("{at}.{action}"), targets) {
+            let long = if step.change().is_some() { ".node" } else { "" };
+            for (at, target) in each(&format!("{at}.{action}{long}"), targets) {
                 match shape.refuse(target) {
                     Some(message) => problems.add(at, message),
                     None => faults.apply(action, target, index, shape, |message| problems.add(at.clone(), message)),
                 }
             }
+        }
+        if let Some(change) = step.change() {
+            check_change(&format!("{at}.start"), change, problems);
         }
         match step.does() {
             Does::Command(command) => targets(&format!("{at}.command.to"), &command.to, shape, problems),
@@ -34,6 +38,9 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
 pub(super) fn check_alone(step: &Step, shape: &Shape, problems: &mut Problems) {
     if let Some((action, meant)) = step.action() {
         targets(action.word(), meant, shape, problems);
+    }
+    if let Some(change) = step.change() {
+        check_change("start", change, problems);
     }
 }
 
@@ -78,6 +85,18 @@ fn each<'a>(at: &str, targets: &'a Targets) -> impl Iterator<Item = (String, &'a
         .iter()
         .enumerate()
         .map(move |(index, target)| (if several { format!("{at}[{index}]") } else { at.clone() }, target))
+}
+
+/// Checks what a start changes.
+fn check_change(at: &str, change: &Change, problems: &mut Problems) {
+    if change.server.as_ref().is_some_and(|server| server.trim().is_empty()) {
+        problems.add(format!("{at}.server"), bounds::NO_SERVER);
+    }
+    for (name, value) in &change.config {
+        if let Some(message) = bounds::directive(name, value) {
+            problems.add(format!("{at}.config.{name}"), message);
+        }
+    }
 }
 
 fn targets(at: &str, targets: &Targets, shape: &Shape, problems: &mut Problems) {

@@ -109,6 +109,7 @@ fn header(suite: &str) -> Header {
             "origin": "cache",
         }))
         .expect("a server"),
+        other_servers: BTreeMap::new(),
         host: Host { os: "Linux 6.1".to_owned(), cores: 2, backend: crate::server::BackendKind::Local.into() },
         started_at: "2026-11-22T13:05:01Z".to_owned(),
         speed: Speed::REAL,

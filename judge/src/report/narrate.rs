@@ -127,6 +127,14 @@ impl Narrator {
             EventKind::Interrupted { by } => Some(format!("interrupted by {by}")),
             EventKind::LeftBehind { what } => Some(format!("left behind: {what}")),
             EventKind::Note { text } => Some(text.clone()),
+            EventKind::Changed { node, change, done } => Some(match (self.verbose, done.is_empty()) {
+                (true, false) => format!("{node} comes back {}: {done}", change.words()),
+                (false, _) | (true, true) => format!("{node} comes back {}", change.words()),
+            }),
+            EventKind::CameBack { node, found, unlike, .. } => Some(match unlike {
+                None => format!("{node} is back: {}", found.words()),
+                Some(unlike) => format!("{node} did NOT come back as asked: {unlike}"),
+            }),
             EventKind::Hooked { hook, node, took_ms, output, .. } => {
                 let is_routine = ["state", "knock"].contains(&hook.as_str());
                 (self.verbose || !is_routine)

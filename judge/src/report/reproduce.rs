@@ -24,11 +24,15 @@ pub fn reproduce(plan: &Plan, speed: Speed) -> Reproduce {
     let suite = suite_of(plan);
     let speed = if speed.is_real() { String::new() } else { format!(" --speed {speed}") };
     let options = format!("--server {} --seed {}{speed}", quoted(&plan.server), plan.seed);
-    let Some(sets) = overrides(plan) else {
+    let Some((to, sets)) = overrides(plan) else {
         let file = format!("./{}.yaml", plan.name);
         return Reproduce { command: format!("slotquake run {} {options}", quoted(&file)), built_in: false, suite };
     };
     let mut command = format!("slotquake run {} {options}", quoted(&plan.name));
+    if let Some(to) = to {
+        command.push_str(" --to ");
+        command.push_str(&quoted(&to));
+    }
     for set in sets {
         command.push_str(" --set ");
         command.push_str(&quoted(&set));
@@ -36,11 +40,17 @@ pub fn reproduce(plan: &Plan, speed: Speed) -> Reproduce {
     Reproduce { command, built_in: true, suite }
 }
 
-/// The overrides that turn the shipped suite of that name into the plan; None if there are none that do.
-fn overrides(plan: &Plan) -> Option<Vec<String>> {
+/// The server to upgrade to, if it is not the suite's own, and the overrides that turn the shipped suite of that name into
+/// the plan; None if there are none that do.
+fn overrides(plan: &Plan) -> Option<(Option<String>, Vec<String>)> {
     let (_, text) = suite::shipped().iter().find(|(name, _)| *name == plan.name)?;
     let mut shipped = suite::parse(text, Path::new(&plan.name)).ok()?;
     shipped.cluster.server.clone_from(&plan.server);
+    let to = shipped.upgrades().find_map(|step| plan.steps.get(step)?.change()?.server.clone());
+    let to = to.filter(|to| shipped.cluster.upgrade_to.as_ref() != Some(to));
+    if to.is_some() {
+        shipped.cluster.upgrade_to.clone_from(&to);
+    }
     let mut sets = Vec::new();
     let (masters, replicas) = shape(plan);
     if shipped.cluster.masters != masters {
@@ -68,7 +78,7 @@ fn overrides(plan: &Plan) -> Option<Vec<String>> {
     };
     // The number of keys follows from the rest unless the suite states it.
     let without_keys: Vec<String> = sets.iter().filter(|set| !set.starts_with("workload.keys=")).cloned().collect();
-    [without_keys, sets].into_iter().find(|sets| gives(sets))
+    [without_keys, sets].into_iter().find(|sets| gives(sets)).map(|sets| (to, sets))
 }
 
 /// Adds the overrides that turn one value into another; None if a part would have to be removed.

@@ -229,6 +229,8 @@ pub fn shipped() -> &'static [(&'static str, &'static str)] {
     shipped![
         "bridge",
         "bus-only",
+        "empty-master-returns",
+        "empty-replica-returns",
         "flapping",
         "formation",
         "full-coverage-outage",
@@ -249,8 +251,10 @@ pub fn shipped() -> &'static [(&'static str, &'static str)] {
         "ring",
         "role-swap",
         "rolling-restart",
+        "rolling-upgrade",
         "shard-loss",
         "shard-loss-together",
+        "upgrade-and-back",
     ]
 }
 

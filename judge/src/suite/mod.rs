@@ -7,6 +7,7 @@ mod invariant;
 mod load;
 mod read;
 mod replicas;
+mod start;
 mod step;
 mod tree;
 
@@ -20,6 +21,8 @@ pub use invariant::*;
 pub(crate) use invariant::{Look, Nodes, for_each_invariant};
 pub use load::{LoadError, Source, load, parse, read_yaml, schema, set, shipped, shipped_names};
 pub use replicas::ReplicasPerMaster;
+pub(crate) use start::is_plain;
+pub use start::{CLUSTER_SERVER, CameBack, Change, Data, Start, UPGRADE_TO};
 pub use step::{
     Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, Lossy, Narrow, Only, Partition, Refuse,
     Shape, Sides, Slow, Step,
@@ -53,6 +56,14 @@ pub struct Suite {
     pub max_duration: Span,
 }
 
+impl Suite {
+    /// The positions of the steps that start the server of `cluster.upgrade-to`.
+    pub fn upgrades(&self) -> impl Iterator<Item = usize> {
+        let is_one = |step: &Step| step.change().is_some_and(|change| change.server.as_deref() == Some(UPGRADE_TO));
+        self.steps.iter().enumerate().filter(move |(_, step)| is_one(step)).map(|(index, _)| index)
+    }
+}
+
 /// The default of `recover-within`.
 pub fn default_recover_within() -> Span {
     Span::secs(60)
@@ -69,6 +80,9 @@ pub fn default_max_duration() -> Span {
 pub struct ClusterSpec {
     /// The server: `redis:6.2`, `valkey:9.1`, ... or the path of a binary. `--server` overrides it.
     pub server: String,
+    /// The server that steps mean by `server: cluster.upgrade-to`. `--to` overrides it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgrade_to: Option<String>,
     /// Masters at boot, 3 or more.
     pub masters: u16,
     /// Replicas of each master at boot, 0 to 5: one number for all, or a list with one number a master, in the order of
@@ -83,7 +97,13 @@ pub struct ClusterSpec {
 
 impl Default for ClusterSpec {
     fn default() -> Self {
-        Self { server: "redis:6.2".to_owned(), masters: 3, replicas_per_master: 1.into(), config: BTreeMap::new() }
+        Self {
+            server: "redis:6.2".to_owned(),
+            upgrade_to: None,
+            masters: 3,
+            replicas_per_master: 1.into(),
+            config: BTreeMap::new(),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::invariant::RoleIs;
+use super::start::{Change, Start};
 use crate::fault::{Action, FaultKind, FaultStep, Settings as _, for_each_fault};
 pub use crate::fault::{Lossy, Narrow, Only, Partition, Refuse, Shape, Sides, Slow};
 use crate::target::{Target, Targets};
@@ -25,8 +26,9 @@ macro_rules! define {
             /// Lets the workload run on undisturbed for this long.
             Settle(Span),
             $($(#[$doc])* $kind($settings),)+
-            /// Starts a stopped or killed server again, with its data and configuration.
-            Start(Targets),
+            /// Starts a stopped or killed server again, with its data and configuration, or as a mapping: with another server
+            /// (`server`), without its data (`data: lost`), or with other directives (`config`).
+            Start(Start),
             /// Lets a frozen server go on (SIGCONT).
             Resume(Targets),
             /// Undoes network faults: `all`, or one by its name.
@@ -46,8 +48,8 @@ macro_rules! define {
                     $(Self::$kind(settings) => Does::Fault(settings.fault(FaultKind::$kind)),)+
                     Self::Phase(name) => Does::Phase(name),
                     Self::Settle(span) => Does::Settle(*span),
-                    Self::Start(targets) => Does::Undo(Action::Start, targets),
-                    Self::Resume(targets) => Does::Undo(Action::Resume, targets),
+                    Self::Start(start) => Does::Undo(Action::Start, &start.node, Some(&start.change)),
+                    Self::Resume(targets) => Does::Undo(Action::Resume, targets, None),
                     Self::Heal(name) => Does::Heal(name),
                     Self::Command(command) => Does::Command(command),
                     Self::Await(wait) => Does::Await(wait),
@@ -60,7 +62,8 @@ macro_rules! define {
                 match self {
                     $(Self::$kind(settings) => settings.targets_mut(),)+
                     Self::Phase(_) | Self::Settle(_) | Self::Heal(_) => Vec::new(),
-                    Self::Start(targets) | Self::Resume(targets) => targets.targets_mut(),
+                    Self::Start(start) => start.node.targets_mut(),
+                    Self::Resume(targets) => targets.targets_mut(),
                     Self::Command(command) => command.to.targets_mut(),
                     Self::Await(wait) => wait.targets_mut(),
                     Self::Expect(expect) => std::iter::once(&mut expect.to).chain(&mut expect.moved_to).collect(),
@@ -81,8 +84,8 @@ pub enum Does<'a> {
     Settle(Span),
     /// It injects a fault.
     Fault(FaultStep<'a>),
-    /// It undoes faults of these nodes' processes by that action.
-    Undo(Action, &'a Targets),
+    /// It undoes faults of these nodes' processes by that action. A start may change the nodes.
+    Undo(Action, &'a Targets, Option<&'a Change>),
     /// It undoes network faults: `all`, or one by its name.
     Heal(&'a str),
     /// It sends a command.
@@ -108,11 +111,25 @@ impl Step {
         }
     }
 
+    /// What the step changes of nodes that it starts; None if it changes nothing.
+    pub fn change(&self) -> Option<&Change> {
+        match self.does() {
+            Does::Undo(_, _, change) => change.filter(|change| !change.is_nothing()),
+            Does::Phase(_)
+            | Does::Settle(_)
+            | Does::Fault(_)
+            | Does::Heal(_)
+            | Does::Command(_)
+            | Does::Await(_)
+            | Does::Expect(_) => None,
+        }
+    }
+
     /// The action on servers by which the step injects or undoes a fault of processes, and its targets.
     pub fn action(&self) -> Option<(Action, &Targets)> {
         match self.does() {
             Does::Fault(fault) => fault.action(),
-            Does::Undo(action, targets) => Some((action, targets)),
+            Does::Undo(action, targets, _) => Some((action, targets)),
             Does::Phase(_) | Does::Settle(_) | Does::Heal(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) => {
                 None
             }

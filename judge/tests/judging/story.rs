@@ -85,6 +85,7 @@ impl Story {
                 "origin": "PATH",
             }))
             .unwrap(),
+            other_servers: BTreeMap::new(),
             host: Host {
                 os: "Linux".to_owned(),
                 cores: 2,

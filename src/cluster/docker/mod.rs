@@ -180,7 +180,7 @@ impl Docker {
                 volume: format!("{name}-data"),
                 server: name,
                 program: server.path.display().to_string(),
-                config: configuration(plan, server, addr, Path::new(DATA)),
+                config: configuration(&plan.config, server, addr, Path::new(DATA)),
                 created: AtomicBool::new(false),
             }
         });

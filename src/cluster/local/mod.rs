@@ -1,6 +1,7 @@
 //! The local backend: each node is a process of this machine with its own address.
 
 mod addresses;
+mod disk;
 mod keeper;
 
 use std::collections::BTreeMap;
@@ -30,7 +31,8 @@ use crate::network::rules::Rule;
 use crate::network::{Counts, Imposed, Network, NetworkError};
 use crate::plan::Plan;
 use crate::server::{BackendKind, Server};
-use crate::units::{ClientNo, NodeNo};
+use crate::suite::{Change, Data};
+use crate::units::{ClientNo, Directive, NodeNo};
 
 /// How much of a log's end is searched for a crash report, which prints the whole of INFO.
 const CRASH_REPORT_BYTES: u64 = 1 << 20;
@@ -38,7 +40,6 @@ const CRASH_REPORT_BYTES: u64 = 1 << 20;
 /// A cluster of processes.
 #[derive(Debug)]
 pub struct Local {
-    server: Server,
     reservation: Reservation,
     nodes: Vec<Node>,
     logs: PathBuf,
@@ -57,7 +58,15 @@ struct Links {
 struct Node {
     config: PathBuf,
     dir: PathBuf,
+    setup: Mutex<Setup>,
     process: Mutex<Process>,
+}
+
+/// What the next start of a node runs.
+#[derive(Debug, Clone)]
+struct Setup {
+    server: Server,
+    directives: BTreeMap<String, Directive>,
 }
 
 #[derive(Debug)]
@@ -112,14 +121,13 @@ impl Local {
             make_dir(&dir)?;
             let config = dir.join("node.conf");
             let addr = reservation.nodes[planned.node.index()];
-            let text = configuration(plan, server, addr, &dir);
-            File::create(&config)
-                .and_then(|mut file| file.write_all(text.as_bytes()))
-                .map_err(|source| io(format!("cannot write {}", config.display()), source))?;
-            nodes.push(Node { config, dir, process: Mutex::new(Process::Never) });
+            let setup = Setup { server: server.clone(), directives: plan.config.clone() };
+            let node = Node { config, dir, setup: Mutex::new(setup), process: Mutex::new(Process::Never) };
+            node.configure(addr)?;
+            nodes.push(node);
         }
         let links = Links { network, imposed: Arc::default() };
-        Ok(Self { server: server.clone(), reservation, nodes, logs, scratch: Mutex::new(scratch), links })
+        Ok(Self { reservation, nodes, logs, scratch: Mutex::new(scratch), links })
     }
 
     fn node(&self, node: NodeNo) -> &Node {
@@ -150,7 +158,8 @@ impl Local {
             .open(&log_path)
             .map_err(|source| io(format!("cannot open {}", log_path.display()), source))?;
         let errors = log.try_clone().map_err(|source| io("cannot open the log twice", source))?;
-        let mut command = crate::server::command(&self.server);
+        let server = self.node(node).setup.lock().expect("no holder panics").server.clone();
+        let mut command = crate::server::command(&server);
         command
             .arg(&self.node(node).config)
             .current_dir(&self.node(node).dir)
@@ -158,7 +167,7 @@ impl Local {
             .stdout(log)
             .stderr(errors);
         let child = keeper::spawn(command).await.map_err(|source| BackendError::Spawn {
-            program: self.server.path.display().to_string(),
+            program: server.path.display().to_string(),
             node,
             source,
         })?;
@@ -180,6 +189,19 @@ impl Local {
                 *process = Process::Ended { pid: child.id(), status };
             }
         }
+    }
+}
+
+impl Node {
+    /// Writes the configuration file.
+    fn configure(&self, addr: SocketAddr) -> Result<(), BackendError> {
+        let text = {
+            let setup = self.setup.lock().expect("no holder panics");
+            configuration(&setup.directives, &setup.server, addr, &self.dir)
+        };
+        File::create(&self.config)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(|source| io(format!("cannot write {}", self.config.display()), source))
     }
 }
 
@@ -227,6 +249,27 @@ impl Backend for Local {
             Means::Signal(name) => self.signal(node, name.parse().expect("the name of a signal")),
             Means::Freeze => self.signal(node, Signal::SIGSTOP),
             Means::Thaw => self.signal(node, Signal::SIGCONT),
+        }
+    }
+
+    async fn change(&self, node: NodeNo, change: &Change, server: Option<&Server>) -> Result<String, BackendError> {
+        let addr = self.addr(node);
+        let each = self.node(node);
+        if each.process.lock().expect("no holder panics").is_alive() {
+            return Err(BackendError::AlreadyRunning(node));
+        }
+        {
+            let mut setup = each.setup.lock().expect("no holder panics");
+            setup.directives.extend(change.config.clone());
+            if let Some(server) = server {
+                setup.server.clone_from(server);
+            }
+        }
+        each.configure(addr)?;
+        match change.data {
+            Data::Kept => Ok(String::new()),
+            Data::Lost => disk::lose_data(&each.dir)
+                .map_err(|source| io(format!("cannot remove the data of {node} in {}", each.dir.display()), source)),
         }
     }
 

@@ -530,6 +530,7 @@ fn undoes_a_run_that_panics() {
         folder: folder.path().to_owned(),
         keep: false,
         backend: BackendSettings::Attach(attach),
+        other_servers: std::collections::BTreeMap::new(),
         stop,
         watcher: std::sync::Arc::new(watcher),
     };

@@ -217,7 +217,14 @@ fn a_panic_leaves_nothing() {
         let server = engine.server("redis:6.2", &|_| {}).await.expect("a server");
         let (_sender, stop) = tokio::sync::watch::channel(None);
         let backend = BackendSettings::Docker(engine);
-        let options = Options { folder: folder.path().to_owned(), keep: false, backend, stop, watcher };
+        let options = Options {
+            folder: folder.path().to_owned(),
+            keep: false,
+            backend,
+            other_servers: Default::default(),
+            stop,
+            watcher,
+        };
         tokio::spawn(slotquake::run::run(plan, server, options)).await
     });
     drop(runtime);

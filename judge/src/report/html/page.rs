@@ -101,6 +101,7 @@ impl Page {
             figures: filled(vec![tables::failovers(report), tables::outages(&report.outages)]),
             happened: filled(vec![
                 tables::events(facts, report),
+                tables::changed(report),
                 tables::lanes(&lanes::lanes(facts, window)),
                 operations,
             ]),

@@ -1,5 +1,7 @@
 //! The tables of a page: the picture in numbers, and everything else in the report. Pure.
 
+use std::collections::BTreeMap;
+
 use super::lanes::{Lane, MarkKind};
 use super::series::{Grid, OpSeries};
 use super::table::Table;
@@ -255,6 +257,26 @@ pub fn configuration(report: &Report) -> Vec<Table> {
         Table::new("Server directives", &["directive", "value"], 9, config),
         Table::new("Workload", &["setting", "value"], 9, settings),
     ]
+}
+
+/// The nodes that came back different from before.
+pub fn changed(report: &Report) -> Table {
+    let mut down: BTreeMap<NodeNo, String> = BTreeMap::new();
+    let mut rows = Vec::new();
+    for event in &report.events {
+        match &event.kind {
+            EventKind::Changed { node, done, .. } => _ = down.insert(*node, done.clone()),
+            EventKind::CameBack { node, change, found, unlike } => {
+                let done = down.remove(node).unwrap_or_default();
+                let found = found.words();
+                let unlike = unlike.clone().unwrap_or_else(|| "as asked".to_owned());
+                rows.push(vec![at(event.at_ns), node.to_string(), change.words(), done, found, unlike]);
+            }
+            _ => {}
+        }
+    }
+    let head = ["at", "node", "started", "while it was down", "then it reported", "so it came back"];
+    Table::new("Servers that came back different", &head, 9, rows)
 }
 
 /// The versions, the machine, and the seed.

@@ -144,6 +144,9 @@ impl Compose {
                 "clients of a Compose project share one address, so faults cannot distinguish them (hint: cut links \
                  between nodes, or one node from all `others`, or use `--backend docker`)"
             }
+            Need::Change => {
+                "slotquake does not change the servers of an attached cluster (hint: use `--backend local`)"
+            }
             Need::Delays => "packets in containers cannot be delayed yet (hint: use `--backend local`)",
         };
         Some(why.to_owned())

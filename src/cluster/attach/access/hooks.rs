@@ -145,6 +145,12 @@ impl Hooks {
             Need::Start => &["start"],
             Need::Freeze => &["pause", "resume"],
             Need::Isolate | Need::Links => &["cut", "heal", "knock"],
+            Need::Change => {
+                return Some(
+                    "hooks start servers as they are, so they do not change them (hint: use `--backend local`)"
+                        .to_owned(),
+                );
+            }
             Need::Impairments | Need::Loss | Need::Delays => {
                 return Some(format!(
                     "hooks can only cut links, so they do not allow {need} (hint: use `--compose PROJECT` or `--backend \

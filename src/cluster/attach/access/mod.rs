@@ -95,6 +95,7 @@ impl ServerAccess {
             Need::Stop,
             Need::Kill,
             Need::Start,
+            Need::Change,
             Need::Freeze,
             Need::Isolate,
             Need::Links,

@@ -1,0 +1,254 @@
+//! What `start` takes: the nodes, and what is different when they come back.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::server::Version;
+use crate::target::Targets;
+use crate::units::Directive;
+use crate::words::{count, list};
+
+/// As a server, the one that the suite's cluster boots with.
+pub const CLUSTER_SERVER: &str = "cluster.server";
+
+/// As a server, the one in the suite's key of that name, which `--to` overrides.
+pub const UPGRADE_TO: &str = "cluster.upgrade-to";
+
+/// The step `start`: nodes that are down, and what is different when they come back. Written as targets if nothing is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// The nodes.
+    pub node: Targets,
+    /// What is different.
+    pub change: Change,
+}
+
+/// What is different when a node comes back. A server and directives stay until another start changes them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Change {
+    /// The server that it runs from now on; None for the same as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// What became of its data while it was down.
+    #[serde(default, skip_serializing_if = "Data::is_kept")]
+    pub data: Data,
+    /// Directives that it has from now on, beside those that it had.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub config: BTreeMap<String, Directive>,
+}
+
+/// What became of the data of a node while it was down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Data {
+    /// It is all there.
+    #[default]
+    Kept,
+    /// Its append-only files and snapshots are gone. It still has `nodes.conf`, so it is the same node of the cluster,
+    /// with the same role and slots, and without a key.
+    Lost,
+}
+
+impl Data {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_kept(&self) -> bool {
+        *self == Self::Kept
+    }
+}
+
+impl Change {
+    /// Whether nothing is different.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What is different, in words: `with redis:7.0, without its data`; empty for nothing.
+    pub fn words(&self) -> String {
+        let mut words: Vec<String> = self.server.iter().map(|server| format!("with {server}")).collect();
+        match self.data {
+            Data::Kept => {}
+            Data::Lost => words.push("without its data".to_owned()),
+        }
+        words.extend(self.config.iter().map(|(name, value)| format!("with {name} {}", value.0)));
+        words.join(", ")
+    }
+}
+
+impl From<Targets> for Start {
+    fn from(node: Targets) -> Self {
+        Self { node, change: Change::default() }
+    }
+}
+
+/// The long form of the step.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Written {
+    /// The nodes, which are down.
+    node: Targets,
+    /// The server that they run from now on: `redis:7.0`, the path of a binary, `cluster.upgrade-to` for the suite's key
+    /// of that name, or `cluster.server` for the one that the cluster booted with. Without it, the same as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    server: Option<String>,
+    /// What became of their data: `kept`, or `lost` (the append-only files and snapshots, but not `nodes.conf`).
+    #[serde(default, skip_serializing_if = "Data::is_kept")]
+    data: Data,
+    /// Server directives that they have from now on, beside those that they had.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    config: BTreeMap<String, Directive>,
+}
+
+impl Serialize for Start {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.change.is_nothing() {
+            return self.node.serialize(serializer);
+        }
+        let Change { server, data, config } = self.change.clone();
+        Written { node: self.node.clone(), server, data, config }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Start {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TargetsOrMap;
+        impl<'de> Visitor<'de> for TargetsOrMap {
+            type Value = Start;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a target, a list of targets, or a mapping such as `{ node: node-1, data: lost }`")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Start, E> {
+                Targets::deserialize(de::value::StrDeserializer::new(text)).map(Start::from)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Start, A::Error> {
+                Targets::deserialize(SeqAccessDeserializer::new(list)).map(Start::from)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Start, A::Error> {
+                let Written { node, server, data, config } = Written::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Start { node, change: Change { server, data, config } })
+            }
+        }
+        deserializer.deserialize_any(TargetsOrMap)
+    }
+}
+
+impl JsonSchema for Start {
+    fn schema_name() -> Cow<'static, str> {
+        "Start".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (targets, written) = (generator.subschema_for::<Targets>(), generator.subschema_for::<Written>());
+        json_schema!({"anyOf": [targets, written]})
+    }
+}
+
+/// What a node that came back differently says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CameBack {
+    /// Its version, as INFO states it; None if it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// Its `run_id`; empty if it did not state it.
+    pub run_id: String,
+    /// The number of its keys (DBSIZE); None if it did not say.
+    pub keys: Option<u64>,
+    /// The values of the directives that were changed (CONFIG GET).
+    pub config: BTreeMap<String, String>,
+}
+
+impl CameBack {
+    /// What it says, in words: `redis 7.0.15, 200 keys`.
+    pub fn words(&self) -> String {
+        let version = self.version.map_or_else(|| "an unknown version".to_owned(), |version| version.to_string());
+        let keys = self.keys.map(|keys| count(keys, "key"));
+        let config = self.config.iter().map(|(name, value)| format!("{name} {value}"));
+        std::iter::once(version).chain(keys).chain(config).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What is not as the change asked for, where its server has that version; None if all is.
+    pub fn unlike(&self, change: &Change, version: Option<Version>) -> Option<String> {
+        let mut wrong = Vec::new();
+        if let Some(version) = version.filter(|&version| self.version != Some(version)) {
+            let found = self.version.map_or_else(|| "an unknown version".to_owned(), |found| found.to_string());
+            wrong.push(format!("it runs {found}, not {version}"));
+        }
+        for (name, Directive(wanted)) in &change.config {
+            match self.config.get(name) {
+                None => wrong.push(format!("it does not state `{name}`")),
+                Some(found) if is_plain(wanted) && !found.eq_ignore_ascii_case(wanted) => {
+                    wrong.push(format!("it has `{name} {found}`, not {wanted}"));
+                }
+                Some(_) => {}
+            }
+        }
+        (!wrong.is_empty()).then(|| list(&wrong))
+    }
+}
+
+/// Whether a server repeats the value as it was written. It rewrites sizes (`1mb`) and lists.
+pub(crate) fn is_plain(value: &str) -> bool {
+    ["yes", "no"].contains(&value) || (!value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::server::Flavour;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Start, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn is_written_as_targets_unless_something_is_different() {
+        for text in [
+            r#""node-1""#,
+            r#"["node-1","shard-2/master"]"#,
+            r#"{"node":"node-1","server":"redis:7.0"}"#,
+            r#"{"node":["node-1","node-4"],"data":"lost"}"#,
+            r#"{"node":"node-1","config":{"cluster-node-timeout":"9000"}}"#,
+        ] {
+            let start = read(text).expect(text);
+            assert_eq!(serde_json::to_string(&start).expect("JSON"), text);
+        }
+        assert!(read(r#"{"node":"node-1","data":"kept"}"#).expect("it reads").change.is_nothing());
+        assert!(read(r#"{"data":"lost"}"#).expect_err("no node").contains("missing field `node`"));
+        assert!(read(r#"{"node":"node-1","sever":"redis:7.0"}"#).expect_err("a typo").contains("`server`"));
+    }
+
+    #[test]
+    fn tells_what_did_not_come_back_as_asked() {
+        let version = |minor| Version { flavour: Flavour::Redis, major: 7, minor, patch: 1 };
+        let change: Change =
+            serde_json::from_str(r#"{"config": {"appendonly": "no", "maxmemory": "1mb"}}"#).expect("a change");
+        let with = |appendonly: &str| CameBack {
+            version: Some(version(0)),
+            run_id: "a".to_owned(),
+            keys: Some(0),
+            config: [("appendonly", appendonly), ("maxmemory", "1048576")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        };
+        for (found, version, expected) in [
+            (with("no"), Some(version(0)), None),
+            (with("no"), None, None),
+            (with("no"), Some(version(2)), Some("it runs redis 7.0.1, not redis 7.2.1")),
+            (with("yes"), Some(version(0)), Some("it has `appendonly yes`, not no")),
+            (CameBack { version: None, ..with("no") }, Some(version(0)), Some("an unknown version")),
+            (CameBack { config: BTreeMap::new(), ..with("no") }, None, Some("it does not state `appendonly`")),
+        ] {
+            let said = found.unlike(&change, version);
+            match expected {
+                None => assert_eq!(said, None),
+                Some(part) => assert!(said.as_ref().is_some_and(|said| said.contains(part)), "{said:?}: {part}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Servers that come back different: a node is changed while it is down, and proven to have come back so.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Value;
+
+use crate::cluster::{Backend, Control, ProcessState};
+use crate::history::{EventKind, StepProblem};
+use crate::journal::Journal;
+use crate::server::{Server, Version};
+use crate::suite::{CameBack, Change};
+use crate::topology::parse_info;
+use crate::units::NodeNo;
+use crate::wire::text;
+
+/// The time limit for an answer of a node that has just answered PING.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Changes nodes that are down.
+#[derive(Debug)]
+pub(super) struct Changes<B> {
+    control: Arc<Control<B>>,
+    journal: Arc<Journal>,
+    /// The servers that a start may name.
+    servers: BTreeMap<String, Server>,
+    versions: BTreeMap<NodeNo, Version>,
+}
+
+impl<B: Backend> Changes<B> {
+    pub fn new(control: Arc<Control<B>>, journal: Arc<Journal>, servers: BTreeMap<String, Server>) -> Self {
+        Self { control, journal, servers, versions: BTreeMap::new() }
+    }
+
+    /// The versions of the nodes that a start gave another server.
+    pub fn versions(&self) -> &BTreeMap<NodeNo, Version> {
+        &self.versions
+    }
+
+    /// Changes a node whose server is down.
+    pub async fn make(&mut self, node: NodeNo, change: &Change) -> Result<(), StepProblem> {
+        let state = self.control.backend().state(node).await;
+        if !matches!(state, ProcessState::Gone { .. }) {
+            return Err(StepProblem::Harness(format!("{node} cannot be changed, because it is not down: its {state}")));
+        }
+        let server = match &change.server {
+            None => None,
+            Some(name) => Some(self.servers.get(name).ok_or_else(|| {
+                StepProblem::Suite(format!(
+                    "server \"{name}\" was not prepared (hint: it must be in a step of the suite)"
+                ))
+            })?),
+        };
+        let done = self.control.backend().change(node, change, server).await;
+        let done = done.map_err(|error| StepProblem::Harness(error.to_string()))?;
+        if let Some(server) = server {
+            self.versions.insert(node, server.version);
+        }
+        self.journal.event(EventKind::Changed { node, change: change.clone(), done });
+        Ok(())
+    }
+
+    /// Records what a node that was changed says of itself. The error says what is not as the change asked for.
+    pub async fn prove(&self, node: NodeNo, change: &Change) -> Result<(), String> {
+        let found = self.look(node, change).await?;
+        let version = change.server.as_ref().and_then(|name| self.servers.get(name)).map(|server| server.version);
+        let unlike = found.unlike(change, version);
+        let result =
+            unlike.clone().map_or(Ok(()), |unlike| Err(format!("{node} did not come back as asked: {unlike}")));
+        self.journal.event(EventKind::CameBack { node, change: change.clone(), found, unlike });
+        result
+    }
+
+    async fn look(&self, node: NodeNo, change: &Change) -> Result<CameBack, String> {
+        let settings: Vec<[&str; 3]> = change.config.keys().map(|name| ["CONFIG", "GET", name]).collect();
+        let mut commands: Vec<&[&str]> = vec![&["INFO", "server"], &["DBSIZE"]];
+        commands.extend(settings.iter().map(|words| &words[..]));
+        let answers = self.control.ask_all(node, &commands, ANSWERS_WITHIN).await;
+        let answers = answers.map_err(|error| format!("{node} does not say how it came back: {error}"))?;
+        let [info, keys, values @ ..] = &answers[..] else { return Err(format!("{node} left questions unanswered")) };
+        let value = |answer: &Value| text(answer).lines().nth(1).map(str::to_owned);
+        let values = change.config.keys().zip(values);
+        let info = text(info);
+        let info = parse_info(&info);
+        Ok(CameBack {
+            version: Version::from_info(&info),
+            run_id: info.get("run_id").copied().unwrap_or_default().to_owned(),
+            keys: text(keys).parse().ok(),
+            config: values.filter_map(|(name, answer)| Some((name.clone(), value(answer)?))).collect(),
+        })
+    }
+}
