@@ -22,6 +22,8 @@ macro_rules! suites {
 suites! {
     bridge: "bridge" on EXERCISE;
     bus_only: "bus-only" on EXERCISE;
+    empty_master_returns: "empty-master-returns" on OLD_AND_NEW;
+    empty_replica_returns: "empty-replica-returns" on OLD_AND_NEW;
     flapping: "flapping" on EXERCISE;
     formation: "formation" on EXERCISE;
     full_coverage_outage: "full-coverage-outage" on EXERCISE;
@@ -42,8 +44,10 @@ suites! {
     ring: "ring" on EXERCISE;
     role_swap: "role-swap" on OLD_AND_NEW;
     rolling_restart: "rolling-restart" on EXERCISE;
+    rolling_upgrade: "rolling-upgrade" on EXERCISE;
     shard_loss: "shard-loss" on OLD_AND_NEW;
     shard_loss_together: "shard-loss-together" on EXERCISE;
+    upgrade_and_back: "upgrade-and-back" on EXERCISE;
 }
 
 #[test]

@@ -534,3 +534,21 @@ fn keys(value: &serde_json::Value, used: &mut std::collections::BTreeSet<String>
         _ => {}
     }
 }
+
+#[test]
+fn a_start_with_an_error_is_shown_at_its_place() {
+    for (start, expected) in [
+        ("{ node: node-2, sever: redis:7.0 }", "sever"),
+        ("{ node: node-2, data: gone }", "gone"),
+        ("{ node: nod-2, data: lost }", "nod-2"),
+        ("[node-1, nod-2]", "nod-2"),
+    ] {
+        let said = message(&VALID.replace("[node-1, node-2]", start));
+        let (line, marker) =
+            said.lines().zip(said.lines().skip(1)).find(|(_, marker)| marker.contains('^')).expect(&said);
+        let column = marker.find('^').expect("it has one");
+        assert!(line.get(column..).is_some_and(|rest| rest.starts_with(expected)), "{said}");
+    }
+    let said = message(&VALID.replace("[node-1, node-2]", "{ node: node-2, sever: redis:7.0 }"));
+    assert!(said.contains("did you mean `server`?"), "{said}");
+}

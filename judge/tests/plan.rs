@@ -700,3 +700,50 @@ proptest! {
         prop_assert!(!json.contains("\"any/"), "{}", json);
     }
 }
+
+#[test]
+fn servers_of_a_start_are_named_in_the_plan() {
+    const START: [&str; 4] = [
+        "stop: [node-4, node-5]",
+        "start: { node: node-4, server: cluster.upgrade-to }",
+        "stop: node-4",
+        "start: { node: [node-4, node-5], server: cluster.server, data: lost }",
+    ];
+    let invariants = ["agreement: { within: 1s }"];
+    let suite = suite_of("{ server: redis:6.2, upgrade-to: redis:7.0 }", &START, &invariants);
+    let plan = Plan::new(&suite, 1).expect("it plans");
+    let servers: Vec<_> = plan.steps.iter().filter_map(|step| step.change()?.server.clone()).collect();
+    assert_eq!(servers, ["redis:7.0", "redis:6.2"]);
+    assert_eq!(plan.servers(), ["redis:6.2", "redis:7.0"]);
+    assert!(plan.needs_to(Need::Change));
+    assert_eq!(suite.upgrades().collect::<Vec<_>>(), [1]);
+
+    let without = suite_of("{ server: redis:6.2 }", &START, &invariants);
+    let said = "steps[1].start.server: the suite does not say what to upgrade to (hint: set `cluster.upgrade-to`, or use \
+                `--to`)";
+    assert_eq!(problems(&without), [said]);
+    let plain = suite_of("{ server: redis:6.2 }", &["stop: node-4", "start: { node: node-4 }"], &invariants);
+    let plan = Plan::new(&plain, 1).expect("it plans");
+    assert!(!plan.needs_to(Need::Change), "nothing is different");
+    assert_eq!(plan.servers(), ["redis:6.2"]);
+}
+
+#[test]
+fn a_start_that_cannot_change_a_node_is_refused() {
+    for (steps, expected) in [
+        (&["start: { node: node-4, data: lost }"][..], "steps[0].start.node: node-4 is already running"),
+        (&["stop: node-4", "start: { node: node-9, data: lost }"], "steps[1].start.node: node-9 does not exist"),
+        (&["stop: node-4", "start: { node: node-4, server: \"\" }"], "steps[1].start.server: the server is empty"),
+        (
+            &["stop: node-4", "start: { node: node-4, config: { port: 7 } }"],
+            "steps[1].start.config.port: a suite cannot set `port`: the harness assigns the addresses",
+        ),
+        (
+            &["stop: node-4", "start: { node: node-4, config: { cluster-node-timeout: 9 } }"],
+            "steps[1].start.config.cluster-node-timeout: \"9\" is not a node timeout",
+        ),
+    ] {
+        let said = problems(&suite_of("{ server: redis:6.2 }", steps, &["agreement: { within: 1s }"]));
+        assert!(said.len() == 1 && said[0].starts_with(expected), "{said:?}: {expected}");
+    }
+}

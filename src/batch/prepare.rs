@@ -147,3 +147,37 @@ pub fn draw_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one("seed") >> 32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_suites_that_upgrade_take_a_server_to_upgrade_to() {
+        let error = plan("role-swap", None, Some("redis:7.0"), &[], 1).expect_err("it upgrades nothing");
+        assert!(error.0.starts_with("`--to redis:7.0` has no effect on suite \"role-swap\""), "{error}");
+        let plan = plan("rolling-upgrade", Some("valkey:8.1"), Some("valkey:9.1"), &[], 1).expect("a plan");
+        assert_eq!(plan.servers(), ["valkey:8.1", "valkey:9.1"]);
+    }
+
+    #[test]
+    fn an_upgrade_goes_to_a_newer_version_of_the_same_server() {
+        for (from, to, expected) in [
+            ("redis:6.2", "redis:7.0", None),
+            ("redis:6.2.14", "redis:8.2", None),
+            ("redis:7.0", "redis:6.2", Some("redis:6.2 is no upgrade of redis:7.0")),
+            ("redis:7.0", "redis:7.0.15", Some("redis:7.0.15 is no upgrade of redis:7.0")),
+            ("valkey:9.1", "redis:7.0", Some("redis:7.0 is no upgrade of valkey:9.1")),
+            ("/opt/redis-server", "redis:7.0", None),
+        ] {
+            let plan = plan("rolling-upgrade", Some(from), Some(to), &[], 1).expect("a plan");
+            let said = no_upgrade(&plan);
+            match expected {
+                None => assert_eq!(said, None, "{from} {to}"),
+                Some(start) => assert!(said.as_ref().is_some_and(|said| said.starts_with(start)), "{said:?}"),
+            }
+        }
+        let swap = plan("role-swap", Some("valkey:9.1"), None, &[], 1).expect("a plan");
+        assert_eq!((no_upgrade(&swap), lacking(&swap, &BTreeMap::new()).is_some()), (None, true));
+    }
+}

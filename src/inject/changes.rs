@@ -73,21 +73,26 @@ impl<B: Backend> Changes<B> {
     }
 
     async fn look(&self, node: NodeNo, change: &Change) -> Result<CameBack, String> {
-        let settings: Vec<[&str; 3]> = change.config.keys().map(|name| ["CONFIG", "GET", name]).collect();
-        let mut commands: Vec<&[&str]> = vec![&["INFO", "server"], &["DBSIZE"]];
-        commands.extend(settings.iter().map(|words| &words[..]));
-        let answers = self.control.ask_all(node, &commands, ANSWERS_WITHIN).await;
-        let answers = answers.map_err(|error| format!("{node} does not say how it came back: {error}"))?;
-        let [info, keys, values @ ..] = &answers[..] else { return Err(format!("{node} left questions unanswered")) };
-        let value = |answer: &Value| text(answer).lines().nth(1).map(str::to_owned);
-        let values = change.config.keys().zip(values);
-        let info = text(info);
+        let info = text(&self.ask(node, &["INFO", "server"]).await?);
         let info = parse_info(&info);
+        let keys = text(&self.ask(node, &["DBSIZE"]).await?);
+        let mut config = BTreeMap::new();
+        for name in change.config.keys() {
+            let answer = text(&self.ask(node, &["CONFIG", "GET", name]).await?);
+            // The server answers nothing for a directive that it does not have.
+            config.extend(answer.lines().nth(1).map(|value| (name.clone(), value.to_owned())));
+        }
         Ok(CameBack {
             version: Version::from_info(&info),
             run_id: info.get("run_id").copied().unwrap_or_default().to_owned(),
-            keys: text(keys).parse().ok(),
-            config: values.filter_map(|(name, answer)| Some((name.clone(), value(answer)?))).collect(),
+            keys: keys.parse().ok(),
+            config,
         })
+    }
+
+    /// Asks over a new connection: the one of before ended with the server.
+    async fn ask(&self, node: NodeNo, words: &[&str]) -> Result<Value, String> {
+        let answer = self.control.ask_apart(node, words, false, ANSWERS_WITHIN).await;
+        answer.map_err(|error| format!("{node} does not say how it came back: {error}"))
     }
 }

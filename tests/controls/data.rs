@@ -47,6 +47,88 @@ fn detects_data_lost_with_a_whole_shard() {
     assert!((150.0..250.0).contains(&lost), "a third of 600 keys was on that shard; {}", shown(&judgements));
 }
 
+/// The replica has everything, but it is not promoted, and copies the empty data set.
+#[test]
+fn a_master_that_returns_without_its_data_loses_writes() {
+    let judgements = Control {
+        workload: ONLY_READS,
+        steps: &[
+            "phase: down",
+            "await: { in-sync: node-4, within: 15s }",
+            "kill: node-1",
+            "phase: back",
+            "start: { node: node-1, data: lost }",
+            "await: { cluster-ok: node-1, within: 15s }",
+            "await: { in-sync: node-4, within: 15s }",
+        ],
+        invariants: &[
+            (
+                "acked-writes: { may-lose: 0 }",
+                Fail(&[
+                    "of shard-1: 1 was issued at ",
+                    "and acknowledged by node-1 at ",
+                    "and the key was missing in the end (data-lost)",
+                    "more lost",
+                ]),
+            ),
+            ("acked-writes: { may-lose: measured }", Hold),
+            ("slot-coverage: { at: end }", Hold),
+            ("role: { node: node-1, is: master }", Hold),
+            ("role: { node: node-4, is: replica-of node-1 }", Hold),
+            ("replica-lag: { at: end, max-bytes: 0 }", Hold),
+            ("promotions: { exactly: 0 }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught();
+    let figures = &one(&judgements, "acked-writes").figures;
+    assert!((150.0..250.0).contains(&figures["lost"]), "a third of 600 keys; {}", shown(&judgements));
+    assert!((figures["lost"] - figures["lost_data_lost"]).abs() < 0.5, "{}", shown(&judgements));
+}
+
+/// The same with a replica: its master has everything.
+#[test]
+fn a_replica_that_returns_without_its_data_loses_nothing() {
+    Control {
+        workload: ONLY_READS,
+        steps: &[
+            "phase: down",
+            "kill: node-4",
+            "phase: back",
+            "start: { node: node-4, data: lost }",
+            "await: { in-sync: node-4, within: 15s }",
+        ],
+        invariants: &[
+            ("acked-writes: { may-lose: 0 }", Hold),
+            ("replica-lag: { at: end, max-bytes: 0 }", Hold),
+            ("promotions: { exactly: 0 }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
+/// A directive that a start changes is by the plan, and in effect.
+#[test]
+fn a_node_that_returns_with_other_directives_has_them() {
+    Control {
+        workload: ONLY_READS,
+        steps: &[
+            "phase: down",
+            "kill: node-4",
+            "phase: back",
+            "start: { node: node-4, config: { cluster-replica-no-failover: yes } }",
+            "await: { in-sync: node-4, within: 15s }",
+            "await: { converged: all, within: 15s }",
+            "expect: { send: CONFIG GET cluster-replica-no-failover, to: node-4, contains: [\"yes\"] }",
+            "expect: { send: CONFIG GET cluster-replica-no-failover, to: node-5, contains: [\"no\"] }",
+        ],
+        invariants: &[("acked-writes: { may-lose: 0 }", Hold)],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
 #[test]
 fn names_keys_changed_by_another_client() {
     let judgements = Control {

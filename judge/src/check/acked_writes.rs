@@ -8,7 +8,7 @@ use super::{Figure, FigureKind, Judgement, Traits, Verdict};
 use crate::consistency::{Does, Effect, Kind, Operation, Witness, WitnessOp};
 use crate::facts::{AckSide, Cause, Facts, Ledger, LostWrite, OverwrittenWrite, Window};
 use crate::history::{EventKind, FOREIGN, FinalValue, key_name};
-use crate::suite::{AckedWrites, Allowed};
+use crate::suite::{AckedWrites, Allowed, Data, Step};
 use crate::words::{at, count, length_ns, list};
 
 /// How many lost writes are shown.
@@ -63,7 +63,9 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
         .figure("keys_lost", ledger.keys_lost as f64)
         .figure("untold", ledger.untold as f64)
         .figure("keys_untold", ledger.keys_untold as f64);
-    for cause in Cause::ALL {
+    let loses_data = facts.plan().steps.iter().filter_map(Step::change).any(|change| change.data == Data::Lost);
+    // Plans that take no data, as those of earlier versions, have no such figure.
+    for cause in Cause::ALL.into_iter().filter(|&cause| loses_data || cause != Cause::DataLost) {
         let lost = ledger.lost_by_cause.get(&cause).copied().unwrap_or(0);
         finding.figure(&format!("lost_{}", cause.to_string().replace('-', "_")), lost as f64);
     }

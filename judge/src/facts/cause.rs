@@ -129,7 +129,7 @@ impl<'a> Causes<'a> {
             .filter_map(|failover| {
                 let fault = fault_spans.iter().find(|each| Some(each.fault) == failover.fault)?;
                 let (node, started_ns) = (failover.old_master, fault.healed_ns?);
-                let until_ns = fault.lifted_ns.unwrap_or(u64::MAX);
+                let until_ns = fault.lifted_ns.or(fault.undone_ns).unwrap_or(u64::MAX);
                 let data_lost =
                     emptied(history).any(|emptied| emptied.0 == node && (started_ns..=until_ns).contains(&emptied.1));
                 Some(Restart { shard: failover.shard, started_ns, data_lost })

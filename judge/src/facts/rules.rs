@@ -75,3 +75,29 @@ impl NodeTimeouts {
         rules.with_slowest(versions.into_values().chain(at_boot))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn rules_follow_the_versions_of_the_nodes() {
+        let version = |number: &str| Version::numbered(crate::server::Flavour::Valkey, number).expect("a version");
+        let mut plan = Plan::new(&crate::suite::load("formation").expect("a suite"), 1).expect("a plan");
+        plan.nodes.truncate(2);
+        let came_back = |at_ns: u64, node: &str, version: Version| -> Event {
+            let found = json!({"version": version, "run_id": "a", "keys": 0, "config": {}});
+            let event = json!({"at_ns": at_ns, "event": "came-back", "node": node, "change": {}, "found": found});
+            serde_json::from_value(event).expect("an event")
+        };
+        let (old, new) = (version("8.1.8"), version("9.1.2"));
+        let events = [came_back(10, "node-1", new), came_back(20, "node-2", new), came_back(30, "node-2", old)];
+        let timeouts = NodeTimeouts::new(&plan, old, &events);
+        for (at_ns, all, first) in [(5, old, old), (15, old, new), (25, new, new), (35, old, new)] {
+            assert_eq!(timeouts.rules(at_ns).version, all, "at {at_ns}");
+            assert_eq!(timeouts.rules_of(NodeNo(1), at_ns).version, first, "at {at_ns}");
+        }
+    }
+}

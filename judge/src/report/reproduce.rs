@@ -191,6 +191,17 @@ mod tests {
     }
 
     #[test]
+    fn the_command_says_what_to_upgrade_to() {
+        for (to, expected) in [
+            ("redis:7.0", "slotquake run rolling-upgrade --server redis:6.2 --seed 7"),
+            ("redis:8.2", "slotquake run rolling-upgrade --server redis:6.2 --seed 7 --to redis:8.2"),
+        ] {
+            let again = reproduce(&plan("rolling-upgrade", &[&format!("cluster.upgrade-to={to}")]));
+            assert_eq!((again.command.as_str(), again.built_in), (expected, true));
+        }
+    }
+
+    #[test]
     fn other_suites_are_saved_first() {
         let mut renamed = plan("role-swap", &[]);
         renamed.name = "my-swap".to_owned();

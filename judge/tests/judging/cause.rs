@@ -58,7 +58,11 @@ type CauseRow = (&'static str, Story, Vec<Cause>);
 
 #[test]
 fn each_cause_follows_its_rule() {
-    use Cause::{Failover, MinoritySide, Restart, StaleMaster, Unknown};
+    use Cause::{DataLost, Failover, MinoritySide, Restart, StaleMaster, Unknown};
+    let restarted = |story: Story, fault, at, change| {
+        story.fault(at, FaultKind::Kill, 1, true).heal(at + 500.0, fault).changed(at + 500.0, 1, change)
+    };
+    let lost = || json!({"data": "lost"});
     let cut = |kind, only| Cut { kind, only, ..Cut::NODE_1 };
     let under = |cut| gone(promoted(begun().network_fault(2000.0, cut), 4000.0, 4, 1, 7), 0, 5000.0, 1);
     let killed = |story: Story, at| story.fault(at, FaultKind::Kill, 1, true);
@@ -179,6 +183,50 @@ fn each_cause_follows_its_rule() {
                 1,
                 7,
             ),
+            vec![Unknown],
+        ),
+        ("started again without its data", restarted(gone(begun(), 0, 1000.0, 1), 1, 2000.0, lost()), vec![DataLost]),
+        (
+            "started again with another server, on its data",
+            restarted(gone(begun(), 0, 1000.0, 1), 1, 2000.0, json!({"server": "redis:7.0"})),
+            vec![Restart],
+        ),
+        ("after the start without its data", gone(restarted(begun(), 1, 2000.0, lost()), 0, 3000.0, 1), vec![Unknown]),
+        (
+            "a restart with its data, and one without",
+            restarted(restarted(gone(begun(), 0, 1000.0, 1), 1, 2000.0, json!({})), 2, 4000.0, lost()),
+            vec![Unknown],
+        ),
+        (
+            "another node was started without its data",
+            gone(begun(), 0, 1000.0, 1).fault(2000.0, FaultKind::Kill, 1, true).heal(2500.0, 1).changed(
+                2500.0,
+                4,
+                lost(),
+            ),
+            vec![Restart],
+        ),
+        (
+            "the replica lost its data and was promoted",
+            promoted(
+                killed(
+                    gone(begun(), 0, 1000.0, 1)
+                        .lag(2500.0, 4, 1, 0, true)
+                        .fault(2600.0, FaultKind::Kill, 4, false)
+                        .heal(2700.0, 1)
+                        .changed(2700.0, 4, lost()),
+                    3000.0,
+                ),
+                5000.0,
+                4,
+                1,
+                7,
+            ),
+            vec![Failover],
+        ),
+        (
+            "the replica had it, lost nothing, and was promoted",
+            promoted(killed(gone(begun(), 0, 1000.0, 1).lag(2500.0, 4, 1, 0, true), 3000.0), 5000.0, 4, 1, 7),
             vec![Unknown],
         ),
         (

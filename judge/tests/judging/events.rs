@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use slotquake_judge::history::{
     Event, EventKind, Exit, ExitSignal, FaultKind, FinalValue, Hit, NodeInfo, ReadOnly, Side, StepProblem,
 };
-use slotquake_judge::suite::Only;
+use slotquake_judge::server::{Flavour, Version};
+use slotquake_judge::suite::{CameBack, Change, Data, Only};
 use slotquake_judge::topology::{Health, Role};
 use slotquake_judge::units::{ClientNo, NodeNo, ShardNo};
 
@@ -142,6 +143,25 @@ fn events_survive_a_round_trip_through_json() {
             node: NodeNo(1),
             values: BTreeMap::from([("cluster-replica-no-failover".to_owned(), "yes".to_owned())]),
         },
+        EventKind::Changed { node: NodeNo(1), change: Change { data: Data::Lost, ..change() }, done: text() },
+        EventKind::Changed { node: NodeNo(1), change: Change::default(), done: String::new() },
+        EventKind::CameBack {
+            node: NodeNo(1),
+            change: change(),
+            found: CameBack { version: None, run_id: text(), keys: None, config: BTreeMap::new() },
+            unlike: Some(text()),
+        },
+        EventKind::CameBack {
+            node: NodeNo(1),
+            change: change(),
+            found: CameBack {
+                version: Version::numbered(Flavour::Redis, "7.0.15"),
+                run_id: text(),
+                keys: Some(u64::MAX),
+                config: BTreeMap::from([("appendonly".to_owned(), "no".to_owned())]),
+            },
+            unlike: None,
+        },
         EventKind::End,
     ];
     let mut seen = std::collections::BTreeSet::new();
@@ -156,7 +176,15 @@ fn events_survive_a_round_trip_through_json() {
     assert_eq!(seen.len(), EVENT_KINDS, "every kind of event is among the rows: {seen:?}");
 }
 
-const EVENT_KINDS: usize = 39;
+fn change() -> Change {
+    Change {
+        server: Some("redis:7.0".to_owned()),
+        data: Data::Kept,
+        config: BTreeMap::from([("appendonly".to_owned(), "no".into())]),
+    }
+}
+
+const EVENT_KINDS: usize = 41;
 
 /// A new kind of event does not compile without a row here. Add it to `EVENT_KINDS` and to the rows above, too.
 fn name(kind: &EventKind) -> &'static str {
@@ -199,6 +227,8 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::ServerEnded { .. } => "server-ended",
         EventKind::ServerCrashed { .. } => "server-crashed",
         EventKind::ServerConfig { .. } => "server-config",
+        EventKind::Changed { .. } => "changed",
+        EventKind::CameBack { .. } => "came-back",
         EventKind::End => "end",
     }
 }

@@ -199,6 +199,52 @@ fn directives_that_no_step_set_do_not_pass() {
 }
 
 #[test]
+fn directives_that_a_start_changes_are_planned() {
+    let name = "cluster-replica-no-failover";
+    let config = |story: Story, at_ms, name: &str, value: &str| {
+        let values = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        story.event(at_ms, EventKind::ServerConfig { node: NodeNo(4), values })
+    };
+    let started = |name: &str, values: [&str; 2], change: serde_json::Value, found: &[(&str, &str)]| {
+        let story = config(story(), 600.0, name, values[0]).changed(3000.0, 4, change.clone());
+        config(story.came_back(3100.0, 4, change, "9.1.2", found), 8000.0, name, values[1]).ends(9000.0)
+    };
+    let yes = || serde_json::json!({"config": {name: "yes"}});
+    let server = || serde_json::json!({"server": "valkey:9.1"});
+    let policy = "maxmemory-policy";
+    expect(
+        "servers",
+        vec![
+            ("changed by a start", started(name, ["no", "yes"], yes(), &[(name, "yes")]), Pass, "6 servers"),
+            (
+                "changed by a start, and back by nobody",
+                started(name, ["no", "no"], yes(), &[(name, "yes")]),
+                Inconclusive,
+                "node-4 has `cluster-replica-no-failover no` at 8.000 s, not yes",
+            ),
+            (
+                "another version has the same default",
+                started(name, ["no", "yes"], server(), &[]),
+                Inconclusive,
+                "node-4 has `cluster-replica-no-failover yes` at 8.000 s, not no",
+            ),
+            (
+                "another version has another default",
+                started(policy, ["noeviction", "allkeys-lru"], server(), &[]),
+                Pass,
+                "6 servers",
+            ),
+            (
+                "the same version has the same default",
+                started(policy, ["noeviction", "allkeys-lru"], serde_json::json!({"data": "lost"}), &[]),
+                Inconclusive,
+                "node-4 has `maxmemory-policy allkeys-lru`",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn histories_of_before_have_no_such_check() {
     let history = fault_without_servers();
     assert_eq!(Facts::new(&history).servers, None);

@@ -11,8 +11,9 @@ use slotquake_judge::history::{
     Outcome, SCHEMA_VERSION, Side, key_name,
 };
 use slotquake_judge::plan::{Plan, PlannedNode};
+use slotquake_judge::server::{Flavour, Version};
 use slotquake_judge::slot::Deal;
-use slotquake_judge::suite::{Only, OpKind, Step};
+use slotquake_judge::suite::{CameBack, Only, OpKind, Step};
 use slotquake_judge::topology::{Health, Role, View};
 use slotquake_judge::units::{ClientNo, NodeNo, ShardNo, Span, Speed};
 
@@ -229,6 +230,31 @@ impl Story {
     pub fn heal(self, at_ms: f64, fault: u32) -> Self {
         self.event(at_ms, EventKind::FaultHealed { fault, by: "start".to_owned() })
             .event(at_ms + 50.0, EventKind::HealProven { fault, healed: true, proof: "PING is answered".to_owned() })
+    }
+
+    /// A node that is down is changed, as by a start with these settings.
+    pub fn changed(self, at_ms: f64, node: u16, change: serde_json::Value) -> Self {
+        let change = serde_json::from_value(change).unwrap();
+        self.event(at_ms, EventKind::Changed { node: NodeNo(node), change, done: String::new() })
+    }
+
+    /// A node that was changed says what it is.
+    pub fn came_back(
+        self,
+        at_ms: f64,
+        node: u16,
+        change: serde_json::Value,
+        version: &str,
+        config: &[(&str, &str)],
+    ) -> Self {
+        let found = CameBack {
+            version: Version::numbered(Flavour::Valkey, version),
+            run_id: "another".to_owned(),
+            keys: Some(0),
+            config: config.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        };
+        let change = serde_json::from_value(change).unwrap();
+        self.event(at_ms, EventKind::CameBack { node: NodeNo(node), change, found, unlike: None })
     }
 
     pub fn view(self, at_ms: f64, node: u16, view: &View) -> Self {
