@@ -196,6 +196,13 @@ impl<'a> Page<'a> {
         if let Some(pattern) = definition["pattern"].as_str() {
             writeln!(self.text, "Pattern: `{pattern}`").expect("a String takes everything");
         }
+        // The keys of a type that may also be a mapping.
+        for one in variants(definition).into_iter().flatten() {
+            let written = self.resolve(one);
+            if written["properties"].is_object() {
+                self.keys(written);
+            }
+        }
     }
 }
 

@@ -212,7 +212,9 @@ impl Narrator {
     /// Full resyncs are always shown, partial ones only with `verbose`.
     fn synced(&mut self, master: NodeNo, full: u64, partial: u64) -> Option<String> {
         let before = self.full_syncs.insert(master, full).unwrap_or_default();
-        if self.booted && full > before {
+        // A replica that cannot load what it gets asks again and again.
+        let is_told = full <= FULL_SYNCS_TOLD || full / FULL_SYNCS_TOLD > before / FULL_SYNCS_TOLD;
+        if self.booted && full > before && (is_told || self.verbose) {
             Some(format!("{master} starts a full resync of a replica ({full} so far)"))
         } else {
             let counts = || format!("{}, {}", count(full, "full resync"), count(partial, "partial resync"));
@@ -267,6 +269,9 @@ impl Narrator {
         flagged.chain(cleared).collect()
     }
 }
+
+/// Of more full resynchronisations of one master than this, one line stands for as many.
+const FULL_SYNCS_TOLD: u64 = 10;
 
 /// What one event says about a fault. `name` is the fault in words, `healed` what undoing it is called with.
 fn fault_line(about: FaultEvent<'_>, name: &str, healed: &str, verbose: bool) -> Option<String> {

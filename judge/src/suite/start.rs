@@ -140,7 +140,7 @@ impl<'de> Deserialize<'de> for Start {
 
 impl JsonSchema for Start {
     fn schema_name() -> Cow<'static, str> {
-        "Start".into()
+        "StartedNodes".into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let (targets, written) = (generator.subschema_for::<Targets>(), generator.subschema_for::<Written>());
