@@ -15,9 +15,9 @@ pub(super) fn lose_data(dir: &Path) -> io::Result<String> {
     for path in data(dir)? {
         let bytes = size(&path)?;
         if path.is_dir() {
-            fs::remove_dir_all(&path)?
+            fs::remove_dir_all(&path)?;
         } else {
-            fs::remove_file(&path)?
+            fs::remove_file(&path)?;
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         removed.push(format!("{name} ({bytes} bytes)"));

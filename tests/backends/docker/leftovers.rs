@@ -221,7 +221,7 @@ fn a_panic_leaves_nothing() {
             folder: folder.path().to_owned(),
             keep: false,
             backend,
-            other_servers: Default::default(),
+            other_servers: std::collections::BTreeMap::default(),
             stop,
             watcher,
         };
