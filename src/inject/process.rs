@@ -260,7 +260,13 @@ impl<B: Backend> ProcessInjector<B> {
                 }
                 (false, _) => problems.push(format!("{node} does not answer after its {by}: {proof}")),
             }
+            // The suite keeps the node down, not the cluster.
+            let is_rejected = !healed && change.is_some() && proof.contains(REJECTED);
             for (fault, unseen) in faults {
+                if is_rejected {
+                    let reason = format!("{node} rejects the configuration of the step");
+                    self.journal.event(EventKind::HealFailed { fault, reason });
+                }
                 let proof = with_unseen(proof.clone(), unseen.as_deref());
                 self.journal.event(EventKind::HealProven { fault, healed, proof });
                 // Forget the fault only now, so that the end of the run undoes it if this is interrupted.

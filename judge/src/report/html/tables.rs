@@ -282,6 +282,7 @@ pub fn changed(report: &Report) -> Table {
 /// The versions, the machine, and the seed.
 pub fn versions(report: &Report) -> Table {
     let header = &report.header;
+    let others = header.other_servers.values().map(|server| ("started later", server.version.to_string()));
     let mut rows = vec![
         ("slotquake", format!("{} (schema {})", header.tool_version, header.schema_version)),
         ("server", header.server.version.to_string()),
@@ -297,6 +298,6 @@ pub fn versions(report: &Report) -> Table {
     if !header.speed.is_real() {
         rows.insert(rows.len() - 1, ("speed", format!("{} (all times are the cluster's)", header.speed)));
     }
-    let rows = rows.into_iter().map(|(what, text)| vec![what.to_owned(), text]);
-    Table::new("Versions and machine", &["", ""], 9, rows)
+    let rows = rows.into_iter().chain(others);
+    Table::new("Versions and machine", &["", ""], 9, rows.map(|(what, text)| vec![what.to_owned(), text]))
 }
