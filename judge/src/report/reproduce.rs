@@ -196,7 +196,7 @@ mod tests {
             ("redis:7.0", "slotquake run rolling-upgrade --server redis:6.2 --seed 7"),
             ("redis:8.2", "slotquake run rolling-upgrade --server redis:6.2 --seed 7 --to redis:8.2"),
         ] {
-            let again = reproduce(&plan("rolling-upgrade", &[&format!("cluster.upgrade-to={to}")]));
+            let again = reproduce(&plan("rolling-upgrade", &[&format!("cluster.upgrade-to={to}")]), Speed::REAL);
             assert_eq!((again.command.as_str(), again.built_in), (expected, true));
         }
     }
