@@ -22,6 +22,9 @@ macro_rules! suites {
 suites! {
     bridge: "bridge" on EXERCISE;
     bus_only: "bus-only" on EXERCISE;
+    clock_drift: "clock-drift" on OLD_AND_NEW;
+    clock_jump_back: "clock-jump-back" on OLD_AND_NEW;
+    clock_jump_forward: "clock-jump-forward" on OLD_AND_NEW;
     empty_master_returns: "empty-master-returns" on OLD_AND_NEW;
     empty_replica_returns: "empty-replica-returns" on OLD_AND_NEW;
     flapping: "flapping" on EXERCISE;

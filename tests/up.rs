@@ -205,7 +205,7 @@ fn keeps_several_clusters_and_cleans_up_a_killed_one() {
         ("fault kill node-9", "kill: node-9 does not exist (the cluster has node-1 to node-6)"),
         ("fault kill shard-4/master", "shard-4 does not exist"),
         ("fault start node-1", "start: node-1 means node-1, where it has no effect"),
-        ("fault heal", "no network fault is active"),
+        ("fault heal", "no fault that `heal` undoes is active"),
         ("fault partition node-1 node-1", "is on both sides"),
         ("send --to masters PING", "may be several nodes"),
     ] {

@@ -272,6 +272,83 @@ impl FromStr for Percent {
 
 text_form!(Percent, "Percent", "A percentage such as `50%`.", Some(r"^\s*[0-9.]+\s*%$"));
 
+/// A span of time with a sign, written `1h` or `-250ms`: by how much a clock is set forward or back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shift {
+    nanoseconds: i64,
+}
+
+impl Shift {
+    /// The span in nanoseconds; less than 0 is back.
+    pub fn as_ns(self) -> i64 {
+        self.nanoseconds
+    }
+
+    /// Its length without the sign.
+    pub fn length(self) -> Span {
+        Span(Duration::from_nanos(self.nanoseconds.unsigned_abs()))
+    }
+}
+
+impl fmt::Display for Shift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.nanoseconds < 0 { "-" } else { "" }, self.length())
+    }
+}
+
+impl FromStr for Shift {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let (sign, length) = text.strip_prefix('-').map_or((1, text), |length| (-1, length));
+        let nanoseconds = length.parse::<Span>().ok().and_then(|length| i64::try_from(length.0.as_nanos()).ok());
+        nanoseconds.map(|nanoseconds| Self { nanoseconds: sign * nanoseconds }).ok_or_else(|| {
+            ParseError::new(format!("\"{text}\" is not a duration with a sign (hint: write it like `1h` or `-250ms`)"))
+        })
+    }
+}
+
+text_form!(Shift, "Shift", "A duration, or one with a minus sign, such as `1h` or `-250ms`.", None);
+
+/// By how much a clock is too fast, or too slow, written `10%` or `-0.5%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Drift {
+    millionths: i32,
+}
+
+impl Drift {
+    /// In parts per million; less than 0 is too slow.
+    pub fn ppm(self) -> i32 {
+        self.millionths
+    }
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", f64::from(self.millionths) / 10_000.0)
+    }
+}
+
+impl FromStr for Drift {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let percent = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+        let millionths = percent.map(|percent| (percent * 10_000.0).round());
+        let fits = millionths.filter(|millionths| millionths.abs() < f64::from(i32::MAX));
+        fits.map(|millionths| Self { millionths: millionths as i32 }).ok_or_else(|| {
+            ParseError::new(format!("\"{text}\" is not a drift (hint: write a percentage like `10%` or `-0.5%`)"))
+        })
+    }
+}
+
+text_form!(
+    Drift,
+    "Drift",
+    "A percentage, or one with a minus sign, such as `10%` or `-0.5%`.",
+    Some(r"^\s*-?[0-9.]+\s*%$")
+);
+
 macro_rules! numbered {
     ($type:ident, $prefix:literal, $what:literal, $doc:literal) => {
         #[doc = $doc]
@@ -431,6 +508,26 @@ impl JsonSchema for Directive {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shifts_and_drifts_have_a_sign() {
+        for (text, ns) in [("1h", 3_600_000_000_000), ("-250ms", -250_000_000), ("0s", 0)] {
+            let shift: Shift = text.parse().unwrap();
+            assert_eq!((shift.as_ns(), shift.to_string().as_str()), (ns, text));
+        }
+        for (text, ppm) in [("10%", 100_000), ("-0.5%", -5000), ("0.05%", 500)] {
+            let drift: Drift = text.parse().unwrap();
+            assert_eq!((drift.ppm(), drift.to_string().as_str()), (ppm, text));
+        }
+        for text in ["", "-", "--1h", "1", "1h%", "+1h", "1000000000000years"] {
+            let error = text.parse::<Shift>().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("\"{text}\" is not a duration with a sign (hint: ")), "{error}");
+        }
+        for text in ["", "10", "%", "1h", "NaN%", "inf%", "900000000000%"] {
+            let error = text.parse::<Drift>().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("\"{text}\" is not a drift (hint: ")), "{error}");
+        }
+    }
 
     #[test]
     fn a_speed_is_a_whole_number_up_to_100() {

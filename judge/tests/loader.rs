@@ -179,6 +179,8 @@ steps:
   - lossy: { between: [masters, replicas], percent: 10%, name: rain }
   - narrow: { between: [shard-2/master, shard-2/replica], rate: 20kB/s, only: replication }
   - slow: { between: [node-1, node-2], latency: 50ms, jitter: 5ms }
+  - clock: { node: shard-3/master, jump: -1h, name: behind }
+  - clock: { node: node-2, drift: 10% }
   - heal: all
 invariants:
   - split-brain: { shard: shard-1, may-last: spec }
@@ -248,6 +250,17 @@ fn shows_every_problem_of_a_network_fault_at_its_place() {
         ("too narrow a link", "rate: 20kB/s", "rate: 100B/s"),
         ("no latency", "latency: 50ms", "latency: 0s"),
         ("more jitter than latency", "jitter: 5ms", "jitter: 1s"),
+        ("a clock that is not wrong", "jump: -1h", "jump: 0s"),
+        ("a jump of centuries", "jump: -1h", "jump: -300years"),
+        ("a jump that is no duration", "jump: -1h", "jump: -1"),
+        ("a drift that nobody sees", "drift: 10%", "drift: -0.05%"),
+        ("a drift that is no percentage", "drift: 10%", "drift: 1h"),
+        ("a clock without a fault", "drift: 10%", "name: odd"),
+        ("a jump and a drift", "jump: -1h", "drift: 1%, jump: -1h"),
+        ("the clocks of several nodes", "node: shard-3/master, jump", "node: masters, jump"),
+        ("the clock of a node that does not exist", "node: node-2, drift", "node: node-7, drift"),
+        ("a clock's name that another fault has", "name: behind", "name: rain"),
+        ("a clock's name that the harness uses", "name: behind", "name: clock-1"),
         ("a name with a space", "name: rain", "name: heavy rain"),
         ("a name that means all", "name: rain", "name: all"),
         ("a name that the harness uses", "name: rain", "name: lossy-3"),

@@ -490,6 +490,7 @@ fn derives_the_needs_of_a_plan_from_its_steps() {
         (&["narrow: { between: [node-1, node-2], rate: 1kB/s }"], &[Need::Links, Need::Impairments]),
         (&["refuse: { between: [node-1, node-2] }"], &[Need::Links, Need::Impairments]),
         (&["slow: { between: [node-1, node-2], latency: 5ms }"], &[Need::Links, Need::Delays]),
+        (&["clock: { node: node-2, jump: 1h }", "heal: all"], &[Need::Clocks]),
     ] {
         let plan = Plan::new(&suite_of("{}", steps, &["redirects: {}"]), 1).unwrap();
         assert_eq!(plan.needs(), needs.iter().copied().collect(), "{steps:?}");
@@ -514,7 +515,7 @@ fn admits_a_valid_step_and_draws_any() {
     for (step, expected) in [
         (r#"{"kill": "node-9"}"#, "kill: node-9 does not exist (the cluster has node-1 to node-6)"),
         (r#"{"refuse": {"between": ["client-9", "node-1"]}}"#, "refuse.between[0]: client-9 does not exist"),
-        (r#"{"partition": {"shape": "ring", "name": "all"}}"#, "partition.name: \"all\" cannot name a network fault"),
+        (r#"{"partition": {"shape": "ring", "name": "all"}}"#, "partition.name: \"all\" cannot name a fault"),
         (r#"{"partition": {"between": ["node-1", "node-1"]}}"#, "partition.between[1]: \"node-1\" is on both sides"),
     ] {
         let problems = admit(step, 1).unwrap_err();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Fitted;
+use crate::cluster::NO_CLOCKS;
 use crate::cluster::attach::{Attach, AttachError};
 use crate::cluster::docker::Engine;
 use crate::network::{Network, netem};
@@ -95,7 +96,7 @@ impl Environment {
         }
         Ok(Self {
             backend: BackendSettings::Local { scratch: Some(inside.scratch().to_owned()), network },
-            lacks,
+            lacks: without_clocks(lacks),
             unfit: BTreeMap::new(),
         })
     }
@@ -107,6 +108,7 @@ impl Environment {
 
     fn without_sandbox(why: &str) -> Self {
         let lacks = [Need::Isolate, Need::Links, Need::Delays].map(|need| (need, why.to_owned())).into();
+        let lacks = without_clocks(lacks);
         Self { backend: BackendSettings::Local { scratch: None, network: None }, lacks, unfit: BTreeMap::new() }
     }
 
@@ -115,7 +117,8 @@ impl Environment {
         let delays = "packets cannot be delayed in containers yet (hint: use `--backend local`)".to_owned();
         let changes =
             "servers in containers cannot be changed while they are down yet (hint: use `--backend local`)".to_owned();
-        let mut lacks = BTreeMap::from([(Need::Delays, delays), (Need::Change, changes)]);
+        let mut lacks =
+            BTreeMap::from([(Need::Delays, delays), (Need::Change, changes), (Need::Clocks, NO_CLOCKS.to_owned())]);
         if plans.iter().any(|plan| plan.needs_to(Need::Links))
             && let Some(why) = engine.network_obstacle().await
         {
@@ -148,6 +151,12 @@ impl Environment {
         let lacking = plan.needs().iter().find_map(|need| self.lacks.get(need));
         self.unfit.get(&plan.name).or(lacking).map(String::as_str)
     }
+}
+
+/// The lacks of processes of this machine, whose clocks cannot be changed without the library.
+fn without_clocks(mut lacks: BTreeMap<Need, String>) -> BTreeMap<Need, String> {
+    lacks.extend(speed::obstacle().map(|why| (Need::Clocks, why)));
+    lacks
 }
 
 /// A loss would last too long, and by how much depends on which packet is lost.

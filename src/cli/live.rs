@@ -79,7 +79,7 @@ impl Live {
         }
         lines.push(format!("  {}", self.rates(at_ns, counts)));
         lines.extend(self.node_lines());
-        for fault in self.faults.active().filter(|fault| fault.kind.hits_links()) {
+        for fault in self.faults.active().filter(|fault| fault.kind.has_name()) {
             lines.push(format!("  active fault: {} {}", fault.kind, fault.name));
         }
         for ((shard, of), since_ns) in &counts.unserved {

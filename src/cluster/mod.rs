@@ -30,6 +30,7 @@ use crate::network::knock::{Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
 use crate::server::{BackendKind, Server};
+use crate::speed::clock::Skew;
 use crate::suite::Change;
 use crate::units::{ClientNo, NodeNo};
 use crate::wire::{Access, ConnectError};
@@ -178,10 +179,31 @@ pub trait Backend: Send + Sync + 'static {
     /// it has seen enough.
     fn fill(&self, knock: Knock, bytes: u64) -> impl Future<Output = ()> + Send;
 
+    /// Makes the wall clock of a node's host differ so from that of slotquake, from now on. It stays so when the server is
+    /// started again.
+    fn set_clock(&self, node: NodeNo, _skew: Skew) -> impl Future<Output = Result<(), BackendError>> + Send {
+        std::future::ready(Err(BackendError::Clock { node, reason: "clocks cannot be changed here".to_owned() }))
+    }
+
+    /// How the wall clock of a node's host differs from that of slotquake.
+    fn clock(&self, _node: NodeNo) -> Skew {
+        Skew::NONE
+    }
+
+    /// Why the server of a node does not live by the clock that [`set_clock`](Self::set_clock) changes; None if it does, if
+    /// the plan changes no clock, and if it does not run.
+    fn clock_obstacle(&self, _node: NodeNo) -> Option<String> {
+        None
+    }
+
     /// Ends every server and removes everything that the backend created. On an attached cluster, undoes the changes of
     /// the run instead. The error lists what is left, with hints.
     fn tear_down(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
 }
+
+/// Why clocks of servers that slotquake does not start as processes cannot be changed.
+pub const NO_CLOCKS: &str = "clocks can only be changed for servers that slotquake starts as processes, since the time in \
+                             containers and of other machines is not its own (hint: use `--backend local`)";
 
 /// A unique name for a run.
 fn new_run() -> String {
@@ -295,6 +317,14 @@ pub enum BackendError {
         message: String,
         /// Whether the user must change the command line.
         is_usage: bool,
+    },
+    /// A clock could not be changed.
+    #[error("cannot change the clock of {node}: {reason}")]
+    Clock {
+        /// The node.
+        node: NodeNo,
+        /// Why not.
+        reason: String,
     },
     /// No addresses are free for the cluster.
     #[error(

@@ -1,12 +1,13 @@
-//! Proves that a node lives as fast as the harness: its wall clock agrees with that of the harness, which is ahead of real
-//! time, and its timers do not run by a counter of the processor at the real rate. The clocks of a server that the library
-//! of [`crate::speed`] is not in would show real time.
+//! Reads the wall clock of a node, and proves that the node lives as fast as the harness: its wall clock agrees with that of
+//! the harness, which is ahead of real time, and its timers do not run by a counter of the processor at the real rate. The
+//! clocks of a server that the library of [`crate::speed`] is not in would show real time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Backend, Control};
 use crate::history::EventKind;
 use crate::journal::Journal;
+use crate::speed::clock::Skew;
 use crate::speed::{self, Speed};
 use crate::topology::parse_info;
 use crate::units::NodeNo;
@@ -29,20 +30,68 @@ pub async fn prove<B: Backend>(control: &Control<B>, journal: &Journal, node: No
     while ahead() < TELLING {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let sent = SystemTime::now();
-    let Ok(answer) = control.ask(node, &["TIME"], ANSWER_WITHIN).await else { return Ok(()) };
-    let received = SystemTime::now();
-    let Some(time) = moment(&text(&answer)) else { return Ok(()) };
+    let Ok(reading) = read(control, node).await else { return Ok(()) };
     let Ok(info) = control.ask(node, &["INFO", "server"], ANSWER_WITHIN).await else { return Ok(()) };
     let info = text(&info);
     let counter = parse_info(&info).get("monotonic_clock").map_or("", |clock| *clock).to_owned();
     let cpuinfo = tokio::fs::read_to_string("/proc/cpuinfo").await.unwrap_or_default();
     let (holds, proof) = match real_counter(&counter, real_mhz(&cpuinfo), speed::current()) {
         Some(why) => (false, why),
-        None => compare(sent, time, received, ahead()),
+        None => compare(&reading, control.backend().clock(node), ahead()),
     };
     journal.event(EventKind::SpeedProven { node, holds, proof: proof.clone() });
     if holds { Ok(()) } else { Err(format!("{node} does not live at speed {}: {proof}", speed::current())) }
+}
+
+/// What the wall clock of a node showed, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// When it was asked.
+    pub sent: SystemTime,
+    /// What it showed.
+    pub time: SystemTime,
+    /// When it had answered.
+    pub received: SystemTime,
+}
+
+impl Reading {
+    /// How far the clock was off, beyond the time that asking took, if it differs so from that of slotquake. None if it
+    /// agrees.
+    pub fn off(&self, skew: Skew) -> Option<Off> {
+        match (skew.shown(self.sent).duration_since(self.time), self.time.duration_since(skew.shown(self.received))) {
+            (Ok(late), _) if late > TOLERANCE => Some(Off::Behind(late)),
+            (_, Ok(early)) if early > TOLERANCE => Some(Off::Ahead(early)),
+            _ => None,
+        }
+    }
+}
+
+/// How far a clock is off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Off {
+    /// It shows less than it should.
+    Behind(Duration),
+    /// It shows more than it should.
+    Ahead(Duration),
+}
+
+impl std::fmt::Display for Off {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Behind(by) => write!(f, "{:.3} s behind", by.as_secs_f64()),
+            Self::Ahead(by) => write!(f, "{:.3} s ahead of", by.as_secs_f64()),
+        }
+    }
+}
+
+/// Asks a node for the time. The error says why it is not known.
+pub async fn read<B: Backend>(control: &Control<B>, node: NodeNo) -> Result<Reading, String> {
+    let sent = SystemTime::now();
+    let answer = control.ask(node, &["TIME"], ANSWER_WITHIN).await.map_err(|error| format!("TIME: {error}"))?;
+    let received = SystemTime::now();
+    let answer = text(&answer);
+    let time = moment(&answer).ok_or_else(|| format!("TIME is answered by \"{answer}\""))?;
+    Ok(Reading { sent, time, received })
 }
 
 /// By how much this process is ahead of real time.
@@ -77,12 +126,11 @@ fn real_mhz(cpuinfo: &str) -> Option<f64> {
     line.split_once(':')?.1.trim().parse().ok()
 }
 
-fn compare(sent: SystemTime, time: SystemTime, received: SystemTime, ahead: Duration) -> (bool, String) {
+fn compare(reading: &Reading, skew: Skew, ahead: Duration) -> (bool, String) {
     let ahead = format!("which is {:.1} s ahead of real time", ahead.as_secs_f64());
-    let off = match (sent.duration_since(time), time.duration_since(received)) {
-        (Ok(late), _) if late > TOLERANCE => format!("{:.3} s behind", late.as_secs_f64()),
-        (_, Ok(early)) if early > TOLERANCE => format!("{:.3} s ahead of", early.as_secs_f64()),
-        _ => return (true, format!("its clock agrees with slotquake's, {ahead}")),
+    let Some(off) = reading.off(skew) else {
+        let with = if skew == Skew::NONE { "" } else { ", apart from its fault" };
+        return (true, format!("its clock agrees with slotquake's, {ahead}{with}"));
     };
     (false, format!("its clock is {off} slotquake's, {ahead} (hint: is the server linked statically?)"))
 }
@@ -90,6 +138,7 @@ fn compare(sent: SystemTime, time: SystemTime, received: SystemTime, ahead: Dura
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::ClockChange;
 
     #[test]
     fn only_a_clock_that_agrees_proves_the_speed() {
@@ -103,7 +152,8 @@ mod tests {
             (4979, false, "0.021 s behind"),
             (5032, false, "0.022 s ahead of slotquake's"),
         ] {
-            let (held, proof) = compare(at(5000), at(time_ms), at(5010), ahead);
+            let reading = Reading { sent: at(5000), time: at(time_ms), received: at(5010) };
+            let (held, proof) = compare(&reading, Skew::NONE, ahead);
             assert_eq!(held, holds, "{time_ms}: {proof}");
             assert!(proof.contains(seen), "{time_ms}: {proof}");
         }
@@ -125,6 +175,18 @@ mod tests {
             let speed = speed.parse().expect("a speed");
             assert_eq!(real_counter(clock, mhz, speed).is_some(), is_real, "{clock} {speed}");
         }
+    }
+
+    #[test]
+    fn a_clock_with_a_fault_agrees_apart_from_it() {
+        let at = |ms: u64| UNIX_EPOCH + Duration::from_secs(1_800_000_000) + Duration::from_millis(ms);
+        let hour = Skew::now(ClockChange::Jump("1h".parse().unwrap()));
+        let reading = |ms: u64| Reading { sent: at(5000), time: at(ms), received: at(5010) };
+        assert_eq!(reading(3_605_005).off(hour), None);
+        assert_eq!(reading(5005).off(hour), Some(Off::Behind(Duration::from_millis(3_599_995))));
+        assert_eq!(reading(3_605_005).off(Skew::NONE), Some(Off::Ahead(Duration::from_millis(3_599_995))));
+        let (held, proof) = compare(&reading(3_605_005), hour, Duration::from_millis(2250));
+        assert!(held && proof.ends_with(", apart from its fault"), "{proof}");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Faults as they are done: which nodes a target means now, how a fault is injected, watched and undone, and the proof
 //! of each. A fault whose effect cannot be proven is recorded as unproven.
 //!
-//! A nature of faults has an injector of its own (`process`, `links`). It keeps a guard for each fault in force, and
+//! A nature of faults has an injector of its own (`process`, `links`, `clocks`). It keeps a guard for each fault in force, and
 //! heals by these guards.
 
 mod changes;
+mod clocks;
 mod links;
 mod process;
 mod resolve;
@@ -26,6 +27,7 @@ use crate::slot::Deal;
 use crate::suite::Change;
 use crate::target::Targets;
 use crate::units::NodeNo;
+use clocks::ClockInjector;
 use links::LinkInjector;
 use process::ProcessInjector;
 
@@ -36,6 +38,7 @@ pub use resolve::resolve;
 pub struct Injector<B> {
     processes: ProcessInjector<B>,
     links: LinkInjector<B>,
+    clocks: ClockInjector<B>,
 }
 
 impl<B: Backend> Injector<B> {
@@ -52,15 +55,25 @@ impl<B: Backend> Injector<B> {
         let (control, journal) = (|| Arc::clone(control), || Arc::clone(journal));
         Self {
             processes: ProcessInjector::new(control(), journal(), Arc::clone(&ids), deal.clone(), servers),
-            links: LinkInjector::new(control(), journal(), ids, (deal.clone(), clients)),
+            links: LinkInjector::new(control(), journal(), Arc::clone(&ids), (deal.clone(), clients)),
+            clocks: ClockInjector::new(control(), journal(), ids, deal.clone()),
         }
     }
 
     /// Injects a fault at the nodes that its targets or sides mean now, and proves it.
     pub async fn inject(&mut self, fault: &FaultStep<'_>, now: &Snapshot) -> Result<(), StepProblem> {
+        if let Some(Some(name)) = fault.name()
+            && self.named_faults().any(|(other, _)| other == name)
+        {
+            return Err(StepProblem::Suite(format!(
+                "{}: a fault named \"{name}\" is already active (hint: heal it first, or give this one another name)",
+                fault.kind()
+            )));
+        }
         match fault {
             FaultStep::Process(kind, fault, targets) => self.processes.inject(*kind, *fault, targets, now).await,
             FaultStep::Links(fault) => self.links.inject(fault, now).await,
+            FaultStep::Clock(fault) => self.clocks.inject(fault, now).await,
         }
     }
 
@@ -80,20 +93,33 @@ impl<B: Backend> Injector<B> {
         self.processes.versions()
     }
 
-    /// Lifts the network fault of that name, or `all`. The nodes' bus links have `links_within` to connect again.
+    /// Undoes the fault of links or of a clock of that name, or `all` of them. The nodes' bus links have `links_within` to
+    /// connect again.
     pub async fn heal(&mut self, name: &str, watch: &Watch, links_within: Duration) -> Result<(), StepProblem> {
-        self.links.heal(name, watch, links_within).await
+        let (links, clocks) = (self.links.has(name), self.clocks.has(name));
+        if !links && !clocks {
+            let names: Vec<&str> = self.named_faults().map(|(name, _)| name).collect();
+            return Err(StepProblem::Suite(match names.as_slice() {
+                [] => "heal: no fault that `heal` undoes is active (hint: leave the step out)".to_owned(),
+                names => format!("heal: no active fault named \"{name}\" (hint: `{}` or `all`)", names.join("`, `")),
+            }));
+        }
+        // The clocks first: bus links connect again by them.
+        let clocks = self.clocks.heal(name).await;
+        let links = self.links.heal(name, watch, links_within).await;
+        clocks.and(links)
     }
 
     /// Undoes every fault that is in force. Returns one problem for each nature of faults that has one.
     pub async fn heal_all(&mut self, watch: &Watch, links_within: Duration) -> Vec<StepProblem> {
-        let (links, processes) = tokio::join!(self.links.heal_all(watch, links_within), self.processes.heal_all());
-        [links, processes].into_iter().filter_map(Result::err).collect()
+        let (links, processes, clocks) =
+            tokio::join!(self.links.heal_all(watch, links_within), self.processes.heal_all(), self.clocks.heal_all());
+        [links, processes, clocks].into_iter().filter_map(Result::err).collect()
     }
 
-    /// The network faults in force, by name.
-    pub fn network_faults(&self) -> impl Iterator<Item = (&str, FaultKind)> {
-        self.links.in_force()
+    /// The faults of links and clocks in force, by name.
+    pub fn named_faults(&self) -> impl Iterator<Item = (&str, FaultKind)> {
+        self.links.in_force().chain(self.clocks.in_force())
     }
 }
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::cluster::pace::{self, Reading};
 use crate::cluster::{Backend, Control, ProcessState};
 use crate::fault::ProcessEffect;
 use crate::history::EventKind;
 use crate::journal::Journal;
 use crate::network::{Counts, NetworkError};
+use crate::speed::clock::Skew;
 use crate::units::NodeNo;
 
 /// How many looks in a row must find the effect gone before the fault counts as ended.
@@ -26,6 +28,8 @@ pub(super) enum Sign {
     Process(NodeNo, ProcessEffect),
     /// The rule of that name is in force.
     Rule(String),
+    /// The wall clock of a node differs as its host's should.
+    Clock(NodeNo),
 }
 
 /// What one look at a fault showed.
@@ -154,6 +158,10 @@ impl<B: Backend> Eye<B> {
                 Some(Err(error)) => Sight::Unknown(error.to_string()),
                 None => rule_sight(backend.counts(name).await),
             },
+            Sign::Clock(node) => {
+                let skew = backend.clock(*node);
+                clock_sight(skew, pace::read(&self.control, *node).await)
+            }
         }
     }
 }
@@ -185,6 +193,18 @@ fn rule_sight(counted: Result<Counts, NetworkError>) -> Sight {
         Ok(_) => Sight::InEffect,
         Err(error @ NetworkError::Gone(_)) => Sight::Gone(error.to_string()),
         Err(error) => Sight::Unknown(error.to_string()),
+    }
+}
+
+/// Whether a clock that was read differs as it should.
+fn clock_sight(skew: Skew, reading: Result<Reading, String>) -> Sight {
+    match reading {
+        Ok(reading) => match (reading.off(skew), reading.off(Skew::NONE)) {
+            (None, _) => Sight::InEffect,
+            (Some(_), None) => Sight::Gone("its clock agrees with slotquake's".to_owned()),
+            (Some(wrong), Some(_)) => Sight::Gone(format!("its clock is {wrong} what it should show")),
+        },
+        Err(unknown) => Sight::Unknown(unknown),
     }
 }
 

@@ -104,6 +104,7 @@ fn is_of_a_fault(kind: &EventKind) -> bool {
         kind,
         EventKind::FaultInjected { .. }
             | EventKind::NetworkFaultInjected { .. }
+            | EventKind::ClockFaultInjected { .. }
             | EventKind::FaultApplied { .. }
             | EventKind::FaultProven { .. }
             | EventKind::FaultEnded { .. }
@@ -184,7 +185,7 @@ impl<B: Backend> Run<B> {
         for node in self.control.nodes() {
             processes.push((node, self.control.backend().addr(node), self.control.backend().state(node).await));
         }
-        let faults = self.injector.network_faults().map(|(name, kind)| (name.to_owned(), kind)).collect();
+        let faults = self.injector.named_faults().map(|(name, kind)| (name.to_owned(), kind)).collect();
         status(&self.server, &self.watch.snapshot(), processes, &self.deal, faults)
     }
 }

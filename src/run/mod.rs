@@ -312,6 +312,9 @@ impl<B: Backend> Run<B> {
         self.record_settings().await;
         self.record_clocks().await;
         for node in self.control.nodes() {
+            if let Some(obstacle) = self.control.backend().clock_obstacle(node) {
+                return Err(RunError::Boot(format!("the clock of {node} cannot be changed: {obstacle}")));
+            }
             pace::prove(&self.control, &self.journal, node).await.map_err(RunError::Boot)?;
         }
         Ok(Some(Rules {

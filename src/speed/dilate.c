@@ -5,6 +5,10 @@
  * that starts everything, and handed down in the environment, so that all processes agree exactly. Timeouts are divided
  * by N and rounded up, so a positive one never becomes 0.
  *
+ * A process may have a wall clock of its own, which differs from that time by what a file says: an offset, and a drift
+ * from a moment on. Its other clocks and its timeouts do not differ. The file is mapped, so a change shows at once. A wait
+ * until a moment of the wall clock that has begun does not see a later change, as it would if the system's clock was set.
+ *
  * Not dilated: clocks of CPU time, times of files, and what the kernel times by itself (TCP's retransmissions and
  * keep-alive, nft, netem). Calls without libc (Go, static binaries) do not come here.
  *
@@ -14,6 +18,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <netinet/in.h>
@@ -27,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -47,6 +53,9 @@
 /* "N REALTIME MONOTONIC RAW BOOTTIME TAI": the speed, and the bases in nanoseconds. */
 #define VARIABLE "SLOTQUAKE_DILATION"
 
+/* The path of the file that says how the wall clock of this process differs; without it, it does not. */
+#define VARIABLE_OF_CLOCK "SLOTQUAKE_CLOCK"
+
 /* Clocks that only this library has: its speed in seconds, and the real wall clock. The kernel refuses their numbers. */
 #define CLOCK_OF_SPEED 21328
 #define CLOCK_OF_REAL_TIME 21329
@@ -61,6 +70,28 @@ static struct {
     int64_t speed;
     int64_t base[BASES];
 } dilation;
+
+/* How a wall clock differs from that of everybody else. */
+struct skew {
+    int64_t offset; /* in nanoseconds */
+    int64_t drift; /* in millionths, from that moment on */
+    int64_t from; /* in nanoseconds since 1970 by everybody else's clock */
+};
+
+/* The file of a clock, which src/speed/clock.rs writes. The number of changes says which of the two is in force. */
+struct clock_file {
+    uint64_t format;
+    uint8_t changes;
+    uint8_t unused[7];
+    struct skew skews[2];
+};
+
+/* "slotclk1" */
+#define FORMAT_OF_CLOCK 0x316b6c63746f6c73ULL
+
+#define MILLION 1000000LL
+
+static const struct clock_file *own_clock;
 
 /* The system call itself: -errno on error. */
 static long raw(long number, long a, long b, long c, long d, long e, long f)
@@ -99,7 +130,30 @@ static long settled(long result)
     return result;
 }
 
-/* Reads the variable, once. Threads that come at the same time write the same. */
+/* Maps the file of this process's clock. What is not such a file changes nothing; who set the variable finds out. */
+static void map_own_clock(void)
+{
+    const char *path = getenv(VARIABLE_OF_CLOCK);
+    if (!path || __atomic_load_n(&own_clock, __ATOMIC_ACQUIRE))
+        return;
+    long file = raw(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
+    if (file < 0)
+        return;
+    long size = sizeof *own_clock;
+    long place = -1;
+    if (raw(SYS_lseek, file, 0, SEEK_END, 0, 0, 0) >= size)
+        place = raw(SYS_mmap, 0, size, PROT_READ, MAP_SHARED, file, 0);
+    raw(SYS_close, file, 0, 0, 0, 0, 0);
+    if (place < 0 && place > -4096)
+        return;
+    const struct clock_file *mapped = (const struct clock_file *)place, *none = NULL;
+    /* Another thread may have been faster. */
+    if (mapped->format != FORMAT_OF_CLOCK
+        || !__atomic_compare_exchange_n(&own_clock, &none, mapped, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        raw(SYS_munmap, place, size, 0, 0, 0, 0);
+}
+
+/* Reads the variables, once. Threads that come at the same time write the same. */
 static void settle(void)
 {
     if (__atomic_load_n(&dilation.state, __ATOMIC_ACQUIRE))
@@ -119,6 +173,7 @@ static void settle(void)
     dilation.speed = is_whole ? numbers[0] : 1;
     for (int clock = 0; clock < BASES; clock++)
         dilation.base[clock] = is_whole ? numbers[1 + clock] : 0;
+    map_own_clock();
     __atomic_store_n(&dilation.state, 1, __ATOMIC_RELEASE);
 }
 
@@ -126,6 +181,46 @@ static int64_t speed(void)
 {
     settle();
     return dilation.speed;
+}
+
+/* How the wall clock of this process differs now. The skew in force is written only after the other one has come into
+ * force, so one that was in force before and after it was read is whole. */
+static struct skew skew(void)
+{
+    struct skew now;
+    uint8_t changes;
+    do {
+        changes = __atomic_load_n(&own_clock->changes, __ATOMIC_ACQUIRE);
+        const struct skew *from = &own_clock->skews[changes & 1];
+        now.offset = __atomic_load_n(&from->offset, __ATOMIC_RELAXED);
+        now.drift = __atomic_load_n(&from->drift, __ATOMIC_RELAXED);
+        now.from = __atomic_load_n(&from->from, __ATOMIC_RELAXED);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    } while (__atomic_load_n(&own_clock->changes, __ATOMIC_RELAXED) != changes);
+    return now;
+}
+
+/* What the wall clock of this process shows at a moment of everybody else's. */
+static int64_t skewed(int64_t moment)
+{
+    if (!own_clock)
+        return moment;
+    struct skew now = skew();
+    int64_t since = moment > now.from ? moment - now.from : 0;
+    return moment + now.offset + since / MILLION * now.drift + since % MILLION * now.drift / MILLION;
+}
+
+/* When the wall clock of this process shows that, by everybody else's, rounded up. */
+static int64_t unskewed(int64_t shown)
+{
+    if (!own_clock)
+        return shown;
+    struct skew now = skew();
+    int64_t moment = shown - now.offset, rate = MILLION + now.drift;
+    if (moment <= now.from || rate <= 0)
+        return moment;
+    int64_t since = moment - now.from;
+    return now.from + since / rate * MILLION + (since % rate * MILLION + rate - 1) / rate;
 }
 
 /* The base of a clock; -1 for one that is not dilated. */
@@ -184,7 +279,8 @@ static struct timespec sooner(int clock, struct timespec moment)
     /* Beyond a century it never comes. */
     if (moment.tv_sec > base / SECOND + 3200000000LL)
         return moment;
-    int64_t ahead = moment.tv_sec * SECOND + moment.tv_nsec - base;
+    int64_t shown = moment.tv_sec * SECOND + moment.tv_nsec;
+    int64_t ahead = (clock == REALTIME ? unskewed(shown) : shown) - base;
     int64_t real = base + (ahead > 0 ? (ahead + n - 1) / n : ahead / n);
     if (real < 0)
         real = 0;
@@ -268,10 +364,13 @@ EXPORT int clock_gettime(clockid_t clock, struct timespec *now)
     if (clock == CLOCK_OF_REAL_TIME)
         return real_clock(CLOCK_REALTIME, now);
     int result = real_clock(clock, now), base = base_of(clock);
-    if (result != 0 || base < 0 || speed() == 1)
+    int is_own = base == REALTIME && (settle(), own_clock);
+    if (result != 0 || base < 0 || (speed() == 1 && !is_own))
         return result;
     int64_t from = dilation.base[base];
     int64_t time = from + (now->tv_sec * SECOND + now->tv_nsec - from) * dilation.speed;
+    if (is_own)
+        time = skewed(time);
     *now = (struct timespec) { .tv_sec = time / SECOND, .tv_nsec = time % SECOND };
     return 0;
 }

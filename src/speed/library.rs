@@ -34,7 +34,8 @@ pub(super) fn under_since(command: &mut Command, speed: Speed, since: Duration) 
         let moment = Duration::from(clock_gettime(clock)?).saturating_sub(since);
         bases = format!("{bases} {}", moment.as_nanos());
     }
-    command.env(VARIABLE, bases).env(PRELOAD, library.before(env::var_os(PRELOAD).as_deref()));
+    command.env(VARIABLE, bases);
+    library.load_into(command);
     Ok(library)
 }
 
@@ -44,11 +45,16 @@ pub(super) fn under_since(command: &mut Command, speed: Speed, since: Duration) 
 pub struct Library(File);
 
 impl Library {
-    fn open() -> io::Result<Self> {
+    pub(super) fn open() -> io::Result<Self> {
         // Without MFD_CLOEXEC, so that it outlives exec.
         let mut file = File::from(memfd_create(c"slotquake-dilate", MFdFlags::empty())?);
         file.write_all(LIBRARY)?;
         Ok(Self(file))
+    }
+
+    /// Loads it into what a command starts.
+    pub fn load_into(&self, command: &mut Command) {
+        command.env(PRELOAD, self.before(env::var_os(PRELOAD).as_deref()));
     }
 
     /// The list of libraries to load, with those of the user.

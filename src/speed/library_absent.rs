@@ -16,5 +16,16 @@ pub fn under(command: &mut Command, speed: Speed) -> io::Result<Library> {
 }
 
 pub(super) fn under_since(_command: &mut Command, _speed: Speed, _since: Duration) -> io::Result<Library> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, obstacle().unwrap_or_default()))
+    Library::open()
+}
+
+impl Library {
+    pub(super) fn open() -> io::Result<Self> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, obstacle().unwrap_or_default()))
+    }
+
+    /// Loads it into what a command starts.
+    pub fn load_into(&self, _command: &mut Command) {
+        match self.0 {}
+    }
 }

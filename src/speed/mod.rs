@@ -10,6 +10,7 @@
 //!
 //! The library is in the memory of these processes only: it ends with the last of them.
 
+pub mod clock;
 #[cfg_attr(not(target_os = "linux"), path = "library_absent.rs")]
 mod library;
 

@@ -1,5 +1,7 @@
 //! What is not broken holds, and what did not happen is not claimed.
 
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -169,6 +171,72 @@ fn undisturbed_faults_stay_in_effect_until_undone() {
             "settle: 500ms",
             "start: node-5",
             "stop: node-6",
+            "settle: 500ms",
+        ],
+        invariants: &[("acked-writes: { may-lose: 0 }", Hold)],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
+/// Another program sets the clock of a node right while a fault makes it wrong. The run then does not show what the suite
+/// is about.
+#[test]
+fn a_clock_that_is_set_right_from_outside_proves_nothing() {
+    let meddle = |_: &Server, event: &Event| {
+        if !matches!(event.kind, EventKind::FaultProven { in_effect: true, .. }) {
+            return;
+        }
+        // No other control changes the clock of node-2. Its file holds the jump in nanoseconds.
+        let jump = 3_600_000_000_000_i64.to_ne_bytes();
+        let is_wrong = |clock: &PathBuf| {
+            std::fs::read(clock).is_ok_and(|bytes| bytes.windows(jump.len()).any(|window| window == jump))
+        };
+        let ours = format!("slotquake-run-{}-", std::process::id());
+        let folders = std::fs::read_dir(std::env::temp_dir()).expect("the temporary directory").flatten();
+        let of_this_run = folders.filter(|folder| folder.file_name().to_string_lossy().starts_with(&ours));
+        let clocks: Vec<_> = of_this_run.map(|folder| folder.path().join("node-2/wall-clock")).collect();
+        let clocks: Vec<_> = clocks.into_iter().filter(is_wrong).collect();
+        let [clock] = clocks.as_slice() else { panic!("one clock, and not {clocks:?}") };
+        let clock = std::fs::File::options().write(true).open(clock).expect("the file of the clock");
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(600));
+            // Both of the changes that it may hold.
+            clock.write_all_at(&[0; 48], 16).expect("it can be written");
+        });
+    };
+    let judgements = Control {
+        steps: &[
+            "phase: wrong",
+            "clock: { node: node-2, jump: 1h, name: ahead }",
+            "settle: 3s",
+            "heal: ahead",
+            "settle: 500ms",
+        ],
+        invariants: &[("acked-writes: { may-lose: 0 }", Hold)],
+        own: &[("faults", StayOpen(&["clock ahead", "was in effect for only", "planned: 3."]))],
+        ..CONTROL
+    }
+    .is_caught_while(&meddle);
+    assert_eq!(one(&judgements, "steps").verdict, Verdict::Pass, "{}", shown(&judgements));
+}
+
+/// The same fault, left alone, is in effect until it is healed. The clock is that of the host, so a server that is started
+/// again on it still has it; and what is healed while the server is down is right afterwards.
+#[test]
+fn a_wrong_clock_outlasts_a_restart() {
+    Control {
+        steps: &[
+            "phase: wrong",
+            "clock: { node: node-4, jump: -1h, name: behind }",
+            "clock: { node: node-5, drift: 50%, name: fast }",
+            "kill: node-4",
+            "settle: 500ms",
+            "start: node-4",
+            "settle: 1s",
+            "kill: node-5",
+            "heal: all",
+            "start: node-5",
             "settle: 500ms",
         ],
         invariants: &[("acked-writes: { may-lose: 0 }", Hold)],

@@ -368,7 +368,7 @@ fn refused(told: &Told, expected: &str) {
 }
 
 fn twice(told: &Told) {
-    refused(told, "a network fault named \"again\" is already active");
+    refused(told, "a fault named \"again\" is already active");
     assert_eq!(told.injected_ns().len(), 1);
 }
 
@@ -380,7 +380,7 @@ steps:
 ";
 
 fn unknown(told: &Told) {
-    refused(told, "no active network fault named \"unknown\" (hint: `known` or `all`)");
+    refused(told, "no active fault named \"unknown\" (hint: `known` or `all`)");
 }
 
 const BOTH_SIDES: &str = "

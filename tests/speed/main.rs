@@ -1,5 +1,6 @@
 //! Runs at a speed, on real servers: everything lives N times as fast as this process, which lives in real time.
 
+mod clocks;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -150,11 +151,10 @@ fn error_of(ran: &Ended) -> String {
     format!("{}{}", document["runs"][0]["message"].as_str().unwrap_or_default(), ran.stderr)
 }
 
-#[test]
-fn a_server_without_the_library_makes_the_run_an_error() {
+/// A server that the library is kept from, as from one that is linked statically.
+fn without_the_library(folder: &Path) -> String {
     let server = fetched("redis:6.2");
-    let folder = tempfile::tempdir().expect("a temporary directory");
-    let without = folder.path().join("redis-server");
+    let without = folder.join("redis-server");
     let library = server.library_path.as_ref().map_or_else(String::new, |path| path.display().to_string());
     let script = format!(
         "#!/bin/sh\nunset LD_PRELOAD\nexport LD_LIBRARY_PATH='{library}'\nexec '{}' \"$@\"\n",
@@ -162,11 +162,18 @@ fn a_server_without_the_library_makes_the_run_an_error() {
     );
     fs::write(&without, script).expect("a file");
     fs::set_permissions(&without, fs::Permissions::from_mode(0o755)).expect("it can be executed");
+    without.to_str().expect("a plain path").to_owned()
+}
+
+#[test]
+fn a_server_without_the_library_makes_the_run_an_error() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let without = without_the_library(folder.path());
     let out = folder.path().join("reports");
-    let (without, out) = (without.to_str().expect("a plain path"), out.to_str().expect("a plain path"));
+    let out = out.to_str().expect("a plain path");
     let _place = Places::take(1);
     let run = |speed: &str| {
-        let args = ["run", "formation", "--server", without, "--speed", speed, "--out", out, "--format", "json"];
+        let args = ["run", "formation", "--server", &without, "--speed", speed, "--out", out, "--format", "json"];
         conclusive(|| command(&[&args[..], &QUICK].concat()))
     };
     let at_10 = run("10");
@@ -178,6 +185,33 @@ fn a_server_without_the_library_makes_the_run_an_error() {
     // It is the speed that it cannot run at.
     let at_1 = run("1");
     assert_eq!(at_1.code(), Some(0), "{}", at_1.whole());
+}
+
+/// A run that changes clocks needs the library in every server, at speed 1, too.
+#[test]
+fn a_server_whose_clock_cannot_be_changed_makes_the_run_an_error() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let without = without_the_library(folder.path());
+    let suite = folder.path().join("wrong.yaml");
+    let steps = "steps:\n  - phase: wrong\n  - clock: { node: node-2, jump: 1h }\n";
+    let text = format!("name: wrong\nabout: A clock.\n{steps}invariants:\n  - slot-coverage: {{ at: end }}\n");
+    fs::write(&suite, text).expect("a file");
+    let out = folder.path().join("reports");
+    let (suite, out) = (suite.to_str().expect("a plain path"), out.to_str().expect("a plain path"));
+    let _place = Places::take(1);
+    let run = |server: &str| {
+        let args = ["run", suite, "--server", server, "--out", out, "--format", "json"];
+        conclusive(|| command(&[&args[..], &QUICK].concat()))
+    };
+    let wrong = run(&without);
+    assert_eq!(wrong.code(), Some(70), "{}", wrong.whole());
+    let error = error_of(&wrong);
+    let expected =
+        "the clock of node-1 cannot be changed: the library that changes its clock is not loaded into it (hint: ";
+    assert!(error.contains(expected), "{error}");
+    assert_nothing_left(wrong.pid, folder.path());
+    let right = run("redis:6.2");
+    assert_eq!(right.code(), Some(0), "{}", right.whole());
 }
 
 #[test]

@@ -1,18 +1,80 @@
 //! Converts times of a node's wall clock to times of the run. CLUSTER NODES uses the node's wall clock, and logs
 //! use it in the node's time zone; the run counts from its start. Two readings of each node's clock, one after boot
-//! and one at the end, relate the two.
+//! and one at the end, relate the two. While a fault makes the clock wrong, it shows what the fault says.
 
 use super::line::Line;
-use crate::history::{Event, EventKind};
+use crate::fault::ClockChange;
+use crate::history::{Event, EventKind, FaultEvent};
 use crate::units::NodeNo;
 
 /// Converts times of one node to milliseconds of the run.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Clock {
     /// The wall clock's milliseconds from 1970 in UTC at the run's start.
     zero_ms: f64,
     /// A converted time is late by at most this many milliseconds.
     pub(super) error_ms: f64,
+    /// When a fault made it wrong.
+    wrong: Vec<Wrong>,
+}
+
+/// A time in which a fault made a clock wrong, in milliseconds of the run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Wrong {
+    fault: u32,
+    change: ClockChange,
+    from_ms: f64,
+    to_ms: f64,
+}
+
+impl Wrong {
+    /// How far the clock was ahead at a moment of the run; less than 0 is behind.
+    fn ahead_ms(&self, at_ms: f64) -> f64 {
+        match self.change {
+            ClockChange::Jump(shift) => shift.as_ns() as f64 / 1e6,
+            ClockChange::Drift(drift) => (at_ms - self.from_ms) * f64::from(drift.ppm()) / 1e6,
+        }
+    }
+
+    /// When it showed what it would have shown at `right_ms` if it had been right. None if that was not while it was wrong.
+    fn at_ms(&self, right_ms: f64) -> Option<f64> {
+        let at_ms = match self.change {
+            ClockChange::Jump(shift) => right_ms - shift.as_ns() as f64 / 1e6,
+            ClockChange::Drift(drift) => {
+                self.from_ms + (right_ms - self.from_ms) / (1.0 + f64::from(drift.ppm()) / 1e6)
+            }
+        };
+        (self.from_ms..=self.to_ms).contains(&at_ms).then_some(at_ms)
+    }
+}
+
+/// When faults made the clock of a node wrong.
+fn wrong(events: &[Event], of: NodeNo) -> Vec<Wrong> {
+    let mut all: Vec<Wrong> = Vec::new();
+    for event in events {
+        let at_ms = event.at_ns as f64 / 1e6;
+        let Some((fault, about)) = event.kind.of_fault() else { continue };
+        match about {
+            FaultEvent::ClockInjected { change, hit, .. } if hit.node == of => {
+                all.push(Wrong { fault, change, from_ms: at_ms, to_ms: f64::INFINITY });
+            }
+            // What ended the effect, ended it before it was seen.
+            FaultEvent::Lifted | FaultEvent::Ended { .. } => {
+                for wrong in all.iter_mut().filter(|wrong| wrong.fault == fault) {
+                    wrong.to_ms = wrong.to_ms.min(at_ms);
+                }
+            }
+            FaultEvent::ClockInjected { .. }
+            | FaultEvent::Injected { .. }
+            | FaultEvent::NetworkInjected { .. }
+            | FaultEvent::Applied
+            | FaultEvent::Proven { .. }
+            | FaultEvent::Healed { .. }
+            | FaultEvent::HealFailed { .. }
+            | FaultEvent::HealProven { .. } => {}
+        }
+    }
+    all
 }
 
 /// Time zones differ from each other by quarters of an hour.
@@ -30,22 +92,33 @@ impl Clock {
             }
             _ => None,
         });
-        readings.fold(None, |clock: Option<Self>, (zero_ms, took_ms)| {
-            let Some(clock) = clock else { return Some(Self { zero_ms, error_ms: took_ms }) };
+        let mut clock = readings.fold(None, |clock: Option<Self>, (zero_ms, took_ms)| {
+            let Some(clock) = clock else { return Some(Self { zero_ms, error_ms: took_ms, wrong: Vec::new() }) };
             let set_ms = (zero_ms - clock.zero_ms).abs();
             let error_ms = if set_ms > clock.error_ms.max(took_ms) { set_ms + took_ms } else { 0.0 };
             Some(Self { error_ms: clock.error_ms.max(error_ms), ..clock })
-        })
+        })?;
+        let end_ms = events.last().map_or(0.0, |event| event.at_ns as f64 / 1e6);
+        clock.wrong = wrong(events, of);
+        for wrong in &clock.wrong {
+            let ahead_ms = wrong.ahead_ms(wrong.to_ms.min(end_ms)).abs();
+            // It showed some times twice in this run.
+            if ahead_ms < end_ms {
+                clock.error_ms = clock.error_ms.max(ahead_ms);
+            }
+        }
+        Some(clock)
     }
 
     /// Converts a time of the wall clock to milliseconds of the run.
-    pub(super) fn at_ms(self, unix_ms: f64) -> f64 {
-        unix_ms - self.zero_ms
+    pub(super) fn at_ms(&self, unix_ms: f64) -> f64 {
+        let right_ms = unix_ms - self.zero_ms;
+        self.wrong.iter().find_map(|wrong| wrong.at_ms(right_ms)).unwrap_or(right_ms)
     }
 
     /// How far the time zone of a log is ahead of UTC, in milliseconds. The process wrote its first line less than
     /// a few minutes before the clock was read.
-    pub(super) fn zone_ms(self, lines: &[Line]) -> f64 {
+    pub(super) fn zone_ms(&self, lines: &[Line]) -> f64 {
         let first_ms = lines.first().map_or(0.0, |line| self.at_ms(line.local_ms as f64));
         (first_ms / QUARTER_MS).round() * QUARTER_MS
     }
@@ -55,6 +128,7 @@ impl Clock {
 mod tests {
     use super::super::line::LogEvent;
     use super::*;
+    use crate::history::{FaultKind, Hit};
 
     /// A reading of the clock, with times in milliseconds of the run.
     fn reading(sent_ms: u64, answered_ms: u64, unix_ms: u64) -> Event {
@@ -77,8 +151,57 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_clock_is_read_as_the_fault_says() {
+        let clock = |change: ClockChange| {
+            let at = |ms: u64, kind: EventKind| Event { at_ns: ms * 1_000_000, kind };
+            let injected = EventKind::ClockFaultInjected {
+                fault: 1,
+                name: "wrong".to_owned(),
+                kind: FaultKind::Clock,
+                target: "node-1".to_owned(),
+                change,
+                hit: Hit { node: NodeNo(1), shard: None, was_master: false },
+            };
+            let events = [
+                reading(2000, 2003, 1_002_003),
+                at(4000, injected),
+                at(9000, EventKind::FaultLifted { fault: 1 }),
+                reading(20_000, 20_001, 1_020_001),
+            ];
+            let [of_the_node, other] = [1, 2].map(|node| Clock::relate(&events, NodeNo(node)));
+            assert_eq!(other, None);
+            of_the_node.expect("it was read")
+        };
+        for (change, error_ms, times) in [
+            (
+                ClockChange::Jump("1h".parse().unwrap()),
+                3.0,
+                [(3999.0, 3999.0), (3_604_500.0, 4500.0), (3_608_999.0, 8999.0), (9001.0, 9001.0)],
+            ),
+            (
+                ClockChange::Jump("-1h".parse().unwrap()),
+                3.0,
+                [(3999.0, 3999.0), (-3_595_500.0, 4500.0), (-3_591_001.0, 8999.0), (9001.0, 9001.0)],
+            ),
+            // It showed the last half second before the end again after it.
+            (
+                ClockChange::Drift("10%".parse().unwrap()),
+                500.0,
+                [(3999.0, 3999.0), (4550.0, 4500.0), (9500.0, 9000.0), (9501.0, 9501.0)],
+            ),
+        ] {
+            let clock = clock(change);
+            assert!((clock.error_ms - error_ms).abs() < 0.01, "{change}: {}", clock.error_ms);
+            for (shown_ms, expected_ms) in times {
+                let at_ms = clock.at_ms(1_000_000.0 + shown_ms);
+                assert!((at_ms - expected_ms).abs() < 0.01, "{change}: {shown_ms} is {at_ms}, not {expected_ms}");
+            }
+        }
+    }
+
+    #[test]
     fn reads_logs_of_any_time_zone() {
-        let clock = Clock { zero_ms: 1_000_000.0, error_ms: 1.0 };
+        let clock = Clock { zero_ms: 1_000_000.0, error_ms: 1.0, wrong: Vec::new() };
         for (hours, what) in [(0.0, "UTC"), (9.0, "Seoul"), (-3.5, "St. John's"), (5.75, "Kathmandu")] {
             let zone_ms: f64 = hours * 3_600_000.0;
             let first = Line { local_ms: 1_000_070 + zone_ms as i64, pid: 1, event: LogEvent::Starting };

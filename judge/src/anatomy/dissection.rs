@@ -8,7 +8,7 @@ use super::elections::elections;
 use super::line::{Line, LogEvent, Timed};
 use super::{Anatomy, Election, Logs, Milestone, Observer, Source, What, story};
 use crate::facts::{Failover, NodeTimeouts};
-use crate::history::{Event, EventKind, Header, Hit, NodeInfo};
+use crate::history::{Event, EventKind, FaultKind, Header, Hit, NodeInfo};
 use crate::spec::{CRON, MANUAL_FAILOVER_TIMEOUT, NEWS, POLL, Rules, VOTES};
 use crate::topology::{Health, Role, View};
 use crate::units::NodeNo;
@@ -91,6 +91,7 @@ impl<'a> Dissection<'a> {
             elections,
             absent: self.absent(),
             majority_lost: self.majority_lost(),
+            wrong_clocks: self.wrong_clocks(),
             observers,
             log_error_ms: errors.max_by(f64::total_cmp),
         };
@@ -157,7 +158,7 @@ impl<'a> Dissection<'a> {
 
     /// The nodes that faults affected before the promotion or, if there was none, before the end of the
     /// failover's time.
-    fn hit_meanwhile(&self) -> Vec<Hit> {
+    fn hit_meanwhile(&self, is_meant: fn(FaultKind) -> bool) -> Vec<Hit> {
         let failover = self.failover;
         let promoted_ns =
             failover.promotion_ms.map(|after_ms| failover.from_ns.saturating_add((after_ms * 1e6) as u64));
@@ -170,12 +171,28 @@ impl<'a> Dissection<'a> {
         };
         let events = self.events.iter().filter(|event| event.at_ns <= until_ns);
         let injected = events.filter_map(|event| event.kind.injected()).filter(|(fault, ..)| !healed_before(*fault));
-        injected.flat_map(|(_, _, hits)| hits).collect()
+        injected.filter(|(_, kind, _)| is_meant(*kind)).flat_map(|(_, _, hits)| hits).collect()
+    }
+
+    /// The nodes that such faults affected, of which those of a clock keep nobody from voting or being elected.
+    fn hindered(&self) -> Vec<Hit> {
+        self.hit_meanwhile(|kind| !kind.hits_clock())
+    }
+
+    /// The nodes whose clock a fault made wrong meanwhile. The server's rules count by clocks that are right.
+    fn wrong_clocks(&self) -> Vec<NodeNo> {
+        let nodes: BTreeSet<NodeNo> = self.hit_meanwhile(FaultKind::hits_clock).iter().map(|hit| hit.node).collect();
+        nodes.into_iter().collect()
+    }
+
+    /// Whether the server's rules limit the times of the failover.
+    fn has_bounds(&self) -> bool {
+        !self.majority_lost() && self.wrong_clocks().is_empty()
     }
 
     /// The replicas of the shard that a fault affected during the failover.
     fn absent(&self) -> Vec<NodeNo> {
-        let hit: BTreeSet<NodeNo> = self.hit_meanwhile().iter().map(|hit| hit.node).collect();
+        let hit: BTreeSet<NodeNo> = self.hindered().iter().map(|hit| hit.node).collect();
         hit.into_iter().filter(|node| self.of_shard(*node)).collect()
     }
 
@@ -183,7 +200,7 @@ impl<'a> Dissection<'a> {
     /// time limits then.
     fn majority_lost(&self) -> bool {
         let masters: BTreeSet<NodeNo> =
-            self.hit_meanwhile().iter().filter(|hit| hit.was_master).map(|hit| hit.node).collect();
+            self.hindered().iter().filter(|hit| hit.was_master).map(|hit| hit.node).collect();
         let shards = self.nodes.iter().map(|info| info.shard).collect::<BTreeSet<_>>().len();
         shards.saturating_sub(masters.len()) < shards / 2 + 1
     }
@@ -340,7 +357,7 @@ impl<'a> Dissection<'a> {
 
     /// The earliest and the latest time of a milestone by the server's rules, given the earlier milestones.
     fn expected(&self, what: What, at: &[(What, f64)], elections: &[Election]) -> Option<(f64, f64)> {
-        if self.majority_lost() {
+        if !self.has_bounds() {
             return None;
         }
         let rules = self.rules;
@@ -395,7 +412,7 @@ impl<'a> Dissection<'a> {
             (What::Promotion, None) => MANUAL_FAILOVER_TIMEOUT + CRON + POLL,
             _ => return None,
         };
-        (!self.majority_lost()).then_some(ms(bound))
+        self.has_bounds().then_some(ms(bound))
     }
 }
 

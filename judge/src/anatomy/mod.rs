@@ -56,6 +56,9 @@ pub struct Anatomy {
     /// failover. There are no bounds then.
     #[serde(default)]
     pub majority_lost: bool,
+    /// Nodes whose clock a fault made wrong, at least for a part of the failover. There are no bounds then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wrong_clocks: Vec<NodeNo>,
     /// When each node that the fault did not affect learnt of the failover.
     #[serde(default)]
     pub observers: BTreeMap<NodeNo, Observer>,

@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::check::Verdict;
-use crate::history::{Event, EventKind, NodeInfo};
+use crate::fault::ClockChange;
+use crate::history::{Event, EventKind, FaultKind, Hit, NodeInfo};
 use crate::report::{Report, fixture};
 
 fn dissect(report: &Report, logs: &Logs) -> Vec<Anatomy> {
@@ -184,6 +185,24 @@ fn nothing_is_late_without_a_majority() {
     let anatomy = &dissect(&report, &Logs::new())[0];
     assert!(anatomy.majority_lost && !anatomy.milestones.iter().any(Milestone::late));
     assert!(anatomy.sentence.ends_with("; the remaining masters were not a majority"), "{}", anatomy.sentence);
+}
+
+#[test]
+fn nothing_is_late_with_a_wrong_clock() {
+    let mut report = report();
+    report.failovers[0].promotion_ms = Some(14_000.0);
+    let wrong = EventKind::ClockFaultInjected {
+        fault: 2,
+        name: "behind".to_owned(),
+        kind: FaultKind::Clock,
+        target: "node-2".to_owned(),
+        change: ClockChange::Jump("-1h".parse().expect("a jump")),
+        hit: Hit { node: NodeNo(2), shard: Some(ShardNo(2)), was_master: true },
+    };
+    report.events.insert(9, Event { at_ns: 4_000_000_001, kind: wrong });
+    let anatomy = &dissect(&report, &Logs::new())[0];
+    assert!(!anatomy.majority_lost && !anatomy.milestones.iter().any(Milestone::late));
+    assert!(anatomy.sentence.ends_with("; the clock of node-2 was wrong"), "{}", anatomy.sentence);
 }
 
 #[test]

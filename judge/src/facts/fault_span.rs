@@ -1,7 +1,7 @@
 //! The faults of a run as spans of time: what each hit, its proofs, when it ended.
 
 use super::{Window, history_end_ns};
-use crate::fault::FaultKind;
+use crate::fault::{ClockChange, FaultKind};
 use crate::history::{Event, EventKind, FaultEvent, History, Hit, Side};
 use crate::suite::Only;
 use crate::units::NodeNo;
@@ -27,11 +27,13 @@ pub struct FaultSpan {
     pub undone_ns: Option<u64>,
     /// Whether the last proof found that it was not undone.
     pub heal_failed: bool,
+    /// What is wrong with a clock; None for a fault of something else.
+    pub clock: Option<ClockChange>,
     /// The traffic that a network fault hits; All for others.
     pub only: Only,
     /// The sides of a network fault.
     pub sides: Vec<Side>,
-    /// The node of a fault of a process, or the name of a fault of links.
+    /// The node of a fault of a process, or the name of another fault.
     pub name: String,
     /// The name, and in parentheses the target or the sides where they say more: `node-1 (shard-1/master)`.
     pub what: String,
@@ -115,9 +117,16 @@ impl FaultTable {
     /// The fault that an event begins.
     fn begun(&self, event: &Event, fault: u32, about: FaultEvent<'_>) -> Option<FaultSpan> {
         let (_, kind, hits) = event.kind.injected()?;
-        let (name, target, only, sides) = match about {
-            FaultEvent::Injected { target, node, .. } => (node.to_string(), target, Only::All, &[][..]),
-            FaultEvent::NetworkInjected { name, target, only, sides, .. } => (name.to_owned(), target, only, sides),
+        let (name, target, only, sides, clock) = match about {
+            FaultEvent::Injected { target, node, .. } => {
+                (node.to_string(), target.to_owned(), Only::All, &[][..], None)
+            }
+            FaultEvent::NetworkInjected { name, target, only, sides, .. } => {
+                (name.to_owned(), target.to_owned(), only, sides, None)
+            }
+            FaultEvent::ClockInjected { name, target, change, .. } => {
+                (name.to_owned(), format!("{target} {change}"), Only::All, &[][..], Some(change))
+            }
             FaultEvent::Applied
             | FaultEvent::Proven { .. }
             | FaultEvent::Ended { .. }
@@ -128,6 +137,7 @@ impl FaultTable {
         };
         Some(FaultSpan {
             fault,
+            clock,
             kind,
             hits,
             from_ns: event.at_ns,
@@ -162,7 +172,7 @@ impl FaultSpan {
         let proof = |holds: bool, seen: &str| Some(Proof { holds, seen: seen.to_owned() });
         match about {
             // The number of a fault is unique.
-            FaultEvent::Injected { .. } | FaultEvent::NetworkInjected { .. } => {}
+            FaultEvent::Injected { .. } | FaultEvent::NetworkInjected { .. } | FaultEvent::ClockInjected { .. } => {}
             FaultEvent::Applied => self.applied_ns = at_ns,
             FaultEvent::Proven { in_effect, proof: seen } => self.effect = proof(in_effect, seen),
             FaultEvent::Ended { in_effect_ns, seen } => {

@@ -5,6 +5,7 @@
 //! and undone is for the program beside the backends to know.
 
 mod action;
+mod clock;
 mod kill;
 mod links;
 mod lossy;
@@ -21,6 +22,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use action::{Action, Means};
+pub use clock::{Clock, ClockChange, ClockFault};
 pub use links::{LinkEffect, LinksFault, Only, Shape, Sides};
 pub use lossy::Lossy;
 pub use narrow::Narrow;
@@ -52,6 +54,8 @@ macro_rules! for_each_fault {
             Refuse(Refuse) in refuse,
             /// Delays packets between two sides, where the kernel has netem.
             Slow(Slow) in slow,
+            /// Makes the wall clock of a node's host wrong: it jumps, or drifts. `heal` sets it right.
+            Clock(Clock) in clock,
         }
     };
 }
@@ -97,7 +101,7 @@ impl Settings for Targets {
     fn fault(&self, kind: FaultKind) -> FaultStep<'_> {
         match kind.spec().nature {
             Nature::Process(fault) => FaultStep::Process(kind, fault, self),
-            Nature::Links(_) => unreachable!("{kind} has sides, not targets"),
+            Nature::Links(_) | Nature::Clock => unreachable!("{kind} has settings of its own, not only targets"),
         }
     }
 
@@ -128,6 +132,8 @@ pub enum Nature {
     Process(ProcessFault),
     /// Links between nodes and clients.
     Links(LinkNature),
+    /// The wall clock of a node's host.
+    Clock,
 }
 
 /// How a fault of a process is injected and undone.
@@ -160,6 +166,8 @@ pub struct LinkNature {
 /// How a node that a fault hits is drawn, from the least to the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Drawn {
+    /// Its clock is wrong.
+    WrongClock,
     /// Its links are slow, narrow or lossy.
     Hindered,
     /// It is cut off from other nodes or clients.
@@ -180,7 +188,7 @@ impl FaultKind {
     pub fn holds_process(self) -> bool {
         match self.spec().nature {
             Nature::Process(_) => true,
-            Nature::Links(_) => false,
+            Nature::Links(_) | Nature::Clock => false,
         }
     }
 
@@ -191,22 +199,38 @@ impl FaultKind {
                 ProcessEffect::Gone => true,
                 ProcessEffect::Frozen => false,
             },
-            Nature::Links(_) => false,
+            Nature::Links(_) | Nature::Clock => false,
         }
     }
 
-    /// Whether it hits links, and is healed by its name.
+    /// Whether it hits links.
     pub fn hits_links(self) -> bool {
         match self.spec().nature {
-            Nature::Process(_) => false,
+            Nature::Process(_) | Nature::Clock => false,
             Nature::Links(_) => true,
+        }
+    }
+
+    /// Whether it makes a clock wrong, and nothing else: the node goes on to serve, to vote and to be elected.
+    pub fn hits_clock(self) -> bool {
+        match self.spec().nature {
+            Nature::Process(_) | Nature::Links(_) => false,
+            Nature::Clock => true,
+        }
+    }
+
+    /// Whether it has a name, by which `heal` undoes it.
+    pub fn has_name(self) -> bool {
+        match self.spec().nature {
+            Nature::Process(_) => false,
+            Nature::Links(_) | Nature::Clock => true,
         }
     }
 
     /// Whether no packet passes the links that it hits.
     pub fn severs_links(self) -> bool {
         match self.spec().nature {
-            Nature::Process(_) => false,
+            Nature::Process(_) | Nature::Clock => false,
             Nature::Links(links) => links.severs,
         }
     }
@@ -216,7 +240,7 @@ impl FaultKind {
     pub fn counts_from_signal(self) -> bool {
         match self.spec().nature {
             Nature::Process(_) => true,
-            Nature::Links(_) => false,
+            Nature::Links(_) | Nature::Clock => false,
         }
     }
 
@@ -224,7 +248,7 @@ impl FaultKind {
     pub fn of(self, what: &str) -> String {
         match self.spec().nature {
             Nature::Process(_) => format!("{self} of {what}"),
-            Nature::Links(_) => format!("{self} {what}"),
+            Nature::Links(_) | Nature::Clock => format!("{self} {what}"),
         }
     }
 }
@@ -242,6 +266,8 @@ pub enum FaultStep<'a> {
     Process(FaultKind, ProcessFault, &'a Targets),
     /// Of links.
     Links(LinksFault<'a>),
+    /// Of a clock.
+    Clock(ClockFault<'a>),
 }
 
 impl<'a> FaultStep<'a> {
@@ -250,6 +276,7 @@ impl<'a> FaultStep<'a> {
         match self {
             Self::Process(kind, ..) => *kind,
             Self::Links(fault) => fault.kind,
+            Self::Clock(fault) => fault.kind,
         }
     }
 
@@ -258,14 +285,24 @@ impl<'a> FaultStep<'a> {
         match self {
             Self::Process(kind, ..) => kind.spec().needs.to_vec(),
             Self::Links(fault) => fault.needs(),
+            Self::Clock(fault) => fault.kind.spec().needs.to_vec(),
         }
     }
 
     /// The fault of links that it is, if it is one.
     pub fn links(&self) -> Option<&LinksFault<'a>> {
         match self {
-            Self::Process(..) => None,
+            Self::Process(..) | Self::Clock(_) => None,
             Self::Links(fault) => Some(fault),
+        }
+    }
+
+    /// The name by which `heal` undoes it; None for one that `heal` does not undo.
+    pub fn name(&self) -> Option<Option<&'a str>> {
+        match self {
+            Self::Process(..) => None,
+            Self::Links(fault) => Some(fault.name),
+            Self::Clock(fault) => Some(fault.name),
         }
     }
 
@@ -273,7 +310,7 @@ impl<'a> FaultStep<'a> {
     pub fn action(&self) -> Option<(Action, &'a Targets)> {
         match self {
             Self::Process(_, fault, targets) => Some((fault.inject, targets)),
-            Self::Links(_) => None,
+            Self::Links(_) | Self::Clock(_) => None,
         }
     }
 

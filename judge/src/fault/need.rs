@@ -28,6 +28,8 @@ pub enum Need {
     Delays,
     /// Distinguish the clients of the workload from one another and from the harness by address.
     Clients,
+    /// Make the wall clock of one node wrong.
+    Clocks,
 }
 
 impl fmt::Display for Need {
@@ -44,6 +46,7 @@ impl fmt::Display for Need {
             Self::Loss => "losing packets",
             Self::Delays => "delaying packets",
             Self::Clients => "distinguishing clients",
+            Self::Clocks => "changing a clock",
         })
     }
 }

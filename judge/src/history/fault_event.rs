@@ -1,6 +1,7 @@
 //! The events of a fault, from its injection to the proof that it is undone.
 
 use super::{EventKind, FaultKind, Hit, Side};
+use crate::fault::ClockChange;
 use crate::suite::Only;
 use crate::units::{NodeNo, ShardNo};
 
@@ -34,6 +35,19 @@ pub enum FaultEvent<'a> {
         only: Only,
         /// The nodes that it hits.
         hits: &'a [Hit],
+    },
+    /// The injection of a fault of a clock begins.
+    ClockInjected {
+        /// The kind of the fault.
+        kind: FaultKind,
+        /// The name by which `heal` undoes it.
+        name: &'a str,
+        /// The target as the suite states it.
+        target: &'a str,
+        /// What is wrong with the clock.
+        change: ClockChange,
+        /// The node whose host has that clock.
+        hit: Hit,
     },
     /// The injection is done.
     Applied,
@@ -82,6 +96,9 @@ impl EventKind {
             }
             Self::NetworkFaultInjected { fault, name, kind, target, sides, only, hits, one_way: _, pairs: _ } => {
                 (fault, FaultEvent::NetworkInjected { kind: *kind, name, target, sides, only: *only, hits })
+            }
+            Self::ClockFaultInjected { fault, name, kind, target, change, hit } => {
+                (fault, FaultEvent::ClockInjected { kind: *kind, name, target, change: *change, hit: *hit })
             }
             Self::FaultApplied { fault } => (fault, FaultEvent::Applied),
             Self::FaultProven { fault, in_effect, proof } => {
@@ -138,6 +155,7 @@ impl EventKind {
                 Some((fault, kind, vec![Hit { node, shard, was_master }]))
             }
             FaultEvent::NetworkInjected { kind, hits, .. } => Some((fault, kind, hits.to_vec())),
+            FaultEvent::ClockInjected { kind, hit, .. } => Some((fault, kind, vec![hit])),
             FaultEvent::Applied
             | FaultEvent::Proven { .. }
             | FaultEvent::Ended { .. }

@@ -293,6 +293,21 @@ pub enum EventKind {
         /// majority, or if the fault cuts nothing off.
         hits: Vec<Hit>,
     },
+    /// The injection of a fault of a clock begins.
+    ClockFaultInjected {
+        /// The number of the fault, unique in the run, from 1.
+        fault: u32,
+        /// The name by which `heal` undoes it.
+        name: String,
+        /// The kind: `clock`.
+        kind: FaultKind,
+        /// The target as the suite states it.
+        target: String,
+        /// What is wrong with the clock.
+        change: crate::fault::ClockChange,
+        /// The node whose host has that clock.
+        hit: Hit,
+    },
     /// The injection of a fault is done: the process is gone or was signalled, or all network rules are in force. The fault
     /// took effect between the begin of the injection and this event, which may be long with containers or hooks.
     FaultApplied {

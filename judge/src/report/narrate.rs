@@ -151,6 +151,7 @@ impl Narrator {
             | EventKind::Silent { .. }
             | EventKind::FaultInjected { .. }
             | EventKind::NetworkFaultInjected { .. }
+            | EventKind::ClockFaultInjected { .. }
             | EventKind::FaultApplied { .. }
             | EventKind::FaultProven { .. }
             | EventKind::FaultEnded { .. }
@@ -204,6 +205,7 @@ impl Narrator {
             | Step::Narrow(_)
             | Step::Refuse(_)
             | Step::Slow(_)
+            | Step::Clock(_)
             | Step::Heal(_)
             | Step::Expect(_) => None,
         }
@@ -284,6 +286,10 @@ fn fault_line(about: FaultEvent<'_>, name: &str, healed: &str, verbose: bool) ->
         }
         FaultEvent::NetworkInjected { kind, name, target, hits, .. } => {
             Some(format!("{kind} {name}: {target}; affects {}", list(hits.iter().map(|hit| hit.node))))
+        }
+        FaultEvent::ClockInjected { kind, name, target, change, hit } => {
+            let written = if *target == hit.node.to_string() { String::new() } else { format!(" as {target}") };
+            Some(format!("{kind} {name}: the wall clock of {}{written} {change}", hit.node))
         }
         FaultEvent::Proven { in_effect: true, proof } | FaultEvent::HealProven { healed: true, proof } => {
             verbose.then(|| proof.to_owned())

@@ -229,6 +229,9 @@ pub fn shipped() -> &'static [(&'static str, &'static str)] {
     shipped![
         "bridge",
         "bus-only",
+        "clock-drift",
+        "clock-jump-back",
+        "clock-jump-forward",
         "empty-master-returns",
         "empty-replica-returns",
         "flapping",

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::invariant::RoleIs;
 use super::start::{Change, Start};
 use crate::fault::{Action, FaultKind, FaultStep, Settings as _, for_each_fault};
-pub use crate::fault::{Lossy, Narrow, Only, Partition, Refuse, Shape, Sides, Slow};
+pub use crate::fault::{Clock, Lossy, Narrow, Only, Partition, Refuse, Shape, Sides, Slow};
 use crate::target::{Target, Targets};
 use crate::units::{Bound, ShardNo, Span};
 
@@ -31,7 +31,7 @@ macro_rules! define {
             Start(Start),
             /// Lets a frozen server go on (SIGCONT).
             Resume(Targets),
-            /// Undoes network faults: `all`, or one by its name.
+            /// Undoes faults of links and clocks: `all`, or one by its name.
             Heal(String),
             /// Sends one command to each of the targets; an error reply is an error of the suite, unless `errors: allow`.
             Command(Command),
@@ -86,7 +86,7 @@ pub enum Does<'a> {
     Fault(FaultStep<'a>),
     /// It undoes faults of these nodes' processes by that action. A start may change the nodes.
     Undo(Action, &'a Targets, Option<&'a Change>),
-    /// It undoes network faults: `all`, or one by its name.
+    /// It undoes faults of links and clocks: `all`, or one by its name.
     Heal(&'a str),
     /// It sends a command.
     Command(&'a Command),

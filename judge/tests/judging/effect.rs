@@ -3,7 +3,9 @@
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
 use slotquake_judge::facts::{Facts, Window};
-use slotquake_judge::history::{EventKind, FaultKind};
+use slotquake_judge::fault::ClockChange;
+use slotquake_judge::history::{EventKind, FaultKind, Hit};
+use slotquake_judge::units::{NodeNo, ShardNo};
 
 use crate::expect;
 use crate::network::stops_at;
@@ -31,6 +33,40 @@ fn times_count_from_the_signal_or_the_last_rule() {
         let failover = &Facts::new(&history).failovers[0];
         assert_eq!((failover.from_ns, failover.took_effect), (ns(struck), Some(took_effect)), "{name}");
     }
+}
+
+/// A wrong clock alone gives a shard no new master, so a failover counts from what ended the master.
+#[test]
+fn a_wrong_clock_is_no_failover() {
+    let wrong = |node: u16, at_ms: f64, story: Story| {
+        let injected = EventKind::ClockFaultInjected {
+            fault: 7,
+            name: "behind".to_owned(),
+            kind: FaultKind::Clock,
+            target: format!("node-{node}"),
+            change: ClockChange::Jump("-1h".parse().expect("a jump")),
+            hit: Hit { node: NodeNo(node), shard: Some(ShardNo(node)), was_master: true },
+        };
+        let story = story.event(at_ms, injected).event(at_ms + 1.0, EventKind::FaultApplied { fault: 7 });
+        let proof = || "its clock".to_owned();
+        story
+            .event(at_ms + 2.0, EventKind::FaultProven { fault: 7, in_effect: true, proof: proof() })
+            .event(8000.0, EventKind::FaultHealed { fault: 7, by: "heal".to_owned() })
+            .event(8001.0, EventKind::FaultLifted { fault: 7 })
+            .event(8002.0, EventKind::HealProven { fault: 7, healed: true, proof: proof() })
+            .ends(9000.0)
+    };
+    let quiet = wrong(2, 2000.0, Story::new().phase(500.0, "a"));
+    let facts = Facts::new(&quiet);
+    assert!(facts.failovers.is_empty(), "{:?}", facts.failovers);
+    let span = &facts.fault_spans[0];
+    assert_eq!((span.what.as_str(), span.words().as_str()), ("behind (node-2 set back by 1h)", "clock behind"));
+    assert!(span.effect.as_ref().is_some_and(|proof| proof.holds) && !span.heal_failed && !span.may_end_a_reign());
+    // The clock of the master itself goes wrong, and then it is ended.
+    let killed = wrong(1, 1500.0, Story::new().phase(500.0, "a").failover_of_node_1());
+    let facts = Facts::new(&killed);
+    let [failover] = facts.failovers.as_slice() else { panic!("{:?}", facts.failovers) };
+    assert_eq!((failover.fault, failover.from_ns), (Some(1), ns(2000.0)), "{failover:?}");
 }
 
 #[test]

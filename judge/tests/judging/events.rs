@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use slotquake_judge::fault::ClockChange;
 use slotquake_judge::history::{
     Event, EventKind, Exit, ExitSignal, FaultKind, FinalValue, Hit, NodeInfo, ReadOnly, Side, StepProblem,
 };
@@ -68,6 +69,22 @@ fn events_survive_a_round_trip_through_json() {
                 Hit { node: NodeNo(1), shard: Some(ShardNo(1)), was_master: true },
                 Hit { node: NodeNo(9), shard: None, was_master: false },
             ],
+        },
+        EventKind::ClockFaultInjected {
+            fault: 4,
+            name: "wrong".to_owned(),
+            kind: FaultKind::Clock,
+            target: "shard-2/master".to_owned(),
+            change: ClockChange::Jump("-1h".parse().expect("a jump")),
+            hit: Hit { node: NodeNo(2), shard: Some(ShardNo(2)), was_master: true },
+        },
+        EventKind::ClockFaultInjected {
+            fault: 5,
+            name: "slow".to_owned(),
+            kind: FaultKind::Clock,
+            target: "node-9".to_owned(),
+            change: ClockChange::Drift("-0.5%".parse().expect("a drift")),
+            hit: Hit { node: NodeNo(9), shard: None, was_master: false },
         },
         EventKind::Clock { node: NodeNo(1), unix_us: u64::MAX, sent_ns: 7 },
         EventKind::SpeedProven { node: NodeNo(1), holds: true, proof: text() },
@@ -184,7 +201,7 @@ fn change() -> Change {
     }
 }
 
-const EVENT_KINDS: usize = 41;
+const EVENT_KINDS: usize = 42;
 
 /// A new kind of event does not compile without a row here. Add it to `EVENT_KINDS` and to the rows above, too.
 fn name(kind: &EventKind) -> &'static str {
@@ -199,6 +216,7 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::StepEnded { .. } => "step-ended",
         EventKind::FaultInjected { .. } => "fault-injected",
         EventKind::NetworkFaultInjected { .. } => "network-fault-injected",
+        EventKind::ClockFaultInjected { .. } => "clock-fault-injected",
         EventKind::Synced { .. } => "synced",
         EventKind::FaultApplied { .. } => "fault-applied",
         EventKind::FaultLifted { .. } => "fault-lifted",

@@ -1,6 +1,7 @@
 //! The local backend: each node is a process of this machine with its own address.
 
 mod addresses;
+mod clocks;
 mod disk;
 mod keeper;
 
@@ -19,6 +20,7 @@ use nix::unistd::Pid;
 
 pub use addresses::MAX_NODES;
 use addresses::Reservation;
+use clocks::Clocks;
 use keeper::ScratchDir;
 
 use super::config::configuration;
@@ -29,8 +31,9 @@ use crate::history::{Exit, ExitSignal};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, Imposed, Network, NetworkError};
-use crate::plan::Plan;
+use crate::plan::{Need, Plan};
 use crate::server::{BackendKind, Server};
+use crate::speed::clock::Skew;
 use crate::suite::{Change, Data};
 use crate::units::{ClientNo, Directive, NodeNo};
 
@@ -45,6 +48,8 @@ pub struct Local {
     logs: PathBuf,
     scratch: Mutex<Option<ScratchDir>>,
     links: Links,
+    /// None if the plan changes no clock: servers then run as users run them.
+    clocks: Option<Clocks>,
 }
 
 /// The network whose links can be cut, with the active rules of this cluster by name.
@@ -126,8 +131,10 @@ impl Local {
             node.configure(addr)?;
             nodes.push(node);
         }
+        let clocks = plan.needs_to(Need::Clocks).then(|| Clocks::create(nodes.iter().map(|node| node.dir.as_path())));
+        let clocks = clocks.transpose().map_err(|source| io("cannot create the clocks of the nodes", source))?;
         let links = Links { network, imposed: Arc::default() };
-        Ok(Self { reservation, nodes, logs, scratch: Mutex::new(scratch), links })
+        Ok(Self { reservation, nodes, logs, scratch: Mutex::new(scratch), links, clocks })
     }
 
     fn node(&self, node: NodeNo) -> &Node {
@@ -166,6 +173,9 @@ impl Local {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
+        if let Some(clocks) = &self.clocks {
+            clocks.give(node, &mut command);
+        }
         let child = keeper::spawn(command).await.map_err(|source| BackendError::Spawn {
             program: server.path.display().to_string(),
             node,
@@ -335,6 +345,29 @@ impl Backend for Local {
     async fn fill(&self, knock: Knock, bytes: u64) {
         // The counters show the result.
         let _ = Box::pin(knock::push(knock, bytes)).await;
+    }
+
+    async fn set_clock(&self, node: NodeNo, skew: Skew) -> Result<(), BackendError> {
+        let error = |reason: String| BackendError::Clock { node, reason };
+        let clocks =
+            self.clocks.as_ref().ok_or_else(|| error("the servers run without the library for it".to_owned()))?;
+        clocks.set(node, skew).map_err(|source| error(source.to_string()))
+    }
+
+    fn clock(&self, node: NodeNo) -> Skew {
+        self.clocks.as_ref().map_or(Skew::NONE, |clocks| clocks.skew(node))
+    }
+
+    fn clock_obstacle(&self, node: NodeNo) -> Option<String> {
+        let clocks = self.clocks.as_ref()?;
+        let pid = {
+            let mut process = self.node(node).process.lock().expect("no holder panics");
+            if !process.is_alive() {
+                return None;
+            }
+            process.pid()?
+        };
+        clocks.is_read_by(node, pid).err()
     }
 
     async fn tear_down(&self) -> Result<(), BackendError> {

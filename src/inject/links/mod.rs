@@ -127,12 +127,6 @@ impl<B: Backend> LinkInjector<B> {
         let effect = effect(wanted.effect, speed::current());
         let fault = self.ids.next();
         let name = wanted.name.map_or_else(|| format!("{}-{fault}", wanted.kind), str::to_owned);
-        if self.in_force.iter().any(|other| other.name == name) {
-            return Err(StepProblem::Suite(format!(
-                "{}: a network fault named \"{name}\" is already active (hint: heal it first, or give this one another name)",
-                wanted.kind
-            )));
-        }
         let rule = self.rule(&name, &split, wanted.only, effect)?;
         let knocks = self.knocks(&rule.pairs, wanted.only);
         let backend = self.control.backend();
@@ -206,21 +200,17 @@ impl<B: Backend> LinkInjector<B> {
         self.journal.event(EventKind::Note { text });
     }
 
+    /// Whether a fault of that name is in force; `all` is every one.
+    pub fn has(&self, name: &str) -> bool {
+        self.in_force.iter().any(|fault| name == "all" || fault.name == name)
+    }
+
     /// Lifts the fault of that name, or `all`, and proves that packets pass and that the bus links are connected again.
     /// Bus links that are not connected after `links_within` are recorded, and are no problem of the step: the network
     /// is whole, the nodes must reconnect, and invariants judge that.
     pub async fn heal(&mut self, name: &str, watch: &Watch, links_within: Duration) -> Result<(), StepProblem> {
-        let wanted: Vec<u32> =
-            self.in_force.iter().filter(|fault| name == "all" || fault.name == name).map(|fault| fault.fault).collect();
-        if wanted.is_empty() {
-            let names: Vec<&str> = self.in_force.iter().map(|fault| fault.name.as_str()).collect();
-            return Err(StepProblem::Suite(match names.as_slice() {
-                [] => "heal: no network fault is active (hint: leave the step out)".to_owned(),
-                names => {
-                    format!("heal: no active network fault named \"{name}\" (hint: `{}` or `all`)", names.join("`, `"))
-                }
-            }));
-        }
+        let named = |fault: &&Guard| name == "all" || fault.name == name;
+        let wanted: Vec<u32> = self.in_force.iter().filter(named).map(|fault| fault.fault).collect();
         self.undo(&wanted, watch, links_within).await
     }
 

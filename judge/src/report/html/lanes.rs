@@ -59,6 +59,7 @@ impl State {
             Trouble::Paused => format!("paused ({role})"),
             Trouble::CutOff => format!("cut off ({role})"),
             Trouble::Hindered => format!("{role}, links impaired"),
+            Trouble::WrongClock => format!("{role}, wrong clock"),
             Trouble::None => role,
         };
         if self.silent && self.trouble < Trouble::Paused {
@@ -94,6 +95,8 @@ pub enum NodeRole {
 pub enum Trouble {
     /// No fault affects it.
     None,
+    /// Its clock was wrong.
+    WrongClock,
     /// Its links were slow, narrow or lossy.
     Hindered,
     /// It was cut off from other nodes or clients.
@@ -107,6 +110,7 @@ pub enum Trouble {
 impl Trouble {
     fn of(kind: FaultKind) -> Self {
         match kind.spec().drawn {
+            Drawn::WrongClock => Self::WrongClock,
             Drawn::Hindered => Self::Hindered,
             Drawn::CutOff => Self::CutOff,
             Drawn::Paused => Self::Paused,

@@ -20,8 +20,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::cluster::ProcessState;
 use crate::cluster::attach::error::AttachError;
+use crate::cluster::{NO_CLOCKS, ProcessState};
 use crate::history::{EventKind, NodeInfo};
 use crate::network::knock::{self, Heard};
 use crate::plan::Need;
@@ -157,6 +157,7 @@ impl Hooks {
                      local`)"
                 ));
             }
+            Need::Clocks => return Some(NO_CLOCKS.to_owned()),
             Need::Clients => {
                 return Some(
                     "clients share one address, so hooks cannot distinguish them (hint: cut links between nodes, or one \
@@ -340,6 +341,7 @@ mod tests {
             (Need::Impairments, "can only cut links, so they do not allow impairing a link"),
             (Need::Delays, "can only cut links, so they do not allow delaying packets"),
             (Need::Clients, "hooks cannot distinguish them"),
+            (Need::Clocks, "clocks can only be changed for servers that slotquake starts as processes"),
         ] {
             assert!(hooks.lacks(need).is_some_and(|why| why.contains(expected)), "{need}");
         }

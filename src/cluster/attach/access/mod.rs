@@ -103,6 +103,7 @@ impl ServerAccess {
             Need::Loss,
             Need::Delays,
             Need::Clients,
+            Need::Clocks,
         ];
         let why = |need: Need| match self {
             Self::Ports => Some(format!(

@@ -1,0 +1,154 @@
+//! Wall clocks that a file makes wrong, in a program in C.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use slotquake::fault::ClockChange;
+use slotquake::speed::clock::{HostClock, Skew, preload};
+use slotquake::speed::under;
+
+/// Compiles `clocks.c`.
+fn program(folder: &Path) -> PathBuf {
+    let program = folder.join("clocks");
+    let compiled = Command::new("cc")
+        .args(["-O1", "-pthread", "-o"])
+        .arg(&program)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/speed/clocks.c"))
+        .output()
+        .expect("a C compiler, which built slotquake");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    program
+}
+
+/// The lines that the program prints under the library, with a clock: a name and numbers.
+fn printed(program: &Path, what: &str, clock: &HostClock, speed: Option<&str>) -> Vec<(String, Vec<f64>)> {
+    let mut command = Command::new(program);
+    let library = match speed {
+        None => preload().inspect(|library| library.load_into(&mut command)),
+        Some(speed) => under(&mut command, speed.parse().expect("a speed")),
+    };
+    let _kept = library.expect("a library");
+    clock.give(&mut command);
+    let mut ran = command.arg(what).stdout(Stdio::piped()).spawn().expect("it runs");
+    let began = Instant::now();
+    while ran.try_wait().expect("its state").is_none() {
+        if began.elapsed() > Duration::from_secs(120) {
+            ran.kill().expect("it can be ended");
+            panic!("\"{what}\" still waits: {clock:?}");
+        }
+        sleep(Duration::from_millis(10));
+    }
+    let ran = ran.wait_with_output().expect("its output");
+    assert!(ran.status.success(), "{:?}", ran.status);
+    let text = String::from_utf8(ran.stdout).expect("text");
+    let lines = text.lines().map(|line| {
+        let mut words = line.split(' ');
+        let name = words.next().expect("a name").to_owned();
+        (name, words.map(|number| number.parse().expect("a number")).collect())
+    });
+    lines.collect()
+}
+
+fn jump(by: &str) -> Skew {
+    Skew::now(ClockChange::Jump(by.parse().expect("a jump")))
+}
+
+fn drift(by: &str) -> Skew {
+    Skew::now(ClockChange::Drift(by.parse().expect("a drift")))
+}
+
+#[test]
+fn only_the_wall_clock_is_wrong() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let program = program(folder.path());
+    let mut clock = HostClock::create(&folder.path().join("clock")).expect("a file");
+    for (skew, expected_s) in [(Skew::NONE, 0.0), (jump("1h"), 3600.0), (jump("-1h"), -3600.0)] {
+        clock.set(skew).expect("a change");
+        let lines = printed(&program, "clocks", &clock, None);
+        let names: Vec<&str> = lines.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["early", "realtime", "coarse", "gettimeofday", "time", "monotonic", "child"]);
+        for (name, numbers) in &lines {
+            let expected_s = if name == "monotonic" { 0.0 } else { expected_s };
+            // `time` cuts a second off, and the two clocks are read one after the other.
+            assert!((numbers[0] - expected_s).abs() < 60.0, "{skew:?}: {lines:?}");
+        }
+    }
+}
+
+/// At speed 2 the wall clock is an hour ahead of that of the speed, which is ahead of the real one by what has passed.
+#[test]
+fn a_clock_is_wrong_at_speed_too() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let program = program(folder.path());
+    let mut clock = HostClock::create(&folder.path().join("clock")).expect("a file");
+    clock.set(jump("1h")).expect("a change");
+    for (name, numbers) in printed(&program, "clocks", &clock, Some("2")) {
+        let expected_s = if name == "monotonic" { 0.0 } else { 3600.0 };
+        assert!((numbers[0] - expected_s).abs() < 60.0, "{name}: {numbers:?}");
+    }
+}
+
+#[test]
+fn waits_until_a_moment_end_when_the_wrong_clock_shows_it() {
+    const WAIT_S: f64 = 0.3;
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let program = program(folder.path());
+    let mut clock = HostClock::create(&folder.path().join("clock")).expect("a file");
+    for (skew, rate) in [(jump("1h"), 1.0), (jump("-1h"), 1.0), (drift("50%"), 1.5), (drift("-50%"), 0.5)] {
+        clock.set(skew).expect("a change");
+        let lines = printed(&program, "waits", &clock, None);
+        assert_eq!(lines.len(), 6, "{lines:?}");
+        for (name, numbers) in &lines {
+            let [shown_s, real_s] = numbers[..] else { panic!("{name}: {numbers:?}") };
+            // A wait that is not converted would last an hour, or be over at once.
+            let least_s = if name == "poll" { WAIT_S * rate } else { WAIT_S };
+            assert!(shown_s >= least_s - 1e-3 && real_s < 60.0, "{skew:?}: {lines:?}");
+            assert!(real_s * rate >= least_s - 1e-3, "{skew:?}: {lines:?}");
+            // The wrong clock goes at its rate.
+            assert!((shown_s - real_s * rate).abs() < 0.1 * shown_s + 0.05, "{skew:?}: {lines:?}");
+        }
+    }
+}
+
+#[test]
+fn nobody_reads_half_a_change() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let program = program(folder.path());
+    let path = folder.path().join("clock");
+    let clock = HostClock::create(&path).expect("a file");
+    let mut command = Command::new(&program);
+    let library = preload().expect("a library");
+    library.load_into(&mut command);
+    clock.give(&mut command);
+    command.arg("torn").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut reader = command.spawn().expect("it runs");
+    let mut lines = BufReader::new(reader.stdout.take().expect("a pipe")).lines();
+    assert_eq!(lines.next().expect("a line").expect("text"), "reads");
+    assert_eq!(clock.is_read_by(reader.id()), Ok(()));
+    // As `HostClock` does it, but slowly: piece by piece what is not in force, then the number of changes. Half of the drift
+    // would be years off.
+    let file = File::options().write(true).open(&path).expect("the file");
+    let hour_ns = 3_600_000_000_000_i64;
+    let later = [0, 5000, i64::MAX];
+    for (change, [offset, drift, from]) in (2_u8..).zip([later, later, [hour_ns, 0, 0], [0; 3]]) {
+        for (place, number) in (0..).zip([drift, offset, from]) {
+            let place = [8, 0, 16][place];
+            file.write_all_at(&number.to_ne_bytes(), 16 + u64::from(change & 1) * 24 + place)
+                .expect("it can be written");
+            sleep(Duration::from_millis(20));
+        }
+        file.write_all_at(&[change], 8).expect("it can be written");
+        sleep(Duration::from_millis(100));
+    }
+    drop(reader.stdin.take());
+    let told = lines.next().expect("a line").expect("text");
+    assert!(reader.wait().expect("it ends").success());
+    let numbers: Vec<u64> = told.split(' ').skip(1).map(|number| number.parse().expect("a number")).collect();
+    let [torn, right, ahead] = numbers[..] else { panic!("{told}") };
+    assert!(torn == 0 && right > 0 && ahead > 0, "{told}");
+}
