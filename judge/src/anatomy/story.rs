@@ -25,7 +25,7 @@ pub(super) fn sentence(anatomy: &Anatomy, watched_ms: f64) -> String {
         text.push_str("; the remaining masters were not a majority");
     }
     if !anatomy.wrong_clocks.is_empty() {
-        text.push_str(&format!("; the clock of {} was wrong", list(&anatomy.wrong_clocks)));
+        text = format!("{text}; the clock of {} was wrong", list(&anatomy.wrong_clocks));
     }
     text
 }
