@@ -61,13 +61,13 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
 /// How long the nodes may disagree in all after the recovery, in nanoseconds. A single look may be between two changes.
 const MAY_DISAGREE_NS: u64 = 1_000_000_000;
 
-/// The same for this run: after a fault of links, a packet from before its heal may revert a view.
+/// The same for this run: after a fault of links, packets from before its heal may revert views.
 fn may_disagree_ns(facts: &Facts<'_>, recovered_ns: u64) -> u64 {
     let is_before = |span: &FaultSpan| span.kind.hits_links() && span.from_ns < recovered_ns;
     if !facts.fault_spans.iter().any(is_before) {
         return MAY_DISAGREE_NS;
     }
-    let reverted = facts.node_timeouts.rules(recovered_ns).reverted_view();
+    let reverted = facts.node_timeouts.rules(recovered_ns).reverted_views(facts.plan().nodes.len());
     MAY_DISAGREE_NS.max(reverted.as_nanos() as u64)
 }
 
@@ -89,10 +89,13 @@ fn lasts(facts: &Facts<'_>, recovered_ns: u64, hurried: Option<String>, finding:
     }
     let excuse = hurried.clone().or_else(|| facts.stalled(since));
     let may_ns = may_disagree_ns(facts, recovered_ns);
-    let is_torn = difference(facts, end_ns).is_some_and(|found| !found.unknown);
-    if is_torn && (MAY_DISAGREE_NS + 1..=may_ns).contains(&disagreed_ns) {
+    if (MAY_DISAGREE_NS + 1..=may_ns).contains(&disagreed_ns) {
         let disagreed = length_ns(disagreed_ns);
-        finding.undecided(format!("the nodes disagreed for {disagreed} after that, and still did at the end"));
+        if difference(facts, end_ns).is_some_and(|found| !found.unknown) {
+            finding.undecided(format!("the nodes disagreed for {disagreed} after that, and still did at the end"));
+        } else {
+            finding.saw(format!("the nodes disagreed for {disagreed} after that, as late packets may make them"));
+        }
     }
     if let Some((moment, words)) = last.filter(|_| disagreed_ns > may_ns) {
         let text = format!("the nodes disagreed for {} after that", length_ns(disagreed_ns));

@@ -136,7 +136,12 @@ fn removes_only_what_a_killed_run_left() {
     // Twelve containers, the network and six volumes; sidecars end by themselves.
     assert!(left.len() >= 19, "it was killed, so it should have left all it had: {left:?}");
     assert_eq!((collected.code(), still_left), (Some(0), vec![]), "{}", collected.whole());
-    assert!(collected.stdout.contains("left alone: 1 active run"), "{}", collected.whole());
+    // Attached clusters of other tests are on the engine, too.
+    assert!(
+        collected.stdout.contains("left alone: ") && collected.stdout.contains("active run"),
+        "{}",
+        collected.whole()
+    );
     assert!(is_untouched, "{}", collected.whole());
     assert_eq!((lives.code(), left_by(lives.pid)), (Some(0), vec![]), "{}", lives.whole());
 }
