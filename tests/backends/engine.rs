@@ -5,15 +5,15 @@ use std::sync::OnceLock;
 
 use crate::support;
 
-/// Whether there is an engine, with the images built; if not, says that `what` is left out.
-pub fn is_ready(what: &str) -> bool {
+/// Whether there is an engine, with the images built; if not, says that the test is left out.
+pub fn is_ready() -> bool {
     static READY: OnceLock<Result<(), String>> = OnceLock::new();
     let ready = READY.get_or_init(|| {
         run("docker", &["version"])?;
         let built = run("ci/images", &[]);
         built.map(drop).map_err(|error| panic!("ci/images: {error}"))
     });
-    ready.as_ref().map_err(|reason| support::skipped(what, reason)).is_ok()
+    ready.as_ref().map_err(|reason| support::skipped("container engine", reason)).is_ok()
 }
 
 /// `docker-compose`, or `docker compose`.

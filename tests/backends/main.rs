@@ -9,3 +9,4 @@ mod docker;
 mod engine;
 #[path = "../support/mod.rs"]
 mod support;
+mod turn;

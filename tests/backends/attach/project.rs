@@ -5,7 +5,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::engine::{self, docker, run};
-use crate::support::{self, Places};
+use crate::support;
+use crate::turn::{self, Turn};
 
 const SUBNET: &str = "10.214.90";
 
@@ -20,16 +21,14 @@ pub struct Project {
     /// `docker-compose`, or `docker compose`.
     compose: Vec<&'static str>,
     _alone: MutexGuard<'static, ()>,
-    _place: Places,
+    _turn: Turn,
 }
 
 impl Project {
     /// The cluster, formed; None, with the reason printed, where it cannot be had.
     pub fn up() -> Option<Self> {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        if !engine::is_ready("attach --compose") {
-            return None;
-        }
+        let turn = turn::shared(1)?;
         let compose = match engine::compose() {
             Ok(compose) => compose,
             Err(reason) => {
@@ -42,7 +41,7 @@ impl Project {
         let lines: Vec<&str> = text.lines().filter(|line| !line.contains("container_name:")).collect();
         let folder = tempfile::tempdir().expect("a temporary directory");
         fs::write(folder.path().join("docker-compose.yaml"), lines.join("\n") + "\n").expect("a Compose file");
-        let project = Self { folder, compose, _alone: alone, _place: Places::take(1) };
+        let project = Self { folder, compose, _alone: alone, _turn: turn };
         project.compose(&["up", "-d"]);
         let ids = docker(&[
             "ps",

@@ -9,7 +9,8 @@ use slotquake::topology::parse_nodes;
 
 use super::walk::{Names, Step};
 use crate::engine;
-use crate::support::{self, Places};
+use crate::support;
+use crate::turn::{self, Turn};
 
 /// The default of docker-compose.yaml, which docs/exercise.md shows.
 const PAGE_SUBNET: &str = "172.28.62";
@@ -26,18 +27,16 @@ pub struct Project {
     /// `docker-compose`, or `docker compose`.
     compose: Vec<&'static str>,
     _alone: MutexGuard<'static, ()>,
-    _place: Places,
+    _turn: Turn,
 }
 
 impl Project {
     /// None, with the reason printed, where it cannot run.
     pub fn new(image: &str) -> Option<Self> {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        if !engine::is_ready("docker-compose.yaml") {
-            return None;
-        }
+        let turn = turn::shared(1)?;
         match Self::possible() {
-            Ok(compose) => Some(Self { image: image.to_owned(), compose, _alone: alone, _place: Places::take(1) }),
+            Ok(compose) => Some(Self { image: image.to_owned(), compose, _alone: alone, _turn: turn }),
             Err(reason) => {
                 support::skipped("docker-compose.yaml", &reason);
                 None

@@ -1,11 +1,12 @@
 //! Without the image of sidecars a node can still be cut off from everybody, and the rest is skipped.
 
-use super::{left_by, out, run, suite, turn};
+use super::{left_by, out, run, suite};
 use crate::support::{command, conclusive};
+use crate::turn;
 
 #[test]
 fn isolates_a_node_without_sidecars() {
-    let Some(_engine) = turn::shared(1) else { return };
+    let Some(_engine) = turn::alone() else { return };
     let (folder, out) = out();
     let own = suite(
         &folder,

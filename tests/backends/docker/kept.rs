@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
-use super::{left_by, out, turn};
+use super::{left_by, out};
 use crate::support::{Ended, QUICK, Running, begin_as};
+use crate::turn;
 
 #[test]
 fn up_breaks_and_repairs_a_cluster_of_containers() {

@@ -7,7 +7,6 @@ mod leftovers;
 mod messages;
 mod reach;
 mod stand_in;
-pub mod turn;
 mod verdicts;
 
 use std::process::Command;

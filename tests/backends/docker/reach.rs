@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::stand_in::StandIn;
-use super::{left_by, out, run, through, turn};
+use super::{left_by, out, run, through};
 use crate::support::{Ended, command, conclusive, slotquake};
+use crate::turn;
 
 /// Each run's verdict, and the events of those that were run, as text.
 fn told(ended: &Ended) -> BTreeMap<String, (String, String)> {

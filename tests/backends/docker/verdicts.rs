@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{left_by, out, run, turn};
+use super::{left_by, out, run};
 use crate::support::{Ended, QUICK, command, conclusive, fetched, verdicts};
+use crate::turn;
 
 const SUITES: [&str; 6] = ["formation", "role-swap", "shard-loss", "master-freeze", "minority-partition", "bus-only"];
 
