@@ -4,11 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, Kind, NIL, Operation, Violation};
+use crate::history::FOREIGN;
 use crate::units::{ClientNo, NodeNo};
 use crate::words::{at, length_ns};
-
-/// The value of an operation that no client wrote.
-const FOREIGN: u32 = u32::MAX;
 
 /// Operations on one key that contradict each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
