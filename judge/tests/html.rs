@@ -240,6 +240,7 @@ fn hostile_names_and_numbers_do_no_harm() {
         (phase.reads.issued, phase.reads.ok, phase.reads.p99_ms) = (u64::MAX, u64::MAX, f64::MAX);
     }
     report.outages = vec![Outage {
+        clients: slotquake_judge::suite::ClientSet::All,
         of: OpKind::Writes,
         shard: ShardNo(1),
         from_ns: 1,

@@ -4,8 +4,9 @@ use std::fmt::Display;
 
 use super::Suite;
 use crate::suite::{
-    self, AckedWrites, Agreement, Allowed, Availability, Await, Command, CommandLine, Errors, FailoverTime, Invariant,
-    Moment, OpKind, Partition, Promotions, ReplicaLag, ReplicasPerMaster, RoleIs, RoleOf, ShardSet, SlotCoverage, Step,
+    self, AckedWrites, Agreement, Allowed, Availability, Await, ClientSet, Command, CommandLine, Errors, FailoverTime,
+    Invariant, Moment, OpKind, Partition, Promotions, ReplicaLag, ReplicasPerMaster, RoleIs, RoleOf, ShardSet,
+    SlotCoverage, Step,
 };
 use crate::target::{Target, Targets};
 use crate::units::{Bound, Directive, Rate, ShardNo, Span};
@@ -250,6 +251,7 @@ impl Suite {
         self.must("availability", max_outage, |bound| Availability {
             of,
             shard,
+            clients: ClientSet::All,
             during: None,
             max_outage: Some(bound),
             patience: None,

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BinaryHeap};
 use super::ask::BUSY;
 use super::finding::Finding;
 use super::{Judgement, Traits, Verdict};
-use crate::facts::{Facts, Outage, STALL_NS, Window};
+use crate::facts::{Facts, Outage, STALL_NS, Whose, Window, outages};
 use crate::history::{Op, Outcome, Reason};
 use crate::spec::Rules;
-use crate::suite::{Availability, OpKind, Served, ShardSet};
+use crate::suite::{Availability, ClientSet, OpKind, Served, ShardSet};
 use crate::units::{Bound, Percent, ShardNo};
 use crate::words::{at, count, length, length_ns};
 
@@ -20,8 +20,12 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &Availability) -> Judgement {
     let window = facts.window(settings.during.as_deref());
     match window.clone().and_then(|window| Ok((window, facts.shards(settings.shard)?))) {
         Ok((window, shards)) => {
-            for shard in shards {
-                look_at(facts, settings, shard, window, &mut finding);
+            if let Some(why) = facts.clients.obstacle(settings.clients) {
+                finding.undecided(why);
+            } else {
+                for shard in shards {
+                    look_at(facts, settings, shard, window, &mut finding);
+                }
             }
         }
         Err(why) => _ = finding.undecided(why),
@@ -35,6 +39,9 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &Availability) -> Judgement {
 
 fn words(settings: &Availability) -> String {
     let mut parts = vec![format!("of {}, shard {}", settings.of, settings.shard)];
+    if settings.clients != ClientSet::All {
+        parts.push(format!("clients {}", settings.clients));
+    }
     parts.extend(settings.during.as_ref().map(|phase| format!("during {phase}")));
     parts.extend(settings.max_outage.map(|bound| format!("max-outage {bound}")));
     parts.extend(settings.min_served.map(|share| format!("min-served {share}")));
@@ -47,7 +54,7 @@ fn words(settings: &Availability) -> String {
 }
 
 fn expected(facts: &Facts<'_>, settings: &Availability, window: Option<Window>) -> String {
-    let (of, on) = (one(settings.of), on_shards(settings.shard));
+    let (of, on) = (one(settings.of), format!("{}{}", on_shards(settings.shard), settings.clients.by()));
     let mut parts = Vec::new();
     if let Some(bound) = settings.max_outage {
         let longest_ns = bound_ns(facts, bound, window.map_or(0, |window| window.from_ns));
@@ -93,7 +100,8 @@ fn patience_ns(settings: &Availability, bound_ns: Option<u64>) -> u64 {
 }
 
 fn look_at(facts: &Facts<'_>, settings: &Availability, shard: ShardNo, window: Window, finding: &mut Finding) {
-    let all = facts.ops.issued(settings.of, shard, window);
+    let whose = Whose { of: settings.of, shard, clients: settings.clients };
+    let all = facts.issued(settings.of, shard, settings.clients, window);
     let ops: Vec<&Op> = all.iter().copied().filter(|op| op.outcome.was_tried()).collect();
     let unsent = all.len() - ops.len();
     if ops.is_empty() {
@@ -104,7 +112,7 @@ fn look_at(facts: &Facts<'_>, settings: &Availability, shard: ShardNo, window: W
     let served = ops.iter().filter(|op| op.is_served_within(settings.patience_ns())).count();
     let share = served as f64 * 100.0 / ops.len() as f64;
     let bound = settings.max_outage.map(|bound| bound_ns(facts, bound, window.from_ns));
-    let outages = facts.outages(settings.of, shard, window, patience_ns(settings, bound));
+    let outages = outages(&all, whose, window, patience_ns(settings, bound));
     let longest = outages.iter().max_by_key(|outage| outage.length_ns());
     let longest_ms = longest.map_or(0.0, Outage::length_ms);
     let slowest_ns = ops.iter().filter(|op| op.outcome.is_ok()).map(|op| op.complete_ns - op.due_ns).max();
@@ -119,8 +127,14 @@ fn look_at(facts: &Facts<'_>, settings: &Availability, shard: ShardNo, window: W
         None => "no outage".to_owned(),
     };
     let not_sent = if unsent > 0 { format!(", {unsent} not sent") } else { String::new() };
+    // An outage of some is hidden where others are served.
+    let mixed = if settings.clients == ClientSet::All && facts.clients.differ() {
+        " (of clients on both sides of a fault together; `clients: cut-off` and `clients: rest` tell them apart)"
+    } else {
+        ""
+    };
     finding.saw(format!(
-        "{shard}: {served} of {} {} served ({share:.1} %){not_sent}, {outage_text}",
+        "{shard}: {served} of {} {} served ({share:.1} %){not_sent}, {outage_text}{mixed}",
         ops.len(),
         settings.of
     ));
@@ -133,7 +147,7 @@ fn look_at(facts: &Facts<'_>, settings: &Availability, shard: ShardNo, window: W
         finding.worst_figure("slowest_ms", slowest_ns as f64 / 1e6);
     }
     if settings.served != Some(Served::Never) {
-        describe(facts, settings, shard, window, &outages, finding);
+        describe(facts, settings, shard, &all, &outages, finding);
         finding.observed(ops.len() as u64);
     }
     let looked = Looked { facts, settings, shard, window, ops: &ops };
@@ -232,7 +246,7 @@ fn describe(
     facts: &Facts<'_>,
     settings: &Availability,
     shard: ShardNo,
-    window: Window,
+    ops: &[&Op],
     outages: &[Outage],
     finding: &mut Finding,
 ) {
@@ -250,7 +264,7 @@ fn describe(
         ));
     }
     let mut by_text: BTreeMap<&str, u64> = BTreeMap::new();
-    for op in facts.ops.issued(settings.of, shard, window) {
+    for op in ops {
         if let Some(explanation) = facts.history.explanation(op.outcome) {
             *by_text.entry(&explanation.text).or_default() += 1;
         }
@@ -362,7 +376,8 @@ fn last_served(looked: &Looked<'_, '_>, outages: &[Outage]) -> Vec<u64> {
 
 /// Whether operations after the window show that an outage that was open at its end lasted no longer than the bound.
 fn ended_in_time(facts: &Facts<'_>, cut: &Outage, bound_ns: u64, patience_ns: u64) -> bool {
-    let on = facts.outages(cut.of, cut.shard, Window { from_ns: cut.from_ns, to_ns: u64::MAX }, patience_ns);
+    let (whose, on) = (cut.whose(), Window { from_ns: cut.from_ns, to_ns: u64::MAX });
+    let on = outages(&facts.issued(whose.of, whose.shard, whose.clients, on), whose, on, patience_ns);
     on.first().is_some_and(|whole| whole.ended && whole.to_ns - whole.from_ns <= bound_ns)
 }
 

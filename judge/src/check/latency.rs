@@ -7,7 +7,7 @@ use super::finding::Finding;
 use super::{Figure, FigureKind, Judgement, Traits, Verdict};
 use crate::facts::{Facts, Window};
 use crate::history::{Op, Outcome, key_name};
-use crate::suite::{Latency, OpKind, Quantile, ShardSet};
+use crate::suite::{ClientSet, Latency, OpKind, Quantile, ShardSet};
 use crate::units::{ShardNo, Span};
 use crate::words::{at, count, length_ns, list};
 
@@ -33,8 +33,12 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &Latency) -> Judgement {
     match window.and_then(|window| Ok((window, facts.shards(settings.shard)?))) {
         Ok((window, shards)) => {
             let mut slowest = Vec::new();
-            for shard in shards {
-                slowest.extend(look_at(facts, settings, shard, window, &mut finding));
+            if let Some(why) = facts.clients.obstacle(settings.clients) {
+                finding.undecided(why);
+            } else {
+                for shard in shards {
+                    slowest.extend(look_at(facts, settings, shard, window, &mut finding));
+                }
             }
             slowest.sort_by_key(|(_, op)| Reverse(op.complete_ns.saturating_sub(op.due_ns)));
             for (shard, op) in slowest.into_iter().take(SHOWN) {
@@ -51,6 +55,9 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &Latency) -> Judgement {
 
 fn words(settings: &Latency) -> String {
     let mut parts = vec![format!("of {}, shard {}", settings.of, settings.shard)];
+    if settings.clients != ClientSet::All {
+        parts.push(format!("clients {}", settings.clients));
+    }
     parts.extend(settings.during.as_ref().map(|phase| format!("during {phase}")));
     parts.extend(settings.bounds().map(|(quantile, bound)| format!("{quantile} {bound}")));
     parts.join(", ")
@@ -73,7 +80,8 @@ fn expected(settings: &Latency) -> String {
         format!("{who} at most {}", length_ns(bound.as_ns()))
     });
     let when = settings.during.as_ref().map_or_else(String::new, |phase| format!(" during phase \"{phase}\""));
-    format!("{on}{when}, from when they are due: {}", list(parts))
+    let by = settings.clients.by();
+    format!("{on}{by}{when}, from when they are due: {}", list(parts))
 }
 
 /// What is known about the latency of one operation, in nanoseconds.
@@ -123,8 +131,10 @@ fn look_at<'h>(
     finding: &mut Finding,
 ) -> Vec<(ShardNo, &'h Op)> {
     let kinds = settings.of.kinds().iter();
-    let took: Vec<Took<'h>> =
-        kinds.flat_map(|&kind| facts.ops.issued(kind, shard, window)).map(|&op| Took::new(facts, op)).collect();
+    let took: Vec<Took<'h>> = kinds
+        .flat_map(|&kind| facts.issued(kind, shard, settings.clients, window))
+        .map(|op| Took::new(facts, op))
+        .collect();
     let sent = took.iter().filter(|each| each.op.outcome.was_tried()).count();
     let noun = settings.of.noun();
     if sent == 0 {

@@ -2,6 +2,7 @@
 //! the causes of losses. [`crate::check`] judges them and [`crate::report`] shows them. Neither derives a fact again.
 
 mod cause;
+mod clients;
 mod failover;
 mod fault_span;
 mod handover;
@@ -21,12 +22,13 @@ mod untold;
 mod views;
 
 pub use cause::{AckSide, Cause};
+pub use clients::ClientSides;
 pub use failover::Failover;
 pub use fault_span::{Ended, FaultSpan, FaultTable, Proof, fault_spans};
 pub use harness::Cut;
 pub use lateness::Lateness;
 pub use ledger::{Ledger, LostWrite, OverwrittenWrite, UnreadKey};
-pub use outage::{Outage, PATIENCE_NS, STALL_NS};
+pub use outage::{Outage, PATIENCE_NS, STALL_NS, Whose, outages};
 pub use ownership::{Ownership, OwnershipChange};
 pub use phase::{PhaseSpan, history_end_ns};
 pub use registers::{Answerer, Answerers, Registers};
@@ -36,8 +38,8 @@ pub use servers::{Explained, ServerEnd, ServerTable, Servers, SettingChange};
 pub use stats::{KeyShards, OpIndex, OpStats, Window};
 pub use views::{Seen, Views};
 
-use crate::history::History;
-use crate::suite::OpKind;
+use crate::history::{History, Op};
+use crate::suite::{ClientSet, OpKind};
 use crate::units::ShardNo;
 
 /// Everything that is derived from a history. All times are in nanoseconds from the start of the run.
@@ -65,7 +67,9 @@ pub struct Facts<'a> {
     pub phases: Vec<PhaseSpan>,
     /// From the first phase of the suite to the end of the steps; None if the run ended before.
     pub steps: Option<Window>,
-    /// Every outage during the steps, stalls from [`STALL_NS`] on included, in order of time.
+    /// The clients by their side of the faults of links.
+    pub clients: ClientSides,
+    /// Every outage during the steps, by side of the clients if a fault tells them apart, stalls from [`STALL_NS`] on included, in order of time.
     pub outages: Vec<Outage>,
     /// The ledger of writes: acknowledged, lost, undecided.
     pub ledger: Ledger,
@@ -99,6 +103,7 @@ impl<'a> Facts<'a> {
         let fault_spans = fault_spans(history);
         let failovers =
             failover::Finder { history, ops: &ops, views: &views, ownership: &ownership, end_ns }.find(&fault_spans);
+        let clients = ClientSides::new(history.header.plan.workload.clients, &fault_spans);
         let phases = phase::phases(history, end_ns);
         let steps = phase::steps_window(history, end_ns);
         let causes = cause::Causes::new(&reigns, &failovers, &fault_spans, history);
@@ -114,7 +119,8 @@ impl<'a> Facts<'a> {
         }
         .ledger();
         Self {
-            outages: steps.map(|window| every_outage(&ops, &ownership, window)).unwrap_or_default(),
+            outages: steps.map(|window| every_outage(&ops, &clients, &ownership, window)).unwrap_or_default(),
+            clients,
             node_timeouts: NodeTimeouts::new(&history.header.plan, history.header.server.version, &history.events),
             lateness: Lateness::new(&history.ops),
             stalls: harness::stalls(history),
@@ -143,25 +149,26 @@ impl<'a> Facts<'a> {
         Answerers { reigns: &self.reigns, views: &self.views, shards: self.ops.key_shards() }
     }
 
-    /// The outages of one kind and shard among the operations issued in `window`, in order of time. Stalls count from
-    /// that patience on, in nanoseconds.
-    pub fn outages(&self, of: OpKind, shard: ShardNo, window: Window, patience_ns: u64) -> Vec<Outage> {
-        if Some(window) == self.steps && patience_ns == STALL_NS {
-            let known = self.outages.iter().filter(|outage| outage.of == of && outage.shard == shard);
-            return known.cloned().collect();
-        }
-        self.ops.outages(of, shard, window, patience_ns)
+    /// The operations of a kind and shard that some clients issued in a window, in the order of their issue.
+    pub fn issued(&self, of: OpKind, shard: ShardNo, clients: ClientSet, window: Window) -> Vec<&'a Op> {
+        let all = self.ops.issued(of, shard, window).iter().copied();
+        all.filter(|op| self.clients.has(clients, op.client)).collect()
     }
 }
 
 /// The outages of every shard in a window, in order of time.
-fn every_outage(ops: &OpIndex<'_>, ownership: &Ownership, window: Window) -> Vec<Outage> {
+fn every_outage(ops: &OpIndex<'_>, clients: &ClientSides, ownership: &Ownership, window: Window) -> Vec<Outage> {
     let mut all = Vec::new();
     for shard in ownership.shards() {
         for of in [OpKind::Reads, OpKind::Writes] {
-            all.extend(ops.outages(of, shard, window, STALL_NS));
+            for &set in clients.sets() {
+                let issued = ops.issued(of, shard, window).iter().copied();
+                let issued: Vec<&Op> = issued.filter(|op| clients.has(set, op.client)).collect();
+                let whose = Whose { of, shard, clients: set };
+                all.extend(outages(&issued, whose, window, STALL_NS));
+            }
         }
     }
-    all.sort_by_key(|outage| (outage.from_ns, outage.shard, outage.of));
+    all.sort_by_key(|outage| (outage.from_ns, outage.shard, outage.of, outage.clients));
     all
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Window;
 use crate::history::{Op, Outcome};
-use crate::suite::OpKind;
+use crate::suite::{ClientSet, OpKind};
 use crate::units::ShardNo;
 
 /// The default patience: an operation without an answer for longer than this is not served.
@@ -14,7 +14,18 @@ pub const PATIENCE_NS: u64 = 1_000_000_000;
 /// busy machine, answers come this late without any fault.
 pub const STALL_NS: u64 = 100_000_000;
 
-/// A span without service for one kind of operation on one shard. Outages of one shard and kind do not overlap.
+/// Whose operations an outage is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whose {
+    /// Reads or writes.
+    pub of: OpKind,
+    /// The shard.
+    pub shard: ShardNo,
+    /// The clients.
+    pub clients: ClientSet,
+}
+
+/// A span without service for one kind of operation on one shard, for some of the clients. Outages of the same do not overlap.
 ///
 /// An operation is *unserved* from its issue to the first completion of an operation that was issued at the same time
 /// or later and was served. It belongs to an outage if the server rejected it or did not answer it (whatever the
@@ -32,6 +43,9 @@ pub struct Outage {
     pub of: OpKind,
     /// The shard without service.
     pub shard: ShardNo,
+    /// The clients without service. All, unless a fault of links divides them.
+    #[serde(default, skip_serializing_if = "ClientSet::is_all")]
+    pub clients: ClientSet,
     /// When its first operation was issued, in nanoseconds from the start of the run.
     pub from_ns: u64,
     /// When it ends, in nanoseconds from the start of the run: at the latest with the window that was looked at.
@@ -57,14 +71,21 @@ impl Outage {
         self.to_ns.saturating_sub(self.from_ns)
     }
 
+    /// Whose operations it is about.
+    pub fn whose(&self) -> Whose {
+        Whose { of: self.of, shard: self.shard, clients: self.clients }
+    }
+
     /// Its span.
     pub fn window(&self) -> Window {
         Window { from_ns: self.from_ns, to_ns: self.to_ns }
     }
 }
 
-/// The outages among operations in the order of their issue, in order of time.
-pub(super) fn among(ops: &[&Op], of: OpKind, shard: ShardNo, window: Window, patience_ns: u64) -> Vec<Outage> {
+/// The outages among the operations that a window issued, in order of time. The operations are in the order of their
+/// issue. Stalls count from that patience on, in nanoseconds.
+pub fn outages(ops: &[&Op], whose: Whose, window: Window, patience_ns: u64) -> Vec<Outage> {
+    let Whose { of, shard, clients } = whose;
     let mut unserved: Vec<(&Op, u64)> = Vec::new();
     // From the last operation to the first: the earliest service of one issued at the same time or later.
     let mut served_again_ns = u64::MAX;
@@ -90,7 +111,7 @@ pub(super) fn among(ops: &[&Op], of: OpKind, shard: ShardNo, window: Window, pat
                 outage.unserved += 1;
                 outage.stall &= stall;
             }
-            _ => add(&mut outages, Outage { of, shard, from_ns, to_ns, unserved: 1, ended, stall }),
+            _ => add(&mut outages, Outage { of, shard, clients, from_ns, to_ns, unserved: 1, ended, stall }),
         }
     }
     outages

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::Outage;
 use crate::history::{History, Op, Outcome, key_name};
 use crate::plan::Plan;
 use crate::slot::Deal;
@@ -157,12 +156,6 @@ impl<'a> OpIndex<'a> {
     pub fn stats(&self, kind: OpKind, shard: Option<ShardNo>, window: Window) -> OpStats {
         let shards = self.by.keys().filter(|(of, each)| *of == kind && shard.is_none_or(|shard| shard == *each));
         count(self.history, shards.flat_map(|&(kind, shard)| self.issued(kind, shard, window)).copied())
-    }
-
-    /// The outages of a kind and shard among the operations issued in a window, in order of time. Stalls count from
-    /// that patience on.
-    pub(super) fn outages(&self, of: OpKind, shard: ShardNo, window: Window, patience_ns: u64) -> Vec<Outage> {
-        super::outage::among(self.issued(of, shard, window), of, shard, window, patience_ns)
     }
 }
 

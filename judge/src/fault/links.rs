@@ -86,6 +86,16 @@ impl LinksFault<'_> {
         }
     }
 
+    /// Whether it may cut off some clients and not others: it severs links of clients, and names clients on a side.
+    pub(crate) fn divides_clients(&self) -> bool {
+        let mut targets = self.between.into_iter().flatten().flat_map(|side| &side.0);
+        self.kind.severs_links()
+            && match self.only {
+                Only::All | Only::Clients => targets.any(|target| matches!(target, Target::Clients(_))),
+                Only::Bus | Only::Replication => false,
+            }
+    }
+
     /// Whether it affects links between clients and nodes.
     fn names_clients(&self) -> bool {
         let targets = self.between.into_iter().flatten().flat_map(|side| &side.0);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::figures::{Figures, lost_text, outage_text, time_text};
+use super::figures::{Figures, lost_text, outage_cell, time_text};
 use super::grounds::{grounds, invariant_text};
 use super::summary::{Course, Standing, Summary};
 use crate::check::Verdict;
@@ -78,8 +78,14 @@ fn in_figures(figures: &Figures) -> String {
         ("to FAIL", figures.fail_ms.map(time_text)),
         ("to promotion", figures.promotion_ms.map(time_text)),
         ("to first write", figures.first_write_ms.map(time_text)),
-        ("longest read outage", figures.read_outage.map(|outage| outage_text(Some(outage)))),
-        ("longest write outage", figures.write_outage.map(|outage| outage_text(Some(outage)))),
+        (
+            "longest read outage",
+            figures.read_outage.map(|outage| outage_cell(Some(outage), figures.cut_off_read_outage)),
+        ),
+        (
+            "longest write outage",
+            figures.write_outage.map(|outage| outage_cell(Some(outage), figures.cut_off_write_outage)),
+        ),
     ];
     let times = times.into_iter().filter_map(|(what, time)| Some(format!("{what} {}", time?)));
     let writes = format!("{} acknowledged, {} lost", count(figures.acknowledged, "write"), lost_text(figures));

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::run::Report;
-use crate::suite::OpKind;
+use crate::facts::Outage;
+use crate::suite::{ClientSet, OpKind};
 
 /// The figures of a run. Times are in milliseconds; None means not observed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -14,10 +15,16 @@ pub struct Figures {
     pub promotion_ms: Option<f64>,
     /// From there to the first write that the new master acknowledged; the slowest failover.
     pub first_write_ms: Option<f64>,
-    /// The longest read outage of any shard.
+    /// The longest read outage of any shard, for clients that no fault of links cut off.
     pub read_outage: Option<LongestOutage>,
-    /// The longest write outage of any shard.
+    /// The longest write outage of any shard, for clients that no fault of links cut off.
     pub write_outage: Option<LongestOutage>,
+    /// The longest read outage of any shard for clients that were cut off; None if there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut_off_read_outage: Option<LongestOutage>,
+    /// The longest write outage of any shard for clients that were cut off; None if there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut_off_write_outage: Option<LongestOutage>,
     /// The number of acknowledged writes.
     pub acknowledged: u64,
     /// The number of acknowledged writes that are lost.
@@ -51,6 +58,8 @@ impl Figures {
             first_write_ms: slowest(|failover| failover.first_write_ms),
             read_outage: longest_outage(report, OpKind::Reads),
             write_outage: longest_outage(report, OpKind::Writes),
+            cut_off_read_outage: longest(report, OpKind::Reads, true),
+            cut_off_write_outage: longest(report, OpKind::Writes, true),
             acknowledged: report.ledger.acknowledged,
             lost: report.ledger.lost,
             undecided: report.ledger.undecided,
@@ -66,13 +75,19 @@ fn longest_outage(report: &Report, of: OpKind) -> Option<LongestOutage> {
         OpKind::Reads => steps.reads.issued,
         OpKind::Writes => steps.writes.issued,
     };
-    let longest = report
+    let none = || (issued > 0).then_some(LongestOutage { length_ms: 0.0, ended: true, stall: false });
+    longest(report, of, false).or_else(none)
+}
+
+/// The longest outage of the clients that were cut off, or of the others.
+fn longest(report: &Report, of: OpKind, cut_off: bool) -> Option<LongestOutage> {
+    let theirs = |outage: &&Outage| outage.of == of && (outage.clients == ClientSet::CutOff) == cut_off;
+    report
         .outages
         .iter()
-        .filter(|outage| outage.of == of)
+        .filter(theirs)
         .map(|outage| LongestOutage { length_ms: outage.length_ms(), ended: outage.ended, stall: outage.stall })
-        .max_by(|a, b| a.length_ms.total_cmp(&b.length_ms).then(b.ended.cmp(&a.ended)));
-    longest.or_else(|| (issued > 0).then_some(LongestOutage { length_ms: 0.0, ended: true, stall: false }))
+        .max_by(|a, b| a.length_ms.total_cmp(&b.length_ms).then(b.ended.cmp(&a.ended)))
 }
 
 pub(super) fn figure_cells(figures: &Figures) -> Vec<String> {
@@ -81,8 +96,8 @@ pub(super) fn figure_cells(figures: &Figures) -> Vec<String> {
         time(figures.fail_ms),
         time(figures.promotion_ms),
         time(figures.first_write_ms),
-        outage_text(figures.read_outage),
-        outage_text(figures.write_outage),
+        outage_cell(figures.read_outage, figures.cut_off_read_outage),
+        outage_cell(figures.write_outage, figures.cut_off_write_outage),
         figures.acknowledged.to_string(),
         lost_text(figures),
     ]
@@ -115,6 +130,15 @@ pub(super) fn outage_text(outage: Option<LongestOutage>) -> String {
     }
 }
 
+/// The outage of the clients that were not cut off, and in parentheses that of those that were: `0 (cut off: 7.36 s)`.
+pub(super) fn outage_cell(rest: Option<LongestOutage>, cut_off: Option<LongestOutage>) -> String {
+    let rest = outage_text(rest);
+    match cut_off {
+        None => rest,
+        Some(_) => format!("{rest} (cut off: {})", outage_text(cut_off)),
+    }
+}
+
 /// `3`; `3 (+2?)` if two more are undecided; `>=3` if keys could not be read back.
 pub(super) fn lost_text(figures: &Figures) -> String {
     let at_least = if figures.keys_unread > 0 { ">=" } else { "" };
@@ -129,13 +153,14 @@ mod tests {
     use super::super::fixture;
     use super::*;
     use crate::check::Verdict;
-    use crate::facts::{Failover, Outage};
+    use crate::facts::Failover;
     use crate::units::ShardNo;
 
     fn outage(of: OpKind, from_ms: u64, to_ms: u64, ended: bool) -> Outage {
         Outage {
             of,
             shard: ShardNo(1),
+            clients: ClientSet::All,
             from_ns: from_ms * 1_000_000,
             to_ns: to_ms * 1_000_000,
             unserved: 3,
@@ -159,6 +184,19 @@ mod tests {
         assert_eq!(figures.promotion_ms, Some(7360.0));
         assert_eq!(figures.write_outage, Some(LongestOutage { length_ms: 800.0, ended: true, stall: false }));
         assert_eq!(figures.read_outage, Some(LongestOutage { length_ms: 50.0, ended: false, stall: false }));
+    }
+
+    #[test]
+    fn clients_that_were_cut_off_have_figures_of_their_own() {
+        let mut report = fixture::report("minority-partition", Verdict::Pass);
+        let with = |clients, outage| Outage { clients, ..outage };
+        report.outages = vec![
+            with(ClientSet::CutOff, outage(OpKind::Writes, 0, 9000, true)),
+            with(ClientSet::Rest, outage(OpKind::Writes, 0, 700, true)),
+            with(ClientSet::CutOff, outage(OpKind::Reads, 0, 8000, false)),
+        ];
+        let cells = figure_cells(&Figures::new(&report));
+        assert_eq!(cells[3..5], ["0 (cut off: >8.00 s)", "700 ms (cut off: 9.00 s)"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::check::{Judgement, Verdict};
 use crate::facts::{Failover, Ledger, OpStats, Outage, PhaseSpan, Window};
 use crate::history::{Event, EventKind, Header, Host, SCHEMA_VERSION};
 use crate::plan::{Plan, PlannedNode};
-use crate::suite::{OpKind, Step, WorkloadSpec};
+use crate::suite::{ClientSet, OpKind, Step, WorkloadSpec};
 use crate::units::{Directive, NodeNo, ShardNo, Span, Speed};
 
 /// A judgement of any invariant.
@@ -49,6 +49,7 @@ pub fn report(suite: &str, verdict: Verdict) -> Report {
         phases: vec![phase("boot"), phase("master-down")],
         steps: Some(phase("steps")),
         outages: vec![Outage {
+            clients: ClientSet::All,
             of: OpKind::Writes,
             shard: ShardNo(1),
             from_ns: 4_000_000_000,

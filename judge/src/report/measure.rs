@@ -96,7 +96,7 @@ fn judged(report: &Report, invariant: &str, figure: &str) -> Option<Value> {
 }
 
 /// The figures of whole runs; those of judgements are in [`kinds`].
-const OF_RUNS: [Measure; 9] = {
+const OF_RUNS: [Measure; 11] = {
     use FigureKind::{Amount, Safety, Time};
     [
         Measure { name: "lost", kind: Safety, read: |of| Some(exact(of.lost as f64)) },
@@ -107,6 +107,8 @@ const OF_RUNS: [Measure; 9] = {
         Measure { name: "first_write_ms", kind: Time, read: |of| of.first_write_ms.map(exact) },
         Measure { name: "longest_read_outage_ms", kind: Time, read: |of| of.read_outage.map(outage) },
         Measure { name: "longest_write_outage_ms", kind: Time, read: |of| of.write_outage.map(outage) },
+        Measure { name: "longest_cut_off_read_outage_ms", kind: Time, read: |of| of.cut_off_read_outage.map(outage) },
+        Measure { name: "longest_cut_off_write_outage_ms", kind: Time, read: |of| of.cut_off_write_outage.map(outage) },
         Measure { name: "acknowledged", kind: Amount, read: |of| Some(exact(of.acknowledged as f64)) },
     ]
 };

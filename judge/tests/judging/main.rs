@@ -21,6 +21,7 @@ mod promoted;
 mod reads;
 mod replicas;
 mod servers;
+mod sides;
 mod story;
 mod timing;
 mod unsent;

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
-use slotquake_judge::facts::{Facts, KeyShards, PATIENCE_NS, Window};
+use slotquake_judge::facts::{Facts, KeyShards, PATIENCE_NS, Whose, Window, outages};
 use slotquake_judge::history::{EventKind, FaultKind, History};
-use slotquake_judge::suite::OpKind;
+use slotquake_judge::suite::{ClientSet, OpKind};
 use slotquake_judge::units::ShardNo;
 
 use crate::expect;
@@ -87,12 +87,16 @@ fn outages_begin_and_end_with_operations() {
         let history = told(&ops);
         let expected: Vec<_> = expected.iter().map(|&(from, to, n, ended)| (ns(from), ns(to), n, ended)).collect();
         let facts = Facts::new(&history);
-        let found = facts.outages(OpKind::Writes, ShardNo(1), window, PATIENCE_NS);
+        let found = |of, shard| {
+            let issued = facts.issued(of, shard, ClientSet::All, window);
+            outages(&issued, Whose { of, shard, clients: ClientSet::All }, window, PATIENCE_NS)
+        };
+        let on_shard_1 = found(OpKind::Writes, ShardNo(1));
         let found_shape: Vec<_> =
-            found.iter().map(|outage| (outage.from_ns, outage.to_ns, outage.unserved, outage.ended)).collect();
+            on_shard_1.iter().map(|outage| (outage.from_ns, outage.to_ns, outage.unserved, outage.ended)).collect();
         assert_eq!(found_shape, expected, "{name}");
-        assert!(facts.outages(OpKind::Writes, ShardNo(2), window, PATIENCE_NS).is_empty(), "{name}: another shard's");
-        assert!(facts.outages(OpKind::Reads, ShardNo(1), window, PATIENCE_NS).is_empty(), "{name}: another kind's");
+        assert!(found(OpKind::Writes, ShardNo(2)).is_empty(), "{name}: another shard's");
+        assert!(found(OpKind::Reads, ShardNo(1)).is_empty(), "{name}: another kind's");
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::series::{Bucket, Grid, LagSeries, OpSeries};
 use super::shapes::{MOST_SHAPES, Path, Row, Scale, Shape, percent, place};
 use crate::facts::{Outage, Window};
-use crate::suite::OpKind;
+use crate::suite::{ClientSet, OpKind};
 use crate::words::page::{at, bytes, count, counted, length};
 
 /// For each series a row for throughput and one for latency.
@@ -16,8 +16,14 @@ pub(super) fn op_rows(all: &[OpSeries], outages: &[Outage], grid: &Grid) -> Vec<
     let mut rows = Vec::new();
     let mut before = None;
     for (index, series) in all.iter().enumerate() {
-        let heading = if before == Some(series.shard) { String::new() } else { series.shard.to_string() };
-        before = Some(series.shard);
+        let whose = (series.shard, series.clients);
+        let heading = match series.clients {
+            _ if before == Some(whose) => String::new(),
+            ClientSet::All => series.shard.to_string(),
+            ClientSet::CutOff => format!("{}, clients that were cut off", series.shard),
+            ClientSet::Rest => format!("{}, other clients", series.shard),
+        };
+        before = Some(whose);
         let (kind, throughput_class, latency_class) = match series.kind {
             OpKind::Reads => ("reads", "chart reads", "chart reads latency"),
             OpKind::Writes => ("writes", "chart writes", "chart writes latency"),
@@ -57,7 +63,9 @@ fn rate(number: u64, grid: &Grid) -> String {
 
 /// The outages of a series: a band over the whole height, or a mark at the top for an outage too short to see.
 fn bands(series: &OpSeries, outages: &[Outage], grid: &Grid) -> Vec<Shape> {
-    let of_it = outages.iter().filter(|outage| outage.shard == series.shard && outage.of == series.kind);
+    let of_it = outages
+        .iter()
+        .filter(|outage| (outage.shard, outage.of, outage.clients) == (series.shard, series.kind, series.clients));
     let mut all: Vec<&Outage> = of_it.collect();
     all.sort_by_key(|outage| std::cmp::Reverse(outage.to_ns.saturating_sub(outage.from_ns)));
     all.into_iter()
@@ -82,8 +90,9 @@ pub fn outage_words(outage: &Outage) -> String {
         OpKind::Writes => "write",
     };
     format!(
-        "{of} {kind} on {}: {} from {} to {}{end}, {} {told}",
+        "{of} {kind} on {}{}: {} from {} to {}{end}, {} {told}",
         outage.shard,
+        outage.clients.by(),
         length(outage.length_ms()),
         at(outage.from_ns),
         at(outage.to_ns),

@@ -83,7 +83,7 @@ impl Page {
     pub fn new(report: &Report, facts: &Facts<'_>) -> Self {
         let plan = &report.header.plan;
         let window = lanes::picture_window(facts);
-        let coarse = Grid::coarse(window, plan.shards());
+        let coarse = Grid::coarse(window, plan.shards() * facts.clients.sets().len() as u16);
         let operations = tables::operations(&op_series(facts, &coarse), &coarse);
         let (invariants, left_out) = invariants(&report.invariants);
         let filled = |tables: Vec<Table>| tables.into_iter().filter(|table| !table.rows.is_empty()).collect();
@@ -308,15 +308,18 @@ fn warnings(report: &Report) -> Vec<String> {
 
 fn tiles(report: &Report) -> Vec<Tile> {
     let figures = Figures::new(report);
-    let outage = |name, outage: Option<LongestOutage>| Tile {
+    let outage = |name, outage: Option<LongestOutage>, cut_off: Option<LongestOutage>| Tile {
         name,
         value: length_or_dash(outage.map(|outage| outage.length_ms)),
-        note: match outage {
-            None => "no operations",
-            Some(outage) if !outage.ended => "longest; still open at the end of the steps",
-            Some(_) => "longest of all shards",
-        }
-        .to_owned(),
+        note: match (outage, cut_off) {
+            (None, _) => "no operations".to_owned(),
+            (Some(_), Some(cut_off)) => {
+                let open = if cut_off.ended { "" } else { " or more" };
+                format!("longest; for clients that were cut off {}{open}", length(cut_off.length_ms))
+            }
+            (Some(outage), None) if !outage.ended => "longest; still open at the end of the steps".to_owned(),
+            (Some(_), None) => "longest of all shards".to_owned(),
+        },
     };
     let ledger = &report.ledger;
     vec![
@@ -331,8 +334,8 @@ fn tiles(report: &Report) -> Vec<Tile> {
             }
             .to_owned(),
         },
-        outage("write outage", figures.write_outage),
-        outage("read outage", figures.read_outage),
+        outage("write outage", figures.write_outage, figures.cut_off_write_outage),
+        outage("read outage", figures.read_outage, figures.cut_off_read_outage),
         Tile {
             name: "lost writes",
             value: count(ledger.lost + ledger.overwritten),

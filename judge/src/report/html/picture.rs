@@ -40,7 +40,7 @@ pub struct Picture {
 pub fn picture(facts: &Facts<'_>, outages: &[Outage]) -> Picture {
     let history = facts.history;
     let window = lanes::picture_window(facts);
-    let shards = history.header.plan.shards();
+    let shards = history.header.plan.shards() * facts.clients.sets().len() as u16;
     let grid = Grid::fine(window, shards);
     let marks = lanes::marks(facts);
     let ops = op_series(facts, &grid);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::facts::{Facts, Window};
 use crate::history::{EventKind, History, Outcome};
-use crate::suite::OpKind;
+use crate::suite::{ClientSet, OpKind};
 use crate::units::{NodeNo, ShardNo};
 
 /// The width of buckets, unless the run is too long for it.
@@ -120,11 +120,13 @@ pub struct OpSeries {
     pub shard: ShardNo,
     /// Reads or writes.
     pub kind: OpKind,
+    /// Of which clients.
+    pub clients: ClientSet,
     /// One for each bucket of the grid.
     pub buckets: Vec<Bucket>,
 }
 
-/// Gathers the operations of a history by shard and kind, writes first. Kinds without operations on a shard are left out.
+/// Gathers the operations of a history by shard, side of the clients, and kind, writes first. Kinds without operations on a shard are left out.
 pub fn op_series(facts: &Facts<'_>, grid: &Grid) -> Vec<OpSeries> {
     #[derive(Default, Clone)]
     struct Cell {
@@ -134,11 +136,14 @@ pub fn op_series(facts: &Facts<'_>, grid: &Grid) -> Vec<OpSeries> {
         latencies_ns: Vec<u64>,
     }
     let shards = facts.ops.key_shards();
-    let mut cells: BTreeMap<(ShardNo, bool), Vec<Cell>> = BTreeMap::new();
+    let mut cells: BTreeMap<(ShardNo, ClientSet, bool), Vec<Cell>> = BTreeMap::new();
     for op in &facts.history.ops {
         let Some(index) = grid.index(op.invoke_ns) else { continue };
         let shard = shards.of(op.key);
-        let row = cells.entry((shard, op.kind == OpKind::Reads)).or_insert_with(|| vec![Cell::default(); grid.count]);
+        let clients = facts.clients.set_of(op.client);
+        let row = cells
+            .entry((shard, clients, op.kind == OpKind::Reads))
+            .or_insert_with(|| vec![Cell::default(); grid.count]);
         match op.outcome {
             Outcome::Ok => row[index].latencies_ns.push(op.complete_ns.saturating_sub(op.due_ns)),
             Outcome::Fail(_) => row[index].failed += 1,
@@ -155,8 +160,9 @@ pub fn op_series(facts: &Facts<'_>, grid: &Grid) -> Vec<OpSeries> {
     };
     cells
         .into_iter()
-        .map(|((shard, reads), row)| OpSeries {
+        .map(|((shard, clients, reads), row)| OpSeries {
             shard,
+            clients,
             kind: if reads { OpKind::Reads } else { OpKind::Writes },
             buckets: row.into_iter().map(finished).collect(),
         })

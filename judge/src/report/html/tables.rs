@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use super::lanes::{Lane, MarkKind};
 use super::series::{Grid, OpSeries};
 use super::table::Table;
-use crate::facts::{Facts, Ledger, Outage};
+use crate::facts::{Facts, Ledger, Outage, STALL_NS};
 use crate::history::{EventKind, FinalValue, key_name};
 use crate::report::narrate::Narrator;
 use crate::report::run::{PhaseReport, Report};
 use crate::slot::ranges;
 use crate::units::NodeNo;
-use crate::words::page::{at, count, figure, fixed, length, length_or_dash};
+use crate::words::page::{at, count, counted, figure, fixed, length, length_or_dash};
 
 /// The failovers with their times.
 pub fn failovers(report: &Report) -> Table {
@@ -37,13 +37,15 @@ pub fn failovers(report: &Report) -> Table {
     Table::new("Failovers; times count from the fault or the CLUSTER FAILOVER", &head, 4, rows)
 }
 
-/// All outages.
+/// The outages from [`STALL_NS`] on, and how many were shorter.
 pub fn outages(outages: &[Outage]) -> Table {
-    let rows = outages.iter().map(|outage| {
+    let (long, short): (Vec<&Outage>, Vec<&Outage>) = outages.iter().partition(|each| each.length_ns() >= STALL_NS);
+    let rows = long.into_iter().map(|outage| {
         let ended = if outage.ended { "" } else { " or more" };
         vec![
             outage.shard.to_string(),
             outage.of.to_string(),
+            outage.clients.to_string(),
             if outage.stall { "stall" } else { "outage" }.to_owned(),
             at(outage.from_ns),
             at(outage.to_ns),
@@ -51,7 +53,14 @@ pub fn outages(outages: &[Outage]) -> Table {
             count(outage.unserved),
         ]
     });
-    Table::new("Outages", &["shard", "of", "kind", "from", "to", "length", "operations"], 3, rows)
+    let caption = if short.is_empty() {
+        "Outages".to_owned()
+    } else {
+        let unserved = short.iter().map(|outage| outage.unserved).sum();
+        let (gaps, unserved) = (counted(short.len() as u64, "shorter one"), counted(unserved, "operation"));
+        format!("Outages from 100 ms on; {gaps}, with {unserved} not served, are in report.json")
+    };
+    Table::new(&caption, &["shard", "of", "clients", "kind", "from", "to", "length", "operations"], 4, rows)
 }
 
 /// Statistics by phase, and of all steps together.
@@ -201,6 +210,7 @@ pub fn operations(all: &[OpSeries], grid: &Grid) -> Table {
             vec![
                 series.shard.to_string(),
                 series.kind.to_string(),
+                series.clients.to_string(),
                 format!("{} s", fixed(grid.edge_s(index), 1)),
                 count(bucket.ok),
                 count(bucket.failed),
@@ -213,7 +223,12 @@ pub fn operations(all: &[OpSeries], grid: &Grid) -> Table {
         })
     });
     let caption = format!("Operations by time of issue, {} s per row", figure(grid.width_s()));
-    Table::new(&caption, &["shard", "of", "from", "ok", "refused", "unknown", "not sent", "p50", "p99", "max"], 2, rows)
+    Table::new(
+        &caption,
+        &["shard", "of", "clients", "from", "ok", "refused", "unknown", "not sent", "p50", "p99", "max"],
+        3,
+        rows,
+    )
 }
 
 /// Steps, nodes, server directives and workload of the plan.

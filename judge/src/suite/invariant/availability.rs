@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Look, OpKind, Settings, ShardSet};
+use super::{ClientSet, Look, OpKind, Settings, ShardSet};
 use crate::target::Target;
 use crate::units::{Bound, Percent, Span};
 
@@ -20,6 +20,10 @@ pub struct Availability {
     /// Of which shards: each is judged on its own.
     #[serde(default)]
     pub shard: ShardSet,
+    /// Of which clients: `cut-off` (those on the side with fewer nodes of a fault that severs links between clients and nodes),
+    /// `rest` (all others), or `all` together.
+    #[serde(default, skip_serializing_if = "ClientSet::is_all")]
+    pub clients: ClientSet,
     /// Only operations issued in this phase; without it, all from the first phase to the end of the
     /// steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +56,7 @@ impl Settings for Availability {
     fn check(&self, look: &mut Look<'_>) {
         look.needs_operations("of", self.of);
         look.shards("shard", self.shard);
+        look.clients("clients", self.clients);
         if let Some(phase) = &self.during {
             look.phase("during", phase);
         }

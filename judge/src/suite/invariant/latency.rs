@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Look, OpKind, Settings, ShardSet};
+use super::{ClientSet, Look, OpKind, Settings, ShardSet};
 use crate::target::Target;
 use crate::units::Span;
 
@@ -18,6 +18,10 @@ pub struct Latency {
     /// Of which shards: each is judged on its own.
     #[serde(default)]
     pub shard: ShardSet,
+    /// Of which clients: `cut-off` (those on the side with fewer nodes of a fault that severs links between clients and nodes),
+    /// `rest` (all others), or `all` together.
+    #[serde(default, skip_serializing_if = "ClientSet::is_all")]
+    pub clients: ClientSet,
     /// Only operations issued in this phase; without it, all from the first phase to the end of the
     /// steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,7 +44,7 @@ pub struct Latency {
 impl Latency {
     /// The bounds that are given, from the lowest quantile to the highest.
     pub fn bounds(&self) -> impl Iterator<Item = (Quantile, Span)> {
-        let Self { of: _, shard: _, during: _, p50, p99, p999, max } = self;
+        let Self { of: _, shard: _, clients: _, during: _, p50, p99, p999, max } = self;
         [(Quantile::P50, *p50), (Quantile::P99, *p99), (Quantile::P999, *p999), (Quantile::Max, *max)]
             .into_iter()
             .filter_map(|(quantile, bound)| Some((quantile, bound?)))
@@ -55,6 +59,7 @@ impl Settings for Latency {
             LatencyOf::All => {}
         }
         look.shards("shard", self.shard);
+        look.clients("clients", self.clients);
         if let Some(phase) = &self.during {
             look.phase("during", phase);
         }

@@ -1,7 +1,7 @@
 //! What a suite gives its invariants to observe.
 
-use super::{Moment, OpKind, RoleIs, ShardSet};
-use crate::fault::FaultStep;
+use super::{ClientSet, Moment, OpKind, RoleIs, ShardSet};
+use crate::fault::{FaultStep, LinksFault};
 use crate::suite::{Step, Suite, nearest};
 use crate::target::Target;
 use crate::units::{Percent, ShardNo};
@@ -68,6 +68,18 @@ impl Look<'_> {
         match shards {
             ShardSet::One(shard) => self.shard(key, shard),
             ShardSet::Others | ShardSet::All => {}
+        }
+    }
+
+    /// Some fault may tell the clients apart.
+    pub fn clients(&mut self, key: &str, clients: ClientSet) {
+        match clients {
+            ClientSet::All => {}
+            ClientSet::CutOff | ClientSet::Rest => self.needs_fault(
+                key,
+                |fault| fault.links().is_some_and(LinksFault::divides_clients),
+                "no fault cuts off some clients and not others (hint: name `half-clients` on a side of a `partition`)",
+            ),
         }
     }
 

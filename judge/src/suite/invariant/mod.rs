@@ -55,7 +55,7 @@ pub use role::{RoleIs, RoleOf};
 pub use slot_coverage::SlotCoverage;
 pub use split_brain::{MayLast, SplitBrain};
 pub use stale_reads::{Answered, MaxAge, StaleReads};
-pub use terms::{Moment, OpKind, ShardSet};
+pub use terms::{ClientSet, Moment, OpKind, ShardSet};
 pub use write_cutoff::WriteCutoff;
 
 use crate::target::Target;

@@ -114,3 +114,42 @@ text_form!(
     "`shard-1`, `others` (no node of theirs was hit by a fault), or `all`.",
     Some("^(shard-[1-9][0-9]*|others|all)$")
 );
+
+/// Which clients of the workload: those that a fault of links cut off, the rest, or all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientSet {
+    /// Every client, whatever its side.
+    #[default]
+    All,
+    /// Those on the side with fewer nodes of a fault that severs links between clients and nodes, for the whole run.
+    CutOff,
+    /// All others.
+    Rest,
+}
+
+impl ClientSet {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    pub(crate) fn is_all(&self) -> bool {
+        *self == Self::All
+    }
+
+    /// The clients in words, with a space before them: ` by clients that were cut off`; empty for all.
+    pub fn by(self) -> &'static str {
+        match self {
+            Self::All => "",
+            Self::CutOff => " by clients that were cut off",
+            Self::Rest => " by clients that were not cut off",
+        }
+    }
+}
+
+impl fmt::Display for ClientSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all",
+            Self::CutOff => "cut-off",
+            Self::Rest => "rest",
+        })
+    }
+}
