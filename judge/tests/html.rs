@@ -18,7 +18,7 @@ use slotquake_judge::plan::Plan;
 use slotquake_judge::report::{Report, html};
 use slotquake_judge::server::{Flavour, Server, Version};
 use slotquake_judge::slot::Deal;
-use slotquake_judge::suite::{self, OpKind};
+use slotquake_judge::suite::{self, ClientSet, OpKind};
 use slotquake_judge::topology::{Health, View};
 use slotquake_judge::units::{NodeNo, ShardNo, Speed};
 
@@ -205,6 +205,26 @@ fn shows_the_verdict_and_all_evidence() {
     assert!(page.contains("<caption>Lost writes, the first 20</caption>"));
 }
 
+/// A stored run with half of the clients cut off, whose suite measures losses.
+#[test]
+fn tells_losses_and_the_two_sides_of_a_cut() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stored/minority-partition-redis-6.2");
+    let page = page(&slotquake_judge::history::read(&folder).expect("a stored run"));
+    for expected in [
+        "<section class=\"verdict pass lossy\">",
+        "<h1>Passed; 35 acknowledged writes were lost, which this suite measures and does not judge</h1>",
+        "<title>35 acknowledged writes of shard-1 lost, acknowledged from 7.537 s to 8.810 s; cause: minority-side</title>",
+        "longest; for clients that were cut off ",
+        "<div class=\"group\">shard-2, clients that were cut off</div>",
+        "<div class=\"group\">shard-2, other clients</div>",
+        "<title>write outage on shard-2 by clients that were cut off: ",
+        "<caption>Outages from 100 ms on; ",
+    ] {
+        assert!(page.contains(expected), "no `{expected}`");
+    }
+    assert!(!page.contains("<title>write outage on shard-2 by clients that were not cut off: 1"), "they were served");
+}
+
 #[test]
 fn a_report_without_its_history_has_no_operations() {
     let history = history(5000);
@@ -240,7 +260,7 @@ fn hostile_names_and_numbers_do_no_harm() {
         (phase.reads.issued, phase.reads.ok, phase.reads.p99_ms) = (u64::MAX, u64::MAX, f64::MAX);
     }
     report.outages = vec![Outage {
-        clients: slotquake_judge::suite::ClientSet::All,
+        clients: ClientSet::All,
         of: OpKind::Writes,
         shard: ShardNo(1),
         from_ns: 1,

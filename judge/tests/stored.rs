@@ -27,7 +27,7 @@ fn judged(judgement: &Judgement) -> (String, Verdict, u64, Vec<(String, f64)>) {
     (judgement.invariant.clone(), judgement.verdict, judgement.observations, figures)
 }
 
-/// Earlier versions judged writes by the end of a run alone.
+/// Earlier versions judged writes by the end of a run alone, and did not gather losses over time.
 fn without_reads(ledger: &Ledger) -> Ledger {
     Ledger {
         keys_acknowledged: 0,
@@ -39,6 +39,7 @@ fn without_reads(ledger: &Ledger) -> Ledger {
         untold: 0,
         untold_likely: 0,
         keys_untold: 0,
+        loss_spans: Vec::new(),
         overwritten_examples: Vec::new(),
         wrong_examples: Vec::new(),
         ..ledger.clone()
@@ -108,6 +109,8 @@ fn stored_runs_keep_their_verdicts() {
             };
             assert!(again.outages.iter().any(|found| is_found(&found)), "{name}: {outage:?}");
         }
+        let in_spans: u64 = again.ledger.loss_spans.iter().map(|span| span.lost).sum();
+        assert_eq!(in_spans, again.ledger.lost + again.ledger.overwritten, "{name}: every loss is in one span");
         assert_eq!(without_reads(&then.ledger), without_reads(&again.ledger), "{name}");
         let phases = |report: &Report| -> Vec<PhaseReport> {
             report.phases.iter().chain(&report.steps).cloned().map(with_unsent_as_failed).collect()

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cause::Causes;
 use super::handover::{HandOver, hand_overs};
+use super::losses::{LossSpan, Losses};
 use super::overwritten::{self, Interruptions, Shown, Told};
 use super::registers::{Answerer, Answerers, Finals, Registers};
 use super::untold::Decided;
@@ -95,6 +96,9 @@ pub struct Ledger {
     /// Keys with such writes.
     #[serde(default)]
     pub keys_untold: u64,
+    /// All lost writes over time, in the end or before they were overwritten. Empty in reports of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loss_spans: Vec<LossSpan>,
     /// Lost writes, the first of them in order of issue; at most [`Ledger::EXAMPLES`].
     pub examples: Vec<LostWrite>,
     /// Keys that could not be read back, the first of them; at most [`Ledger::EXAMPLES`].
@@ -111,6 +115,11 @@ pub struct Ledger {
 impl Ledger {
     /// How many lost writes, and how many unread keys, are kept as examples.
     pub const EXAMPLES: usize = 20;
+
+    /// The acknowledged writes that were lost, in the end or before they were overwritten.
+    pub fn lost_in_all(&self) -> u64 {
+        self.lost.saturating_add(self.overwritten)
+    }
 }
 
 /// An acknowledged write that is gone.
@@ -246,8 +255,10 @@ impl Accounts<'_> {
         let restarts = self.causes.restarts();
         let reigns = self.answerers.reigns;
         let overs = hand_overs(self.history, self.registers, self.answerers.shards, reigns, restarts, &finals);
-        self.explain(&lost, &overs, &mut ledger);
-        self.tell(&mut fates, &overs, &mut ledger);
+        let mut losses = Losses::default();
+        self.explain(&lost, &overs, &mut ledger, &mut losses);
+        self.tell(&mut fates, &overs, &mut ledger, &mut losses);
+        ledger.loss_spans = losses.spans();
         ledger
     }
 
@@ -269,7 +280,7 @@ impl Accounts<'_> {
     }
 
     /// Splits the lost writes by phase, shard, side and cause, and keeps the first as examples.
-    fn explain(&self, lost: &[(&Op, &FinalValue)], overs: &[HandOver], ledger: &mut Ledger) {
+    fn explain(&self, lost: &[(&Op, &FinalValue)], overs: &[HandOver], ledger: &mut Ledger, losses: &mut Losses) {
         for &(op, read_back) in lost {
             let shard = self.answerers.shards.of(op.key);
             let acked_in = self.phases.iter().find(|phase| phase.window.contains(op.complete_ns));
@@ -283,6 +294,7 @@ impl Accounts<'_> {
             *ledger.lost_by_shard.entry(shard).or_default() += 1;
             *ledger.lost_by_side.entry(side).or_default() += 1;
             *ledger.lost_by_cause.entry(cause).or_default() += 1;
+            losses.add(shard, cause, op.complete_ns);
             if ledger.examples.len() < Ledger::EXAMPLES {
                 ledger.examples.push(LostWrite {
                     key: op.key,
@@ -302,7 +314,7 @@ impl Accounts<'_> {
     }
 
     /// What reads tell beyond the end: writes lost and overwritten, wrong reads, and what nobody can tell about.
-    fn tell(&self, fates: &mut [KeyFate<'_>], overs: &[HandOver], ledger: &mut Ledger) {
+    fn tell(&self, fates: &mut [KeyFate<'_>], overs: &[HandOver], ledger: &mut Ledger, losses: &mut Losses) {
         let mut lossy: BTreeSet<ShardNo> = ledger.lost_by_shard.keys().copied().collect();
         let mut unexplained = Vec::new();
         let mut examples: Vec<OverwrittenWrite> = Vec::new();
@@ -314,6 +326,7 @@ impl Accounts<'_> {
                 let group = fate.register.of_value(write.value);
                 let (cause, against) = self.causes.cause(&write, group, fate.shard, overs);
                 *ledger.overwritten_by_cause.entry(cause).or_default() += 1;
+                losses.add(fate.shard, cause, write.complete_ns);
                 lossy.insert(fate.shard);
                 if cause == Cause::Unknown {
                     unexplained.push((fate.shard, *shown));

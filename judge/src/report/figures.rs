@@ -29,6 +29,8 @@ pub struct Figures {
     pub acknowledged: u64,
     /// The number of acknowledged writes that are lost.
     pub lost: u64,
+    /// The number of acknowledged writes that were lost and then overwritten.
+    pub overwritten: u64,
     /// The number of acknowledged writes that may be lost.
     pub undecided: u64,
     /// The number of keys with acknowledged writes that could not be read back.
@@ -62,9 +64,15 @@ impl Figures {
             cut_off_write_outage: longest(report, OpKind::Writes, true),
             acknowledged: report.ledger.acknowledged,
             lost: report.ledger.lost,
+            overwritten: report.ledger.overwritten,
             undecided: report.ledger.undecided,
             keys_unread: report.ledger.keys_unread,
         }
+    }
+
+    /// The acknowledged writes that were lost, in the end or before they were overwritten.
+    pub fn lost_in_all(&self) -> u64 {
+        self.lost.saturating_add(self.overwritten)
     }
 }
 
@@ -139,12 +147,12 @@ pub(super) fn outage_cell(rest: Option<LongestOutage>, cut_off: Option<LongestOu
     }
 }
 
-/// `3`; `3 (+2?)` if two more are undecided; `>=3` if keys could not be read back.
+/// The acknowledged writes that were lost: `3`; `3 (+2?)` if two more are undecided; `>=3` if keys could not be read back.
 pub(super) fn lost_text(figures: &Figures) -> String {
     let at_least = if figures.keys_unread > 0 { ">=" } else { "" };
     match figures.undecided {
-        0 => format!("{at_least}{}", figures.lost),
-        undecided => format!("{at_least}{} (+{undecided}?)", figures.lost),
+        0 => format!("{at_least}{}", figures.lost_in_all()),
+        undecided => format!("{at_least}{} (+{undecided}?)", figures.lost_in_all()),
     }
 }
 

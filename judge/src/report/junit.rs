@@ -35,6 +35,9 @@ fn test_suite(run: &Summary, repetition: usize) -> TestSuite {
     let name = if repetition == 1 { run.label() } else { format!("{} ({repetition})", run.label()) };
     let mut suite = TestSuite::new(name);
     suite.add_property(Property::new("seed", run.seed.to_string()));
+    if let Some(figures) = run.figures.as_ref().filter(|figures| figures.lost_in_all() > 0) {
+        suite.add_property(Property::new("acknowledged-writes-lost", figures.lost_in_all().to_string()));
+    }
     if !run.speed.is_real() {
         suite.add_property(Property::new("speed", run.speed.to_string()));
     }

@@ -44,6 +44,11 @@ impl Cell<'_> {
         }
     }
 
+    /// Whether a run passed and lost acknowledged writes.
+    pub fn has_losses(&self) -> bool {
+        self.0.iter().any(|run| run.passed_with_losses())
+    }
+
     /// The worst standing of the runs.
     pub fn worst(&self) -> Option<&Standing> {
         self.0.iter().map(|run| &run.standing).max_by_key(|standing| standing.weight())
@@ -56,7 +61,8 @@ pub(super) const LEGEND: &str = "verdict, time to the first write after a failov
 fn one_run(run: &Summary) -> String {
     let figures = run.figures.as_ref();
     let first_write = figures.and_then(|figures| figures.first_write_ms).map(time_text);
-    let lost = figures.filter(|figures| figures.lost > 0).map(|figures| format!("{} lost", lost_text(figures)));
+    let lost =
+        figures.filter(|figures| figures.lost_in_all() > 0).map(|figures| format!("{} lost", lost_text(figures)));
     let words = [Some(run.standing.word().to_owned()), first_write, lost];
     list(words.into_iter().flatten())
 }

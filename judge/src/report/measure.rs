@@ -96,10 +96,11 @@ fn judged(report: &Report, invariant: &str, figure: &str) -> Option<Value> {
 }
 
 /// The figures of whole runs; those of judgements are in [`kinds`].
-const OF_RUNS: [Measure; 11] = {
+const OF_RUNS: [Measure; 12] = {
     use FigureKind::{Amount, Safety, Time};
     [
         Measure { name: "lost", kind: Safety, read: |of| Some(exact(of.lost as f64)) },
+        Measure { name: "overwritten", kind: Safety, read: |of| Some(exact(of.overwritten as f64)) },
         Measure { name: "undecided", kind: Safety, read: |of| Some(exact(of.undecided as f64)) },
         Measure { name: "keys_unread", kind: Safety, read: |of| Some(exact(of.keys_unread as f64)) },
         Measure { name: "fail_ms", kind: Time, read: |of| of.fail_ms.map(exact) },

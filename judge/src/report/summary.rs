@@ -47,6 +47,12 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Whether it passed although acknowledged writes were lost: its suite measures losses and does not judge them.
+    pub fn passed_with_losses(&self) -> bool {
+        let has_losses = self.figures.as_ref().is_some_and(|figures| figures.lost_in_all() > 0);
+        self.standing == Standing::Judged(Verdict::Pass) && has_losses
+    }
+
     /// The same with [`visible`] texts where tables show them.
     pub(super) fn visible(&self) -> Self {
         let mut shown = self.clone();

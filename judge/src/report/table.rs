@@ -51,7 +51,7 @@ fn matrix(runs: &[Summary], style: Style) -> String {
         for (row, (_, cells)) in matrix.rows.iter().enumerate() {
             for (column, cell) in cells.iter().enumerate() {
                 if let Some(standing) = cell.worst() {
-                    table.modify((row + 1, column + 1), standing_colour(standing));
+                    table.modify((row + 1, column + 1), standing_colour(standing, cell.has_losses()));
                 }
             }
         }
@@ -102,12 +102,13 @@ fn overview(runs: &[Summary], style: Style) -> String {
         row.extend(run.figures.as_ref().map_or_else(|| vec!["-".to_owned(); 7], figure_cells));
         builder.push_record(row);
     }
-    let colours = runs.iter().map(|run| standing_colour(&run.standing));
+    let colours = runs.iter().map(|run| standing_colour(&run.standing, run.passed_with_losses()));
     draw(builder, VERDICT, colours, style)
 }
 
-fn standing_colour(standing: &Standing) -> Color {
+fn standing_colour(standing: &Standing, has_losses: bool) -> Color {
     match standing {
+        Standing::Judged(Verdict::Pass) if has_losses => Color::FG_YELLOW,
         Standing::Judged(verdict) => verdict_colour(*verdict),
         Standing::Error(_) => Color::FG_RED,
         Standing::Skipped(_) => Color::FG_YELLOW,
@@ -185,12 +186,20 @@ fn reports(runs: &[Summary]) -> String {
     text
 }
 
-/// `12 runs: 10 pass, 1 fail, 1 error`.
+/// `12 runs: 10 pass, 1 fail, 1 error`, and how many of those that pass lost acknowledged writes.
 pub(super) fn tally(runs: &[Summary]) -> String {
     let words = ["pass", "inconclusive", "fail", "error", "skipped"];
     let with = |word: &str| runs.iter().filter(|run| run.standing.word() == word).count();
     let counts = words.iter().filter(|word| with(word) > 0).map(|word| format!("{} {word}", with(word)));
-    format!("{}: {}", count(runs.len() as u64, "run"), list(counts))
+    let lossy = runs.iter().filter(|run| run.passed_with_losses()).count();
+    let lossy = match lossy {
+        0 => String::new(),
+        _ => format!(
+            "; {} of those that pass lost acknowledged writes, which their suites measure and do not judge",
+            lossy
+        ),
+    };
+    format!("{}: {}{lossy}", count(runs.len() as u64, "run"), list(counts))
 }
 
 fn indented(text: &str, indent: &str) -> String {

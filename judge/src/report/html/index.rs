@@ -32,6 +32,7 @@ struct Line {
 /// One run in the matrix.
 struct Cell {
     word: &'static str,
+    class: &'static str,
     figure: String,
     link: String,
 }
@@ -41,6 +42,7 @@ struct Run {
     suite: String,
     server: String,
     word: &'static str,
+    class: &'static str,
     link: String,
     figures: Vec<String>,
     why: String,
@@ -74,16 +76,25 @@ pub fn index(runs: &[Summary], out: &Path) -> String {
     page.render().expect("the template only writes into memory")
 }
 
+/// The class of a run in the style sheet.
+fn class(run: &Summary) -> &'static str {
+    if run.passed_with_losses() { "pass lossy" } else { run.standing.word() }
+}
+
 fn is_skipped(run: &Summary) -> bool {
     matches!(run.standing, Standing::Skipped(_))
 }
 
 impl Cell {
     fn new(run: &Summary, out: &Path) -> Self {
-        let figure = run.figures.as_ref().and_then(|figures| figures.first_write_ms);
+        let figures = run.figures.as_ref();
+        let figure = figures.and_then(|figures| figures.first_write_ms);
+        let lost = figures.map(Figures::lost_in_all).filter(|lost| *lost > 0);
+        let lost = lost.map(|lost| format!("{} lost", count(lost)));
         Self {
             word: run.standing.word(),
-            figure: figure.map_or_else(String::new, crate::words::page::length),
+            class: class(run),
+            figure: list([figure.map(crate::words::page::length), lost].into_iter().flatten()),
             link: link(run, out),
         }
     }
@@ -102,6 +113,7 @@ impl Run {
             suite: run.suite.clone(),
             server: run.version.map_or_else(|| run.server.clone(), |version| version.to_string()),
             word: run.standing.word(),
+            class: class(run),
             link: link(run, out),
             figures: run.figures.as_ref().map_or_else(|| vec!["-".to_owned(); 7], figures),
             why,
@@ -114,14 +126,18 @@ fn figures(figures: &Figures) -> Vec<String> {
         Some(outage) if !outage.ended => format!("{} or more", crate::words::page::length(outage.length_ms)),
         outage => length_or_dash(outage.map(|outage| outage.length_ms)),
     };
+    let sides = |rest, cut_off: Option<LongestOutage>| match cut_off {
+        None => outage(rest),
+        Some(_) => format!("{} (cut off: {})", outage(rest), outage(cut_off)),
+    };
     vec![
         length_or_dash(figures.fail_ms),
         length_or_dash(figures.promotion_ms),
         length_or_dash(figures.first_write_ms),
-        outage(figures.read_outage),
-        outage(figures.write_outage),
+        sides(figures.read_outage, figures.cut_off_read_outage),
+        sides(figures.write_outage, figures.cut_off_write_outage),
         count(figures.acknowledged),
-        count(figures.lost),
+        count(figures.lost_in_all()),
     ]
 }
 

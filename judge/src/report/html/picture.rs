@@ -4,10 +4,10 @@ use super::charts::{data, lag_row, op_rows};
 use super::lanes::{self, FaultBar, Lane, Mark, MarkKind, NodeRole, State, Stretch, Trouble};
 use super::series::{Grid, lag_series, op_series};
 use super::shapes::{Guide, MOST_SHAPES, Row, Shape, Tick, percent, place};
-use crate::facts::{Facts, Outage, PhaseSpan, Window};
+use crate::facts::{Facts, Ledger, Outage, PhaseSpan, Window};
 use crate::history::History;
 use crate::topology::Health;
-use crate::words::page::{at, length};
+use crate::words::page::{at, count, counted, length};
 
 /// In a lane with more stretches than this, stretches that are too narrow to see are left out.
 const MOST_STRETCHES: usize = 300;
@@ -48,6 +48,7 @@ pub fn picture(facts: &Facts<'_>, outages: &[Outage]) -> Picture {
     let mut rows = vec![phase_row(&facts.phases, &grid)];
     rows.extend(fault_row(&lanes::fault_bars(facts), &grid));
     rows.extend(mark_row(&marks, &grid));
+    rows.extend(loss_row(&facts.ledger, &grid));
     let lanes = lanes::lanes(facts, window);
     rows.extend(lanes.iter().enumerate().map(|(index, lane)| {
         let heading = if index == 0 { "Nodes" } else { "" };
@@ -147,6 +148,35 @@ fn fault_row(faults: &[FaultBar], grid: &Grid) -> Option<Row> {
     let height_px = tracks.len() as u32 * TRACK_PX;
     let row = Row { label: "faults".to_owned(), height_px, class: "lane", shapes, ..Row::default() };
     (height_px > 0).then_some(row)
+}
+
+/// The lost writes by the time of their acknowledgement, with their number where there is room.
+fn loss_row(ledger: &Ledger, grid: &Grid) -> Option<Row> {
+    let spans = ledger.loss_spans.iter().filter(|span| is_seen(span.window, grid)).take(MOST_SHAPES);
+    let shapes: Vec<Shape> = spans
+        .map(|span| {
+            let (x, w) = place(span.window, grid);
+            let (from, to) = (at(span.window.from_ns), at(span.window.to_ns));
+            let writes = counted(span.lost, "acknowledged write");
+            let has_room = grid.part(span.window.to_ns) - grid.part(span.window.from_ns) > 0.08;
+            Shape {
+                x,
+                w,
+                h: "100%".to_owned(),
+                class: "lost".to_owned(),
+                title: format!(
+                    "{writes} of {} lost, acknowledged from {from} to {to}; cause: {}",
+                    span.shard, span.cause
+                ),
+                // A number that is cut off is a wrong number.
+                text: if has_room { format!("{} lost", count(span.lost)) } else { String::new() },
+                ..Shape::default()
+            }
+        })
+        .collect();
+    let note = "by time of acknowledgement".to_owned();
+    let row = Row { label: "lost writes".to_owned(), note, height_px: 22, class: "lane", ..Row::default() };
+    (!shapes.is_empty()).then_some(Row { shapes, ..row })
 }
 
 /// Promotions in the upper half, epochs in the lower, with text where there is room.
