@@ -209,7 +209,14 @@ fn shows_the_verdict_and_all_evidence() {
 #[test]
 fn tells_losses_and_the_two_sides_of_a_cut() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stored/minority-partition-redis-6.2");
-    let page = page(&slotquake_judge::history::read(&folder).expect("a stored run"));
+    let history = slotquake_judge::history::read(&folder).expect("a stored run");
+    let stored = slotquake_judge::report::read(&folder).expect("its report, of an earlier version");
+    for page in [page(&history), html::page(&stored, Some(&Facts::new(&history)))] {
+        tells_losses_and_sides(&page);
+    }
+}
+
+fn tells_losses_and_sides(page: &str) {
     for expected in [
         "<section class=\"verdict pass lossy\">",
         "<h1>Passed; 35 acknowledged writes were lost, which this suite measures and does not judge</h1>",

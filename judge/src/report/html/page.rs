@@ -1,5 +1,6 @@
 //! The page of a run. Pure.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use askama::Template;
@@ -18,6 +19,7 @@ use crate::report::figures::{Figures, LongestOutage};
 use crate::report::grounds::invariant_name;
 use crate::report::reproduce::{Reproduce, reproduce};
 use crate::report::run::Report;
+use crate::suite::ClientSet;
 use crate::words::page::{at, count, counted, figure, length, length_or_dash};
 
 /// The most bytes of all invariants on a page, so that the page stays below 2 MB.
@@ -82,6 +84,7 @@ struct Invariant {
 impl Page {
     /// Gathers everything that the template shows.
     pub fn new(report: &Report, facts: &Facts<'_>) -> Self {
+        let report = &*with_sides(report, facts);
         let plan = &report.header.plan;
         let window = lanes::picture_window(facts);
         let coarse = Grid::coarse(window, plan.shards() * facts.clients.sets().len() as u16);
@@ -194,6 +197,15 @@ impl Invariant {
             open: judgement.verdict != Verdict::Pass,
         }
     }
+}
+
+/// The report with its outages by side of the clients, which reports of earlier versions do not tell apart.
+fn with_sides<'r>(report: &'r Report, facts: &Facts<'_>) -> Cow<'r, Report> {
+    let is_mixed = report.outages.iter().all(|outage| outage.clients == ClientSet::All);
+    if facts.clients.differ() && is_mixed && !facts.history.ops.is_empty() {
+        return Cow::Owned(Report { outages: facts.outages.clone(), ..report.clone() });
+    }
+    Cow::Borrowed(report)
 }
 
 fn passed_with_losses(report: &Report) -> bool {
