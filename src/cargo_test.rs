@@ -28,8 +28,10 @@
 //! - A suite that this machine cannot run (it cuts links, but there is no sandbox or no nft) is ignored, with the
 //!   reason. It fails with `SLOTQUAKE_REQUIRE_ALL=1` or if you run ignored tests.
 //! - `SLOTQUAKE_SERVERS=redis:6.2,valkey:9.1` overrides the servers, `SLOTQUAKE_SEED=7` the seed.
-//! - `SLOTQUAKE_SPEED=10` runs all suites ten times as fast as real time, as [`Tests::speed`] does.
-//! - Four tests for each core run concurrently, because they mostly wait. `--test-threads` changes that.
+//! - `SLOTQUAKE_SPEED=10` runs all suites ten times as fast as real time, as [`Tests::speed`] does; `SLOTQUAKE_SPEED=auto`
+//!   as fast as the machine can. A suite is never faster than the number of its own `speed`.
+//! - Four tests for each core run concurrently, because they mostly wait, and at speed as many times fewer. `--test-threads`
+//!   changes that.
 //!
 //! Use [`suites`] for more settings:
 //!
@@ -45,6 +47,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -53,12 +56,13 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
-use crate::batch::{self, Environment, Exit, Job, Settings};
+use crate::batch::{self, Environment, Exit, Job, Lanes, Settings};
 use crate::plan::Plan;
 use crate::report::{Summary, explain};
 use crate::sandbox::Mode;
 use crate::server::{self, Server};
 use crate::speed::{self, Speed};
+use crate::suite::SpeedSetting;
 use crate::testing::{Suite, default_out};
 
 /// The servers that every suite runs on, instead of its own.
@@ -78,7 +82,14 @@ pub fn main(folder: impl Into<PathBuf>) -> ExitCode {
 
 /// The suites in a folder, with further settings.
 pub fn suites(folder: impl Into<PathBuf>) -> Tests {
-    Tests { folder: folder.into(), in_code: Vec::new(), servers: Vec::new(), out: None, sandbox: Mode::Auto, speed: 1 }
+    Tests {
+        folder: folder.into(),
+        in_code: Vec::new(),
+        servers: Vec::new(),
+        out: None,
+        sandbox: Mode::Auto,
+        speed: None,
+    }
 }
 
 /// Suites to run as tests; [`Tests::main`] runs them.
@@ -90,7 +101,7 @@ pub struct Tests {
     servers: Vec<String>,
     out: Option<PathBuf>,
     sandbox: Mode,
-    speed: u16,
+    speed: Option<String>,
 }
 
 /// One test.
@@ -106,6 +117,8 @@ struct Shared {
     servers: BTreeMap<String, Result<Server, String>>,
     runtime: Handle,
     stop: batch::Stop,
+    /// The speed that was asked for, and the highest that the machine can keep.
+    speed: (Option<SpeedSetting>, Speed),
     /// Whether tests that cannot run on this machine fail.
     must_run: bool,
 }
@@ -136,10 +149,11 @@ impl Tests {
         self
     }
 
-    /// Lets slotquake and its servers live this many times as fast as real time, from 1 to 100. All times of suites and
-    /// reports are then those of the cluster, and so are those that the test harness prints.
-    pub fn speed(mut self, times: u16) -> Self {
-        self.speed = times;
+    /// Lets slotquake and its servers live this many times as fast as real time, from 1 to 100, or (`"auto"`) as fast as the
+    /// machine can. The default is the `speed` of each suite. All times of suites and reports are then those of the cluster, and
+    /// so are those that the test harness prints.
+    pub fn speed(mut self, times: impl Display) -> Self {
+        self.speed = Some(times.to_string());
         self
     }
 
@@ -148,8 +162,9 @@ impl Tests {
     /// the program is executed again first.
     pub fn main(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
-        let speed = speed_asked(self.speed).unwrap_or_default();
-        arguments.test_threads.get_or_insert_with(|| batch::side_by_side(speed));
+        // Only as many run as their speed allows.
+        let threads = arguments.test_threads;
+        arguments.test_threads.get_or_insert_with(|| batch::side_by_side(Speed::REAL));
         let required = std::env::var(REQUIRE_ALL).is_ok_and(|value| value == "1");
         let (unwanted, cases): (Vec<Case>, Vec<Case>) =
             self.cases().into_iter().partition(|case| filtered_out(&arguments, &case.name));
@@ -158,17 +173,23 @@ impl Tests {
         if arguments.list {
             trials.extend(listed(cases, required, self.sandbox));
         } else if !cases.is_empty() {
-            return self.run(&arguments, trials, cases, required);
+            return self.run(&arguments, threads, trials, cases, required);
         }
         libtest_mimic::run(&arguments, trials).exit_code()
     }
 
-    fn run(self, arguments: &Arguments, mut trials: Vec<Trial>, cases: Vec<Case>, required: bool) -> ExitCode {
+    fn run(
+        self,
+        arguments: &Arguments,
+        threads: Option<usize>,
+        mut trials: Vec<Trial>,
+        cases: Vec<Case>,
+        required: bool,
+    ) -> ExitCode {
         let plans = plans(&cases);
         // Fetch servers now: nothing can be fetched from inside the sandbox.
         let servers = find(&plans);
-        let prepared = speed_asked(self.speed)
-            .and_then(|speed| speed::begin(speed).map_err(|error| error.to_string()))
+        let prepared = begin(&plans, self.speed.as_deref())
             .and_then(|()| Environment::enter(self.sandbox, &plans).map_err(|error| error.to_string()))
             .and_then(|environment| Ok((environment, Runtime::new().map_err(|error| error.to_string())?)));
         let (environment, runtime) = match prepared {
@@ -180,13 +201,15 @@ impl Tests {
         };
         let (_running, stop) = watch::channel(None);
         let out = self.out.unwrap_or_else(default_out);
-        let settings = Settings { out, keep: false, side_by_side: batch::side_by_side(speed::current()), environment };
+        let settings = Settings { out, keep: false, lanes: Arc::new(Lanes::new(threads)), environment };
+        let speed = runtime.block_on(find_speed(&plans, &servers, self.speed.as_deref(), &settings, &stop));
         let insist = arguments.ignored || arguments.include_ignored;
         let shared = Arc::new(Shared {
             settings,
             servers,
             runtime: runtime.handle().clone(),
             stop,
+            speed,
             must_run: required || insist,
         });
         trials.extend(cases.into_iter().map(|case| {
@@ -205,7 +228,7 @@ impl Tests {
             Ok(seed) => seed,
             Err(why) => return vec![Case { name: SEED.to_owned(), plan: Err(why) }],
         };
-        if let Err(why) = speed_asked(self.speed) {
+        if let Err(why) = speed_asked(self.speed.as_deref()) {
             return vec![Case { name: SPEED.to_owned(), plan: Err(why) }];
         }
         let servers = servers_asked(&self.servers);
@@ -256,13 +279,41 @@ fn seed() -> Result<u64, String> {
     }
 }
 
-/// The speed of the environment, or else that of the program.
-fn speed_asked(set: u16) -> Result<Speed, String> {
-    let (text, source) = match std::env::var(SPEED) {
-        Ok(text) => (text, SPEED),
-        Err(_) => (set.to_string(), "`speed`"),
+/// The speed of the environment, or else that of the program; None leaves it to the suites.
+fn speed_asked(set: Option<&str>) -> Result<Option<SpeedSetting>, String> {
+    let (text, source) = match (std::env::var(SPEED), set) {
+        (Ok(text), _) => (text, SPEED),
+        (Err(_), Some(text)) => (text.to_owned(), "`speed`"),
+        (Err(_), None) => return Ok(None),
     };
-    text.trim().parse().map_err(|error| format!("{source}: {error}"))
+    text.trim().parse().map(Some).map_err(|error| format!("{source}: {error}"))
+}
+
+/// Makes this process live at the highest speed that the plans may have.
+fn begin(plans: &[Plan], set: Option<&str>) -> Result<(), String> {
+    let asked = speed_asked(set)?;
+    let highest = plans.iter().map(|plan| plan.speed(asked, batch::AUTO_MAX)).max().unwrap_or(Speed::REAL);
+    speed::begin(highest).map_err(|error| error.to_string())
+}
+
+/// The speed that was asked for, and the highest that the machine can keep with these plans.
+async fn find_speed(
+    plans: &[Plan],
+    servers: &BTreeMap<String, Result<Server, String>>,
+    set: Option<&str>,
+    settings: &Settings,
+    stop: &batch::Stop,
+) -> (Option<SpeedSetting>, Speed) {
+    let asked = speed_asked(set).unwrap_or_default();
+    let servers: BTreeMap<String, Server> =
+        servers.iter().filter_map(|(name, server)| Some((name.clone(), server.clone().ok()?))).collect();
+    let has_servers = |plan: &&Plan| plan.servers().iter().all(|name| servers.contains_key(*name));
+    let jobs = plans.iter().filter(has_servers).map(|plan| Job::new(plan.clone(), &servers).at(asked, batch::AUTO_MAX));
+    let adapting: Vec<Job> = jobs.filter(|job| job.adapts && !job.speed.is_real()).collect();
+    match batch::busiest(&adapting) {
+        Some(like) => (asked, batch::highest_speed(like, adapting.len(), settings, stop).await.0),
+        None => (asked, batch::AUTO_MAX),
+    }
 }
 
 /// The suite files of a folder, in the order of their names.
@@ -338,7 +389,8 @@ impl Case {
         }
         let servers = plan.servers().into_iter().map(|name| Ok((name.to_owned(), shared.servers[name].clone()?)));
         let servers = servers.collect::<Result<_, String>>()?;
-        let job = Job::new(plan, &servers);
+        let (asked, found) = shared.speed;
+        let job = Job::new(plan, &servers).at(asked, found);
         let done = shared.runtime.block_on(job.run(0, &shared.settings, &batch::nobody(), &shared.stop));
         if done.exit == Exit::Pass {
             return Ok(Completion::Completed);

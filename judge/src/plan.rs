@@ -16,10 +16,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::seeded::Seeded;
 use crate::slot::{Deal, SLOTS};
 use crate::suite::{
-    Await, CLUSTER_SERVER, ClusterSpec, Invariant, LoadError, RoleIs, Source, Step, Suite, UPGRADE_TO, WorkloadSpec,
+    Await, CLUSTER_SERVER, ClusterSpec, Invariant, LoadError, RoleIs, Source, SpeedSetting, Step, Suite, UPGRADE_TO,
+    WorkloadSpec,
 };
 use crate::target::{Group, Member, Owner, Target};
-use crate::units::{Directive, NodeNo, ShardNo, Span};
+use crate::units::{Directive, NodeNo, ShardNo, Span, Speed};
 
 pub use crate::fault::Need;
 
@@ -51,6 +52,9 @@ pub struct Plan {
     pub recover_within: Span,
     /// See [`Suite::max_duration`].
     pub max_duration: Span,
+    /// See [`Suite::speed`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<SpeedSetting>,
 }
 
 /// A node of the plan.
@@ -177,6 +181,7 @@ impl Plan {
             invariants: suite.invariants.clone(),
             recover_within: suite.recover_within,
             max_duration: suite.max_duration,
+            speed: suite.speed,
         };
         plan.draw(shape.deal.count());
         let upgrade_to = suite.cluster.upgrade_to.as_deref();
@@ -243,6 +248,25 @@ impl Plan {
     pub fn node_timeout(&self) -> std::time::Duration {
         let ms = self.config.get("cluster-node-timeout").and_then(|value| value.0.parse().ok()).unwrap_or(15_000);
         std::time::Duration::from_millis(ms)
+    }
+
+    /// How fast to run it, if the command line asks for that, and the machine can keep `found`. What cannot be faithful at
+    /// speed runs in real time.
+    pub fn speed(&self, asked: Option<SpeedSetting>, found: Speed) -> Speed {
+        if self.only_in_real_time().is_some() {
+            return Speed::REAL;
+        }
+        match (asked.map(|asked| asked.or_found(found)), self.speed) {
+            (None, own) => own.map_or(Speed::REAL, |own| own.or_found(found)),
+            (Some(asked), Some(SpeedSetting::Fixed(most))) => asked.min(most),
+            (Some(asked), None | Some(SpeedSetting::Auto)) => asked,
+        }
+    }
+
+    /// Why it always runs in real time; None if it may be faster. How long a loss of packets lasts depends on which packet is
+    /// lost, and TCP sends it again in real time.
+    pub fn only_in_real_time(&self) -> Option<&'static str> {
+        self.needs_to(Need::Loss).then_some("it loses packets, which TCP sends again in real time")
     }
 
     /// The name of every server that a run needs: the cluster's, then those that steps start.

@@ -123,12 +123,21 @@ impl Speed {
     /// Real time.
     pub const REAL: Self = Self(1);
 
+    /// Ten times as fast as real time.
+    pub const TEN: Self = Self(10);
+
     /// No machine can keep more: the timers of Linux are late by some 50 us, which would be 5 ms.
     pub const MAX: Self = Self(100);
 
     /// The factor.
     pub fn factor(self) -> u32 {
         self.0.into()
+    }
+
+    /// Half of it, rounded down, and at least real time.
+    #[must_use]
+    pub fn halved(self) -> Self {
+        Self((self.0 / 2).max(1))
     }
 
     /// Whether the run takes place in real time.

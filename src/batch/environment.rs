@@ -10,7 +10,7 @@ use crate::network::{Network, netem};
 use crate::plan::{Need, Plan};
 use crate::run::BackendSettings;
 use crate::sandbox::{self, Entered, Inside, Mode, SandboxError, visit};
-use crate::speed::{self, Speed};
+use crate::speed;
 
 /// Why no suite can run.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -91,9 +91,6 @@ impl Environment {
         {
             lacks.insert(Need::Delays, error.to_string());
         }
-        if !speed::current().is_real() {
-            lacks.insert(Need::Loss, no_loss(speed::current()));
-        }
         Ok(Self {
             backend: BackendSettings::Local { scratch: Some(inside.scratch().to_owned()), network },
             lacks: without_clocks(lacks),
@@ -157,14 +154,6 @@ impl Environment {
 fn without_clocks(mut lacks: BTreeMap<Need, String>) -> BTreeMap<Need, String> {
     lacks.extend(speed::obstacle().map(|why| (Need::Clocks, why)));
     lacks
-}
-
-/// A loss would last too long, and by how much depends on which packet is lost.
-fn no_loss(speed: Speed) -> String {
-    format!(
-        "at speed {speed}, losing packets is not faithful: TCP sends a lost packet again after 0.2 to 1 s of real time, \
-         which is {speed} times as long for the servers (hint: leave out `--speed`)"
-    )
 }
 
 fn no_sandbox(reason: &str, hint: &str) -> String {

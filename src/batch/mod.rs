@@ -6,7 +6,9 @@
 
 mod environment;
 mod exit;
+mod lanes;
 mod prepare;
+mod probe;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -20,9 +22,11 @@ use tokio::task::{JoinError, spawn_blocking};
 
 pub use self::environment::{Environment, EnvironmentError};
 pub use self::exit::Exit;
+pub use self::lanes::{Lanes, side_by_side};
 pub use self::prepare::{Fitted, draw_seed, lacking, no_upgrade, plan, plans, plans_on_found, servers};
+pub use self::probe::{AUTO_MAX, busiest, highest_speed};
 use crate::anatomy;
-use crate::check::check;
+use crate::check::{Verdict, check};
 use crate::cluster::BackendError;
 use crate::facts::Facts;
 use crate::plan::Plan;
@@ -31,6 +35,7 @@ use crate::reports;
 use crate::run::{self, Notice, Options, RunError};
 use crate::server::Server;
 use crate::speed::{self, Speed};
+use crate::suite::SpeedSetting;
 
 /// A run to do.
 #[derive(Debug, Clone)]
@@ -41,6 +46,10 @@ pub struct Job {
     pub server: Server,
     /// The other servers that its steps start, by their names there.
     pub other_servers: BTreeMap<String, Server>,
+    /// How fast it runs, or the most if it adapts.
+    pub speed: Speed,
+    /// Whether the speed is `auto`: the run is repeated at half of it if slotquake was late.
+    pub adapts: bool,
 }
 
 /// The settings that all runs share.
@@ -50,8 +59,8 @@ pub struct Settings {
     pub out: PathBuf,
     /// Whether data directories are kept.
     pub keep: bool,
-    /// The number of runs at the same time.
-    pub side_by_side: usize,
+    /// How many runs go at the same time.
+    pub lanes: Arc<Lanes>,
     /// Where the runs take place.
     pub environment: Environment,
 }
@@ -63,6 +72,8 @@ pub struct Done {
     pub summary: Summary,
     /// The exit code of this run.
     pub exit: Exit,
+    /// Whether it is inconclusive and slotquake was late in it, so that it may be conclusive at a lower speed.
+    pub was_late: bool,
 }
 
 /// Becomes the name of the signal, or another reason, that ends everything: active runs heal, report and tear down, and no
@@ -96,18 +107,15 @@ pub fn nobody() -> Arc<dyn Audience> {
     Arc::new(Nobody)
 }
 
-/// The default number of runs at the same time at a speed: four for each core, because runs mostly wait, and as many times
-/// fewer as they wait less.
-pub fn side_by_side(speed: Speed) -> usize {
-    let in_real_time = std::thread::available_parallelism().map_or(1, usize::from) * 4;
-    (in_real_time / speed.factor() as usize).max(1)
-}
-
-/// Does every job and returns the results in the order of the jobs. [`Settings::side_by_side`] jobs run at the same time.
+/// Does every job and returns the results in the order of the jobs. [`Settings::lanes`] says how many run at the same time.
+/// The fastest are first.
 pub async fn run_all(jobs: Vec<Job>, settings: &Settings, audience: &Arc<dyn Audience>, stop: &Stop) -> Vec<Done> {
-    let mut done: Vec<(usize, Done)> = stream::iter(jobs.into_iter().enumerate())
+    let most = jobs.iter().map(|job| settings.lanes.at(job.speed)).max().unwrap_or(1);
+    let mut jobs: Vec<(usize, Job)> = jobs.into_iter().enumerate().collect();
+    jobs.sort_by_key(|(_, job)| std::cmp::Reverse(job.speed));
+    let mut done: Vec<(usize, Done)> = stream::iter(jobs)
         .map(async |(number, job)| (number, job.run(number, settings, audience, stop).await))
-        .buffer_unordered(settings.side_by_side.max(1))
+        .buffer_unordered(most)
         .collect()
         .await;
     done.sort_by_key(|(number, _)| *number);
@@ -115,16 +123,48 @@ pub async fn run_all(jobs: Vec<Job>, settings: &Settings, audience: &Arc<dyn Aud
 }
 
 impl Job {
-    /// A job for a plan on its servers, which are given by their names in plans. Panics if one is missing.
+    /// A job for a plan on its servers, in real time. The servers are given by their names in plans. Panics if one is missing.
     pub fn new(plan: Plan, servers: &BTreeMap<String, Server>) -> Self {
         let of = |name: &str| (name.to_owned(), servers[name].clone());
         let other_servers = plan.servers().into_iter().filter(|name| *name != plan.server).map(of).collect();
-        Self { server: servers[&plan.server].clone(), other_servers, plan }
+        let server = servers[&plan.server].clone();
+        Self { server, other_servers, plan, speed: Speed::REAL, adapts: false }
     }
 
-    /// Does this job as run `number` of the audience. It never panics: the result contains every error, and the run's
-    /// folder is kept.
+    /// The job at the speed that was asked for, or else at that of its suite. `found` is the highest that the machine can
+    /// keep; the process must have begun at a speed that is no lower.
+    #[must_use]
+    pub fn at(mut self, asked: Option<SpeedSetting>, found: Speed) -> Self {
+        self.speed = self.plan.speed(asked, found);
+        self.adapts = asked.or(self.plan.speed) == Some(SpeedSetting::Auto);
+        self
+    }
+
+    /// Does this job as run `number` of the audience, and once more at a lower speed if its speed is `auto` and was too high.
+    /// It never panics: the result contains every error, and the run's folder is kept.
     pub async fn run(self, number: usize, settings: &Settings, audience: &Arc<dyn Audience>, stop: &Stop) -> Done {
+        if !self.adapts {
+            return self.run_once(number, settings, audience, stop).await;
+        }
+        let speed = settings.lanes.adapted(self.speed);
+        let first = Self { speed, ..self.clone() }.run_once(number, settings, audience, stop).await;
+        if !first.was_late || speed.is_real() || stop.borrow().is_some() {
+            return first;
+        }
+        let (slower, is_for_all) = settings.lanes.was_late(speed);
+        let others = if is_for_all { ", and so are the runs that follow" } else { "" };
+        audience.line(&format!(
+            "{}: inconclusive, since slotquake was late at speed {speed}; repeated at speed {slower}{others}",
+            self.label()
+        ));
+        Self { speed: slower, ..self }.run_once(number, settings, audience, stop).await
+    }
+
+    async fn run_once(self, number: usize, settings: &Settings, audience: &Arc<dyn Audience>, stop: &Stop) -> Done {
+        let _place = match settings.lanes.enter(self.speed).await {
+            Ok(place) => place,
+            Err(error) => return self.without_report(Standing::Error(error.to_string()), None, Exit::Harness),
+        };
         if stop.borrow().is_some() {
             let why = Standing::Skipped("interrupted before it began".to_owned());
             return self.without_report(why, None, Exit::Interrupted);
@@ -169,6 +209,7 @@ impl Job {
         let judged = spawn_blocking(move || {
             let facts = Facts::new(&history);
             let report = Report::new(&facts, check(&facts));
+            let was_late = report.verdict == Verdict::Inconclusive && facts.was_late();
             let logs = anatomy::logs(&into, report.nodes());
             let report = report.with_anatomy(&logs);
             reports::write(&into, &report)?;
@@ -177,9 +218,9 @@ impl Job {
             let drawn = page
                 .map_err(|panic| panic_text(panic.as_ref()))
                 .and_then(|page| reports::write_page(&into, "report.html", &page).map_err(|error| error.to_string()));
-            Ok::<_, ReportError>((report, drawn.map(drop)))
+            Ok::<_, ReportError>((report, was_late, drawn.map(drop)))
         });
-        let (report, drawn) = match judged.await {
+        let (report, was_late, drawn) = match judged.await {
             Ok(Ok(judged)) => judged,
             Ok(Err(error)) => {
                 return self.without_report(Standing::Error(error.to_string()), Some(&folder), Exit::Harness);
@@ -193,7 +234,7 @@ impl Job {
                 return self.without_report(Standing::Error(message), Some(&folder), Exit::Harness);
             }
         };
-        let done = Done { summary: Summary::new(&report, &folder), exit: Exit::of(&report) };
+        let done = Done { summary: Summary::new(&report, &folder), exit: Exit::of(&report), was_late };
         if let Err(why) = drawn {
             audience.line(&format!("report.html could not be written: {why}"));
         }
@@ -221,7 +262,7 @@ impl Job {
 
     fn without_report(&self, standing: Standing, folder: Option<&Path>, exit: Exit) -> Done {
         let summary = Summary::without_report(&self.plan.name, &self.server.asked, self.plan.seed, standing, folder);
-        Done { summary, exit }
+        Done { summary, exit, was_late: false }
     }
 }
 
@@ -271,6 +312,7 @@ mod tests {
                 invariants: Vec::new(),
                 recover_within: Span::secs(1),
                 max_duration: Span::secs(1),
+                speed: None,
             },
             server: serde_json::from_value(serde_json::json!({
                 "asked": asked,
@@ -280,6 +322,8 @@ mod tests {
             }))
             .expect("a server"),
             other_servers: BTreeMap::new(),
+            speed: Speed::REAL,
+            adapts: false,
         }
     }
 
@@ -287,13 +331,14 @@ mod tests {
     fn a_broken_run_keeps_its_folder_and_the_other_runs() {
         let out = tempfile::tempdir().expect("a temporary folder");
         let environment = Environment::enter(Mode::Off, &[]).expect("no sandbox is entered");
-        let settings = Settings { out: out.path().to_owned(), keep: false, side_by_side: 1, environment };
+        let lanes = Arc::new(Lanes::new(Some(1)));
+        let settings = Settings { out: out.path().to_owned(), keep: false, lanes, environment };
         let (_end, stop) = watch::channel(None);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let jobs = vec![impossible_job("a"), impossible_job("b")];
         let done = runtime.block_on(run_all(jobs, &settings, &nobody(), &stop));
         assert_eq!(done.len(), 2);
-        for (Done { summary, exit }, suite) in done.iter().zip(["a", "b"]) {
+        for (Done { summary, exit, .. }, suite) in done.iter().zip(["a", "b"]) {
             assert_eq!((summary.suite.as_str(), *exit), (suite, Exit::Harness));
             assert!(matches!(summary.standing, Standing::Error(_)), "{summary:?}");
             assert!(summary.report.as_ref().is_some_and(|folder| folder.is_dir()), "{summary:?}");

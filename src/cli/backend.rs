@@ -1,11 +1,13 @@
 //! The arguments that choose a backend, and starting it.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use slotquake::batch::Environment;
+use slotquake::batch::{self, Environment};
 use slotquake::cluster::Reach;
+use slotquake::plan::Plan;
 use slotquake::sandbox::Mode;
 use slotquake::server::BackendKind;
 use slotquake::speed::{self, Speed, SpeedError};
+use slotquake::suite::SpeedSetting;
 
 use super::exit::Trouble;
 use super::runtime::listening;
@@ -36,10 +38,11 @@ pub struct BackendArgs {
     #[arg(long, value_name = "HOW",
         value_parser = PossibleValuesParser::new(["auto", "address", "ports"]).try_map(|word| word.parse::<Reach>()))]
     reach: Option<Reach>,
-    /// Let slotquake and its servers live this many times as fast as real time: a whole number up to 100. All times are
-    /// then those of the cluster. Only with `--backend local`, on Linux with glibc
-    #[arg(long, value_name = "N", default_value_t = Speed::REAL)]
-    speed: Speed,
+    /// Let slotquake and its servers live this many times as fast as real time: a whole number up to 100, or `auto` for
+    /// what this machine can keep. All times are then those of the cluster. By default the suite's own `speed`, beyond which
+    /// no suite goes. Only with `--backend local`, on Linux with glibc
+    #[arg(long, value_name = "N")]
+    speed: Option<SpeedSetting>,
     #[command(flatten)]
     attach: attach::AttachArgs,
 }
@@ -50,9 +53,14 @@ pub fn parser(kinds: &[BackendKind]) -> impl TypedValueParser<Value = BackendKin
     PossibleValuesParser::new(kinds.iter().map(value)).try_map(|word| word.parse::<BackendKind>())
 }
 
-/// Makes this process live at that speed. Call it while there is one thread.
-pub fn speed(speed: Speed) -> Result<(), Trouble> {
-    speed::begin(speed).map_err(|error| match error {
+/// Makes this process live at the highest speed that the plans may have. Call it while there is one thread.
+pub fn speed(plans: &[Plan], asked: Option<SpeedSetting>) -> Result<(), Trouble> {
+    // What the machine cannot do is an error only if the user asks for it by a number.
+    if speed::obstacle().is_some() && !matches!(asked, Some(SpeedSetting::Fixed(_))) {
+        return Ok(());
+    }
+    let highest = plans.iter().map(|plan| plan.speed(asked, batch::AUTO_MAX)).max().unwrap_or(Speed::REAL);
+    speed::begin(highest).map_err(|error| match error {
         SpeedError::Unsupported { .. } => Trouble::usage(error),
         error => Trouble::harness(error),
     })
@@ -67,6 +75,12 @@ fn about(kind: BackendKind) -> &'static str {
 }
 
 impl BackendArgs {
+    /// The speed that was asked for, and what is possible with this backend on this machine.
+    pub fn speed(&self) -> Option<SpeedSetting> {
+        let is_possible = self.backend == BackendKind::Local && speed::obstacle().is_none();
+        if is_possible { self.speed } else { Some(SpeedSetting::Fixed(Speed::REAL)) }
+    }
+
     /// Whether all runs use one cluster, so that they must not run at the same time.
     pub fn is_shared(&self) -> bool {
         self.backend == BackendKind::Attach
@@ -82,11 +96,12 @@ impl BackendArgs {
         if let Some((argument, backends)) = self.misplaced() {
             return Err(Trouble::usage(format!("`{argument}` requires `{backends}`")));
         }
-        if self.backend != BackendKind::Local && !self.speed.is_real() {
+        if let Some(speed) = self.speed.filter(|speed| *speed != SpeedSetting::Fixed(Speed::REAL))
+            && self.backend != BackendKind::Local
+        {
             return Err(Trouble::usage(format!(
-                "`--speed {}` requires `--backend local`: slotquake cannot change the time of servers that it does not start \
-                 as processes",
-                self.speed
+                "`--speed {speed}` requires `--backend local`: slotquake cannot change the time of servers that it does not start \
+                 as processes"
             )));
         }
         match self.backend {
@@ -107,7 +122,7 @@ impl BackendArgs {
                 let plans = prepare::plans(wanted.suites, wanted.servers, wanted.overrides, wanted.seed)?;
                 let servers = prepare::servers(&plans)?;
                 // Fetching is done, in real time. With another speed, all of the above happens again, faster.
-                speed(self.speed)?;
+                speed(&plans, self.speed)?;
                 make_folder()?;
                 // From here on this may be another process, without the machine's network.
                 let environment = Environment::enter(self.sandbox, &plans).map_err(Trouble::harness)?;

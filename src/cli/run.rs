@@ -1,15 +1,15 @@
 //! `slotquake run`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use slotquake::batch::{self, Audience, Done, Job, Settings};
+use slotquake::batch::{self, Audience, Done, Job, Lanes, Settings, Stop};
 use slotquake::plan::Plan;
 use slotquake::report::{self, RunKey, Skipped, Standing, Summary};
 use slotquake::reports;
-use slotquake::speed;
-use slotquake::suite;
+use slotquake::speed::Speed;
+use slotquake::suite::{self, SpeedSetting};
 use slotquake_judge::words::count;
 use tokio::runtime::Runtime;
 
@@ -65,7 +65,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     repeat: u16,
     /// The number of runs at the same time; by default four for each core, because runs mostly wait, and at
-    /// speed as many times fewer
+    /// speed as many times fewer. Runs at different speeds never go at the same time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// The directory for reports
@@ -108,14 +108,19 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         let obstacle = environment.obstacle(plan).map(str::to_owned).or_else(fits);
         obstacle.or_else(|| batch::lacking(plan, &servers))
     });
-    let jobs: Vec<Job> = (0..args.repeat).flat_map(|_| &plans).map(|plan| Job::new(plan.clone(), &servers)).collect();
-    let at_most = if is_shared { 1 } else { batch::side_by_side(speed::current()) };
-    let side_by_side = args.jobs.map_or(at_most, usize::from).min(jobs.len());
-    screen::say(&format!("seed {seed}; {}, {side_by_side} at a time", count(jobs.len() as u64, "run")));
+    let places = if is_shared { Some(1) } else { args.jobs.map(usize::from) };
+    let settings =
+        Settings { out: args.out.clone(), keep: args.keep, lanes: Arc::new(Lanes::new(places)), environment };
+    let asked = args.backend.speed();
+    let jobs: Vec<Job> = (0..args.repeat)
+        .flat_map(|_| &plans)
+        .map(|plan| Job::new(plan.clone(), &servers).at(asked, batch::AUTO_MAX))
+        .collect();
+    screen::say(&format!("seed {seed}; {}", count(jobs.len() as u64, "run")));
     tell_skipped(&skipped);
-
-    let settings = Settings { out: args.out.clone(), keep: args.keep, side_by_side, environment };
-    let runs = if jobs.is_empty() { Vec::new() } else { run_all(jobs, &settings, (runtime, signals), args.verbose) };
+    tell_real_time(&jobs, asked);
+    let runs =
+        if jobs.is_empty() { Vec::new() } else { run_all(jobs, asked, &settings, (runtime, signals), args.verbose) };
     let (mut summaries, exits): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.summary, run.exit)).unzip();
     // Skipped suites do not affect the exit code, unless all were skipped.
     let exit = Exit::worst(exits);
@@ -140,11 +145,66 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     Ok(exit)
 }
 
-fn run_all(jobs: Vec<Job>, settings: &Settings, (runtime, signals): (Runtime, Signals), verbose: bool) -> Vec<Done> {
-    let display = Display::new(verbose, settings.side_by_side == 1);
+/// Finds the highest speed that this machine can keep, and gives it to the runs that are to have it.
+async fn find_speed(
+    jobs: &mut [Job],
+    asked: Option<SpeedSetting>,
+    settings: &Settings,
+    audience: &dyn Audience,
+    stop: &Stop,
+) {
+    let adapting: Vec<Job> = jobs.iter().filter(|job| job.adapts && !job.speed.is_real()).cloned().collect();
+    let Some(like) = batch::busiest(&adapting) else { return };
+    let (found, why) = batch::highest_speed(like, adapting.len(), settings, stop).await;
+    let why = if why.is_empty() { why } else { format!(": {why}") };
+    audience.line(&format!("speed {found} is the highest that this machine can keep{why}"));
+    for job in jobs {
+        *job = job.clone().at(asked, found);
+    }
+}
+
+/// `3 runs, 1 at a time at speed 10, and 2 runs, 2 at a time at speed 1`.
+fn at_a_time(jobs: &[Job], lanes: &Lanes) -> String {
+    let mut by_speed: BTreeMap<Speed, usize> = BTreeMap::new();
+    for job in jobs {
+        *by_speed.entry(job.speed).or_default() += 1;
+    }
+    let is_real = by_speed.keys().all(Speed::is_real);
+    let at = |(&speed, &jobs): (&Speed, &usize)| {
+        let at_speed = if is_real { String::new() } else { format!(" at speed {speed}") };
+        format!("{}, {} at a time{at_speed}", count(jobs as u64, "run"), lanes.at(speed).min(jobs))
+    };
+    by_speed.iter().rev().map(at).collect::<Vec<_>>().join(", and ")
+}
+
+/// Says which suites run in real time though a speed was asked for.
+fn tell_real_time(jobs: &[Job], asked: Option<SpeedSetting>) {
+    let told: BTreeSet<(&str, &str)> = jobs
+        .iter()
+        .filter(|job| asked.or(job.plan.speed).is_some_and(|asked| asked != SpeedSetting::Fixed(Speed::REAL)))
+        .filter_map(|job| Some((job.plan.name.as_str(), job.plan.only_in_real_time()?)))
+        .collect();
+    for (suite, why) in told {
+        screen::say(&format!("{suite} runs at speed 1: {why}"));
+    }
+}
+
+fn run_all(
+    mut jobs: Vec<Job>,
+    asked: Option<SpeedSetting>,
+    settings: &Settings,
+    (runtime, signals): (Runtime, Signals),
+    verbose: bool,
+) -> Vec<Done> {
+    // It may become lower.
+    let lowest = |job: &Job| if job.adapts { Speed::REAL } else { job.speed };
+    let one_by_one = jobs.len() == 1 || jobs.iter().all(|job| settings.lanes.at(lowest(job)) == 1);
+    let display = Display::new(verbose, one_by_one);
     let audience: Arc<dyn Audience> = Arc::new(display.teller());
     let runs = runtime.block_on(async {
         let stop = signals.stop(display.teller(), "healing, reporting and tearing down the runs");
+        find_speed(&mut jobs, asked, settings, audience.as_ref(), &stop).await;
+        audience.line(&at_a_time(&jobs, &settings.lanes));
         batch::run_all(jobs, settings, &audience, &stop).await
     });
     display.close();

@@ -1,11 +1,12 @@
 //! `slotquake up`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use slotquake::batch::{Audience, Environment};
+use slotquake::batch::{Audience, Environment, Job, Lanes, Settings, highest_speed};
 use slotquake::cluster::Reach;
 use slotquake::history::{Event, EventKind, NodeInfo, StepProblem};
 use slotquake::plan::Plan;
@@ -15,7 +16,7 @@ use slotquake::run::{self, Answer, Ask, Notice, Options, Request, RunError};
 use slotquake::sandbox::Mode;
 use slotquake::server::{BackendKind, Server};
 use slotquake::speed::{self, Speed};
-use slotquake::suite::{LoadError, Source};
+use slotquake::suite::{LoadError, Source, SpeedSetting};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -64,10 +65,10 @@ pub struct Args {
     #[arg(long, value_name = "MODE", default_value_t = Mode::Auto,
         value_parser = PossibleValuesParser::new(["auto", "off", "require"]).try_map(|word| word.parse::<Mode>()))]
     sandbox: Mode,
-    /// Let slotquake and the servers live this many times as fast as real time: a whole number up to 100. Only with
-    /// `--backend local`, on Linux with glibc
-    #[arg(long, value_name = "N", default_value_t = Speed::REAL)]
-    speed: Speed,
+    /// Let slotquake and the servers live this many times as fast as real time: a whole number up to 100, or `auto` for
+    /// what this machine can keep. Only with `--backend local`, on Linux with glibc
+    #[arg(long, value_name = "N", default_value_t = SpeedSetting::Fixed(Speed::REAL))]
+    speed: SpeedSetting,
     /// What runs the nodes
     #[arg(long, default_value_t = BackendKind::Local,
         value_parser = backend::parser(&[BackendKind::Local, BackendKind::Docker]))]
@@ -81,13 +82,13 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let (servers, environment, runtime, signals) = match args.backend {
         BackendKind::Local => {
             let servers = prepare::servers(&plans)?;
-            backend::speed(args.speed)?;
+            backend::speed(&plans, Some(args.speed))?;
             // From here on this may be another process. It is the one that listens for other terminals.
             let environment = Environment::enter(args.sandbox, &plans).map_err(Trouble::harness)?;
             let (runtime, signals) = listening()?;
             (servers, environment, runtime, signals)
         }
-        BackendKind::Docker if !args.speed.is_real() => {
+        BackendKind::Docker if args.speed != SpeedSetting::Fixed(Speed::REAL) => {
             return Err(Trouble::usage(format!("`--speed {}` requires `--backend local`", args.speed)));
         }
         BackendKind::Docker => containers::take((None, None), Reach::Auto, &plans)?,
@@ -98,10 +99,35 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let folder =
         reports::create_folder(&args.out, &plan.name, &server.asked, speed::real_now()).map_err(Trouble::harness)?;
     let display = Display::new(false, false);
-    let kept = runtime.block_on(keep(plan, server, environment, &folder, (listener, signals), &display));
+    let kept = runtime.block_on(async {
+        if args.speed == SpeedSetting::Auto && !speed::current().is_real() {
+            settle_speed(&plan, &servers, &environment, &display.teller()).await?;
+        }
+        keep(plan, server, environment, &folder, (listener, signals), &display).await
+    });
     drop(door);
     display.close();
     kept
+}
+
+/// Makes this process live at the highest speed that the machine can keep with this cluster.
+async fn settle_speed(
+    plan: &Plan,
+    servers: &BTreeMap<String, Server>,
+    environment: &Environment,
+    teller: &Teller,
+) -> Result<(), Trouble> {
+    let settings = Settings {
+        out: PathBuf::new(),
+        keep: false,
+        lanes: Arc::new(Lanes::new(Some(1))),
+        environment: environment.clone(),
+    };
+    let like = Job::new(plan.clone(), servers).at(Some(SpeedSetting::Auto), speed::current());
+    let (_running, stop) = tokio::sync::watch::channel(None);
+    let (found, _) = highest_speed(&like, 1, &settings, &stop).await;
+    teller.line(&format!("speed {found} is the highest that this machine can keep"));
+    speed::change(found).map_err(Trouble::harness)
 }
 
 fn plan(args: &Args) -> Result<Plan, LoadError> {
@@ -135,7 +161,7 @@ async fn keep(
         folder: folder.to_owned(),
         keep: false,
         backend: host.environment.backend.clone(),
-        other_servers: std::collections::BTreeMap::new(),
+        other_servers: BTreeMap::new(),
         stop,
         watcher: watcher(&plan, &server, folder, display.teller()),
     };
@@ -206,6 +232,13 @@ impl Host {
             let alone = Plan { steps: vec![step.clone()], ..self.plan.clone() };
             if let Some(reason) = self.environment.obstacle(&alone) {
                 return Err(StepProblem::Suite(reason.to_owned()));
+            }
+            if let Some(reason) = alone.only_in_real_time().filter(|_| !speed::current().is_real()) {
+                let hint = "start the cluster without `--speed`";
+                return Err(StepProblem::Suite(format!(
+                    "not possible at speed {}: {reason} (hint: {hint})",
+                    speed::current()
+                )));
             }
         }
         let (answer, answered) = oneshot::channel();

@@ -3,7 +3,8 @@
  *
  * Clocks: base + (real - base) * N, for the wall clock and the monotonic ones. The bases are taken once, by the process
  * that starts everything, and handed down in the environment, so that all processes agree exactly. Timeouts are divided
- * by N and rounded up, so a positive one never becomes 0.
+ * by N and rounded up, so a positive one never becomes 0. A process that sets the clock of its speed lives at another one
+ * from then on: its monotonic clocks go on, its wall clock begins again at real time, and so do those that it starts.
  *
  * A process may have a wall clock of its own, which differs from that time by what a file says: an offset, and a drift
  * from a moment on. Its other clocks and its timeouts do not differ. The file is mapped, so a change shows at once. A wait
@@ -56,20 +57,27 @@
 /* The path of the file that says how the wall clock of this process differs; without it, it does not. */
 #define VARIABLE_OF_CLOCK "SLOTQUAKE_CLOCK"
 
-/* Clocks that only this library has: its speed in seconds, and the real wall clock. The kernel refuses their numbers. */
+/* Clocks that only this library has: its speed in seconds, which can be set, the real wall clock, and from there on the
+ * bases, in their order. The kernel refuses their numbers. */
 #define CLOCK_OF_SPEED 21328
 #define CLOCK_OF_REAL_TIME 21329
+#define CLOCK_OF_BASES 21330
 
 /* The kernel's default for how late it may wake a thread. */
 #define SLACK_NS 50000
 
 enum { REALTIME, MONOTONIC, RAW, BOOTTIME, TAI, BASES };
 
-static struct {
-    int state; /* 0 before the variable was read */
+struct dilation {
     int64_t speed;
-    int64_t base[BASES];
-} dilation;
+    int64_t base[BASES]; /* in nanoseconds of real time */
+    int64_t ahead[BASES]; /* of real time, at the base; 0 unless the speed was changed */
+};
+
+/* The one that is in force, and one to write the next one to. Who reads one while the speed changes twice may read
+ * nonsense, so it must not be changed more often than a thread may be kept from running. */
+static struct dilation dilations[2];
+static const struct dilation *in_force; /* NULL before the variable was read */
 
 /* How a wall clock differs from that of everybody else. */
 struct skew {
@@ -154,10 +162,12 @@ static void map_own_clock(void)
 }
 
 /* Reads the variables, once. Threads that come at the same time write the same. */
-static void settle(void)
+static const struct dilation *settle(void)
 {
-    if (__atomic_load_n(&dilation.state, __ATOMIC_ACQUIRE))
-        return;
+    const struct dilation *known = __atomic_load_n(&in_force, __ATOMIC_ACQUIRE);
+    if (known)
+        return known;
+    struct dilation *first = &dilations[0];
     int64_t numbers[1 + BASES] = { 1 };
     const char *text = getenv(VARIABLE);
     int count = 0;
@@ -170,17 +180,17 @@ static void settle(void)
             text++;
     }
     int is_whole = count == 1 + BASES && *text == 0 && numbers[0] >= 1;
-    dilation.speed = is_whole ? numbers[0] : 1;
+    first->speed = is_whole ? numbers[0] : 1;
     for (int clock = 0; clock < BASES; clock++)
-        dilation.base[clock] = is_whole ? numbers[1 + clock] : 0;
+        first->base[clock] = is_whole ? numbers[1 + clock] : 0;
     map_own_clock();
-    __atomic_store_n(&dilation.state, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&in_force, first, __ATOMIC_RELEASE);
+    return first;
 }
 
 static int64_t speed(void)
 {
-    settle();
-    return dilation.speed;
+    return settle()->speed;
 }
 
 /* How the wall clock of this process differs now. The skew in force is written only after the other one has come into
@@ -275,12 +285,13 @@ static struct timespec milliseconds(int timeout)
 /* When a moment of this process comes, in real time, rounded up. */
 static struct timespec sooner(int clock, struct timespec moment)
 {
-    int64_t n = speed(), base = dilation.base[clock];
+    const struct dilation *now = settle();
+    int64_t n = now->speed, base = now->base[clock];
     /* Beyond a century it never comes. */
     if (moment.tv_sec > base / SECOND + 3200000000LL)
         return moment;
     int64_t shown = moment.tv_sec * SECOND + moment.tv_nsec;
-    int64_t ahead = (clock == REALTIME ? unskewed(shown) : shown) - base;
+    int64_t ahead = (clock == REALTIME ? unskewed(shown) : shown) - now->ahead[clock] - base;
     int64_t real = base + (ahead > 0 ? (ahead + n - 1) / n : ahead / n);
     if (real < 0)
         real = 0;
@@ -303,6 +314,7 @@ static int clock_of(const struct timespec *moment)
 
 static struct {
     __typeof__(&clock_gettime) clock_gettime;
+    __typeof__(&clock_settime) clock_settime;
     __typeof__(&epoll_pwait) epoll_pwait;
     __typeof__(&ppoll) ppoll;
     __typeof__(&select) select;
@@ -341,8 +353,8 @@ __attribute__((constructor)) static void prepare(void)
     real.pthread_mutex_clocklock = dlsym(RTLD_NEXT, "pthread_mutex_clocklock");
     real.sem_clockwait = dlsym(RTLD_NEXT, "sem_clockwait");
     /* Threads and programs that this one starts have it too. */
-    if (dilation.speed > 1)
-        raw(SYS_prctl, PR_SET_TIMERSLACK, SLACK_NS / dilation.speed, 0, 0, 0, 0);
+    if (speed() > 1)
+        raw(SYS_prctl, PR_SET_TIMERSLACK, SLACK_NS / speed(), 0, 0, 0, 0);
 }
 
 /* Clocks. */
@@ -363,16 +375,54 @@ EXPORT int clock_gettime(clockid_t clock, struct timespec *now)
     }
     if (clock == CLOCK_OF_REAL_TIME)
         return real_clock(CLOCK_REALTIME, now);
+    const struct dilation *dilation = settle();
+    if (clock >= CLOCK_OF_BASES && clock < CLOCK_OF_BASES + BASES) {
+        int64_t from = dilation->base[clock - CLOCK_OF_BASES];
+        *now = (struct timespec) { .tv_sec = from / SECOND, .tv_nsec = from % SECOND };
+        return 0;
+    }
     int result = real_clock(clock, now), base = base_of(clock);
-    int is_own = base == REALTIME && (settle(), own_clock);
-    if (result != 0 || base < 0 || (speed() == 1 && !is_own))
+    int is_own = base == REALTIME && own_clock;
+    if (result != 0 || base < 0 || (dilation->speed == 1 && dilation->ahead[base] == 0 && !is_own))
         return result;
-    int64_t from = dilation.base[base];
-    int64_t time = from + (now->tv_sec * SECOND + now->tv_nsec - from) * dilation.speed;
+    int64_t from = dilation->base[base];
+    int64_t time = from + dilation->ahead[base] + (now->tv_sec * SECOND + now->tv_nsec - from) * dilation->speed;
     if (is_own)
         time = skewed(time);
     *now = (struct timespec) { .tv_sec = time / SECOND, .tv_nsec = time % SECOND };
     return 0;
+}
+
+/* Sets the speed. Waits that have begun end when they would have ended before. */
+static int set_speed(int64_t next_speed)
+{
+    static const clockid_t clocks[BASES]
+        = { CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_BOOTTIME, CLOCK_TAI };
+    const struct dilation *before = settle();
+    struct dilation *next = &dilations[before == &dilations[0]];
+    for (int base = 0; base < BASES; base++) {
+        struct timespec now;
+        if (real_clock(clocks[base], &now) != 0)
+            return -1;
+        int64_t moment = now.tv_sec * SECOND + now.tv_nsec;
+        int64_t ahead = before->ahead[base] + (moment - before->base[base]) * (before->speed - 1);
+        next->base[base] = moment;
+        next->ahead[base] = base == REALTIME || base == TAI ? 0 : ahead;
+    }
+    next->speed = next_speed;
+    __atomic_store_n(&in_force, next, __ATOMIC_RELEASE);
+    return 0;
+}
+
+EXPORT int clock_settime(clockid_t clock, const struct timespec *time)
+{
+    if (clock != CLOCK_OF_SPEED)
+        return REAL(clock_settime)(clock, time);
+    if (!time || time->tv_sec < 1) {
+        errno = EINVAL;
+        return -1;
+    }
+    return set_speed(time->tv_sec);
 }
 
 EXPORT int gettimeofday(struct timeval *restrict now, void *restrict zone)
@@ -427,7 +477,7 @@ EXPORT int epoll_pwait(int epoll, struct epoll_event *events, int most, int time
     if (result >= 0 || (errno != ENOSYS && errno != EPERM))
         return result;
     errno = before;
-    return REAL(epoll_pwait)(epoll, events, most, (int)((timeout + dilation.speed - 1) / dilation.speed), mask);
+    return REAL(epoll_pwait)(epoll, events, most, (int)((timeout + speed() - 1) / speed()), mask);
 }
 
 EXPORT int epoll_wait(int epoll, struct epoll_event *events, int most, int timeout)

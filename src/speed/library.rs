@@ -1,6 +1,5 @@
 //! The library of [`crate::speed`] as a file in memory, and programs under it.
 
-use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,9 +8,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::time::{ClockId, clock_gettime};
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime, clock_settime};
 
-use super::{LIBRARY, PRELOAD, Speed, VARIABLE};
+use super::{CLOCK_OF_SPEED, LIBRARY, PRELOAD, Speed, VARIABLE, users_libraries, variable};
 
 /// Makes a command, and what it starts, live at that speed from now on, if they use libc. The library is open in this
 /// process until the result is dropped.
@@ -29,14 +29,16 @@ pub(super) fn under_since(command: &mut Command, speed: Speed, since: Duration) 
         ClockId::CLOCK_BOOTTIME,
         ClockId::CLOCK_TAI,
     ];
-    let mut bases = speed.to_string();
-    for clock in clocks {
-        let moment = Duration::from(clock_gettime(clock)?).saturating_sub(since);
-        bases = format!("{bases} {}", moment.as_nanos());
-    }
-    command.env(VARIABLE, bases);
+    let moment = |clock| Ok(Duration::from(clock_gettime(clock)?).saturating_sub(since).as_nanos());
+    let bases = clocks.into_iter().map(moment).collect::<nix::Result<Vec<_>>>()?;
+    command.env(VARIABLE, variable(speed, bases.into_iter()));
     library.load_into(command);
     Ok(library)
+}
+
+/// Sets the speed of the library in this process.
+pub(super) fn set(speed: Speed) -> io::Result<()> {
+    Ok(clock_settime(ClockId::from_raw(CLOCK_OF_SPEED), TimeSpec::new(speed.factor().into(), 0))?)
 }
 
 /// The library as a file in memory. Programs that are executed inherit its descriptor and find it in their own `/proc`, in
@@ -54,7 +56,7 @@ impl Library {
 
     /// Loads it into what a command starts.
     pub fn load_into(&self, command: &mut Command) {
-        command.env(PRELOAD, self.before(env::var_os(PRELOAD).as_deref()));
+        command.env(PRELOAD, self.before(users_libraries().as_deref()));
     }
 
     /// The list of libraries to load, with those of the user.

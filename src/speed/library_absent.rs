@@ -19,6 +19,10 @@ pub(super) fn under_since(_command: &mut Command, _speed: Speed, _since: Duratio
     Library::open()
 }
 
+pub(super) fn set(_speed: Speed) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 impl Library {
     pub(super) fn open() -> io::Result<Self> {
         Err(io::Error::new(io::ErrorKind::Unsupported, obstacle().unwrap_or_default()))

@@ -8,6 +8,9 @@
 //! Real time stays: the times of files, what the kernel times by itself (TCP's retransmissions and keep-alive, nft,
 //! netem), programs that do not call libc, and other machines. What must be real asks [`real_now`] or [`real_span`].
 //!
+//! [`change`] lets a process that has begun so live at another speed, with the servers that it starts from then on:
+//! [`inherit`] gives it to them.
+//!
 //! The library is in the memory of these processes only: it ends with the last of them.
 
 pub mod clock;
@@ -15,17 +18,17 @@ pub mod clock;
 mod library;
 
 use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::libc::clockid_t;
 use nix::time::{ClockId, clock_gettime};
 
-use self::library::under_since;
 pub use self::library::{Library, under};
+use self::library::{set, under_since};
 pub use crate::units::Speed;
 
 /// The library; empty where there is none.
@@ -38,9 +41,14 @@ pub const VARIABLE: &str = "SLOTQUAKE_DILATION";
 /// The variable with which the dynamic linker loads the library.
 const PRELOAD: &str = "LD_PRELOAD";
 
-/// Clocks that only the library has: its speed, and the real wall clock. Linux refuses their numbers.
+/// Clocks that only the library has: its speed, which can be set, the real wall clock, and from there on the bases. Linux
+/// refuses their numbers.
 const CLOCK_OF_SPEED: clockid_t = 21328;
 const CLOCK_OF_REAL_TIME: clockid_t = 21329;
+const CLOCK_OF_BASES: clockid_t = 21330;
+
+/// The clocks that have a base, in the order of the library.
+const BASES: clockid_t = 5;
 
 /// Why a run cannot take place at a speed.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +78,9 @@ pub enum SpeedError {
     /// The process lives at another speed already.
     #[error("this process lives at speed {0} already")]
     Other(Speed),
+    /// The speed cannot be changed, because the process began in real time.
+    #[error("this process lives in real time, and cannot change to speed {0}")]
+    Unchangeable(Speed),
     /// The library is loaded, and the clocks do not show it.
     #[error("the clocks of slotquake do not run at speed {speed}: {seen}")]
     Clocks {
@@ -94,11 +105,59 @@ pub fn obstacle() -> Option<String> {
 
 /// The speed at which this process lives, as the library in it says.
 pub fn current() -> Speed {
-    static CURRENT: OnceLock<Speed> = OnceLock::new();
-    *CURRENT.get_or_init(|| {
-        let answer = clock_gettime(ClockId::from_raw(CLOCK_OF_SPEED)).ok();
-        answer.and_then(|speed| speed.tv_sec().to_string().parse().ok()).unwrap_or_default()
-    })
+    of_library().unwrap_or_default()
+}
+
+/// The speed of the library in this process; None without it.
+fn of_library() -> Option<Speed> {
+    clock_gettime(ClockId::from_raw(CLOCK_OF_SPEED)).ok()?.tv_sec().to_string().parse().ok()
+}
+
+/// Lets this process live at another speed from now on, and servers to which it is given by [`inherit`]. Its monotonic
+/// clocks go on from where they are, and the wall clocks begin again at real time. No run may be under way: waits that have
+/// begun end when they would have ended before.
+///
+/// # Errors
+/// If the process did not [`begin`] at a speed, and if its clocks then do not run at this one.
+pub fn change(speed: Speed) -> Result<(), SpeedError> {
+    if current() == speed {
+        return Ok(());
+    }
+    set(speed).map_err(|_| SpeedError::Unchangeable(speed))?;
+    prove(speed)
+}
+
+/// Makes a server that a command starts live at the speed of this process. In real time, it runs without the library.
+pub fn inherit(command: &mut Command) {
+    let Some(speed) = of_library() else { return };
+    if speed.is_real() {
+        command.env_remove(VARIABLE);
+        match users_libraries() {
+            Some(users) => command.env(PRELOAD, users),
+            None => command.env_remove(PRELOAD),
+        };
+        return;
+    }
+    let base = |number: clockid_t| {
+        let base = clock_gettime(ClockId::from_raw(CLOCK_OF_BASES + number)).expect("the library has this clock");
+        Duration::from(base).as_nanos()
+    };
+    command.env(VARIABLE, variable(speed, (0..BASES).map(base)));
+}
+
+/// What the variable says of a speed and the bases in nanoseconds.
+fn variable(speed: Speed, bases: impl Iterator<Item = u128>) -> String {
+    bases.fold(speed.to_string(), |text, base| format!("{text} {base}"))
+}
+
+/// The libraries that the user has set to be loaded, without that of slotquake.
+fn users_libraries() -> Option<OsString> {
+    let list = env::var_os(PRELOAD)?;
+    if of_library().is_none() {
+        return Some(list);
+    }
+    let list = list.into_string().ok()?;
+    list.split_once(':').map(|(_, users)| users.into())
 }
 
 /// The real time of the wall clock, at any speed.

@@ -47,12 +47,13 @@ mod outcome;
 mod write;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
 pub use self::outcome::Outcome;
-use crate::batch::{self, Done, Environment, Job, Settings};
+use crate::batch::{self, Done, Environment, Job, Lanes, Settings};
 use crate::plan::{Need, Plan};
 use crate::report::{self, ReportError, Standing};
 use crate::server::ServerError;
@@ -135,6 +136,7 @@ impl Suite {
             invariants: Vec::new(),
             recover_within: suite::default_recover_within(),
             max_duration: suite::default_max_duration(),
+            speed: None,
         })))
     }
 
@@ -238,7 +240,7 @@ impl Suite {
         let settings = Settings {
             out: self.out.unwrap_or_else(default_out),
             keep: self.keep,
-            side_by_side: 1,
+            lanes: Arc::new(Lanes::new(Some(1))),
             environment: self.environment.unwrap_or_else(Environment::outside),
         };
         let runtime = Runtime::new()?;

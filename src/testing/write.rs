@@ -57,6 +57,15 @@ impl Suite {
         self
     }
 
+    /// How many times as fast as real time the suite runs in [`cargo_test`](crate::cargo_test), from 1 to 100, or `"auto"`.
+    pub fn speed(mut self, speed: impl Display) -> Self {
+        let speed = speed.to_string();
+        if let Some(speed) = self.read::<suite::SpeedSetting>("speed", speed.as_str()) {
+            self.written().speed = Some(speed);
+        }
+        self
+    }
+
     /// The longest time from undoing every fault to a healthy cluster.
     pub fn recover_within(mut self, span: impl TryInto<Span, Error: Display>) -> Self {
         if let Some(span) = self.read("recover_within", span) {

@@ -1,5 +1,6 @@
 //! Runs at a speed, on real servers: everything lives N times as fast as this process, which lives in real time.
 
+mod chosen;
 mod clocks;
 #[path = "../support/mod.rs"]
 mod support;
@@ -16,7 +17,7 @@ use serde_json::Value;
 use slotquake::history::{self, EventKind};
 use slotquake::speed::under;
 
-use support::{Ended, Places, QUICK, assert_nothing_left, begin_as, command, conclusive, fetched, skipped};
+use support::{Ended, Places, QUICK, assert_nothing_left, begin_as, command, conclusive, fetched};
 
 /// A figure of a node's status.
 fn time_of_node_1(home: &Path) -> f64 {
@@ -112,27 +113,51 @@ fn a_run_at_speed_is_judged_and_says_so() {
     assert_clocks_agree(&history);
 }
 
+/// What a program in C prints at a speed.
+fn printed_at(speed: &str, source: &str) -> String {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let program = folder.path().join("program");
+    let compiled = Command::new("cc")
+        .args(["-O1", "-pthread", "-o"])
+        .arg(&program)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/speed").join(source))
+        .output()
+        .expect("a C compiler, which built slotquake");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let mut command = Command::new(&program);
+    let library = under(&mut command, speed.parse().expect("a speed")).expect("a library");
+    let ran = begin_as(command).end();
+    drop(library);
+    assert!(ran.status.success() && ran.stderr.is_empty(), "{}", ran.whole());
+    ran.stdout
+}
+
+/// A process may live at one speed after the other. Its monotonic clock never goes back, and its wall clock begins again at
+/// real time.
+#[test]
+fn the_speed_can_be_changed() {
+    const WAIT_S: f64 = 6.0;
+    let printed = printed_at("10", "changes.c");
+    for (line, speed) in printed.lines().zip([10.0, 2.0, 1.0, 50.0]) {
+        let numbers: Vec<f64> = line.split(' ').map(|number| number.parse().expect("a number")).collect();
+        let [_, monotonic, wall, real, back, ahead] = numbers[..] else { panic!("{line}") };
+        assert!(monotonic >= WAIT_S && wall >= WAIT_S - 1e-4 && back <= 0.0, "speed {speed}: {printed}");
+        // The clocks are read one after the other, so their spans differ by what lies between the readings.
+        assert!((monotonic - wall).abs() < WAIT_S / 2.0, "speed {speed}: {printed}");
+        assert!((monotonic - real * speed).abs() < WAIT_S / 2.0, "speed {speed}: {printed}");
+        // Six seconds at the speed before would be more.
+        assert!((-1e-3..WAIT_S / 3.0).contains(&ahead), "speed {speed}: {printed}");
+    }
+    assert_eq!(printed.lines().count(), 4, "{printed}");
+}
+
 /// Every way to wait in C is as many times shorter as the clocks are faster.
 #[test]
 fn every_wait_is_shorter() {
     const SPEED: f64 = 100.0;
     // In the time of the program; in real time it is a hundredth.
     const WAIT_S: f64 = 20.0;
-    let folder = tempfile::tempdir().expect("a temporary directory");
-    let program = folder.path().join("waits");
-    let compiled = Command::new("cc")
-        .args(["-O1", "-pthread", "-o"])
-        .arg(&program)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/speed/waits.c"))
-        .output()
-        .expect("a C compiler, which built slotquake");
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-    let mut command = Command::new(&program);
-    let library = under(&mut command, "100".parse().expect("a speed")).expect("a library");
-    let ran = begin_as(command).end();
-    drop(library);
-    assert!(ran.status.success() && ran.stderr.is_empty(), "{}", ran.whole());
-    let printed = ran.stdout;
+    let printed = printed_at("100", "waits.c");
     for line in printed.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let [name, numbers @ ..] = words.as_slice() else { panic!("{line}") };
@@ -226,20 +251,4 @@ fn a_library_that_is_not_loaded_is_an_error() {
     assert_eq!(ended.code(), Some(70), "{}", ended.whole());
     assert!(ended.stderr.contains("the library for speed 10 was not loaded (hint: "), "{}", ended.whole());
     assert!(!folder.path().join("reports").exists(), "nothing ran");
-}
-
-#[test]
-fn loss_is_not_possible_at_speed() {
-    fetched("redis:6.2");
-    let folder = tempfile::tempdir().expect("a temporary directory");
-    let out = folder.path().to_str().expect("a plain path");
-    let ran = begin_as(command(&["run", "lossy-links", "--speed", "2", "--out", out, "--format", "json"])).end();
-    assert_eq!(ran.code(), Some(3), "{}", ran.whole());
-    let document = ran.json();
-    let reason = document["runs"][0]["reason"].as_str().expect("a reason");
-    if reason.contains("no sandbox") || reason.contains("nft") {
-        skipped("loss at speed", reason);
-        return;
-    }
-    assert!(reason.contains("at speed 2, losing packets is not faithful"), "{reason}");
 }

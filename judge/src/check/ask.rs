@@ -186,6 +186,12 @@ impl<'a> Facts<'a> {
         })
     }
 
+    /// Whether slotquake was late anywhere in the run: it stalled, or issued operations late. Then an inconclusive run may be
+    /// conclusive on a faster machine, or at a lower speed.
+    pub fn was_late(&self) -> bool {
+        !self.stalls.is_empty() || self.issued_late().is_some()
+    }
+
     /// How late the harness itself issued operations around a time, in nanoseconds.
     pub(super) fn late_around_ns(&self, window: Window) -> u64 {
         self.lateness.longest_ns(Window {

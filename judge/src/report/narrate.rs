@@ -377,6 +377,7 @@ mod tests {
             invariants: Vec::new(),
             recover_within: Span::secs(60),
             max_duration: Span::secs(600),
+            speed: None,
         }
     }
 

@@ -22,7 +22,8 @@ pub struct Reproduce {
 /// Finds the command that gives the same plan, and verifies that it does.
 pub fn reproduce(plan: &Plan, speed: Speed) -> Reproduce {
     let suite = suite_of(plan);
-    let speed = if speed.is_real() { String::new() } else { format!(" --speed {speed}") };
+    let is_default = plan.speed(None, speed) == speed && plan.speed(None, Speed::REAL) == speed;
+    let speed = if is_default && speed.is_real() { String::new() } else { format!(" --speed {speed}") };
     let options = format!("--server {} --seed {}{speed}", quoted(&plan.server), plan.seed);
     let Some((to, sets)) = overrides(plan) else {
         let file = format!("./{}.yaml", plan.name);
@@ -69,6 +70,7 @@ fn overrides(plan: &Plan) -> Option<(Option<String>, Vec<String>)> {
         ("invariants", "invariants"),
         ("recover-within", "recover-within"),
         ("max-duration", "max-duration"),
+        ("speed", "speed"),
     ] {
         differences(&before[key], &after[key], path, &mut sets)?;
     }
@@ -130,6 +132,7 @@ fn suite_of(plan: &Plan) -> String {
         "invariants": plan.invariants,
         "recover-within": plan.recover_within,
         "max-duration": plan.max_duration,
+        "speed": plan.speed,
     });
     // The type of the suite gives the usual order of keys.
     serde_json::from_value::<Suite>(suite.clone())

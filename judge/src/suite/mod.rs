@@ -7,6 +7,7 @@ mod invariant;
 mod load;
 mod read;
 mod replicas;
+mod speed;
 mod start;
 mod step;
 mod tree;
@@ -21,6 +22,7 @@ pub use invariant::*;
 pub(crate) use invariant::{Look, Nodes, for_each_invariant};
 pub use load::{LoadError, Source, load, parse, read_yaml, schema, set, shipped, shipped_names};
 pub use replicas::ReplicasPerMaster;
+pub use speed::SpeedSetting;
 pub(crate) use start::is_plain;
 pub use start::{CLUSTER_SERVER, CameBack, Change, Data, Start, UPGRADE_TO};
 pub use step::{
@@ -54,6 +56,10 @@ pub struct Suite {
     /// The longest time for all steps together. The harness ends and reports a run that takes longer.
     #[serde(default = "default_max_duration")]
     pub max_duration: Span,
+    /// How many times as fast as real time the suite runs, or `auto`: as fast as the machine can. By default in real time.
+    /// `--speed` overrides it, but never makes the suite faster than a number here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<SpeedSetting>,
 }
 
 impl Suite {

@@ -21,7 +21,7 @@ use nix::unistd::Pid;
 pub use addresses::MAX_NODES;
 use addresses::Reservation;
 use clocks::Clocks;
-use keeper::ScratchDir;
+pub use keeper::ScratchDir;
 
 use super::config::configuration;
 use super::crash::crash_report;
@@ -33,7 +33,7 @@ use crate::network::rules::Rule;
 use crate::network::{Counts, Imposed, Network, NetworkError};
 use crate::plan::{Need, Plan};
 use crate::server::{BackendKind, Server};
-use crate::speed::clock::Skew;
+use crate::speed::{self, clock::Skew};
 use crate::suite::{Change, Data};
 use crate::units::{ClientNo, Directive, NodeNo};
 
@@ -173,6 +173,7 @@ impl Local {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
+        speed::inherit(&mut command);
         if let Some(clocks) = &self.clocks {
             clocks.give(node, &mut command);
         }

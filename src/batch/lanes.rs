@@ -1,0 +1,131 @@
+//! Lets runs go side by side that live at one speed: the speed is that of the whole process.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::speed::{self, Speed, SpeedError};
+
+/// The default number of runs at the same time at a speed: four for each core, because runs mostly wait, and as many times
+/// fewer as they wait less.
+pub fn side_by_side(speed: Speed) -> usize {
+    let in_real_time = std::thread::available_parallelism().map_or(1, usize::from) * 4;
+    (in_real_time / speed.factor() as usize).max(1)
+}
+
+/// How many runs of a batch must come out late at a speed until all that follow are slower. One may be by chance.
+const LATE_RUNS: u32 = 2;
+
+/// The places of runs. Runs at other speeds wait until all that go have ended.
+#[derive(Debug)]
+pub struct Lanes {
+    /// How many runs go at the same time; None for the default at each speed.
+    places: Option<usize>,
+    running: Mutex<usize>,
+    freed: Notify,
+    /// The highest speed of runs whose speed is `auto`.
+    most: Mutex<Speed>,
+    late: AtomicU32,
+}
+
+/// A place; it is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place<'a>(&'a Lanes);
+
+impl Lanes {
+    /// Places for so many runs, or for the default number at each speed.
+    pub fn new(places: Option<usize>) -> Self {
+        let most = Mutex::new(Speed::MAX);
+        Self { places, running: Mutex::new(0), freed: Notify::new(), most, late: AtomicU32::new(0) }
+    }
+
+    /// The number of runs that go at the same time at a speed.
+    pub fn at(&self, speed: Speed) -> usize {
+        self.places.unwrap_or_else(|| side_by_side(speed)).max(1)
+    }
+
+    /// Waits for a place at a speed, at which the process then lives.
+    pub(super) async fn enter(&self, speed: Speed) -> Result<Place<'_>, SpeedError> {
+        loop {
+            let mut freed = std::pin::pin!(self.freed.notified());
+            // A place that is freed from here on wakes it.
+            freed.as_mut().enable();
+            {
+                let mut running = self.running.lock().expect("no holder panics");
+                if *running == 0 {
+                    speed::change(speed)?;
+                }
+                if speed::current() == speed && *running < self.at(speed) {
+                    *running += 1;
+                    return Ok(Place(self));
+                }
+            }
+            freed.await;
+        }
+    }
+
+    /// The speed for the next run whose speed is `auto`.
+    pub(super) fn adapted(&self, speed: Speed) -> Speed {
+        speed.min(*self.most.lock().expect("no holder panics"))
+    }
+
+    /// A run whose speed is `auto` came out late. Returns the speed at which to repeat it, and whether those that follow are
+    /// not faster either.
+    pub(super) fn was_late(&self, speed: Speed) -> (Speed, bool) {
+        let slower = speed.halved();
+        let mut most = self.most.lock().expect("no holder panics");
+        // Others that began at the higher speed say nothing about the lower one.
+        let is_many = *most >= speed && self.late.fetch_add(1, Ordering::Relaxed) + 1 >= LATE_RUNS;
+        if is_many {
+            *most = slower;
+            self.late.store(0, Ordering::Relaxed);
+        }
+        (slower, is_many)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *self.0.running.lock().expect("no holder panics") -= 1;
+        self.0.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_late_runs_slow_those_that_follow() {
+        let speed = |text: &str| text.parse::<Speed>().expect("a speed");
+        let lanes = Lanes::new(None);
+        assert_eq!(lanes.adapted(speed("10")), speed("10"));
+        assert_eq!(lanes.was_late(speed("10")), (speed("5"), false));
+        assert_eq!(lanes.adapted(speed("10")), speed("10"));
+        assert_eq!(lanes.was_late(speed("10")), (speed("5"), true));
+        assert_eq!(lanes.adapted(speed("10")), speed("5"));
+        // These began before.
+        assert_eq!(lanes.was_late(speed("10")), (speed("5"), false));
+        assert_eq!(lanes.was_late(speed("5")), (speed("2"), false));
+        assert_eq!(lanes.was_late(speed("5")), (speed("2"), true));
+        assert_eq!((lanes.adapted(speed("10")), lanes.adapted(Speed::REAL)), (speed("2"), Speed::REAL));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_runs_have_a_place() {
+        let lanes = Lanes::new(Some(2));
+        let (one, other) = (lanes.enter(Speed::REAL).await, lanes.enter(Speed::REAL).await);
+        let third = lanes.enter(Speed::REAL);
+        tokio::pin!(third);
+        assert!(tokio::time::timeout(std::time::Duration::from_secs(1), &mut third).await.is_err());
+        drop(one);
+        assert!(third.await.is_ok() && other.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_process_in_real_time_has_no_place_at_speed() {
+        let speed = "2".parse().expect("a speed");
+        assert!(matches!(Lanes::new(None).enter(speed).await, Err(SpeedError::Unchangeable(_))));
+    }
+}
