@@ -1,10 +1,11 @@
-//! Compiles the library under which processes live in dilated time (`src/speed/dilate.c`), where it can be used.
+//! Compiles the library under which processes live in dilated time (`dilate.c`) and have disks with faults (`files.c`), where
+//! it can be used.
 
 use std::env;
 use std::fs;
 use std::path::PathBuf;
 
-const SOURCE: &str = "src/speed/dilate.c";
+const SOURCES: [&str; 2] = ["src/speed/dilate.c", "src/speed/files.c"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -24,7 +25,7 @@ fn main() {
     let mut command = compiler.to_command();
     command.args(["-shared", "-fPIC", "-Wall", "-Wextra", "-Wno-nonnull-compare", "-fvisibility=hidden"]);
     // libc's headers promise pointers that are not null, and programs pass such.
-    command.arg("-fno-delete-null-pointer-checks").arg("-o").arg(&library).arg(SOURCE).arg("-ldl");
+    command.arg("-fno-delete-null-pointer-checks").arg("-o").arg(&library).args(SOURCES).arg("-ldl");
     let status = command.status().unwrap_or_else(|error| panic!("cannot run the C compiler {command:?}: {error}"));
-    assert!(status.success(), "the C compiler failed on {SOURCE}: {command:?}");
+    assert!(status.success(), "the C compiler failed: {command:?}");
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::Library;
+use super::{Library, is_mapped};
 use crate::fault::ClockChange;
 
 /// The variable with the path of the file.
@@ -116,14 +116,7 @@ impl HostClock {
 
     /// Whether a process has loaded the library and read the variable. The error says why not.
     pub fn is_read_by(&self, pid: u32) -> Result<(), String> {
-        let maps =
-            std::fs::read_to_string(format!("/proc/{pid}/maps")).map_err(|error| format!("its memory: {error}"))?;
-        let path = self.path.to_string_lossy();
-        if maps.lines().any(|line| line.ends_with(path.as_ref())) {
-            return Ok(());
-        }
-        Err("the library that changes its clock is not loaded into it (hint: is the server linked statically?)"
-            .to_owned())
+        is_mapped(pid, &self.path, "the library that changes its clock")
     }
 }
 

@@ -43,13 +43,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "files.h"
+#include "raw.h"
+
 /* Linux 5.11; older headers do not have it. */
 #ifndef SYS_epoll_pwait2
 #define SYS_epoll_pwait2 441
 #endif
-
-#define EXPORT __attribute__((visibility("default")))
-#define SECOND 1000000000LL
 
 /* "N REALTIME MONOTONIC RAW BOOTTIME TAI": the speed, and the bases in nanoseconds. */
 #define VARIABLE "SLOTQUAKE_DILATION"
@@ -100,43 +100,6 @@ struct clock_file {
 #define MILLION 1000000LL
 
 static const struct clock_file *own_clock;
-
-/* The system call itself: -errno on error. */
-static long raw(long number, long a, long b, long c, long d, long e, long f)
-{
-#if defined(__x86_64__)
-    long result;
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    register long r9 __asm__("r9") = f;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
-#elif defined(__aarch64__)
-    register long x8 __asm__("x8") = number;
-    register long x0 __asm__("x0") = a;
-    register long x1 __asm__("x1") = b;
-    register long x2 __asm__("x2") = c;
-    register long x3 __asm__("x3") = d;
-    register long x4 __asm__("x4") = e;
-    register long x5 __asm__("x5") = f;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
-    return x0;
-#else
-#error "no system calls for this processor"
-#endif
-}
-
-static long settled(long result)
-{
-    if (result < 0 && result > -4096) {
-        errno = (int)-result;
-        return -1;
-    }
-    return result;
-}
 
 /* Maps the file of this process's clock. What is not such a file changes nothing; who set the variable finds out. */
 static void map_own_clock(void)
@@ -458,6 +421,7 @@ EXPORT int timespec_get(struct timespec *now, int base)
 EXPORT int epoll_pwait2(int epoll, struct epoll_event *events, int most, const struct timespec *timeout,
                         const sigset_t *mask)
 {
+    take_rule();
     struct timespec less;
     if (timeout && is_valid(timeout)) {
         less = shorter(*timeout);
@@ -468,6 +432,7 @@ EXPORT int epoll_pwait2(int epoll, struct epoll_event *events, int most, const s
 
 EXPORT int epoll_pwait(int epoll, struct epoll_event *events, int most, int timeout, const sigset_t *mask)
 {
+    take_rule();
     if (timeout <= 0 || speed() == 1)
         return REAL(epoll_pwait)(epoll, events, most, timeout, mask);
     struct timespec exact = milliseconds(timeout);

@@ -14,6 +14,7 @@
 //! The library is in the memory of these processes only: it ends with the last of them.
 
 pub mod clock;
+pub mod disk;
 #[cfg_attr(not(target_os = "linux"), path = "library_absent.rs")]
 mod library;
 
@@ -21,6 +22,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -172,6 +174,16 @@ pub fn real_now() -> SystemTime {
 /// program that is not under the library.
 pub fn real_span(span: Duration) -> Duration {
     span * current().factor()
+}
+
+/// Whether a process has mapped a file that the library in it reads. The error says why not; `library` is what it is for.
+fn is_mapped(pid: u32, path: &Path, library: &str) -> Result<(), String> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).map_err(|error| format!("its memory: {error}"))?;
+    let path = path.to_string_lossy();
+    if maps.lines().any(|line| line.ends_with(path.as_ref())) {
+        return Ok(());
+    }
+    Err(format!("{library} is not loaded into it (hint: is the server linked statically?)"))
 }
 
 /// Makes the process live at that speed, which it does until its end. Executes the program again with the same arguments,

@@ -6,6 +6,7 @@
 
 mod action;
 mod clock;
+mod disk;
 mod kill;
 mod links;
 mod lossy;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use action::{Action, Means};
 pub use clock::{Clock, ClockChange, ClockFault};
+pub use disk::{DiskCall, DiskChange, DiskEffect, DiskError, DiskFiles};
 pub use links::{LinkEffect, LinksFault, Only, Shape, Sides};
 pub use lossy::Lossy;
 pub use narrow::Narrow;
