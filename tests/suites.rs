@@ -20,6 +20,8 @@ macro_rules! suites {
 }
 
 suites! {
+    aof_corrupt: "aof-corrupt" on OLD_AND_NEW;
+    aof_truncated: "aof-truncated" on OLD_AND_NEW;
     bridge: "bridge" on EXERCISE;
     bus_only: "bus-only" on EXERCISE;
     clock_drift: "clock-drift" on OLD_AND_NEW;

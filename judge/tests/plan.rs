@@ -491,6 +491,8 @@ fn derives_the_needs_of_a_plan_from_its_steps() {
         (&["refuse: { between: [node-1, node-2] }"], &[Need::Links, Need::Impairments]),
         (&["slow: { between: [node-1, node-2], latency: 5ms }"], &[Need::Links, Need::Delays]),
         (&["clock: { node: node-2, jump: 1h }", "heal: all"], &[Need::Clocks]),
+        (&["kill: node-1", "start: { node: node-1, expect: either }"], &[Need::Kill, Need::Start]),
+        (&["kill: node-1", "corrupt: { node: node-1, file: aof, flip: 1 }"], &[Need::Kill, Need::Change]),
     ] {
         let plan = Plan::new(&suite_of("{}", steps, &["redirects: {}"]), 1).unwrap();
         assert_eq!(plan.needs(), needs.iter().copied().collect(), "{steps:?}");
@@ -613,6 +615,18 @@ fn step(masters: u16, replicas: u16) -> impl Strategy<Value = String> {
             }),
         prop_oneof![Just("halves"), Just("bridge"), Just("ring")]
             .prop_map(|shape| format!("partition: {{ shape: {shape} }}")),
+        (
+            target.clone(),
+            prop_oneof![Just("aof"), Just("rdb"), Just("nodes.conf")],
+            prop_oneof![
+                (1_u32..99).prop_map(|bits| format!("flip: {bits}")),
+                (1_u32..99_999).prop_map(|bytes| format!("truncate: {bytes}B")),
+                (1_u32..100).prop_map(|percent| format!("zero: {percent}%")),
+            ]
+        )
+            .prop_map(|(target, file, damage)| format!("corrupt: {{ node: {target}, file: {file}, {damage} }}")),
+        (target.clone(), prop_oneof![Just("up"), Just("down"), Just("either")])
+            .prop_map(|(target, expect)| format!("start: {{ node: {target}, expect: {expect} }}")),
         target.prop_map(|target| format!("await: {{ failed: [{target}, all], within: spec }}")),
         (node.clone(), any::<i64>())
             .prop_map(|(node, value)| format!("command: {{ send: [SET, k, {value}], to: node-{node} }}")),
@@ -746,5 +760,47 @@ fn a_start_that_cannot_change_a_node_is_refused() {
     ] {
         let said = problems(&suite_of("{ server: redis:6.2 }", steps, &["agreement: { within: 1s }"]));
         assert!(said.len() == 1 && said[0].starts_with(expected), "{said:?}: {expected}");
+    }
+}
+
+#[test]
+fn a_file_is_damaged_only_while_its_server_is_down() {
+    let none: &[&str] = &[];
+    let rows: [(&[&str], &[&str]); 11] = [
+        (&["kill: node-1", "corrupt: { node: node-1, file: aof, flip: 1 }", "start: node-1"], none),
+        (&["stop: shard-1/master", "corrupt: { node: node-1, file: aof, truncate: 10% }"], none),
+        (&["kill: [node-1, node-4]", "corrupt: { node: [node-1, node-4], file: rdb, zero: 1kB }"], none),
+        (&["kill: node-1", "start: { node: node-1, expect: down }", "start: { node: node-1, data: lost }"], none),
+        (&["kill: node-1", "start: { node: node-1, expect: either }", "start: { node: node-1, data: lost }"], none),
+        (
+            &["corrupt: { node: node-1, file: aof, flip: 1 }"],
+            &["steps[0].corrupt.node: node-1 is not down, so its files are in use (hint: `kill: node-1` first)"],
+        ),
+        (
+            &["kill: node-1", "start: node-1", "corrupt: { node: [node-1, node-9], file: nodes.conf, flip: 1 }"],
+            &[
+                "steps[2].corrupt.node[1]: node-9 does not exist (the cluster has node-1 to node-6)",
+                "steps[2].corrupt.node[0]: node-1 is not down, so its files are in use (hint: `kill: node-1` first)",
+            ],
+        ),
+        (
+            &["pause: node-1", "corrupt: { node: node-1, file: aof, flip: 1 }"],
+            &["steps[1].corrupt.node: node-1 is not down, so its files are in use (hint: `kill: node-1` first)"],
+        ),
+        (
+            &["kill: node-1", "corrupt: { node: node-1, file: aof }"],
+            &["steps[1].corrupt: corrupt needs `flip`, `truncate` or `zero` (hint: `truncate: 10%`)"],
+        ),
+        (
+            &["kill: node-1", "corrupt: { node: node-1, file: aof, truncate: 0B }"],
+            &["steps[1].corrupt.truncate: nothing would be damaged (hint: `100B`, or `10%`)"],
+        ),
+        (
+            &["kill: node-1", "start: { node: node-1, expect: down }", "kill: node-1"],
+            &["steps[2].kill: node-1 is already down: `steps[1]` ended it (hint: `start: node-1` first)"],
+        ),
+    ];
+    for (steps, expected) in rows {
+        assert_eq!(problems(&suite_of("{}", steps, &["agreement: { within: 1s }"])), expected, "{steps:?}");
     }
 }

@@ -31,7 +31,7 @@ use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
 use crate::server::{BackendKind, Server};
 use crate::speed::clock::Skew;
-use crate::suite::Change;
+use crate::suite::{Change, Damage, Damaged, DataFile};
 use crate::units::{ClientNo, NodeNo};
 use crate::wire::{Access, ConnectError};
 pub use control::Control;
@@ -116,6 +116,23 @@ pub trait Backend: Send + Sync + 'static {
         _change: &Change,
         _server: Option<&Server>,
     ) -> impl Future<Output = Result<String, BackendError>> + Send {
+        std::future::ready(Err(BackendError::Unchangeable { node, backend: Self::KIND }))
+    }
+
+    /// Takes back the server and the directives of the last change of a node whose start failed. What became of its data
+    /// stays.
+    fn take_back(&self, _node: NodeNo) -> impl Future<Output = Result<(), BackendError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Damages a file of a node whose server is down, at places that the seed decides. Returns the proof.
+    fn corrupt(
+        &self,
+        node: NodeNo,
+        _file: DataFile,
+        _damage: Damage,
+        _seed: u64,
+    ) -> impl Future<Output = Result<Damaged, BackendError>> + Send {
         std::future::ready(Err(BackendError::Unchangeable { node, backend: Self::KIND }))
     }
 
@@ -301,6 +318,14 @@ pub enum BackendError {
         node: NodeNo,
         /// The backend.
         backend: BackendKind,
+    },
+    /// The file of a node is not one that could be damaged so.
+    #[error("{node} has nothing to damage: {reason}")]
+    Undamageable {
+        /// The node.
+        node: NodeNo,
+        /// Why not, with a hint.
+        reason: String,
     },
     /// The signal could not be sent.
     #[error("cannot signal {node}: {source}")]

@@ -1,16 +1,17 @@
 //! Servers that come back different: a node is changed while it is down, and proven to have come back so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Value;
 
-use crate::cluster::{Backend, Control, ProcessState};
+use crate::cluster::{Backend, BackendError, Control, ProcessState};
 use crate::history::{EventKind, StepProblem};
 use crate::journal::Journal;
+use crate::seeded::Seeded;
 use crate::server::{Server, Version};
-use crate::suite::{CameBack, Change};
+use crate::suite::{CameBack, Change, Corrupt};
 use crate::topology::parse_info;
 use crate::units::NodeNo;
 use crate::wire::text;
@@ -26,11 +27,25 @@ pub(super) struct Changes<B> {
     /// The servers that a start may name.
     servers: BTreeMap<String, Server>,
     versions: BTreeMap<NodeNo, Version>,
+    /// The entry of `versions` before the last change of each node.
+    versions_before: BTreeMap<NodeNo, Option<Version>>,
+    /// Nodes with a damaged file that have not come back yet.
+    damaged: BTreeSet<NodeNo>,
+    /// Decides what is damaged.
+    seeded: Seeded,
 }
 
 impl<B: Backend> Changes<B> {
-    pub fn new(control: Arc<Control<B>>, journal: Arc<Journal>, servers: BTreeMap<String, Server>) -> Self {
-        Self { control, journal, servers, versions: BTreeMap::new() }
+    pub fn new(control: Arc<Control<B>>, journal: Arc<Journal>, servers: BTreeMap<String, Server>, seed: u64) -> Self {
+        Self {
+            control,
+            journal,
+            servers,
+            versions: BTreeMap::new(),
+            versions_before: BTreeMap::new(),
+            damaged: BTreeSet::new(),
+            seeded: Seeded::new(seed, "corrupt"),
+        }
     }
 
     /// The versions of the nodes that a start gave another server.
@@ -40,10 +55,7 @@ impl<B: Backend> Changes<B> {
 
     /// Changes a node whose server is down.
     pub async fn make(&mut self, node: NodeNo, change: &Change) -> Result<(), StepProblem> {
-        let state = self.control.backend().state(node).await;
-        if !matches!(state, ProcessState::Gone { .. }) {
-            return Err(StepProblem::Harness(format!("{node} cannot be changed, because it is not down: its {state}")));
-        }
+        self.is_down(node).await.map_err(StepProblem::Harness)?;
         let server = match &change.server {
             None => None,
             Some(name) => Some(self.servers.get(name).ok_or_else(|| {
@@ -54,6 +66,7 @@ impl<B: Backend> Changes<B> {
         };
         let done = self.control.backend().change(node, change, server).await;
         let done = done.map_err(|error| StepProblem::Harness(error.to_string()))?;
+        self.versions_before.insert(node, self.versions.get(&node).copied());
         if let Some(server) = server {
             self.versions.insert(node, server.version);
         }
@@ -61,8 +74,48 @@ impl<B: Backend> Changes<B> {
         Ok(())
     }
 
+    /// Takes the last change of a node back, whose start failed.
+    pub async fn take_back(&mut self, node: NodeNo) -> Result<(), StepProblem> {
+        match self.versions_before.remove(&node).flatten() {
+            Some(version) => _ = self.versions.insert(node, version),
+            None => _ = self.versions.remove(&node),
+        }
+        let done = self.control.backend().take_back(node).await;
+        done.map_err(|error| StepProblem::Harness(error.to_string()))
+    }
+
+    /// Damages a file of a node whose server is down.
+    pub async fn corrupt(&mut self, node: NodeNo, wanted: &Corrupt) -> Result<(), StepProblem> {
+        let damage = wanted.damage().map_err(|(_, problem)| StepProblem::Suite(format!("corrupt: {problem}")))?;
+        self.is_down(node).await.map_err(StepProblem::Suite)?;
+        let done = self.control.backend().corrupt(node, wanted.file, damage, self.seeded.next_u64()).await;
+        let damaged = done.map_err(|error| match error {
+            BackendError::Undamageable { .. } => StepProblem::Suite(format!("corrupt: {error}")),
+            error => StepProblem::Harness(error.to_string()),
+        })?;
+        self.damaged.insert(node);
+        self.journal.event(EventKind::Corrupted { node, file: wanted.file, damaged });
+        Ok(())
+    }
+
+    /// Whether a file of a node was damaged since it came back last.
+    pub fn is_damaged(&self, node: NodeNo) -> bool {
+        self.damaged.contains(&node)
+    }
+
+    /// Whether the server of a node is down. The error says why its files must not be touched.
+    async fn is_down(&self, node: NodeNo) -> Result<(), String> {
+        match self.control.backend().state(node).await {
+            ProcessState::Gone { .. } => Ok(()),
+            state @ (ProcessState::Running { .. } | ProcessState::Paused { .. } | ProcessState::Unknown { .. }) => Err(
+                format!("{node} cannot be changed, because it is not down: its {state} (hint: `kill: {node}` first)"),
+            ),
+        }
+    }
+
     /// Records what a node that was changed says of itself. The error says what is not as the change asked for.
-    pub async fn prove(&self, node: NodeNo, change: &Change) -> Result<(), String> {
+    pub async fn prove(&mut self, node: NodeNo, change: &Change) -> Result<(), String> {
+        self.damaged.remove(&node);
         let found = self.look(node, change).await?;
         let version = change.server.as_ref().and_then(|name| self.servers.get(name)).map(|server| server.version);
         let unlike = found.unlike(change, version);

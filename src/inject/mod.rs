@@ -12,7 +12,7 @@ mod resolve;
 mod sides;
 mod watching;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::history::StepProblem;
 use crate::journal::Journal;
 use crate::server::{Server, Version};
 use crate::slot::Deal;
-use crate::suite::Change;
+use crate::suite::{Corrupt, Start};
 use crate::target::Targets;
 use crate::units::NodeNo;
 use clocks::ClockInjector;
@@ -43,18 +43,19 @@ pub struct Injector<B> {
 
 impl<B: Backend> Injector<B> {
     /// An injector without faults in force, for a cluster with that deal of slots and a workload of so many clients.
-    /// `servers` are those that a start may name.
+    /// `servers` are those that a start may name. The seed decides what damage to a file hits.
     pub fn new(
         control: &Arc<Control<B>>,
         journal: &Arc<Journal>,
         deal: &Deal,
         clients: u16,
         servers: BTreeMap<String, Server>,
+        seed: u64,
     ) -> Self {
         let ids = Arc::new(FaultIds::default());
         let (control, journal) = (|| Arc::clone(control), || Arc::clone(journal));
         Self {
-            processes: ProcessInjector::new(control(), journal(), Arc::clone(&ids), deal.clone(), servers),
+            processes: ProcessInjector::new((control(), journal()), Arc::clone(&ids), deal.clone(), (servers, seed)),
             links: LinkInjector::new(control(), journal(), Arc::clone(&ids), (deal.clone(), clients)),
             clocks: ClockInjector::new(control(), journal(), ids, deal.clone()),
         }
@@ -78,14 +79,24 @@ impl<B: Backend> Injector<B> {
     }
 
     /// Undoes, by that action, the faults of processes at the nodes that the targets mean now. Changes the nodes before, if
-    /// the step that starts them does.
+    /// the step that starts them does. A server that does not come up, where the step allows it, stays down.
     pub async fn undo(
         &mut self,
-        (action, change): (Action, Option<&Change>),
+        (action, start): (Action, Option<&Start>),
         targets: &Targets,
         now: &Snapshot,
     ) -> Result<(), StepProblem> {
-        self.processes.undo_at((action, change), targets, now).await
+        self.processes.undo_at((action, start), targets, now).await
+    }
+
+    /// Damages a file of each node that the targets mean now. Their servers are down.
+    pub async fn corrupt(&mut self, wanted: &Corrupt, now: &Snapshot) -> Result<(), StepProblem> {
+        self.processes.corrupt(wanted, now).await
+    }
+
+    /// The nodes that are down because their last start failed, as its step allows.
+    pub fn left_down(&self) -> &BTreeSet<NodeNo> {
+        self.processes.left_down()
     }
 
     /// The versions of the nodes that a start gave another server.

@@ -17,7 +17,7 @@ use crate::history::{EventKind, StepProblem};
 use crate::journal::Journal;
 use crate::server::{Server, Version};
 use crate::slot::Deal;
-use crate::suite::Change;
+use crate::suite::{Change, Coming, Corrupt, Start};
 use crate::target::{Target, Targets};
 use crate::units::NodeNo;
 use crate::wire::{CommandError, ConnectError};
@@ -34,6 +34,9 @@ const SILENCE: Duration = Duration::from_millis(300);
 
 const POLL: Duration = Duration::from_millis(5);
 
+/// How many lines of the log of a server that ended are shown.
+const LAST_LINES: usize = 6;
+
 /// What a server writes to its log if it does not accept its configuration.
 const REJECTED: &str = "FATAL CONFIG FILE ERROR";
 
@@ -47,6 +50,10 @@ pub struct ProcessInjector<B> {
     changes: Changes<B>,
     in_force: Vec<Guard>,
     watching: Watching<B>,
+    /// The nodes whose last start failed, as its step allows.
+    left_down: BTreeSet<NodeNo>,
+    /// The nodes whose last start might have failed, and did not.
+    came_up: BTreeSet<NodeNo>,
 }
 
 /// A fault that the history holds and that is not yet undone.
@@ -63,15 +70,24 @@ type Released = (u32, Option<String>);
 impl<B: Backend> ProcessInjector<B> {
     /// An injector without faults in force.
     pub fn new(
-        control: Arc<Control<B>>,
-        journal: Arc<Journal>,
+        (control, journal): (Arc<Control<B>>, Arc<Journal>),
         ids: Arc<FaultIds>,
         deal: Deal,
-        servers: BTreeMap<String, Server>,
+        (servers, seed): (BTreeMap<String, Server>, u64),
     ) -> Self {
         let watching = Watching::begin(&control, &journal);
-        let changes = Changes::new(Arc::clone(&control), Arc::clone(&journal), servers);
-        Self { control, journal, ids, deal, changes, in_force: Vec::new(), watching }
+        let changes = Changes::new(Arc::clone(&control), Arc::clone(&journal), servers, seed);
+        Self {
+            control,
+            journal,
+            ids,
+            deal,
+            changes,
+            in_force: Vec::new(),
+            watching,
+            left_down: BTreeSet::new(),
+            came_up: BTreeSet::new(),
+        }
     }
 
     /// Injects a fault at every node that the targets mean now, and proves each. First checks that it has an effect on
@@ -123,6 +139,7 @@ impl<B: Backend> ProcessInjector<B> {
         for earlier in self.in_force.iter().filter(|guard| guard.node == node) {
             self.watching.release(earlier.fault).await;
         }
+        self.came_up.remove(&node);
         let shard = now.shard_of(node, &self.deal);
         let fault = self.ids.next();
         self.journal.event(EventKind::FaultInjected {
@@ -195,24 +212,42 @@ impl<B: Backend> ProcessInjector<B> {
     /// Undoes, by that action, the faults of the nodes that the targets mean now.
     pub async fn undo_at(
         &mut self,
-        (action, change): (Action, Option<&Change>),
+        (action, start): (Action, Option<&Start>),
         targets: &Targets,
         now: &Snapshot,
     ) -> Result<(), StepProblem> {
-        let nodes = self.resolve_all(targets, now)?;
-        for &(_, node) in &nodes {
+        let mut wanted = Vec::new();
+        for (_, node) in self.resolve_all(targets, now)? {
             // The newest fault is the one to undo, even if its effect has ended meanwhile.
             let newest = self.in_force.iter().rev().find(|guard| guard.node == node);
             let state = self.control.backend().state(node).await;
             let helps = || has_effect(action, &state) == Some(true);
+            if action == Action::Start && self.came_up.contains(&node) && !helps() {
+                let text = format!("{node} is not started, because an earlier start that might have failed did not");
+                self.journal.event(EventKind::Note { text });
+                continue;
+            }
             if !newest.map_or_else(helps, |guard| guard.process.undo == action) {
                 return Err(StepProblem::Suite(format!(
                     "{action}: {targets} means {node}, where it has no effect: its {state}"
                 )));
             }
+            wanted.push(node);
         }
-        let change = change.filter(|change| !change.is_nothing());
-        self.undo(nodes.into_iter().map(|(_, node)| node).collect(), action.word(), change).await
+        self.undo(wanted, action.word(), start).await
+    }
+
+    /// Damages a file of each node that the targets mean now.
+    pub async fn corrupt(&mut self, wanted: &Corrupt, now: &Snapshot) -> Result<(), StepProblem> {
+        for (_, node) in self.resolve_all(&wanted.node, now)? {
+            self.changes.corrupt(node, wanted).await?;
+        }
+        Ok(())
+    }
+
+    /// The nodes that are down because their last start failed, as its step allows.
+    pub fn left_down(&self) -> &BTreeSet<NodeNo> {
+        &self.left_down
     }
 
     /// The versions of the nodes that a start gave another server.
@@ -226,7 +261,9 @@ impl<B: Backend> ProcessInjector<B> {
         self.undo(nodes.into_iter().collect(), "heal", None).await
     }
 
-    async fn undo(&mut self, nodes: Vec<NodeNo>, by: &str, change: Option<&Change>) -> Result<(), StepProblem> {
+    async fn undo(&mut self, nodes: Vec<NodeNo>, by: &str, start: Option<&Start>) -> Result<(), StepProblem> {
+        let expect = start.map_or(Coming::Up, |start| start.expect);
+        let change = start.map(|start| &start.change).filter(|change| !change.is_nothing());
         let (mut problems, mut ended) = (Vec::new(), Vec::new());
         let mut undone: Vec<(NodeNo, Vec<Released>)> = Vec::new();
         for node in nodes {
@@ -251,14 +288,27 @@ impl<B: Backend> ProcessInjector<B> {
         }
         let proofs = join_all(undone.iter().map(|&(node, _)| self.prove_answers(node))).await;
         for ((node, faults), (healed, proof)) in undone.into_iter().zip(proofs) {
-            match (healed, change) {
+            let has_ended = !healed && self.has_ended(node).await;
+            if has_ended && !expect.is_up() && !proof.contains(REJECTED) {
+                self.stays_down(node, expect, change).await?;
+                continue;
+            }
+            self.left_down.remove(&node);
+            if healed && expect == Coming::Either {
+                self.came_up.insert(node);
+            }
+            let damaged = self.changes.is_damaged(node).then(Change::default);
+            match (healed, change.or(damaged.as_ref())) {
                 (true, None) => {}
                 (true, Some(change)) => problems.extend(self.changes.prove(node, change).await.err()),
                 // A server that was changed and ends again says so of itself.
-                (false, Some(change)) if self.has_ended(node).await => {
-                    ended.push(format!("{node} came back {} and ended: {proof}", change.words()));
+                (false, Some(change)) if has_ended && by == Action::Start.word() => {
+                    ended.push(format!("{node} came back {} and ended: {proof}", or_damaged(change)));
                 }
                 (false, _) => problems.push(format!("{node} does not answer after its {by}: {proof}")),
+            }
+            if healed && expect == Coming::Down {
+                ended.push(format!("{node} came up, and the step expects that it does not: {proof}"));
             }
             // The suite keeps the node down, not the cluster.
             let is_rejected = !healed && change.is_some() && proof.contains(REJECTED);
@@ -281,6 +331,26 @@ impl<B: Backend> ProcessInjector<B> {
             (true, false) => Err(StepProblem::Unmet(ended.join("; "))),
             (false, _) => Err(StepProblem::Harness([problems, ended].concat().join("; "))),
         }
+    }
+
+    /// Records that a server ended instead of coming up, which its step allows. What ended it before goes on.
+    async fn stays_down(&mut self, node: NodeNo, expect: Coming, change: Option<&Change>) -> Result<(), StepProblem> {
+        let backend = self.control.backend();
+        let exit = backend.ended(node).await.map(|ended| ended.exit);
+        let log = backend.log_tail(node, LAST_LINES).await.lines().map(str::to_owned).collect();
+        let proof = backend.state(node).await.to_string();
+        let words = change.cloned().unwrap_or_default();
+        self.journal.event(EventKind::StartFailed { node, change: words, expect, exit, log });
+        self.left_down.insert(node);
+        let guards: Vec<Guard> = self.in_force.iter().filter(|guard| guard.node == node).copied().collect();
+        for guard in &guards {
+            self.journal.event(EventKind::FaultPersists { fault: guard.fault, proof: proof.clone() });
+        }
+        // It ended the effect of the earlier ones.
+        if let Some(newest) = guards.last() {
+            self.watching.watch(newest.fault, Sign::Process(node, newest.process.effect));
+        }
+        if change.is_some() { self.changes.take_back(node).await } else { Ok(()) }
     }
 
     async fn has_ended(&self, node: NodeNo) -> bool {
@@ -320,7 +390,7 @@ impl<B: Backend> ProcessInjector<B> {
                 Err(error) => error.to_string(),
             };
             if matches!(state, ProcessState::Gone { .. }) || tokio::time::Instant::now() > deadline {
-                let log = self.control.backend().log_tail(node, 6).await;
+                let log = self.control.backend().log_tail(node, LAST_LINES).await;
                 return (false, format!("{state}; PING: {seen}; the end of its log: {log}"));
             }
             tokio::time::sleep(POLL).await;
@@ -338,6 +408,11 @@ impl<B: Backend> ProcessInjector<B> {
         }
         Ok(nodes)
     }
+}
+
+/// How a node came back, in words.
+fn or_damaged(change: &Change) -> String {
+    if change.is_nothing() { "with a damaged file".to_owned() } else { change.words() }
 }
 
 /// Whether an action has an effect on a process in that state; None if the state is not known.

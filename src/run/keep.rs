@@ -114,6 +114,9 @@ fn is_of_a_fault(kind: &EventKind) -> bool {
             | EventKind::HealProven { .. }
             | EventKind::Changed { .. }
             | EventKind::CameBack { .. }
+            | EventKind::StartFailed { .. }
+            | EventKind::FaultPersists { .. }
+            | EventKind::Corrupted { .. }
     )
 }
 

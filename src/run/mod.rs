@@ -227,7 +227,7 @@ async fn run_on<B: Backend>(
     servers.insert(plan.server.clone(), server.clone());
     let run = Run {
         watch: Watch::begin(&control, &journal),
-        injector: Injector::new(&control, &journal, &deal, clients, servers),
+        injector: Injector::new(&control, &journal, &deal, clients, servers, plan.seed),
         deal,
         plan,
         server,

@@ -1,6 +1,6 @@
 //! The steps of a plan, one after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -74,6 +74,7 @@ impl<B: Backend> Run<B> {
             Does::Command(command) => self.command(number, command, progress).await,
             Does::Await(wait) => self.wait(number, wait, progress).await,
             Does::Expect(expect) => self.expect(number, expect).await,
+            Does::Corrupt(_) => self.fault(step, progress.rules.node_timeout).await,
             Does::Fault(_) => {
                 progress.masters = self.masters();
                 self.fault(step, progress.rules.node_timeout).await
@@ -98,15 +99,16 @@ impl<B: Backend> Run<B> {
         *rules = rules.with_slowest(changed.values().copied().chain(at_boot));
     }
 
-    /// Injects or undoes a fault. Rejects every other step.
+    /// Injects or undoes a fault, or damages a file. Rejects every other step.
     pub(super) async fn fault(&mut self, step: &Step, node_timeout: Duration) -> Result<(), StepProblem> {
         let now = self.watch.snapshot();
         match step.does() {
             Does::Fault(fault) => self.injector.inject(&fault, &now).await,
-            Does::Undo(action, targets, change) => self.injector.undo((action, change), targets, &now).await,
+            Does::Undo(action, targets, start) => self.injector.undo((action, start), targets, &now).await,
+            Does::Corrupt(corrupt) => self.injector.corrupt(corrupt, &now).await,
             Does::Heal(name) => self.injector.heal(name, &self.watch, bus_links_back(node_timeout)).await,
             Does::Phase(_) | Does::Settle(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) => {
-                Err(StepProblem::Suite("this step neither injects nor undoes a fault".to_owned()))
+                Err(StepProblem::Suite("this step neither injects nor undoes a fault, nor damages a file".to_owned()))
             }
         }
     }
@@ -128,7 +130,7 @@ impl<B: Backend> Run<B> {
     async fn command(&mut self, number: usize, command: &Command, progress: &mut Progress) -> Result<(), StepProblem> {
         progress.masters = self.masters();
         let words = self.fill_in(&command.send)?;
-        for node in self.resolve(&command.to)? {
+        for node in self.left_in(number, self.resolve(&command.to)?) {
             let words = self.admit(node, &words).await?;
             let answer = self.control.ask_apart(node, &words, false, COMMAND_WITHIN).await;
             let reply = answer.as_ref().map_or_else(ToString::to_string, text);
@@ -149,6 +151,16 @@ impl<B: Backend> Run<B> {
         Ok(())
     }
 
+    /// The nodes of a step without those that did not start, as an earlier step allows. Records which are left out.
+    fn left_in(&self, step: usize, nodes: Vec<NodeNo>) -> Vec<NodeNo> {
+        let (out, others): (Vec<NodeNo>, Vec<NodeNo>) =
+            nodes.into_iter().partition(|node| self.injector.left_down().contains(node));
+        if !out.is_empty() {
+            self.journal.event(EventKind::LeftOut { step, nodes: out, others: !others.is_empty() });
+        }
+        others
+    }
+
     async fn admit(&self, node: NodeNo, words: &[String]) -> Result<Vec<String>, StepProblem> {
         let admitted = self.control.backend().admit(node, words.to_vec()).await;
         admitted.map_err(|why| StepProblem::Suite(format!("`{}` is not sent to {node}: {why}", words.join(" "))))
@@ -161,13 +173,25 @@ impl<B: Backend> Run<B> {
             Bound::Spec => progress.rules.patience(),
         };
         let nodes = match &condition {
-            Condition::Failed(targets)
-            | Condition::InSync(targets)
+            Condition::InSync(targets)
             | Condition::ClusterState { of: targets, .. }
-            | Condition::Converged(targets) => self.resolve(targets)?,
-            Condition::Role(target, _) => self.resolve(&Targets::from((*target).clone()))?,
-            Condition::Promoted(_) => Vec::new(),
+            | Condition::Converged(targets) => Some(self.resolve(targets)?),
+            Condition::Role(target, _) => Some(self.resolve(&Targets::from((*target).clone()))?),
+            Condition::Failed(_) | Condition::Promoted(_) => None,
         };
+        // What the other nodes say of one that did not start can be waited for, not what it says itself.
+        let nodes = match (&condition, nodes) {
+            (Condition::Failed(targets), _) => self.resolve(targets)?,
+            (_, None) => Vec::new(),
+            (_, Some(nodes)) => {
+                let nodes = self.left_in(number, nodes);
+                if nodes.is_empty() {
+                    return Ok(());
+                }
+                nodes
+            }
+        };
+        let down = self.injector.left_down().clone();
         let deal = self.deal.clone();
         let began = Instant::now();
         let result = self
@@ -175,7 +199,7 @@ impl<B: Backend> Run<B> {
             .until(within, |now| match &condition {
                 Condition::Promoted(shard) => promoted(now, *shard, &deal, progress.masters.get(shard).copied()),
                 Condition::Failed(_) => all(&nodes, |node| failed(now, node, deal.count())),
-                Condition::InSync(_) => all(&nodes, |node| in_sync(now, node, &deal, &self.plan)),
+                Condition::InSync(_) => all(&nodes, |node| in_sync(now, node, (&deal, &self.plan), &down)),
                 Condition::ClusterState { ok, .. } => all(&nodes, |node| cluster_state(now, node, *ok)),
                 Condition::Role(_, is) => all(&nodes, |node| role(now, node, **is)),
                 Condition::Converged(_) => all(&nodes, |node| answers(now, node)).and_then(|()| now.agreed()),
@@ -203,6 +227,10 @@ impl<B: Backend> Run<B> {
         let [node] = self.resolve(&Targets::from(expect.to.clone()))?[..] else {
             return Err(StepProblem::Suite(format!("`expect` needs one node, but \"{}\" means several", expect.to)));
         };
+        // That it refuses connections can be expected of a node that did not start.
+        if answer != Answer::Refused && self.left_in(number, vec![node]).is_empty() {
+            return Ok(());
+        }
         let moved_to = match answer {
             Answer::MovedTo(target) => self.resolve(&Targets::from(target.clone()))?.first().copied(),
             _ => None,
@@ -351,7 +379,8 @@ fn failed(now: &Snapshot, node: NodeNo, shards: u16) -> Result<(), String> {
     Err(format!("{flags} masters have marked {node} as failed, and a majority is {majority}"))
 }
 
-fn in_sync(now: &Snapshot, node: NodeNo, deal: &Deal, plan: &Plan) -> Result<(), String> {
+/// Whether a node is in sync; replicas that are `down`, because they did not start, are left out.
+fn in_sync(now: &Snapshot, node: NodeNo, (deal, plan): (&Deal, &Plan), down: &BTreeSet<NodeNo>) -> Result<(), String> {
     answers(now, node)?;
     let synced = |replica: NodeNo| match now.lag.get(&replica) {
         None => Err(format!("{replica} has not been compared with its master")),
@@ -368,7 +397,7 @@ fn in_sync(now: &Snapshot, node: NodeNo, deal: &Deal, plan: &Plan) -> Result<(),
             // Of all masters, one whose shard was planned without a replica has nothing to wait for.
             [] if owned.is_some_and(|shard| plan.replicas_of(shard) == 0) => Ok(()),
             [] => Err(format!("{node} is a master without replicas")),
-            replicas => all(replicas, synced),
+            replicas => all(replicas, |replica| if down.contains(&replica) { Ok(()) } else { synced(replica) }),
         },
         Some(_) => synced(node),
         None => Err(format!("{node} does not list itself")),

@@ -6,6 +6,7 @@ mod claims;
 mod control;
 mod data;
 mod failover;
+mod files;
 mod reads;
 mod servers;
 mod shape;

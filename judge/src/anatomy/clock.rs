@@ -70,6 +70,7 @@ fn wrong(events: &[Event], of: NodeNo) -> Vec<Wrong> {
             | FaultEvent::Applied
             | FaultEvent::Proven { .. }
             | FaultEvent::Healed { .. }
+            | FaultEvent::Persists
             | FaultEvent::HealFailed { .. }
             | FaultEvent::HealProven { .. } => {}
         }

@@ -63,7 +63,10 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
         .figure("keys_lost", ledger.keys_lost as f64)
         .figure("untold", ledger.untold as f64)
         .figure("keys_untold", ledger.keys_untold as f64);
-    let loses_data = facts.plan().steps.iter().filter_map(Step::change).any(|change| change.data == Data::Lost);
+    let loses_data = facts.plan().steps.iter().any(|step| {
+        let damages = matches!(step, Step::Corrupt(corrupt) if corrupt.file.holds_keys());
+        damages || step.change().is_some_and(|change| change.data == Data::Lost)
+    });
     // Plans that take no data, as those of earlier versions, have no such figure.
     for cause in Cause::ALL.into_iter().filter(|&cause| loses_data || cause != Cause::DataLost) {
         let lost = ledger.lost_by_cause.get(&cause).copied().unwrap_or(0);

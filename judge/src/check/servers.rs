@@ -37,7 +37,10 @@ fn weigh(end: &ServerEnd, finding: &mut Finding) -> bool {
         Some(Explained::Fault(fault)) if end.is_crash() => {
             finding.fail(format!("{what}{back}; {fault} does not explain a crash"));
         }
-        Some(Explained::Fault(_) | Explained::Command(_)) => return true,
+        Some(Explained::Start) if end.is_crash() => {
+            finding.fail(format!("{what}{back}; a start that may fail does not explain a crash"));
+        }
+        Some(Explained::Fault(_) | Explained::Command(_) | Explained::Start) => return true,
         None if end.is_crash() || end.exit.as_ref().is_some_and(Exit::is_error) => {
             finding.fail(format!("{what}{back}; no fault explains it"));
         }

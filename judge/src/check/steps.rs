@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::finding::Finding;
 use super::{Judgement, Traits};
 use crate::facts::{Facts, Window};
-use crate::history::{EventKind, StepProblem};
+use crate::history::{EventKind, Exit, StepProblem};
 use crate::suite::Step;
-use crate::words::{at, length};
+use crate::words::{at, length, list};
 
 pub(super) const TRAITS: Traits = Traits { is_telling: true, ..Traits::PLAIN };
 
@@ -18,6 +18,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
     let mut answered = BTreeSet::new();
     let mut replies = Vec::new();
     let mut waits = Vec::new();
+    let mut starts = Vec::new();
     // The message at the end of the step, or that of its answer if there is none.
     let mut unmet = BTreeMap::new();
     // Why a wait that was not met proves nothing.
@@ -69,6 +70,22 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
                 }
             }
             EventKind::Commanded { step, .. } => _ = answered.insert(*step),
+            EventKind::LeftOut { step, nodes, others } => {
+                let what = if *others { "left out" } else { "was not done for" };
+                replies.push(format!("at {when}, step {} {what} {}, which did not start", step + 1, list(nodes)));
+                if !others {
+                    answered.insert(*step);
+                }
+            }
+            EventKind::StartFailed { node, change, exit, log, .. } => {
+                let exit = exit.as_ref().map_or_else(|| "ended".to_owned(), Exit::words);
+                let with = if change.is_nothing() { String::new() } else { format!(" {}", change.words()) };
+                starts.push(format!("at {when}, {node} did not start{with}, as its step allows: it {exit}"));
+                starts.extend(log.iter().map(|line| format!("{node}: {line}")));
+            }
+            EventKind::Corrupted { node, damaged, .. } => {
+                starts.push(format!("at {when}, {node} was down: {}", damaged.words()));
+            }
             EventKind::Interrupted { by } => {
                 finding.undecided(format!("the run was interrupted at {when} by {by}"));
             }
@@ -82,7 +99,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
         };
     }
     // Not all evidence is shown, and answers say more than waits.
-    for line in replies.into_iter().chain(waits) {
+    for line in starts.into_iter().chain(replies).chain(waits) {
         finding.evidence(line);
     }
     completeness(facts, &ended, &answered, &mut finding);

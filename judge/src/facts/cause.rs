@@ -24,7 +24,7 @@ use crate::words::at;
 /// 3. **failover** or **restart**: at `t` `N` owned the shard, and later it passed to another node
 ///    (the write had not reached it), or the process of the shard's owner of the time was stopped or
 ///    killed and started again without a promotion (the write had not reached its disk).
-/// 4. **data-lost**: a restart as in 3, for which the step took the node's data (`data: lost`).
+/// 4. **data-lost**: a restart as in 3, for which a step took the node's data (`data: lost`) or damaged it (`corrupt`).
 /// 5. **unknown**: everything else. It includes a write after which its shard saw two of a promotion, a
 ///    restart and a restart without data: each may have lost it.
 ///
@@ -49,7 +49,7 @@ pub enum Cause {
     Failover,
     /// Acknowledged by the master, and not on the disk from which it came back.
     Restart,
-    /// Acknowledged by the master, which then restarted without its data.
+    /// Acknowledged by the master, which then restarted without its data, or with a damaged file.
     DataLost,
     /// The history does not tell.
     #[default]
@@ -110,7 +110,7 @@ pub(super) struct Causes<'a> {
 struct Restart {
     shard: ShardNo,
     started_ns: u64,
-    /// Whether the step that started it took its data.
+    /// Whether a step took its data, or damaged it, while it was down.
     data_lost: bool,
 }
 
@@ -130,8 +130,8 @@ impl<'a> Causes<'a> {
                 let fault = fault_spans.iter().find(|each| Some(each.fault) == failover.fault)?;
                 let (node, started_ns) = (failover.old_master, fault.healed_ns?);
                 let until_ns = fault.lifted_ns.or(fault.undone_ns).unwrap_or(u64::MAX);
-                let data_lost =
-                    emptied(history).any(|emptied| emptied.0 == node && (started_ns..=until_ns).contains(&emptied.1));
+                let data_lost = emptied(history)
+                    .any(|emptied| emptied.0 == node && (fault.from_ns..=until_ns).contains(&emptied.1));
                 Some(Restart { shard: failover.shard, started_ns, data_lost })
             })
             .collect();

@@ -132,6 +132,7 @@ impl FaultTable {
             | FaultEvent::Ended { .. }
             | FaultEvent::Healed { .. }
             | FaultEvent::Lifted
+            | FaultEvent::Persists
             | FaultEvent::HealFailed { .. }
             | FaultEvent::HealProven { .. } => return None,
         };
@@ -184,6 +185,9 @@ impl FaultSpan {
                 self.healed_by = Some(by.to_owned());
             }
             FaultEvent::Lifted => _ = self.lifted_ns.get_or_insert(at_ns),
+            FaultEvent::Persists => {
+                (self.healed_ns, self.lifted_ns, self.healed_by) = (None, None, None);
+            }
             FaultEvent::HealFailed { reason } => self.heal_error = Some(reason.to_owned()),
             FaultEvent::HealProven { healed, proof: seen } => {
                 self.heal = proof(healed, seen);

@@ -133,13 +133,14 @@ pub(super) fn hand_overs(
     found
 }
 
-/// The nodes that lost their data while they were down, and when.
+/// The nodes that lost data while they were down, all of it or what damage to a file cost, and when.
 pub(super) fn emptied(history: &History) -> impl Iterator<Item = (NodeNo, u64)> {
     history.events.iter().filter_map(|event| match &event.kind {
         EventKind::Changed { node, change, .. } => match change.data {
             Data::Lost => Some((*node, event.at_ns)),
             Data::Kept => None,
         },
+        EventKind::Corrupted { node, file, .. } => file.holds_keys().then_some((*node, event.at_ns)),
         _ => None,
     })
 }

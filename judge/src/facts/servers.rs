@@ -7,6 +7,7 @@ use crate::plan::Plan;
 use crate::server::{BackendKind, RecordedBackend};
 use crate::spec::FAILOVER_SETTINGS;
 use crate::suite::{CommandLine, Step, is_plain};
+use crate::target::Target;
 use crate::units::NodeNo;
 
 /// Subcommands of DEBUG that end or restart a server (`debug.c` of Redis 6.2 to Valkey 9.1).
@@ -47,6 +48,8 @@ pub enum Explained {
     Fault(String),
     /// A command that a step sent: `DEBUG SEGFAULT`.
     Command(String),
+    /// A start that may fail.
+    Start,
 }
 
 /// A directive of a node that nothing in the plan changed.
@@ -75,6 +78,12 @@ pub struct ServerTable {
     open: BTreeMap<NodeNo, usize>,
     /// What may have ended a server, with the time of its begin. A command that is being sent may end any node.
     causes: Vec<(u64, Option<NodeNo>, Explained)>,
+    /// The starts of the plan that may fail, by step, with the nodes that they name; None for one that the run resolves.
+    may_fail: BTreeMap<usize, Vec<Option<NodeNo>>>,
+    /// The nodes that such a start is starting.
+    starting: Vec<Option<NodeNo>>,
+    /// The nodes whose start failed, as its step allows, and that no later start brought back.
+    refusing: BTreeSet<NodeNo>,
 }
 
 impl ServerEnd {
@@ -102,8 +111,19 @@ impl ServerTable {
             Step::Command(command) if ends_a_server(&command.send) => Some((step, command.send.clone())),
             _ => None,
         });
+        let may_fail = plan.steps.iter().enumerate().filter_map(|(step, what)| {
+            let start = what.start().filter(|start| !start.expect.is_up())?;
+            let named = |target: &Target| match target {
+                Target::Node(node) => Some(*node),
+                Target::Member(..) | Target::Group(_) | Target::Clients(_) | Target::Others => None,
+            };
+            Some((step, start.node.0.iter().map(named).collect()))
+        });
         Self {
             commands: commands.collect(),
+            may_fail: may_fail.collect(),
+            starting: Vec::new(),
+            refusing: BTreeSet::new(),
             seen: BTreeSet::new(),
             ends: Vec::new(),
             open: BTreeMap::new(),
@@ -131,12 +151,22 @@ impl ServerTable {
                 self.causes.push((since_ns, Some(*node), Explained::Command(send.to_string())));
                 None
             }
-            // From here on it is known which nodes got the command.
+            EventKind::StepBegan { step } if let Some(nodes) = self.may_fail.get(step) => {
+                self.starting.clone_from(nodes);
+                None
+            }
+            // From here on it is known which nodes got the command, and which did not start.
             EventKind::StepEnded { .. } => {
                 self.causes.retain(|(_, of, _)| of.is_some());
+                self.starting.clear();
+                None
+            }
+            EventKind::StartFailed { node, .. } => {
+                self.refusing.insert(*node);
                 None
             }
             EventKind::ServerSeen { node, .. } => {
+                self.refusing.remove(node);
                 let is_first = self.seen.insert(*node);
                 let position = match self.open.remove(node) {
                     Some(position) => position,
@@ -173,6 +203,10 @@ impl ServerTable {
         let causes = self.causes.iter().rev();
         let explained =
             causes.clone().find(|(since_ns, of, _)| is_cause(*since_ns, *of)).map(|(_, _, why)| why.clone());
+        // A node that was seen again has come up, and what ends it later is something else.
+        let is_starting = self.starting.iter().any(|of| of.is_none_or(|of| of == node));
+        let may_fail = self.refusing.contains(&node) || is_starting;
+        let explained = explained.or_else(|| may_fail.then_some(Explained::Start));
         self.ends.push(ServerEnd { node, at_ns, restarted_ns: None, exit: None, report: Vec::new(), explained });
         self.open.insert(node, self.ends.len() - 1);
         self.ends.len() - 1

@@ -72,6 +72,8 @@ pub enum FaultEvent<'a> {
     },
     /// Undoing is done.
     Lifted,
+    /// It goes on, as the start that was to undo it failed, which its step allows.
+    Persists,
     /// Slotquake could not undo the fault.
     HealFailed {
         /// Why not.
@@ -109,6 +111,7 @@ impl EventKind {
             }
             Self::FaultHealed { fault, by } => (fault, FaultEvent::Healed { by }),
             Self::FaultLifted { fault } => (fault, FaultEvent::Lifted),
+            Self::FaultPersists { fault, proof: _ } => (fault, FaultEvent::Persists),
             Self::HealFailed { fault, reason } => (fault, FaultEvent::HealFailed { reason }),
             Self::HealProven { fault, healed, proof } => (fault, FaultEvent::HealProven { healed: *healed, proof }),
             Self::Booted { .. }
@@ -126,6 +129,9 @@ impl EventKind {
             | Self::ServerSeen { .. }
             | Self::Changed { .. }
             | Self::CameBack { .. }
+            | Self::StartFailed { .. }
+            | Self::LeftOut { .. }
+            | Self::Corrupted { .. }
             | Self::ServerEnded { .. }
             | Self::ServerCrashed { .. }
             | Self::ServerConfig { .. }
@@ -161,6 +167,7 @@ impl EventKind {
             | FaultEvent::Ended { .. }
             | FaultEvent::Healed { .. }
             | FaultEvent::Lifted
+            | FaultEvent::Persists
             | FaultEvent::HealFailed { .. }
             | FaultEvent::HealProven { .. } => None,
         }

@@ -22,7 +22,7 @@ pub use crate::fault::FaultKind;
 use crate::plan::Plan;
 use crate::server::{RecordedBackend, Server};
 use crate::slot::Deal;
-use crate::suite::{CameBack, Change, OpKind};
+use crate::suite::{CameBack, Change, Coming, Damaged, DataFile, OpKind};
 use crate::topology::View;
 use crate::units::{ClientNo, NodeNo, ShardNo, Speed};
 
@@ -361,6 +361,14 @@ pub enum EventKind {
         /// What was observed: `process 4712 answers PING`.
         proof: String,
     },
+    /// The start that was to undo a fault failed, as its step allows, so the fault goes on as if nothing had begun to undo
+    /// it.
+    FaultPersists {
+        /// The number of the fault.
+        fault: u32,
+        /// What was observed: `process is gone (exit status: 1)`.
+        proof: String,
+    },
     /// The view of a node, recorded whenever it changes.
     Viewed {
         /// The node.
@@ -428,6 +436,39 @@ pub enum EventKind {
         /// What is not as the change asked for; None if all is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unlike: Option<String>,
+    },
+    /// A server ended before it answered, where its step allows that it does not come up ([`Coming`]). The node then has the
+    /// server and the directives of before that step.
+    StartFailed {
+        /// The node.
+        node: NodeNo,
+        /// What was changed.
+        change: Change,
+        /// What the step expects.
+        expect: Coming,
+        /// How the server ended; None if the backend cannot tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit: Option<Exit>,
+        /// The last lines of its log.
+        log: Vec<String>,
+    },
+    /// A step leaves out nodes that did not start, as an earlier step allows. A step without any other node is not done.
+    LeftOut {
+        /// The position of the step in the plan, from 0.
+        step: usize,
+        /// The nodes.
+        nodes: Vec<NodeNo>,
+        /// Whether the step was done for other nodes.
+        others: bool,
+    },
+    /// A file of a node that is down was damaged.
+    Corrupted {
+        /// The node.
+        node: NodeNo,
+        /// Which file.
+        file: DataFile,
+        /// What was done to it.
+        damaged: Damaged,
     },
     /// The process of a server ended, as the system reports it. Not every backend can tell.
     ServerEnded {

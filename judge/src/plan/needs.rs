@@ -11,12 +11,15 @@ impl Need {
     pub fn of(step: &Step) -> Vec<Self> {
         match step.does() {
             Does::Fault(fault) => fault.needs(),
-            Does::Undo(action, _, change) => match action.means() {
-                Means::Start if change.is_some_and(|change| !change.is_nothing()) => vec![Self::Start, Self::Change],
+            Does::Undo(action, _, start) => match action.means() {
+                Means::Start if start.is_some_and(|start| !start.change.is_nothing()) => {
+                    vec![Self::Start, Self::Change]
+                }
                 Means::Start => vec![Self::Start],
                 Means::Thaw => vec![Self::Freeze],
                 Means::Signal(_) | Means::Freeze => Vec::new(),
             },
+            Does::Corrupt(_) => vec![Self::Change],
             Does::Phase(_) | Does::Settle(_) | Does::Heal(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) => {
                 Vec::new()
             }
@@ -29,7 +32,7 @@ fn asks_nodes(step: &Step) -> bool {
     match step.does() {
         Does::Phase(_) | Does::Settle(_) => false,
         Does::Await(wait) => wait.promoted.is_none() && wait.failed.is_none(),
-        Does::Fault(_) | Does::Undo(..) | Does::Heal(_) | Does::Command(_) | Does::Expect(_) => true,
+        Does::Fault(_) | Does::Undo(..) | Does::Corrupt(_) | Does::Heal(_) | Does::Command(_) | Does::Expect(_) => true,
     }
 }
 

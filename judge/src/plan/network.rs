@@ -25,8 +25,13 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
                     problems.add(format!("{at}.name"), message);
                 }
             }
-            Does::Undo(..) | Does::Phase(_) | Does::Settle(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) => {
-            }
+            Does::Undo(..)
+            | Does::Corrupt(_)
+            | Does::Phase(_)
+            | Does::Settle(_)
+            | Does::Command(_)
+            | Does::Await(_)
+            | Does::Expect(_) => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Problems, Shape, bounds};
 use crate::fault::{Action, Means, ProcessEffect};
-use crate::suite::{Answer, Await, Change, Condition, Does, Expect, Step, Suite};
+use crate::suite::{Answer, Await, Change, Coming, Condition, Corrupt, Does, Expect, Start, Step, Suite};
 use crate::target::{Target, Targets};
 use crate::units::{Bound, NodeNo};
 
@@ -13,7 +13,7 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
     for (index, step) in suite.steps.iter().enumerate() {
         let at = format!("steps[{index}]");
         if let Some((action, targets)) = step.action() {
-            let long = if step.change().is_some() { ".node" } else { "" };
+            let long = if step.start().is_none_or(Start::is_plain) { "" } else { ".node" };
             for (at, target) in each(&format!("{at}.{action}{long}"), targets) {
                 match shape.refuse(target) {
                     Some(message) => problems.add(at, message),
@@ -21,10 +21,20 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
                 }
             }
         }
-        if let Some(change) = step.change() {
-            check_change(&format!("{at}.start"), change, problems);
+        if let Some(start) = step.start() {
+            faults.may_stay_down(start, index);
+            check_change(&format!("{at}.start"), &start.change, problems);
         }
         match step.does() {
+            Does::Corrupt(corrupt) => {
+                check_corrupt(&format!("{at}.corrupt"), corrupt, shape, problems);
+                for (at, target) in each(&format!("{at}.corrupt.node"), &corrupt.node) {
+                    let is_known = shape.refuse(target).is_none();
+                    if let Some(message) = faults.refuse_running(target).filter(|_| is_known) {
+                        problems.add(at, message);
+                    }
+                }
+            }
             Does::Command(command) => targets(&format!("{at}.command.to"), &command.to, shape, problems),
             Does::Await(wait) => check_await(&format!("{at}.await"), wait, shape, problems),
             Does::Expect(expect) => check_expect(&format!("{at}.expect"), expect, shape, problems),
@@ -41,6 +51,9 @@ pub(super) fn check_alone(step: &Step, shape: &Shape, problems: &mut Problems) {
     }
     if let Some(change) = step.change() {
         check_change("start", change, problems);
+    }
+    if let Does::Corrupt(corrupt) = step.does() {
+        check_corrupt("corrupt", corrupt, shape, problems);
     }
 }
 
@@ -70,7 +83,13 @@ pub(super) fn phases<'a>(suite: &'a Suite, problems: &mut Problems) -> Vec<&'a s
                     problems.add(format!("steps[{index}].settle"), message);
                 }
             }
-            Does::Fault(_) | Does::Undo(..) | Does::Heal(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) => {}
+            Does::Fault(_)
+            | Does::Undo(..)
+            | Does::Corrupt(_)
+            | Does::Heal(_)
+            | Does::Command(_)
+            | Does::Await(_)
+            | Does::Expect(_) => {}
         }
     }
     phases
@@ -96,6 +115,14 @@ fn check_change(at: &str, change: &Change, problems: &mut Problems) {
         if let Some(message) = bounds::directive(name, value) {
             problems.add(format!("{at}.config.{name}"), message);
         }
+    }
+}
+
+/// Checks which file is damaged, and how.
+fn check_corrupt(at: &str, corrupt: &Corrupt, shape: &Shape, problems: &mut Problems) {
+    targets(&format!("{at}.node"), &corrupt.node, shape, problems);
+    if let Err((key, message)) = corrupt.damage() {
+        problems.add(if key.is_empty() { at.to_owned() } else { format!("{at}.{key}") }, message);
     }
 }
 
@@ -209,6 +236,33 @@ impl Faults {
                 self.states.remove(node);
             }
             Err(message) => refuse(message),
+        }
+    }
+
+    /// Takes into account that a start may leave nodes down.
+    fn may_stay_down(&mut self, start: &Start, step: usize) {
+        let state = match start.expect {
+            Coming::Up => return,
+            Coming::Down => State::Hit { effect: ProcessEffect::Gone, step },
+            Coming::Either => State::Unknown,
+        };
+        // Others that the step may mean are unknown already.
+        let named = start.node.0.iter().filter_map(|target| match target {
+            Target::Node(node) => Some(*node),
+            Target::Member(..) | Target::Clients(_) | Target::Others | Target::Group(_) => None,
+        });
+        self.states.extend(named.map(|node| (node, state)));
+    }
+
+    /// Why the files of a target cannot be damaged: its server runs, or is frozen. None if it is down, or only the run can
+    /// tell.
+    fn refuse_running(&self, target: &Target) -> Option<String> {
+        let Target::Node(node) = target else { return None };
+        match self.states.get(node) {
+            Some(State::Unknown | State::Hit { effect: ProcessEffect::Gone, .. }) => None,
+            Some(State::Hit { effect: ProcessEffect::Frozen, .. }) | None => {
+                Some(format!("{node} is not down, so its files are in use (hint: `kill: {node}` first)"))
+            }
         }
     }
 

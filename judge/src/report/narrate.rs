@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{Explained, FaultSpan, FaultTable, NodeTimeouts, ServerEnd, ServerTable};
-use crate::history::{Event, EventKind, FaultEvent, StepProblem};
+use crate::history::{Event, EventKind, Exit, FaultEvent, StepProblem};
 use crate::plan::Plan;
 use crate::server::Version;
 use crate::slot::Deal;
@@ -135,6 +135,17 @@ impl Narrator {
                 None => format!("{node} is back: {}", found.words()),
                 Some(unlike) => format!("{node} did NOT come back as asked: {unlike}"),
             }),
+            EventKind::StartFailed { node, change, exit, log, .. } => {
+                let exit = exit.as_ref().map_or_else(|| "ended".to_owned(), Exit::words);
+                let last = log.last().map_or_else(String::new, |line| format!(": {line}"));
+                let with = if change.is_nothing() { String::new() } else { format!(" {}", change.words()) };
+                Some(format!("{node} did not start{with}, as the step allows: it {exit}{last}"))
+            }
+            EventKind::LeftOut { step, nodes, others } => {
+                let what = if *others { "leaves out" } else { "is not done for" };
+                Some(format!("step {} {what} {}, which did not start", step + 1, list(nodes)))
+            }
+            EventKind::Corrupted { node, damaged, .. } => Some(format!("{node}: {}", damaged.words())),
             EventKind::Hooked { hook, node, took_ms, output, .. } => {
                 let is_routine = ["state", "knock"].contains(&hook.as_str());
                 (self.verbose || !is_routine)
@@ -157,6 +168,7 @@ impl Narrator {
             | EventKind::FaultEnded { .. }
             | EventKind::FaultHealed { .. }
             | EventKind::FaultLifted { .. }
+            | EventKind::FaultPersists { .. }
             | EventKind::HealFailed { .. }
             | EventKind::HealProven { .. }
             | EventKind::Clock { .. }
@@ -198,6 +210,7 @@ impl Narrator {
             | Step::Stop(_)
             | Step::Kill(_)
             | Step::Start(_)
+            | Step::Corrupt(_)
             | Step::Pause(_)
             | Step::Resume(_)
             | Step::Partition(_)
@@ -299,7 +312,7 @@ fn fault_line(about: FaultEvent<'_>, name: &str, healed: &str, verbose: bool) ->
         FaultEvent::Ended { seen, .. } => Some(format!("{name} is NO LONGER in effect: {seen}")),
         FaultEvent::Healed { by } => Some(format!("{by} {healed}")),
         FaultEvent::HealFailed { reason } => Some(format!("{name} could not be undone: {reason}")),
-        FaultEvent::Applied | FaultEvent::Lifted => None,
+        FaultEvent::Applied | FaultEvent::Lifted | FaultEvent::Persists => None,
     }
 }
 
@@ -307,7 +320,7 @@ fn fault_line(about: FaultEvent<'_>, name: &str, healed: &str, verbose: bool) ->
 fn server_line(kind: &EventKind, end: &ServerEnd) -> Option<String> {
     let is_known = end.exit.is_some() || !end.report.is_empty();
     let is_planned = match &end.explained {
-        Some(Explained::Fault(_)) => !end.is_crash(),
+        Some(Explained::Fault(_) | Explained::Start) => !end.is_crash(),
         Some(Explained::Command(_)) => true,
         None => false,
     };

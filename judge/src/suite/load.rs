@@ -227,6 +227,8 @@ macro_rules! shipped {
 /// The name and the text of every suite that is built into the program.
 pub fn shipped() -> &'static [(&'static str, &'static str)] {
     shipped![
+        "aof-corrupt",
+        "aof-truncated",
         "bridge",
         "bus-only",
         "clock-drift",

@@ -2,6 +2,7 @@
 //!
 //! These types mirror the file and contain no computed values. [`crate::plan`] resolves them. `slotquake schema` prints their JSON Schema.
 
+mod corrupt;
 mod diagnostic;
 mod invariant;
 mod load;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use corrupt::{Corrupt, Damage, Damaged, DataFile, Portion};
 pub(crate) use diagnostic::nearest;
 pub use invariant::*;
 pub(crate) use invariant::{Look, Nodes, for_each_invariant};
@@ -24,7 +26,7 @@ pub use load::{LoadError, Source, load, parse, read_yaml, schema, set, shipped, 
 pub use replicas::ReplicasPerMaster;
 pub use speed::SpeedSetting;
 pub(crate) use start::is_plain;
-pub use start::{CLUSTER_SERVER, CameBack, Change, Data, Start, UPGRADE_TO};
+pub use start::{CLUSTER_SERVER, CameBack, Change, Coming, Data, Start, UPGRADE_TO};
 pub use step::{
     Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, Lossy, Narrow, Only, Partition, Refuse,
     Shape, Sides, Slow, Step,

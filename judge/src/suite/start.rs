@@ -1,4 +1,4 @@
-//! What `start` takes: the nodes, and what is different when they come back.
+//! What `start` takes: the nodes, what is different when they come back, and whether they have to.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,6 +27,30 @@ pub struct Start {
     pub node: Targets,
     /// What is different.
     pub change: Change,
+    /// Whether their servers must come up.
+    pub expect: Coming,
+}
+
+/// Whether a server that is started must come up: whether it answers PING, or ends before it does. A server that neither
+/// answers nor ends proves nothing, so it is an error whatever is expected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Coming {
+    /// It must. One that ends instead fails the step.
+    #[default]
+    Up,
+    /// It must not. One that answers fails the step.
+    Down,
+    /// It may. The report tells which it was.
+    Either,
+}
+
+impl Coming {
+    /// Whether the server must come up.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    pub fn is_up(&self) -> bool {
+        *self == Self::Up
+    }
 }
 
 /// What is different when a node comes back. A server and directives stay until another start changes them.
@@ -81,9 +105,16 @@ impl Change {
     }
 }
 
+impl Start {
+    /// Whether it is written as targets alone.
+    pub fn is_plain(&self) -> bool {
+        self.change.is_nothing() && self.expect.is_up()
+    }
+}
+
 impl From<Targets> for Start {
     fn from(node: Targets) -> Self {
-        Self { node, change: Change::default() }
+        Self { node, change: Change::default(), expect: Coming::default() }
     }
 }
 
@@ -103,15 +134,19 @@ struct Written {
     /// Server directives that they have from now on, beside those that they had.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     config: BTreeMap<String, Directive>,
+    /// Whether their servers must come up: `up`, `down` or `either`. A server that ends instead, as `down` and `either`
+    /// allow, stays down: later steps leave it out, and it keeps the server and the directives that it had before.
+    #[serde(default, skip_serializing_if = "Coming::is_up")]
+    expect: Coming,
 }
 
 impl Serialize for Start {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.change.is_nothing() {
+        if self.is_plain() {
             return self.node.serialize(serializer);
         }
         let Change { server, data, config } = self.change.clone();
-        Written { node: self.node.clone(), server, data, config }.serialize(serializer)
+        Written { node: self.node.clone(), server, data, config, expect: self.expect }.serialize(serializer)
     }
 }
 
@@ -130,8 +165,9 @@ impl<'de> Deserialize<'de> for Start {
                 Targets::deserialize(SeqAccessDeserializer::new(list)).map(Start::from)
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Start, A::Error> {
-                let Written { node, server, data, config } = Written::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Start { node, change: Change { server, data, config } })
+                let Written { node, server, data, config, expect } =
+                    Written::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Start { node, change: Change { server, data, config }, expect })
             }
         }
         deserializer.deserialize_any(TargetsOrMap)
@@ -214,13 +250,18 @@ mod tests {
             r#"{"node":"node-1","server":"redis:7.0"}"#,
             r#"{"node":["node-1","node-4"],"data":"lost"}"#,
             r#"{"node":"node-1","config":{"cluster-node-timeout":"9000"}}"#,
+            r#"{"node":"node-1","expect":"either"}"#,
+            r#"{"node":"node-1","server":"redis:7.0","expect":"down"}"#,
         ] {
             let start = read(text).expect(text);
             assert_eq!(serde_json::to_string(&start).expect("JSON"), text);
         }
-        assert!(read(r#"{"node":"node-1","data":"kept"}"#).expect("it reads").change.is_nothing());
+        for plain in [r#"{"node":"node-1","data":"kept"}"#, r#"{"node":"node-1","expect":"up"}"#] {
+            assert!(read(plain).expect("it reads").is_plain(), "{plain}");
+        }
         assert!(read(r#"{"data":"lost"}"#).expect_err("no node").contains("missing field `node`"));
         assert!(read(r#"{"node":"node-1","sever":"redis:7.0"}"#).expect_err("a typo").contains("`server`"));
+        assert!(read(r#"{"node":"node-1","expect":"maybe"}"#).expect_err("no such word").contains("`either`"));
     }
 
     #[test]

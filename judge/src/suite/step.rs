@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::corrupt::Corrupt;
 use super::invariant::RoleIs;
 use super::start::{Change, Start};
 use crate::fault::{Action, FaultKind, FaultStep, Settings as _, for_each_fault};
@@ -27,8 +28,11 @@ macro_rules! define {
             Settle(Span),
             $($(#[$doc])* $kind($settings),)+
             /// Starts a stopped or killed server again, with its data and configuration, or as a mapping: with another server
-            /// (`server`), without its data (`data: lost`), or with other directives (`config`).
+            /// (`server`), without its data (`data: lost`), with other directives (`config`), or where it may fail to come up
+            /// (`expect`).
             Start(Start),
+            /// Damages a file of a server that is down: flips bits, cuts off its end, or overwrites its end with zeros.
+            Corrupt(Corrupt),
             /// Lets a frozen server go on (SIGCONT).
             Resume(Targets),
             /// Undoes faults of links and clocks: `all`, or one by its name.
@@ -48,7 +52,8 @@ macro_rules! define {
                     $(Self::$kind(settings) => Does::Fault(settings.fault(FaultKind::$kind)),)+
                     Self::Phase(name) => Does::Phase(name),
                     Self::Settle(span) => Does::Settle(*span),
-                    Self::Start(start) => Does::Undo(Action::Start, &start.node, Some(&start.change)),
+                    Self::Start(start) => Does::Undo(Action::Start, &start.node, Some(start)),
+                    Self::Corrupt(corrupt) => Does::Corrupt(corrupt),
                     Self::Resume(targets) => Does::Undo(Action::Resume, targets, None),
                     Self::Heal(name) => Does::Heal(name),
                     Self::Command(command) => Does::Command(command),
@@ -63,6 +68,7 @@ macro_rules! define {
                     $(Self::$kind(settings) => settings.targets_mut(),)+
                     Self::Phase(_) | Self::Settle(_) | Self::Heal(_) => Vec::new(),
                     Self::Start(start) => start.node.targets_mut(),
+                    Self::Corrupt(corrupt) => corrupt.node.targets_mut(),
                     Self::Resume(targets) => targets.targets_mut(),
                     Self::Command(command) => command.to.targets_mut(),
                     Self::Await(wait) => wait.targets_mut(),
@@ -84,8 +90,10 @@ pub enum Does<'a> {
     Settle(Span),
     /// It injects a fault.
     Fault(FaultStep<'a>),
-    /// It undoes faults of these nodes' processes by that action. A start may change the nodes.
-    Undo(Action, &'a Targets, Option<&'a Change>),
+    /// It undoes faults of these nodes' processes by that action. A start may change the nodes, and may fail.
+    Undo(Action, &'a Targets, Option<&'a Start>),
+    /// It damages a file of a node that is down.
+    Corrupt(&'a Corrupt),
     /// It undoes faults of links and clocks: `all`, or one by its name.
     Heal(&'a str),
     /// It sends a command.
@@ -104,6 +112,7 @@ impl Step {
             Does::Phase(_)
             | Does::Settle(_)
             | Does::Undo(..)
+            | Does::Corrupt(_)
             | Does::Heal(_)
             | Does::Command(_)
             | Does::Await(_)
@@ -113,11 +122,17 @@ impl Step {
 
     /// What the step changes of nodes that it starts; None if it changes nothing.
     pub fn change(&self) -> Option<&Change> {
+        self.start().map(|start| &start.change).filter(|change| !change.is_nothing())
+    }
+
+    /// How the step starts nodes; None if it starts none.
+    pub fn start(&self) -> Option<&Start> {
         match self.does() {
-            Does::Undo(_, _, change) => change.filter(|change| !change.is_nothing()),
+            Does::Undo(_, _, start) => start,
             Does::Phase(_)
             | Does::Settle(_)
             | Does::Fault(_)
+            | Does::Corrupt(_)
             | Does::Heal(_)
             | Does::Command(_)
             | Does::Await(_)
@@ -130,9 +145,13 @@ impl Step {
         match self.does() {
             Does::Fault(fault) => fault.action(),
             Does::Undo(action, targets, _) => Some((action, targets)),
-            Does::Phase(_) | Does::Settle(_) | Does::Heal(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) => {
-                None
-            }
+            Does::Phase(_)
+            | Does::Settle(_)
+            | Does::Corrupt(_)
+            | Does::Heal(_)
+            | Does::Command(_)
+            | Does::Await(_)
+            | Does::Expect(_) => None,
         }
     }
 }

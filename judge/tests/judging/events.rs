@@ -7,7 +7,7 @@ use slotquake_judge::history::{
     Event, EventKind, Exit, ExitSignal, FaultKind, FinalValue, Hit, NodeInfo, ReadOnly, Side, StepProblem,
 };
 use slotquake_judge::server::{Flavour, Version};
-use slotquake_judge::suite::{CameBack, Change, Data, Only};
+use slotquake_judge::suite::{CameBack, Change, Coming, Damage, Damaged, Data, DataFile, Only};
 use slotquake_judge::topology::{Health, Role};
 use slotquake_judge::units::{ClientNo, NodeNo, ShardNo};
 
@@ -95,6 +95,7 @@ fn events_survive_a_round_trip_through_json() {
         EventKind::FaultEnded { fault: 1, in_effect_ns: 7, seen: text() },
         EventKind::FaultHealed { fault: 1, by: "resume".to_owned() },
         EventKind::FaultLifted { fault: 1 },
+        EventKind::FaultPersists { fault: 1, proof: text() },
         EventKind::HealFailed { fault: 1, reason: text() },
         EventKind::HealProven { fault: 1, healed: true, proof: text() },
         EventKind::Viewed { node: NodeNo(1), view: healthy() },
@@ -179,6 +180,27 @@ fn events_survive_a_round_trip_through_json() {
             },
             unlike: None,
         },
+        EventKind::StartFailed {
+            node: NodeNo(1),
+            change: change(),
+            expect: Coming::Either,
+            exit: Some(Exit { how: text(), signal: None, status: Some(1) }),
+            log: vec![text(), text()],
+        },
+        EventKind::StartFailed {
+            node: NodeNo(1),
+            change: Change::default(),
+            expect: Coming::Down,
+            exit: None,
+            log: Vec::new(),
+        },
+        EventKind::LeftOut { step: 7, nodes: vec![NodeNo(1), NodeNo(4)], others: true },
+        EventKind::Corrupted { node: NodeNo(1), file: DataFile::Aof, damaged: damaged(Damage::Flip(3)) },
+        EventKind::Corrupted {
+            node: NodeNo(1),
+            file: DataFile::NodesConf,
+            damaged: damaged(Damage::Zero("12.5%".parse().expect("a share"))),
+        },
         EventKind::End,
     ];
     let mut seen = std::collections::BTreeSet::new();
@@ -193,6 +215,19 @@ fn events_survive_a_round_trip_through_json() {
     assert_eq!(seen.len(), EVENT_KINDS, "every kind of event is among the rows: {seen:?}");
 }
 
+fn damaged(damage: Damage) -> Damaged {
+    Damaged {
+        path: "appendonlydir/appendonly.aof.1.incr.aof".to_owned(),
+        damage,
+        at: vec![0, u64::MAX],
+        count: 3,
+        bytes_before: u64::MAX,
+        bytes_after: 0,
+        sha256_before: "a".repeat(64),
+        sha256_after: "b".repeat(64),
+    }
+}
+
 fn change() -> Change {
     Change {
         server: Some("redis:7.0".to_owned()),
@@ -201,7 +236,7 @@ fn change() -> Change {
     }
 }
 
-const EVENT_KINDS: usize = 42;
+const EVENT_KINDS: usize = 46;
 
 /// A new kind of event does not compile without a row here. Add it to `EVENT_KINDS` and to the rows above, too.
 fn name(kind: &EventKind) -> &'static str {
@@ -220,6 +255,7 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::Synced { .. } => "synced",
         EventKind::FaultApplied { .. } => "fault-applied",
         EventKind::FaultLifted { .. } => "fault-lifted",
+        EventKind::FaultPersists { .. } => "fault-persists",
         EventKind::FaultProven { .. } => "fault-proven",
         EventKind::FaultEnded { .. } => "fault-ended",
         EventKind::FaultHealed { .. } => "fault-healed",
@@ -247,6 +283,9 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::ServerConfig { .. } => "server-config",
         EventKind::Changed { .. } => "changed",
         EventKind::CameBack { .. } => "came-back",
+        EventKind::StartFailed { .. } => "start-failed",
+        EventKind::LeftOut { .. } => "left-out",
+        EventKind::Corrupted { .. } => "corrupted",
         EventKind::End => "end",
     }
 }

@@ -22,6 +22,7 @@ mod reads;
 mod replicas;
 mod servers;
 mod sides;
+mod starts;
 mod story;
 mod timing;
 mod unsent;

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod clocks;
+mod corrupt;
 mod disk;
 mod keeper;
 
@@ -21,6 +22,7 @@ use nix::unistd::Pid;
 pub use addresses::MAX_NODES;
 use addresses::Reservation;
 use clocks::Clocks;
+use corrupt::{Places, Undamaged};
 pub use keeper::ScratchDir;
 
 use super::config::configuration;
@@ -32,9 +34,9 @@ use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, Imposed, Network, NetworkError};
 use crate::plan::{Need, Plan};
-use crate::server::{BackendKind, Server};
+use crate::server::{BackendKind, Flavour, Server};
 use crate::speed::{self, clock::Skew};
-use crate::suite::{Change, Data};
+use crate::suite::{Change, Damage, Damaged, Data, DataFile};
 use crate::units::{ClientNo, Directive, NodeNo};
 
 /// How much of a log's end is searched for a crash report, which prints the whole of INFO.
@@ -64,6 +66,8 @@ struct Node {
     config: PathBuf,
     dir: PathBuf,
     setup: Mutex<Setup>,
+    /// What it was before the last change.
+    before: Mutex<Option<Setup>>,
     process: Mutex<Process>,
 }
 
@@ -127,7 +131,8 @@ impl Local {
             let config = dir.join("node.conf");
             let addr = reservation.nodes[planned.node.index()];
             let setup = Setup { server: server.clone(), directives: plan.config.clone() };
-            let node = Node { config, dir, setup: Mutex::new(setup), process: Mutex::new(Process::Never) };
+            let (setup, before, process) = (Mutex::new(setup), Mutex::default(), Mutex::new(Process::Never));
+            let node = Node { config, dir, setup, before, process };
             node.configure(addr)?;
             nodes.push(node);
         }
@@ -271,6 +276,7 @@ impl Backend for Local {
         }
         {
             let mut setup = each.setup.lock().expect("no holder panics");
+            *each.before.lock().expect("no holder panics") = Some(setup.clone());
             setup.directives.extend(change.config.clone());
             if let Some(server) = server {
                 setup.server.clone_from(server);
@@ -282,6 +288,34 @@ impl Backend for Local {
             Data::Lost => disk::lose_data(&each.dir)
                 .map_err(|source| io(format!("cannot remove the data of {node} in {}", each.dir.display()), source)),
         }
+    }
+
+    async fn take_back(&self, node: NodeNo) -> Result<(), BackendError> {
+        let each = self.node(node);
+        let Some(before) = each.before.lock().expect("no holder panics").take() else { return Ok(()) };
+        *each.setup.lock().expect("no holder panics") = before;
+        each.configure(self.addr(node))
+    }
+
+    async fn corrupt(&self, node: NodeNo, file: DataFile, damage: Damage, seed: u64) -> Result<Damaged, BackendError> {
+        let each = self.node(node);
+        if each.process.lock().expect("no holder panics").is_alive() {
+            return Err(BackendError::AlreadyRunning(node));
+        }
+        let Setup { server, directives } = each.setup.lock().expect("no holder panics").clone();
+        let directive =
+            |name, default| directives.get(name).map_or(default, |Directive(value)| value.trim_matches('"'));
+        let places = Places {
+            dir: &each.dir,
+            has_manifest: server.version.flavour == Flavour::Valkey || server.version.is_redis_at_least(7, 0),
+            append_dir: directive("appenddirname", "appendonlydir"),
+            append_file: directive("appendfilename", "appendonly.aof"),
+            dump: directive("dbfilename", "dump.rdb"),
+        };
+        corrupt::corrupt(&places, file, damage, seed).map_err(|error| match error {
+            Undamaged::Nothing(reason) => BackendError::Undamageable { node, reason },
+            Undamaged::Io(source) => io(format!("cannot damage a file of {node} in {}", each.dir.display()), source),
+        })
     }
 
     async fn state(&self, node: NodeNo) -> ProcessState {

@@ -6,7 +6,7 @@ use super::lanes::{Lane, MarkKind};
 use super::series::{Grid, OpSeries};
 use super::table::Table;
 use crate::facts::{Facts, Ledger, Outage, STALL_NS};
-use crate::history::{EventKind, FinalValue, key_name};
+use crate::history::{EventKind, Exit, FinalValue, key_name};
 use crate::report::narrate::Narrator;
 use crate::report::run::{PhaseReport, Report};
 use crate::slot::ranges;
@@ -274,15 +274,28 @@ pub fn configuration(report: &Report) -> Vec<Table> {
     ]
 }
 
-/// The nodes that came back different from before.
+/// What was done to a node while it was down.
+fn while_down(done: Option<Vec<String>>) -> String {
+    done.unwrap_or_default().into_iter().filter(|done| !done.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// The nodes that came back different from before, and those that did not start.
 pub fn changed(report: &Report) -> Table {
-    let mut down: BTreeMap<NodeNo, String> = BTreeMap::new();
+    let mut down: BTreeMap<NodeNo, Vec<String>> = BTreeMap::new();
     let mut rows = Vec::new();
     for event in &report.events {
         match &event.kind {
-            EventKind::Changed { node, done, .. } => _ = down.insert(*node, done.clone()),
+            EventKind::Changed { node, done, .. } => down.entry(*node).or_default().push(done.clone()),
+            EventKind::Corrupted { node, damaged, .. } => down.entry(*node).or_default().push(damaged.words()),
+            EventKind::StartFailed { node, change, exit, log, .. } => {
+                let done = while_down(down.remove(node));
+                let last = log.last().cloned().unwrap_or_default();
+                let exit = exit.as_ref().map_or_else(|| "ended".to_owned(), Exit::words);
+                let came = format!("it {exit}, which its step allows");
+                rows.push(vec![at(event.at_ns), node.to_string(), change.words(), done, last, came]);
+            }
             EventKind::CameBack { node, change, found, unlike } => {
-                let done = down.remove(node).unwrap_or_default();
+                let done = while_down(down.remove(node));
                 let found = found.words();
                 let unlike = unlike.clone().unwrap_or_else(|| "as asked".to_owned());
                 rows.push(vec![at(event.at_ns), node.to_string(), change.words(), done, found, unlike]);
@@ -290,7 +303,7 @@ pub fn changed(report: &Report) -> Table {
             _ => {}
         }
     }
-    let head = ["at", "node", "started", "while it was down", "then it reported", "so it came back"];
+    let head = ["at", "node", "started", "while it was down", "then it reported, or logged last", "so it came back"];
     Table::new("Servers that came back different", &head, 9, rows)
 }
 
