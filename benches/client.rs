@@ -71,7 +71,7 @@ async fn run() {
         let mut rates: [Vec<f64>; 3] = Default::default();
         for _ in 0..ROUNDS {
             for (rates, contender) in rates.iter_mut().zip([Contender::Bare, Contender::Recording, Contender::Peer]) {
-                rates.push(contender.rate(&backend, owner, slot, concurrency).await);
+                rates.push(contender.rate(&control, owner, slot, concurrency).await);
             }
         }
         let medians = rates.map(median);
@@ -90,13 +90,15 @@ enum Contender {
 }
 
 impl Contender {
-    async fn rate(self, backend: &Local, owner: NodeNo, slot: u16, concurrency: usize) -> f64 {
+    async fn rate(self, control: &Control<Local>, owner: NodeNo, slot: u16, concurrency: usize) -> f64 {
         let set =
             |number: usize| command(&["SET", &format!("{TAG}{}", number % 100), "0123456789abcdef0123456789abcdef"]);
         let within = Duration::from_secs(5);
         match self {
             Self::Bare => {
-                let link = Link::connect(backend.addr(owner), &Caller::default(), within).await.expect("a connection");
+                let link = Link::connect(control.backend().addr(owner), &Caller::default(), within)
+                    .await
+                    .expect("a connection");
                 measure(concurrency, |number| {
                     let mut link = link.clone();
                     async move {
@@ -107,8 +109,11 @@ impl Contender {
                 .await
             }
             Self::Recording => {
-                let nodes = (0..backend.size()).map(|index| backend.addr(NodeNo::from_index(index)).into()).collect();
-                let client = Arc::new(Client::new(nodes, Caller::default(), suite::WorkloadSpec::default()));
+                let client = Arc::new(Client::new(
+                    Arc::clone(control.roster()),
+                    Caller::default(),
+                    suite::WorkloadSpec::default(),
+                ));
                 assert!(client.refresh().await, "a slot table");
                 measure(concurrency, |number| {
                     let client = Arc::clone(&client);
@@ -119,7 +124,7 @@ impl Contender {
                 .await
             }
             Self::Peer => {
-                let url = format!("redis://{}", backend.addr(owner));
+                let url = format!("redis://{}", control.backend().addr(owner));
                 let client = ClusterClient::new(vec![url]).expect("a client");
                 let connection = client.get_async_connection().await.expect("a connection");
                 measure(concurrency, |number| {

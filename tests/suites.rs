@@ -20,6 +20,7 @@ macro_rules! suites {
 }
 
 suites! {
+    all_restart_new_addresses: "all-restart-new-addresses" on OLD_AND_NEW;
     aof_corrupt: "aof-corrupt" on OLD_AND_NEW;
     aof_truncated: "aof-truncated" on OLD_AND_NEW;
     bridge: "bridge" on EXERCISE;
@@ -44,6 +45,7 @@ suites! {
     minority_partition_wait: "minority-partition-wait" on EXERCISE;
     one_way: "one-way" on EXERCISE;
     orphan_replica: "orphan-replica" on EXERCISE;
+    pod_churn: "pod-churn" on OLD_AND_NEW;
     replica_lag: "replica-lag" on EXERCISE;
     replica_loss: "replica-loss" on EXERCISE;
     ring: "ring" on EXERCISE;

@@ -48,6 +48,9 @@ pub struct Peer {
     pub epoch: u64,
     /// Whether the cluster bus link to the node is connected; true for the reporting node itself.
     pub link_connected: bool,
+    /// The address that the reporting node has for it, if the node has left that one; None if it is right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_addr: Option<SocketAddr>,
     /// The slots that the node owns, as ranges of first and last slot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slots: Vec<(u16, u16)>,
@@ -214,6 +217,7 @@ impl View {
                     health: line.health,
                     epoch: line.epoch,
                     link_connected: line.connected || line.myself,
+                    left_addr: None,
                     slots: line.slots.clone(),
                 },
             );

@@ -6,6 +6,7 @@ use super::Fitted;
 use crate::cluster::NO_CLOCKS;
 use crate::cluster::attach::{Attach, AttachError};
 use crate::cluster::docker::Engine;
+use crate::cluster::local::address_obstacle;
 use crate::network::{Network, netem};
 use crate::plan::{Need, Plan};
 use crate::run::BackendSettings;
@@ -93,7 +94,7 @@ impl Environment {
         }
         Ok(Self {
             backend: BackendSettings::Local { scratch: Some(inside.scratch().to_owned()), network },
-            lacks: without_clocks(lacks),
+            lacks: of_processes(lacks),
             unfit: BTreeMap::new(),
         })
     }
@@ -105,7 +106,7 @@ impl Environment {
 
     fn without_sandbox(why: &str) -> Self {
         let lacks = [Need::Isolate, Need::Links, Need::Delays].map(|need| (need, why.to_owned())).into();
-        let lacks = without_clocks(lacks);
+        let lacks = of_processes(lacks);
         Self { backend: BackendSettings::Local { scratch: None, network: None }, lacks, unfit: BTreeMap::new() }
     }
 
@@ -150,9 +151,11 @@ impl Environment {
     }
 }
 
-/// The lacks of processes of this machine, whose clocks cannot be changed without the library.
-fn without_clocks(mut lacks: BTreeMap<Need, String>) -> BTreeMap<Need, String> {
+/// The lacks of processes of this machine, whose clocks cannot be changed without the library, and which may have no
+/// addresses of their own.
+fn of_processes(mut lacks: BTreeMap<Need, String>) -> BTreeMap<Need, String> {
     lacks.extend(speed::obstacle().map(|why| (Need::Clocks, why)));
+    lacks.extend(address_obstacle().map(|why| (Need::NewAddress, why.to_owned())));
     lacks
 }
 

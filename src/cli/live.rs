@@ -189,6 +189,7 @@ mod tests {
                 health: if node == 1 { node_1 } else { Health::Ok },
                 epoch: 7,
                 link_connected: true,
+                left_addr: None,
                 slots: if node == master {
                     Deal::even(3).slots(ShardNo((node - 1) % 3 + 1)).to_vec()
                 } else {

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::cluster::Backend;
+use crate::cluster::roster::{Endpoint, Roster};
 use crate::units::NodeNo;
 use crate::wire::{Caller, CommandError, ConnectError, Link, command};
 
@@ -16,6 +17,7 @@ pub struct Control<B> {
     backend: Arc<B>,
     caller: Caller,
     links: Vec<Mutex<Option<Link>>>,
+    roster: Arc<Roster>,
 }
 
 impl<B> std::fmt::Debug for Control<B> {
@@ -40,7 +42,14 @@ impl<B: Backend> Control<B> {
     pub fn new(backend: Arc<B>) -> Self {
         let links = (0..backend.size()).map(|_| Mutex::new(None)).collect();
         let caller = Caller { access: backend.access(), ..Caller::default() };
-        Self { backend, caller, links }
+        let endpoint = |node| Endpoint { reached: backend.addr(node), announced: backend.announced(node) };
+        let roster = Arc::new(Roster::new((0..backend.size()).map(NodeNo::from_index).map(endpoint)));
+        Self { backend, caller, links, roster }
+    }
+
+    /// The addresses and ids of the nodes.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
     }
 
     /// The backend that runs the nodes.

@@ -15,6 +15,7 @@ pub fn healthy(shards: u16) -> View {
             health: Health::Ok,
             epoch: u64::from(shard),
             link_connected: true,
+            left_addr: None,
             slots: if is_master { deal.slots(ShardNo(shard)).to_vec() } else { Vec::new() },
         }
     };

@@ -16,6 +16,7 @@ mod keyspace;
 pub mod local;
 pub mod pace;
 mod reach;
+pub mod roster;
 pub mod watch;
 
 use std::hash::{BuildHasher, RandomState};
@@ -49,16 +50,16 @@ pub trait Backend: Send + Sync + 'static {
     /// The number of nodes. Nodes are numbered from 1.
     fn size(&self) -> usize;
 
-    /// The address at which clients reach a node. It does not change during the run.
+    /// The address at which clients reach a node. Only a [`change`](Self::change) gives it another one.
     fn addr(&self, node: NodeNo) -> SocketAddr;
 
     /// The address of a node in CLUSTER NODES and redirections. It differs from [`addr`](Self::addr) if addresses are
-    /// translated between the harness and the nodes. It does not change during the run.
+    /// translated between the harness and the nodes.
     fn announced(&self, node: NodeNo) -> SocketAddr {
         self.addr(node)
     }
 
-    /// The node with this address in CLUSTER NODES, MOVED and ASK.
+    /// The node that now has this address in CLUSTER NODES, MOVED and ASK.
     fn node_at(&self, announced: SocketAddr) -> Option<NodeNo> {
         (0..self.size()).map(NodeNo::from_index).find(|&node| self.announced(node) == announced)
     }
@@ -108,8 +109,8 @@ pub trait Backend: Send + Sync + 'static {
     /// ready yet, and a stopped one may still be running.
     fn act(&self, node: NodeNo, action: Action) -> impl Future<Output = Result<(), BackendError>> + Send;
 
-    /// Changes a node whose server is down: what its next starts run, which directives they have, and what is left of its
-    /// data. `server` is the one that the change names. Returns what was done to its data.
+    /// Changes a node whose server is down: what its next starts run, which directives and which address they have, and what
+    /// is left of its data. `server` is the one that the change names. Returns what was done to its data.
     fn change(
         &self,
         node: NodeNo,
@@ -346,6 +347,14 @@ pub enum BackendError {
     /// A clock could not be changed.
     #[error("cannot change the clock of {node}: {reason}")]
     Clock {
+        /// The node.
+        node: NodeNo,
+        /// Why not.
+        reason: String,
+    },
+    /// A node cannot be given another address.
+    #[error("{node} cannot be given another address: {reason}")]
+    NoOtherAddress {
         /// The node.
         node: NodeNo,
         /// Why not.

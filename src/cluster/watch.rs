@@ -2,6 +2,7 @@
 //! a condition.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -249,14 +250,21 @@ impl<B: Backend> Poller<B> {
         };
         let (nodes, info, replication, stats) = (text(nodes), text(info), text(replication), text(stats));
         let lines = parse_nodes(&nodes).map_err(|error| error.to_string())?;
-        let view = View::from_answers(&lines, &info, &replication, |line| self.number_of(line))
+        let mut view = View::from_answers(&lines, &info, &replication, |line| self.number_of(line))
             .map_err(|error| error.to_string())?;
+        for line in &lines {
+            if let Some(left) = self.control.roster().left_by(line)
+                && let Some(peer) = self.number_of(line).and_then(|node| view.peers.get_mut(&node))
+            {
+                peer.left_addr = Some(left);
+            }
+        }
         let offset = parse_info(&replication).get("slave_repl_offset").and_then(|offset| offset.parse().ok());
         Ok(Answers { lines, view, offset, syncs: syncs(&stats), process: Process::of(&text(server)) })
     }
 
     fn number_of(&self, line: &NodeLine) -> Option<NodeNo> {
-        if line.myself { Some(self.node) } else { line.addr.and_then(|addr| self.control.backend().node_at(addr)) }
+        if line.myself { Some(self.node) } else { self.control.roster().number_of(line) }
     }
 
     /// Records for each node that this node newly suspects when it last heard of it.
@@ -426,8 +434,8 @@ impl Snapshot {
         plan.missing_replicas(&replicas.collect()).map_or(Ok(()), Err)
     }
 
-    /// Whether all nodes that answer share one view of masters, replicas, slots and epochs, and flag none of each other as
-    /// failed.
+    /// Whether all nodes that answer share one view of masters, replicas, slots and epochs, flag none of each other as
+    /// failed, and know where each other is.
     pub fn agreed(&self) -> Result<(), String> {
         let mut views = self.views.iter();
         let Some((first, view)) = views.next() else { return Err("no node answers".to_owned()) };
@@ -442,6 +450,9 @@ impl Snapshot {
                 view.peers.iter().find(|(peer, state)| self.views.contains_key(peer) && state.health != Health::Ok);
             if let Some((peer, _)) = flagged {
                 return Err(format!("{node} suspects {peer}, which answers"));
+            }
+            if let Some((peer, addr)) = left(view) {
+                return Err(format!("{node} has {peer} at {addr}, which it left"));
             }
         }
         Ok(())
@@ -470,7 +481,16 @@ fn view_is_whole(node: NodeNo, view: &View, nodes: usize, shards: u16) -> Result
         None => return wrong("a cluster without itself".to_owned()),
     }
     match view.peers.iter().find(|(_, peer)| peer.health != Health::Ok) {
-        Some((peer, _)) => wrong(format!("{peer} as failing")),
+        Some((peer, _)) => return wrong(format!("{peer} as failing")),
+        None => {}
+    }
+    match left(view) {
+        Some((peer, addr)) => wrong(format!("{peer} at {addr}, which it left")),
         None => Ok(()),
     }
+}
+
+/// A node that a view has at an address that it left.
+fn left(view: &View) -> Option<(NodeNo, SocketAddr)> {
+    view.peers.iter().find_map(|(&peer, line)| Some((peer, line.left_addr?)))
 }

@@ -1,23 +1,30 @@
 //! Servers that come back different: a node is changed while it is down, and proven to have come back so.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Value;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 
+use crate::cluster::roster::Endpoint;
 use crate::cluster::{Backend, BackendError, Control, ProcessState};
 use crate::history::{EventKind, StepProblem};
 use crate::journal::Journal;
 use crate::seeded::Seeded;
 use crate::server::{Server, Version};
-use crate::suite::{CameBack, Change, Corrupt};
-use crate::topology::parse_info;
+use crate::suite::{CameBack, Change, Corrupt, Moved};
+use crate::topology::{parse_info, parse_nodes};
 use crate::units::NodeNo;
 use crate::wire::text;
 
 /// The time limit for an answer of a node that has just answered PING.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+const POLL: Duration = Duration::from_millis(20);
 
 /// Changes nodes that are down.
 #[derive(Debug)]
@@ -33,6 +40,8 @@ pub(super) struct Changes<B> {
     damaged: BTreeSet<NodeNo>,
     /// Decides what is damaged.
     seeded: Seeded,
+    /// The address that each node had which the last start gave another one.
+    left: BTreeMap<NodeNo, SocketAddr>,
 }
 
 impl<B: Backend> Changes<B> {
@@ -45,6 +54,7 @@ impl<B: Backend> Changes<B> {
             versions_before: BTreeMap::new(),
             damaged: BTreeSet::new(),
             seeded: Seeded::new(seed, "corrupt"),
+            left: BTreeMap::new(),
         }
     }
 
@@ -64,13 +74,23 @@ impl<B: Backend> Changes<B> {
                 ))
             })?),
         };
-        let done = self.control.backend().change(node, change, server).await;
+        let backend = self.control.backend();
+        let place = || Endpoint { reached: backend.addr(node), announced: backend.announced(node) };
+        let from = place();
+        let done = backend.change(node, change, server).await;
         let done = done.map_err(|error| StepProblem::Harness(error.to_string()))?;
+        let to = place();
         self.versions_before.insert(node, self.versions.get(&node).copied());
         if let Some(server) = server {
             self.versions.insert(node, server.version);
         }
         self.journal.event(EventKind::Changed { node, change: change.clone(), done });
+        self.left.remove(&node);
+        if to != from {
+            self.control.roster().moved(node, to);
+            self.left.insert(node, from.announced);
+            self.journal.event(EventKind::AddressChanged { node, from: from.announced, to: to.announced });
+        }
         Ok(())
     }
 
@@ -135,12 +155,45 @@ impl<B: Backend> Changes<B> {
             // The server answers nothing for a directive that it does not have.
             config.extend(answer.lines().nth(1).map(|value| (name.clone(), value.to_owned())));
         }
+        let id = text(&self.ask(node, &["CLUSTER", "MYID"]).await?);
+        let moved = match self.left.get(&node) {
+            Some(&from) => Some(self.look_at_addresses(node, from).await?),
+            None => None,
+        };
         Ok(CameBack {
             version: Version::from_info(&info),
             run_id: info.get("run_id").copied().unwrap_or_default().to_owned(),
             keys: keys.parse().ok(),
             config,
+            former_id: self.control.roster().identified(node, &id),
+            id: Some(id),
+            moved,
         })
+    }
+
+    /// What a node that was given another address states as its own, and what its former one shows. Redis 6.2 states the
+    /// address of `nodes.conf` until its first `clusterCron`, 100 ms after its start.
+    async fn look_at_addresses(&self, node: NodeNo, from: SocketAddr) -> Result<Moved, String> {
+        let to = self.control.backend().announced(node);
+        let deadline = Instant::now() + ANSWERS_WITHIN;
+        let stated = loop {
+            let lines = parse_nodes(&text(&self.ask(node, &["CLUSTER", "NODES"]).await?));
+            let lines = lines.map_err(|error| error.to_string())?;
+            let stated = lines.iter().find(|line| line.myself).and_then(|line| line.addr);
+            if stated == Some(to) || Instant::now() > deadline {
+                break stated;
+            }
+            tokio::time::sleep(POLL).await;
+        };
+        let (is_left, seen) = match timeout(ANSWERS_WITHIN, TcpStream::connect(from)).await {
+            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+                (true, format!("{from} refuses connections"))
+            }
+            Ok(Err(error)) => (false, format!("{from}: {error}")),
+            Ok(Ok(_)) => (false, format!("{from} still accepts connections")),
+            Err(_) => (false, format!("{from} neither accepts nor refuses connections")),
+        };
+        Ok(Moved { from, to, stated, is_left, seen })
     }
 
     /// Asks over a new connection: the one of before ended with the server.

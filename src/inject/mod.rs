@@ -24,7 +24,7 @@ use crate::history::StepProblem;
 use crate::journal::Journal;
 use crate::server::{Server, Version};
 use crate::slot::Deal;
-use crate::suite::{Corrupt, Start};
+use crate::suite::{Address, Corrupt, Start};
 use crate::target::Targets;
 use crate::units::NodeNo;
 use clocks::ClockInjector;
@@ -86,6 +86,16 @@ impl<B: Backend> Injector<B> {
         targets: &Targets,
         now: &Snapshot,
     ) -> Result<(), StepProblem> {
+        if start.is_some_and(|start| start.change.address == Address::New) {
+            for node in self.processes.nodes(targets, now)? {
+                if let Some(name) = self.links.of_node(node) {
+                    return Err(StepProblem::Suite(format!(
+                        "{action}: {node} cannot come back at another address while fault \"{name}\" hits its links, since \
+                         the fault would not hit them there (hint: `heal: {name}` first)"
+                    )));
+                }
+            }
+        }
         self.processes.undo_at((action, start), targets, now).await
     }
 

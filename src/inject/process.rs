@@ -250,6 +250,11 @@ impl<B: Backend> ProcessInjector<B> {
         &self.left_down
     }
 
+    /// The nodes that the targets mean now.
+    pub fn nodes(&self, targets: &Targets, now: &Snapshot) -> Result<Vec<NodeNo>, StepProblem> {
+        Ok(self.resolve_all(targets, now)?.into_iter().map(|(_, node)| node).collect())
+    }
+
     /// The versions of the nodes that a start gave another server.
     pub fn versions(&self) -> &BTreeMap<NodeNo, Version> {
         self.changes.versions()

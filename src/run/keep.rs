@@ -113,6 +113,7 @@ fn is_of_a_fault(kind: &EventKind) -> bool {
             | EventKind::HealFailed { .. }
             | EventKind::HealProven { .. }
             | EventKind::Changed { .. }
+            | EventKind::AddressChanged { .. }
             | EventKind::CameBack { .. }
             | EventKind::StartFailed { .. }
             | EventKind::FaultPersists { .. }

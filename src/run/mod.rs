@@ -147,8 +147,6 @@ struct Run<B> {
     watch: Watch,
     injector: Injector<B>,
     stop: Receiver<Option<String>>,
-    /// Every node after forming; empty before.
-    formed: Vec<NodeInfo>,
 }
 
 /// Runs a plan on a server. A failed step is recorded in the history and is not an error.
@@ -234,7 +232,6 @@ async fn run_on<B: Backend>(
         control,
         journal: Arc::clone(&journal),
         stop: options.stop,
-        formed: Vec::new(),
     };
     let result = match course {
         Course::Plan => run.through().await,
@@ -259,7 +256,7 @@ impl<B: Backend> Run<B> {
         self.note_shards_without_keys();
         let mut stop = self.stop.clone();
         self.control.backend().begin_writing();
-        let mut workload = Workload::new(&self.plan, self.control.backend(), &self.journal);
+        let mut workload = Workload::new(&self.plan, &self.control, &self.journal);
         tokio::select! {
             loaded = workload.load() => loaded.map_err(RunError::Boot)?,
             by = interruption(&mut stop) => {
@@ -306,7 +303,9 @@ impl<B: Backend> Run<B> {
             }
         };
         let took_ms = began.elapsed().as_secs_f64() * 1000.0;
-        self.formed.clone_from(&formed);
+        for info in &formed {
+            self.control.roster().identified(info.node, &info.id);
+        }
         self.journal.event(EventKind::Booted { nodes: formed, took_ms });
         let node_timeout = self.record_config().await;
         self.record_settings().await;

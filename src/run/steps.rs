@@ -266,8 +266,8 @@ impl<B: Backend> Run<B> {
         Err(StepProblem::Unmet(format!("expected `{}` on {node} to return {expected}, but got: {reply}", expect.send)))
     }
 
-    /// Replaces each word `{id:TARGET}`, `{host:TARGET}` and `{port:TARGET}` by the node's id, host or port. Other
-    /// braces are hash tags and stay.
+    /// Replaces each word `{id:TARGET}`, `{former-id:TARGET}`, `{host:TARGET}` and `{port:TARGET}` by the node's id, the one
+    /// that it had before, its host or its port. Other braces are hash tags and stay.
     fn fill_in(&self, line: &CommandLine) -> Result<Vec<String>, StepProblem> {
         line.0.iter().map(|word| self.fill_in_word(word)).collect()
     }
@@ -277,19 +277,25 @@ impl<B: Backend> Run<B> {
         else {
             return Ok(word.to_owned());
         };
-        if !["id", "host", "port"].contains(&name) {
+        if !["id", "former-id", "host", "port"].contains(&name) {
             return Ok(word.to_owned());
         }
         let target: Target = target.parse().map_err(|error| StepProblem::Suite(format!("`{word}`: {error}")))?;
         let [node] = self.resolve(&Targets::from(target))?[..] else {
             return Err(StepProblem::Suite(format!("`{word}` means several nodes")));
         };
-        let node = &self.formed[node.index()];
-        Ok(match name {
-            "id" => node.id.clone(),
-            "host" => node.addr.ip().to_string(),
-            _ => node.addr.port().to_string(),
-        })
+        let addr = self.control.backend().announced(node);
+        let roster = self.control.roster();
+        match name {
+            "id" => roster.id(node).ok_or_else(|| StepProblem::Harness(format!("the node id of {node} is not known"))),
+            "former-id" => roster.former_id(node).ok_or_else(|| {
+                StepProblem::Suite(format!(
+                    "`{word}`: {node} has had no other node id (hint: `start` it with `data: all-lost` first)"
+                ))
+            }),
+            "host" => Ok(addr.ip().to_string()),
+            _ => Ok(addr.port().to_string()),
+        }
     }
 
     /// Sends a command to a node. If redirects are followed, goes on to the node that each redirect names.

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 
 use super::pool::{Lease, Pool};
 use super::table::Table;
+use crate::cluster::roster::{Endpoint, Roster};
 use crate::history::{Explanation, Reason};
 use crate::suite::{ReadFrom, WaitSpec, WorkloadSpec};
 use crate::units::NodeNo;
@@ -45,21 +46,6 @@ const REFRESH_PAUSE: Duration = Duration::from_millis(100);
 /// The time limit of a refresh for nodes that do not answer.
 const REFRESH_WITHIN: Duration = Duration::from_millis(500);
 
-/// The two addresses of a node. They are equal unless addresses are translated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The address to connect to.
-    pub reached: SocketAddr,
-    /// The address in CLUSTER NODES and redirections.
-    pub announced: SocketAddr,
-}
-
-impl From<SocketAddr> for Endpoint {
-    fn from(addr: SocketAddr) -> Self {
-        Self { reached: addr, announced: addr }
-    }
-}
-
 /// A client with its own connections and slot table.
 #[derive(Debug)]
 pub struct Client {
@@ -69,12 +55,16 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Shared {
-    nodes: Vec<Endpoint>,
+    /// Tells whose address a server names. It also stands for a name of the whole cluster that resolves to the present
+    /// addresses, as that of a headless service does.
+    roster: Arc<Roster>,
+    /// Where each node is, as far as this client was told.
+    known: Mutex<Vec<Endpoint>>,
     caller: Caller,
     settings: WorkloadSpec,
     table: Mutex<Table>,
-    links: Mutex<HashMap<(NodeNo, Use), SharedLink>>,
-    pools: Mutex<HashMap<NodeNo, Arc<Pool>>>,
+    links: Mutex<HashMap<(SocketAddr, Use), SharedLink>>,
+    pools: Mutex<HashMap<SocketAddr, Arc<Pool>>>,
     refresh: Notify,
 }
 
@@ -143,9 +133,11 @@ pub enum Unserved {
 
 impl Client {
     /// A client of these nodes that connects as `caller`. Its slot table is empty until [`Client::refresh`].
-    pub fn new(nodes: Vec<Endpoint>, caller: Caller, settings: WorkloadSpec) -> Self {
+    pub fn new(roster: Arc<Roster>, caller: Caller, settings: WorkloadSpec) -> Self {
+        let known = Mutex::new(roster.endpoints());
         let shared = Arc::new(Shared {
-            nodes,
+            roster,
+            known,
             caller: Caller { unacknowledged_for: Some(settings.timeout.0), ..caller },
             settings,
             table: Mutex::new(Table::empty()),
@@ -195,8 +187,13 @@ impl Shared {
         self.table.lock().expect("no holder panics").owner(slot)
     }
 
-    fn number_of(&self, addr: SocketAddr) -> Option<NodeNo> {
-        self.nodes.iter().position(|node| node.announced == addr).map(NodeNo::from_index)
+    fn known(&self, node: NodeNo) -> Endpoint {
+        self.known.lock().expect("no holder panics")[node.index()]
+    }
+
+    /// From now on the client believes a node to be there.
+    fn place(&self, node: NodeNo, at: Endpoint) {
+        self.known.lock().expect("no holder panics")[node.index()] = at;
     }
 
     /// Tries to connect to the candidates in turn, then follows redirections.
@@ -235,7 +232,7 @@ impl Shared {
             };
             line.give_back();
             self.suspect();
-            let Some(redirect) = redirect(&refusal, self.nodes[node.index()].announced) else {
+            let Some(redirect) = redirect(&refusal, self.known(node).announced) else {
                 // An error reply to a single-key command means that it was not executed.
                 return reply(Err(Unserved::Failed(Explanation::reply(refusal))));
             };
@@ -243,12 +240,13 @@ impl Shared {
                 let text = format!("more than {redirects} redirections");
                 return reply(Err(Unserved::Failed(Explanation::new(Reason::TooManyRedirects, text))));
             }
-            let Some(next) = self.number_of(redirect.addr) else {
+            let Some((next, endpoint)) = self.roster.whose(redirect.addr) else {
                 let text = format!("redirected to {}, which is no node of ours", redirect.addr);
                 return reply(Err(Unserved::Failed(Explanation::new(Reason::RedirectedElsewhere, text))));
             };
             redirects += 1;
             asking = redirect.ask;
+            self.place(next, endpoint);
             if !asking {
                 self.table.lock().expect("no holder panics").moved(slot, next);
             }
@@ -311,15 +309,17 @@ impl Shared {
         if role != Use::MasterAndWait {
             return self.link(node, role, until).await.map(Line::Shared);
         }
-        let pool = Arc::clone(self.pools.lock().expect("no holder panics").entry(node).or_insert_with(Pool::new));
-        pool.lease(until, RECONNECT_AFTER, self.connect(node, role, until)).await.map(Line::Own)
+        let at = self.known(node).reached;
+        let pool = Arc::clone(self.pools.lock().expect("no holder panics").entry(at).or_insert_with(Pool::new));
+        pool.lease(until, RECONNECT_AFTER, self.connect((node, at), role, until)).await.map(Line::Own)
     }
 
     /// An open connection to a node. Callers during an attempt wait for it and share its failure.
     async fn link(&self, node: NodeNo, role: Use, until: Instant) -> Result<Link, Explanation> {
+        let at = self.known(node).reached;
         let slot = {
             let mut links = self.links.lock().expect("no holder panics");
-            Arc::clone(links.entry((node, role)).or_default())
+            Arc::clone(links.entry((at, role)).or_default())
         };
         let mut state = slot.lock().await;
         if let Some(link) = &state.link
@@ -333,7 +333,7 @@ impl Shared {
         {
             return Err(reason.clone());
         }
-        match self.connect(node, role, until).await {
+        match self.connect((node, at), role, until).await {
             Ok(link) => {
                 state.failed = None;
                 Ok(state.link.insert(link).clone())
@@ -345,12 +345,10 @@ impl Shared {
         }
     }
 
-    async fn connect(&self, node: NodeNo, role: Use, until: Instant) -> Result<Link, Explanation> {
+    async fn connect(&self, (node, at): (NodeNo, SocketAddr), role: Use, until: Instant) -> Result<Link, Explanation> {
         let within = self.settings.connect_timeout.0.min(until.saturating_duration_since(Instant::now()));
         let deadline = Instant::now() + within;
-        let mut link = Link::connect(self.nodes[node.index()].reached, &self.caller, within)
-            .await
-            .map_err(|error| explain(&error))?;
+        let mut link = Link::connect(at, &self.caller, within).await.map_err(|error| explain(&error))?;
         if role == Use::Replica {
             let answer = link.send(&command(&["READONLY"]), deadline).await;
             answer.map_err(|error| {
@@ -378,19 +376,36 @@ impl Shared {
     }
 
     async fn refresh_once(&self) -> bool {
+        if self.refresh_from_known().await {
+            return true;
+        }
+        let now = self.roster.endpoints();
+        let is_news = std::mem::replace(&mut *self.known.lock().expect("no holder panics"), now.clone()) != now;
+        is_news && self.refresh_from_known().await
+    }
+
+    /// Asks the nodes where the client believes them to be. Returns false if none answers.
+    async fn refresh_from_known(&self) -> bool {
         let until = Instant::now() + REFRESH_WITHIN;
-        let ask = |node: NodeNo| async move {
+        let known: Vec<Endpoint> = self.known.lock().expect("no holder panics").clone();
+        let ask = |(index, at): (usize, SocketAddr)| async move {
+            let node = NodeNo::from_index(index);
             let mut link = tokio::time::timeout_at(until, self.link(node, Use::Refresh, until)).await.ok()?.ok()?;
             let answer = link.send(&command(&["CLUSTER", "NODES"]), until).await;
             if !matches!(answer, Ok(_) | Err(CommandError::Reply(_))) {
-                self.links.lock().expect("no holder panics").remove(&(node, Use::Refresh));
+                self.links.lock().expect("no holder panics").remove(&(at, Use::Refresh));
             }
             Some((node, text(&answer.ok()?)))
         };
-        let answers = join_all((0..self.nodes.len()).map(NodeNo::from_index).map(ask)).await;
+        let answers = join_all(known.iter().map(|endpoint| endpoint.reached).enumerate().map(ask)).await;
         let answers = answers.iter().flatten().map(|(node, text)| (*node, text.as_str()));
-        match Table::from_answers(answers, |addr| self.number_of(addr)) {
+        match Table::from_answers(answers, |addr| self.roster.whose(addr).map(|(node, _)| node)) {
             Some(table) => {
+                for (node, addr) in table.places() {
+                    if let Some((_, endpoint)) = self.roster.whose(addr).filter(|&(whose, _)| whose == node) {
+                        self.place(node, endpoint);
+                    }
+                }
                 *self.table.lock().expect("no holder panics") = table;
                 true
             }

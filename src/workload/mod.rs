@@ -16,13 +16,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub use client::{Client, Endpoint, Reply, Unserved};
+pub use client::{Client, Reply, Unserved};
 use redis::Value;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::cluster::{Backend, Keyspace};
+use crate::cluster::{Backend, Control, Keyspace};
 use crate::history::{Explanation, FOREIGN, NO_FREE_KEY, Op, Outcome, Reason, key_name};
 use crate::journal::Journal;
 use crate::plan::Plan;
@@ -86,12 +86,8 @@ struct Issuer {
 impl Workload {
     /// Creates the clients, which stay idle until [`Self::load`]. Each uses its own address if the backend provides
     /// one.
-    pub fn new<B: Backend>(plan: &Plan, backend: &B, journal: &Arc<Journal>) -> Self {
-        let (settings, deal) = (&plan.workload, plan.deal());
-        let nodes: Vec<Endpoint> = (0..backend.size())
-            .map(NodeNo::from_index)
-            .map(|node| Endpoint { reached: backend.addr(node), announced: backend.announced(node) })
-            .collect();
+    pub fn new<B: Backend>(plan: &Plan, control: &Control<B>, journal: &Arc<Journal>) -> Self {
+        let (settings, deal, backend) = (&plan.workload, plan.deal(), control.backend());
         let served = Arc::new(Served::new(plan));
         let values: Values = (0..settings.keys()).map(|_| AtomicU32::new(0)).collect();
         let clients = (0..settings.clients)
@@ -104,7 +100,7 @@ impl Workload {
                 let own = (0..settings.keys()).filter_map(|key| OwnKey::new(key, number, settings, &deal));
                 Arc::new(Issuer {
                     number,
-                    client: Client::new(nodes.clone(), caller, settings.clone()),
+                    client: Client::new(Arc::clone(control.roster()), caller, settings.clone()),
                     keys: backend.keys(),
                     journal: Arc::clone(journal),
                     settings: settings.clone(),

@@ -1,6 +1,7 @@
 //! A client's slot table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use crate::slot::SLOTS;
 use crate::topology::{Health, Role, parse_nodes};
@@ -11,12 +12,13 @@ use crate::units::NodeNo;
 pub struct Table {
     owners: Vec<Option<NodeNo>>,
     replicas: BTreeMap<NodeNo, Vec<NodeNo>>,
+    places: BTreeMap<NodeNo, SocketAddr>,
 }
 
 impl Table {
     /// A table without owners.
     pub fn empty() -> Self {
-        Self { owners: vec![None; usize::from(SLOTS)], replicas: BTreeMap::new() }
+        Self { owners: vec![None; usize::from(SLOTS)], replicas: BTreeMap::new(), places: BTreeMap::new() }
     }
 
     /// The owner of a slot.
@@ -29,6 +31,12 @@ impl Table {
         self.replicas.get(&master).map_or(&[], Vec::as_slice)
     }
 
+    /// Where nodes are, for those to which some node that answered has a connection. A node that answered is where it
+    /// says itself.
+    pub fn places(&self) -> impl Iterator<Item = (NodeNo, SocketAddr)> + '_ {
+        self.places.iter().map(|(&node, &addr)| (node, addr))
+    }
+
     /// Records the new owner of a slot from a MOVED reply.
     pub fn moved(&mut self, slot: u16, owner: NodeNo) {
         self.owners[usize::from(slot)] = Some(owner);
@@ -38,11 +46,13 @@ impl Table {
     /// with the highest configEpoch wins, as it does among the nodes themselves.
     pub fn from_answers<'a>(
         answers: impl IntoIterator<Item = (NodeNo, &'a str)>,
-        number_of: impl Fn(std::net::SocketAddr) -> Option<NodeNo>,
+        number_of: impl Fn(SocketAddr) -> Option<NodeNo>,
     ) -> Option<Self> {
         let mut table = Self::empty();
         let mut epochs = vec![0; usize::from(SLOTS)];
-        let mut roles: BTreeMap<NodeNo, (u64, Role, Health)> = BTreeMap::new();
+        // By id, since a node that lost its id is two to those that have not forgotten the first.
+        let mut roles: BTreeMap<String, (u64, Role, Health, NodeNo)> = BTreeMap::new();
+        let mut says_itself = BTreeSet::new();
         let mut read_any = false;
         for (answered_by, text) in answers {
             let Ok(lines) = parse_nodes(text) else { continue };
@@ -56,9 +66,17 @@ impl Table {
                 let Some(&node) = ids.get(line.id.as_str()) else { continue };
                 let master = line.master_id.as_deref().and_then(|id| ids.get(id));
                 let role = master.map_or(Role::Master, |&master| Role::ReplicaOf(master));
-                let newest = roles.entry(node).or_insert((line.epoch, role, line.health));
+                let newest = roles.entry(line.id.clone()).or_insert((line.epoch, role, line.health, node));
                 if line.epoch > newest.0 || (line.epoch == newest.0 && line.health > newest.2) {
-                    *newest = (line.epoch, role, line.health);
+                    *newest = (line.epoch, role, line.health, node);
+                }
+                if let Some(addr) =
+                    line.addr.filter(|_| line.myself || (line.connected && !says_itself.contains(&node)))
+                {
+                    table.places.insert(node, addr);
+                    if line.myself {
+                        says_itself.insert(node);
+                    }
                 }
                 for slot in line.slots.iter().flat_map(|&(first, last)| first..=last).map(usize::from) {
                     if table.owners[slot].is_none() || line.epoch > epochs[slot] {
@@ -68,7 +86,7 @@ impl Table {
                 }
             }
         }
-        for (node, (_, role, health)) in roles {
+        for (_, role, health, node) in roles.into_values() {
             if let (Role::ReplicaOf(master), true) = (role, health != Health::Fail) {
                 table.replicas.entry(master).or_default().push(node);
             }
@@ -95,7 +113,7 @@ mod tests {
         lines.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
-    fn number(addr: std::net::SocketAddr) -> Option<NodeNo> {
+    fn number(addr: SocketAddr) -> Option<NodeNo> {
         match addr.ip() {
             std::net::IpAddr::V4(ip) => Some(NodeNo(u16::from(ip.octets()[3]))),
             std::net::IpAddr::V6(_) => None,
@@ -122,6 +140,39 @@ mod tests {
         let other = answer(2, &[(1, "master", 0, 1, "0-16383"), (4, "slave,fail", 1, 1, "")]);
         let table = Table::from_answers([(NodeNo(1), &*one), (NodeNo(2), &*other)], number).unwrap();
         assert_eq!(table.replicas(NodeNo(1)), []);
+    }
+
+    #[test]
+    fn a_node_is_where_it_says_or_where_somebody_is_connected_to_it() {
+        let moved = |text: &str| text.replace("127.1.0.1:", "127.1.0.7:");
+        let number = |addr: SocketAddr| match addr.ip() {
+            std::net::IpAddr::V4(ip) if ip.octets()[3] == 7 => Some(NodeNo(1)),
+            _ => number(addr),
+        };
+        let place = |answers: &[(u16, &str)]| {
+            let answers = answers.iter().map(|&(by, text)| (NodeNo(by), text));
+            let table = Table::from_answers(answers, number).unwrap();
+            table.places().find(|(node, _)| *node == NodeNo(1)).map(|(_, addr)| addr.to_string())
+        };
+        let lines = [(1, "master", 0, 1, "0-16383"), (2, "master", 0, 2, ""), (3, "master", 0, 3, "")];
+        let by = |node| answer(node, &lines);
+        // Only the line of node-1, so that node-2 stays connected.
+        let cut_off = |text: &str| text.replacen("connected", "disconnected", 1);
+        let (old, new) = (Some("127.1.0.1:6379".to_owned()), Some("127.1.0.7:6379".to_owned()));
+        assert_eq!(place(&[(2, &by(2))]), old);
+        assert_eq!(place(&[(2, &cut_off(&by(2))), (3, &moved(&by(3)))]), new);
+        assert_eq!(place(&[(3, &moved(&by(3))), (2, &cut_off(&by(2)))]), new);
+        assert_eq!(place(&[(1, &moved(&by(1))), (2, &by(2))]), new);
+        assert_eq!(place(&[(2, &by(2)), (1, &moved(&by(1)))]), new);
+        assert_eq!(place(&[(2, &cut_off(&by(2)))]), None, "what the client knew stays");
+    }
+
+    #[test]
+    fn a_replica_that_came_back_as_another_node_serves_beside_what_it_was() {
+        let former = answer(1, &[(1, "master", 0, 1, "0-16383"), (4, "slave,fail", 1, 1, "")]);
+        let now = former.lines().nth(1).unwrap().replace(&id(4), &"f".repeat(40)).replace(",fail", "");
+        let table = Table::from_answers([(NodeNo(1), &*format!("{former}\n{now}"))], number).unwrap();
+        assert_eq!(table.replicas(NodeNo(1)), [NodeNo(4)]);
     }
 
     #[test]

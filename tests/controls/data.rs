@@ -233,7 +233,7 @@ fn a_resumed_master_loses_its_late_acknowledged_writes() {
 }
 
 /// A process that ends with the test.
-struct Impostor(Child);
+pub struct Impostor(Child);
 
 impl Drop for Impostor {
     fn drop(&mut self) {
@@ -252,6 +252,11 @@ fn replace(server: &Server, addr: SocketAddr) -> Impostor {
     while TcpStream::connect(addr).is_ok() {
         std::thread::sleep(Duration::from_millis(5));
     }
+    occupy(server, addr)
+}
+
+/// Starts a server at that address, which is free. It belongs to no cluster.
+pub fn occupy(server: &Server, addr: SocketAddr) -> Impostor {
     let mut command = slotquake::server::command(server);
     command.args(["--port", &addr.port().to_string(), "--bind", &addr.ip().to_string(), "--save", ""]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -2,6 +2,7 @@
 //! invariant that speaks of what is broken and with evidence that names it. Beside each stands what
 //! must still hold, so that no control fails for another reason.
 
+mod addresses;
 mod claims;
 mod control;
 mod data;

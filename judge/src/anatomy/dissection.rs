@@ -99,8 +99,15 @@ impl<'a> Dissection<'a> {
         anatomy
     }
 
+    /// The id of a node when the failover began. A node that came back without `nodes.conf` has another one.
     fn id(&self, node: NodeNo) -> Option<&'a str> {
-        self.nodes.iter().find(|info| info.node == node).map(|info| info.id.as_str())
+        let before = self.events.iter().take_while(|event| event.at_ns <= self.failover.from_ns);
+        let later = before.filter_map(|event| match &event.kind {
+            EventKind::CameBack { node: of, found, .. } if *of == node => found.id.as_deref(),
+            _ => None,
+        });
+        let at_boot = self.nodes.iter().find(|info| info.node == node).map(|info| info.id.as_str());
+        later.last().or(at_boot)
     }
 
     /// Whether a node is in the shard and is not the old master.

@@ -8,7 +8,7 @@ use super::{Figure, FigureKind, Judgement, Traits, Verdict};
 use crate::consistency::{Does, Effect, Kind, Operation, Witness, WitnessOp};
 use crate::facts::{AckSide, Cause, Facts, Ledger, LostWrite, OverwrittenWrite, Window};
 use crate::history::{EventKind, FOREIGN, FinalValue, key_name};
-use crate::suite::{AckedWrites, Allowed, Data, Step};
+use crate::suite::{AckedWrites, Allowed, Step};
 use crate::words::{at, count, length_ns, list};
 
 /// How many lost writes are shown.
@@ -65,7 +65,7 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
         .figure("keys_untold", ledger.keys_untold as f64);
     let loses_data = facts.plan().steps.iter().any(|step| {
         let damages = matches!(step, Step::Corrupt(corrupt) if corrupt.file.holds_keys());
-        damages || step.change().is_some_and(|change| change.data == Data::Lost)
+        damages || step.change().is_some_and(|change| change.data.loses_keys())
     });
     // Plans that take no data, as those of earlier versions, have no such figure.
     for cause in Cause::ALL.into_iter().filter(|&cause| loses_data || cause != Cause::DataLost) {

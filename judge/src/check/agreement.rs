@@ -161,6 +161,9 @@ pub(super) fn difference(facts: &Facts<'_>, at_ns: u64) -> Option<Difference> {
     };
     for &(node, view) in &views {
         for (peer, line) in &view.peers {
+            if let Some(addr) = line.left_addr {
+                return seen(format!("{node} has {peer} at {addr}, which it left"));
+            }
             if line.health != Health::Ok {
                 return seen(match line.health {
                     Health::Fail => format!("{node} flags {peer} FAIL"),

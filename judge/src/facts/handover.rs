@@ -9,7 +9,6 @@ use super::registers::{Finals, Registers};
 use super::{KeyShards, Reigns};
 use crate::consistency::{Kind, Operation};
 use crate::history::{EventKind, FinalValue, History};
-use crate::suite::Data;
 use crate::units::{NodeNo, ShardNo};
 
 /// An offset is read this much before its event at the most.
@@ -136,10 +135,7 @@ pub(super) fn hand_overs(
 /// The nodes that lost data while they were down, all of it or what damage to a file cost, and when.
 pub(super) fn emptied(history: &History) -> impl Iterator<Item = (NodeNo, u64)> {
     history.events.iter().filter_map(|event| match &event.kind {
-        EventKind::Changed { node, change, .. } => match change.data {
-            Data::Lost => Some((*node, event.at_ns)),
-            Data::Kept => None,
-        },
+        EventKind::Changed { node, change, .. } => change.data.loses_keys().then_some((*node, event.at_ns)),
         EventKind::Corrupted { node, file, .. } => file.holds_keys().then_some((*node, event.at_ns)),
         _ => None,
     })

@@ -14,6 +14,8 @@ pub enum Need {
     Start,
     /// Change a server that is down: its version, its data, its directives.
     Change,
+    /// Give a server that is down another address.
+    NewAddress,
     /// Freeze a server and resume it (SIGSTOP, SIGCONT).
     Freeze,
     /// Isolate one node from all nodes, from clients and from the harness.
@@ -39,6 +41,7 @@ impl fmt::Display for Need {
             Self::Kill => "killing a server",
             Self::Start => "starting a server",
             Self::Change => "changing a server that is down",
+            Self::NewAddress => "giving a server another address",
             Self::Freeze => "freezing a server",
             Self::Isolate => "isolating a node",
             Self::Links => "cutting a link",

@@ -128,6 +128,7 @@ impl EventKind {
             | Self::Synced { .. }
             | Self::ServerSeen { .. }
             | Self::Changed { .. }
+            | Self::AddressChanged { .. }
             | Self::CameBack { .. }
             | Self::StartFailed { .. }
             | Self::LeftOut { .. }

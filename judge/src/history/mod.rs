@@ -425,6 +425,16 @@ pub enum EventKind {
         /// What the backend did: `removed appendonly.aof (81 bytes)`.
         done: String,
     },
+    /// A node that is down was given another address. Clients and nodes reach it there from its start on, and its
+    /// former address is nobody's any more.
+    AddressChanged {
+        /// The node.
+        node: NodeNo,
+        /// The address in CLUSTER NODES and redirections that it had.
+        from: std::net::SocketAddr,
+        /// The one that it has from now on.
+        to: std::net::SocketAddr,
+    },
     /// A node that was changed answers again.
     CameBack {
         /// The node.
@@ -669,7 +679,7 @@ pub struct Hit {
     pub was_master: bool,
 }
 
-/// A node of the cluster under test, fixed at boot.
+/// A node of the cluster under test, as it was at boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeInfo {
     /// The number of the node.
@@ -678,9 +688,9 @@ pub struct NodeInfo {
     pub shard: ShardNo,
     /// Whether it booted as master.
     pub boots_as_master: bool,
-    /// The address for clients.
+    /// The address in CLUSTER NODES and redirections, until [`EventKind::AddressChanged`] gives it another.
     pub addr: std::net::SocketAddr,
-    /// The node id of 40 hexadecimal digits.
+    /// The node id of 40 hexadecimal digits, until [`EventKind::CameBack`] states another.
     pub id: String,
     /// Its name in the backend, such as the name of its container; None if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Plan;
 use crate::fault::{Means, Need};
-use crate::suite::{Does, Step};
+use crate::suite::{Address, Does, Step};
 
 impl Need {
     /// The abilities that a step needs.
@@ -12,10 +12,17 @@ impl Need {
         match step.does() {
             Does::Fault(fault) => fault.needs(),
             Does::Undo(action, _, start) => match action.means() {
-                Means::Start if start.is_some_and(|start| !start.change.is_nothing()) => {
-                    vec![Self::Start, Self::Change]
+                Means::Start => {
+                    let mut needs = vec![Self::Start];
+                    if let Some(change) = start.map(|start| &start.change).filter(|change| !change.is_nothing()) {
+                        needs.push(Self::Change);
+                        match change.address {
+                            Address::Kept => {}
+                            Address::New => needs.push(Self::NewAddress),
+                        }
+                    }
+                    needs
                 }
-                Means::Start => vec![Self::Start],
                 Means::Thaw => vec![Self::Freeze],
                 Means::Signal(_) | Means::Freeze => Vec::new(),
             },

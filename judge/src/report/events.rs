@@ -66,7 +66,7 @@ mod tests {
     use crate::topology::Peer;
 
     fn view(role: Role, health: Health, epoch: u64) -> View {
-        let peer = Peer { role, health, epoch, link_connected: true, slots: vec![(0, 16383)] };
+        let peer = Peer { role, health, epoch, link_connected: true, left_addr: None, slots: vec![(0, 16383)] };
         View {
             peers: BTreeMap::from([(NodeNo(1), peer)]),
             strangers: Vec::new(),

@@ -131,6 +131,7 @@ impl Narrator {
                 (true, false) => format!("{node} comes back {}: {done}", change.words()),
                 (false, _) | (true, true) => format!("{node} comes back {}", change.words()),
             }),
+            EventKind::AddressChanged { node, from, to } => Some(format!("{node} moves from {from} to {to}")),
             EventKind::CameBack { node, found, unlike, .. } => Some(match unlike {
                 None => format!("{node} is back: {}", found.words()),
                 Some(unlike) => format!("{node} did NOT come back as asked: {unlike}"),
@@ -401,6 +402,7 @@ mod tests {
             health: if node == 1 { node_1 } else { Health::Ok },
             epoch: 8,
             link_connected: true,
+            left_addr: None,
             slots: if node == master { vec![(0, 5460)] } else { Vec::new() },
         };
         View {

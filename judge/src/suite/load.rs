@@ -227,6 +227,7 @@ macro_rules! shipped {
 /// The name and the text of every suite that is built into the program.
 pub fn shipped() -> &'static [(&'static str, &'static str)] {
     shipped![
+        "all-restart-new-addresses",
         "aof-corrupt",
         "aof-truncated",
         "bridge",
@@ -251,6 +252,7 @@ pub fn shipped() -> &'static [(&'static str, &'static str)] {
         "minority-partition-wait",
         "one-way",
         "orphan-replica",
+        "pod-churn",
         "replica-lag",
         "replica-loss",
         "ring",

@@ -26,7 +26,7 @@ pub use load::{LoadError, Source, load, parse, read_yaml, schema, set, shipped, 
 pub use replicas::ReplicasPerMaster;
 pub use speed::SpeedSetting;
 pub(crate) use start::is_plain;
-pub use start::{CLUSTER_SERVER, CameBack, Change, Coming, Data, Start, UPGRADE_TO};
+pub use start::{Address, CLUSTER_SERVER, CameBack, Change, Coming, Data, Moved, Start, UPGRADE_TO};
 pub use step::{
     Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, Lossy, Narrow, Only, Partition, Refuse,
     Shape, Sides, Slow, Step,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -63,6 +64,9 @@ pub struct Change {
     /// What became of its data while it was down.
     #[serde(default, skip_serializing_if = "Data::is_kept")]
     pub data: Data,
+    /// Where it comes back.
+    #[serde(default, skip_serializing_if = "Address::is_kept")]
+    pub address: Address,
     /// Directives that it has from now on, beside those that it had.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: BTreeMap<String, Directive>,
@@ -78,9 +82,37 @@ pub enum Data {
     /// Its append-only files and snapshots are gone. It still has `nodes.conf`, so it is the same node of the cluster,
     /// with the same role and slots, and without a key.
     Lost,
+    /// `nodes.conf` is gone, too: it is a new node, which no other node knows.
+    AllLost,
+}
+
+/// Where a node comes back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Address {
+    /// Where it was.
+    #[default]
+    Kept,
+    /// At an address that no node of the run has had, with the same port. The one that it had is nobody's from then on.
+    New,
+}
+
+impl Address {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_kept(&self) -> bool {
+        *self == Self::Kept
+    }
 }
 
 impl Data {
+    /// Whether the keys are gone.
+    pub fn loses_keys(self) -> bool {
+        match self {
+            Self::Kept => false,
+            Self::Lost | Self::AllLost => true,
+        }
+    }
+
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
     fn is_kept(&self) -> bool {
         *self == Self::Kept
@@ -99,6 +131,11 @@ impl Change {
         match self.data {
             Data::Kept => {}
             Data::Lost => words.push("without its data".to_owned()),
+            Data::AllLost => words.push("without its data and nodes.conf".to_owned()),
+        }
+        match self.address {
+            Address::Kept => {}
+            Address::New => words.push("at a new address".to_owned()),
         }
         words.extend(self.config.iter().map(|(name, value)| format!("with {name} {}", value.0)));
         words.join(", ")
@@ -128,9 +165,13 @@ struct Written {
     /// of that name, or `cluster.server` for the one that the cluster booted with. Without it, the same as before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     server: Option<String>,
-    /// What became of their data: `kept`, or `lost` (the append-only files and snapshots, but not `nodes.conf`).
+    /// What became of their data: `kept`, `lost` (the append-only files and snapshots, but not `nodes.conf`), or `all-lost`
+    /// (`nodes.conf`, too, so that each is a new node that no other knows).
     #[serde(default, skip_serializing_if = "Data::is_kept")]
     data: Data,
+    /// Where they come back: `kept`, or `new` (each at an address that no node of the run has had).
+    #[serde(default, skip_serializing_if = "Address::is_kept")]
+    address: Address,
     /// Server directives that they have from now on, beside those that they had.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     config: BTreeMap<String, Directive>,
@@ -145,8 +186,8 @@ impl Serialize for Start {
         if self.is_plain() {
             return self.node.serialize(serializer);
         }
-        let Change { server, data, config } = self.change.clone();
-        Written { node: self.node.clone(), server, data, config, expect: self.expect }.serialize(serializer)
+        let Change { server, data, address, config } = self.change.clone();
+        Written { node: self.node.clone(), server, data, address, config, expect: self.expect }.serialize(serializer)
     }
 }
 
@@ -165,9 +206,9 @@ impl<'de> Deserialize<'de> for Start {
                 Targets::deserialize(SeqAccessDeserializer::new(list)).map(Start::from)
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Start, A::Error> {
-                let Written { node, server, data, config, expect } =
+                let Written { node, server, data, address, config, expect } =
                     Written::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Start { node, change: Change { server, data, config }, expect })
+                Ok(Start { node, change: Change { server, data, address, config }, expect })
             }
         }
         deserializer.deserialize_any(TargetsOrMap)
@@ -196,6 +237,30 @@ pub struct CameBack {
     pub keys: Option<u64>,
     /// The values of the directives that were changed (CONFIG GET).
     pub config: BTreeMap<String, String>,
+    /// Its node id (CLUSTER MYID); None in histories of before it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The node id that it had before, if it has another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_id: Option<String>,
+    /// Its change of address, if it was given another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<Moved>,
+}
+
+/// A change of a node's address, as observed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// The address that it had.
+    pub from: SocketAddr,
+    /// The address that it was given, at which it answered.
+    pub to: SocketAddr,
+    /// The address in its own line of CLUSTER NODES; None if it states none.
+    pub stated: Option<SocketAddr>,
+    /// Whether nothing answers at the address that it had.
+    pub is_left: bool,
+    /// What the address that it had showed: `127.1.0.1:6379 refuses connections`.
+    pub seen: String,
 }
 
 impl CameBack {
@@ -204,7 +269,9 @@ impl CameBack {
         let version = self.version.map_or_else(|| "an unknown version".to_owned(), |version| version.to_string());
         let keys = self.keys.map(|keys| count(keys, "key"));
         let config = self.config.iter().map(|(name, value)| format!("{name} {value}"));
-        std::iter::once(version).chain(keys).chain(config).collect::<Vec<_>>().join(", ")
+        let id = self.former_id.as_ref().and(self.id.as_ref()).map(|id| format!("node id {id}"));
+        let moved = self.moved.iter().map(|moved| format!("at {}, and {}", moved.to, moved.seen));
+        std::iter::once(version).chain(keys).chain(config).chain(id).chain(moved).collect::<Vec<_>>().join(", ")
     }
 
     /// What is not as the change asked for, where its server has that version; None if all is.
@@ -221,6 +288,27 @@ impl CameBack {
                     wrong.push(format!("it has `{name} {found}`, not {wanted}"));
                 }
                 Some(_) => {}
+            }
+        }
+        match (change.data, &self.id, &self.former_id) {
+            (Data::AllLost, None, _) => wrong.push("it does not state its node id".to_owned()),
+            (Data::AllLost, Some(id), None) => wrong.push(format!("it still has the node id {id}")),
+            (Data::Kept | Data::Lost, Some(id), Some(former)) => {
+                wrong.push(format!("it is another node of the cluster, {id}, and was {former}"));
+            }
+            (Data::AllLost, Some(_), Some(_)) | (Data::Kept | Data::Lost, _, _) => {}
+        }
+        match (change.address, &self.moved) {
+            (Address::Kept, _) => {}
+            (Address::New, None) => wrong.push("it has the address that it had".to_owned()),
+            (Address::New, Some(Moved { to, stated, is_left, seen, .. })) => {
+                if *stated != Some(*to) {
+                    let stated = stated.map_or_else(|| "no address".to_owned(), |stated| stated.to_string());
+                    wrong.push(format!("it states {stated}, not {to}"));
+                }
+                if !is_left {
+                    wrong.push(format!("at the address that it left, {seen}"));
+                }
             }
         }
         (!wrong.is_empty()).then(|| list(&wrong))
@@ -249,6 +337,7 @@ mod tests {
             r#"["node-1","shard-2/master"]"#,
             r#"{"node":"node-1","server":"redis:7.0"}"#,
             r#"{"node":["node-1","node-4"],"data":"lost"}"#,
+            r#"{"node":"node-4","data":"all-lost","address":"new"}"#,
             r#"{"node":"node-1","config":{"cluster-node-timeout":"9000"}}"#,
             r#"{"node":"node-1","expect":"either"}"#,
             r#"{"node":"node-1","server":"redis:7.0","expect":"down"}"#,
@@ -276,6 +365,9 @@ mod tests {
             config: [("appendonly", appendonly), ("maxmemory", "1048576")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
+            id: Some("1".repeat(40)),
+            former_id: None,
+            moved: None,
         };
         for (found, version, expected) in [
             (with("no"), Some(version(0)), None),
@@ -288,6 +380,40 @@ mod tests {
             let said = found.unlike(&change, version);
             match expected {
                 None => assert_eq!(said, None),
+                Some(part) => assert!(said.as_ref().is_some_and(|said| said.contains(part)), "{said:?}: {part}"),
+            }
+        }
+    }
+
+    #[test]
+    fn tells_what_is_not_another_node_or_not_at_another_address() {
+        let (old, new) = ("127.1.0.1:6379".parse().expect("an address"), "127.1.0.7:6379".parse().expect("an address"));
+        let moved = Moved { from: old, to: new, stated: Some(new), is_left: true, seen: format!("{old} is closed") };
+        let found = |former_id: Option<&str>, moved: Option<Moved>| CameBack {
+            version: None,
+            run_id: "a".to_owned(),
+            keys: Some(0),
+            config: BTreeMap::new(),
+            id: Some("2".repeat(40)),
+            former_id: former_id.map(str::to_owned),
+            moved,
+        };
+        let at_old = Moved { stated: Some(old), ..moved.clone() };
+        let answered = Moved { is_left: false, seen: format!("{old} still answers"), ..moved.clone() };
+        for (data, address, found, expected) in [
+            ("kept", "new", found(None, Some(moved.clone())), None),
+            ("all-lost", "new", found(Some("1"), Some(moved.clone())), None),
+            ("kept", "new", found(None, None), Some("it has the address that it had")),
+            ("kept", "new", found(None, Some(at_old)), Some("it states 127.1.0.1:6379, not 127.1.0.7:6379")),
+            ("kept", "new", found(None, Some(answered)), Some("127.1.0.1:6379 still answers")),
+            ("all-lost", "kept", found(None, None), Some("it still has the node id 2222")),
+            ("lost", "kept", found(Some("1111"), None), Some("it is another node of the cluster")),
+            ("kept", "kept", found(None, None), None),
+        ] {
+            let change = serde_json::from_value(serde_json::json!({"data": data, "address": address}));
+            let said = found.unlike(&change.expect("a change"), None);
+            match expected {
+                None => assert_eq!(said, None, "{data}, {address}"),
                 Some(part) => assert!(said.as_ref().is_some_and(|said| said.contains(part)), "{said:?}: {part}"),
             }
         }

@@ -28,8 +28,8 @@ macro_rules! define {
             Settle(Span),
             $($(#[$doc])* $kind($settings),)+
             /// Starts a stopped or killed server again, with its data and configuration, or as a mapping: with another server
-            /// (`server`), without its data (`data: lost`), with other directives (`config`), or where it may fail to come up
-            /// (`expect`).
+            /// (`server`), without its data (`data: lost`), at another address (`address: new`), with other directives
+            /// (`config`), or where it may fail to come up (`expect`).
             Start(Start),
             /// Damages a file of a server that is down: flips bits, cuts off its end, or overwrites its end with zeros.
             Corrupt(Corrupt),
@@ -158,7 +158,8 @@ impl Step {
 
 /// A command for the server, in one string as redis-cli takes it (`SET key1 data1`; quotes group
 /// words), or as a list of words. A word `{id:TARGET}`, `{host:TARGET}` or `{port:TARGET}` becomes the
-/// node id, address or port of that node.
+/// node id, address or port that the node has now; `{former-id:TARGET}` the node id that it had before it lost
+/// `nodes.conf`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct CommandLine(pub Vec<String>);

@@ -155,6 +155,41 @@ fn slot_coverage_throughout_or_in_a_phase() {
     assert_eq!(judged(&gap().ends(9000.0), "slot-coverage").figures["uncovered_ms"], 600.0);
 }
 
+/// A node knows `node-1` at the address that it left.
+fn with_left_address(mut view: View) -> View {
+    view.peers.get_mut(&NodeNo(1)).unwrap().left_addr = Some(([127, 1, 0, 1], 6379).into());
+    view
+}
+
+#[test]
+fn nodes_agree_only_if_all_know_where_each_is() {
+    // node-1 comes back elsewhere at 6 s as a replica; two histories differ only in when node-2 learns the address.
+    let after = || taken_over(healthy(), 1, 4, 7);
+    let moved = |learned_ms: Option<f64>| {
+        let address = |node: u8| ([127, 1, 0, node], 6379).into();
+        let moved = EventKind::AddressChanged { node: NodeNo(1), from: address(1), to: address(7) };
+        let story = story(json!({"agreement": {"within": "1s"}}))
+            .failover_of_node_1()
+            .changed(5990.0, 1, json!({"address": "new"}))
+            .event(5990.0, moved)
+            .heal(6000.0, 1)
+            .views(6300.0, [1, 3, 4, 5, 6], &after())
+            .view(6300.0, 2, &with_left_address(after()));
+        match learned_ms {
+            Some(learned_ms) => story.view(learned_ms, 2, &after()).ends(12000.0),
+            None => story.ends(12000.0),
+        }
+    };
+    expect(
+        "agreement",
+        vec![
+            ("soon", moved(Some(6900.0)), Pass, "all nodes agreed 900 ms after"),
+            ("late", moved(Some(7100.0)), Fail, "all nodes agreed 1.100 s after"),
+            ("never", moved(None), Fail, "node-2 has node-1 at 127.1.0.1:6379, which it left"),
+        ],
+    );
+}
+
 #[test]
 fn agreement_counts_from_the_last_heal() {
     let within = |bound: &str| story(json!({"agreement": {"within": bound}}));

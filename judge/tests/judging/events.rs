@@ -7,7 +7,7 @@ use slotquake_judge::history::{
     Event, EventKind, Exit, ExitSignal, FaultKind, FinalValue, Hit, NodeInfo, ReadOnly, Side, StepProblem,
 };
 use slotquake_judge::server::{Flavour, Version};
-use slotquake_judge::suite::{CameBack, Change, Coming, Damage, Damaged, Data, DataFile, Only};
+use slotquake_judge::suite::{Address, CameBack, Change, Coming, Damage, Damaged, Data, DataFile, Moved, Only};
 use slotquake_judge::topology::{Health, Role};
 use slotquake_judge::units::{ClientNo, NodeNo, ShardNo};
 
@@ -163,10 +163,19 @@ fn events_survive_a_round_trip_through_json() {
         },
         EventKind::Changed { node: NodeNo(1), change: Change { data: Data::Lost, ..change() }, done: text() },
         EventKind::Changed { node: NodeNo(1), change: Change::default(), done: String::new() },
+        EventKind::AddressChanged { node: NodeNo(1), from: addr(1), to: addr(7) },
         EventKind::CameBack {
             node: NodeNo(1),
             change: change(),
-            found: CameBack { version: None, run_id: text(), keys: None, config: BTreeMap::new() },
+            found: CameBack {
+                version: None,
+                run_id: text(),
+                keys: None,
+                config: BTreeMap::new(),
+                id: None,
+                former_id: None,
+                moved: None,
+            },
             unlike: Some(text()),
         },
         EventKind::CameBack {
@@ -177,6 +186,9 @@ fn events_survive_a_round_trip_through_json() {
                 run_id: text(),
                 keys: Some(u64::MAX),
                 config: BTreeMap::from([("appendonly".to_owned(), "no".to_owned())]),
+                id: Some("a".repeat(40)),
+                former_id: Some("b".repeat(40)),
+                moved: Some(Moved { from: addr(1), to: addr(7), stated: Some(addr(7)), is_left: true, seen: text() }),
             },
             unlike: None,
         },
@@ -228,15 +240,20 @@ fn damaged(damage: Damage) -> Damaged {
     }
 }
 
+fn addr(node: u8) -> std::net::SocketAddr {
+    ([127, 1, 0, node], 6379).into()
+}
+
 fn change() -> Change {
     Change {
         server: Some("redis:7.0".to_owned()),
-        data: Data::Kept,
+        data: Data::AllLost,
+        address: Address::New,
         config: BTreeMap::from([("appendonly".to_owned(), "no".into())]),
     }
 }
 
-const EVENT_KINDS: usize = 46;
+const EVENT_KINDS: usize = 47;
 
 /// A new kind of event does not compile without a row here. Add it to `EVENT_KINDS` and to the rows above, too.
 fn name(kind: &EventKind) -> &'static str {
@@ -282,6 +299,7 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::ServerCrashed { .. } => "server-crashed",
         EventKind::ServerConfig { .. } => "server-config",
         EventKind::Changed { .. } => "changed",
+        EventKind::AddressChanged { .. } => "address-changed",
         EventKind::CameBack { .. } => "came-back",
         EventKind::StartFailed { .. } => "start-failed",
         EventKind::LeftOut { .. } => "left-out",

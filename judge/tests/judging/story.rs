@@ -253,6 +253,9 @@ impl Story {
             run_id: "another".to_owned(),
             keys: Some(0),
             config: config.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            id: None,
+            former_id: None,
+            moved: None,
         };
         let change = serde_json::from_value(change).unwrap();
         self.event(at_ms, EventKind::CameBack { node: NodeNo(node), change, found, unlike: None })

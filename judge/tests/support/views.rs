@@ -12,6 +12,7 @@ pub fn healthy() -> View {
         health: Health::Ok,
         epoch: u64::from(n),
         link_connected: true,
+        left_addr: None,
         slots: deal.slots(ShardNo(n)).to_vec(),
     };
     let replica = |n: u16| Peer {
@@ -19,6 +20,7 @@ pub fn healthy() -> View {
         health: Health::Ok,
         epoch: u64::from(n - 3),
         link_connected: true,
+        left_addr: None,
         slots: Vec::new(),
     };
     View {

@@ -2,6 +2,7 @@
 //! standard ports, and clients 127.k.1.m. Elsewhere, nodes have free ports of 127.0.0.1.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cluster::BackendError;
 use crate::units::ClientNo;
@@ -19,27 +20,59 @@ pub const MAX_NODES: usize = 250;
 /// Addresses that are reserved for a cluster until this value is dropped.
 #[derive(Debug)]
 pub struct Reservation {
-    /// The address of each node.
+    /// The address of each node at boot.
     pub nodes: Vec<SocketAddr>,
+    /// The number of addresses of 127.k.0.0/24 that were given to a node, or found in use.
+    used: AtomicUsize,
     /// This port reserves the whole of 127.k.0.0/16. The system releases it when the process ends.
     lock: Option<TcpListener>,
 }
 
 impl Reservation {
+    /// An address that no node had yet, with the nodes' port. The error says why there is none.
+    pub fn another(&self) -> Result<SocketAddr, String> {
+        let Some((IpAddr::V4(first), port)) = self.first() else { return Err(NO_OTHER_ADDRESS.to_owned()) };
+        let [_, k, ..] = first.octets();
+        loop {
+            let n = self.used.fetch_add(1, Ordering::Relaxed) + 1;
+            if n > MAX_NODES {
+                return Err(format!("all {MAX_NODES} addresses of 127.{k}.0.0/24 were used in this run"));
+            }
+            let addr = SocketAddr::from((Ipv4Addr::new(127, k, 0, n as u8), port));
+            if in_use(addr).is_ok() {
+                return Ok(addr);
+            }
+        }
+    }
+
+    /// The first node's address and port; None if nodes do not have separate addresses.
+    fn first(&self) -> Option<(IpAddr, u16)> {
+        self.lock.as_ref()?;
+        self.nodes.first().map(|first| (first.ip(), first.port()))
+    }
+
     /// The address of a client: 127.k.1.m, and 127.k.2.0 and so on after the 255th. None if nodes do not have separate
     /// addresses.
     pub fn client(&self, client: ClientNo) -> Option<IpAddr> {
-        self.lock.as_ref()?;
-        let IpAddr::V4(first) = self.nodes.first()?.ip() else { return None };
+        let (IpAddr::V4(first), _) = self.first()? else { return None };
         let [_, k, ..] = first.octets();
         let [high, low] = client.0.to_be_bytes();
         Some(Ipv4Addr::new(127, k, high.checked_add(1)?, low).into())
     }
 }
 
+/// Why a node cannot come back at another address.
+const NO_OTHER_ADDRESS: &str =
+    "all nodes share 127.0.0.1, since this system does not answer on the rest of 127.0.0.0/8 (hint: use Linux)";
+
+/// Why nodes do not have separate addresses here; None if they do.
+pub fn obstacle() -> Option<&'static str> {
+    TcpListener::bind((Ipv4Addr::new(127, 1, 0, 1), 0)).is_err().then_some(NO_OTHER_ADDRESS)
+}
+
 /// Finds and reserves addresses for `nodes` nodes.
 pub fn reserve(nodes: usize) -> Result<Reservation, BackendError> {
-    if TcpListener::bind((Ipv4Addr::new(127, 1, 0, 1), 0)).is_err() {
+    if obstacle().is_some() {
         return free_ports(nodes);
     }
     let mut reason = String::new();
@@ -49,7 +82,7 @@ pub fn reserve(nodes: usize) -> Result<Reservation, BackendError> {
             let Ok(lock) = TcpListener::bind(address(MAX_NODES + 1)) else { continue };
             let addresses: Vec<SocketAddr> = (1..=nodes).map(address).collect();
             match addresses.iter().find_map(|&addr| in_use(addr).err()) {
-                None => return Ok(Reservation { nodes: addresses, lock: Some(lock) }),
+                None => return Ok(Reservation { nodes: addresses, used: nodes.into(), lock: Some(lock) }),
                 Some(error) => reason = error,
             }
         }
@@ -82,7 +115,7 @@ fn free_ports(nodes: usize) -> Result<Reservation, BackendError> {
             addresses.push(SocketAddr::new(localhost, port));
         }
     }
-    Ok(Reservation { nodes: addresses, lock: None })
+    Ok(Reservation { nodes: addresses, used: nodes.into(), lock: None })
 }
 
 #[cfg(test)]
@@ -117,6 +150,22 @@ mod tests {
             TcpListener::bind((address, 0)).expect("a free address");
         }
         assert_eq!(free_ports(1).unwrap().client(ClientNo(1)), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn another_address_is_free_and_was_never_a_nodes() {
+        let reservation = reserve(3).unwrap();
+        let IpAddr::V4(first) = reservation.nodes[0].ip() else { panic!("an address of version 4") };
+        let [_, k, ..] = first.octets();
+        let at = |n: u8| SocketAddr::from((Ipv4Addr::new(127, k, 0, n), reservation.nodes[0].port()));
+        assert_eq!(reservation.another(), Ok(at(4)));
+        let _listener = TcpListener::bind(at(5)).unwrap();
+        assert_eq!(reservation.another(), Ok(at(6)));
+        let rest = (7..=MAX_NODES).map(|_| reservation.another()).filter(Result::is_ok).count();
+        assert_eq!(rest, MAX_NODES - 6);
+        assert!(reservation.another().unwrap_err().starts_with("all 250 addresses of"));
+        assert!(free_ports(1).unwrap().another().unwrap_err().contains("127.0.0.1"));
     }
 
     #[test]

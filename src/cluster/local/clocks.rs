@@ -9,6 +9,9 @@ use crate::speed::clock::{HostClock, Skew, preload};
 use crate::speed::{self, Library};
 use crate::units::NodeNo;
 
+/// The file of a node's clock, in the directory of the node.
+pub const FILE: &str = "wall-clock";
+
 /// The clocks of all nodes.
 #[derive(Debug)]
 pub struct Clocks {
@@ -21,7 +24,7 @@ impl Clocks {
     /// Clocks that do not differ yet, as files in these directories of the nodes.
     pub fn create<'a>(dirs: impl Iterator<Item = &'a Path>) -> io::Result<Self> {
         let library = speed::current().is_real().then(preload).transpose()?;
-        let hosts = dirs.map(|dir| HostClock::create(&dir.join("wall-clock")).map(Mutex::new));
+        let hosts = dirs.map(|dir| HostClock::create(&dir.join(FILE)).map(Mutex::new));
         Ok(Self { library, hosts: hosts.collect::<io::Result<_>>()? })
     }
 

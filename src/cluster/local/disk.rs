@@ -1,18 +1,32 @@
 //! The files in a node's directory.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// What is left of a node that lost its data: what makes it the same node of the cluster, and the configuration that the
-/// harness wrote.
-const KEPT: [&str; 2] = ["nodes.conf", "node.conf"];
+use super::clocks::FILE as CLOCK;
+use crate::suite::Data;
+
+/// What is left of a node that lost its data: what makes it the same node of the cluster.
+const IDENTITY: &str = "nodes.conf";
+
+/// What the harness wrote: the configuration, and the clock of the node's host.
+const OURS: [&str; 2] = ["node.conf", CLOCK];
 
 /// Removes the append-only files and snapshots of a node that is down, and whatever else its server left. Returns what was
-/// removed, in words. Fails unless nothing is left.
-pub(super) fn lose_data(dir: &Path) -> io::Result<String> {
+/// removed, in words; nothing if the data is kept. Fails unless nothing is left.
+pub(super) fn lose(dir: &Path, data: Data) -> io::Result<String> {
+    let is_lost = |name: &OsStr| match data {
+        Data::Kept => false,
+        Data::Lost => name != IDENTITY && OURS.iter().all(|ours| name != *ours),
+        Data::AllLost => OURS.iter().all(|ours| name != *ours),
+    };
+    if data == Data::Kept {
+        return Ok(String::new());
+    }
     let mut removed = Vec::new();
-    for path in data(dir)? {
+    for path in entries(dir, is_lost)? {
         let bytes = size(&path)?;
         if path.is_dir() {
             fs::remove_dir_all(&path)?;
@@ -22,7 +36,7 @@ pub(super) fn lose_data(dir: &Path) -> io::Result<String> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         removed.push(format!("{name} ({bytes} bytes)"));
     }
-    if let Some(left) = data(dir)?.first() {
+    if let Some(left) = entries(dir, is_lost)?.first() {
         return Err(io::Error::other(format!("{} came back", left.display())));
     }
     removed.sort();
@@ -33,11 +47,10 @@ pub(super) fn lose_data(dir: &Path) -> io::Result<String> {
     })
 }
 
-/// Everything in the directory that is lost with the data.
-fn data(dir: &Path) -> io::Result<Vec<std::path::PathBuf>> {
+/// Everything in the directory that is lost.
+fn entries(dir: &Path, is_lost: impl Fn(&OsStr) -> bool) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>()?;
-    let is_kept = |name: &std::ffi::OsStr| KEPT.iter().any(|kept| name == *kept);
-    Ok(entries.into_iter().filter(|entry| !is_kept(&entry.file_name())).map(|entry| entry.path()).collect())
+    Ok(entries.into_iter().filter(|entry| is_lost(&entry.file_name())).map(|entry| entry.path()).collect())
 }
 
 /// The length of a file, or of all files in a directory.
@@ -60,6 +73,7 @@ mod tests {
         for (name, text) in [
             ("nodes.conf", "a"),
             ("node.conf", "b"),
+            (CLOCK, "c"),
             ("dump.rdb", "REDIS"),
             ("appendonly.aof", "xyz"),
             ("appendonlydir/appendonly.aof.1.base.rdb", "REDIS7"),
@@ -67,14 +81,18 @@ mod tests {
         ] {
             fs::write(at(name), text).expect("it is ours");
         }
-        assert_eq!(
-            lose_data(dir.path()).expect("it can be removed"),
-            "removed appendonly.aof (3 bytes), appendonlydir (10 bytes), dump.rdb (5 bytes)"
-        );
-        let mut left: Vec<_> =
-            fs::read_dir(dir.path()).expect("it exists").map(|entry| entry.unwrap().file_name()).collect();
-        left.sort();
-        assert_eq!(left, ["node.conf", "nodes.conf"]);
-        assert_eq!(lose_data(dir.path()).expect("nothing to remove"), "there were no data files");
+        let lose = |data| lose(dir.path(), data).expect("it can be removed");
+        assert_eq!(lose(Data::Kept), "");
+        assert_eq!(lose(Data::Lost), "removed appendonly.aof (3 bytes), appendonlydir (10 bytes), dump.rdb (5 bytes)");
+        let left = || {
+            let entries = fs::read_dir(dir.path()).expect("it exists");
+            let mut left: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            left.sort();
+            left
+        };
+        assert_eq!(left(), ["node.conf", "nodes.conf", CLOCK]);
+        assert_eq!(lose(Data::Lost), "there were no data files");
+        assert_eq!(lose(Data::AllLost), "removed nodes.conf (1 bytes)");
+        assert_eq!(left(), ["node.conf", CLOCK]);
     }
 }

@@ -19,8 +19,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-pub use addresses::MAX_NODES;
 use addresses::Reservation;
+pub use addresses::{MAX_NODES, obstacle as address_obstacle};
 use clocks::Clocks;
 use corrupt::{Places, Undamaged};
 pub use keeper::ScratchDir;
@@ -36,7 +36,7 @@ use crate::network::{Counts, Imposed, Network, NetworkError};
 use crate::plan::{Need, Plan};
 use crate::server::{BackendKind, Flavour, Server};
 use crate::speed::{self, clock::Skew};
-use crate::suite::{Change, Damage, Damaged, Data, DataFile};
+use crate::suite::{Address, Change, Damage, Damaged, DataFile};
 use crate::units::{ClientNo, Directive, NodeNo};
 
 /// How much of a log's end is searched for a crash report, which prints the whole of INFO.
@@ -65,6 +65,7 @@ struct Links {
 struct Node {
     config: PathBuf,
     dir: PathBuf,
+    addr: Mutex<SocketAddr>,
     setup: Mutex<Setup>,
     /// What it was before the last change.
     before: Mutex<Option<Setup>>,
@@ -131,9 +132,9 @@ impl Local {
             let config = dir.join("node.conf");
             let addr = reservation.nodes[planned.node.index()];
             let setup = Setup { server: server.clone(), directives: plan.config.clone() };
-            let (setup, before, process) = (Mutex::new(setup), Mutex::default(), Mutex::new(Process::Never));
-            let node = Node { config, dir, setup, before, process };
-            node.configure(addr)?;
+            let (addr, setup, process) = (Mutex::new(addr), Mutex::new(setup), Mutex::new(Process::Never));
+            let node = Node { config, dir, addr, setup, before: Mutex::default(), process };
+            node.configure()?;
             nodes.push(node);
         }
         let clocks = plan.needs_to(Need::Clocks).then(|| Clocks::create(nodes.iter().map(|node| node.dir.as_path())));
@@ -209,11 +210,15 @@ impl Local {
 }
 
 impl Node {
+    fn addr(&self) -> SocketAddr {
+        *self.addr.lock().expect("no holder panics")
+    }
+
     /// Writes the configuration file.
-    fn configure(&self, addr: SocketAddr) -> Result<(), BackendError> {
+    fn configure(&self) -> Result<(), BackendError> {
         let text = {
             let setup = self.setup.lock().expect("no holder panics");
-            configuration(&setup.directives, &setup.server, addr, &self.dir)
+            configuration(&setup.directives, &setup.server, self.addr(), &self.dir)
         };
         File::create(&self.config)
             .and_then(|mut file| file.write_all(text.as_bytes()))
@@ -252,7 +257,7 @@ impl Backend for Local {
     }
 
     fn addr(&self, node: NodeNo) -> SocketAddr {
-        self.reservation.nodes[node.index()]
+        self.node(node).addr()
     }
 
     fn client_ip(&self, client: ClientNo) -> Option<IpAddr> {
@@ -269,7 +274,6 @@ impl Backend for Local {
     }
 
     async fn change(&self, node: NodeNo, change: &Change, server: Option<&Server>) -> Result<String, BackendError> {
-        let addr = self.addr(node);
         let each = self.node(node);
         if each.process.lock().expect("no holder panics").is_alive() {
             return Err(BackendError::AlreadyRunning(node));
@@ -282,19 +286,24 @@ impl Backend for Local {
                 setup.server.clone_from(server);
             }
         }
-        each.configure(addr)?;
-        match change.data {
-            Data::Kept => Ok(String::new()),
-            Data::Lost => disk::lose_data(&each.dir)
-                .map_err(|source| io(format!("cannot remove the data of {node} in {}", each.dir.display()), source)),
+        match change.address {
+            Address::Kept => {}
+            Address::New => {
+                let another = self.reservation.another();
+                let another = another.map_err(|reason| BackendError::NoOtherAddress { node, reason })?;
+                *each.addr.lock().expect("no holder panics") = another;
+            }
         }
+        each.configure()?;
+        disk::lose(&each.dir, change.data)
+            .map_err(|source| io(format!("cannot remove the data of {node} in {}", each.dir.display()), source))
     }
 
     async fn take_back(&self, node: NodeNo) -> Result<(), BackendError> {
         let each = self.node(node);
         let Some(before) = each.before.lock().expect("no holder panics").take() else { return Ok(()) };
         *each.setup.lock().expect("no holder panics") = before;
-        each.configure(self.addr(node))
+        each.configure()
     }
 
     async fn corrupt(&self, node: NodeNo, file: DataFile, damage: Damage, seed: u64) -> Result<Damaged, BackendError> {

@@ -118,6 +118,13 @@ impl<B: Backend> LinkInjector<B> {
         self.in_force.iter().map(|fault| (fault.name.as_str(), fault.kind))
     }
 
+    /// The name of a fault in force that hits a link of that node.
+    pub fn of_node(&self, node: NodeNo) -> Option<&str> {
+        let ip = self.ip(Party::Node(node))?;
+        let hits = |fault: &&Guard| fault.pairs.iter().any(|&(from, to)| from == ip || to == ip);
+        self.in_force.iter().find(hits).map(|fault| fault.name.as_str())
+    }
+
     /// Injects a fault between the nodes that its sides mean now, and proves it.
     pub async fn inject(&mut self, wanted: &LinksFault<'_>, now: &Snapshot) -> Result<(), StepProblem> {
         let nodes = self.control.backend().size();

@@ -144,7 +144,7 @@ impl Compose {
                 "clients of a Compose project share one address, so faults cannot distinguish them (hint: cut links \
                  between nodes, or one node from all `others`, or use `--backend docker`)"
             }
-            Need::Change => {
+            Need::Change | Need::NewAddress => {
                 "slotquake does not change the servers of an attached cluster (hint: use `--backend local`)"
             }
             Need::Clocks => NO_CLOCKS,

@@ -145,7 +145,7 @@ impl Hooks {
             Need::Start => &["start"],
             Need::Freeze => &["pause", "resume"],
             Need::Isolate | Need::Links => &["cut", "heal", "knock"],
-            Need::Change => {
+            Need::Change | Need::NewAddress => {
                 return Some(
                     "hooks start servers as they are, so they do not change them (hint: use `--backend local`)"
                         .to_owned(),

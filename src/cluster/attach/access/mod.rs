@@ -96,6 +96,7 @@ impl ServerAccess {
             Need::Kill,
             Need::Start,
             Need::Change,
+            Need::NewAddress,
             Need::Freeze,
             Need::Isolate,
             Need::Links,
