@@ -1,6 +1,6 @@
 //! A client's slot table.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::slot::SLOTS;
@@ -31,8 +31,8 @@ impl Table {
         self.replicas.get(&master).map_or(&[], Vec::as_slice)
     }
 
-    /// Where nodes are, for those to which some node that answered has a connection. A node that answered is where it
-    /// says itself.
+    /// Where nodes are: a node that answered where it says itself, any other where the node that heard of it last has it. A
+    /// server calls a node connected even while it only tries to connect.
     pub fn places(&self) -> impl Iterator<Item = (NodeNo, SocketAddr)> + '_ {
         self.places.iter().map(|(&node, &addr)| (node, addr))
     }
@@ -52,7 +52,7 @@ impl Table {
         let mut epochs = vec![0; usize::from(SLOTS)];
         // By id, since a node that lost its id is two to those that have not forgotten the first.
         let mut roles: BTreeMap<String, (u64, Role, Health, NodeNo)> = BTreeMap::new();
-        let mut says_itself = BTreeSet::new();
+        let mut places: BTreeMap<NodeNo, (u64, SocketAddr)> = BTreeMap::new();
         let mut read_any = false;
         for (answered_by, text) in answers {
             let Ok(lines) = parse_nodes(text) else { continue };
@@ -70,12 +70,11 @@ impl Table {
                 if line.epoch > newest.0 || (line.epoch == newest.0 && line.health > newest.2) {
                     *newest = (line.epoch, role, line.health, node);
                 }
-                if let Some(addr) =
-                    line.addr.filter(|_| line.myself || (line.connected && !says_itself.contains(&node)))
-                {
-                    table.places.insert(node, addr);
-                    if line.myself {
-                        says_itself.insert(node);
+                if let Some(addr) = line.addr.filter(|_| line.myself || line.connected) {
+                    let heard = if line.myself { u64::MAX } else { line.pong_ms };
+                    let (latest, place) = places.entry(node).or_insert((heard, addr));
+                    if heard > *latest {
+                        (*latest, *place) = (heard, addr);
                     }
                 }
                 for slot in line.slots.iter().flat_map(|&(first, last)| first..=last).map(usize::from) {
@@ -91,6 +90,7 @@ impl Table {
                 table.replicas.entry(master).or_default().push(node);
             }
         }
+        table.places = places.into_iter().map(|(node, (_, addr))| (node, addr)).collect();
         read_any.then_some(table)
     }
 }
@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_node_is_where_it_says_or_where_somebody_is_connected_to_it() {
-        let moved = |text: &str| text.replace("127.1.0.1:", "127.1.0.7:");
+        // Whoever knows the new address has heard of the node since.
+        let moved = |text: &str| text.replace("127.1.0.1:", "127.1.0.7:").replace("- 0 0 1", "- 0 99 1");
         let number = |addr: SocketAddr| match addr.ip() {
             std::net::IpAddr::V4(ip) if ip.octets()[3] == 7 => Some(NodeNo(1)),
             _ => number(addr),
@@ -160,8 +161,8 @@ mod tests {
         let cut_off = |text: &str| text.replacen("connected", "disconnected", 1);
         let (old, new) = (Some("127.1.0.1:6379".to_owned()), Some("127.1.0.7:6379".to_owned()));
         assert_eq!(place(&[(2, &by(2))]), old);
-        assert_eq!(place(&[(2, &cut_off(&by(2))), (3, &moved(&by(3)))]), new);
-        assert_eq!(place(&[(3, &moved(&by(3))), (2, &cut_off(&by(2)))]), new);
+        assert_eq!(place(&[(2, &by(2)), (3, &moved(&by(3)))]), new);
+        assert_eq!(place(&[(3, &moved(&by(3))), (2, &by(2))]), new);
         assert_eq!(place(&[(1, &moved(&by(1))), (2, &by(2))]), new);
         assert_eq!(place(&[(2, &by(2)), (1, &moved(&by(1)))]), new);
         assert_eq!(place(&[(2, &cut_off(&by(2)))]), None, "what the client knew stays");
