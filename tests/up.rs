@@ -45,9 +45,13 @@ impl Desk {
 
     /// A cluster of this name, ready.
     fn up(&self, name: &str) -> Running {
+        self.up_with(name, &[])
+    }
+
+    fn up_with(&self, name: &str, more: &[&str]) -> Running {
         let reports = self.reports(name);
         let out = ["up", "--name", name, "--out", reports.to_str().expect("a plain path")];
-        let mut up = self.begin(&[&out[..], &QUICK].concat());
+        let mut up = self.begin(&[&out[..], &QUICK, more].concat());
         up.until_it_says("cluster of 6 nodes is ready");
         up
     }
@@ -69,6 +73,14 @@ impl Desk {
     fn node(&self, number: usize) -> Value {
         let status: Value = serde_json::from_str(&self.done("status --format json")).expect("JSON");
         status["nodes"][number - 1].clone()
+    }
+
+    fn until_says(&self, what: &str, line: &str, is_so: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(&self.done(line)) {
+            assert!(Instant::now() < deadline, "not for {PATIENCE:?}: {what}\n{}", self.done(line));
+            sleep(Duration::from_millis(100));
+        }
     }
 
     fn until(&self, what: &str, number: usize, is_so: impl Fn(&Value) -> bool) {
@@ -116,6 +128,39 @@ fn injects_and_undoes_faults_from_another_terminal() {
     assert_eq!(desk.sockets(), 0);
     let folder = support::only_folder(&desk.reports("play"));
     assert!(folder.join("logs/node-4.log").is_file() && folder.join("history.jsonl.zst").is_file());
+}
+
+#[test]
+fn makes_clocks_wrong_from_another_terminal() {
+    if let Some(why) = slotquake::speed::obstacle() {
+        return skipped("clocks", &why);
+    }
+    let desk = Desk::new(1);
+    let up = desk.up("plain");
+    desk.refused("fault clock node-2 --jump 1h --name plain", 2, &["node-2: the servers run without", "--clocks"]);
+    assert_eq!(desk.done("down --name plain"), "the cluster is down");
+    assert_eq!(up.end().code(), Some(0));
+
+    let up = desk.up_with("play", &["--clocks"]);
+    let proof = desk.done("fault clock shard-2/master --jump -1h --as behind");
+    assert!(proof.contains("clock behind: the wall clock of node-2 as shard-2/master set back by 1h"), "{proof}");
+    assert!(proof.contains(" s behind slotquake's"), "{proof}");
+    desk.refused("fault clock node-2 --drift 1%", 2, &["wrong already, by \"behind\" (hint: `heal: behind` first)"]);
+    assert!(desk.done("fault heal behind").contains("its clock agrees with slotquake's"));
+    let proof = desk.done("fault clock node-2 --strobe 2s --every 400ms --for 1s --as flicker");
+    assert!(proof.contains("the wall clock of node-2 strobes by 2s every 400ms for 1s"), "{proof}");
+    assert!(proof.contains(" s ahead of slotquake's, and then it agrees with it"), "{proof}");
+    let proof = desk.done("fault clock node-3 --drift=-0.05% --of monotonic --as slow");
+    assert!(proof.contains("its monotonic clock is 0.000 s behind slotquake's"), "{proof}");
+    desk.refused("fault clock node-4 --jump=-365days --of monotonic", 2, &["cannot be set back by", "it shows only"]);
+    desk.until_says("the strobe is over", "status", |status| !status.contains("flicker"));
+    assert!(desk.done("fault heal all").contains("its monotonic clock agrees with slotquake's"));
+
+    assert_eq!(desk.done("down"), "the cluster is down");
+    let ended = up.end();
+    assert_eq!(ended.code(), Some(0), "{}", ended.whole());
+    assert!(ended.stderr.contains("the end of flicker"), "{}", ended.whole());
+    assert_nothing_left(ended.pid, &desk.reports("play"));
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub struct Environment {
     lacks: BTreeMap<Need, String>,
     /// The suites, by name, that an attached cluster does not fit, and why.
     unfit: BTreeMap<String, String>,
+    /// The servers, by name, that the library for clocks cannot be loaded into, and why.
+    without_library: BTreeMap<String, String>,
 }
 
 impl Environment {
@@ -96,6 +98,7 @@ impl Environment {
             backend: BackendSettings::Local { scratch: Some(inside.scratch().to_owned()), network },
             lacks: of_processes(lacks),
             unfit: BTreeMap::new(),
+            without_library: BTreeMap::new(),
         })
     }
 
@@ -107,7 +110,12 @@ impl Environment {
     fn without_sandbox(why: &str) -> Self {
         let lacks = [Need::Isolate, Need::Links, Need::Delays].map(|need| (need, why.to_owned())).into();
         let lacks = of_processes(lacks);
-        Self { backend: BackendSettings::Local { scratch: None, network: None }, lacks, unfit: BTreeMap::new() }
+        Self {
+            backend: BackendSettings::Local { scratch: None, network: None },
+            lacks,
+            unfit: BTreeMap::new(),
+            without_library: BTreeMap::new(),
+        }
     }
 
     /// Runs nodes as containers of an engine. If links cannot be cut, a node can still be disconnected from its network.
@@ -126,7 +134,12 @@ impl Environment {
             // A node cannot be isolated from clients that cannot be told apart.
             lacks.extend([Need::Isolate, Need::Clients].map(|need| (need, why.clone())));
         }
-        Self { backend: BackendSettings::Docker(engine), lacks, unfit: BTreeMap::new() }
+        Self {
+            backend: BackendSettings::Docker(engine),
+            lacks,
+            unfit: BTreeMap::new(),
+            without_library: BTreeMap::new(),
+        }
     }
 
     /// Uses a cluster that is already running. The error names a plan that is not allowed there.
@@ -141,13 +154,34 @@ impl Environment {
             unfit.extend(why.map(|why| (fitted.plan.name.clone(), why)));
         }
         let lacks = attach.lacks();
-        Ok(Self { backend: BackendSettings::Attach(attach), lacks, unfit })
+        Ok(Self { backend: BackendSettings::Attach(attach), lacks, unfit, without_library: BTreeMap::new() })
     }
 
     /// Why a plan cannot run here, with a hint.
     pub fn obstacle(&self, plan: &Plan) -> Option<&str> {
-        let lacking = plan.needs().iter().find_map(|need| self.lacks.get(need));
-        self.unfit.get(&plan.name).or(lacking).map(String::as_str)
+        let lacking = || plan.needs().iter().find_map(|&need| self.lack(need, plan));
+        self.unfit.get(&plan.name).map(String::as_str).or_else(lacking)
+    }
+
+    /// Why a need cannot be met here for a plan, with a hint; None if it can.
+    pub fn lack(&self, need: Need, plan: &Plan) -> Option<&str> {
+        let of_server = || plan.servers().into_iter().find_map(|server| self.without_library.get(server));
+        let lacking = match need {
+            Need::Clocks => self.lacks.get(&need).or_else(of_server),
+            Need::Stop
+            | Need::Kill
+            | Need::Start
+            | Need::Change
+            | Need::NewAddress
+            | Need::Freeze
+            | Need::Isolate
+            | Need::Links
+            | Need::Impairments
+            | Need::Loss
+            | Need::Delays
+            | Need::Clients => self.lacks.get(&need),
+        };
+        lacking.map(String::as_str)
     }
 }
 
@@ -182,7 +216,7 @@ mod tests {
         let slow = plan(r#"[{"slow": {"between": ["node-1", "others"], "latency": "10ms"}}]"#);
         let backend = BackendSettings::Local { scratch: None, network: None };
         let lacks = [(Need::Links, "no nft".to_owned()), (Need::Delays, "no netem".to_owned())].into();
-        let environment = Environment { backend, lacks, unfit: BTreeMap::new() };
+        let environment = Environment { backend, lacks, unfit: BTreeMap::new(), without_library: BTreeMap::new() };
         let obstacles = [&plain, &alone, &cut, &slow].map(|plan| environment.obstacle(plan));
         assert_eq!(obstacles, [None, None, Some("no nft"), Some("no nft")]);
     }

@@ -4,10 +4,11 @@ use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::de::DeserializeOwned;
 use slotquake::batch;
+use slotquake::fault::{Clock, ClockOf};
 use slotquake::run::Ask;
 use slotquake::suite::{Lossy, Narrow, Only, Partition, Refuse, Shape, Slow, Step};
 use slotquake::target::{Target, Targets};
-use slotquake::units::{ByteRate, Percent, Span};
+use slotquake::units::{ByteRate, Drift, Percent, Shift, Span};
 
 use super::exit::{Exit, Trouble};
 use super::screen;
@@ -25,6 +26,7 @@ Examples:
   slotquake fault start node-1
   slotquake fault partition node-1,client-1 others --as cut
   slotquake fault narrow shard-1/master shard-1/replica --rate 20kB/s --only replication
+  slotquake fault clock shard-2/master --jump -1h --as behind
   slotquake fault heal cut")]
 pub struct Args {
     #[command(subcommand)]
@@ -103,7 +105,35 @@ enum Fault {
         #[arg(long = "as", value_name = "FAULT")]
         called: Option<String>,
     },
-    /// Undo network faults
+    /// Make a clock wrong, if the cluster was started with `slotquake up --clocks`
+    Clock {
+        /// The node
+        #[arg(value_name = "NODE")]
+        node: Target,
+        /// Set it forward, or back with a minus sign, such as -1h
+        #[arg(long, value_name = "SPAN", allow_hyphen_values = true, required_unless_present_any = ["drift", "strobe"])]
+        jump: Option<Shift>,
+        /// Let it go too fast, or too slow with a minus sign, such as 10%
+        #[arg(long, value_name = "PERCENT", allow_hyphen_values = true, conflicts_with = "jump")]
+        drift: Option<Drift>,
+        /// Set it forward and back, or back and forward with a minus sign, such as 200ms
+        #[arg(long, value_name = "SPAN", allow_hyphen_values = true, conflicts_with_all = ["jump", "drift"],
+            requires_all = ["every", "lasts"])]
+        strobe: Option<Shift>,
+        /// How often it strobes, such as 1s
+        #[arg(long, value_name = "SPAN", requires = "strobe")]
+        every: Option<Span>,
+        /// For how long it strobes, such as 10s
+        #[arg(long = "for", value_name = "SPAN", requires = "strobe")]
+        lasts: Option<Span>,
+        /// Which clock
+        #[arg(long, default_value = "wall", value_parser = word::<ClockOf>(&["wall", "monotonic"]))]
+        of: ClockOf,
+        /// What `heal` calls it by
+        #[arg(long = "as", value_name = "FAULT")]
+        called: Option<String>,
+    },
+    /// Undo faults of links and clocks
     Heal {
         /// One by its name, or all
         #[arg(default_value = "all")]
@@ -196,6 +226,16 @@ fn step(fault: &Fault) -> Step {
         Fault::Slow { sides, latency, jitter, called } => {
             Step::Slow(Slow { between: between(sides), latency: *latency, jitter: *jitter, name: called.clone() })
         }
+        Fault::Clock { node, jump, drift, strobe, every, lasts, of, called } => Step::Clock(Clock {
+            node: node.clone(),
+            jump: *jump,
+            drift: *drift,
+            strobe: *strobe,
+            every: *every,
+            lasts: *lasts,
+            of: *of,
+            name: called.clone(),
+        }),
         Fault::Heal { fault } => Step::Heal(fault.clone()),
     }
 }
@@ -238,6 +278,18 @@ mod tests {
                 "slow node-1 others --latency 50ms",
                 json!({"slow": {"between": ["node-1", "others"], "latency": "50ms"}}),
             ),
+            (
+                "clock shard-2/master --jump -1h --as behind",
+                json!({"clock": {"node": "shard-2/master", "jump": "-1h", "name": "behind"}}),
+            ),
+            (
+                "clock node-1 --drift=-0.05% --of monotonic",
+                json!({"clock": {"node": "node-1", "drift": "-0.05%", "of": "monotonic"}}),
+            ),
+            (
+                "clock node-1 --strobe 200ms --every 1s --for 10s",
+                json!({"clock": {"node": "node-1", "strobe": "200ms", "every": "1s", "for": "10s"}}),
+            ),
         ] {
             assert_eq!(said(line), Ok(expected), "{line}");
         }
@@ -252,6 +304,10 @@ mod tests {
             ("partition node-1 others --shape ring", "--shape"),
             ("partition node-1 others --only gossip", "replication"),
             ("lossy node-1 others", "--percent"),
+            ("clock node-1", "--jump"),
+            ("clock node-1 --strobe 1s --every 1s", "--for"),
+            ("clock node-1 --jump 1h --every 1s", "--strobe"),
+            ("clock node-1 --jump 1h --drift 1%", "--drift"),
         ] {
             let refusal = said(line).expect_err(line);
             assert!(refusal.contains(word), "{line}: {refusal}");

@@ -9,7 +9,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use slotquake::batch::{Audience, Environment, Job, Lanes, Settings, highest_speed};
 use slotquake::cluster::Reach;
 use slotquake::history::{Event, EventKind, NodeInfo, StepProblem};
-use slotquake::plan::Plan;
+use slotquake::plan::{Need, Plan};
 use slotquake::report::{Narrator, seconds};
 use slotquake::reports;
 use slotquake::run::{self, Answer, Ask, Notice, Options, Request, RunError};
@@ -28,13 +28,16 @@ use super::signals::Signals;
 use super::socket::{self, CommandSocket, Response};
 use super::{backend, containers, prepare};
 
-/// The cluster, as a suite. Its steps only make the environment meet the needs of later requests; they do not run.
+/// The cluster, as a suite. Its steps only make the environment meet the needs of later requests; they do not run. With
+/// `--clocks` there is one more, `CLOCKS`.
 const SUITE: &str = "\
 name: up
 about: A cluster that is kept for somebody to try things on.
 steps: [{ partition: { shape: ring } }, { slow: { between: [node-1, others], latency: 50ms } }]
 invariants: [{ slot-coverage: { at: end } }]
 ";
+
+const CLOCKS: &str = r#"{"clock": {"node": "node-1", "jump": "1h"}}"#;
 
 /// Keep a cluster of three masters and three replicas running, for experiments
 ///
@@ -46,7 +49,8 @@ invariants: [{ slot-coverage: { at: end } }]
 Examples:
   slotquake up
   slotquake up --server valkey:9.1 --set cluster.config.cluster-node-timeout=1000
-  slotquake up --set cluster.masters=5 --name five")]
+  slotquake up --set cluster.masters=5 --name five
+  slotquake up --clocks")]
 pub struct Args {
     /// The server: `redis:6.2`, `valkey:9.1`, or the path of a binary
     #[arg(long, value_name = "SERVER")]
@@ -69,6 +73,9 @@ pub struct Args {
     /// what this machine can keep. Only with `--backend local`, on Linux with glibc
     #[arg(long, value_name = "N", default_value_t = SpeedSetting::Fixed(Speed::REAL))]
     speed: SpeedSetting,
+    /// Load the library into the servers that changes their clocks, for `slotquake fault clock`
+    #[arg(long)]
+    clocks: bool,
     /// What runs the nodes
     #[arg(long, default_value_t = BackendKind::Local,
         value_parser = backend::parser(&[BackendKind::Local, BackendKind::Docker]))]
@@ -94,6 +101,11 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         BackendKind::Docker => containers::take((None, None), Reach::Auto, &plans)?,
         BackendKind::Attach => unreachable!("the parser of `--backend` accepts only the others"),
     };
+    if args.clocks
+        && let Some(reason) = environment.lack(Need::Clocks, &plan)
+    {
+        return Err(Trouble::usage(format!("clocks cannot be changed here: {reason}")));
+    }
     let (door, listener) = CommandSocket::open(&args.name)?;
     let server = servers[&plan.server].clone();
     let folder =
@@ -137,6 +149,9 @@ fn plan(args: &Args) -> Result<Plan, LoadError> {
     }
     if let Some(server) = &args.server {
         source.suite.cluster.server.clone_from(server);
+    }
+    if args.clocks {
+        source.suite.steps.push(serde_json::from_str(CLOCKS).expect("a step"));
     }
     Plan::from_source(&source, 0)
 }

@@ -24,14 +24,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fault::Action;
+use crate::fault::{Action, ClockOf};
 use crate::history::{Exit, NodeInfo};
 use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
 use crate::server::{BackendKind, Server};
-use crate::speed::clock::Skew;
+use crate::speed::clock::{Skew, Told};
 use crate::suite::{Change, Damage, Damaged, DataFile};
 use crate::units::{ClientNo, NodeNo};
 use crate::wire::{Access, ConnectError};
@@ -197,27 +197,36 @@ pub trait Backend: Send + Sync + 'static {
     /// it has seen enough.
     fn fill(&self, knock: Knock, bytes: u64) -> impl Future<Output = ()> + Send;
 
-    /// Makes the wall clock of a node's host differ so from that of slotquake, from now on. It stays so when the server is
-    /// started again.
+    /// Makes a clock of a node's host differ so from that of slotquake, from now on. It stays so when the server is started
+    /// again.
     fn set_clock(&self, node: NodeNo, _skew: Skew) -> impl Future<Output = Result<(), BackendError>> + Send {
         std::future::ready(Err(BackendError::Clock { node, reason: "clocks cannot be changed here".to_owned() }))
     }
 
-    /// How the wall clock of a node's host differs from that of slotquake.
+    /// How a clock of a node's host differs from that of slotquake.
     fn clock(&self, _node: NodeNo) -> Skew {
         Skew::NONE
     }
 
-    /// Why the server of a node does not live by the clock that [`set_clock`](Self::set_clock) changes; None if it does, if
-    /// the plan changes no clock, and if it does not run.
-    fn clock_obstacle(&self, _node: NodeNo) -> Option<String> {
+    /// What the server of a node was told of a clock by the library that changes it; None where there is no library.
+    fn told(&self, _node: NodeNo, _of: ClockOf) -> Option<std::io::Result<Told>> {
         None
+    }
+
+    /// Why the server of a node does not live by the clocks that [`set_clock`](Self::set_clock) changes; None if it does, and
+    /// if it does not run.
+    fn clock_obstacle(&self, _node: NodeNo) -> impl Future<Output = Option<String>> + Send {
+        std::future::ready(Some("clocks cannot be changed here".to_owned()))
     }
 
     /// Ends every server and removes everything that the backend created. On an attached cluster, undoes the changes of
     /// the run instead. The error lists what is left, with hints.
     fn tear_down(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
 }
+
+/// Why the clocks of servers cannot be changed that were started without the library for it.
+const WITHOUT_CLOCKS: &str =
+    "the servers run without the library that changes clocks (hint: start the cluster with `slotquake up --clocks`)";
 
 /// Why clocks of servers that slotquake does not start as processes cannot be changed.
 pub const NO_CLOCKS: &str = "clocks can only be changed for servers that slotquake starts as processes, since the time in \

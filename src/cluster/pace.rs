@@ -1,10 +1,11 @@
-//! Reads the wall clock of a node, and proves that the node lives as fast as the harness: its wall clock agrees with that of
+//! Reads the clocks of a node, and proves that the node lives as fast as the harness: its wall clock agrees with that of
 //! the harness, which is ahead of real time, and its timers do not run by a counter of the processor at the real rate. The
 //! clocks of a server that the library of [`crate::speed`] is not in would show real time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Backend, Control};
+use crate::fault::{ClockChange, ClockOf};
 use crate::history::EventKind;
 use crate::journal::Journal;
 use crate::speed::clock::Skew;
@@ -15,6 +16,13 @@ use crate::wire::text;
 
 /// A server may answer from a clock that it read shortly before.
 const TOLERANCE: Duration = Duration::from_millis(20);
+
+/// The same in real time, if several answers in a row say the same: by it, a clock that drifts little is told from a right
+/// one.
+const SHARP_TOLERANCE: Duration = Duration::from_millis(2);
+
+/// A drift below this many millionths takes too long to be told by the plain tolerance.
+const LITTLE_DRIFT_PPM: i32 = 5000;
 
 /// How far the harness must be ahead of real time for its clock to tell.
 const TELLING: Duration = Duration::from_millis(200);
@@ -58,11 +66,20 @@ impl Reading {
     /// How far the clock was off, beyond the time that asking took, if it differs so from that of slotquake. None if it
     /// agrees.
     pub fn off(&self, skew: Skew) -> Option<Off> {
-        match (skew.shown(self.sent).duration_since(self.time), self.time.duration_since(skew.shown(self.received))) {
-            (Ok(late), _) if late > TOLERANCE => Some(Off::Behind(late)),
-            (_, Ok(early)) if early > TOLERANCE => Some(Off::Ahead(early)),
-            _ => None,
-        }
+        self.off_by(skew, TOLERANCE)
+    }
+
+    /// The same with another tolerance.
+    fn off_by(&self, skew: Skew, tolerance: Duration) -> Option<Off> {
+        let windows = skew.shown_between(self.sent, self.received, tolerance);
+        let offs = windows.into_iter().map(|(least, most)| {
+            match (least.duration_since(self.time), self.time.duration_since(most)) {
+                (Ok(late), _) if late > tolerance => Some(Off::Behind(late)),
+                (_, Ok(early)) if early > tolerance => Some(Off::Ahead(early)),
+                _ => None,
+            }
+        });
+        offs.min_by_key(|off| off.map_or(Duration::ZERO, Off::by)).flatten()
     }
 }
 
@@ -75,6 +92,14 @@ pub enum Off {
     Ahead(Duration),
 }
 
+impl Off {
+    fn by(self) -> Duration {
+        match self {
+            Self::Behind(by) | Self::Ahead(by) => by,
+        }
+    }
+}
+
 impl std::fmt::Display for Off {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -82,6 +107,90 @@ impl std::fmt::Display for Off {
             Self::Ahead(by) => write!(f, "{:.3} s ahead of", by.as_secs_f64()),
         }
     }
+}
+
+/// What one look at a clock that differs, or did, has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighted {
+    /// Whether it differs as it should.
+    pub as_asked: bool,
+    /// Whether it is right.
+    pub is_right: bool,
+    /// What was seen: `its clock is 3600.000 s ahead of slotquake's`.
+    pub seen: String,
+}
+
+/// The tolerance for a clock that differs so, and how many answers in a row must say the same.
+pub fn tolerance(skew: Skew) -> (Duration, usize) {
+    match skew.change() {
+        Some(ClockChange::Drift(drift)) if drift.ppm().abs() < LITTLE_DRIFT_PPM => {
+            (speed::real_span(SHARP_TOLERANCE).min(TOLERANCE), 5)
+        }
+        Some(ClockChange::Jump(_) | ClockChange::Drift(_) | ClockChange::Strobe(_)) | None => (TOLERANCE, 1),
+    }
+}
+
+/// Looks at a clock of a node, where `skew` says how it should differ: at the wall clock by TIME, and at the monotonic one
+/// by what the library has told the server of it. The error says why nothing was seen.
+pub async fn look<B: Backend>(control: &Control<B>, node: NodeNo, of: ClockOf, skew: Skew) -> Result<Sighted, String> {
+    match of {
+        ClockOf::Wall => {
+            let (tolerance, _) = tolerance(skew);
+            let reading = read(control, node).await?;
+            let (wrong, off) = (reading.off_by(skew, tolerance), reading.off_by(Skew::NONE, tolerance));
+            let seen = match (wrong, off) {
+                (_, None) => "its clock agrees with slotquake's".to_owned(),
+                (None, Some(off)) => format!("its clock is {off} slotquake's"),
+                (Some(wrong), Some(off)) => format!("its clock is {off} slotquake's, and {wrong} what it should show"),
+            };
+            Ok(Sighted { as_asked: wrong.is_none(), is_right: off.is_none(), seen })
+        }
+        ClockOf::Monotonic => look_at_told(control.backend(), node, skew).await,
+    }
+}
+
+/// Waits until the library tells the server its monotonic clock once more.
+async fn look_at_told<B: Backend>(backend: &B, node: NodeNo, skew: Skew) -> Result<Sighted, String> {
+    // A server reads it at each turn of its event loop, ten times a second at the least (`hz`).
+    const READ_WITHIN: Duration = Duration::from_secs(1);
+    const POLL: Duration = Duration::from_millis(5);
+    // The library reckons a drift by the monotonic clock, and slotquake by the wall clock.
+    const SLACK_NS: i64 = 1_000_000;
+    let told = || match backend.told(node, ClockOf::Monotonic) {
+        Some(Ok(told)) => Ok(told),
+        Some(Err(error)) => Err(format!("what its monotonic clock shows: {error}")),
+        None => Err("what its monotonic clock shows is not known here".to_owned()),
+    };
+    let (from, first, deadline) = (SystemTime::now(), told()?, tokio::time::Instant::now() + READ_WITHIN);
+    loop {
+        tokio::time::sleep(POLL).await;
+        let last = told()?;
+        if last.count != first.count {
+            let to = SystemTime::now();
+            let (begin, end) = (skew.ahead_ns(from), skew.ahead_ns(to));
+            let as_asked = (begin.min(end) - SLACK_NS..=begin.max(end) + SLACK_NS).contains(&last.ahead_ns);
+            let seen = match last.ahead_ns {
+                0 => "its monotonic clock agrees with slotquake's".to_owned(),
+                ahead => {
+                    let by = Duration::from_nanos(ahead.unsigned_abs());
+                    let off = if ahead < 0 { Off::Behind(by) } else { Off::Ahead(by) };
+                    format!("its monotonic clock is {off} slotquake's")
+                }
+            };
+            return Ok(Sighted { as_asked, is_right: last.ahead_ns == 0, seen });
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(format!("it has not read its monotonic clock for {READ_WITHIN:?}"));
+        }
+    }
+}
+
+/// Why the monotonic clock of a node cannot be changed: its server does not read it. None if it does, or does not say so.
+pub async fn no_monotonic_clock<B: Backend>(control: &Control<B>, node: NodeNo) -> Option<String> {
+    let info = text(&control.ask(node, &["INFO", "server"], ANSWER_WITHIN).await.ok()?);
+    let clock =
+        parse_info(&info).get("monotonic_clock").copied().filter(|clock| !clock.contains("clock_gettime"))?.to_owned();
+    Some(format!("its timers run by the processor's counter (`{clock}`), which cannot be changed"))
 }
 
 /// Asks a node for the time. The error says why it is not known.
@@ -138,7 +247,6 @@ fn compare(reading: &Reading, skew: Skew, ahead: Duration) -> (bool, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::ClockChange;
 
     #[test]
     fn only_a_clock_that_agrees_proves_the_speed() {
@@ -180,7 +288,7 @@ mod tests {
     #[test]
     fn a_clock_with_a_fault_agrees_apart_from_it() {
         let at = |ms: u64| UNIX_EPOCH + Duration::from_secs(1_800_000_000) + Duration::from_millis(ms);
-        let hour = Skew::now(ClockChange::Jump("1h".parse().unwrap()));
+        let hour = Skew::now(ClockOf::Wall, ClockChange::Jump("1h".parse().unwrap()));
         let reading = |ms: u64| Reading { sent: at(5000), time: at(ms), received: at(5010) };
         assert_eq!(reading(3_605_005).off(hour), None);
         assert_eq!(reading(5005).off(hour), Some(Off::Behind(Duration::from_millis(3_599_995))));

@@ -64,7 +64,7 @@ impl<B: Backend> Injector<B> {
     /// Injects a fault at the nodes that its targets or sides mean now, and proves it.
     pub async fn inject(&mut self, fault: &FaultStep<'_>, now: &Snapshot) -> Result<(), StepProblem> {
         if let Some(Some(name)) = fault.name()
-            && self.named_faults().any(|(other, _)| other == name)
+            && self.named_faults().iter().any(|(other, _)| other == name)
         {
             return Err(StepProblem::Suite(format!(
                 "{}: a fault named \"{name}\" is already active (hint: heal it first, or give this one another name)",
@@ -119,7 +119,8 @@ impl<B: Backend> Injector<B> {
     pub async fn heal(&mut self, name: &str, watch: &Watch, links_within: Duration) -> Result<(), StepProblem> {
         let (links, clocks) = (self.links.has(name), self.clocks.has(name));
         if !links && !clocks {
-            let names: Vec<&str> = self.named_faults().map(|(name, _)| name).collect();
+            let faults = self.named_faults();
+            let names: Vec<&str> = faults.iter().map(|(name, _)| name.as_str()).collect();
             return Err(StepProblem::Suite(match names.as_slice() {
                 [] => "heal: no fault that `heal` undoes is active (hint: leave the step out)".to_owned(),
                 names => format!("heal: no active fault named \"{name}\" (hint: `{}` or `all`)", names.join("`, `")),
@@ -139,8 +140,9 @@ impl<B: Backend> Injector<B> {
     }
 
     /// The faults of links and clocks in force, by name.
-    pub fn named_faults(&self) -> impl Iterator<Item = (&str, FaultKind)> {
-        self.links.in_force().chain(self.clocks.in_force())
+    pub fn named_faults(&self) -> Vec<(String, FaultKind)> {
+        let links = self.links.in_force().map(|(name, kind)| (name.to_owned(), kind));
+        links.chain(self.clocks.in_force()).collect()
     }
 }
 

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::cluster::pace::{self, Reading};
+use crate::cluster::pace::{self, Sighted};
 use crate::cluster::{Backend, Control, ProcessState};
 use crate::fault::ProcessEffect;
 use crate::history::EventKind;
 use crate::journal::Journal;
 use crate::network::{Counts, NetworkError};
-use crate::speed::clock::Skew;
 use crate::units::NodeNo;
 
 /// How many looks in a row must find the effect gone before the fault counts as ended.
@@ -28,7 +27,7 @@ pub(super) enum Sign {
     Process(NodeNo, ProcessEffect),
     /// The rule of that name is in force.
     Rule(String),
-    /// The wall clock of a node differs as its host's should.
+    /// A clock of a node differs as its host's should.
     Clock(NodeNo),
 }
 
@@ -160,7 +159,7 @@ impl<B: Backend> Eye<B> {
             },
             Sign::Clock(node) => {
                 let skew = backend.clock(*node);
-                clock_sight(skew, pace::read(&self.control, *node).await)
+                clock_sight(pace::look(&self.control, *node, skew.of().unwrap_or_default(), skew).await)
             }
         }
     }
@@ -196,14 +195,12 @@ fn rule_sight(counted: Result<Counts, NetworkError>) -> Sight {
     }
 }
 
-/// Whether a clock that was read differs as it should.
-fn clock_sight(skew: Skew, reading: Result<Reading, String>) -> Sight {
-    match reading {
-        Ok(reading) => match (reading.off(skew), reading.off(Skew::NONE)) {
-            (None, _) => Sight::InEffect,
-            (Some(_), None) => Sight::Gone("its clock agrees with slotquake's".to_owned()),
-            (Some(wrong), Some(_)) => Sight::Gone(format!("its clock is {wrong} what it should show")),
-        },
+/// Whether a clock differs as it should. One that is right by turns shows nothing then.
+fn clock_sight(looked: Result<Sighted, String>) -> Sight {
+    match looked {
+        Ok(Sighted { as_asked: true, is_right: false, .. }) => Sight::InEffect,
+        Ok(Sighted { as_asked: true, is_right: true, seen }) => Sight::Unknown(seen),
+        Ok(Sighted { as_asked: false, seen, .. }) => Sight::Gone(seen),
         Err(unknown) => Sight::Unknown(unknown),
     }
 }

@@ -189,7 +189,6 @@ impl<B: Backend> Run<B> {
         for node in self.control.nodes() {
             processes.push((node, self.control.backend().addr(node), self.control.backend().state(node).await));
         }
-        let faults = self.injector.named_faults().map(|(name, kind)| (name.to_owned(), kind)).collect();
-        status(&self.server, &self.watch.snapshot(), processes, &self.deal, faults)
+        status(&self.server, &self.watch.snapshot(), processes, &self.deal, self.injector.named_faults())
     }
 }

@@ -6,9 +6,10 @@
  * by N and rounded up, so a positive one never becomes 0. A process that sets the clock of its speed lives at another one
  * from then on: its monotonic clocks go on, its wall clock begins again at real time, and so do those that it starts.
  *
- * A process may have a wall clock of its own, which differs from that time by what a file says: an offset, and a drift
- * from a moment on. Its other clocks and its timeouts do not differ. The file is mapped, so a change shows at once. A wait
- * until a moment of the wall clock that has begun does not see a later change, as it would if the system's clock was set.
+ * A process may have a wall clock of its own, or a monotonic clock, which differs from that time by what a file says: an
+ * offset, all the time or by turns, and a drift from a moment on. Its other clocks and its timeouts do not differ. The file
+ * is mapped, so a change shows at once. A wait until a moment of that clock that has begun does not see a later change, as
+ * it would if the system's clock was set. Into the same file the library writes what it told of these clocks.
  *
  * Not dilated: clocks of CPU time, times of files, and what the kernel times by itself (TCP's retransmissions and
  * keep-alive, nft, netem). Calls without libc (Go, static binaries) do not come here.
@@ -54,7 +55,7 @@
 /* "N REALTIME MONOTONIC RAW BOOTTIME TAI": the speed, and the bases in nanoseconds. */
 #define VARIABLE "SLOTQUAKE_DILATION"
 
-/* The path of the file that says how the wall clock of this process differs; without it, it does not. */
+/* The path of the file that says how a clock of this process differs; without it, none does. */
 #define VARIABLE_OF_CLOCK "SLOTQUAKE_CLOCK"
 
 /* Clocks that only this library has: its speed in seconds, which can be set, the real wall clock, and from there on the
@@ -79,27 +80,41 @@ struct dilation {
 static struct dilation dilations[2];
 static const struct dilation *in_force; /* NULL before the variable was read */
 
-/* How a wall clock differs from that of everybody else. */
+/* The clocks that may differ: REALTIME and MONOTONIC. */
+#define OWN_CLOCKS 2
+
+/* How a clock differs from that of everybody else. */
 struct skew {
+    int64_t clock; /* which one: REALTIME or MONOTONIC */
     int64_t offset; /* in nanoseconds */
-    int64_t drift; /* in millionths, from that moment on */
-    int64_t from; /* in nanoseconds since 1970 by everybody else's clock */
+    int64_t drift; /* in millionths, from a moment on */
+    int64_t half; /* if not 0, it differs by turns: that many nanoseconds by the offset, and then not at all */
+    int64_t lasts; /* for how many nanoseconds it does, if by turns */
+    int64_t from[OWN_CLOCKS]; /* since which moment, by everybody else's clocks, in nanoseconds */
 };
 
-/* The file of a clock, which src/speed/clock.rs writes. The number of changes says which of the two is in force. */
+/* What was told of a clock. */
+struct told {
+    uint64_t count; /* how often */
+    int64_t ahead; /* by how much it was ahead of everybody else's the last time, in nanoseconds */
+};
+
+/* The file of the clocks, which src/speed/clock.rs writes, apart from what was told. The number of changes says which of
+ * the two skews is in force. */
 struct clock_file {
     uint64_t format;
     uint8_t changes;
     uint8_t unused[7];
+    struct told told[OWN_CLOCKS];
     struct skew skews[2];
 };
 
-/* "slotclk1" */
-#define FORMAT_OF_CLOCK 0x316b6c63746f6c73ULL
+/* "slotclk2" */
+#define FORMAT_OF_CLOCK 0x326b6c63746f6c73ULL
 
 #define MILLION 1000000LL
 
-static const struct clock_file *own_clock;
+static struct clock_file *own_clock;
 
 /* Maps the file of this process's clock. What is not such a file changes nothing; who set the variable finds out. */
 static void map_own_clock(void)
@@ -107,17 +122,17 @@ static void map_own_clock(void)
     const char *path = getenv(VARIABLE_OF_CLOCK);
     if (!path || __atomic_load_n(&own_clock, __ATOMIC_ACQUIRE))
         return;
-    long file = raw(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
+    long file = raw(SYS_openat, AT_FDCWD, (long)path, O_RDWR | O_CLOEXEC, 0, 0, 0);
     if (file < 0)
         return;
     long size = sizeof *own_clock;
     long place = -1;
     if (raw(SYS_lseek, file, 0, SEEK_END, 0, 0, 0) >= size)
-        place = raw(SYS_mmap, 0, size, PROT_READ, MAP_SHARED, file, 0);
+        place = raw(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     raw(SYS_close, file, 0, 0, 0, 0, 0);
     if (place < 0 && place > -4096)
         return;
-    const struct clock_file *mapped = (const struct clock_file *)place, *none = NULL;
+    struct clock_file *mapped = (struct clock_file *)place, *none = NULL;
     /* Another thread may have been faster. */
     if (mapped->format != FORMAT_OF_CLOCK
         || !__atomic_compare_exchange_n(&own_clock, &none, mapped, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
@@ -156,44 +171,81 @@ static int64_t speed(void)
     return settle()->speed;
 }
 
-/* How the wall clock of this process differs now. The skew in force is written only after the other one has come into
- * force, so one that was in force before and after it was read is whole. */
+/* How a clock of this process differs now. The skew in force is written only after the other one has come into force, so
+ * one that was in force before and after it was read is whole. */
 static struct skew skew(void)
 {
     struct skew now;
     uint8_t changes;
     do {
         changes = __atomic_load_n(&own_clock->changes, __ATOMIC_ACQUIRE);
-        const struct skew *from = &own_clock->skews[changes & 1];
-        now.offset = __atomic_load_n(&from->offset, __ATOMIC_RELAXED);
-        now.drift = __atomic_load_n(&from->drift, __ATOMIC_RELAXED);
-        now.from = __atomic_load_n(&from->from, __ATOMIC_RELAXED);
+        const int64_t *from = (const int64_t *)&own_clock->skews[changes & 1];
+        for (size_t number = 0; number < sizeof now / sizeof *from; number++)
+            ((int64_t *)&now)[number] = __atomic_load_n(&from[number], __ATOMIC_RELAXED);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
     } while (__atomic_load_n(&own_clock->changes, __ATOMIC_RELAXED) != changes);
     return now;
 }
 
-/* What the wall clock of this process shows at a moment of everybody else's. */
-static int64_t skewed(int64_t moment)
+/* How far a clock is ahead, so long after its skew began. */
+static int64_t ahead(const struct skew *skew, int64_t since)
+{
+    if (since < 0)
+        since = 0;
+    if (skew->half > 0)
+        return since < skew->lasts && since / skew->half % 2 == 0 ? skew->offset : 0;
+    return skew->offset + since / MILLION * skew->drift + since % MILLION * skew->drift / MILLION;
+}
+
+/* What a clock of this process shows at a moment of everybody else's. */
+static int64_t skewed(int clock, int64_t moment)
 {
     if (!own_clock)
         return moment;
     struct skew now = skew();
-    int64_t since = moment > now.from ? moment - now.from : 0;
-    return moment + now.offset + since / MILLION * now.drift + since % MILLION * now.drift / MILLION;
+    int64_t by = now.clock == clock ? ahead(&now, moment - now.from[clock]) : 0;
+    struct told *told = &own_clock->told[clock];
+    __atomic_store_n(&told->ahead, by, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&told->count, 1, __ATOMIC_RELEASE);
+    return moment + by;
 }
 
-/* When the wall clock of this process shows that, by everybody else's, rounded up. */
-static int64_t unskewed(int64_t shown)
+static int64_t moment_of(int clock);
+
+/* When a clock that differs by turns shows that from now on, by everybody else's: while it is ahead, or once it is. */
+static int64_t unstrobed(const struct skew *skew, int clock, int64_t shown)
+{
+    int64_t from = skew->from[clock], now = moment_of(clock);
+    int64_t highest = skew->offset > 0 ? skew->offset : 0, lowest = skew->offset - highest;
+    int64_t early = shown - highest > now ? shown - highest : now, late = shown - lowest;
+    int64_t since = early > from ? early - from : 0;
+    if (since >= skew->lasts)
+        return shown;
+    if (ahead(skew, since) == highest)
+        return early;
+    int64_t next = (since / skew->half + 1) * skew->half;
+    /* At its end it is right for good: one that was behind shows more, and one that was ahead by turns never is again. */
+    if (next >= skew->lasts)
+        next = highest == 0 ? skew->lasts : INT64_MAX - from;
+    return from + next < late ? from + next : late;
+}
+
+/* When a clock of this process shows that, by everybody else's, rounded up. */
+static int64_t unskewed(int clock, int64_t shown)
 {
     if (!own_clock)
         return shown;
     struct skew now = skew();
+    if (now.clock != clock)
+        return shown;
+    int64_t from = now.from[clock];
+    if (now.half > 0)
+        return unstrobed(&now, clock, shown);
     int64_t moment = shown - now.offset, rate = MILLION + now.drift;
-    if (moment <= now.from || rate <= 0)
+    if (moment <= from || rate <= 0)
         return moment;
-    int64_t since = moment - now.from;
-    return now.from + since / rate * MILLION + (since % rate * MILLION + rate - 1) / rate;
+    int64_t since = moment - from;
+    return from + since / rate * MILLION + (since % rate * MILLION + rate - 1) / rate;
 }
 
 /* The base of a clock; -1 for one that is not dilated. */
@@ -254,8 +306,8 @@ static struct timespec sooner(int clock, struct timespec moment)
     if (moment.tv_sec > base / SECOND + 3200000000LL)
         return moment;
     int64_t shown = moment.tv_sec * SECOND + moment.tv_nsec;
-    int64_t ahead = (clock == REALTIME ? unskewed(shown) : shown) - now->ahead[clock] - base;
-    int64_t real = base + (ahead > 0 ? (ahead + n - 1) / n : ahead / n);
+    int64_t until = (clock < OWN_CLOCKS ? unskewed(clock, shown) : shown) - now->ahead[clock] - base;
+    int64_t real = base + (until > 0 ? (until + n - 1) / n : until / n);
     if (real < 0)
         real = 0;
     return (struct timespec) { .tv_sec = real / SECOND, .tv_nsec = real % SECOND };
@@ -330,6 +382,21 @@ static int real_clock(clockid_t clock, struct timespec *now)
     return (int)settled(raw(SYS_clock_gettime, clock, (long)now, 0, 0, 0, 0));
 }
 
+static int64_t dilated(int base, const struct timespec *now)
+{
+    const struct dilation *dilation = settle();
+    int64_t from = dilation->base[base];
+    return from + dilation->ahead[base] + (now->tv_sec * SECOND + now->tv_nsec - from) * dilation->speed;
+}
+
+/* What a clock that may differ would show if it did not. */
+static int64_t moment_of(int clock)
+{
+    struct timespec now = { 0 };
+    real_clock(clock == REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC, &now);
+    return dilated(clock, &now);
+}
+
 EXPORT int clock_gettime(clockid_t clock, struct timespec *now)
 {
     if (clock == CLOCK_OF_SPEED) {
@@ -345,13 +412,12 @@ EXPORT int clock_gettime(clockid_t clock, struct timespec *now)
         return 0;
     }
     int result = real_clock(clock, now), base = base_of(clock);
-    int is_own = base == REALTIME && own_clock;
+    int is_own = base >= 0 && base < OWN_CLOCKS && own_clock;
     if (result != 0 || base < 0 || (dilation->speed == 1 && dilation->ahead[base] == 0 && !is_own))
         return result;
-    int64_t from = dilation->base[base];
-    int64_t time = from + dilation->ahead[base] + (now->tv_sec * SECOND + now->tv_nsec - from) * dilation->speed;
+    int64_t time = dilated(base, now);
     if (is_own)
-        time = skewed(time);
+        time = skewed(base, time);
     *now = (struct timespec) { .tv_sec = time / SECOND, .tv_nsec = time % SECOND };
     return 0;
 }

@@ -195,14 +195,14 @@ fn a_clock_that_is_set_right_from_outside_proves_nothing() {
         let ours = format!("slotquake-run-{}-", std::process::id());
         let folders = std::fs::read_dir(std::env::temp_dir()).expect("the temporary directory").flatten();
         let of_this_run = folders.filter(|folder| folder.file_name().to_string_lossy().starts_with(&ours));
-        let clocks: Vec<_> = of_this_run.map(|folder| folder.path().join("node-2/wall-clock")).collect();
+        let clocks: Vec<_> = of_this_run.map(|folder| folder.path().join("node-2/clocks")).collect();
         let clocks: Vec<_> = clocks.into_iter().filter(is_wrong).collect();
         let [clock] = clocks.as_slice() else { panic!("one clock, and not {clocks:?}") };
         let clock = std::fs::File::options().write(true).open(clock).expect("the file of the clock");
         std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(600));
             // Both of the changes that it may hold.
-            clock.write_all_at(&[0; 48], 16).expect("it can be written");
+            clock.write_all_at(&[0; 112], 48).expect("it can be written");
         });
     };
     let judgements = Control {
@@ -243,4 +243,58 @@ fn a_wrong_clock_outlasts_a_restart() {
         ..CONTROL
     }
     .is_caught();
+}
+
+/// A strobe is over when its time is, and no `heal` is needed then. A clock that is watched by what its server is told is
+/// wrong until it is healed. (Servers that read no monotonic clock are refused; the server of these controls does.)
+#[test]
+fn a_strobe_ends_by_itself_and_a_monotonic_clock_is_proven_by_what_was_told() {
+    Control {
+        steps: &[
+            "phase: wrong",
+            "clock: { node: node-2, strobe: 300ms, every: 400ms, for: 2s, name: flicker }",
+            "clock: { node: node-3, drift: 10%, of: monotonic, name: hasty }",
+            "settle: 3s",
+            // It is over.
+            "heal: flicker",
+            "clock: { node: node-2, jump: 1h }",
+            "heal: hasty",
+            "settle: 300ms",
+            "heal: all",
+            "settle: 300ms",
+        ],
+        invariants: &[("acked-writes: { may-lose: 0 }", Hold)],
+        own: &[("faults", Hold)],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
+/// A strobe that somebody else ends is noticed, although its clock is right half of the time anyway.
+#[test]
+fn a_strobe_that_is_ended_from_outside_proves_nothing() {
+    let meddle = |_: &Server, event: &Event| {
+        if !matches!(event.kind, EventKind::FaultProven { in_effect: true, .. }) {
+            return;
+        }
+        let ours = format!("slotquake-run-{}-", std::process::id());
+        let folders = std::fs::read_dir(std::env::temp_dir()).expect("the temporary directory").flatten();
+        let of_this_run = folders.filter(|folder| folder.file_name().to_string_lossy().starts_with(&ours));
+        // No other control strobes with a half of 350 ms.
+        let half = 350_000_000_i64.to_ne_bytes();
+        let strobes = |clock: &PathBuf| {
+            std::fs::read(clock).is_ok_and(|bytes| bytes.windows(half.len()).any(|window| window == half))
+        };
+        let clocks: Vec<_> = of_this_run.map(|folder| folder.path().join("node-2/clocks")).filter(strobes).collect();
+        let [clock] = clocks.as_slice() else { panic!("one clock, and not {clocks:?}") };
+        let clock = std::fs::File::options().write(true).open(clock).expect("the file of the clock");
+        clock.write_all_at(&[0; 112], 48).expect("it can be written");
+    };
+    Control {
+        steps: &["phase: wrong", "clock: { node: node-2, strobe: 2s, every: 700ms, for: 5s }", "settle: 5500ms"],
+        invariants: &[("acked-writes: { may-lose: 0 }", Hold)],
+        own: &[("faults", StayOpen(&["clock clock-1", "was in effect for only"]))],
+        ..CONTROL
+    }
+    .is_caught_while(&meddle);
 }

@@ -1,8 +1,8 @@
-/* Reads clocks, and waits until moments of the wall clock. With "clocks", prints the seconds by which the wall clock, its
- * kin and those of a child are ahead of the real one, and those by which the monotonic clock is ahead of itself as the
- * kernel tells it. With "waits", waits in every way until a moment of the wall clock in 0.3 s of it, and prints for each the
- * real seconds that passed. With "torn", reads the wall clock until its standard input ends, and prints how many readings
- * were neither right nor an hour ahead, and how many were of each. */
+/* Reads clocks, and waits until moments of them. With "clocks", prints the seconds by which the wall clock, its kin and
+ * those of a child are ahead of the real one, and those by which the monotonic clock is ahead of itself as the kernel tells
+ * it. With "waits", waits in every way until a moment of the wall clock in 0.3 s of it, and prints for each the seconds that
+ * passed by it and the real ones; with "monotonic-waits", of the monotonic clock. With "torn", reads the wall clock until
+ * its standard input ends, and prints how many readings were neither right nor an hour ahead, and how many were of each. */
 #define _GNU_SOURCE
 #include <linux/futex.h>
 #include <poll.h>
@@ -19,6 +19,9 @@
 #include <unistd.h>
 
 #define CLOCK_OF_REAL_TIME 21329
+
+/* The clock that is waited for. */
+static clockid_t awaited = CLOCK_REALTIME;
 
 /* Others' constructors run before the library is ready. */
 static double before_main;
@@ -75,7 +78,7 @@ static void print_clocks(void)
 static struct timespec soon(void)
 {
     struct timespec moment;
-    clock_gettime(CLOCK_REALTIME, &moment);
+    clock_gettime(awaited, &moment);
     moment.tv_nsec += 300000000;
     moment.tv_sec += moment.tv_nsec / 1000000000;
     moment.tv_nsec %= 1000000000;
@@ -85,13 +88,17 @@ static struct timespec soon(void)
 static void by_clock_nanosleep(void)
 {
     struct timespec moment = soon();
-    clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &moment, NULL);
+    clock_nanosleep(awaited, TIMER_ABSTIME, &moment, NULL);
 }
 
 static void by_condition(void)
 {
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-    pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
+    pthread_cond_t condition;
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, awaited);
+    pthread_cond_init(&condition, &attributes);
     struct timespec moment = soon();
     pthread_mutex_lock(&mutex);
     while (pthread_cond_timedwait(&condition, &mutex, &moment) == 0)
@@ -103,12 +110,15 @@ static void by_semaphore(void)
     sem_t semaphore;
     struct timespec moment = soon();
     sem_init(&semaphore, 0, 0);
-    sem_timedwait(&semaphore, &moment);
+    if (awaited == CLOCK_REALTIME)
+        sem_timedwait(&semaphore, &moment);
+    else
+        sem_clockwait(&semaphore, awaited, &moment);
 }
 
 static void by_timer(void)
 {
-    int file = timerfd_create(CLOCK_REALTIME, 0);
+    int file = timerfd_create(awaited, 0);
     struct itimerspec timer = { .it_value = soon() };
     uint64_t count;
     timerfd_settime(file, TFD_TIMER_ABSTIME, &timer, NULL);
@@ -120,7 +130,7 @@ static void by_futex(void)
 {
     int word = 0;
     struct timespec moment = soon();
-    syscall(SYS_futex, &word, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, 0, &moment, NULL, FUTEX_BITSET_MATCH_ANY);
+    syscall(SYS_futex, &word, FUTEX_WAIT_BITSET | (awaited == CLOCK_REALTIME ? FUTEX_CLOCK_REALTIME : 0), 0, &moment, NULL, FUTEX_BITSET_MATCH_ANY);
 }
 
 /* Is not until a moment, so it takes as long as always. */
@@ -133,9 +143,9 @@ static void print_waits(void)
         { "timer", by_timer }, { "futex", by_futex }, { "poll", by_poll },
     };
     for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
-        double shown = seconds(CLOCK_REALTIME), began = real();
+        double shown = seconds(awaited), began = real();
         ways[way].wait();
-        printf("%s %.6f %.6f\n", ways[way].name, seconds(CLOCK_REALTIME) - shown, real() - began);
+        printf("%s %.6f %.6f\n", ways[way].name, seconds(awaited) - shown, real() - began);
     }
 }
 
@@ -164,7 +174,10 @@ int main(int count, char **words)
         print_clocks();
     else if (count == 2 && strcmp(words[1], "waits") == 0)
         print_waits();
-    else if (count == 2 && strcmp(words[1], "torn") == 0)
+    else if (count == 2 && strcmp(words[1], "monotonic-waits") == 0) {
+        awaited = CLOCK_MONOTONIC;
+        print_waits();
+    } else if (count == 2 && strcmp(words[1], "torn") == 0)
         print_torn();
     else
         return 2;

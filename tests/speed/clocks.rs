@@ -1,4 +1,4 @@
-//! Wall clocks that a file makes wrong, in a program in C.
+//! Clocks that a file makes wrong, in a program in C.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use slotquake::fault::ClockChange;
+use slotquake::fault::{ClockChange, ClockOf, Strobe};
 use slotquake::speed::clock::{HostClock, Skew, preload};
 use slotquake::speed::under;
 
@@ -55,11 +55,21 @@ fn printed(program: &Path, what: &str, clock: &HostClock, speed: Option<&str>) -
 }
 
 fn jump(by: &str) -> Skew {
-    Skew::now(ClockChange::Jump(by.parse().expect("a jump")))
+    Skew::now(ClockOf::Wall, ClockChange::Jump(by.parse().expect("a jump")))
 }
 
 fn drift(by: &str) -> Skew {
-    Skew::now(ClockChange::Drift(by.parse().expect("a drift")))
+    Skew::now(ClockOf::Wall, ClockChange::Drift(by.parse().expect("a drift")))
+}
+
+fn strobe(by: &str, every: &str, lasts: &str) -> Skew {
+    let span = |text: &str| text.parse().expect("a span");
+    let strobe = Strobe { by: by.parse().expect("a jump"), every: span(every), lasts: span(lasts) };
+    Skew::now(ClockOf::Wall, ClockChange::Strobe(strobe))
+}
+
+fn monotonic(change: ClockChange) -> Skew {
+    Skew::now(ClockOf::Monotonic, change)
 }
 
 #[test]
@@ -76,6 +86,54 @@ fn only_the_wall_clock_is_wrong() {
             let expected_s = if name == "monotonic" { 0.0 } else { expected_s };
             // `time` cuts a second off, and the two clocks are read one after the other.
             assert!((numbers[0] - expected_s).abs() < 60.0, "{skew:?}: {lines:?}");
+        }
+    }
+}
+
+#[test]
+fn only_the_monotonic_clock_is_wrong() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let program = program(folder.path());
+    let mut clock = HostClock::create(&folder.path().join("clock")).expect("a file");
+    clock.set(monotonic(ClockChange::Jump("1h".parse().expect("a jump")))).expect("a change");
+    for speed in [None, Some("2")] {
+        for (name, numbers) in printed(&program, "clocks", &clock, speed) {
+            let expected_s = if name == "monotonic" { 3600.0 } else { 0.0 };
+            assert!((numbers[0] - expected_s).abs() < 60.0, "{name}: {numbers:?}");
+        }
+    }
+    let told = [ClockOf::Wall, ClockOf::Monotonic].map(|of| clock.told(of).expect("what was told"));
+    assert_eq!(told.map(|told| told.ahead_ns), [0, 3_600_000_000_000]);
+    assert!(told.iter().all(|told| told.count > 0), "{told:?}");
+    let waits = printed(&program, "monotonic-waits", &clock, None);
+    assert_eq!(waits.len(), 6, "{waits:?}");
+    for (name, numbers) in &waits {
+        let [shown_s, real_s] = numbers[..] else { panic!("{name}: {numbers:?}") };
+        // A wait that is not converted would last an hour, or be over at once.
+        assert!((0.299..60.0).contains(&shown_s) && real_s > 0.299, "{waits:?}");
+    }
+}
+
+/// Every wait until a moment ends when the clock shows it, whether it is right then, ahead or behind.
+#[test]
+fn waits_end_by_a_clock_that_strobes() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let program = program(folder.path());
+    let mut clock = HostClock::create(&folder.path().join("clock")).expect("a file");
+    for by in ["10m", "-10m"] {
+        // The last one is over when the program looks, and some waits begin in each half.
+        for (every, lasts) in [("200ms", "1h"), ("700ms", "1h"), ("10s", "10s"), ("200ms", "200ms")] {
+            clock.set(strobe(by, every, lasts)).expect("a change");
+            if lasts == "200ms" {
+                sleep(Duration::from_millis(300));
+            }
+            for (name, numbers) in printed(&program, "waits", &clock, None) {
+                let [shown_s, real_s] = numbers[..] else { panic!("{name}: {numbers:?}") };
+                // It has shown the moment before the end of the wait, or shows it: it may be behind again by now.
+                let is_over = shown_s >= 0.299 || (shown_s < -1.0 && name != "poll");
+                // A wait that is not converted could last ten minutes. The longest half takes five seconds.
+                assert!((is_over || name == "poll") && real_s < 60.0, "{by} {every} {lasts}: {name} {numbers:?}");
+            }
         }
     }
 }
@@ -136,9 +194,9 @@ fn nobody_reads_half_a_change() {
     let hour_ns = 3_600_000_000_000_i64;
     let later = [0, 5000, i64::MAX];
     for (change, [offset, drift, from]) in (2_u8..).zip([later, later, [hour_ns, 0, 0], [0; 3]]) {
-        for (place, number) in (0..).zip([drift, offset, from]) {
-            let place = [8, 0, 16][place];
-            file.write_all_at(&number.to_ne_bytes(), 16 + u64::from(change & 1) * 24 + place)
+        // `struct skew`: the clock, the offset, the drift, two numbers of a strobe, and since when.
+        for (place, number) in [(16, drift), (8, offset), (40, from)] {
+            file.write_all_at(&number.to_ne_bytes(), 48 + u64::from(change & 1) * 56 + place)
                 .expect("it can be written");
             sleep(Duration::from_millis(20));
         }

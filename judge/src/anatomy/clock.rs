@@ -3,7 +3,7 @@
 //! and one at the end, relate the two. While a fault makes the clock wrong, it shows what the fault says.
 
 use super::line::Line;
-use crate::fault::ClockChange;
+use crate::fault::{ClockChange, ClockOf};
 use crate::history::{Event, EventKind, FaultEvent};
 use crate::units::NodeNo;
 
@@ -33,7 +33,17 @@ impl Wrong {
         match self.change {
             ClockChange::Jump(shift) => shift.as_ns() as f64 / 1e6,
             ClockChange::Drift(drift) => (at_ms - self.from_ms) * f64::from(drift.ppm()) / 1e6,
+            ClockChange::Strobe(_) => self.change.ahead_ns(((at_ms - self.from_ms) * 1e6) as i64) as f64 / 1e6,
         }
+    }
+
+    /// How far a converted time may be off: the clock showed some times twice in a run that ended then.
+    fn error_ms(&self, end_ms: f64) -> f64 {
+        let ahead_ms = match self.change {
+            ClockChange::Jump(_) | ClockChange::Drift(_) => self.ahead_ms(self.to_ms.min(end_ms)),
+            ClockChange::Strobe(strobe) => strobe.by.as_ns() as f64 / 1e6,
+        };
+        if ahead_ms.abs() < end_ms { ahead_ms.abs() } else { 0.0 }
     }
 
     /// When it showed what it would have shown at `right_ms` if it had been right. None if that was not while it was wrong.
@@ -43,19 +53,23 @@ impl Wrong {
             ClockChange::Drift(drift) => {
                 self.from_ms + (right_ms - self.from_ms) / (1.0 + f64::from(drift.ppm()) / 1e6)
             }
+            ClockChange::Strobe(strobe) => {
+                let at_ms = right_ms - strobe.by.as_ns() as f64 / 1e6;
+                if self.ahead_ms(at_ms) == 0.0 { right_ms } else { at_ms }
+            }
         };
         (self.from_ms..=self.to_ms).contains(&at_ms).then_some(at_ms)
     }
 }
 
-/// When faults made the clock of a node wrong.
+/// When faults made the wall clock of a node wrong.
 fn wrong(events: &[Event], of: NodeNo) -> Vec<Wrong> {
     let mut all: Vec<Wrong> = Vec::new();
     for event in events {
         let at_ms = event.at_ns as f64 / 1e6;
         let Some((fault, about)) = event.kind.of_fault() else { continue };
         match about {
-            FaultEvent::ClockInjected { change, hit, .. } if hit.node == of => {
+            FaultEvent::ClockInjected { change, hit, of: ClockOf::Wall, .. } if hit.node == of => {
                 all.push(Wrong { fault, change, from_ms: at_ms, to_ms: f64::INFINITY });
             }
             // What ended the effect, ended it before it was seen.
@@ -102,11 +116,7 @@ impl Clock {
         let end_ms = events.last().map_or(0.0, |event| event.at_ns as f64 / 1e6);
         clock.wrong = wrong(events, of);
         for wrong in &clock.wrong {
-            let ahead_ms = wrong.ahead_ms(wrong.to_ms.min(end_ms)).abs();
-            // It showed some times twice in this run.
-            if ahead_ms < end_ms {
-                clock.error_ms = clock.error_ms.max(ahead_ms);
-            }
+            clock.error_ms = clock.error_ms.max(wrong.error_ms(end_ms));
         }
         Some(clock)
     }
@@ -129,6 +139,7 @@ impl Clock {
 mod tests {
     use super::super::line::LogEvent;
     use super::*;
+    use crate::fault::Strobe;
     use crate::history::{FaultKind, Hit};
 
     /// A reading of the clock, with times in milliseconds of the run.
@@ -160,6 +171,7 @@ mod tests {
                 name: "wrong".to_owned(),
                 kind: FaultKind::Clock,
                 target: "node-1".to_owned(),
+                of: ClockOf::Wall,
                 change,
                 hit: Hit { node: NodeNo(1), shard: None, was_master: false },
             };
@@ -189,6 +201,16 @@ mod tests {
                 ClockChange::Drift("10%".parse().unwrap()),
                 500.0,
                 [(3999.0, 3999.0), (4550.0, 4500.0), (9500.0, 9000.0), (9501.0, 9501.0)],
+            ),
+            // It is ahead from 4000 to 4500, from 5000 to 5500 and so on, until 7000.
+            (
+                ClockChange::Strobe(Strobe {
+                    by: "200ms".parse().unwrap(),
+                    every: "1s".parse().unwrap(),
+                    lasts: "3s".parse().unwrap(),
+                }),
+                200.0,
+                [(4300.0, 4100.0), (4750.0, 4750.0), (6400.0, 6200.0), (7300.0, 7300.0)],
             ),
         ] {
             let clock = clock(change);

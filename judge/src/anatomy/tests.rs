@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::check::Verdict;
-use crate::fault::ClockChange;
+use crate::fault::{ClockChange, ClockOf};
 use crate::history::{Event, EventKind, FaultKind, Hit, NodeInfo};
 use crate::report::{Report, fixture};
 
@@ -196,6 +196,7 @@ fn nothing_is_late_with_a_wrong_clock() {
         name: "behind".to_owned(),
         kind: FaultKind::Clock,
         target: "node-2".to_owned(),
+        of: ClockOf::Wall,
         change: ClockChange::Jump("-1h".parse().expect("a jump")),
         hit: Hit { node: NodeNo(2), shard: Some(ShardNo(2)), was_master: true },
     };

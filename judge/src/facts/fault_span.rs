@@ -124,8 +124,9 @@ impl FaultTable {
             FaultEvent::NetworkInjected { name, target, only, sides, .. } => {
                 (name.to_owned(), target.to_owned(), only, sides, None)
             }
-            FaultEvent::ClockInjected { name, target, change, .. } => {
-                (name.to_owned(), format!("{target} {change}"), Only::All, &[][..], Some(change))
+            FaultEvent::ClockInjected { name, target, of, change, .. } => {
+                let of = if of.is_wall() { String::new() } else { format!(" {of}") };
+                (name.to_owned(), format!("{target}{of} {change}"), Only::All, &[][..], Some(change))
             }
             FaultEvent::Applied
             | FaultEvent::Proven { .. }

@@ -23,7 +23,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use action::{Action, Means};
-pub use clock::{Clock, ClockChange, ClockFault};
+pub use clock::{Clock, ClockChange, ClockFault, ClockOf, Strobe};
 pub use disk::{DiskCall, DiskChange, DiskEffect, DiskError, DiskFiles};
 pub use links::{LinkEffect, LinksFault, Only, Shape, Sides};
 pub use lossy::Lossy;
@@ -56,7 +56,7 @@ macro_rules! for_each_fault {
             Refuse(Refuse) in refuse,
             /// Delays packets between two sides, where the kernel has netem.
             Slow(Slow) in slow,
-            /// Makes the wall clock of a node's host wrong: it jumps, or drifts. `heal` sets it right.
+            /// Makes a clock of a node's host wrong: it jumps, drifts or strobes. `heal` sets it right.
             Clock(Clock) in clock,
         }
     };
@@ -134,7 +134,7 @@ pub enum Nature {
     Process(ProcessFault),
     /// Links between nodes and clients.
     Links(LinkNature),
-    /// The wall clock of a node's host.
+    /// A clock of a node's host.
     Clock,
 }
 

@@ -1,7 +1,7 @@
 //! The events of a fault, from its injection to the proof that it is undone.
 
 use super::{EventKind, FaultKind, Hit, Side};
-use crate::fault::ClockChange;
+use crate::fault::{ClockChange, ClockOf};
 use crate::suite::Only;
 use crate::units::{NodeNo, ShardNo};
 
@@ -44,6 +44,8 @@ pub enum FaultEvent<'a> {
         name: &'a str,
         /// The target as the suite states it.
         target: &'a str,
+        /// Which clock.
+        of: ClockOf,
         /// What is wrong with the clock.
         change: ClockChange,
         /// The node whose host has that clock.
@@ -99,8 +101,8 @@ impl EventKind {
             Self::NetworkFaultInjected { fault, name, kind, target, sides, only, hits, one_way: _, pairs: _ } => {
                 (fault, FaultEvent::NetworkInjected { kind: *kind, name, target, sides, only: *only, hits })
             }
-            Self::ClockFaultInjected { fault, name, kind, target, change, hit } => {
-                (fault, FaultEvent::ClockInjected { kind: *kind, name, target, change: *change, hit: *hit })
+            Self::ClockFaultInjected { fault, name, kind, target, of, change, hit } => {
+                (fault, FaultEvent::ClockInjected { kind: *kind, name, target, of: *of, change: *change, hit: *hit })
             }
             Self::FaultApplied { fault } => (fault, FaultEvent::Applied),
             Self::FaultProven { fault, in_effect, proof } => {

@@ -303,6 +303,9 @@ pub enum EventKind {
         kind: FaultKind,
         /// The target as the suite states it.
         target: String,
+        /// Which clock.
+        #[serde(default, skip_serializing_if = "crate::fault::ClockOf::is_wall")]
+        of: crate::fault::ClockOf,
         /// What is wrong with the clock.
         change: crate::fault::ClockChange,
         /// The node whose host has that clock.

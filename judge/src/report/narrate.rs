@@ -301,9 +301,9 @@ fn fault_line(about: FaultEvent<'_>, name: &str, healed: &str, verbose: bool) ->
         FaultEvent::NetworkInjected { kind, name, target, hits, .. } => {
             Some(format!("{kind} {name}: {target}; affects {}", list(hits.iter().map(|hit| hit.node))))
         }
-        FaultEvent::ClockInjected { kind, name, target, change, hit } => {
+        FaultEvent::ClockInjected { kind, name, target, of, change, hit } => {
             let written = if *target == hit.node.to_string() { String::new() } else { format!(" as {target}") };
-            Some(format!("{kind} {name}: the wall clock of {}{written} {change}", hit.node))
+            Some(format!("{kind} {name}: the {of} of {}{written} {change}", hit.node))
         }
         FaultEvent::Proven { in_effect: true, proof } | FaultEvent::HealProven { healed: true, proof } => {
             verbose.then(|| proof.to_owned())

@@ -3,7 +3,7 @@
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
 use slotquake_judge::facts::{Facts, Window};
-use slotquake_judge::fault::ClockChange;
+use slotquake_judge::fault::{ClockChange, ClockOf};
 use slotquake_judge::history::{EventKind, FaultKind, Hit};
 use slotquake_judge::units::{NodeNo, ShardNo};
 
@@ -44,6 +44,7 @@ fn a_wrong_clock_is_no_failover() {
             name: "behind".to_owned(),
             kind: FaultKind::Clock,
             target: format!("node-{node}"),
+            of: ClockOf::Wall,
             change: ClockChange::Jump("-1h".parse().expect("a jump")),
             hit: Hit { node: NodeNo(node), shard: Some(ShardNo(node)), was_master: true },
         };

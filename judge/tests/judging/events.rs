@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use slotquake_judge::fault::ClockChange;
+use slotquake_judge::fault::{ClockChange, ClockOf};
 use slotquake_judge::history::{
     Event, EventKind, Exit, ExitSignal, FaultKind, FinalValue, Hit, NodeInfo, ReadOnly, Side, StepProblem,
 };
@@ -75,6 +75,7 @@ fn events_survive_a_round_trip_through_json() {
             name: "wrong".to_owned(),
             kind: FaultKind::Clock,
             target: "shard-2/master".to_owned(),
+            of: ClockOf::Wall,
             change: ClockChange::Jump("-1h".parse().expect("a jump")),
             hit: Hit { node: NodeNo(2), shard: Some(ShardNo(2)), was_master: true },
         },
@@ -83,6 +84,7 @@ fn events_survive_a_round_trip_through_json() {
             name: "slow".to_owned(),
             kind: FaultKind::Clock,
             target: "node-9".to_owned(),
+            of: ClockOf::Wall,
             change: ClockChange::Drift("-0.5%".parse().expect("a drift")),
             hit: Hit { node: NodeNo(9), shard: None, was_master: false },
         },

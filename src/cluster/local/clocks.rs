@@ -1,16 +1,17 @@
-//! Wall clocks that differ from node to node: the library of [`crate::speed`] in each server reads a file of its node.
+//! Clocks that differ from node to node: the library of [`crate::speed`] in each server reads a file of its node.
 
 use std::io;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-use crate::speed::clock::{HostClock, Skew, preload};
+use crate::fault::ClockOf;
+use crate::speed::clock::{HostClock, Skew, Told, preload};
 use crate::speed::{self, Library};
 use crate::units::NodeNo;
 
-/// The file of a node's clock, in the directory of the node.
-pub const FILE: &str = "wall-clock";
+/// The file of the clocks of a node's host, in the directory of the node.
+pub const FILE: &str = "clocks";
 
 /// The clocks of all nodes.
 #[derive(Debug)]
@@ -44,6 +45,11 @@ impl Clocks {
     /// How the clock of a node differs.
     pub fn skew(&self, node: NodeNo) -> Skew {
         self.host(node).skew()
+    }
+
+    /// What the library has told of a clock to the server of a node.
+    pub fn told(&self, node: NodeNo, of: ClockOf) -> io::Result<Told> {
+        self.host(node).told(of)
     }
 
     /// Whether the process of a node reads its clock. The error says why not.

@@ -27,15 +27,16 @@ pub use keeper::ScratchDir;
 
 use super::config::configuration;
 use super::crash::crash_report;
-use super::{Backend, BackendError, EndedProcess, ProcessState};
-use crate::fault::{Action, Means};
+use super::{Backend, BackendError, EndedProcess, ProcessState, WITHOUT_CLOCKS};
+use crate::fault::{Action, ClockOf, Means};
 use crate::history::{Exit, ExitSignal};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, Imposed, Network, NetworkError};
 use crate::plan::{Need, Plan};
 use crate::server::{BackendKind, Flavour, Server};
-use crate::speed::{self, clock::Skew};
+use crate::speed;
+use crate::speed::clock::{Skew, Told};
 use crate::suite::{Address, Change, Damage, Damaged, DataFile};
 use crate::units::{ClientNo, Directive, NodeNo};
 
@@ -393,8 +394,7 @@ impl Backend for Local {
 
     async fn set_clock(&self, node: NodeNo, skew: Skew) -> Result<(), BackendError> {
         let error = |reason: String| BackendError::Clock { node, reason };
-        let clocks =
-            self.clocks.as_ref().ok_or_else(|| error("the servers run without the library for it".to_owned()))?;
+        let clocks = self.clocks.as_ref().ok_or_else(|| error(WITHOUT_CLOCKS.to_owned()))?;
         clocks.set(node, skew).map_err(|source| error(source.to_string()))
     }
 
@@ -402,8 +402,12 @@ impl Backend for Local {
         self.clocks.as_ref().map_or(Skew::NONE, |clocks| clocks.skew(node))
     }
 
-    fn clock_obstacle(&self, node: NodeNo) -> Option<String> {
-        let clocks = self.clocks.as_ref()?;
+    fn told(&self, node: NodeNo, of: ClockOf) -> Option<std::io::Result<Told>> {
+        self.clocks.as_ref().map(|clocks| clocks.told(node, of))
+    }
+
+    async fn clock_obstacle(&self, node: NodeNo) -> Option<String> {
+        let Some(clocks) = &self.clocks else { return Some(WITHOUT_CLOCKS.to_owned()) };
         let pid = {
             let mut process = self.node(node).process.lock().expect("no holder panics");
             if !process.is_alive() {
