@@ -1,5 +1,6 @@
 //! The harness's own connections to the nodes, separate from those of the workload.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use crate::wire::{Caller, CommandError, ConnectError, Link, command};
 pub struct Control<B> {
     backend: Arc<B>,
     caller: Caller,
-    links: Vec<Mutex<Option<Link>>>,
+    /// With the address that each leads to.
+    links: Vec<Mutex<Option<(SocketAddr, Link)>>>,
     roster: Arc<Roster>,
 }
 
@@ -117,12 +119,13 @@ impl<B: Backend> Control<B> {
 
     async fn link(&self, node: NodeNo, within: Duration) -> Result<Link, ConnectError> {
         let mut slot = self.links[node.index()].lock().await;
+        let addr = self.backend.addr(node);
         match &*slot {
-            Some(link) if !link.is_ended() => Ok(link.clone()),
+            Some((to, link)) if *to == addr && !link.is_ended() => Ok(link.clone()),
             _ => {
                 *slot = None;
-                let link = Link::connect(self.backend.addr(node), &self.caller, within).await?;
-                Ok(slot.insert(link).clone())
+                let link = Link::connect(addr, &self.caller, within).await?;
+                Ok(slot.insert((addr, link)).1.clone())
             }
         }
     }
