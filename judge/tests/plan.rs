@@ -731,7 +731,11 @@ fn servers_of_a_start_are_named_in_the_plan() {
     assert_eq!(servers, ["redis:7.0", "redis:6.2"]);
     assert_eq!(plan.servers(), ["redis:6.2", "redis:7.0"]);
     assert!(plan.needs_to(Need::Change));
+    assert!(!plan.needs_to(Need::NewAddress), "every node comes back where it was");
     assert_eq!(suite.upgrades().collect::<Vec<_>>(), [1]);
+    let moved =
+        suite_of("{ server: redis:6.2 }", &["stop: node-4", "start: { node: node-4, address: new }"], &invariants);
+    assert!(Plan::new(&moved, 1).expect("it plans").needs_to(Need::NewAddress));
 
     let without = suite_of("{ server: redis:6.2 }", &START, &invariants);
     let said = "steps[1].start.server: the suite does not say what to upgrade to (hint: set `cluster.upgrade-to`, or use \

@@ -36,6 +36,7 @@ pub fn all() -> Vec<Case> {
         Case { name: "what a run that is cut short leaves in force is lifted too", suite: SHORT, judge: short },
         Case { name: "a name in force is not given twice", suite: TWICE, judge: twice },
         Case { name: "an unknown name is not healed", suite: UNKNOWN, judge: unknown },
+        Case { name: "a fault of links keeps its nodes where they are", suite: ELSEWHERE, judge: elsewhere },
         Case { name: "nobody stands on both sides", suite: BOTH_SIDES, judge: both_sides },
         Case { name: "a master that does not notice its cut is caught by its writes", suite: UNAWARE, judge: unaware },
         Case { name: "a node that forgets its epoch is caught", suite: FORGETFUL, judge: forgetful },
@@ -381,6 +382,21 @@ steps:
 
 fn unknown(told: &Told) {
     refused(told, "no active fault named \"unknown\" (hint: `known` or `all`)");
+}
+
+const ELSEWHERE: &str = "
+workload: { rate: 100/s }
+steps:
+  - partition: { between: [node-1, node-4], name: cut }
+  - stop: [node-4, node-5]
+  - start: { node: node-5, address: new }
+  - start: { node: node-4, address: new }
+";
+
+fn elsewhere(told: &Told) {
+    refused(told, "node-4 cannot come back at another address while fault \"cut\" hits its links");
+    let moved = told.times(|kind| matches!(kind, EventKind::AddressChanged { node: NodeNo(5), .. }));
+    assert_eq!(moved.len(), 1, "no link of node-5 is hit");
 }
 
 const BOTH_SIDES: &str = "

@@ -5,6 +5,7 @@ use crate::check::Verdict;
 use crate::fault::{ClockChange, ClockOf};
 use crate::history::{Event, EventKind, FaultKind, Hit, NodeInfo};
 use crate::report::{Report, fixture};
+use crate::suite::{CameBack, Change};
 
 fn dissect(report: &Report, logs: &Logs) -> Vec<Anatomy> {
     super::dissect(&report.header, &report.events, &report.failovers, logs)
@@ -109,6 +110,28 @@ fn dissects_a_failover_by_its_logs() {
     let [election] = &anatomy.elections[..] else { panic!("one election") };
     assert_eq!((election.delay_ms, election.rank, election.granted.len()), (Some(590), Some(0), 2));
     assert_eq!(anatomy.log_error_ms, Some(5.0), "reading the clocks took 5 ms");
+}
+
+/// Its election is told by the votes for the id that it has, not for the one that it had at boot.
+#[test]
+fn knows_a_node_by_the_id_with_which_it_came_back() {
+    let mut report = report();
+    let found = CameBack {
+        version: None,
+        run_id: String::new(),
+        keys: None,
+        config: BTreeMap::new(),
+        id: Some("f".repeat(40)),
+        former_id: Some(id(4)),
+        moved: None,
+    };
+    let kind = EventKind::CameBack { node: NodeNo(4), change: Change::default(), found, unlike: None };
+    report.events.insert(8, Event { at_ns: 3_000_000_000, kind });
+    let of_before = logged(&[vec![failed()], election(10_700, 8), won(11_300, 8)].concat());
+    let renamed = |(node, at_ms, text): (u16, i64, String)| (node, at_ms, text.replace(&id(4), &"f".repeat(40)));
+    let lines = [vec![failed()], election(10_700, 8), won(11_300, 8)].concat().into_iter().map(renamed);
+    let granted = |logs: &Logs| dissect(&report, logs)[0].elections[0].granted.len();
+    assert_eq!((granted(&logged(&lines.collect::<Vec<_>>())), granted(&of_before)), (2, 0));
 }
 
 #[test]

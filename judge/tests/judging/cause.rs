@@ -185,6 +185,16 @@ fn each_cause_follows_its_rule() {
             ),
             vec![Unknown],
         ),
+        (
+            "started again without nodes.conf, too",
+            restarted(gone(begun(), 0, 1000.0, 1), 1, 2000.0, json!({"data": "all-lost"})),
+            vec![DataLost],
+        ),
+        (
+            "started again at another address",
+            restarted(gone(begun(), 0, 1000.0, 1), 1, 2000.0, json!({"address": "new"})),
+            vec![Restart],
+        ),
         ("started again without its data", restarted(gone(begun(), 0, 1000.0, 1), 1, 2000.0, lost()), vec![DataLost]),
         (
             "started again with another server, on its data",
