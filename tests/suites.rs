@@ -28,6 +28,8 @@ suites! {
     clock_drift: "clock-drift" on OLD_AND_NEW;
     clock_jump_back: "clock-jump-back" on OLD_AND_NEW;
     clock_jump_forward: "clock-jump-forward" on OLD_AND_NEW;
+    disk_full_master: "disk-full-master" on OLD_AND_NEW;
+    disk_stall_master: "disk-stall-master" on OLD_AND_NEW;
     empty_master_returns: "empty-master-returns" on OLD_AND_NEW;
     empty_replica_returns: "empty-replica-returns" on OLD_AND_NEW;
     flapping: "flapping" on EXERCISE;
@@ -43,6 +45,7 @@ suites! {
     minority_partition: "minority-partition" on OLD_AND_NEW;
     minority_partition_min_replicas: "minority-partition-min-replicas" on EXERCISE;
     minority_partition_wait: "minority-partition-wait" on EXERCISE;
+    nodes_conf_full: "nodes-conf-full" on OLD_AND_NEW;
     one_way: "one-way" on EXERCISE;
     orphan_replica: "orphan-replica" on EXERCISE;
     pod_churn: "pod-churn" on OLD_AND_NEW;

@@ -181,6 +181,8 @@ steps:
   - slow: { between: [node-1, node-2], latency: 50ms, jitter: 5ms }
   - clock: { node: shard-3/master, jump: -1h, name: behind }
   - clock: { node: node-2, drift: 10% }
+  - disk: { node: node-3, full: true, files: aof, name: full }
+  - disk: { node: shard-3/replica, slow: 500ms, on: fsync }
   - heal: all
 invariants:
   - split-brain: { shard: shard-1, may-last: spec }
@@ -265,6 +267,17 @@ fn shows_every_problem_of_a_network_fault_at_its_place() {
         ("the clock of a node that does not exist", "node: node-2, drift", "node: node-7, drift"),
         ("a clock's name that another fault has", "name: behind", "name: rain"),
         ("a clock's name that the harness uses", "name: behind", "name: clock-1"),
+        ("a disk without a fault", "full: true, files: aof", "files: aof"),
+        ("a disk with two faults", "full: true, files: aof", "full: true, stall: true"),
+        ("a full disk on fsync", "full: true, files: aof", "full: true, on: fsync"),
+        ("an error that no disk has", "full: true, files: aof", "fail: ENOENT, on: write"),
+        ("an error on an unknown call", "full: true, files: aof", "fail: EIO, on: read"),
+        ("files that no server has", "full: true, files: aof", "full: true, files: dump"),
+        ("too few short writes", "full: true, files: aof", "short-writes: 0%"),
+        ("a disk that is too slow", "slow: 500ms", "slow: 10m"),
+        ("a slow disk that is slow on nothing", "slow: 500ms, on: fsync", "slow: 500ms"),
+        ("the disks of several nodes", "node: shard-3/replica, slow", "node: replicas, slow"),
+        ("a disk's name that another fault has", "name: full", "name: rain"),
         ("a name with a space", "name: rain", "name: heavy rain"),
         ("a name that means all", "name: rain", "name: all"),
         ("a name that the harness uses", "name: rain", "name: lossy-3"),

@@ -493,6 +493,7 @@ fn derives_the_needs_of_a_plan_from_its_steps() {
         (&["clock: { node: node-2, jump: 1h }", "heal: all"], &[Need::Clocks]),
         (&["kill: node-1", "start: { node: node-1, expect: either }"], &[Need::Kill, Need::Start]),
         (&["kill: node-1", "corrupt: { node: node-1, file: aof, flip: 1 }"], &[Need::Kill, Need::Change]),
+        (&["disk: { node: node-2, full: true }", "heal: all"], &[Need::Disks]),
     ] {
         let plan = Plan::new(&suite_of("{}", steps, &["redirects: {}"]), 1).unwrap();
         assert_eq!(plan.needs(), needs.iter().copied().collect(), "{steps:?}");

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Fitted;
-use crate::cluster::NO_CLOCKS;
 use crate::cluster::attach::{Attach, AttachError};
 use crate::cluster::docker::Engine;
 use crate::cluster::local::address_obstacle;
+use crate::cluster::{NO_CLOCKS, NO_DISKS};
 use crate::network::{Network, netem};
 use crate::plan::{Need, Plan};
 use crate::run::BackendSettings;
@@ -123,8 +123,12 @@ impl Environment {
         let delays = "packets cannot be delayed in containers yet (hint: use `--backend local`)".to_owned();
         let changes =
             "servers in containers cannot be changed while they are down yet (hint: use `--backend local`)".to_owned();
-        let mut lacks =
-            BTreeMap::from([(Need::Delays, delays), (Need::Change, changes), (Need::Clocks, NO_CLOCKS.to_owned())]);
+        let mut lacks = BTreeMap::from([
+            (Need::Delays, delays),
+            (Need::Change, changes),
+            (Need::Clocks, NO_CLOCKS.to_owned()),
+            (Need::Disks, NO_DISKS.to_owned()),
+        ]);
         if plans.iter().any(|plan| plan.needs_to(Need::Links))
             && let Some(why) = engine.network_obstacle().await
         {
@@ -173,6 +177,7 @@ impl Environment {
             | Need::Start
             | Need::Change
             | Need::NewAddress
+            | Need::Disks
             | Need::Freeze
             | Need::Isolate
             | Need::Links
@@ -185,10 +190,12 @@ impl Environment {
     }
 }
 
-/// The lacks of processes of this machine, whose clocks cannot be changed without the library, and which may have no
-/// addresses of their own.
+/// The lacks of processes of this machine, whose clocks and disks cannot be changed without the library, and which may have
+/// no addresses of their own.
 fn of_processes(mut lacks: BTreeMap<Need, String>) -> BTreeMap<Need, String> {
-    lacks.extend(speed::obstacle().map(|why| (Need::Clocks, why)));
+    if let Some(why) = speed::obstacle() {
+        lacks.extend([Need::Clocks, Need::Disks].map(|need| (need, why.clone())));
+    }
     lacks.extend(address_obstacle().map(|why| (Need::NewAddress, why.to_owned())));
     lacks
 }

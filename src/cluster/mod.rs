@@ -24,7 +24,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fault::{Action, ClockOf};
+use crate::fault::{Action, ClockOf, DiskChange};
 use crate::history::{Exit, NodeInfo};
 use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock};
@@ -32,6 +32,7 @@ use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
 use crate::server::{BackendKind, Server};
 use crate::speed::clock::{Skew, Told};
+use crate::speed::disk::Counts as DiskCounts;
 use crate::suite::{Change, Damage, Damaged, DataFile};
 use crate::units::{ClientNo, NodeNo};
 use crate::wire::{Access, ConnectError};
@@ -219,6 +220,22 @@ pub trait Backend: Send + Sync + 'static {
         std::future::ready(Some("clocks cannot be changed here".to_owned()))
     }
 
+    /// Makes the disk of a node's host faulty, from now on; None makes it whole. It stays so when the server is started again.
+    fn set_disk(&self, node: NodeNo, _change: Option<DiskChange>) -> Result<(), BackendError> {
+        Err(no_disk(node))
+    }
+
+    /// What the disk of a node's host shows.
+    fn disk(&self, node: NodeNo) -> Result<DiskReading, BackendError> {
+        Err(no_disk(node))
+    }
+
+    /// Why the server of a node does not use the disk that [`set_disk`](Self::set_disk) changes; None if it does, if the plan
+    /// makes no disk faulty, and if it does not run.
+    fn disk_obstacle(&self, _node: NodeNo) -> Option<String> {
+        None
+    }
+
     /// Ends every server and removes everything that the backend created. On an attached cluster, undoes the changes of
     /// the run instead. The error lists what is left, with hints.
     fn tear_down(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
@@ -231,6 +248,25 @@ const WITHOUT_CLOCKS: &str =
 /// Why clocks of servers that slotquake does not start as processes cannot be changed.
 pub const NO_CLOCKS: &str = "clocks can only be changed for servers that slotquake starts as processes, since the time in \
                              containers and of other machines is not its own (hint: use `--backend local`)";
+
+/// Why disks of servers that slotquake does not start as processes cannot be made faulty.
+pub const NO_DISKS: &str = "disks can only be made faulty for servers that slotquake starts as processes, since a library \
+                            stands between them and their files (hint: use `--backend local`)";
+
+fn no_disk(node: NodeNo) -> BackendError {
+    BackendError::Disk { node, reason: "disks cannot be made faulty here".to_owned() }
+}
+
+/// What is known of the disk of a node's host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskReading {
+    /// Whether it is as slotquake made it.
+    pub stands: bool,
+    /// Whether the server has taken the last change; None if it does not run.
+    pub taken: Option<bool>,
+    /// The calls of all servers on it so far.
+    pub counts: DiskCounts,
+}
 
 /// A unique name for a run.
 fn new_run() -> String {
@@ -364,6 +400,14 @@ pub enum BackendError {
     /// A node cannot be given another address.
     #[error("{node} cannot be given another address: {reason}")]
     NoOtherAddress {
+        /// The node.
+        node: NodeNo,
+        /// Why.
+        reason: String,
+    },
+    /// A disk could not be made faulty, or whole.
+    #[error("cannot change the disk of {node}: {reason}")]
+    Disk {
         /// The node.
         node: NodeNo,
         /// Why not.

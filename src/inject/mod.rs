@@ -1,11 +1,13 @@
 //! Faults as they are done: which nodes a target means now, how a fault is injected, watched and undone, and the proof
 //! of each. A fault whose effect cannot be proven is recorded as unproven.
 //!
-//! A nature of faults has an injector of its own (`process`, `links`, `clocks`). It keeps a guard for each fault in force, and
+//! A nature of faults has an injector of its own (`process`, `links`, `hosts`). It keeps a guard for each fault in force, and
 //! heals by these guards.
 
 mod changes;
 mod clocks;
+mod disks;
+mod hosts;
 mod links;
 mod process;
 mod resolve;
@@ -27,7 +29,7 @@ use crate::slot::Deal;
 use crate::suite::{Address, Corrupt, Start};
 use crate::target::Targets;
 use crate::units::NodeNo;
-use clocks::ClockInjector;
+use hosts::HostInjector;
 use links::LinkInjector;
 use process::ProcessInjector;
 
@@ -38,7 +40,7 @@ pub use resolve::resolve;
 pub struct Injector<B> {
     processes: ProcessInjector<B>,
     links: LinkInjector<B>,
-    clocks: ClockInjector<B>,
+    hosts: HostInjector<B>,
 }
 
 impl<B: Backend> Injector<B> {
@@ -57,7 +59,7 @@ impl<B: Backend> Injector<B> {
         Self {
             processes: ProcessInjector::new((control(), journal()), Arc::clone(&ids), deal.clone(), (servers, seed)),
             links: LinkInjector::new(control(), journal(), Arc::clone(&ids), (deal.clone(), clients)),
-            clocks: ClockInjector::new(control(), journal(), ids, deal.clone()),
+            hosts: HostInjector::new(control(), journal(), ids, deal.clone()),
         }
     }
 
@@ -74,7 +76,8 @@ impl<B: Backend> Injector<B> {
         match fault {
             FaultStep::Process(kind, fault, targets) => self.processes.inject(*kind, *fault, targets, now).await,
             FaultStep::Links(fault) => self.links.inject(fault, now).await,
-            FaultStep::Clock(fault) => self.clocks.inject(fault, now).await,
+            FaultStep::Clock(fault) => self.hosts.inject_clock(fault, now).await,
+            FaultStep::Disk(fault) => self.hosts.inject_disk(fault, now).await,
         }
     }
 
@@ -114,11 +117,10 @@ impl<B: Backend> Injector<B> {
         self.processes.versions()
     }
 
-    /// Undoes the fault of links or of a clock of that name, or `all` of them. The nodes' bus links have `links_within` to
+    /// Undoes the fault of links or of a host of that name, or `all` of them. The nodes' bus links have `links_within` to
     /// connect again.
     pub async fn heal(&mut self, name: &str, watch: &Watch, links_within: Duration) -> Result<(), StepProblem> {
-        let (links, clocks) = (self.links.has(name), self.clocks.has(name));
-        if !links && !clocks {
+        if !self.links.has(name) && !self.hosts.has(name) {
             let faults = self.named_faults();
             let names: Vec<&str> = faults.iter().map(|(name, _)| name.as_str()).collect();
             return Err(StepProblem::Suite(match names.as_slice() {
@@ -126,23 +128,23 @@ impl<B: Backend> Injector<B> {
                 names => format!("heal: no active fault named \"{name}\" (hint: `{}` or `all`)", names.join("`, `")),
             }));
         }
-        // The clocks first: bus links connect again by them.
-        let clocks = self.clocks.heal(name).await;
+        // The hosts first: bus links connect again by their clocks, and not at all while a disk holds a server.
+        let hosts = self.hosts.heal(name).await;
         let links = self.links.heal(name, watch, links_within).await;
-        clocks.and(links)
+        hosts.and(links)
     }
 
     /// Undoes every fault that is in force. Returns one problem for each nature of faults that has one.
     pub async fn heal_all(&mut self, watch: &Watch, links_within: Duration) -> Vec<StepProblem> {
-        let (links, processes, clocks) =
-            tokio::join!(self.links.heal_all(watch, links_within), self.processes.heal_all(), self.clocks.heal_all());
-        [links, processes, clocks].into_iter().filter_map(Result::err).collect()
+        let (links, processes, hosts) =
+            tokio::join!(self.links.heal_all(watch, links_within), self.processes.heal_all(), self.hosts.heal_all());
+        [links, processes, hosts].into_iter().filter_map(Result::err).collect()
     }
 
-    /// The faults of links and clocks in force, by name.
+    /// The faults of links and hosts in force, by name.
     pub fn named_faults(&self) -> Vec<(String, FaultKind)> {
         let links = self.links.in_force().map(|(name, kind)| (name.to_owned(), kind));
-        links.chain(self.clocks.in_force()).collect()
+        links.chain(self.hosts.in_force()).collect()
     }
 }
 

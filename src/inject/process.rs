@@ -387,6 +387,10 @@ impl<B: Backend> ProcessInjector<B> {
             let state = self.control.backend().state(node).await;
             let seen = match answer {
                 Ok(_) => {
+                    let backend = self.control.backend();
+                    if let Some(obstacle) = backend.disk_obstacle(node) {
+                        return (false, format!("{state}; PING is answered, but {obstacle}"));
+                    }
                     return match pace::prove(&self.control, &self.journal, node).await {
                         Ok(()) => (true, format!("{state}; PING is answered")),
                         Err(seen) => (false, format!("{state}; PING is answered, but {seen}")),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::cluster::pace::{self, Sighted};
-use crate::cluster::{Backend, Control, ProcessState};
+use crate::cluster::{Backend, BackendError, Control, DiskReading, ProcessState};
 use crate::fault::ProcessEffect;
 use crate::history::EventKind;
 use crate::journal::Journal;
@@ -29,6 +29,8 @@ pub(super) enum Sign {
     Rule(String),
     /// A clock of a node differs as its host's should.
     Clock(NodeNo),
+    /// The disk of a node is as the fault made it, and its server goes by it.
+    Disk(NodeNo),
 }
 
 /// What one look at a fault showed.
@@ -161,6 +163,7 @@ impl<B: Backend> Eye<B> {
                 let skew = backend.clock(*node);
                 clock_sight(pace::look(&self.control, *node, skew.of().unwrap_or_default(), skew).await)
             }
+            Sign::Disk(node) => disk_sight(backend.disk(*node), &backend.state(*node).await),
         }
     }
 }
@@ -202,6 +205,18 @@ fn clock_sight(looked: Result<Sighted, String>) -> Sight {
         Ok(Sighted { as_asked: true, is_right: true, seen }) => Sight::Unknown(seen),
         Ok(Sighted { as_asked: false, seen, .. }) => Sight::Gone(seen),
         Err(unknown) => Sight::Unknown(unknown),
+    }
+}
+
+/// What a disk shows. A server that was just started may not have looked at it; while none runs, it awaits the next.
+fn disk_sight(reading: Result<DiskReading, BackendError>, state: &ProcessState) -> Sight {
+    match reading {
+        Ok(DiskReading { stands: false, .. }) => Sight::Gone("something else has changed its disk".to_owned()),
+        Ok(DiskReading { taken: None | Some(true), .. }) => Sight::InEffect,
+        Ok(DiskReading { taken: Some(false), .. }) => {
+            Sight::Unknown(format!("its {state}, and has not looked at its disk"))
+        }
+        Err(error) => Sight::Unknown(error.to_string()),
     }
 }
 

@@ -105,6 +105,8 @@ fn is_of_a_fault(kind: &EventKind) -> bool {
         EventKind::FaultInjected { .. }
             | EventKind::NetworkFaultInjected { .. }
             | EventKind::ClockFaultInjected { .. }
+            | EventKind::DiskFaultInjected { .. }
+            | EventKind::DiskCounted { .. }
             | EventKind::FaultApplied { .. }
             | EventKind::FaultProven { .. }
             | EventKind::FaultEnded { .. }

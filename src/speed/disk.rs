@@ -2,7 +2,6 @@
 //! the library that is loaded into the server goes by it and counts the calls. The file belongs to the host of a server, so
 //! the disk stays as it is when the server is started again.
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -13,6 +12,7 @@ use nix::errno::Errno;
 
 use super::is_mapped;
 use crate::fault::{DiskCall, DiskChange, DiskEffect, DiskError, DiskFiles};
+use crate::history::DiskCount;
 
 /// The variable with the path of the file (`VARIABLE_OF_DISK` of the library).
 const VARIABLE: &str = "SLOTQUAKE_DISK";
@@ -61,14 +61,18 @@ impl Counts {
         self.hits.iter().flatten().sum()
     }
 
-    /// Each operation and kind of file of which there were calls, with their number and the number of those that a rule hit.
-    pub fn rows(&self) -> impl Iterator<Item = (&'static str, &'static str, u64, u64)> + '_ {
-        OPERATIONS.iter().enumerate().flat_map(move |(operation, &call)| {
-            FILE_KINDS.iter().enumerate().filter_map(move |(kind, &files)| {
-                let calls = self.calls[operation][kind];
-                (calls > 0).then_some((call, files, calls, self.hits[operation][kind]))
-            })
-        })
+    /// The calls of each sort, if there were any.
+    pub fn rows(&self) -> Vec<DiskCount> {
+        let mut rows = Vec::new();
+        for (operation, call) in OPERATIONS.iter().enumerate() {
+            for (kind, files) in FILE_KINDS.iter().enumerate() {
+                let (calls, hits) = (self.calls[operation][kind], self.hits[operation][kind]);
+                if calls > 0 {
+                    rows.push(DiskCount { call: (*call).to_owned(), files: (*files).to_owned(), calls, hits });
+                }
+            }
+        }
+        rows
     }
 }
 
@@ -194,17 +198,4 @@ fn bytes(change: Option<DiskChange>) -> [u8; RULE_BYTES] {
         place.copy_from_slice(&u64::to_ne_bytes(number));
     }
     bytes
-}
-
-impl fmt::Display for Counts {
-    /// In words: `412 of 412 writes to aof, 3 of 3 fsyncs of aof`. Only what a rule hit.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: Vec<String> = self
-            .rows()
-            .filter(|(_, _, _, hits)| *hits > 0)
-            .map(|(call, files, calls, hits)| format!("{call} {files}: {hits} of {calls}"))
-            .collect();
-        f.write_str(if rows.is_empty() { "none" } else { "" })?;
-        f.write_str(&rows.join(", "))
-    }
 }

@@ -62,8 +62,9 @@ impl Place {
     }
 
     /// The calls so far: what, which files, how many, and how many of them were hit.
-    fn counts(&self) -> Vec<(&'static str, &'static str, u64, u64)> {
-        self.disk.counts().expect("it can be read").rows().collect()
+    fn counts(&self) -> Vec<(String, String, u64, u64)> {
+        let rows = self.disk.counts().expect("it can be read").rows();
+        rows.into_iter().map(|row| (row.call, row.files, row.calls, row.hits)).collect()
     }
 }
 

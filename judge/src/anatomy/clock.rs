@@ -81,6 +81,8 @@ fn wrong(events: &[Event], of: NodeNo) -> Vec<Wrong> {
             FaultEvent::ClockInjected { .. }
             | FaultEvent::Injected { .. }
             | FaultEvent::NetworkInjected { .. }
+            | FaultEvent::DiskInjected { .. }
+            | FaultEvent::Counted { .. }
             | FaultEvent::Applied
             | FaultEvent::Proven { .. }
             | FaultEvent::Healed { .. }

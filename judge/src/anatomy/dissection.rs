@@ -92,6 +92,7 @@ impl<'a> Dissection<'a> {
             absent: self.absent(),
             majority_lost: self.majority_lost(),
             wrong_clocks: self.wrong_clocks(),
+            faulty_disks: self.faulty_disks(),
             observers,
             log_error_ms: errors.max_by(f64::total_cmp),
         };
@@ -181,9 +182,9 @@ impl<'a> Dissection<'a> {
         injected.filter(|(_, kind, _)| is_meant(*kind)).flat_map(|(_, _, hits)| hits).collect()
     }
 
-    /// The nodes that such faults affected, of which those of a clock keep nobody from voting or being elected.
+    /// The nodes that such faults affected, of which those of a clock or a disk alone keep nobody from voting or being elected.
     fn hindered(&self) -> Vec<Hit> {
-        self.hit_meanwhile(|kind| !kind.hits_clock())
+        self.hit_meanwhile(|kind| !kind.hits_clock() && !kind.hits_disk())
     }
 
     /// The nodes whose clock a fault made wrong meanwhile. The server's rules count by clocks that are right.
@@ -192,9 +193,15 @@ impl<'a> Dissection<'a> {
         nodes.into_iter().collect()
     }
 
+    /// The nodes whose disk a fault made faulty meanwhile. The server's rules know of no disk.
+    fn faulty_disks(&self) -> Vec<NodeNo> {
+        let nodes: BTreeSet<NodeNo> = self.hit_meanwhile(FaultKind::hits_disk).iter().map(|hit| hit.node).collect();
+        nodes.into_iter().collect()
+    }
+
     /// Whether the server's rules limit the times of the failover.
     fn has_bounds(&self) -> bool {
-        !self.majority_lost() && self.wrong_clocks().is_empty()
+        !self.majority_lost() && self.wrong_clocks().is_empty() && self.faulty_disks().is_empty()
     }
 
     /// The replicas of the shard that a fault affected during the failover.

@@ -59,6 +59,9 @@ pub struct Anatomy {
     /// Nodes whose clock a fault made wrong, at least for a part of the failover. There are no bounds then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wrong_clocks: Vec<NodeNo>,
+    /// Nodes whose disk a fault made faulty, at least for a part of the failover. There are no bounds then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faulty_disks: Vec<NodeNo>,
     /// When each node that the fault did not affect learnt of the failover.
     #[serde(default)]
     pub observers: BTreeMap<NodeNo, Observer>,

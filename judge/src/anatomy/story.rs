@@ -27,6 +27,9 @@ pub(super) fn sentence(anatomy: &Anatomy, watched_ms: f64) -> String {
     if !anatomy.wrong_clocks.is_empty() {
         text = format!("{text}; the clock of {} was wrong", list(&anatomy.wrong_clocks));
     }
+    if !anatomy.faulty_disks.is_empty() {
+        text = format!("{text}; the disk of {} was faulty", list(&anatomy.faulty_disks));
+    }
     text
 }
 

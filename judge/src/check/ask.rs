@@ -257,7 +257,7 @@ impl<'a> Facts<'a> {
     }
 
     fn holding(&self, node: NodeNo) -> impl Iterator<Item = &FaultSpan> {
-        self.fault_spans.iter().filter(move |each| each.kind.holds_process() && each.hit(node).is_some())
+        self.fault_spans.iter().filter(move |each| each.holds_server() && each.hit(node).is_some())
     }
 
     /// Whether a fault keeps a node from being elected at a moment: its process does not run, or it is cut off from the

@@ -4,6 +4,7 @@
 use super::finding::Finding;
 use super::{Judgement, Traits};
 use crate::facts::{Facts, FaultSpan, Proof};
+use crate::history::hits_in_words;
 use crate::words::{at, count, length_ns};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
@@ -41,6 +42,16 @@ fn account(span: &FaultSpan, finding: &mut Finding) {
             line.push_str(seen);
         }
         None => _ = finding.undecided(format!("no proof whether fault {fault} ({what}) was in effect")),
+    }
+    if span.kind.hits_disk() {
+        match &span.counted {
+            Some(counted) if counted.hits() > 0 => {
+                let hits = hits_in_words(&counted.calls);
+                line = format!("{line}; in the end it had hit {hits}, and the server said {}", counted.said);
+            }
+            Some(_) => _ = finding.undecided(format!("fault {fault} ({what}) hit no call on a file")),
+            None => _ = finding.undecided(format!("nobody counted the calls that fault {fault} ({what}) hit")),
+        }
     }
     if let Some(ended) = &span.ended {
         let lasted = length_ns(ended.in_effect_ns.saturating_sub(span.from_ns));

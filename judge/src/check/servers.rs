@@ -34,13 +34,20 @@ fn weigh(end: &ServerEnd, finding: &mut Finding) -> bool {
     let what = format!("{} at {}", end.words(), at(end.at_ns));
     let back = end.restarted_ns.map_or_else(String::new, |ns| format!(", and another process answered at {}", at(ns)));
     match &end.explained {
-        Some(Explained::Fault(fault)) if end.is_crash() => {
+        Some(Explained::Fault(fault) | Explained::Disk(fault)) if end.is_crash() => {
             finding.fail(format!("{what}{back}; {fault} does not explain a crash"));
         }
         Some(Explained::Start) if end.is_crash() => {
             finding.fail(format!("{what}{back}; a start that may fail does not explain a crash"));
         }
         Some(Explained::Fault(_) | Explained::Command(_) | Explained::Start) => return true,
+        Some(Explained::Disk(fault)) if end.exit.as_ref().is_some_and(Exit::is_error) => {
+            finding.evidence(format!("{what}{back}; {fault} was in force"));
+            return true;
+        }
+        Some(Explained::Disk(_)) => {
+            finding.undecided(format!("{what}{back}; no fault explains it: somebody else did it"));
+        }
         None if end.is_crash() || end.exit.as_ref().is_some_and(Exit::is_error) => {
             finding.fail(format!("{what}{back}; no fault explains it"));
         }

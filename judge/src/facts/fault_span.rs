@@ -1,13 +1,13 @@
 //! The faults of a run as spans of time: what each hit, its proofs, when it ended.
 
 use super::{Window, history_end_ns};
-use crate::fault::{ClockChange, FaultKind};
-use crate::history::{Event, EventKind, FaultEvent, History, Hit, Side};
+use crate::fault::{ClockChange, DiskChange, FaultKind};
+use crate::history::{DiskCount, Event, EventKind, FaultEvent, History, Hit, Side};
 use crate::suite::Only;
 use crate::units::NodeNo;
 
 /// A fault from its injection to its end. Times are in nanoseconds from the start of the run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FaultSpan {
     /// The number of the fault.
     pub fault: u32,
@@ -29,6 +29,8 @@ pub struct FaultSpan {
     pub heal_failed: bool,
     /// What is wrong with a clock; None for a fault of something else.
     pub clock: Option<ClockChange>,
+    /// What is wrong with a disk; None for a fault of something else.
+    pub disk: Option<DiskChange>,
     /// The traffic that a network fault hits; All for others.
     pub only: Only,
     /// The sides of a network fault.
@@ -49,8 +51,26 @@ pub struct FaultSpan {
     pub heal: Option<Proof>,
     /// Why slotquake could not undo it; None if nothing failed, or the fault was shown to be undone later.
     pub heal_error: Option<String>,
+    /// What was counted of a disk; None for a fault of something else, and if nobody counted.
+    pub counted: Option<Counted>,
     /// The moment after the last event.
     end_ns: u64,
+}
+
+/// The calls on a disk while it was faulty, and what its server said in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// The calls.
+    pub calls: Vec<DiskCount>,
+    /// What the server said about its files.
+    pub said: String,
+}
+
+impl Counted {
+    /// How many calls the fault hit.
+    pub fn hits(&self) -> u64 {
+        self.calls.iter().map(|row| row.hits).sum()
+    }
 }
 
 /// A proof that a fault is in effect, or undone.
@@ -128,7 +148,11 @@ impl FaultTable {
                 let of = if of.is_wall() { String::new() } else { format!(" {of}") };
                 (name.to_owned(), format!("{target}{of} {change}"), Only::All, &[][..], Some(change))
             }
-            FaultEvent::Applied
+            FaultEvent::DiskInjected { name, target, change, .. } => {
+                (name.to_owned(), format!("{target} {change}"), Only::All, &[][..], None)
+            }
+            FaultEvent::Counted { .. }
+            | FaultEvent::Applied
             | FaultEvent::Proven { .. }
             | FaultEvent::Ended { .. }
             | FaultEvent::Healed { .. }
@@ -140,6 +164,7 @@ impl FaultTable {
         Some(FaultSpan {
             fault,
             clock,
+            disk: if let FaultEvent::DiskInjected { change, .. } = about { Some(change) } else { None },
             kind,
             hits,
             from_ns: event.at_ns,
@@ -158,6 +183,7 @@ impl FaultTable {
             healed_by: None,
             heal: None,
             heal_error: None,
+            counted: None,
             end_ns: self.end_ns.unwrap_or(u64::MAX),
         })
     }
@@ -174,7 +200,13 @@ impl FaultSpan {
         let proof = |holds: bool, seen: &str| Some(Proof { holds, seen: seen.to_owned() });
         match about {
             // The number of a fault is unique.
-            FaultEvent::Injected { .. } | FaultEvent::NetworkInjected { .. } | FaultEvent::ClockInjected { .. } => {}
+            FaultEvent::Injected { .. }
+            | FaultEvent::NetworkInjected { .. }
+            | FaultEvent::ClockInjected { .. }
+            | FaultEvent::DiskInjected { .. } => {}
+            FaultEvent::Counted { calls, said } => {
+                self.counted = Some(Counted { calls: calls.to_vec(), said: said.to_owned() });
+            }
             FaultEvent::Applied => self.applied_ns = at_ns,
             FaultEvent::Proven { in_effect, proof: seen } => self.effect = proof(in_effect, seen),
             FaultEvent::Ended { in_effect_ns, seen } => {
@@ -208,9 +240,14 @@ impl FaultSpan {
         self.kind.severs_links() && matches!(self.only, Only::All | Only::Bus) && !clients_alone
     }
 
-    /// Whether a replica may replace a master that it hits: after every fault of a process, and every cut.
+    /// Whether it keeps the server from answering: after every fault of a process, and by a disk that holds it.
+    pub fn holds_server(&self) -> bool {
+        self.kind.holds_process() || self.disk.is_some_and(|change| change.holds_server())
+    }
+
+    /// Whether a replica may replace a master that it hits: after what keeps it from answering, and every cut.
     pub fn may_end_a_reign(&self) -> bool {
-        self.kind.holds_process() || self.cuts_off()
+        self.holds_server() || self.cuts_off()
     }
 
     /// The moment from which times count: the signal to a process, or the moment at which all network rules were in force.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::history::{Event, EventKind, Exit, History};
+use crate::history::{Event, EventKind, Exit, FaultEvent, History};
 use crate::plan::Plan;
 use crate::server::{BackendKind, RecordedBackend};
 use crate::spec::FAILOVER_SETTINGS;
@@ -50,6 +50,9 @@ pub enum Explained {
     Command(String),
     /// A start that may fail.
     Start,
+    /// The server ended itself while its disk was faulty; the fault in words: `disk full`. One that cannot save what it must
+    /// does so.
+    Disk(String),
 }
 
 /// A directive of a node that nothing in the plan changed.
@@ -84,6 +87,8 @@ pub struct ServerTable {
     starting: Vec<Option<NodeNo>>,
     /// The nodes whose start failed, as its step allows, and that no later start brought back.
     refusing: BTreeSet<NodeNo>,
+    /// The faults of disks in force. A server that cannot save what it must ends itself.
+    disks: Vec<(u32, NodeNo, String)>,
 }
 
 impl ServerEnd {
@@ -128,6 +133,7 @@ impl ServerTable {
             ends: Vec::new(),
             open: BTreeMap::new(),
             causes: Vec::new(),
+            disks: Vec::new(),
         }
     }
 
@@ -140,7 +146,19 @@ impl ServerTable {
             self.causes.extend(causes);
             return None;
         }
+        if let Some((fault, kind, hits)) = event.kind.injected().filter(|(_, kind, _)| kind.hits_disk()) {
+            let name = match event.kind.of_fault() {
+                Some((_, FaultEvent::DiskInjected { name, .. })) => kind.of(name),
+                _ => kind.to_string(),
+            };
+            self.disks.extend(hits.iter().map(|hit| (fault, hit.node, name.clone())));
+            return None;
+        }
         match &event.kind {
+            EventKind::FaultLifted { fault } => {
+                self.disks.retain(|(other, ..)| other != fault);
+                None
+            }
             EventKind::StepBegan { step } if let Some(send) = self.commands.get(step) => {
                 self.causes.push((at_ns, None, Explained::Command(send.to_string())));
                 None
@@ -207,6 +225,8 @@ impl ServerTable {
         let is_starting = self.starting.iter().any(|of| of.is_none_or(|of| of == node));
         let may_fail = self.refusing.contains(&node) || is_starting;
         let explained = explained.or_else(|| may_fail.then_some(Explained::Start));
+        let disk = || self.disks.iter().find(|(_, of, _)| *of == node);
+        let explained = explained.or_else(|| disk().map(|(.., words)| Explained::Disk(words.clone())));
         self.ends.push(ServerEnd { node, at_ns, restarted_ns: None, exit: None, report: Vec::new(), explained });
         self.open.insert(node, self.ends.len() - 1);
         self.ends.len() - 1

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use action::{Action, Means};
 pub use clock::{Clock, ClockChange, ClockFault, ClockOf, Strobe};
-pub use disk::{DiskCall, DiskChange, DiskEffect, DiskError, DiskFiles};
+pub use disk::{Disk, DiskCall, DiskChange, DiskEffect, DiskError, DiskFault, DiskFiles};
 pub use links::{LinkEffect, LinksFault, Only, Shape, Sides};
 pub use lossy::Lossy;
 pub use narrow::Narrow;
@@ -58,6 +58,9 @@ macro_rules! for_each_fault {
             Slow(Slow) in slow,
             /// Makes a clock of a node's host wrong: it jumps, drifts or strobes. `heal` sets it right.
             Clock(Clock) in clock,
+            /// Makes the disk of a node's host faulty for what its server writes: full, failing, slow, stalling, or short writes.
+            /// `heal` makes it whole.
+            Disk(Disk) in disk,
         }
     };
 }
@@ -103,7 +106,9 @@ impl Settings for Targets {
     fn fault(&self, kind: FaultKind) -> FaultStep<'_> {
         match kind.spec().nature {
             Nature::Process(fault) => FaultStep::Process(kind, fault, self),
-            Nature::Links(_) | Nature::Clock => unreachable!("{kind} has settings of its own, not only targets"),
+            Nature::Links(_) | Nature::Clock | Nature::Disk => {
+                unreachable!("{kind} has settings of its own, not only targets")
+            }
         }
     }
 
@@ -136,6 +141,8 @@ pub enum Nature {
     Links(LinkNature),
     /// A clock of a node's host.
     Clock,
+    /// The disk of a node's host.
+    Disk,
 }
 
 /// How a fault of a process is injected and undone.
@@ -170,6 +177,8 @@ pub struct LinkNature {
 pub enum Drawn {
     /// Its clock is wrong.
     WrongClock,
+    /// Its disk is faulty.
+    FaultyDisk,
     /// Its links are slow, narrow or lossy.
     Hindered,
     /// It is cut off from other nodes or clients.
@@ -190,7 +199,7 @@ impl FaultKind {
     pub fn holds_process(self) -> bool {
         match self.spec().nature {
             Nature::Process(_) => true,
-            Nature::Links(_) | Nature::Clock => false,
+            Nature::Links(_) | Nature::Clock | Nature::Disk => false,
         }
     }
 
@@ -201,14 +210,14 @@ impl FaultKind {
                 ProcessEffect::Gone => true,
                 ProcessEffect::Frozen => false,
             },
-            Nature::Links(_) | Nature::Clock => false,
+            Nature::Links(_) | Nature::Clock | Nature::Disk => false,
         }
     }
 
     /// Whether it hits links.
     pub fn hits_links(self) -> bool {
         match self.spec().nature {
-            Nature::Process(_) | Nature::Clock => false,
+            Nature::Process(_) | Nature::Clock | Nature::Disk => false,
             Nature::Links(_) => true,
         }
     }
@@ -216,8 +225,16 @@ impl FaultKind {
     /// Whether it makes a clock wrong, and nothing else: the node goes on to serve, to vote and to be elected.
     pub fn hits_clock(self) -> bool {
         match self.spec().nature {
-            Nature::Process(_) | Nature::Links(_) => false,
+            Nature::Process(_) | Nature::Links(_) | Nature::Disk => false,
             Nature::Clock => true,
+        }
+    }
+
+    /// Whether it makes a disk faulty.
+    pub fn hits_disk(self) -> bool {
+        match self.spec().nature {
+            Nature::Process(_) | Nature::Links(_) | Nature::Clock => false,
+            Nature::Disk => true,
         }
     }
 
@@ -225,14 +242,14 @@ impl FaultKind {
     pub fn has_name(self) -> bool {
         match self.spec().nature {
             Nature::Process(_) => false,
-            Nature::Links(_) | Nature::Clock => true,
+            Nature::Links(_) | Nature::Clock | Nature::Disk => true,
         }
     }
 
     /// Whether no packet passes the links that it hits.
     pub fn severs_links(self) -> bool {
         match self.spec().nature {
-            Nature::Process(_) | Nature::Clock => false,
+            Nature::Process(_) | Nature::Clock | Nature::Disk => false,
             Nature::Links(links) => links.severs,
         }
     }
@@ -242,7 +259,7 @@ impl FaultKind {
     pub fn counts_from_signal(self) -> bool {
         match self.spec().nature {
             Nature::Process(_) => true,
-            Nature::Links(_) | Nature::Clock => false,
+            Nature::Links(_) | Nature::Clock | Nature::Disk => false,
         }
     }
 
@@ -250,7 +267,7 @@ impl FaultKind {
     pub fn of(self, what: &str) -> String {
         match self.spec().nature {
             Nature::Process(_) => format!("{self} of {what}"),
-            Nature::Links(_) | Nature::Clock => format!("{self} {what}"),
+            Nature::Links(_) | Nature::Clock | Nature::Disk => format!("{self} {what}"),
         }
     }
 }
@@ -270,6 +287,8 @@ pub enum FaultStep<'a> {
     Links(LinksFault<'a>),
     /// Of a clock.
     Clock(ClockFault<'a>),
+    /// Of a disk.
+    Disk(DiskFault<'a>),
 }
 
 impl<'a> FaultStep<'a> {
@@ -279,6 +298,7 @@ impl<'a> FaultStep<'a> {
             Self::Process(kind, ..) => *kind,
             Self::Links(fault) => fault.kind,
             Self::Clock(fault) => fault.kind,
+            Self::Disk(fault) => fault.kind,
         }
     }
 
@@ -288,13 +308,14 @@ impl<'a> FaultStep<'a> {
             Self::Process(kind, ..) => kind.spec().needs.to_vec(),
             Self::Links(fault) => fault.needs(),
             Self::Clock(fault) => fault.kind.spec().needs.to_vec(),
+            Self::Disk(fault) => fault.kind.spec().needs.to_vec(),
         }
     }
 
     /// The fault of links that it is, if it is one.
     pub fn links(&self) -> Option<&LinksFault<'a>> {
         match self {
-            Self::Process(..) | Self::Clock(_) => None,
+            Self::Process(..) | Self::Clock(_) | Self::Disk(_) => None,
             Self::Links(fault) => Some(fault),
         }
     }
@@ -305,6 +326,7 @@ impl<'a> FaultStep<'a> {
             Self::Process(..) => None,
             Self::Links(fault) => Some(fault.name),
             Self::Clock(fault) => Some(fault.name),
+            Self::Disk(fault) => Some(fault.name),
         }
     }
 
@@ -312,7 +334,7 @@ impl<'a> FaultStep<'a> {
     pub fn action(&self) -> Option<(Action, &'a Targets)> {
         match self {
             Self::Process(_, fault, targets) => Some((fault.inject, targets)),
-            Self::Links(_) | Self::Clock(_) => None,
+            Self::Links(_) | Self::Clock(_) | Self::Disk(_) => None,
         }
     }
 

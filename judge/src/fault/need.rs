@@ -32,6 +32,8 @@ pub enum Need {
     Clients,
     /// Make the wall clock of one node wrong.
     Clocks,
+    /// Make the disk of one node faulty.
+    Disks,
 }
 
 impl fmt::Display for Need {
@@ -50,6 +52,7 @@ impl fmt::Display for Need {
             Self::Delays => "delaying packets",
             Self::Clients => "distinguishing clients",
             Self::Clocks => "changing a clock",
+            Self::Disks => "making a disk faulty",
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The events of a fault, from its injection to the proof that it is undone.
 
-use super::{EventKind, FaultKind, Hit, Side};
-use crate::fault::{ClockChange, ClockOf};
+use super::{DiskCount, EventKind, FaultKind, Hit, Side};
+use crate::fault::{ClockChange, ClockOf, DiskChange};
 use crate::suite::Only;
 use crate::units::{NodeNo, ShardNo};
 
@@ -50,6 +50,26 @@ pub enum FaultEvent<'a> {
         change: ClockChange,
         /// The node whose host has that clock.
         hit: Hit,
+    },
+    /// The injection of a fault of a disk begins.
+    DiskInjected {
+        /// The kind of the fault.
+        kind: FaultKind,
+        /// The name by which `heal` undoes it.
+        name: &'a str,
+        /// The target as the suite states it.
+        target: &'a str,
+        /// What is wrong with the disk.
+        change: DiskChange,
+        /// The node whose host has that disk.
+        hit: Hit,
+    },
+    /// The calls on a disk with a fault.
+    Counted {
+        /// The calls since the injection.
+        calls: &'a [DiskCount],
+        /// What the server says about its files.
+        said: &'a str,
     },
     /// The injection is done.
     Applied,
@@ -104,6 +124,10 @@ impl EventKind {
             Self::ClockFaultInjected { fault, name, kind, target, of, change, hit } => {
                 (fault, FaultEvent::ClockInjected { kind: *kind, name, target, of: *of, change: *change, hit: *hit })
             }
+            Self::DiskFaultInjected { fault, name, kind, target, change, hit } => {
+                (fault, FaultEvent::DiskInjected { kind: *kind, name, target, change: *change, hit: *hit })
+            }
+            Self::DiskCounted { fault, calls, said } => (fault, FaultEvent::Counted { calls, said }),
             Self::FaultApplied { fault } => (fault, FaultEvent::Applied),
             Self::FaultProven { fault, in_effect, proof } => {
                 (fault, FaultEvent::Proven { in_effect: *in_effect, proof })
@@ -164,8 +188,11 @@ impl EventKind {
                 Some((fault, kind, vec![Hit { node, shard, was_master }]))
             }
             FaultEvent::NetworkInjected { kind, hits, .. } => Some((fault, kind, hits.to_vec())),
-            FaultEvent::ClockInjected { kind, hit, .. } => Some((fault, kind, vec![hit])),
-            FaultEvent::Applied
+            FaultEvent::ClockInjected { kind, hit, .. } | FaultEvent::DiskInjected { kind, hit, .. } => {
+                Some((fault, kind, vec![hit]))
+            }
+            FaultEvent::Counted { .. }
+            | FaultEvent::Applied
             | FaultEvent::Proven { .. }
             | FaultEvent::Ended { .. }
             | FaultEvent::Healed { .. }

@@ -1,6 +1,7 @@
 //! The history of a run: every operation of the workload and every event, with monotonic times in nanoseconds from the start of
 //! the run. Only a run writes it; [`crate::check`] and [`crate::report`] read it.
 
+mod disk_count;
 mod exit;
 mod fault_event;
 mod frames;
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use disk_count::{DiskCount, hits_in_words};
 pub use exit::{Exit, ExitSignal};
 pub use fault_event::FaultEvent;
 pub use frames::Frames;
@@ -310,6 +312,30 @@ pub enum EventKind {
         change: crate::fault::ClockChange,
         /// The node whose host has that clock.
         hit: Hit,
+    },
+    /// The injection of a fault of a disk begins.
+    DiskFaultInjected {
+        /// The number of the fault, unique in the run, from 1.
+        fault: u32,
+        /// The name by which `heal` undoes it.
+        name: String,
+        /// The kind: `disk`.
+        kind: FaultKind,
+        /// The target as the suite states it.
+        target: String,
+        /// What is wrong with the disk.
+        change: crate::fault::DiskChange,
+        /// The node whose host has that disk.
+        hit: Hit,
+    },
+    /// What was counted of a disk from the injection of its fault until now, just before it is undone.
+    DiskCounted {
+        /// The number of the fault.
+        fault: u32,
+        /// The calls on the node's files, as the library between its servers and their files has counted them.
+        calls: Vec<DiskCount>,
+        /// What the server says about its files (INFO persistence).
+        said: String,
     },
     /// The injection of a fault is done: the process is gone or was signalled, or all network rules are in force. The fault
     /// took effect between the begin of the injection and this event, which may be long with containers or hooks.

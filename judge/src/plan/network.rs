@@ -36,7 +36,7 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
     }
 }
 
-/// Checks a fault of links or a clock, whatever the earlier steps did. Accepts every other step.
+/// Checks a fault of links or of a host, whatever the earlier steps did. Accepts every other step.
 pub(super) fn check_alone(step: &Step, population: &Population<'_>, problems: &mut Problems) {
     if let Some(fault) = step.fault() {
         let word = fault.kind().word();
@@ -61,6 +61,14 @@ fn check_fault(fault: &FaultStep<'_>, at: &str, population: &Population<'_>, pro
             }
         }
         FaultStep::Clock(fault) => {
+            if let Some(message) = population.shape.refuse_one(fault.node) {
+                problems.add(path("node"), message);
+            }
+            if let Err((key, message)) = &fault.change {
+                problems.add(path(key), message);
+            }
+        }
+        FaultStep::Disk(fault) => {
             if let Some(message) = population.shape.refuse_one(fault.node) {
                 problems.add(path("node"), message);
             }

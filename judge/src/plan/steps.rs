@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Problems, Shape, bounds};
-use crate::fault::{Action, Means, ProcessEffect};
+use crate::fault::{Action, FaultStep, Means, ProcessEffect};
 use crate::suite::{Answer, Await, Change, Coming, Condition, Corrupt, Does, Expect, Start, Step, Suite};
 use crate::target::{Target, Targets};
 use crate::units::{Bound, NodeNo};
@@ -24,6 +24,9 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
         if let Some(start) = step.start() {
             faults.may_stay_down(start, index);
             check_change(&format!("{at}.start"), &start.change, problems);
+        }
+        if let Some(FaultStep::Disk(fault)) = step.fault() {
+            faults.may_end(fault.node, shape);
         }
         match step.does() {
             Does::Corrupt(corrupt) => {
@@ -263,6 +266,13 @@ impl Faults {
             Some(State::Hit { effect: ProcessEffect::Frozen, .. }) | None => {
                 Some(format!("{node} is not down, so its files are in use (hint: `kill: {node}` first)"))
             }
+        }
+    }
+
+    /// A server that cannot save what it must ends itself. Only the run can tell.
+    fn may_end(&mut self, target: &Target, shape: &Shape) {
+        for node in shape.candidates(target) {
+            self.states.entry(node).or_insert(State::Unknown);
         }
     }
 

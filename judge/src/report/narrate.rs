@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{Explained, FaultSpan, FaultTable, NodeTimeouts, ServerEnd, ServerTable};
-use crate::history::{Event, EventKind, Exit, FaultEvent, StepProblem};
+use crate::history::{Event, EventKind, Exit, FaultEvent, StepProblem, hits_in_words};
 use crate::plan::Plan;
 use crate::server::Version;
 use crate::slot::Deal;
@@ -164,6 +164,8 @@ impl Narrator {
             | EventKind::FaultInjected { .. }
             | EventKind::NetworkFaultInjected { .. }
             | EventKind::ClockFaultInjected { .. }
+            | EventKind::DiskFaultInjected { .. }
+            | EventKind::DiskCounted { .. }
             | EventKind::FaultApplied { .. }
             | EventKind::FaultProven { .. }
             | EventKind::FaultEnded { .. }
@@ -220,6 +222,7 @@ impl Narrator {
             | Step::Refuse(_)
             | Step::Slow(_)
             | Step::Clock(_)
+            | Step::Disk(_)
             | Step::Heal(_)
             | Step::Expect(_) => None,
         }
@@ -305,6 +308,14 @@ fn fault_line(about: FaultEvent<'_>, name: &str, healed: &str, verbose: bool) ->
             let written = if *target == hit.node.to_string() { String::new() } else { format!(" as {target}") };
             Some(format!("{kind} {name}: the {of} of {}{written} {change}", hit.node))
         }
+        FaultEvent::DiskInjected { kind, name, target, change, hit } => {
+            let written = if *target == hit.node.to_string() { String::new() } else { format!(" as {target}") };
+            Some(format!("{kind} {name}: the disk of {}{written} {change}", hit.node))
+        }
+        FaultEvent::Counted { calls, said } => {
+            let said = if verbose { format!("; the server says {said}") } else { String::new() };
+            Some(format!("{name} has hit {}{said}", hits_in_words(calls)))
+        }
         FaultEvent::Proven { in_effect: true, proof } | FaultEvent::HealProven { healed: true, proof } => {
             verbose.then(|| proof.to_owned())
         }
@@ -323,7 +334,7 @@ fn server_line(kind: &EventKind, end: &ServerEnd) -> Option<String> {
     let is_planned = match &end.explained {
         Some(Explained::Fault(_) | Explained::Start) => !end.is_crash(),
         Some(Explained::Command(_)) => true,
-        None => false,
+        Some(Explained::Disk(_)) | None => false,
     };
     match kind {
         EventKind::ServerCrashed { node, report } => {
@@ -331,10 +342,17 @@ fn server_line(kind: &EventKind, end: &ServerEnd) -> Option<String> {
             Some(format!("{node} wrote a crash report: {}", cause.map_or("", String::as_str)))
         }
         _ if is_planned => None,
+        // A step starts it again; nothing else has to.
+        EventKind::ServerSeen { .. } if matches!(end.explained, Some(Explained::Disk(_))) => None,
         EventKind::ServerSeen { node, pid, .. } if is_known => {
             Some(format!("{node} answers again, as process {pid}, and no step started it"))
         }
-        _ => Some(format!("{}; no fault explains it", end.words())),
+        _ => Some(match &end.explained {
+            Some(Explained::Disk(fault)) if !end.is_crash() => format!("{}; {fault} was in force", end.words()),
+            Some(Explained::Disk(_) | Explained::Fault(_) | Explained::Command(_) | Explained::Start) | None => {
+                format!("{}; no fault explains it", end.words())
+            }
+        }),
     }
 }
 

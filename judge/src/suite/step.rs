@@ -11,7 +11,7 @@ use super::corrupt::Corrupt;
 use super::invariant::RoleIs;
 use super::start::{Change, Start};
 use crate::fault::{Action, FaultKind, FaultStep, Settings as _, for_each_fault};
-pub use crate::fault::{Clock, Lossy, Narrow, Only, Partition, Refuse, Shape, Sides, Slow};
+pub use crate::fault::{Clock, Disk, Lossy, Narrow, Only, Partition, Refuse, Shape, Sides, Slow};
 use crate::target::{Target, Targets};
 use crate::units::{Bound, ShardNo, Span};
 
@@ -35,7 +35,7 @@ macro_rules! define {
             Corrupt(Corrupt),
             /// Lets a frozen server go on (SIGCONT).
             Resume(Targets),
-            /// Undoes faults of links and clocks: `all`, or one by its name.
+            /// Undoes faults of links, clocks and disks: `all`, or one by its name.
             Heal(String),
             /// Sends one command to each of the targets; an error reply is an error of the suite, unless `errors: allow`.
             Command(Command),
@@ -94,7 +94,7 @@ pub enum Does<'a> {
     Undo(Action, &'a Targets, Option<&'a Start>),
     /// It damages a file of a node that is down.
     Corrupt(&'a Corrupt),
-    /// It undoes faults of links and clocks: `all`, or one by its name.
+    /// It undoes faults of links, clocks and disks: `all`, or one by its name.
     Heal(&'a str),
     /// It sends a command.
     Command(&'a Command),

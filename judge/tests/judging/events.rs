@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use slotquake_judge::fault::{ClockChange, ClockOf};
+use slotquake_judge::fault::{ClockChange, ClockOf, DiskChange, DiskEffect, DiskFiles};
 use slotquake_judge::history::{
-    Event, EventKind, Exit, ExitSignal, FaultKind, FinalValue, Hit, NodeInfo, ReadOnly, Side, StepProblem,
+    DiskCount, Event, EventKind, Exit, ExitSignal, FaultKind, FinalValue, Hit, NodeInfo, ReadOnly, Side, StepProblem,
 };
 use slotquake_judge::server::{Flavour, Version};
 use slotquake_judge::suite::{Address, CameBack, Change, Coming, Damage, Damaged, Data, DataFile, Moved, Only};
@@ -87,6 +87,19 @@ fn events_survive_a_round_trip_through_json() {
             of: ClockOf::Wall,
             change: ClockChange::Drift("-0.5%".parse().expect("a drift")),
             hit: Hit { node: NodeNo(9), shard: None, was_master: false },
+        },
+        EventKind::DiskFaultInjected {
+            fault: 6,
+            name: "full".to_owned(),
+            kind: FaultKind::Disk,
+            target: "node-9".to_owned(),
+            change: DiskChange { effect: DiskEffect::Full, files: DiskFiles::NodesConf },
+            hit: Hit { node: NodeNo(9), shard: None, was_master: false },
+        },
+        EventKind::DiskCounted {
+            fault: 6,
+            calls: vec![DiskCount { call: "write".to_owned(), files: "aof".to_owned(), calls: u64::MAX, hits: 7 }],
+            said: text(),
         },
         EventKind::Clock { node: NodeNo(1), unix_us: u64::MAX, sent_ns: 7 },
         EventKind::SpeedProven { node: NodeNo(1), holds: true, proof: text() },
@@ -255,7 +268,7 @@ fn change() -> Change {
     }
 }
 
-const EVENT_KINDS: usize = 47;
+const EVENT_KINDS: usize = 49;
 
 /// A new kind of event does not compile without a row here. Add it to `EVENT_KINDS` and to the rows above, too.
 fn name(kind: &EventKind) -> &'static str {
@@ -271,6 +284,8 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::FaultInjected { .. } => "fault-injected",
         EventKind::NetworkFaultInjected { .. } => "network-fault-injected",
         EventKind::ClockFaultInjected { .. } => "clock-fault-injected",
+        EventKind::DiskFaultInjected { .. } => "disk-fault-injected",
+        EventKind::DiskCounted { .. } => "disk-counted",
         EventKind::Synced { .. } => "synced",
         EventKind::FaultApplied { .. } => "fault-applied",
         EventKind::FaultLifted { .. } => "fault-lifted",

@@ -6,6 +6,7 @@ mod cause;
 mod cluster;
 mod cut;
 mod deal;
+mod disk;
 mod effect;
 mod epochs;
 mod events;

@@ -5,35 +5,26 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
+use super::CLOCKS;
 use crate::fault::ClockOf;
-use crate::speed::clock::{HostClock, Skew, Told, preload};
-use crate::speed::{self, Library};
+use crate::speed::clock::{HostClock, Skew, Told};
 use crate::units::NodeNo;
-
-/// The file of the clocks of a node's host, in the directory of the node.
-pub const FILE: &str = "clocks";
 
 /// The clocks of all nodes.
 #[derive(Debug)]
 pub struct Clocks {
-    /// At another speed than 1, servers inherit the library.
-    library: Option<Library>,
     hosts: Vec<Mutex<HostClock>>,
 }
 
 impl Clocks {
     /// Clocks that do not differ yet, as files in these directories of the nodes.
     pub fn create<'a>(dirs: impl Iterator<Item = &'a Path>) -> io::Result<Self> {
-        let library = speed::current().is_real().then(preload).transpose()?;
-        let hosts = dirs.map(|dir| HostClock::create(&dir.join(FILE)).map(Mutex::new));
-        Ok(Self { library, hosts: hosts.collect::<io::Result<_>>()? })
+        let hosts = dirs.map(|dir| HostClock::create(&dir.join(CLOCKS)).map(Mutex::new));
+        Ok(Self { hosts: hosts.collect::<io::Result<_>>()? })
     }
 
     /// Makes the server that a command starts live by the clock of a node.
     pub fn give(&self, node: NodeNo, command: &mut Command) {
-        if let Some(library) = &self.library {
-            library.load_into(command);
-        }
         self.host(node).give(command);
     }
 

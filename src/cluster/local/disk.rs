@@ -5,14 +5,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::clocks::FILE as CLOCK;
+use super::{CLOCKS, DISK};
 use crate::suite::Data;
 
 /// What is left of a node that lost its data: what makes it the same node of the cluster.
 const IDENTITY: &str = "nodes.conf";
 
-/// What the harness wrote: the configuration, and the clock of the node's host.
-const OURS: [&str; 2] = ["node.conf", CLOCK];
+/// What the harness wrote: the configuration, and the files by which the node's host has clocks and a disk.
+const OURS: [&str; 3] = ["node.conf", CLOCKS, DISK];
 
 /// Removes the append-only files and snapshots of a node that is down, and whatever else its server left. Returns what was
 /// removed, in words; nothing if the data is kept. Fails unless nothing is left.
@@ -73,11 +73,12 @@ mod tests {
         for (name, text) in [
             ("nodes.conf", "a"),
             ("node.conf", "b"),
-            (CLOCK, "c"),
             ("dump.rdb", "REDIS"),
             ("appendonly.aof", "xyz"),
             ("appendonlydir/appendonly.aof.1.base.rdb", "REDIS7"),
             ("appendonlydir/appendonly.aof.manifest", "file"),
+            (CLOCKS, "c"),
+            (DISK, "d"),
         ] {
             fs::write(at(name), text).expect("it is ours");
         }
@@ -90,9 +91,9 @@ mod tests {
             left.sort();
             left
         };
-        assert_eq!(left(), ["node.conf", "nodes.conf", CLOCK]);
+        assert_eq!(left(), [CLOCKS, DISK, "node.conf", "nodes.conf"]);
         assert_eq!(lose(Data::Lost), "there were no data files");
         assert_eq!(lose(Data::AllLost), "removed nodes.conf (1 bytes)");
-        assert_eq!(left(), ["node.conf", CLOCK]);
+        assert_eq!(left(), [CLOCKS, DISK, "node.conf"]);
     }
 }

@@ -4,6 +4,7 @@ mod addresses;
 mod clocks;
 mod corrupt;
 mod disk;
+mod disks;
 mod keeper;
 
 use std::collections::BTreeMap;
@@ -23,25 +24,31 @@ use addresses::Reservation;
 pub use addresses::{MAX_NODES, obstacle as address_obstacle};
 use clocks::Clocks;
 use corrupt::{Places, Undamaged};
+use disks::Disks;
 pub use keeper::ScratchDir;
 
 use super::config::configuration;
 use super::crash::crash_report;
-use super::{Backend, BackendError, EndedProcess, ProcessState, WITHOUT_CLOCKS};
-use crate::fault::{Action, ClockOf, Means};
+use super::{Backend, BackendError, DiskReading, EndedProcess, ProcessState, WITHOUT_CLOCKS};
+use crate::fault::{Action, ClockOf, DiskChange, Means};
 use crate::history::{Exit, ExitSignal};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, Imposed, Network, NetworkError};
 use crate::plan::{Need, Plan};
 use crate::server::{BackendKind, Flavour, Server};
-use crate::speed;
-use crate::speed::clock::{Skew, Told};
+use crate::speed::clock::{Skew, Told, preload};
+use crate::speed::disk::HostDisk;
+use crate::speed::{self, Library};
 use crate::suite::{Address, Change, Damage, Damaged, DataFile};
 use crate::units::{ClientNo, Directive, NodeNo};
 
 /// How much of a log's end is searched for a crash report, which prints the whole of INFO.
 const CRASH_REPORT_BYTES: u64 = 1 << 20;
+
+/// The files in a node's directory by which its host has a clock and a disk of its own.
+const CLOCKS: &str = "clocks";
+const DISK: &str = "disk";
 
 /// A cluster of processes.
 #[derive(Debug)]
@@ -51,8 +58,11 @@ pub struct Local {
     logs: PathBuf,
     scratch: Mutex<Option<ScratchDir>>,
     links: Links,
-    /// None if the plan changes no clock: servers then run as users run them.
+    /// None if the plan changes no clock and no disk: servers then run as users run them. At another speed than 1 they inherit
+    /// the library.
+    library: Option<Library>,
     clocks: Option<Clocks>,
+    disks: Option<Disks>,
 }
 
 /// The network whose links can be cut, with the active rules of this cluster by name.
@@ -138,14 +148,38 @@ impl Local {
             node.configure()?;
             nodes.push(node);
         }
-        let clocks = plan.needs_to(Need::Clocks).then(|| Clocks::create(nodes.iter().map(|node| node.dir.as_path())));
-        let clocks = clocks.transpose().map_err(|source| io("cannot create the clocks of the nodes", source))?;
+        let dirs = || nodes.iter().map(|node| node.dir.as_path());
+        let clocks = plan.needs_to(Need::Clocks).then(|| Clocks::create(dirs())).transpose();
+        let clocks = clocks.map_err(|source| io("cannot create the clocks of the nodes", source))?;
+        let disks = plan.needs_to(Need::Disks).then(|| Disks::create(dirs())).transpose();
+        let disks = disks.map_err(|source| io("cannot create the disks of the nodes", source))?;
+        let needs_library = speed::current().is_real() && (clocks.is_some() || disks.is_some());
+        let library = needs_library.then(preload).transpose();
+        let library = library.map_err(|source| io("cannot open the library for clocks and disks", source))?;
         let links = Links { network, imposed: Arc::default() };
-        Ok(Self { reservation, nodes, logs, scratch: Mutex::new(scratch), links, clocks })
+        Ok(Self { reservation, nodes, logs, scratch: Mutex::new(scratch), links, library, clocks, disks })
     }
 
     fn node(&self, node: NodeNo) -> &Node {
         &self.nodes[node.index()]
+    }
+
+    /// The process of a node, if it runs.
+    fn living(&self, node: NodeNo) -> Option<u32> {
+        let mut process = self.node(node).process.lock().expect("no holder panics");
+        if process.is_alive() { process.pid() } else { None }
+    }
+
+    /// Does something with the disk of a node.
+    fn on_disk<T>(
+        &self,
+        node: NodeNo,
+        does: impl FnOnce(&mut HostDisk) -> std::io::Result<T>,
+    ) -> Result<T, BackendError> {
+        let error = |reason: String| BackendError::Disk { node, reason };
+        let disks =
+            self.disks.as_ref().ok_or_else(|| error("the servers run without the library for it".to_owned()))?;
+        does(&mut disks.of(node)).map_err(|source| error(source.to_string()))
     }
 
     fn log_path(&self, node: NodeNo) -> PathBuf {
@@ -181,8 +215,14 @@ impl Local {
             .stdout(log)
             .stderr(errors);
         speed::inherit(&mut command);
+        if let Some(library) = &self.library {
+            library.load_into(&mut command);
+        }
         if let Some(clocks) = &self.clocks {
             clocks.give(node, &mut command);
+        }
+        if let Some(disks) = &self.disks {
+            disks.give(node, &mut command);
         }
         let child = keeper::spawn(command).await.map_err(|source| BackendError::Spawn {
             program: server.path.display().to_string(),
@@ -408,14 +448,24 @@ impl Backend for Local {
 
     async fn clock_obstacle(&self, node: NodeNo) -> Option<String> {
         let Some(clocks) = &self.clocks else { return Some(WITHOUT_CLOCKS.to_owned()) };
-        let pid = {
-            let mut process = self.node(node).process.lock().expect("no holder panics");
-            if !process.is_alive() {
-                return None;
-            }
-            process.pid()?
-        };
-        clocks.is_read_by(node, pid).err()
+        clocks.is_read_by(node, self.living(node)?).err()
+    }
+
+    fn set_disk(&self, node: NodeNo, change: Option<DiskChange>) -> Result<(), BackendError> {
+        self.on_disk(node, |disk| disk.set(change))
+    }
+
+    fn disk(&self, node: NodeNo) -> Result<DiskReading, BackendError> {
+        let pid = self.living(node);
+        self.on_disk(node, |disk| {
+            let taken = pid.map(|pid| disk.is_taken_by(pid)).transpose()?;
+            Ok(DiskReading { stands: disk.stands()?, taken, counts: disk.counts()? })
+        })
+    }
+
+    fn disk_obstacle(&self, node: NodeNo) -> Option<String> {
+        let disks = self.disks.as_ref()?;
+        disks.of(node).is_read_by(self.living(node)?).err()
     }
 
     async fn tear_down(&self) -> Result<(), BackendError> {

@@ -60,6 +60,7 @@ impl State {
             Trouble::CutOff => format!("cut off ({role})"),
             Trouble::Hindered => format!("{role}, links impaired"),
             Trouble::WrongClock => format!("{role}, wrong clock"),
+            Trouble::FaultyDisk => format!("{role}, faulty disk"),
             Trouble::None => role,
         };
         if self.silent && self.trouble < Trouble::Paused {
@@ -97,6 +98,8 @@ pub enum Trouble {
     None,
     /// Its clock was wrong.
     WrongClock,
+    /// Its disk was faulty.
+    FaultyDisk,
     /// Its links were slow, narrow or lossy.
     Hindered,
     /// It was cut off from other nodes or clients.
@@ -111,6 +114,7 @@ impl Trouble {
     fn of(kind: FaultKind) -> Self {
         match kind.spec().drawn {
             Drawn::WrongClock => Self::WrongClock,
+            Drawn::FaultyDisk => Self::FaultyDisk,
             Drawn::Hindered => Self::Hindered,
             Drawn::CutOff => Self::CutOff,
             Drawn::Paused => Self::Paused,

@@ -295,9 +295,12 @@ fn short(state: &State) -> String {
         Trouble::Down => "down".to_owned(),
         Trouble::Paused => "paused".to_owned(),
         Trouble::CutOff => format!("cut off · {role}"),
-        Trouble::None | Trouble::WrongClock | Trouble::Hindered if state.silent => "silent".to_owned(),
+        Trouble::None | Trouble::WrongClock | Trouble::FaultyDisk | Trouble::Hindered if state.silent => {
+            "silent".to_owned()
+        }
         Trouble::Hindered => format!("{role} · impaired"),
         Trouble::WrongClock => format!("{role} · wrong clock"),
+        Trouble::FaultyDisk => format!("{role} · faulty disk"),
         Trouble::None => role,
     }
 }

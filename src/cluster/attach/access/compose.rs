@@ -12,7 +12,7 @@ use testcontainers::bollard::query_parameters::{
 use crate::cluster::attach::error::AttachError;
 use crate::cluster::attach::servers::discover::FoundNode;
 use crate::cluster::containers::{DockerError, Engine, Owner, Sidecar};
-use crate::cluster::{NO_CLOCKS, ProcessState, new_run};
+use crate::cluster::{NO_CLOCKS, NO_DISKS, ProcessState, new_run};
 use crate::fault::{Action, Means};
 use crate::history::NodeInfo;
 use crate::network::rules::{BUS_PORT, DATA_PORT};
@@ -148,6 +148,7 @@ impl Compose {
                 "slotquake does not change the servers of an attached cluster (hint: use `--backend local`)"
             }
             Need::Clocks => NO_CLOCKS,
+            Need::Disks => NO_DISKS,
             Need::Delays => "packets in containers cannot be delayed yet (hint: use `--backend local`)",
         };
         Some(why.to_owned())

@@ -105,6 +105,7 @@ impl ServerAccess {
             Need::Delays,
             Need::Clients,
             Need::Clocks,
+            Need::Disks,
         ];
         let why = |need: Need| match self {
             Self::Ports => Some(format!(
