@@ -6,6 +6,7 @@ mod addresses;
 mod claims;
 mod control;
 mod data;
+mod disk;
 mod failover;
 mod files;
 mod reads;

@@ -213,31 +213,41 @@ fn a_server_without_the_library_makes_the_run_an_error() {
     assert_eq!(at_1.code(), Some(0), "{}", at_1.whole());
 }
 
-/// A run that changes clocks needs the library in every server, at speed 1, too.
+/// A run that changes clocks or disks needs the library in every server, at speed 1, too.
 #[test]
-fn a_server_whose_clock_cannot_be_changed_makes_the_run_an_error() {
+fn a_server_whose_clock_or_disk_cannot_be_changed_makes_the_run_an_error() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let without = without_the_library(folder.path());
     let suite = folder.path().join("wrong.yaml");
-    let steps = "steps:\n  - phase: wrong\n  - clock: { node: node-2, jump: 1h }\n";
-    let text = format!("name: wrong\nabout: A clock.\n{steps}invariants:\n  - slot-coverage: {{ at: end }}\n");
-    fs::write(&suite, text).expect("a file");
     let out = folder.path().join("reports");
     let (suite, out) = (suite.to_str().expect("a plain path"), out.to_str().expect("a plain path"));
     let _place = Places::take(1);
-    let run = |server: &str| {
-        let args = ["run", suite, "--server", server, "--out", out, "--format", "json"];
-        conclusive(|| command(&[&args[..], &QUICK].concat()))
-    };
-    let wrong = run(&without);
-    assert_eq!(wrong.code(), Some(70), "{}", wrong.whole());
-    let error = error_of(&wrong);
-    let expected =
-        "the clock of node-1 cannot be changed: the library that changes its clock is not loaded into it (hint: ";
-    assert!(error.contains(expected), "{error}");
-    assert_nothing_left(wrong.pid, folder.path());
-    let right = run("redis:6.2");
-    assert_eq!(right.code(), Some(0), "{}", right.whole());
+    for (step, expected) in [
+        (
+            "clock: { node: node-2, jump: 1h }",
+            "the clock of node-1 cannot be changed: the library that changes its clock is not loaded into it (hint: ",
+        ),
+        (
+            "disk: { node: node-2, slow: 1ms, on: write }",
+            "the disk of node-1 cannot be made faulty: the library that stands between it and its files is not loaded into \
+             it (hint: ",
+        ),
+    ] {
+        let steps = format!("steps:\n  - phase: wrong\n  - {step}\n  - settle: 1s\n");
+        let text = format!("name: wrong\nabout: A host.\n{steps}invariants:\n  - slot-coverage: {{ at: end }}\n");
+        fs::write(suite, text).expect("a file");
+        let run = |server: &str| {
+            let args = ["run", suite, "--server", server, "--out", out, "--format", "json"];
+            conclusive(|| command(&[&args[..], &QUICK].concat()))
+        };
+        let wrong = run(&without);
+        assert_eq!(wrong.code(), Some(70), "{}", wrong.whole());
+        let error = error_of(&wrong);
+        assert!(error.contains(expected), "{error}");
+        assert_nothing_left(wrong.pid, folder.path());
+        let right = run("redis:6.2");
+        assert_eq!(right.code(), Some(0), "{}", right.whole());
+    }
 }
 
 #[test]
