@@ -1,16 +1,17 @@
 //! Where runs take place, and which of their plans' needs are met there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Fitted;
+use crate::cluster::NO_DISKS;
 use crate::cluster::attach::{Attach, AttachError};
 use crate::cluster::docker::Engine;
 use crate::cluster::local::address_obstacle;
-use crate::cluster::{NO_CLOCKS, NO_DISKS};
 use crate::network::{Network, netem};
 use crate::plan::{Need, Plan};
 use crate::run::BackendSettings;
 use crate::sandbox::{self, Entered, Inside, Mode, SandboxError, visit};
+use crate::server::Server;
 use crate::speed;
 
 /// Why no suite can run.
@@ -119,16 +120,20 @@ impl Environment {
     }
 
     /// Runs nodes as containers of an engine. If links cannot be cut, a node can still be disconnected from its network.
-    pub async fn containers(engine: Engine, plans: &[Plan]) -> Self {
+    /// The servers are those of the plans, by their names there.
+    pub async fn containers(engine: Engine, plans: &[Plan], servers: &BTreeMap<String, Server>) -> Self {
         let delays = "packets cannot be delayed in containers yet (hint: use `--backend local`)".to_owned();
-        let changes =
-            "servers in containers cannot be changed while they are down yet (hint: use `--backend local`)".to_owned();
-        let mut lacks = BTreeMap::from([
-            (Need::Delays, delays),
-            (Need::Change, changes),
-            (Need::Clocks, NO_CLOCKS.to_owned()),
-            (Need::Disks, NO_DISKS.to_owned()),
-        ]);
+        let mut lacks = BTreeMap::from([(Need::Delays, delays), (Need::Disks, NO_DISKS.to_owned())]);
+        lacks.insert(Need::NewAddress, "containers keep their addresses (hint: use `--backend local`)".to_owned());
+        let mut without_library = BTreeMap::new();
+        let with_clocks = plans.iter().filter(|plan| plan.needs_to(Need::Clocks)).flat_map(Plan::servers);
+        for name in with_clocks.collect::<BTreeSet<_>>() {
+            let why = match servers.get(name) {
+                None => None,
+                Some(server) => engine.library_obstacle(server).await,
+            };
+            without_library.extend(why.map(|why| (name.to_owned(), why)));
+        }
         if plans.iter().any(|plan| plan.needs_to(Need::Links))
             && let Some(why) = engine.network_obstacle().await
         {
@@ -138,12 +143,7 @@ impl Environment {
             // A node cannot be isolated from clients that cannot be told apart.
             lacks.extend([Need::Isolate, Need::Clients].map(|need| (need, why.clone())));
         }
-        Self {
-            backend: BackendSettings::Docker(engine),
-            lacks,
-            unfit: BTreeMap::new(),
-            without_library: BTreeMap::new(),
-        }
+        Self { backend: BackendSettings::Docker(engine), lacks, unfit: BTreeMap::new(), without_library }
     }
 
     /// Uses a cluster that is already running. The error names a plan that is not allowed there.

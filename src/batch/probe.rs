@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use super::{Job, Settings, Stop};
-use crate::cluster::local::ScratchDir;
+use crate::cluster::ScratchDir;
 use crate::history::{EventKind, History};
 use crate::run::{self, BackendSettings, Notice, Options};
 use crate::speed::{self, Speed};

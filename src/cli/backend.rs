@@ -39,8 +39,8 @@ pub struct BackendArgs {
         value_parser = PossibleValuesParser::new(["auto", "address", "ports"]).try_map(|word| word.parse::<Reach>()))]
     reach: Option<Reach>,
     /// Let slotquake and its servers live this many times as fast as real time: a whole number up to 100, or `auto` for
-    /// what this machine can keep. All times are then those of the cluster. By default the suite's own `speed`, beyond which
-    /// no suite goes. Only with `--backend local`, on Linux with glibc
+    /// what this machine can keep (only with `--backend local`). All times are then those of the cluster. By default the
+    /// suite's own `speed`, beyond which no suite goes. Not with `--backend attach`; on Linux with glibc, and so in containers
     #[arg(long, value_name = "N")]
     speed: Option<SpeedSetting>,
     #[command(flatten)]
@@ -66,6 +66,22 @@ pub fn speed(plans: &[Plan], asked: Option<SpeedSetting>) -> Result<(), Trouble>
     })
 }
 
+/// Refuses a speed that a backend cannot have.
+pub fn refuse_speed(backend: BackendKind, speed: SpeedSetting) -> Result<(), Trouble> {
+    let why = match (backend, speed) {
+        (BackendKind::Local, _) | (BackendKind::Docker, SpeedSetting::Fixed(_)) => return Ok(()),
+        (BackendKind::Docker, SpeedSetting::Auto) => {
+            "requires `--backend local` (hint: give a number, such as `--speed 5`)".to_owned()
+        }
+        (BackendKind::Attach, _) => {
+            "requires `--backend local` or `--backend docker`: slotquake cannot change the time of \
+                                     servers that it does not start"
+                .to_owned()
+        }
+    };
+    Err(Trouble::usage(format!("`--speed {speed}` {why}")))
+}
+
 fn about(kind: BackendKind) -> &'static str {
     match kind {
         BackendKind::Local => "Processes of this machine, in the sandbox if possible",
@@ -77,8 +93,14 @@ fn about(kind: BackendKind) -> &'static str {
 impl BackendArgs {
     /// The speed that was asked for, and what is possible with this backend on this machine.
     pub fn speed(&self) -> Option<SpeedSetting> {
-        let is_possible = self.backend == BackendKind::Local && speed::obstacle().is_none();
-        if is_possible { self.speed } else { Some(SpeedSetting::Fixed(Speed::REAL)) }
+        let real = SpeedSetting::Fixed(Speed::REAL);
+        match self.backend {
+            _ if speed::obstacle().is_some() => Some(real),
+            BackendKind::Local => self.speed,
+            // A suite's own speed does not say that its servers can live so in every image.
+            BackendKind::Docker => Some(self.speed.unwrap_or(real)),
+            BackendKind::Attach => Some(real),
+        }
     }
 
     /// Whether all runs use one cluster, so that they must not run at the same time.
@@ -96,13 +118,8 @@ impl BackendArgs {
         if let Some((argument, backends)) = self.misplaced() {
             return Err(Trouble::usage(format!("`{argument}` requires `{backends}`")));
         }
-        if let Some(speed) = self.speed.filter(|speed| *speed != SpeedSetting::Fixed(Speed::REAL))
-            && self.backend != BackendKind::Local
-        {
-            return Err(Trouble::usage(format!(
-                "`--speed {speed}` requires `--backend local`: slotquake cannot change the time of servers that it does not start \
-                 as processes"
-            )));
+        if let Some(speed) = self.speed.filter(|speed| *speed != SpeedSetting::Fixed(Speed::REAL)) {
+            refuse_speed(self.backend, speed)?;
         }
         match self.backend {
             BackendKind::Attach => {
@@ -112,6 +129,7 @@ impl BackendArgs {
             }
             BackendKind::Docker => {
                 let plans = prepare::plans(wanted.suites, wanted.servers, wanted.overrides, wanted.seed)?;
+                speed(&plans, self.speed())?;
                 let images = (self.image.clone(), self.netfault_image.clone());
                 let (servers, environment, runtime, signals) =
                     containers::take(images, self.reach.unwrap_or_default(), &plans)?;

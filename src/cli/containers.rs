@@ -107,12 +107,15 @@ async fn find(engine: &Engine, plans: &[Plan]) -> Result<(BTreeMap<String, Serve
     tell(&collected, "removed what dead runs left");
     let mut servers = BTreeMap::new();
     for plan in plans {
-        if !servers.contains_key(&plan.server) {
-            let server = engine.server(&plan.server, &|notice| screen::say(notice)).await?;
-            servers.insert(plan.server.clone(), server);
+        for name in plan.servers() {
+            if !servers.contains_key(name) {
+                let server = engine.server(name, &|notice| screen::say(notice)).await?;
+                servers.insert(name.to_owned(), server);
+            }
         }
     }
-    Ok((servers, Environment::containers(engine.clone(), plans).await))
+    let environment = Environment::containers(engine.clone(), plans, &servers).await;
+    Ok((servers, environment))
 }
 
 fn tell(collected: &Collected, removed: &str) {

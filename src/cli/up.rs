@@ -70,7 +70,7 @@ pub struct Args {
         value_parser = PossibleValuesParser::new(["auto", "off", "require"]).try_map(|word| word.parse::<Mode>()))]
     sandbox: Mode,
     /// Let slotquake and the servers live this many times as fast as real time: a whole number up to 100, or `auto` for
-    /// what this machine can keep. Only with `--backend local`, on Linux with glibc
+    /// what this machine can keep (only with `--backend local`). On Linux with glibc, and so in containers
     #[arg(long, value_name = "N", default_value_t = SpeedSetting::Fixed(Speed::REAL))]
     speed: SpeedSetting,
     /// Load the library into the servers that changes their clocks, for `slotquake fault clock`
@@ -95,10 +95,11 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
             let (runtime, signals) = listening()?;
             (servers, environment, runtime, signals)
         }
-        BackendKind::Docker if args.speed != SpeedSetting::Fixed(Speed::REAL) => {
-            return Err(Trouble::usage(format!("`--speed {}` requires `--backend local`", args.speed)));
+        BackendKind::Docker => {
+            backend::refuse_speed(args.backend, args.speed)?;
+            backend::speed(&plans, Some(args.speed))?;
+            containers::take((None, None), Reach::Auto, &plans)?
         }
-        BackendKind::Docker => containers::take((None, None), Reach::Auto, &plans)?,
         BackendKind::Attach => unreachable!("the parser of `--backend` accepts only the others"),
     };
     if args.clocks

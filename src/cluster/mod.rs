@@ -17,6 +17,9 @@ pub mod local;
 pub mod pace;
 mod reach;
 pub mod roster;
+mod scratch;
+
+pub use scratch::ScratchDir;
 pub mod watch;
 
 use std::hash::{BuildHasher, RandomState};
@@ -245,9 +248,9 @@ pub trait Backend: Send + Sync + 'static {
 const WITHOUT_CLOCKS: &str =
     "the servers run without the library that changes clocks (hint: start the cluster with `slotquake up --clocks`)";
 
-/// Why clocks of servers that slotquake does not start as processes cannot be changed.
-pub const NO_CLOCKS: &str = "clocks can only be changed for servers that slotquake starts as processes, since the time in \
-                             containers and of other machines is not its own (hint: use `--backend local`)";
+/// Why the clocks of servers cannot be changed that slotquake does not start.
+pub const NO_CLOCKS: &str = "clocks can only be changed for servers that slotquake starts, by a library that it loads into \
+                             them (hint: use `--backend local` or `--backend docker`)";
 
 /// Why disks of servers that slotquake does not start as processes cannot be made faulty.
 pub const NO_DISKS: &str = "disks can only be made faulty for servers that slotquake starts as processes, since a library \

@@ -205,9 +205,12 @@ impl HostClock {
 
     /// Whether a process has loaded the library and read the variable. The error says why not.
     pub fn is_read_by(&self, pid: u32) -> Result<(), String> {
-        is_mapped(pid, &self.path, "the library that changes its clock")
+        is_mapped(pid, &self.path, LIBRARY_OF_CLOCKS)
     }
 }
+
+/// The library as a message about a server without it names it.
+pub const LIBRARY_OF_CLOCKS: &str = "the library that changes its clock";
 
 /// Loads the library into what a command starts, in real time. At another speed it is inherited. The library is open in
 /// this process until the result is dropped.

@@ -20,7 +20,9 @@ mod library;
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -41,7 +43,7 @@ static LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dilate.so"));
 pub const VARIABLE: &str = "SLOTQUAKE_DILATION";
 
 /// The variable with which the dynamic linker loads the library.
-const PRELOAD: &str = "LD_PRELOAD";
+pub const PRELOAD: &str = "LD_PRELOAD";
 
 /// Clocks that only the library has: its speed, which can be set, the real wall clock, and from there on the bases. Linux
 /// refuses their numbers.
@@ -105,6 +107,13 @@ pub fn obstacle() -> Option<String> {
     ))
 }
 
+/// Writes the library to a file that everybody may read, for programs that do not inherit a descriptor of it, as those in
+/// containers.
+pub fn store(path: &Path) -> io::Result<()> {
+    fs::write(path, LIBRARY)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+}
+
 /// The speed at which this process lives, as the library in it says.
 pub fn current() -> Speed {
     of_library().unwrap_or_default()
@@ -140,11 +149,20 @@ pub fn inherit(command: &mut Command) {
         };
         return;
     }
+    command.env(VARIABLE, handed_down(speed));
+}
+
+/// The value of [`VARIABLE`] for a server that is to live at the speed of this process; None in real time.
+pub fn value() -> Option<String> {
+    of_library().filter(|speed| !speed.is_real()).map(handed_down)
+}
+
+fn handed_down(speed: Speed) -> String {
     let base = |number: clockid_t| {
         let base = clock_gettime(ClockId::from_raw(CLOCK_OF_BASES + number)).expect("the library has this clock");
         Duration::from(base).as_nanos()
     };
-    command.env(VARIABLE, variable(speed, (0..BASES).map(base)));
+    variable(speed, (0..BASES).map(base))
 }
 
 /// What the variable says of a speed and the bases in nanoseconds.
@@ -177,13 +195,18 @@ pub fn real_span(span: Duration) -> Duration {
 }
 
 /// Whether a process has mapped a file that the library in it reads. The error says why not; `library` is what it is for.
+/// Why a server does not go by a library that it was given.
+pub fn not_loaded(library: &str) -> String {
+    format!("{library} is not loaded into it (hint: is the server linked statically?)")
+}
+
 fn is_mapped(pid: u32, path: &Path, library: &str) -> Result<(), String> {
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).map_err(|error| format!("its memory: {error}"))?;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).map_err(|error| format!("its memory: {error}"))?;
     let path = path.to_string_lossy();
     if maps.lines().any(|line| line.ends_with(path.as_ref())) {
         return Ok(());
     }
-    Err(format!("{library} is not loaded into it (hint: is the server linked statically?)"))
+    Err(not_loaded(library))
 }
 
 /// Makes the process live at that speed, which it does until its end. Executes the program again with the same arguments,

@@ -63,6 +63,11 @@ impl Engine {
     }
 
     /// Cannot be called.
+    pub async fn library_obstacle(&self, _server: &Server) -> Option<String> {
+        match self.never {}
+    }
+
+    /// Cannot be called.
     pub async fn network_obstacle(&self) -> Option<String> {
         match self.never {}
     }

@@ -15,6 +15,7 @@ use testcontainers::bollard::query_parameters::{
 use tokio::time::{Instant, sleep};
 
 use super::owner::{Owner, RUN_LABEL, Standing, TOOL, TOOL_LABEL, standing};
+use crate::speed::real_span;
 
 /// How long to retry removing networks and volumes after their containers were removed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -129,7 +130,7 @@ async fn remove(
     }
     // Without removed containers, removing succeeds at once or never.
     let patience = if wanted.is_empty() { PATIENCE_IDLE } else { PATIENCE };
-    let until = Instant::now() + patience;
+    let until = Instant::now() + real_span(patience);
     let removed = join_all(wanted.iter().map(|(id, _)| remove_container(docker, id))).await;
     for ((id, name), first) in wanted.iter().zip(removed) {
         let removed = match first {

@@ -24,6 +24,7 @@ use super::sidecar::NETFAULT_IMAGE;
 use crate::cluster::{EndedProcess, ProcessState, Reach, new_run};
 use crate::history::{Exit, ExitSignal};
 use crate::server::{Asked, Flavour, Server, Version};
+use crate::speed::{self, real_span};
 
 /// The time limit for the first answer of an engine.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
@@ -42,6 +43,8 @@ pub struct Engine {
     pub image: Option<String>,
     /// The image of sidecars.
     pub netfault_image: String,
+    /// Whether its containers run on the kernel of this machine, and so have its clocks.
+    pub(super) shares_kernel: bool,
     /// Why its containers cannot be reached by their addresses. None if they can.
     far: Option<&'static str>,
     /// Whether nodes are reached by published ports.
@@ -54,7 +57,7 @@ impl Engine {
     /// Connects to the engine in `DOCKER_HOST` or in testcontainers' settings, else to the default one.
     pub async fn connect(image: Option<String>, netfault_image: Option<String>) -> Result<Self, DockerError> {
         let client = docker_client_instance().await.map_err(|error| unreachable(&error))?;
-        let answer = timeout(ANSWERS_WITHIN, client.version()).await;
+        let answer = timeout(real_span(ANSWERS_WITHIN), client.version()).await;
         let version = match answer {
             Err(_) => return Err(DockerError::Absent { reason: format!("no answer within {ANSWERS_WITHIN:?}") }),
             Ok(Err(error)) => return Err(unreachable(&ClientError::Init(error))),
@@ -66,10 +69,13 @@ impl Engine {
         }
         let info = client.info().await.map_err(api("querying the engine"))?;
         let rootless = info.security_options.iter().flatten().any(|option| option.contains("rootless"));
-        let far = if rootless { Some("it is rootless") } else { has_other_kernel(info.kernel_version.as_deref()) };
+        let other_kernel = has_other_kernel(info.kernel_version.as_deref());
+        let (far, shares_kernel) =
+            (if rootless { Some("it is rootless") } else { other_kernel }, other_kernel.is_none());
         let about = format!("engine {} (API {api_version})", version.version.unwrap_or_default());
         let netfault_image = netfault_image.unwrap_or_else(|| NETFAULT_IMAGE.to_owned());
-        Ok(Self { client, about, image, netfault_image, far, by_ports: far.is_some(), making: Making::default() })
+        let (by_ports, making) = (far.is_some(), Making::default());
+        Ok(Self { client, about, image, netfault_image, shares_kernel, far, by_ports, making })
     }
 
     /// The same engine, with nodes reached in this way. Fails if their addresses are required and not reachable.
@@ -116,13 +122,20 @@ impl Engine {
                 reason: format!("it contains {version}, but {wanted} was requested"),
             });
         }
-        Ok(Server {
+        let server = Server {
             asked: self.image.clone().unwrap_or_else(|| asked.to_owned()),
             version,
             path: PathBuf::from(program),
             origin: format!("image {image}"),
             library_path: None,
-        })
+        };
+        let speed = speed::current();
+        if !speed.is_real()
+            && let Some(why) = self.library_obstacle(&server).await
+        {
+            return Err(DockerError::Speed { speed, reason: why });
+        }
+        Ok(server)
     }
 
     /// The image of a suite's server: the official one, unless the user gave another.
@@ -184,11 +197,8 @@ impl Engine {
             host_config: Some(HostConfig { network_mode: Some("none".to_owned()), ..Default::default() }),
             ..Default::default()
         };
-        let printed = self.printed(&name, body).await;
-        let force = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-        // The next run removes what this leaves.
-        let _ = self.client.remove_container(&name, Some(force)).await;
-        let printed = printed.map_err(api(format!("getting the version of image {image}")))?;
+        let printed =
+            self.printed_by(&name, body).await.map_err(api(format!("getting the version of image {image}")))?;
         let (program, banner) = printed.split_once('\n').unwrap_or((&printed, ""));
         match Version::from_banner(banner) {
             Some(version) => Ok((program.trim().to_owned(), version)),
@@ -197,6 +207,15 @@ impl Engine {
                 reason: format!("it contains neither a Redis nor a Valkey server; its output is `{}`", printed.trim()),
             }),
         }
+    }
+
+    /// What a container prints, which is removed then.
+    pub(super) async fn printed_by(&self, name: &str, body: ContainerCreateBody) -> Result<String, Error> {
+        let printed = self.printed(name, body).await;
+        let force = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        // The next run removes what this leaves.
+        let _ = self.client.remove_container(name, Some(force)).await;
+        printed
     }
 
     async fn printed(&self, name: &str, body: ContainerCreateBody) -> Result<String, Error> {
@@ -262,19 +281,25 @@ impl Engine {
     }
 }
 
-/// The official image of a server.
+/// The image of a server: the official one of a version.
 fn official_image(asked: &str) -> Result<String, DockerError> {
     match asked.parse() {
         Ok(Asked::Version(wanted)) => Ok(match wanted.flavour {
             Flavour::Redis => wanted.to_string(),
             Flavour::Valkey => format!("valkey/{wanted}"),
         }),
+        // The name of any other image, which always has a tag here: without one it would be a path.
+        Ok(Asked::Path(_)) if is_image(asked) => Ok(asked.to_owned()),
         Ok(Asked::Path(_)) => Err(DockerError::Asked {
             asked: asked.to_owned(),
             reason: "images do not contain binaries of this machine".to_owned(),
         }),
         Err(error) => Err(DockerError::Asked { asked: asked.to_owned(), reason: error.to_string() }),
     }
+}
+
+fn is_image(asked: &str) -> bool {
+    !asked.starts_with(['/', '.', '~']) && asked.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }
 
 /// Why the engine is not on this machine: another kernel means a virtual machine or a remote host.

@@ -4,6 +4,7 @@ use testcontainers::bollard::errors::Error;
 
 use crate::cluster::BackendError;
 use crate::network::NetworkError;
+use crate::speed::Speed;
 
 /// Why a request to the container engine failed.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,14 @@ pub enum DockerError {
         /// The difference.
         reason: String,
     },
+    /// The servers cannot live at the speed of this process.
+    #[error("`--speed {speed}` is not possible: {reason}")]
+    Speed {
+        /// The speed.
+        speed: Speed,
+        /// Why not, with a hint.
+        reason: String,
+    },
     /// No subnet is free for a network.
     #[error(
         "no subnet is free for the cluster's network; {tried} tried from 10.213.0.0/23 on: {reason} (hint: run `slotquake gc` or `docker network prune`)"
@@ -111,7 +120,7 @@ impl DockerError {
     /// Whether the user must change the command line.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Asked { .. } | Self::Image { .. } | Self::TooMany { .. } => true,
+            Self::Asked { .. } | Self::Image { .. } | Self::Speed { .. } | Self::TooMany { .. } => true,
             Self::Absent { .. }
             | Self::NotPermitted { .. }
             | Self::TooOld { .. }

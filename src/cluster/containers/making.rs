@@ -29,6 +29,6 @@ impl Making {
     /// Waits for the creations in progress, and blocks new ones while the result exists. None if the wait exceeded the
     /// limit.
     pub async fn ended(&self) -> Option<OwnedRwLockWriteGuard<()>> {
-        timeout(MADE_WITHIN, Arc::clone(&self.0).write_owned()).await.ok()
+        timeout(crate::speed::real_span(MADE_WITHIN), Arc::clone(&self.0).write_owned()).await.ok()
     }
 }

@@ -1,9 +1,10 @@
 //! What the docker backend and attached Compose projects share: the [`Engine`], the labels of an [`Owner`], a `Sidecar`
-//! beside a container, the `Links` that sidecars cut, and the removal of what a run created.
+//! beside a container, the `Links` that sidecars cut, the library in containers, and the removal of what a run created.
 
 mod collect;
 mod engine;
 mod error;
+mod library;
 mod links;
 mod making;
 mod owner;
@@ -20,6 +21,7 @@ pub use sidecar::NETFAULT_IMAGE;
 pub(in crate::cluster) use collect::run as remove_run;
 pub(in crate::cluster) use engine::Labels;
 pub(in crate::cluster) use error::api;
+pub(in crate::cluster) use library::Mounted;
 pub(in crate::cluster) use links::Links;
 pub(in crate::cluster) use making::Making;
 pub(in crate::cluster) use sidecar::Sidecar;

@@ -4,13 +4,17 @@
 //! as in a Kubernetes pod. Therefore the address remains when the server stops, the port of a dead server refuses
 //! connections, and the rules of a network fault stay in force across a restart of the server.
 
+mod archive;
+mod changes;
 mod isolation;
 mod publish;
 mod subnet;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -37,20 +41,31 @@ use subnet::{Subnet, bridge, make_network};
 pub use super::containers::{Collected, DockerError, Engine};
 
 use super::config::configuration;
-use super::containers::{Labels, Links, Making, Owner, Sidecar, all, api, remove_run};
+use super::containers::{Labels, Links, Making, Mounted, Owner, Sidecar, all, api, remove_run};
 use super::crash::crash_report;
-use super::{Backend, BackendError, EndedProcess, ProcessState, new_run};
-use crate::fault::{Action, Means};
+use super::{Backend, BackendError, EndedProcess, ProcessState, WITHOUT_CLOCKS, new_run};
+use crate::fault::{Action, ClockOf, Means};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::{DATA_PORT, Rule};
 use crate::network::{Counts, NetworkError};
 use crate::plan::{Need, Plan};
 use crate::server::{BackendKind, Server};
-use crate::units::{ClientNo, NodeNo};
+use crate::speed::clock::{LIBRARY_OF_CLOCKS, Skew, Told};
+use crate::speed::not_loaded;
+use crate::speed::{self, real_span};
+use crate::suite::Change;
+use crate::units::{ClientNo, Directive, NodeNo};
 use crate::wire::Access;
 
 const DATA: &str = "/data";
 const CONFIG: &str = "/etc/slotquake/node.conf";
+const NODES_CONF: &str = "nodes.conf";
+
+/// The time limit for a server to read its clock.
+const READS_WITHIN: Duration = Duration::from_secs(2);
+
+/// The time limit for the engine to start a server's container.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// The time limit for removing the containers of a run that panicked.
 const CLEANUP_WITHIN: Duration = Duration::from_secs(30);
@@ -72,6 +87,8 @@ pub struct Docker {
     nodes: Vec<Node>,
     clients: Clients,
     logs: PathBuf,
+    /// The library in the servers, if they live at another speed or have clocks of their own.
+    library: Option<Mounted>,
     /// The directory for the nodes' data, if the run keeps it.
     data: Option<PathBuf>,
     /// The links, if the run has sidecars.
@@ -87,10 +104,21 @@ struct Node {
     anchor: String,
     server: String,
     volume: String,
-    program: String,
-    config: String,
+    setup: std::sync::Mutex<Setup>,
     /// Whether the server's container exists.
     created: AtomicBool,
+    /// How the server ended whose container was removed.
+    ended: std::sync::Mutex<Option<EndedProcess>>,
+}
+
+/// What the next container of a server is made of.
+#[derive(Debug, Clone)]
+struct Setup {
+    image: (String, String),
+    server: Server,
+    directives: BTreeMap<String, Directive>,
+    /// The file by which a node that lost its data is the same node of the cluster.
+    nodes_conf: Option<Vec<u8>>,
 }
 
 /// The source addresses of clients.
@@ -105,6 +133,10 @@ enum Clients {
 }
 
 impl Node {
+    fn setup(&self) -> MutexGuard<'_, Setup> {
+        self.setup.lock().expect("no holder panics")
+    }
+
     /// Its fixed address, in the engine's format.
     fn address(&self) -> EndpointIpamConfig {
         EndpointIpamConfig { ipv4_address: Some(self.addr.ip().to_string()), ..Default::default() }
@@ -131,7 +163,8 @@ impl Drop for Guard {
         let cleaning = std::thread::spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
             // The next run removes what this leaves.
-            let _ = runtime.block_on(async { timeout(CLEANUP_WITHIN, remove_when_made(&client, &run, &making)).await });
+            let _ = runtime
+                .block_on(async { timeout(real_span(CLEANUP_WITHIN), remove_when_made(&client, &run, &making)).await });
         });
         let _ = cleaning.join();
     }
@@ -170,6 +203,12 @@ impl Docker {
         let (client, making) = (engine.client.clone(), Making::default());
         let guard = Guard { run: run.clone(), client, armed: AtomicBool::new(true), making };
         let subnet = make_network(engine, &run, &labels).await?;
+        let image = engine.image.clone().map_or_else(|| engine.image_of(&server.asked), Ok)?;
+        let image = name_and_tag(&image);
+        let clocks = plan.needs_to(Need::Clocks).then_some(plan.nodes.len());
+        let library = (clocks.is_some() || !speed::current().is_real()).then(|| Mounted::create(clocks)).transpose();
+        let library =
+            library.map_err(|source| BackendError::Io { what: "cannot write the library".to_owned(), source })?;
         let nodes = plan.nodes.iter().map(|planned| {
             let addr = SocketAddr::from((subnet.node(planned.node.index()), DATA_PORT));
             let name = format!("slotquake-{run}-{}", planned.node);
@@ -179,21 +218,26 @@ impl Docker {
                 anchor: format!("{name}-net"),
                 volume: format!("{name}-data"),
                 server: name,
-                program: server.path.display().to_string(),
-                config: configuration(&plan.config, server, addr, Path::new(DATA)),
+                setup: std::sync::Mutex::new(Setup {
+                    image: image.clone(),
+                    server: server.clone(),
+                    directives: plan.config.clone(),
+                    nodes_conf: None,
+                }),
                 created: AtomicBool::new(false),
+                ended: std::sync::Mutex::default(),
             }
         });
-        let image = engine.image.clone().map_or_else(|| engine.image_of(&server.asked), Ok)?;
         let mut docker = Self {
             engine: engine.clone(),
             run: guard,
             labels,
-            image: name_and_tag(&image),
+            image: image.clone(),
             subnet,
             nodes: nodes.collect(),
             clients: Clients::Anywhere,
             logs,
+            library,
             data: keep.then(|| folder.join("data")),
             links: None,
             isolated: Mutex::default(),
@@ -216,12 +260,7 @@ impl Docker {
     /// Starts a node's anchor. Returns its published port, if there is one.
     async fn anchor(&self, node: &Node) -> Result<Option<SocketAddr>, DockerError> {
         let client = &self.engine.client;
-        let volume = VolumeCreateRequest {
-            name: Some(node.volume.clone()),
-            labels: Some(self.labels.clone()),
-            ..Default::default()
-        };
-        client.create_volume(volume).await.map_err(api(format!("creating volume {}", node.volume)))?;
+        self.make_volume(node).await?;
         let endpoint = EndpointSettings { ipam_config: Some(node.address()), ..Default::default() };
         let (network, by_ports) = (self.network(), self.engine.by_ports);
         let body = ContainerCreateBody {
@@ -244,6 +283,16 @@ impl Docker {
         client.create_container(Some(options), body).await.map_err(api(what()))?;
         client.start_container(&node.anchor, None::<StartContainerOptions>).await.map_err(api(what()))?;
         if by_ports { publish::published(&self.engine, &node.anchor).await.map(Some) } else { Ok(None) }
+    }
+
+    async fn make_volume(&self, node: &Node) -> Result<(), DockerError> {
+        let volume = VolumeCreateRequest {
+            name: Some(node.volume.clone()),
+            labels: Some(self.labels.clone()),
+            ..Default::default()
+        };
+        let made = self.engine.client.create_volume(volume).await;
+        made.map(drop).map_err(api(format!("creating volume {}", node.volume)))
     }
 
     fn network(&self) -> String {
@@ -293,11 +342,19 @@ impl Docker {
     }
 
     /// Creates the server's container and starts it.
-    async fn create(&self, node: &Node) -> Result<(), DockerError> {
+    async fn create(&self, index: usize, node: &Node) -> Result<(), DockerError> {
         let network = format!("container:{}", node.anchor);
+        let (setup, nodes_conf) = {
+            let mut setup = node.setup();
+            // It is in the volume from then on.
+            let nodes_conf = setup.nodes_conf.take();
+            (setup.clone(), nodes_conf)
+        };
+        let text = configuration(&setup.directives, &setup.server, node.addr, Path::new(DATA));
+        let binds = self.library.as_ref().map(|library| library.binds(index));
         // The directory must belong to the server's user: the start script of official images changes the user.
         let config = CopyTargetOptions::new(CONFIG).with_mode(0o644);
-        let request = GenericImage::new(self.image.0.clone(), self.image.1.clone())
+        let mut request = GenericImage::new(setup.image.0, setup.image.1)
             .with_container_name(&node.server)
             .with_labels(self.labels.clone())
             // A reusable container outlives its handle, so the run can remove it with everything else. Containers with
@@ -305,14 +362,24 @@ impl Docker {
             .with_reuse(ReuseDirective::Always)
             .with_label("slotquake.container", &node.server)
             .with_mount(Mount::volume_mount(&node.volume, DATA))
-            .with_copy_to(config, node.config.clone().into_bytes())
-            .with_cmd([node.program.as_str(), CONFIG])
+            .with_startup_timeout(real_span(STARTS_WITHIN))
+            .with_copy_to(config, text.into_bytes())
+            .with_cmd([setup.server.path.display().to_string().as_str(), CONFIG])
             // `with_network` would also create a network of that name and leave it.
             .with_host_config_modifier(move |host| {
                 host.network_mode = Some(network.clone());
                 host.publish_all_ports = Some(false);
                 host.port_bindings = None;
+                host.binds.clone_from(&binds);
             });
+        if let Some(nodes_conf) = nodes_conf {
+            // The server's user writes to it, whoever that is.
+            let place = CopyTargetOptions::new(format!("{DATA}/{NODES_CONF}")).with_mode(0o666);
+            request = request.with_copy_to(place, nodes_conf);
+        }
+        for (name, value) in self.library.iter().flat_map(Mounted::variables) {
+            request = request.with_env_var(name, value);
+        }
         let made = self.run.making.to_its_end(async move { request.start().await.map(drop) });
         made.await.map_err(|error| DockerError::Api {
             what: format!("starting container {}", node.server),
@@ -341,7 +408,7 @@ impl Docker {
         if own.created.swap(true, Ordering::Relaxed) {
             return self.done(node, client.start_container(&own.server, None::<StartContainerOptions>)).await;
         }
-        Ok(self.create(own).await?)
+        Ok(self.create(node.index(), own).await?)
     }
 
     async fn signal(&self, node: NodeNo, signal: &str) -> Result<(), BackendError> {
@@ -352,14 +419,23 @@ impl Docker {
         self.done(node, self.engine.client.kill_container(&self.node(node).server, Some(options))).await
     }
 
+    /// Appends the log of a server's container to the log of its node.
+    async fn save_log(&self, number: NodeNo, node: &Node) {
+        let log = self.engine.logs(&node.server, "all", 0).await.unwrap_or_else(|error| format!("no log: {error}\n"));
+        let path = self.logs.join(format!("{number}.log"));
+        // The report is still useful without them.
+        if let Ok(mut file) = tokio::fs::File::options().create(true).append(true).open(path).await {
+            let _ = file.write_all(log.as_bytes()).await;
+            let _ = file.flush().await;
+        }
+    }
+
     /// Saves the log of a node, and its data if the run keeps it.
     async fn save(&self, number: NodeNo, node: &Node) {
         if !node.created.load(Ordering::Relaxed) {
             return;
         }
-        let log = self.engine.logs(&node.server, "all", 0).await.unwrap_or_else(|error| format!("no log: {error}\n"));
-        // The report is still useful without them.
-        let _ = tokio::fs::write(self.logs.join(format!("{number}.log")), log).await;
+        self.save_log(number, node).await;
         let Some(data) = &self.data else { return };
         let options = DownloadFromContainerOptionsBuilder::default().path(DATA).build();
         let mut archive = Box::pin(self.engine.client.download_from_container(&node.server, Some(options)));
@@ -414,17 +490,26 @@ impl Backend for Docker {
         }
     }
 
+    async fn change(&self, node: NodeNo, change: &Change, server: Option<&Server>) -> Result<String, BackendError> {
+        self.change_node(node, change, server).await
+    }
+
     async fn state(&self, node: NodeNo) -> ProcessState {
         let own = self.node(node);
         if !own.created.load(Ordering::Relaxed) {
-            return ProcessState::Gone { how: "never started".to_owned() };
+            let ended = own.ended.lock().expect("no holder panics");
+            let how = ended.as_ref().map_or_else(|| "never started".to_owned(), |ended| ended.exit.how.clone());
+            return ProcessState::Gone { how };
         }
         self.engine.state(&own.server).await
     }
 
     async fn ended(&self, node: NodeNo) -> Option<EndedProcess> {
         let own = self.node(node);
-        if own.created.load(Ordering::Relaxed) { self.engine.ended(&own.server).await } else { None }
+        if own.created.load(Ordering::Relaxed) {
+            return self.engine.ended(&own.server).await;
+        }
+        own.ended.lock().expect("no holder panics").clone()
     }
 
     async fn crash_report(&self, node: NodeNo) -> Option<Vec<String>> {
@@ -480,6 +565,44 @@ impl Backend for Docker {
         if let Some(links) = &self.links {
             links.fill(knock, bytes).await;
         }
+    }
+
+    async fn set_clock(&self, node: NodeNo, skew: Skew) -> Result<(), BackendError> {
+        let error = |reason: String| BackendError::Clock { node, reason };
+        let clock = self.library.as_ref().and_then(|library| library.clock(node.index()));
+        let mut clock = clock.ok_or_else(|| error(WITHOUT_CLOCKS.to_owned()))?;
+        clock.set(skew).map_err(|source| error(source.to_string()))
+    }
+
+    fn clock(&self, node: NodeNo) -> Skew {
+        let clock = self.library.as_ref().and_then(|library| library.clock(node.index()));
+        clock.map_or(Skew::NONE, |clock| clock.skew())
+    }
+
+    fn told(&self, node: NodeNo, of: ClockOf) -> Option<std::io::Result<Told>> {
+        Some(self.library.as_ref()?.clock(node.index())?.told(of))
+    }
+
+    /// The memory of a container's process may be hidden from this user. But a server that lives by the clock reads it at
+    /// each turn of its event loop, and nothing else in its container does.
+    async fn clock_obstacle(&self, node: NodeNo) -> Option<String> {
+        let told = || self.told(node, ClockOf::Wall).map(|told| told.map_err(|error| error.to_string()));
+        let first = match told() {
+            None => return Some(WITHOUT_CLOCKS.to_owned()),
+            Some(Err(error)) => return Some(error),
+            Some(Ok(first)) => first,
+        };
+        let deadline = tokio::time::Instant::now() + real_span(READS_WITHIN);
+        while matches!(self.state(node).await, ProcessState::Running { .. }) {
+            if told().is_some_and(|told| told.is_ok_and(|told| told.count != first.count)) {
+                return None;
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Some(not_loaded(LIBRARY_OF_CLOCKS));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        None
     }
 
     async fn tear_down(&self) -> Result<(), BackendError> {

@@ -25,10 +25,10 @@ pub use addresses::{MAX_NODES, obstacle as address_obstacle};
 use clocks::Clocks;
 use corrupt::{Places, Undamaged};
 use disks::Disks;
-pub use keeper::ScratchDir;
 
 use super::config::configuration;
 use super::crash::crash_report;
+use super::scratch::ScratchDir;
 use super::{Backend, BackendError, DiskReading, EndedProcess, ProcessState, WITHOUT_CLOCKS};
 use crate::fault::{Action, ClockOf, DiskChange, Means};
 use crate::history::{Exit, ExitSignal};

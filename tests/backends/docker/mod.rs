@@ -1,10 +1,12 @@
 //! The docker backend on a real engine: the shipped suites' verdicts are those of the local backend, and nothing
 //! of ours stays, whatever ends a run, while nothing of others is touched.
 
+mod changes;
 mod crash;
 mod isolation;
 mod kept;
 mod leftovers;
+mod library;
 mod messages;
 mod reach;
 mod stand_in;

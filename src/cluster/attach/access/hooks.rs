@@ -342,7 +342,7 @@ mod tests {
             (Need::Impairments, "can only cut links, so they do not allow impairing a link"),
             (Need::Delays, "can only cut links, so they do not allow delaying packets"),
             (Need::Clients, "hooks cannot distinguish them"),
-            (Need::Clocks, "clocks can only be changed for servers that slotquake starts as processes"),
+            (Need::Clocks, "clocks can only be changed for servers that slotquake starts"),
             (Need::Disks, "disks can only be made faulty for servers that slotquake starts as processes"),
         ] {
             assert!(hooks.lacks(need).is_some_and(|why| why.contains(expected)), "{need}");
