@@ -113,8 +113,15 @@ impl Skew {
             }
         };
         let from_ns = self.from.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
-        let numbers =
-            [place(self.of) as i64, offset_ns, drift_ppm, half_ns, lasts_ns, from_ns, self.from_up.as_nanos() as i64];
+        let numbers = [
+            place(self.of).cast_signed(),
+            offset_ns,
+            drift_ppm,
+            half_ns,
+            lasts_ns,
+            from_ns,
+            self.from_up.as_nanos() as i64,
+        ];
         let mut bytes = [0; SKEW_BYTES];
         for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
             place.copy_from_slice(&number.to_ne_bytes());

@@ -113,7 +113,7 @@ impl Engine {
         let image = self.image_of(asked)?;
         self.have(&image, notice).await?;
         let (own, its) = (self.clone(), image.clone());
-        let (program, version) = self.making.to_its_end(async move { own.version_of(&its).await }).await?;
+        let (program, version) = self.making.to_its_end(Box::pin(async move { own.version_of(&its).await })).await?;
         if let (None, Ok(Asked::Version(wanted))) = (&self.image, asked.parse())
             && !wanted.accepts(version)
         {

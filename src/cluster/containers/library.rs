@@ -46,7 +46,7 @@ impl Mounted {
         Ok(Self { scratch, hosts })
     }
 
-    /// What the engine mounts into the container of a host, in its format. With SELinux, containers may then read it.
+    /// What the engine mounts into the container of a host, in its format. With `SELinux`, containers may then read it.
     pub(in crate::cluster) fn binds(&self, host: usize) -> Vec<String> {
         let mut binds = vec![format!("{}:{LIBRARY}:ro,z", self.scratch.path().join("library.so").display())];
         if self.hosts.is_some() {
