@@ -21,6 +21,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <gnu/libc-version.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <netinet/in.h>
@@ -358,6 +359,8 @@ static struct {
 __attribute__((constructor)) static void prepare(void)
 {
     settle();
+    /* Only glibc has this function, so musl's linker refuses the library, with a message: it was never tried there. */
+    gnu_get_libc_version();
     (void)REAL(clock_gettime), (void)REAL(epoll_pwait), (void)REAL(ppoll), (void)REAL(select), (void)REAL(pselect);
     (void)REAL(nanosleep), (void)REAL(clock_nanosleep), (void)REAL(pthread_cond_timedwait);
     (void)REAL(pthread_mutex_timedlock), (void)REAL(pthread_rwlock_timedrdlock), (void)REAL(pthread_rwlock_timedwrlock);
