@@ -272,6 +272,19 @@ mod tests {
         }
     }
 
+    /// A strobe is right half of the time, which neither shows that it is in effect nor that it is not.
+    #[test]
+    fn a_clock_shows_its_fault_only_while_it_is_wrong() {
+        let sight = |as_asked, is_right| clock_sight(Ok(Sighted { as_asked, is_right, seen: "seen".to_owned() }));
+        let (gone, unknown) = (Sight::Gone("seen".to_owned()), Sight::Unknown("seen".to_owned()));
+        for (as_asked, is_right, expected) in
+            [(true, false, &Sight::InEffect), (true, true, &unknown), (false, true, &gone), (false, false, &gone)]
+        {
+            assert_eq!(sight(as_asked, is_right), *expected, "{as_asked} {is_right}");
+        }
+        assert_eq!(clock_sight(Err("seen".to_owned())), unknown);
+    }
+
     #[test]
     fn a_state_that_nobody_knows_ends_no_fault() {
         let state = ProcessState::Unknown { how: "the engine does not answer".to_owned() };

@@ -280,8 +280,8 @@ fn a_strobe_that_is_ended_from_outside_proves_nothing() {
         let ours = format!("slotquake-run-{}-", std::process::id());
         let folders = std::fs::read_dir(std::env::temp_dir()).expect("the temporary directory").flatten();
         let of_this_run = folders.filter(|folder| folder.file_name().to_string_lossy().starts_with(&ours));
-        // No other control strobes with a half of 350 ms.
-        let half = 350_000_000_i64.to_ne_bytes();
+        // No other control strobes with a half of 100 ms.
+        let half = 100_000_000_i64.to_ne_bytes();
         let strobes = |clock: &PathBuf| {
             std::fs::read(clock).is_ok_and(|bytes| bytes.windows(half.len()).any(|window| window == half))
         };
@@ -291,7 +291,7 @@ fn a_strobe_that_is_ended_from_outside_proves_nothing() {
         clock.write_all_at(&[0; 112], 48).expect("it can be written");
     };
     Control {
-        steps: &["phase: wrong", "clock: { node: node-2, strobe: 2s, every: 700ms, for: 5s }", "settle: 5500ms"],
+        steps: &["phase: wrong", "clock: { node: node-2, strobe: 2s, every: 200ms, for: 5s }", "settle: 5500ms"],
         invariants: &[("acked-writes: { may-lose: 0 }", Hold)],
         own: &[("faults", StayOpen(&["clock clock-1", "was in effect for only"]))],
         ..CONTROL
