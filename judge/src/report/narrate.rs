@@ -328,6 +328,13 @@ fn fault_line(about: FaultEvent<'_>, name: &str, healed: &str, verbose: bool) ->
     }
 }
 
+/// The line of a crash report that says why: a signal, or what the server gives up for, which stands in a frame of its own.
+fn crash_cause(report: &[String]) -> &str {
+    let panic = report.iter().find(|line| line.contains("# Guru Meditation: "));
+    let first = || report.iter().find(|line| !line.starts_with("==="));
+    panic.or_else(first).map_or("", String::as_str)
+}
+
 /// The end of a server that the plan does not explain, and every crash report.
 fn server_line(kind: &EventKind, end: &ServerEnd) -> Option<String> {
     let is_known = end.exit.is_some() || !end.report.is_empty();
@@ -338,8 +345,7 @@ fn server_line(kind: &EventKind, end: &ServerEnd) -> Option<String> {
     };
     match kind {
         EventKind::ServerCrashed { node, report } => {
-            let cause = report.iter().find(|line| !line.starts_with("==="));
-            Some(format!("{node} wrote a crash report: {}", cause.map_or("", String::as_str)))
+            Some(format!("{node} wrote a crash report: {}", crash_cause(report)))
         }
         _ if is_planned => None,
         // A step starts it again; nothing else has to.

@@ -283,6 +283,25 @@ fn the_story_has_what_no_fault_explains() {
     }
 }
 
+/// What a server gives up for stands below a frame, after the time of the line.
+#[test]
+fn the_story_says_why_a_server_gave_up() {
+    let report = [
+        "=== VALKEY BUG REPORT START: Cut & paste starting from here ===",
+        "11:S 28 Nov 2026 16:12:22.480 # ------------------------------------------------",
+        "11:S 28 Nov 2026 16:12:22.480 # !!! Software Failure. Press left mouse button to continue",
+        "11:S 28 Nov 2026 16:12:22.480 # Guru Meditation: Replica was unable to write command to disk. #server.c:4529",
+    ];
+    let report = report.map(str::to_owned).to_vec();
+    let history = story().event(2101.0, EventKind::ServerCrashed { node: NodeNo(4), report }).ends(9000.0);
+    let told = told(&history);
+    let [line] = told.as_slice() else { panic!("{told:?}") };
+    assert!(
+        line.contains("wrote a crash report: 11:S 28 Nov 2026 16:12:22.480 # Guru Meditation: Replica was"),
+        "{line}"
+    );
+}
+
 /// A server of an attached cluster reads its own file again when a step starts it.
 #[test]
 fn a_directive_that_a_planned_restart_resets_is_explained() {
