@@ -116,8 +116,12 @@ pub struct NodeLine {
     pub open: Vec<String>,
 }
 
-/// The properties of a node on which all nodes must agree: its role, its epoch if it is a master, its slots.
-pub type Essence<'a> = (Role, Option<u64>, &'a [(u16, u16)]);
+impl Peer {
+    /// The properties on which all nodes must agree: the role, the epoch of a master, the slots.
+    pub fn essence(&self) -> (Role, Option<u64>, &[(u16, u16)]) {
+        (self.role, (self.role == Role::Master).then_some(self.epoch), &self.slots)
+    }
+}
 
 /// A reply of a server that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -259,15 +263,12 @@ impl View {
         self.peers.iter().filter(move |(_, peer)| peer.role == Role::ReplicaOf(master)).map(|(&node, _)| node)
     }
 
-    /// The part of a view that is equal if two nodes agree: the masters with their slots and epochs, and the
-    /// replicas with their masters. It omits health flags and link states, which may differ between nodes.
-    pub fn essence(&self) -> BTreeMap<NodeNo, Essence<'_>> {
-        self.peers
-            .iter()
-            .map(|(&node, peer)| {
-                let epoch = (peer.role == Role::Master).then_some(peer.epoch);
-                (node, (peer.role, epoch, peer.slots.as_slice()))
-            })
-            .collect()
+    /// Whether two nodes know the same nodes and agree on them: on the masters with their slots and epochs, and on the
+    /// replicas with their masters. Health flags and link states may differ.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let same = |((one, peer), (node, line)): ((&NodeNo, &Peer), (&NodeNo, &Peer))| {
+            one == node && peer.essence() == line.essence()
+        };
+        self.peers.len() == other.peers.len() && self.peers.iter().zip(&other.peers).all(same)
     }
 }

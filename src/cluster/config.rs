@@ -8,6 +8,9 @@ use std::path::Path;
 use crate::server::{Server, harness_options};
 use crate::units::Directive;
 
+/// The name of the file in which a server keeps what it knows of the cluster.
+pub(super) const NODES_CONF: &str = "nodes.conf";
+
 /// The text of a node's configuration: the directives that the harness needs, then those of the suite.
 pub(super) fn configuration(
     config: &BTreeMap<String, Directive>,
@@ -16,7 +19,7 @@ pub(super) fn configuration(
     dir: &Path,
 ) -> String {
     let mut text = format!(
-        "port {}\ndaemonize no\ndir \"{}\"\ncluster-enabled yes\ncluster-config-file nodes.conf\n",
+        "port {}\ndaemonize no\ndir \"{}\"\ncluster-enabled yes\ncluster-config-file {NODES_CONF}\n",
         addr.port(),
         dir.display()
     );

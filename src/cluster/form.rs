@@ -1,19 +1,25 @@
 //! Forms a cluster from empty nodes: slots, epochs, introductions, replicas.
 //!
+//! Where the backend can write files of nodes, each server finds the whole cluster in its `nodes.conf` when it starts.
+//! Elsewhere the servers are introduced to each other, and slots, epochs and replicas are assigned by commands. That takes
+//! longer the more nodes there are, since a replica must know its master before it can follow it.
+//!
 //! It does not use `redis-cli --cluster create`, because that assigns replicas by its own anti-affinity rules and not by the
 //! plan, and because some servers come without redis-cli.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 
-use super::watch::Watch;
+use super::nodes_conf::{Known, nodes_conf};
+use super::watch::{Snapshot, Watch};
 use super::{Backend, BackendError, Control, ProcessState};
 use crate::fault::Action;
 use crate::history::NodeInfo;
 use crate::plan::Plan;
-use crate::slot::SLOTS;
+use crate::slot::{Deal, SLOTS};
 use crate::units::NodeNo;
 use crate::wire::text;
 
@@ -60,14 +66,21 @@ pub async fn form<B: Backend>(
     control: &Arc<Control<B>>,
     watch: &Watch,
 ) -> Result<Vec<NodeInfo>, FormError> {
-    try_join_all(control.nodes().map(|node| control.backend().act(node, Action::Start))).await?;
-    for node in control.nodes() {
-        answers(control, node).await?;
+    let is_planted = plant(plan, control)?;
+    // A replica that knows its master when it starts connects to it at once, and again only after a second.
+    let (masters, replicas): (Vec<_>, Vec<_>) = plan.nodes.iter().partition(|planned| planned.replica_of.is_none());
+    for nodes in [masters, replicas] {
+        try_join_all(nodes.iter().map(|planned| control.backend().act(planned.node, Action::Start))).await?;
+        for planned in nodes {
+            answers(control, planned.node).await?;
+        }
     }
-    assign(plan, control).await?;
-    introduce(control).await?;
-    if let Err(missing) = acquainted(plan, control, watch).await {
-        return Err(not_whole(control, &missing).await);
+    if !is_planted {
+        assign(plan, control).await?;
+        introduce(control).await?;
+        if let Err(missing) = acquainted(plan, control, watch).await {
+            return Err(not_whole(control, &missing).await);
+        }
     }
     let mut infos = Vec::new();
     for planned in &plan.nodes {
@@ -81,13 +94,45 @@ pub async fn form<B: Backend>(
             name: None,
         });
     }
-    for planned in &plan.nodes {
+    for planned in plan.nodes.iter().filter(|_| !is_planted) {
         if let Some(master) = planned.replica_of {
             ask(control, planned.node, &["CLUSTER", "REPLICATE", &infos[master.index()].id]).await?;
         }
     }
-    whole(plan, control, watch).await?;
-    Ok(infos)
+    let deal = plan.deal();
+    match watch.until(FORM_WITHIN, |snapshot| as_planned(plan, &deal, snapshot)).await {
+        Ok(()) => Ok(infos),
+        Err(missing) => Err(not_whole(control, &missing).await),
+    }
+}
+
+/// Whether the cluster is whole and every node has the role of the plan.
+fn as_planned(plan: &Plan, deal: &Deal, now: &Snapshot) -> Result<(), String> {
+    now.whole(plan.nodes.len(), plan.shards())?;
+    let misplaced = plan.nodes.iter().find(|planned| {
+        now.master(planned.shard, deal) != Some(planned.replica_of.unwrap_or(planned.node))
+            || planned.replica_of.is_some_and(|master| !now.replicas(master).contains(&planned.node))
+    });
+    misplaced.map_or(Ok(()), |planned| Err(format!("{} does not have the role of the plan", planned.node)))
+}
+
+/// Writes `nodes.conf` of every node, with ids drawn for this run. False if the backend cannot.
+fn plant<B: Backend>(plan: &Plan, control: &Control<B>) -> Result<bool, BackendError> {
+    let backend = control.backend();
+    let known = |node| Known { id: new_node_id(), addr: backend.announced(node), bus_port: backend.bus_port(node) };
+    let known: Vec<Known> = control.nodes().map(known).collect();
+    let mut is_planted = true;
+    for node in control.nodes() {
+        is_planted &= backend.plant(node, &nodes_conf(plan, &known, node))?;
+    }
+    Ok(is_planted)
+}
+
+/// A node id that no other node has: 40 hexadecimal digits.
+fn new_node_id() -> String {
+    // The keys of a hasher are the only random numbers in std.
+    let random = || RandomState::new().hash_one("node");
+    format!("{:016x}{:016x}{:08x}", random(), random(), random() as u32)
 }
 
 /// Waits until every node knows every other, and all slots where a shard has no replica. The error says what is missing.

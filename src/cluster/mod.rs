@@ -14,6 +14,7 @@ pub(crate) mod fixture;
 pub mod form;
 mod keyspace;
 pub mod local;
+mod nodes_conf;
 pub mod pace;
 mod reach;
 pub mod roster;
@@ -107,6 +108,12 @@ pub trait Backend: Send + Sync + 'static {
     /// servers take their address with them.
     fn is_closed(&self, _node: NodeNo, error: &ConnectError) -> impl Future<Output = bool> + Send {
         std::future::ready(matches!(error, ConnectError::Refused(_)))
+    }
+
+    /// Gives a node that never ran the text of its `nodes.conf`, from which its server learns the whole cluster. False if
+    /// the backend cannot, so that the nodes must be introduced to each other after their start.
+    fn plant(&self, _node: NodeNo, _nodes_conf: &str) -> Result<bool, BackendError> {
+        Ok(false)
     }
 
     /// Stops, kills, starts, pauses or resumes a node's server. Does not wait for the effect: a started server may not be

@@ -27,13 +27,17 @@ type Syncs = (u64, u64, u64);
 /// A node that takes longer than this to answer is silent.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 
+/// For each node, the pause between two looks at a snapshot: a look takes longer the more views there are, and more views
+/// wake who waits more often.
+const LOOK: Duration = Duration::from_micros(50);
+
 /// The latest answers of all nodes at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// The views of the nodes that answered their last poll.
-    pub views: BTreeMap<NodeNo, View>,
+    pub views: BTreeMap<NodeNo, Arc<View>>,
     /// The last views of the other nodes, if they ever answered.
-    pub stale: BTreeMap<NodeNo, View>,
+    pub stale: BTreeMap<NodeNo, Arc<View>>,
     /// The nodes that did not answer, with the reasons.
     pub silent: BTreeMap<NodeNo, String>,
     /// The latest lag of each replica, in bytes, and whether its link was up.
@@ -70,6 +74,7 @@ impl Watch {
                 ended: None,
                 is_down: false,
                 report: None,
+                nodes: Default::default(),
             };
             tasks.spawn(poller.run());
         }
@@ -104,6 +109,7 @@ impl Watch {
             if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
                 return Err(missing);
             }
+            tokio::time::sleep(LOOK * self.nodes as u32).await;
         }
     }
 }
@@ -147,7 +153,8 @@ impl Watch {
 
 /// The result of one poll of a node.
 struct Answers {
-    lines: Vec<NodeLine>,
+    /// Where no flag has changed, times may be those of an earlier poll.
+    lines: Arc<Vec<NodeLine>>,
     view: View,
     offset: Option<u64>,
     syncs: Option<Syncs>,
@@ -193,6 +200,8 @@ struct Poller<B> {
     is_down: bool,
     /// The crash report that was last recorded.
     report: Option<Vec<String>>,
+    /// Its last CLUSTER NODES, as text and read.
+    nodes: (String, Arc<Vec<NodeLine>>),
 }
 
 impl<B: Backend> Poller<B> {
@@ -233,7 +242,7 @@ impl<B: Backend> Poller<B> {
         }
     }
 
-    async fn poll(&self) -> Result<Answers, String> {
+    async fn poll(&mut self) -> Result<Answers, String> {
         let commands: [&[&str]; 5] = [
             &["CLUSTER", "NODES"],
             &["CLUSTER", "INFO"],
@@ -249,10 +258,14 @@ impl<B: Backend> Poller<B> {
             return Err(format!("{} answers to 5 commands", answers.len()));
         };
         let (nodes, info, replication, stats) = (text(nodes), text(info), text(replication), text(stats));
-        let lines = parse_nodes(&nodes).map_err(|error| error.to_string())?;
+        if !is_same_but_for_times(&self.nodes.0, &nodes) {
+            let lines = parse_nodes(&nodes).map_err(|error| error.to_string())?;
+            self.nodes = (nodes, Arc::new(lines));
+        }
+        let lines = Arc::clone(&self.nodes.1);
         let mut view = View::from_answers(&lines, &info, &replication, |line| self.number_of(line))
             .map_err(|error| error.to_string())?;
-        for line in &lines {
+        for line in lines.iter() {
             if let Some(left) = self.control.roster().left_by(line)
                 && let Some(peer) = self.number_of(line).and_then(|node| view.peers.get_mut(&node))
             {
@@ -327,11 +340,11 @@ impl<B: Backend> Poller<B> {
 
     fn note(&self, view: View) {
         let mut state = self.state.lock().expect("no holder panics");
-        let known = state.views.get(&self.node) == Some(&view);
+        let known = state.views.get(&self.node).is_some_and(|known| **known == view);
         if !known {
             state.silent.remove(&self.node);
             state.stale.remove(&self.node);
-            state.views.insert(self.node, view.clone());
+            state.views.insert(self.node, Arc::new(view.clone()));
         }
         drop(state);
         if !known {
@@ -365,6 +378,18 @@ impl<B: Backend> Poller<B> {
         self.state.lock().expect("no holder panics").lag.insert(self.node, (bytes, link_up));
         self.journal.event(EventKind::Lag { replica: self.node, master, bytes, link_up });
     }
+}
+
+/// Whether two answers to CLUSTER NODES differ at most in when PINGs were sent and PONGs were received, which change all
+/// the time.
+fn is_same_but_for_times(one: &str, other: &str) -> bool {
+    let parts = |line| {
+        let mut fields = str::splitn(line, 7, ' ');
+        let first: [Option<&str>; 4] = std::array::from_fn(|_| fields.next());
+        (first, fields.nth(2))
+    };
+    one.lines().count() == other.lines().count()
+        && one.lines().zip(other.lines()).all(|(one, other)| parts(one) == parts(other))
 }
 
 fn syncs(stats: &str) -> Option<Syncs> {
@@ -439,9 +464,8 @@ impl Snapshot {
     pub fn agreed(&self) -> Result<(), String> {
         let mut views = self.views.iter();
         let Some((first, view)) = views.next() else { return Err("no node answers".to_owned()) };
-        let essence = view.essence();
         for (node, other) in views {
-            if other.essence() != essence {
+            if !other.agrees_with(view) {
                 return Err(format!("{first} and {node} see different masters, replicas, slots or epochs"));
             }
         }
@@ -493,4 +517,31 @@ fn view_is_whole(node: NodeNo, view: &View, nodes: usize, shards: u16) -> Result
 /// A node that a view has at an address that it left.
 fn left(view: &View) -> Option<(NodeNo, SocketAddr)> {
     view.peers.iter().find_map(|(&peer, line)| Some((peer, line.left_addr?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same_but_for_times;
+
+    #[test]
+    fn only_times_may_differ() {
+        let line = |flags: &str, ping: u64, epoch: u64, link: &str, slots: &str| {
+            format!("{} 127.1.0.1:6379@16379 {flags} - {ping} {} {epoch} {link}{slots}\n", "1".repeat(40), ping + 7)
+        };
+        let one = line("master", 5, 1, "connected", " 0-5460") + &line("slave", 5, 1, "connected", "");
+        let with = |first: String| first + &line("slave", 5, 1, "connected", "");
+        assert!(is_same_but_for_times(&one, &with(line("master", 99, 1, "connected", " 0-5460"))));
+        for other in [
+            with(line("master,fail?", 5, 1, "connected", " 0-5460")),
+            with(line("master", 5, 2, "connected", " 0-5460")),
+            with(line("master", 5, 1, "disconnected", " 0-5460")),
+            with(line("master", 5, 1, "connected", " 0-5461")),
+            with(line("master", 5, 1, "connected", "")),
+            line("master", 5, 1, "connected", " 0-5460"),
+            one.replace("127.1.0.1:", "127.1.0.7:"),
+            String::new(),
+        ] {
+            assert!(!is_same_but_for_times(&one, &other), "{other}");
+        }
+    }
 }

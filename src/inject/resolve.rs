@@ -47,6 +47,8 @@ fn group_members(group: Group, now: &Snapshot, nodes: usize, deal: &Deal) -> Res
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::cluster::fixture::healthy;
     use crate::topology::Role;
@@ -61,9 +63,9 @@ mod tests {
             (peer.role, peer.epoch, peer.slots) = (role, 7, slots);
         }
         let mut snapshot = Snapshot::default();
-        snapshot.views.insert(NodeNo(1), stale);
+        snapshot.views.insert(NodeNo(1), Arc::new(stale));
         for node in 2..=6 {
-            snapshot.views.insert(NodeNo(node), fresh.clone());
+            snapshot.views.insert(NodeNo(node), Arc::new(fresh.clone()));
         }
         snapshot
     }
@@ -92,7 +94,7 @@ mod tests {
     fn rejects_a_target_without_a_node() {
         let mut now = after_failover();
         now.views.retain(|&node, _| node == NodeNo(1));
-        let view = now.views.get_mut(&NodeNo(1)).unwrap();
+        let view = Arc::make_mut(now.views.get_mut(&NodeNo(1)).unwrap());
         view.peers.remove(&NodeNo(4));
         let error = resolve(&"shard-1/replica".parse().unwrap(), &now, 6, &Deal::even(3)).unwrap_err();
         assert_eq!(error, "`shard-1/replica` means no node at this moment");

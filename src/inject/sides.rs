@@ -198,6 +198,8 @@ fn side(parties: &[Party]) -> Side {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::cluster::fixture::healthy;
 
@@ -205,7 +207,7 @@ mod tests {
     fn cluster(shards: u16) -> Snapshot {
         let view = healthy(shards);
         let mut snapshot = Snapshot::default();
-        snapshot.views.extend((1..=2 * shards).map(|node| (NodeNo(node), view.clone())));
+        snapshot.views.extend((1..=2 * shards).map(|node| (NodeNo(node), Arc::new(view.clone()))));
         snapshot
     }
 

@@ -171,10 +171,11 @@ pub(super) fn difference(facts: &Facts<'_>, at_ns: u64) -> Option<Difference> {
                 });
             }
         }
-        if view.essence() == reference.essence() {
+        if view.agrees_with(reference) {
             continue;
         }
-        let differs = |peer: &NodeNo| view.essence().get(peer) != reference.essence().get(peer);
+        let differs =
+            |peer: &NodeNo| view.peers.get(peer).map(Peer::essence) != reference.peers.get(peer).map(Peer::essence);
         let peer = facts.nodes().find(differs).unwrap_or(node);
         return seen(format!(
             "{node} sees {peer} as {}, {first} as {}",

@@ -6,10 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{CLOCKS, DISK};
+use crate::cluster::config::NODES_CONF;
 use crate::suite::Data;
-
-/// What is left of a node that lost its data: what makes it the same node of the cluster.
-const IDENTITY: &str = "nodes.conf";
 
 /// What the harness wrote: the configuration, and the files by which the node's host has clocks and a disk.
 const OURS: [&str; 3] = ["node.conf", CLOCKS, DISK];
@@ -19,7 +17,7 @@ const OURS: [&str; 3] = ["node.conf", CLOCKS, DISK];
 pub(super) fn lose(dir: &Path, data: Data) -> io::Result<String> {
     let is_lost = |name: &OsStr| match data {
         Data::Kept => false,
-        Data::Lost => name != IDENTITY && OURS.iter().all(|ours| name != *ours),
+        Data::Lost => name != NODES_CONF && OURS.iter().all(|ours| name != *ours),
         Data::AllLost => OURS.iter().all(|ours| name != *ours),
     };
     if data == Data::Kept {

@@ -26,7 +26,7 @@ use clocks::Clocks;
 use corrupt::{Places, Undamaged};
 use disks::Disks;
 
-use super::config::configuration;
+use super::config::{NODES_CONF, configuration};
 use super::crash::crash_report;
 use super::scratch::ScratchDir;
 use super::{Backend, BackendError, DiskReading, EndedProcess, ProcessState, WITHOUT_CLOCKS};
@@ -303,6 +303,12 @@ impl Backend for Local {
 
     fn client_ip(&self, client: ClientNo) -> Option<IpAddr> {
         self.reservation.client(client)
+    }
+
+    fn plant(&self, node: NodeNo, nodes_conf: &str) -> Result<bool, BackendError> {
+        let path = self.node(node).dir.join(NODES_CONF);
+        std::fs::write(&path, nodes_conf).map_err(|source| io(format!("cannot write {}", path.display()), source))?;
+        Ok(true)
     }
 
     async fn act(&self, node: NodeNo, action: Action) -> Result<(), BackendError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
@@ -203,7 +204,7 @@ async fn whole(nodes: &[FoundNode], caller: &Caller) -> Result<(), AttachError> 
         let mut now = Snapshot::default();
         for (node, view) in nodes.iter().zip(looks) {
             match view {
-                Ok(view) => drop(now.views.insert(node.planned.node, view)),
+                Ok(view) => drop(now.views.insert(node.planned.node, Arc::new(view))),
                 Err(reason) => drop(now.silent.insert(node.planned.node, format!("{} {reason}", node.addr))),
             }
         }
