@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 
-use super::nodes_conf::{Known, nodes_conf};
+use super::nodes_conf::{Known, knows_shards, nodes_conf};
 use super::watch::{Snapshot, Watch};
 use super::{Backend, BackendError, Control, ProcessState};
 use crate::fault::Action;
 use crate::history::NodeInfo;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedNode};
 use crate::slot::{Deal, SLOTS};
 use crate::units::NodeNo;
 use crate::wire::text;
@@ -119,19 +119,25 @@ fn as_planned(plan: &Plan, deal: &Deal, now: &Snapshot) -> Result<(), String> {
 /// Writes `nodes.conf` of every node, with ids drawn for this run. False if the backend cannot.
 fn plant<B: Backend>(plan: &Plan, control: &Control<B>) -> Result<bool, BackendError> {
     let backend = control.backend();
-    let known = |node| Known { id: new_node_id(), addr: backend.announced(node), bus_port: backend.bus_port(node) };
-    let known: Vec<Known> = control.nodes().map(known).collect();
-    let mut is_planted = true;
+    let Some(version) = backend.plants_for() else { return Ok(false) };
+    let shards: Vec<String> = plan.deal().shards().map(|_| new_id()).collect();
+    let known = |planned: &PlannedNode| Known {
+        id: new_id(),
+        addr: backend.announced(planned.node),
+        bus_port: backend.bus_port(planned.node),
+        shard_id: knows_shards(version).then(|| shards[planned.shard.index()].clone()),
+    };
+    let known: Vec<Known> = plan.nodes.iter().map(known).collect();
     for node in control.nodes() {
-        is_planted &= backend.plant(node, &nodes_conf(plan, &known, node))?;
+        backend.plant(node, &nodes_conf(plan, &known, node))?;
     }
-    Ok(is_planted)
+    Ok(true)
 }
 
-/// A node id that no other node has: 40 hexadecimal digits.
-fn new_node_id() -> String {
+/// An id that nothing else has: 40 hexadecimal digits.
+fn new_id() -> String {
     // The keys of a hasher are the only random numbers in std.
-    let random = || RandomState::new().hash_one("node");
+    let random = || RandomState::new().hash_one("id");
     format!("{:016x}{:016x}{:08x}", random(), random(), random() as u32)
 }
 

@@ -34,7 +34,7 @@ use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
-use crate::server::{BackendKind, Server};
+use crate::server::{BackendKind, Server, Version};
 use crate::speed::clock::{Skew, Told};
 use crate::speed::disk::Counts as DiskCounts;
 use crate::suite::{Change, Damage, Damaged, DataFile};
@@ -110,10 +110,15 @@ pub trait Backend: Send + Sync + 'static {
         std::future::ready(matches!(error, ConnectError::Refused(_)))
     }
 
-    /// Gives a node that never ran the text of its `nodes.conf`, from which its server learns the whole cluster. False if
-    /// the backend cannot, so that the nodes must be introduced to each other after their start.
-    fn plant(&self, _node: NodeNo, _nodes_conf: &str) -> Result<bool, BackendError> {
-        Ok(false)
+    /// The version of the servers, if the backend can [`plant`](Self::plant) what they know of the cluster. None if they
+    /// must be introduced to each other after their start.
+    fn plants_for(&self) -> Option<Version> {
+        None
+    }
+
+    /// Gives a node that never ran the text of its `nodes.conf`, from which its server learns the whole cluster.
+    fn plant(&self, node: NodeNo, _nodes_conf: &str) -> Result<(), BackendError> {
+        Err(BackendError::Unchangeable { node, backend: Self::KIND })
     }
 
     /// Stops, kills, starts, pauses or resumes a node's server. Does not wait for the effect: a started server may not be

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use crate::plan::{Plan, PlannedNode};
+use crate::server::{Flavour, Version};
 use crate::slot::ranges;
 use crate::units::NodeNo;
 
@@ -15,6 +16,14 @@ pub(super) struct Known {
     pub addr: SocketAddr,
     /// The port of the cluster bus.
     pub bus_port: u16,
+    /// The id of its shard, if the servers know one ([`knows_shards`]): 40 hexadecimal digits.
+    pub shard_id: Option<String>,
+}
+
+/// Whether the servers keep the id of each node's shard in the file (Redis 7.2 and later, and Valkey). Without it, each
+/// server would draw ids of its own at its start, and CLUSTER SHARDS would show a master apart from its replicas.
+pub(super) fn knows_shards(version: Version) -> bool {
+    version.flavour == Flavour::Valkey || version.is_redis_at_least(7, 2)
 }
 
 /// The file of a node that knows the whole cluster as planned. `known` is in the order of the nodes. Each master has its
@@ -27,7 +36,9 @@ pub(super) fn nodes_conf(plan: &Plan, known: &[Known], myself: NodeNo) -> String
     let mut text = String::new();
     let (masters, replicas): (Vec<_>, Vec<_>) = plan.nodes.iter().partition(|planned| planned.replica_of.is_none());
     for PlannedNode { node, replica_of, slots, .. } in masters.into_iter().chain(replicas) {
-        let Known { id, addr, bus_port } = &known[node.index()];
+        let Known { id, addr, bus_port, shard_id } = &known[node.index()];
+        // An empty host name stands before it.
+        let shard = shard_id.as_ref().map_or_else(String::new, |shard| format!(",,shard-id={shard}"));
         let flags = if *node == myself { "myself," } else { "" };
         let (role, master) = match replica_of {
             None => ("master", "-"),
@@ -35,7 +46,7 @@ pub(super) fn nodes_conf(plan: &Plan, known: &[Known], myself: NodeNo) -> String
         };
         let epoch = replica_of.unwrap_or(*node).0;
         let slots = ranges(slots).replace(", ", " ");
-        let line = format!("{id} {addr}@{bus_port} {flags}{role} {master} 0 0 {epoch} connected {slots}");
+        let line = format!("{id} {addr}@{bus_port}{shard} {flags}{role} {master} 0 0 {epoch} connected {slots}");
         writeln!(text, "{}", line.trim_end()).expect("a string takes any text");
     }
     writeln!(text, "vars currentEpoch {} lastVoteEpoch 0", plan.nodes.len()).expect("a string takes any text");
@@ -55,9 +66,13 @@ mod tests {
         let plan = Plan::from_source(&source, 1).expect("a plan");
         let ids: Vec<String> = (1..=6).map(|n| format!("{n:040x}")).collect();
         let addr = |n: u8| SocketAddr::from(([127, 1, 0, n], 6379));
-        let known: Vec<Known> =
-            ids.iter().zip(1..).map(|(id, n)| Known { id: id.clone(), addr: addr(n), bus_port: 16379 }).collect();
+        let known: Vec<Known> = ids
+            .iter()
+            .zip(1..)
+            .map(|(id, n)| Known { id: id.clone(), addr: addr(n), bus_port: 16379, shard_id: Some("5".repeat(40)) })
+            .collect();
         let text = nodes_conf(&plan, &known, NodeNo(4));
+        assert_eq!(text.matches(&format!("@16379,,shard-id={} ", "5".repeat(40))).count(), 6, "{text}");
         let (lines, vars) = text.trim_end().rsplit_once('\n').expect("lines");
         assert_eq!(vars, "vars currentEpoch 6 lastVoteEpoch 0");
         let lines = parse_nodes(lines).expect("as CLUSTER NODES");

@@ -36,7 +36,7 @@ use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, Imposed, Network, NetworkError};
 use crate::plan::{Need, Plan};
-use crate::server::{BackendKind, Flavour, Server};
+use crate::server::{BackendKind, Flavour, Server, Version};
 use crate::speed::clock::{Skew, Told, preload};
 use crate::speed::disk::HostDisk;
 use crate::speed::{self, Library};
@@ -305,10 +305,13 @@ impl Backend for Local {
         self.reservation.client(client)
     }
 
-    fn plant(&self, node: NodeNo, nodes_conf: &str) -> Result<bool, BackendError> {
+    fn plants_for(&self) -> Option<Version> {
+        self.nodes.first().map(|node| node.setup.lock().expect("no holder panics").server.version)
+    }
+
+    fn plant(&self, node: NodeNo, nodes_conf: &str) -> Result<(), BackendError> {
         let path = self.node(node).dir.join(NODES_CONF);
-        std::fs::write(&path, nodes_conf).map_err(|source| io(format!("cannot write {}", path.display()), source))?;
-        Ok(true)
+        std::fs::write(&path, nodes_conf).map_err(|source| io(format!("cannot write {}", path.display()), source))
     }
 
     async fn act(&self, node: NodeNo, action: Action) -> Result<(), BackendError> {
