@@ -809,3 +809,34 @@ fn a_file_is_damaged_only_while_its_server_is_down() {
         assert_eq!(problems(&suite_of("{}", steps, &["agreement: { within: 1s }"])), expected, "{steps:?}");
     }
 }
+
+#[test]
+fn a_run_has_the_speed_that_is_asked_for_within_that_of_its_suite() {
+    use slotquake_judge::suite::SpeedSetting;
+    use slotquake_judge::units::Speed;
+
+    let speed = |text: &str| text.parse::<Speed>().unwrap();
+    let plan = |name: &str, own: Option<&str>| {
+        let mut suite = suite::load(name).unwrap();
+        suite.speed = own.map(|own| own.parse().unwrap());
+        Plan::new(&suite, 1).unwrap()
+    };
+    // The machine can keep 7.
+    for (name, own, asked, expected) in [
+        ("role-swap", None, None, "1"),
+        ("role-swap", Some("3"), None, "3"),
+        ("role-swap", Some("auto"), None, "7"),
+        ("role-swap", None, Some("20"), "20"),
+        ("role-swap", None, Some("auto"), "7"),
+        ("role-swap", Some("3"), Some("20"), "3"),
+        ("role-swap", Some("30"), Some("20"), "20"),
+        ("role-swap", Some("1"), Some("auto"), "1"),
+        ("role-swap", Some("30"), Some("auto"), "7"),
+        ("role-swap", Some("auto"), Some("20"), "20"),
+        ("lossy-links", None, Some("20"), "1"),
+        ("lossy-links", Some("auto"), None, "1"),
+    ] {
+        let asked: Option<SpeedSetting> = asked.map(|asked| asked.parse().unwrap());
+        assert_eq!(plan(name, own).speed(asked, speed("7")), speed(expected), "{name} {own:?} {asked:?}");
+    }
+}

@@ -49,7 +49,8 @@ impl Table {
         number_of: impl Fn(SocketAddr) -> Option<NodeNo>,
     ) -> Option<Self> {
         let mut table = Self::empty();
-        let mut epochs = vec![0; usize::from(SLOTS)];
+        // Usually all nodes claim the same, so the slots are filled once and not once a node.
+        let mut claims: Vec<(u64, NodeNo, (u16, u16))> = Vec::new();
         // By id, since a node that lost its id is two to those that have not forgotten the first.
         let mut roles: BTreeMap<String, (u64, Role, Health, NodeNo)> = BTreeMap::new();
         let mut places: BTreeMap<NodeNo, (u64, SocketAddr)> = BTreeMap::new();
@@ -77,12 +78,20 @@ impl Table {
                         (*latest, *place) = (heard, addr);
                     }
                 }
-                for slot in line.slots.iter().flat_map(|&(first, last)| first..=last).map(usize::from) {
-                    if table.owners[slot].is_none() || line.epoch > epochs[slot] {
-                        table.owners[slot] = Some(node);
-                        epochs[slot] = line.epoch;
+                for &range in &line.slots {
+                    let claim = (line.epoch, node, range);
+                    if !claims.contains(&claim) {
+                        claims.push(claim);
                     }
                 }
+            }
+        }
+        // The highest epoch is written last; of equal ones, the first.
+        claims.reverse();
+        claims.sort_by_key(|&(epoch, ..)| epoch);
+        for (_, node, (first, last)) in claims {
+            if let Some(owners) = table.owners.get_mut(usize::from(first)..=usize::from(last)) {
+                owners.fill(Some(node));
             }
         }
         for (_, role, health, node) in roles.into_values() {

@@ -142,6 +142,21 @@ pub fn conclusive(command: impl Fn() -> Command) -> Ended {
     begin_as(command()).end()
 }
 
+/// Runs a harness at speed, alone on half of the places. A run that is inconclusive, as it was too fast for the machine now, is
+/// repeated at a lower speed, at last in real time.
+pub fn at_speed(args: &[&str]) -> Ended {
+    let run = |speed: &str| begin_as(command(&[args, &["--speed", speed, "--jobs", "1"]].concat())).end();
+    let _place = Places::take(available_parallelism().map_or(1, usize::from));
+    for speed in ["5", "2"] {
+        let ended = run(speed);
+        if ended.code() != Some(3) || !ended.json()["runs"].to_string().contains(r#""verdict":"inconclusive""#) {
+            return ended;
+        }
+        eprintln!("once more in slower motion, as it was inconclusive at speed {speed}: {}", ended.whole());
+    }
+    run("1")
+}
+
 /// Starts a harness with a mark in its environment, by which its processes can be found.
 pub fn begin_as(mut command: Command) -> Running {
     static COUNT: AtomicU32 = AtomicU32::new(0);

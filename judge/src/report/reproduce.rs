@@ -22,8 +22,11 @@ pub struct Reproduce {
 /// Finds the command that gives the same plan, and verifies that it does.
 pub fn reproduce(plan: &Plan, speed: Speed) -> Reproduce {
     let suite = suite_of(plan);
-    let is_default = plan.speed(None, speed) == speed && plan.speed(None, Speed::REAL) == speed;
-    let speed = if is_default && speed.is_real() { String::new() } else { format!(" --speed {speed}") };
+    let speed = if speed.is_real() && plan.speed(None, Speed::MAX).is_real() {
+        String::new()
+    } else {
+        format!(" --speed {speed}")
+    };
     let options = format!("--server {} --seed {}{speed}", quoted(&plan.server), plan.seed);
     let Some((to, sets)) = overrides(plan) else {
         let file = format!("./{}.yaml", plan.name);
@@ -201,6 +204,22 @@ mod tests {
         ] {
             let again = reproduce(&plan("rolling-upgrade", &[&format!("cluster.upgrade-to={to}")]), Speed::REAL);
             assert_eq!((again.command.as_str(), again.built_in), (expected, true));
+        }
+    }
+
+    #[test]
+    fn the_command_has_the_speed_of_the_run() {
+        let ten: Speed = "10".parse().expect("a speed");
+        for (sets, speed, expected) in [
+            (&[][..], ten, " --speed 10"),
+            (&["speed=10"], ten, " --speed 10 --set speed=10"),
+            (&["speed=10"], Speed::REAL, " --speed 1 --set speed=10"),
+            (&["speed=auto"], Speed::REAL, " --speed 1 --set speed=auto"),
+            (&["speed=1"], Speed::REAL, " --set speed=1"),
+        ] {
+            let again = reproduce(&plan("role-swap", sets), speed);
+            let expected = format!("slotquake run role-swap --server redis:6.2 --seed 7{expected}");
+            assert_eq!((again.command, again.built_in), (expected, true));
         }
     }
 
