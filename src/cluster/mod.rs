@@ -251,6 +251,11 @@ pub trait Backend: Send + Sync + 'static {
         None
     }
 
+    /// The process of a node, and for how long it has waited for a processor, in real time; None if that is not known.
+    fn waited(&self, _node: NodeNo) -> Option<(u32, Duration)> {
+        None
+    }
+
     /// Ends every server and removes everything that the backend created. On an attached cluster, undoes the changes of
     /// the run instead. The error lists what is left, with hints.
     fn tear_down(&self) -> impl Future<Output = Result<(), BackendError>> + Send;

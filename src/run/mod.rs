@@ -33,6 +33,7 @@ use crate::server::{BackendKind, Server};
 use crate::slot::Deal;
 use crate::spec::{FAILOVER_SETTINGS, Rules};
 use crate::speed;
+use crate::units::NodeNo;
 use crate::wire::text;
 use crate::workload::Workload;
 use keep::Asked;
@@ -131,6 +132,9 @@ const TICK: Duration = Duration::from_millis(20);
 /// The lateness that is recorded. A longer stall would distort the length of an outage.
 const STALL: Duration = Duration::from_millis(100);
 
+/// How often slotquake looks for how long servers have waited for a processor.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// How long an interrupted run waits for recovery.
@@ -218,6 +222,7 @@ async fn run_on<B: Backend>(
     let mut background = JoinSet::new();
     background.spawn(mind_the_clock(Arc::clone(&journal), options.watcher));
     let control = Arc::new(Control::new(Arc::clone(&backend)));
+    background.spawn(mind_the_servers(Arc::clone(&control), Arc::clone(&journal)));
     journal.event(EventKind::Phase { name: "boot".to_owned() });
     backend.record_in(&journal);
     let (deal, clients) = (plan.deal(), plan.workload.clients);
@@ -408,6 +413,26 @@ async fn mind_the_clock(journal: Arc<Journal>, watcher: Arc<dyn Fn(Notice<'_>) +
         if shown.elapsed() >= PROGRESS_EVERY {
             shown = Instant::now();
             watcher(Notice::Progress { at_ns: journal.now_ns(), counts: &journal.counts() });
+        }
+    }
+}
+
+/// Records when servers wait for a processor: then they are late, and not by a fault.
+async fn mind_the_servers<B: Backend>(control: Arc<Control<B>>, journal: Arc<Journal>) {
+    let mut known: BTreeMap<NodeNo, (u32, Duration)> = BTreeMap::new();
+    let mut looked = Instant::now();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let passed = looked.elapsed();
+        looked = Instant::now();
+        for node in control.nodes() {
+            let Some((pid, waited)) = control.backend().waited(node) else { continue };
+            let Some((before_pid, before)) = known.insert(node, (pid, waited)) else { continue };
+            let waited = speed::real_span(waited.saturating_sub(before)).min(passed);
+            if before_pid == pid && waited * 2 >= passed {
+                let [waited_ms, of_ms] = [waited, passed].map(|span| span.as_secs_f64() * 1000.0);
+                journal.event(EventKind::Starved { node, waited_ms, of_ms });
+            }
         }
     }
 }

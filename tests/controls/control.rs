@@ -164,6 +164,7 @@ impl Must {
 
 fn harness_was_slow(judgement: &Judgement) -> bool {
     judgement.seen.contains("the harness stalled")
+        || judgement.seen.contains("waited for a processor")
         || judgement.seen.contains("the harness itself was late")
         || judgement.seen.contains("were issued over 1 s late")
 }

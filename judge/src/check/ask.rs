@@ -26,6 +26,10 @@ pub(super) const BUSY: u64 = 4;
 /// How long after the end of its fault a node must have been polled again.
 const LOOKED_AGAIN_NS: u64 = 1_000_000_000;
 
+fn around(window: Window) -> Window {
+    Window { from_ns: window.from_ns.saturating_sub(AROUND_NS), to_ns: window.to_ns.saturating_add(AROUND_NS) }
+}
+
 impl<'a> Facts<'a> {
     pub(super) fn plan(&self) -> &'a Plan {
         &self.history.header.plan
@@ -151,8 +155,24 @@ impl<'a> Facts<'a> {
             return Some(why);
         }
         let stalled_ns: u64 = self.stalls.iter().map(|stall| stall.overlap_ns(window)).sum();
-        (stalled_ns.saturating_mul(4) > window.length_ns())
-            .then(|| format!("the harness stalled for {} of {}", length_ns(stalled_ns), length_ns(window.length_ns())))
+        let exceeds = |span_ns: u64| span_ns.saturating_mul(4) > window.length_ns();
+        let of = |span_ns: u64| format!("{} of {}", length_ns(span_ns), length_ns(window.length_ns()));
+        if exceeds(stalled_ns) {
+            return Some(format!("the harness stalled for {}", of(stalled_ns)));
+        }
+        let starved_ns = self.starved_ns(window);
+        exceeds(starved_ns).then(|| format!("servers waited for a processor in {}", of(starved_ns)))
+    }
+
+    /// For how much of a window at least one server waited for a processor.
+    fn starved_ns(&self, window: Window) -> u64 {
+        let (mut starved_ns, mut until_ns) = (0, window.from_ns);
+        for each in &self.starved {
+            let rest = Window { from_ns: each.from_ns.max(until_ns), to_ns: each.to_ns.max(until_ns) };
+            starved_ns += rest.overlap_ns(window);
+            until_ns = until_ns.max(each.to_ns);
+        }
+        starved_ns
     }
 
     /// Why a duration proves nothing about the cluster at speed: TCP may have sent packets again in it that a fault of links
@@ -186,18 +206,22 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// Whether slotquake was late anywhere in the run: it stalled, or issued operations late. Then an inconclusive run may be
+    /// Whether slotquake or a server was late anywhere in the run: it got no processor, or operations were issued late. Then an inconclusive run may be
     /// conclusive on a faster machine, or at a lower speed.
     pub fn was_late(&self) -> bool {
-        !self.stalls.is_empty() || self.issued_late().is_some()
+        !self.stalls.is_empty() || !self.starved.is_empty() || self.issued_late().is_some()
+    }
+
+    /// For how long a server waited for a processor around a time, in nanoseconds.
+    pub(super) fn starved_around_ns(&self, window: Window) -> u64 {
+        let around = around(window);
+        let starved = self.starved.iter().filter(|starved| starved.overlap_ns(around) > 0);
+        starved.map(|starved| starved.length_ns()).max().unwrap_or(0)
     }
 
     /// How late the harness itself issued operations around a time, in nanoseconds.
     pub(super) fn late_around_ns(&self, window: Window) -> u64 {
-        self.lateness.longest_ns(Window {
-            from_ns: window.from_ns.saturating_sub(AROUND_NS),
-            to_ns: window.to_ns.saturating_add(AROUND_NS),
-        })
+        self.lateness.longest_ns(around(window))
     }
 
     /// Whether operations show that service was still out after a moment: one of them was waiting then, or was issued

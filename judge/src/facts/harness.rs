@@ -1,10 +1,10 @@
 //! What the harness did to a run: when it stalled, whether the nodes lived as fast as it did, what ended the steps early, what it could not undo.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{FaultSpan, Window};
 use crate::history::{EventKind, History, StepProblem};
-use crate::units::Speed;
+use crate::units::{NodeNo, Speed};
 
 /// The end of steps before all of them were done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,26 @@ pub(super) fn stalls(history: &History) -> Vec<Window> {
     });
     stalls.collect()
 }
+
+/// When servers waited for a processor, in order of time. What a server waited for without a break is one window.
+pub(super) fn starved(history: &History) -> Vec<Window> {
+    let mut by_node: BTreeMap<NodeNo, Vec<Window>> = BTreeMap::new();
+    for event in &history.events {
+        let EventKind::Starved { node, of_ms, .. } = event.kind else { continue };
+        let from_ns = event.at_ns.saturating_sub((of_ms.max(0.0) * 1e6) as u64);
+        let windows = by_node.entry(node).or_default();
+        match windows.last_mut() {
+            Some(last) if from_ns <= last.to_ns.saturating_add(UNBROKEN_NS) => last.to_ns = event.at_ns,
+            _ => windows.push(Window { from_ns, to_ns: event.at_ns }),
+        }
+    }
+    let mut all: Vec<Window> = by_node.into_values().flatten().collect();
+    all.sort_by_key(|window| (window.from_ns, window.to_ns));
+    all
+}
+
+/// Between two looks at a server, some time passes.
+const UNBROKEN_NS: u64 = 50_000_000;
 
 /// Why times of a run that was not in real time prove nothing: a node was seen at another speed than the harness, or was
 /// never looked at.

@@ -81,6 +81,8 @@ pub struct Facts<'a> {
     pub lateness: Lateness,
     /// When the harness itself stood still.
     pub stalls: Vec<Window>,
+    /// When a server waited for a processor, in order of time. They may overlap.
+    pub starved: Vec<Window>,
     /// Why no time of the history can be trusted: a node did not live as fast as the harness. None if all did.
     pub wrong_speed: Option<String>,
     /// When TCP, which is not faster at speed, may still have kept nodes and clients from each other after a fault of
@@ -126,6 +128,7 @@ impl<'a> Facts<'a> {
             node_timeouts: NodeTimeouts::new(&history.header.plan, history.header.server.version, &history.events),
             lateness: Lateness::new(&history.ops),
             stalls: harness::stalls(history),
+            starved: harness::starved(history),
             wrong_speed: harness::wrong_speed(history),
             retransmitting: harness::retransmitting(history.header.speed, &fault_spans),
             cut: harness::cut(history),

@@ -169,6 +169,7 @@ impl EventKind {
             | Self::RedirectProbed { .. }
             | Self::ReplicaWriteProbed { .. }
             | Self::Stalled { .. }
+            | Self::Starved { .. }
             | Self::StepsEnded
             | Self::Recovered { .. }
             | Self::FinalRead { .. }

@@ -613,6 +613,16 @@ pub enum EventKind {
         /// How late, in milliseconds.
         by_ms: f64,
     },
+    /// A server waited for a processor for half of the time or more, as the system counts it (`/proc/PID/schedstat`): the
+    /// machine was too busy for it. Times in it say little about the cluster.
+    Starved {
+        /// Its node.
+        node: NodeNo,
+        /// How long it waited.
+        waited_ms: f64,
+        /// In which time before this event.
+        of_ms: f64,
+    },
     /// The steps are over: all are done, or one failed. All faults are undone next.
     StepsEnded,
     /// The end of the recovery, after all faults are undone.

@@ -157,6 +157,9 @@ impl Narrator {
                 false => Some(format!("{node} does not live as fast as slotquake: {proof}")),
             },
             EventKind::Stalled { by_ms } => self.verbose.then(|| format!("the harness stalled for {}", brief(*by_ms))),
+            EventKind::Starved { node, waited_ms, of_ms } => self
+                .verbose
+                .then(|| format!("{node} waited for a processor for {} of {}", brief(*waited_ms), brief(*of_ms))),
             EventKind::Synced { master, full, partial, .. } => self.synced(*master, *full, *partial),
             // Views, faults and servers have functions of their own; the rest is only for the report.
             EventKind::Viewed { .. }

@@ -151,6 +151,7 @@ fn events_survive_a_round_trip_through_json() {
             read_only: Some(ReadOnly::Unknown),
         },
         EventKind::Stalled { by_ms: 120.75 },
+        EventKind::Starved { node: NodeNo(2), waited_ms: 120.5, of_ms: 200.25 },
         EventKind::StepsEnded,
         EventKind::Recovered { recovered: false, took_ms: 60000.0, last: text() },
         EventKind::FinalRead { key: 7, node: Some(NodeNo(1)), value: FinalValue::Number(u32::MAX - 1) },
@@ -268,7 +269,7 @@ fn change() -> Change {
     }
 }
 
-const EVENT_KINDS: usize = 49;
+const EVENT_KINDS: usize = 50;
 
 /// A new kind of event does not compile without a row here. Add it to `EVENT_KINDS` and to the rows above, too.
 fn name(kind: &EventKind) -> &'static str {
@@ -304,6 +305,7 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::RedirectProbed { .. } => "redirect-probed",
         EventKind::ReplicaWriteProbed { .. } => "replica-write-probed",
         EventKind::Stalled { .. } => "stalled",
+        EventKind::Starved { .. } => "starved",
         EventKind::StepsEnded => "steps-ended",
         EventKind::Recovered { .. } => "recovered",
         EventKind::FinalRead { .. } => "final-read",

@@ -5,7 +5,7 @@ use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
 use slotquake_judge::facts::{Facts, KeyShards, PATIENCE_NS, Whose, Window, outages};
 use slotquake_judge::history::{EventKind, FaultKind, History};
 use slotquake_judge::suite::{ClientSet, OpKind};
-use slotquake_judge::units::ShardNo;
+use slotquake_judge::units::{NodeNo, ShardNo};
 
 use crate::expect;
 use crate::story::What::{Fail as Refused, Info, Ok as Acked};
@@ -386,4 +386,27 @@ fn the_window_of_the_steps() {
         let expected = expected.map(|(from, to)| Window { from_ns: ns(from), to_ns: ns(to) });
         assert_eq!(Facts::new(&history).steps, expected, "{name}");
     }
+}
+
+#[test]
+fn a_server_without_a_processor_leaves_times_undecided() {
+    let outage = || gap(&json!({"of": "writes", "shard": "shard-1", "max-outage": "900ms"}), 2000.0, 3000.0);
+    let starved = |node, at, of_ms| {
+        outage().event(at, EventKind::Starved { node: NodeNo(node), waited_ms: of_ms, of_ms }).ends(8000.0)
+    };
+    let twice = |second| {
+        let each = |at| (at, EventKind::Starved { node: NodeNo(1), waited_ms: 130.0, of_ms: 130.0 });
+        [each(2500.0), each(second)].into_iter().fold(outage(), |story, (at, kind)| story.event(at, kind)).ends(8000.0)
+    };
+    expect(
+        "availability",
+        vec![
+            ("a quarter of the outage", starved(1, 2900.0, 250.0), Fail, "longest outage 1.001 s"),
+            ("more of it", starved(1, 2900.0, 260.0), Inconclusive, "for a processor in 260 ms of 1.001 s"),
+            ("another server", starved(2, 2900.0, 260.0), Inconclusive, "for a processor in 260 ms of 1.001 s"),
+            ("long before", starved(1, 800.0, 260.0), Fail, "longest outage 1.001 s"),
+            ("twice at once", twice(2630.0), Inconclusive, "for a processor in 260 ms of 1.001 s"),
+            ("twice at one time", twice(2500.0), Fail, "longest outage 1.001 s"),
+        ],
+    );
 }

@@ -477,6 +477,14 @@ impl Backend for Local {
         disks.of(node).is_read_by(self.living(node)?).err()
     }
 
+    fn waited(&self, node: NodeNo) -> Option<(u32, Duration)> {
+        let pid = self.node(node).process.lock().expect("no holder panics").pid()?;
+        let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+        // Time on a processor, time of waiting for one, number of times.
+        let waited_ns = text.split_whitespace().nth(1)?.parse().ok()?;
+        Some((pid, Duration::from_nanos(waited_ns)))
+    }
+
     async fn tear_down(&self) -> Result<(), BackendError> {
         self.kill_all();
         // An interrupted run may have left rules in force.
