@@ -1,11 +1,11 @@
-//! Compiles the library under which processes live in dilated time (`dilate.c`) and have disks with faults (`files.c`), where
-//! it can be used.
+//! Compiles the library under which processes live in dilated time (`dilate.c`), have disks with faults (`files.c`) and lose
+//! what is not durable (`durable.c`), where it can be used.
 
 use std::env;
 use std::fs;
 use std::path::PathBuf;
 
-const SOURCES: [&str; 2] = ["src/speed/dilate.c", "src/speed/files.c"];
+const SOURCES: [&str; 3] = ["src/speed/dilate.c", "src/speed/durable.c", "src/speed/files.c"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -54,6 +54,8 @@ suites! {
     one_way: "one-way" on EXERCISE;
     orphan_replica: "orphan-replica" on EXERCISE;
     pod_churn: "pod-churn" on OLD_AND_NEW;
+    power_loss_shard: "power-loss-shard" on OLD_AND_NEW;
+    power_loss_shard_always: "power-loss-shard-always" on OLD_AND_NEW;
     replica_lag: "replica-lag" on EXERCISE;
     replica_loss: "replica-loss" on EXERCISE;
     ring: "ring" on EXERCISE;

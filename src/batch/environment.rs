@@ -7,6 +7,7 @@ use crate::cluster::NO_DISKS;
 use crate::cluster::attach::{Attach, AttachError};
 use crate::cluster::docker::Engine;
 use crate::cluster::local::address_obstacle;
+use crate::cluster::{NO_DISKS, NO_POWER_LOSS};
 use crate::network::{Network, netem};
 use crate::plan::{Need, Plan};
 use crate::run::BackendSettings;
@@ -123,8 +124,13 @@ impl Environment {
     /// The servers are those of the plans, by their names there.
     pub async fn containers(engine: Engine, plans: &[Plan], servers: &BTreeMap<String, Server>) -> Self {
         let delays = "packets cannot be delayed in containers yet (hint: use `--backend local`)".to_owned();
-        let mut lacks = BTreeMap::from([(Need::Delays, delays), (Need::Disks, NO_DISKS.to_owned())]);
-        lacks.insert(Need::NewAddress, "containers keep their addresses (hint: use `--backend local`)".to_owned());
+        let addresses = "containers keep their addresses (hint: use `--backend local`)".to_owned();
+        let mut lacks = BTreeMap::from([
+            (Need::Delays, delays),
+            (Need::Disks, NO_DISKS.to_owned()),
+            (Need::PowerLoss, NO_POWER_LOSS.to_owned()),
+            (Need::NewAddress, addresses),
+        ]);
         let mut without_library = BTreeMap::new();
         let with_clocks = plans.iter().filter(|plan| plan.needs_to(Need::Clocks)).flat_map(Plan::servers);
         for name in with_clocks.collect::<BTreeSet<_>>() {
@@ -194,7 +200,7 @@ impl Environment {
 /// no addresses of their own.
 fn of_processes(mut lacks: BTreeMap<Need, String>) -> BTreeMap<Need, String> {
     if let Some(why) = speed::obstacle() {
-        lacks.extend([Need::Clocks, Need::Disks].map(|need| (need, why.clone())));
+        lacks.extend([Need::Clocks, Need::Disks, Need::PowerLoss].map(|need| (need, why.clone())));
     }
     lacks.extend(address_obstacle().map(|why| (Need::NewAddress, why.to_owned())));
     lacks

@@ -28,7 +28,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fault::{Action, ClockOf, DiskChange};
+use crate::fault::{Action, ClockOf, DiskChange, Unsynced};
 use crate::history::{Exit, NodeInfo};
 use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock};
@@ -256,6 +256,31 @@ pub trait Backend: Send + Sync + 'static {
         None
     }
 
+    /// Ends the servers of these nodes at the same instant, with all processes that they have started, as a loss of power
+    /// does. They run.
+    fn cut_power(&self, nodes: &[NodeNo]) -> impl Future<Output = Result<(), BackendError>> + Send {
+        let error = BackendError::Power { node: nodes[0], reason: NO_POWER_LOSS.to_owned() };
+        std::future::ready(Err(error))
+    }
+
+    /// Undoes in the directory of a node whose power was cut what its server had not synchronised to disk. Its server is
+    /// gone. Returns what was undone.
+    fn lose_unsynced(&self, node: NodeNo) -> impl Future<Output = Result<Unsynced, BackendError>> + Send {
+        std::future::ready(Err(BackendError::Power { node, reason: NO_POWER_LOSS.to_owned() }))
+    }
+
+    /// Takes everything that the servers have written so far for durable, where the plan cuts power. A cluster that is not as
+    /// young as that of a run has it on its disks.
+    fn settle_disks(&self) -> impl Future<Output = Result<(), BackendError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Why the server of a node does not tell what it synchronises to disk; None if it does, if the plan cuts no power, and if
+    /// it does not run.
+    fn power_obstacle(&self, _node: NodeNo) -> Option<String> {
+        None
+    }
+
     /// Ends every server and removes everything that the backend created. On an attached cluster, undoes the changes of
     /// the run instead. The error lists what is left, with hints.
     fn tear_down(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
@@ -287,6 +312,10 @@ pub struct DiskReading {
     /// The calls of all servers on it so far.
     pub counts: DiskCounts,
 }
+
+/// Why servers that slotquake does not start as processes cannot lose their power.
+pub const NO_POWER_LOSS: &str = "power can only be cut for servers that slotquake starts as processes, since it must see what \
+                                 they synchronise to disk (hint: use `--backend local`)";
 
 /// A unique name for a run.
 fn new_run() -> String {
@@ -428,6 +457,14 @@ pub enum BackendError {
     /// A disk could not be made faulty, or whole.
     #[error("cannot change the disk of {node}: {reason}")]
     Disk {
+        /// The node.
+        node: NodeNo,
+        /// Why not.
+        reason: String,
+    },
+    /// A loss of power could not be brought about.
+    #[error("cannot cut the power of {node}: {reason}")]
+    Power {
         /// The node.
         node: NodeNo,
         /// Why not.

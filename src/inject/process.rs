@@ -109,10 +109,22 @@ impl<B: Backend> ProcessInjector<B> {
                      (hint: start or resume it first, or choose another node)",
                 )));
             }
+            if let Some(obstacle) = self.control.backend().power_obstacle(node).filter(|_| process.loses_unsynced) {
+                return Err(StepProblem::Harness(format!("{kind}: {node}: {obstacle}")));
+            }
         }
         let mut injected = Vec::new();
-        for (target, node) in nodes {
-            injected.push(self.signal(kind, process, (target, node), now).await?);
+        for &(target, node) in &nodes {
+            injected.push(self.begin(kind, process, (target, node), now).await);
+            if !process.loses_unsynced {
+                let done = self.control.backend().act(node, process.inject).await;
+                done.map_err(|error| StepProblem::Harness(error.to_string()))?;
+            }
+        }
+        if process.loses_unsynced {
+            let nodes: Vec<NodeNo> = nodes.iter().map(|(_, node)| *node).collect();
+            let done = self.control.backend().cut_power(&nodes).await;
+            done.map_err(|error| StepProblem::Harness(error.to_string()))?;
         }
         let proofs = join_all(injected.iter().map(|guard| self.prove(guard))).await;
         let mut unproven = Vec::new();
@@ -128,13 +140,14 @@ impl<B: Backend> ProcessInjector<B> {
         if unproven.is_empty() { Ok(()) } else { Err(StepProblem::Harness(unproven.join("; "))) }
     }
 
-    async fn signal(
+    /// Records that the injection of a fault begins.
+    async fn begin(
         &mut self,
         kind: FaultKind,
         process: ProcessFault,
         (target, node): (&Target, NodeNo),
         now: &Snapshot,
-    ) -> Result<Guard, StepProblem> {
+    ) -> Guard {
         // This fault ends the effect of earlier ones of the same node, as killing a paused node does.
         for earlier in self.in_force.iter().filter(|guard| guard.node == node) {
             self.watching.release(earlier.fault).await;
@@ -152,14 +165,15 @@ impl<B: Backend> ProcessInjector<B> {
         });
         let guard = Guard { fault, node, process };
         self.in_force.push(guard);
-        let done = self.control.backend().act(node, process.inject).await;
-        done.map_err(|error| StepProblem::Harness(error.to_string()))?;
-        Ok(guard)
+        guard
     }
 
     async fn prove(&self, guard: &Guard) -> (bool, String) {
         match guard.process.effect {
-            ProcessEffect::Gone => self.prove_gone(guard.fault, guard.node).await,
+            ProcessEffect::Gone => match self.prove_gone(guard.fault, guard.node).await {
+                (true, seen) if guard.process.loses_unsynced => self.lose_unsynced(guard, seen).await,
+                proof => proof,
+            },
             ProcessEffect::Frozen => {
                 self.journal.event(EventKind::FaultApplied { fault: guard.fault });
                 self.prove_frozen(guard.node).await
@@ -191,6 +205,19 @@ impl<B: Backend> ProcessInjector<B> {
             Ok(_) => format!("{addr} still answers"),
         };
         (closed && matches!(state, ProcessState::Gone { .. }), format!("{state}; {seen}"))
+    }
+
+    /// Undoes what the server of a node, which is gone, had not synchronised to disk.
+    async fn lose_unsynced(&self, guard: &Guard, seen: String) -> (bool, String) {
+        let Guard { fault, node, .. } = *guard;
+        match self.control.backend().lose_unsynced(node).await {
+            Ok(unsynced) => {
+                let proof = format!("{seen}; {}", unsynced.words());
+                self.journal.event(EventKind::PowerLost { fault, node, unsynced });
+                (true, proof)
+            }
+            Err(error) => (false, format!("{seen}; {error}")),
+        }
     }
 
     async fn prove_frozen(&self, node: NodeNo) -> (bool, String) {

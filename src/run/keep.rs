@@ -120,6 +120,7 @@ fn is_of_a_fault(kind: &EventKind) -> bool {
             | EventKind::StartFailed { .. }
             | EventKind::FaultPersists { .. }
             | EventKind::Corrupted { .. }
+            | EventKind::PowerLost { .. }
     )
 }
 

@@ -269,6 +269,7 @@ impl<B: Backend> Run<B> {
                 return Ok(());
             }
         }
+        self.control.backend().settle_disks().await?;
         workload.begin();
         let interrupted = self.steps(rules).await;
         self.journal.event(EventKind::StepsEnded);
@@ -323,6 +324,9 @@ impl<B: Backend> Run<B> {
             }
             if let Some(obstacle) = self.control.backend().disk_obstacle(node) {
                 return Err(RunError::Boot(format!("the disk of {node} cannot be made faulty: {obstacle}")));
+            }
+            if let Some(obstacle) = self.control.backend().power_obstacle(node) {
+                return Err(RunError::Boot(format!("the power of {node} cannot be cut: {obstacle}")));
             }
             pace::prove(&self.control, &self.journal, node).await.map_err(RunError::Boot)?;
         }

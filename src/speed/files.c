@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "durable.h"
 #include "files.h"
 #include "raw.h"
 
@@ -296,11 +297,14 @@ static int opened(int at, const char *path, int flags, mode_t mode)
     int error = admit(OPEN, flags & O_DIRECTORY ? DIRECTORY : kind_of_name(whole), NULL);
     if (error)
         return fails(error);
+    durable_before(&(struct done) { .operation = OPEN, .fd = -1, .path = whole, .flags = flags });
     int is_new = flags & O_CREAT && raw(SYS_faccessat, at, (long)path, F_OK, 0, 0, 0) == -ENOENT;
     int fd = (int)settled(raw(SYS_openat, at, (long)path, flags, mode, 0, 0));
     if (fd < 0)
         return fd;
     int kind = remember(fd, whole);
+    if (is_new)
+        durable_created(fd, whole);
     if (kind != ELSEWHERE)
         done(&(struct done) { .operation = OPEN, .files = kind, .fd = fd, .path = whole, .flags = flags, .is_new = is_new });
     return fd;
@@ -442,7 +446,12 @@ static int synced(long number, int fd)
     int error = kind == ELSEWHERE ? 0 : admit(FSYNC, kind, NULL);
     if (error)
         return fails(error);
+    struct mark mark = { 0 };
+    if (kind != ELSEWHERE)
+        mark = durable_mark(fd);
     int result = (int)settled(raw(number, fd, 0, 0, 0, 0, 0));
+    if (result == 0)
+        durable_synced(mark);
     if (result == 0 && kind != ELSEWHERE)
         done(&(struct done) { .operation = FSYNC, .files = kind, .fd = fd });
     return result;
@@ -476,6 +485,8 @@ static int renamed(int from_at, const char *from, int to_at, const char *to, uns
     int error = is_here ? admit(RENAME, kind, NULL) : 0;
     if (error)
         return fails(error);
+    if (is_here)
+        durable_before(&(struct done) { .operation = RENAME, .fd = -1, .path = old, .to = new });
     int result = (int)settled(raw(SYS_renameat2, from_at, (long)from, to_at, (long)to, flags, 0));
     if (result == 0 && is_here)
         done(&(struct done) { .operation = RENAME, .files = kind, .fd = -1, .path = old, .to = new, .flags = (int)flags });
@@ -505,6 +516,8 @@ static int unlinked(int at, const char *path, int flags)
     int error = is_here ? admit(UNLINK, kind, NULL) : 0;
     if (error)
         return fails(error);
+    if (is_here)
+        durable_before(&(struct done) { .operation = UNLINK, .fd = -1, .path = whole });
     int result = (int)settled(raw(SYS_unlinkat, at, (long)path, flags, 0, 0, 0));
     if (result == 0 && is_here)
         done(&(struct done) { .operation = UNLINK, .files = kind, .fd = -1, .path = whole, .flags = flags });

@@ -15,6 +15,7 @@
 
 pub mod clock;
 pub mod disk;
+pub mod durable;
 #[cfg_attr(not(target_os = "linux"), path = "library_absent.rs")]
 mod library;
 

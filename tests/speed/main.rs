@@ -2,6 +2,7 @@
 
 mod chosen;
 mod clocks;
+mod durable;
 mod files;
 #[path = "../support/mod.rs"]
 mod support;

@@ -45,6 +45,10 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
     evidence(&mut finding, ledger);
     let witnesses = witnesses(facts);
     finding.witnesses(ledger.lost + ledger.overwritten, witnesses);
+    if ledger.restart_reach_ns > 0 {
+        let reach = length_ns(ledger.restart_reach_ns);
+        finding.saw(format!("the oldest that a restart lost was acknowledged {reach} before its server ended"));
+    }
     if ledger.foreign > 0 {
         finding.saw(format!("{} held what the workload never wrote", count(ledger.foreign, "key")));
     }
@@ -71,6 +75,9 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
     for cause in Cause::ALL.into_iter().filter(|&cause| loses_data || cause != Cause::DataLost) {
         let lost = ledger.lost_by_cause.get(&cause).copied().unwrap_or(0);
         finding.figure(&format!("lost_{}", cause.to_string().replace('-', "_")), lost as f64);
+    }
+    if facts.plan().steps.iter().filter_map(Step::fault).any(|fault| fault.kind().loses_unsynced()) {
+        finding.figure("restart_reach_ms", ledger.restart_reach_ns as f64 / 1e6);
     }
     let expected = match settings.may_lose {
         Allowed::AtMost(0) => "no acknowledged write is lost".to_owned(),

@@ -109,6 +109,8 @@ pub(super) struct Causes<'a> {
 /// A shard whose owner's process ended and was started again without a promotion.
 struct Restart {
     shard: ShardNo,
+    /// When ending the process began.
+    ended_ns: u64,
     started_ns: u64,
     /// Whether a step took its data, or damaged it, while it was down.
     data_lost: bool,
@@ -132,7 +134,7 @@ impl<'a> Causes<'a> {
                 let until_ns = fault.lifted_ns.or(fault.undone_ns).unwrap_or(u64::MAX);
                 let data_lost = emptied(history)
                     .any(|emptied| emptied.0 == node && (fault.from_ns..=until_ns).contains(&emptied.1));
-                Some(Restart { shard: failover.shard, started_ns, data_lost })
+                Some(Restart { shard: failover.shard, ended_ns: fault.from_ns, started_ns, data_lost })
             })
             .collect();
         let cuts = fault_spans.iter().filter(|each| each.cuts_off()).collect();
@@ -142,6 +144,14 @@ impl<'a> Causes<'a> {
     /// The shards whose owner's process ended and was started again without a promotion, and when it was started.
     pub(super) fn restarts(&self) -> impl Iterator<Item = (ShardNo, u64)> {
         self.restarts.iter().map(|restart| (restart.shard, restart.started_ns))
+    }
+
+    /// How long before the end of its process the owner of a shard acknowledged a write at that moment, in nanoseconds, if
+    /// the first restart since then lost it.
+    pub(super) fn before_end_ns(&self, shard: ShardNo, acked_ns: u64) -> Option<u64> {
+        let later = self.restarts.iter().filter(|restart| restart.shard == shard && restart.started_ns > acked_ns);
+        let first = later.min_by_key(|restart| restart.started_ns)?;
+        Some(first.ended_ns.saturating_sub(acked_ns))
     }
 
     /// Where the node that acknowledged a write stood.

@@ -57,6 +57,9 @@ pub struct Ledger {
     /// nothing are left out, here and below.
     #[serde(default)]
     pub lost_by_cause: BTreeMap<Cause, u64>,
+    /// How long before the end of its server the oldest write was acknowledged that a restart lost, in nanoseconds; 0 for none.
+    #[serde(default)]
+    pub restart_reach_ns: u64,
     /// The lost writes by the phase in which they were acknowledged.
     #[serde(default)]
     pub lost_by_phase: BTreeMap<String, u64>,
@@ -295,6 +298,7 @@ impl Accounts<'_> {
             *ledger.lost_by_side.entry(side).or_default() += 1;
             *ledger.lost_by_cause.entry(cause).or_default() += 1;
             losses.add(shard, cause, op.complete_ns);
+            self.reach(cause, shard, write.complete_ns, ledger);
             if ledger.examples.len() < Ledger::EXAMPLES {
                 ledger.examples.push(LostWrite {
                     key: op.key,
@@ -313,6 +317,17 @@ impl Accounts<'_> {
         }
     }
 
+    /// Notes how long before the end of its server a write was acknowledged that a restart lost.
+    fn reach(&self, cause: Cause, shard: ShardNo, acked_ns: u64, ledger: &mut Ledger) {
+        match cause {
+            Cause::Restart => {
+                let before_ns = self.causes.before_end_ns(shard, acked_ns).unwrap_or_default();
+                ledger.restart_reach_ns = ledger.restart_reach_ns.max(before_ns);
+            }
+            Cause::MinoritySide | Cause::StaleMaster | Cause::Failover | Cause::DataLost | Cause::Unknown => {}
+        }
+    }
+
     /// What reads tell beyond the end: writes lost and overwritten, wrong reads, and what nobody can tell about.
     fn tell(&self, fates: &mut [KeyFate<'_>], overs: &[HandOver], ledger: &mut Ledger, losses: &mut Losses) {
         let mut lossy: BTreeSet<ShardNo> = ledger.lost_by_shard.keys().copied().collect();
@@ -327,6 +342,7 @@ impl Accounts<'_> {
                 let (cause, against) = self.causes.cause(&write, group, fate.shard, overs);
                 *ledger.overwritten_by_cause.entry(cause).or_default() += 1;
                 losses.add(fate.shard, cause, write.complete_ns);
+                self.reach(cause, fate.shard, write.complete_ns, ledger);
                 lossy.insert(fate.shard);
                 if cause == Cause::Unknown {
                     unexplained.push((fate.shard, *shown));

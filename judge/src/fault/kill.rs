@@ -7,5 +7,10 @@ pub(super) const SPEC: FaultSpec = FaultSpec {
     past: "was killed",
     needs: &[Need::Kill],
     drawn: Drawn::Down,
-    nature: Nature::Process(ProcessFault { inject: Action::Kill, undo: Action::Start, effect: ProcessEffect::Gone }),
+    nature: Nature::Process(ProcessFault {
+        inject: Action::Kill,
+        undo: Action::Start,
+        effect: ProcessEffect::Gone,
+        loses_unsynced: false,
+    }),
 };

@@ -14,6 +14,7 @@ mod narrow;
 mod need;
 mod partition;
 mod pause;
+mod power_loss;
 mod refuse;
 mod slow;
 mod stop;
@@ -30,6 +31,7 @@ pub use lossy::Lossy;
 pub use narrow::Narrow;
 pub use need::Need;
 pub use partition::Partition;
+pub use power_loss::{LostBytes, LostName, Unsynced};
 pub use refuse::Refuse;
 pub use slow::Slow;
 
@@ -44,6 +46,9 @@ macro_rules! for_each_fault {
             Stop(Targets) in stop,
             /// Ends the server with SIGKILL: a crash.
             Kill(Targets) in kill,
+            /// Takes the power from the servers' hosts, all at the same instant: SIGKILL, and what was not synchronised to
+            /// disk is gone.
+            PowerLoss(Targets) in power_loss,
             /// Freezes the server with SIGSTOP: it keeps its connections and answers nothing.
             Pause(Targets) in pause,
             /// Cuts the network between two sides, or in a shape: packets vanish.
@@ -154,6 +159,8 @@ pub struct ProcessFault {
     pub undo: Action,
     /// What the process is meanwhile.
     pub effect: ProcessEffect,
+    /// Whether what it had not synchronised to disk is gone with it.
+    pub loses_unsynced: bool,
 }
 
 /// What a fault makes of a process.
@@ -210,6 +217,14 @@ impl FaultKind {
                 ProcessEffect::Gone => true,
                 ProcessEffect::Frozen => false,
             },
+            Nature::Links(_) | Nature::Clock | Nature::Disk => false,
+        }
+    }
+
+    /// Whether what a server had not synchronised to disk is gone with its process.
+    pub fn loses_unsynced(self) -> bool {
+        match self.spec().nature {
+            Nature::Process(fault) => fault.loses_unsynced,
             Nature::Links(_) | Nature::Clock | Nature::Disk => false,
         }
     }

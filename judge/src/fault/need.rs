@@ -34,6 +34,8 @@ pub enum Need {
     Clocks,
     /// Make the disk of one node faulty.
     Disks,
+    /// Lose with a server what it had not synchronised to disk.
+    PowerLoss,
 }
 
 impl fmt::Display for Need {
@@ -53,6 +55,7 @@ impl fmt::Display for Need {
             Self::Clients => "distinguishing clients",
             Self::Clocks => "changing a clock",
             Self::Disks => "making a disk faulty",
+            Self::PowerLoss => "losing what is not on disk yet",
         })
     }
 }

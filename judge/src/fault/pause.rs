@@ -11,5 +11,6 @@ pub(super) const SPEC: FaultSpec = FaultSpec {
         inject: Action::Pause,
         undo: Action::Resume,
         effect: ProcessEffect::Frozen,
+        loses_unsynced: false,
     }),
 };

@@ -159,6 +159,7 @@ impl EventKind {
             | Self::StartFailed { .. }
             | Self::LeftOut { .. }
             | Self::Corrupted { .. }
+            | Self::PowerLost { .. }
             | Self::ServerEnded { .. }
             | Self::ServerCrashed { .. }
             | Self::ServerConfig { .. }

@@ -21,6 +21,7 @@ pub use reason::{Explanation, NO_FREE_KEY, Reason};
 pub use store::{FILE_NAME, HistoryError, Interned, intern, parse, read, write_line, write_op};
 
 pub use crate::fault::FaultKind;
+use crate::fault::Unsynced;
 use crate::plan::Plan;
 use crate::server::{RecordedBackend, Server};
 use crate::slot::Deal;
@@ -508,6 +509,15 @@ pub enum EventKind {
         file: DataFile,
         /// What was done to it.
         damaged: Damaged,
+    },
+    /// A node lost its power, and what its server had not synchronised to disk is gone.
+    PowerLost {
+        /// The number of the fault.
+        fault: u32,
+        /// The node.
+        node: NodeNo,
+        /// What is gone.
+        unsynced: Unsynced,
     },
     /// The process of a server ended, as the system reports it. Not every backend can tell.
     ServerEnded {

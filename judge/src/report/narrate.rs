@@ -147,6 +147,7 @@ impl Narrator {
                 Some(format!("step {} {what} {}, which did not start", step + 1, list(nodes)))
             }
             EventKind::Corrupted { node, damaged, .. } => Some(format!("{node}: {}", damaged.words())),
+            EventKind::PowerLost { node, unsynced, .. } => Some(format!("{node}: {}", unsynced.words())),
             EventKind::Hooked { hook, node, took_ms, output, .. } => {
                 let is_routine = ["state", "knock"].contains(&hook.as_str());
                 (self.verbose || !is_routine)
@@ -215,6 +216,7 @@ impl Narrator {
             Step::Phase(_)
             | Step::Stop(_)
             | Step::Kill(_)
+            | Step::PowerLoss(_)
             | Step::Start(_)
             | Step::Corrupt(_)
             | Step::Pause(_)

@@ -256,6 +256,8 @@ pub fn shipped() -> &'static [(&'static str, &'static str)] {
         "one-way",
         "orphan-replica",
         "pod-churn",
+        "power-loss-shard",
+        "power-loss-shard-always",
         "replica-lag",
         "replica-loss",
         "ring",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use slotquake_judge::fault::{ClockChange, ClockOf, DiskChange, DiskEffect, DiskFiles};
+use slotquake_judge::fault::{ClockChange, ClockOf, DiskChange, DiskEffect, DiskFiles, LostBytes, LostName, Unsynced};
 use slotquake_judge::history::{
     DiskCount, Event, EventKind, Exit, ExitSignal, FaultKind, FinalValue, Hit, NodeInfo, ReadOnly, Side, StepProblem,
 };
@@ -229,6 +229,19 @@ fn events_survive_a_round_trip_through_json() {
             file: DataFile::NodesConf,
             damaged: damaged(Damage::Zero("12.5%".parse().expect("a share"))),
         },
+        EventKind::PowerLost { fault: 1, node: NodeNo(1), unsynced: Unsynced::default() },
+        EventKind::PowerLost {
+            fault: 1,
+            node: NodeNo(1),
+            unsynced: Unsynced {
+                bytes: vec![LostBytes { path: text(), bytes_before: u64::MAX, bytes_after: 0, restored: true }],
+                names: vec![
+                    LostName::Creation { path: text() },
+                    LostName::Renaming { from: text(), to: text(), restored: false },
+                    LostName::Removal { path: text() },
+                ],
+            },
+        },
         EventKind::End,
     ];
     let mut seen = std::collections::BTreeSet::new();
@@ -269,7 +282,7 @@ fn change() -> Change {
     }
 }
 
-const EVENT_KINDS: usize = 50;
+const EVENT_KINDS: usize = 51;
 
 /// A new kind of event does not compile without a row here. Add it to `EVENT_KINDS` and to the rows above, too.
 fn name(kind: &EventKind) -> &'static str {
@@ -323,6 +336,7 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::StartFailed { .. } => "start-failed",
         EventKind::LeftOut { .. } => "left-out",
         EventKind::Corrupted { .. } => "corrupted",
+        EventKind::PowerLost { .. } => "power-lost",
         EventKind::End => "end",
     }
 }

@@ -18,6 +18,7 @@ mod ledger;
 mod lineage;
 mod network;
 mod patience;
+mod power;
 mod promoted;
 mod reads;
 mod replicas;

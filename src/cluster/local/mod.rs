@@ -6,6 +6,7 @@ mod corrupt;
 mod disk;
 mod disks;
 mod keeper;
+mod power;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,12 +26,13 @@ pub use addresses::{MAX_NODES, obstacle as address_obstacle};
 use clocks::Clocks;
 use corrupt::{Places, Undamaged};
 use disks::Disks;
+use power::Power;
 
 use super::config::{NODES_CONF, configuration};
 use super::crash::crash_report;
 use super::scratch::ScratchDir;
 use super::{Backend, BackendError, DiskReading, EndedProcess, ProcessState, WITHOUT_CLOCKS};
-use crate::fault::{Action, ClockOf, DiskChange, Means};
+use crate::fault::{Action, ClockOf, DiskChange, Means, Unsynced};
 use crate::history::{Exit, ExitSignal};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
@@ -40,7 +42,7 @@ use crate::server::{BackendKind, Flavour, Server, Version};
 use crate::speed::clock::{Skew, Told, preload};
 use crate::speed::disk::HostDisk;
 use crate::speed::{self, Library};
-use crate::suite::{Address, Change, Damage, Damaged, DataFile};
+use crate::suite::{Address, Change, Damage, Damaged, Data, DataFile};
 use crate::units::{ClientNo, Directive, NodeNo};
 
 /// How much of a log's end is searched for a crash report, which prints the whole of INFO.
@@ -63,6 +65,8 @@ pub struct Local {
     library: Option<Library>,
     clocks: Option<Clocks>,
     disks: Option<Disks>,
+    /// None if the plan cuts no power.
+    power: Option<Power>,
 }
 
 /// The network whose links can be cut, with the active rules of this cluster by name.
@@ -151,13 +155,17 @@ impl Local {
         let dirs = || nodes.iter().map(|node| node.dir.as_path());
         let clocks = plan.needs_to(Need::Clocks).then(|| Clocks::create(dirs())).transpose();
         let clocks = clocks.map_err(|source| io("cannot create the clocks of the nodes", source))?;
-        let disks = plan.needs_to(Need::Disks).then(|| Disks::create(dirs())).transpose();
+        // By its disk the library knows which files to look at.
+        let needs_disks = plan.needs_to(Need::Disks) || plan.needs_to(Need::PowerLoss);
+        let disks = needs_disks.then(|| Disks::create(dirs())).transpose();
         let disks = disks.map_err(|source| io("cannot create the disks of the nodes", source))?;
+        let power = plan.needs_to(Need::PowerLoss).then(|| Power::create(dirs())).transpose();
+        let power = power.map_err(|source| io("cannot create the logs of what is durable", source))?;
         let needs_library = speed::current().is_real() && (clocks.is_some() || disks.is_some());
         let library = needs_library.then(preload).transpose();
         let library = library.map_err(|source| io("cannot open the library for clocks and disks", source))?;
         let links = Links { network, imposed: Arc::default() };
-        Ok(Self { reservation, nodes, logs, scratch: Mutex::new(scratch), links, library, clocks, disks })
+        Ok(Self { reservation, nodes, logs, scratch: Mutex::new(scratch), links, library, clocks, disks, power })
     }
 
     fn node(&self, node: NodeNo) -> &Node {
@@ -223,6 +231,9 @@ impl Local {
         }
         if let Some(disks) = &self.disks {
             disks.give(node, &mut command);
+        }
+        if let Some(power) = &self.power {
+            power.give(node, &mut command);
         }
         let child = keeper::spawn(command).await.map_err(|source| BackendError::Spawn {
             program: server.path.display().to_string(),
@@ -345,8 +356,12 @@ impl Backend for Local {
             }
         }
         each.configure()?;
-        disk::lose(&each.dir, change.data)
-            .map_err(|source| io(format!("cannot remove the data of {node} in {}", each.dir.display()), source))
+        let forgotten = |done: String| match (&self.power, change.data) {
+            (Some(power), Data::Lost | Data::AllLost) => power.forget(node).map(|()| done),
+            (None, _) | (_, Data::Kept) => Ok(done),
+        };
+        let done = disk::lose(&each.dir, change.data).and_then(forgotten);
+        done.map_err(|source| io(format!("cannot remove the data of {node} in {}", each.dir.display()), source))
     }
 
     async fn take_back(&self, node: NodeNo) -> Result<(), BackendError> {
@@ -483,6 +498,40 @@ impl Backend for Local {
         // Time on a processor, time of waiting for one, number of times.
         let waited_ns = text.split_whitespace().nth(1)?.parse().ok()?;
         Some((pid, Duration::from_nanos(waited_ns)))
+    }
+
+    async fn cut_power(&self, nodes: &[NodeNo]) -> Result<(), BackendError> {
+        let error = |node, reason: String| BackendError::Power { node, reason };
+        let mut servers = Vec::new();
+        for &node in nodes {
+            let mut process = self.node(node).process.lock().expect("no holder panics");
+            if !process.is_alive() {
+                return Err(BackendError::NotRunning(node));
+            }
+            servers.push((node, process.pid().expect("a living process has an id")));
+        }
+        let Some(power) = &self.power else {
+            return Err(error(nodes[0], "the servers run without the library for it".to_owned()));
+        };
+        power.cut(&servers).map_err(|source| error(nodes[0], source.to_string()))
+    }
+
+    async fn lose_unsynced(&self, node: NodeNo) -> Result<Unsynced, BackendError> {
+        let error = |reason: String| BackendError::Power { node, reason };
+        let power =
+            self.power.as_ref().ok_or_else(|| error("the servers run without the library for it".to_owned()))?;
+        power.lose(node).map_err(|source| error(source.to_string()))
+    }
+
+    async fn settle_disks(&self) -> Result<(), BackendError> {
+        let settled = self.power.as_ref().map_or(Ok(()), Power::settle);
+        settled.map_err(|source| io("cannot take what the servers have written for durable", source))
+    }
+
+    fn power_obstacle(&self, node: NodeNo) -> Option<String> {
+        let (power, disks) = self.power.as_ref().zip(self.disks.as_ref())?;
+        let pid = self.living(node)?;
+        disks.of(node).is_read_by(pid).and_then(|()| power.is_told_by(node, pid)).err()
     }
 
     async fn tear_down(&self) -> Result<(), BackendError> {

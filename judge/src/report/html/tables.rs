@@ -287,6 +287,7 @@ pub fn changed(report: &Report) -> Table {
         match &event.kind {
             EventKind::Changed { node, done, .. } => down.entry(*node).or_default().push(done.clone()),
             EventKind::Corrupted { node, damaged, .. } => down.entry(*node).or_default().push(damaged.words()),
+            EventKind::PowerLost { node, unsynced, .. } => down.entry(*node).or_default().push(unsynced.words()),
             EventKind::StartFailed { node, change, exit, log, .. } => {
                 let done = while_down(down.remove(node));
                 let last = log.last().cloned().unwrap_or_default();

@@ -21,7 +21,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::cluster::attach::error::AttachError;
-use crate::cluster::{NO_CLOCKS, NO_DISKS, ProcessState};
+use crate::cluster::{NO_CLOCKS, NO_DISKS, NO_POWER_LOSS, ProcessState};
 use crate::history::{EventKind, NodeInfo};
 use crate::network::knock::{self, Heard};
 use crate::plan::Need;
@@ -159,6 +159,7 @@ impl Hooks {
             }
             Need::Clocks => return Some(NO_CLOCKS.to_owned()),
             Need::Disks => return Some(NO_DISKS.to_owned()),
+            Need::PowerLoss => return Some(NO_POWER_LOSS.to_owned()),
             Need::Clients => {
                 return Some(
                     "clients share one address, so hooks cannot distinguish them (hint: cut links between nodes, or one \
@@ -342,6 +343,7 @@ mod tests {
             (Need::Impairments, "can only cut links, so they do not allow impairing a link"),
             (Need::Delays, "can only cut links, so they do not allow delaying packets"),
             (Need::Clients, "hooks cannot distinguish them"),
+            (Need::PowerLoss, "power can only be cut for servers that slotquake starts as processes"),
             (Need::Clocks, "clocks can only be changed for servers that slotquake starts"),
             (Need::Disks, "disks can only be made faulty for servers that slotquake starts as processes"),
         ] {

@@ -106,6 +106,7 @@ impl ServerAccess {
             Need::Clients,
             Need::Clocks,
             Need::Disks,
+            Need::PowerLoss,
         ];
         let why = |need: Need| match self {
             Self::Ports => Some(format!(
