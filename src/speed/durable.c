@@ -73,8 +73,6 @@ __attribute__((constructor)) static void open_log(void)
     }
     snprintf(kept, sizeof kept, "%s.kept", path);
     log_file = (int)file;
-    char line[64];
-    record(line, snprintf(line, sizeof line, "process\t%ld\n", raw(SYS_getpid, 0, 0, 0, 0, 0, 0)));
 }
 
 /* A new path for something that is kept. */

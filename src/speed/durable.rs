@@ -48,8 +48,9 @@ impl HostLog {
 
     /// Whether a process writes this log. The error says why not.
     pub fn is_written_by(&self, pid: u32) -> Result<(), String> {
-        let records = self.records().map_err(|error| format!("the log of its files: {error}"))?;
-        if records.iter().any(|(_, record)| *record == Record::Process(pid)) {
+        // What the process executed before may have written it, too, so its record does not tell.
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).map_err(|error| format!("its files: {error}"))?;
+        if files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|path| path == self.log)) {
             return Ok(());
         }
         Err("the library that sees what it synchronises is not loaded into it (hint: is the server linked statically?)"
@@ -66,11 +67,6 @@ impl HostLog {
     /// The same while processes use the disk, which have files open.
     pub fn settle(&self) -> io::Result<()> {
         let mut log = String::new();
-        for (_, record) in self.records()? {
-            if let Record::Process(pid) = record {
-                log.push_str(&format!("process\t{pid}\n"));
-            }
-        }
         opened(&self.disk, &mut log)?;
         // What a process appends meanwhile is either before, and was durable anyhow, or after.
         let mut file = File::options().append(true).open(&self.log)?;
@@ -131,11 +127,7 @@ impl HostLog {
             match *record {
                 Record::Sync { number, began, .. } => covers(began, &|of, _| of == number),
                 Record::SyncFolder { number, began } => covers(began, &|_, folder| folder == number),
-                Record::Process(_)
-                | Record::Open { .. }
-                | Record::Create { .. }
-                | Record::Rename { .. }
-                | Record::Unlink { .. } => None,
+                Record::Open { .. } | Record::Create { .. } | Record::Rename { .. } | Record::Unlink { .. } => None,
             }
         });
         Ok(covered.max())
@@ -160,7 +152,6 @@ impl HostLog {
             Record::Create { .. }
             | Record::Rename { .. }
             | Record::Unlink { .. }
-            | Record::Process(_)
             | Record::Open { .. }
             | Record::Sync { .. }
             | Record::SyncFolder { .. } => Ok(None),
@@ -267,7 +258,7 @@ fn contents(records: &[(u64, Record)], durable_names: Option<u64>) -> HashMap<u6
                     contents.insert(*number, Content::Length(*length));
                 }
             }
-            Record::Process(_) | Record::Unlink { .. } | Record::SyncFolder { .. } => {}
+            Record::Unlink { .. } | Record::SyncFolder { .. } => {}
         }
     }
     contents
@@ -276,8 +267,6 @@ fn contents(records: &[(u64, Record)], durable_names: Option<u64>) -> HashMap<u6
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Record {
-    /// The process of that id writes the log from now on.
-    Process(u32),
     /// A file of that number and length is about to be opened, and may be written. `copy` has its content if it may also be
     /// overwritten.
     Open { number: u64, length: u64, copy: String },
@@ -297,7 +286,6 @@ impl Record {
     fn parse(line: &str) -> Option<Self> {
         let words: Vec<&str> = line.split('\t').collect();
         Some(match words[..] {
-            ["process", pid] => Self::Process(pid.parse().ok()?),
             ["open", number, length, copy, _path] => {
                 Self::Open { number: number.parse().ok()?, length: length.parse().ok()?, copy: copy.to_owned() }
             }
@@ -327,7 +315,7 @@ impl Record {
             Self::Rename { number, to, .. } => Some((*number, to)),
             // Only its folder makes durable that a name is gone.
             Self::Unlink { path, .. } => Some((0, path)),
-            Self::Process(_) | Self::Open { .. } | Self::Sync { .. } | Self::SyncFolder { .. } => None,
+            Self::Open { .. } | Self::Sync { .. } | Self::SyncFolder { .. } => None,
         }
     }
 }

@@ -9,6 +9,7 @@ mod data;
 mod disk;
 mod failover;
 mod files;
+mod power;
 mod reads;
 mod servers;
 mod shape;

@@ -67,7 +67,10 @@ static void act(char *words)
         synchronise(path);
     else if (!strcmp(verb, "rename"))
         check(rename(path, text) == 0, path);
-    else if (!strcmp(verb, "unlink"))
+    else if (!strcmp(verb, "wait")) {
+        char byte;
+        check(read(0, &byte, 1) == 0, "the end of the input");
+    } else if (!strcmp(verb, "unlink"))
         check(unlink(path) == 0, path);
     else
         check(0, verb);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use slotquake::speed::clock::preload;
 use slotquake::speed::disk::HostDisk;
@@ -38,17 +38,16 @@ impl Place {
         Self { _folder: folder, program, dir, disk, log }
     }
 
-    fn run(&self, acts: &[&str]) {
+    fn begin(&self, acts: &[&str]) -> Child {
         let mut command = Command::new(&self.program);
-        let library = preload().inspect(|library| library.load_into(&mut command)).expect("a library");
+        let _kept = preload().inspect(|library| library.load_into(&mut command)).expect("a library");
         self.disk.give(&mut command);
         self.log.give(&mut command);
-        let mut child = command.args(acts).current_dir(&self.dir).spawn().expect("it runs");
-        let (pid, status) = (child.id(), child.wait().expect("its end"));
-        assert!(status.success(), "{acts:?}");
-        assert_eq!(self.log.is_written_by(pid), Ok(()));
-        assert!(self.log.is_written_by(std::process::id()).is_err_and(|why| why.contains("is not loaded into it")));
-        drop(library);
+        command.args(acts).current_dir(&self.dir).stdin(Stdio::piped()).spawn().expect("it runs")
+    }
+
+    fn run(&self, acts: &[&str]) {
+        assert!(self.begin(acts).wait().expect("its end").success(), "{acts:?}");
     }
 
     /// Every file but that of the disk, with its content.
@@ -169,10 +168,24 @@ fn what_is_taken_for_durable_may_grow() {
 }
 
 #[test]
+fn a_process_without_the_library_is_told_apart() {
+    let place = Place::new();
+    let mut with = place.begin(&["append a one", "wait"]);
+    // Its file shows that it has begun.
+    while !place.dir.join("a").exists() {
+        assert_eq!(with.try_wait().expect("its state"), None);
+    }
+    assert_eq!(place.log.is_written_by(with.id()), Ok(()));
+    assert!(with.wait().expect("its end").success());
+    let without = place.log.is_written_by(std::process::id());
+    assert!(without.is_err_and(|why| why.contains("is not loaded into it (hint: ")));
+}
+
+#[test]
 fn a_log_that_is_not_one_is_an_error() {
     let place = Place::new();
     let log = place.dir.with_extension("durable");
-    fs::write(&log, "process\t1\nsink\t1\n").expect("it is ours");
+    fs::write(&log, "sync\t1\t2\t3\nsink\t1\n").expect("it is ours");
     let error = place.log.lose().expect_err("no such record").to_string();
     assert!(error.contains("is no record"), "{error}");
 }

@@ -251,6 +251,22 @@ fn a_server_whose_clock_or_disk_cannot_be_changed_makes_the_run_an_error() {
     }
 }
 
+/// The same for a run that cuts power.
+#[test]
+fn a_server_that_does_not_tell_what_it_synchronises_makes_the_run_an_error() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let without = without_the_library(folder.path());
+    let out = folder.path().join("reports");
+    let out = out.to_str().expect("a plain path");
+    let _place = Places::take(1);
+    let args = ["run", "power-loss-shard", "--server", &without, "--out", out, "--format", "json"];
+    let ran = conclusive(|| command(&[&args[..], &QUICK].concat()));
+    assert_eq!(ran.code(), Some(70), "{}", ran.whole());
+    let error = error_of(&ran);
+    assert!(error.contains("the power of node-1 cannot be cut: the library that stands between"), "{error}");
+    assert_nothing_left(ran.pid, folder.path());
+}
+
 #[test]
 fn a_library_that_is_not_loaded_is_an_error() {
     fetched("redis:6.2");

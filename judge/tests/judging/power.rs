@@ -40,7 +40,7 @@ fn a_loss_of_power_loses_by_a_restart_and_reaches_back() {
         assert!(ledger.examples.iter().all(|lost| lost.cause == Cause::Restart), "{:?}", ledger.examples);
         assert_eq!(ledger.restart_reach_ns, reach_ms * 1_000_000, "{kind}, {from}");
     }
-    let reach = "the oldest that a restart lost was acknowledged 900.0 ms before its server ended";
+    let reach = "the oldest that a restart lost was acknowledged 900 ms before its server ended";
     expect(
         "acked-writes",
         vec![
