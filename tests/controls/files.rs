@@ -64,13 +64,15 @@ fn a_server_that_must_come_up_and_does_not_fails_its_step() {
         steps: &[
             "phase: down",
             "kill: node-4",
+            // Both ends are to be seen: this one, and that of the start.
+            "settle: 500ms",
             "corrupt: { node: node-4, file: aof, zero: 100% }",
             "start: node-4",
             "phase: never",
         ],
         invariants: &[("acked-writes: { may-lose: 0 }", Hold), ("promotions: { exactly: 0 }", Hold)],
         own: &[
-            ("steps", Fail(&["step 4: node-4 came back with a damaged file and ended: process is gone"])),
+            ("steps", Fail(&["step 5: node-4 came back with a damaged file and ended: process is gone"])),
             ("servers", Fail(&["node-4 exited with status 1", "no fault explains it"])),
             ("faults", StayOpen(&["did not undo fault 1"])),
             ("recovery", Fail(&["not recovered", "node-4"])),
