@@ -322,11 +322,11 @@ impl<B: Backend> Run<B> {
             {
                 return Err(RunError::Boot(format!("the clock of {node} cannot be changed: {obstacle}")));
             }
-            if let Some(obstacle) = self.control.backend().disk_obstacle(node) {
-                return Err(RunError::Boot(format!("the disk of {node} cannot be made faulty: {obstacle}")));
-            }
             if let Some(obstacle) = self.control.backend().power_obstacle(node) {
                 return Err(RunError::Boot(format!("the power of {node} cannot be cut: {obstacle}")));
+            }
+            if let Some(obstacle) = self.control.backend().disk_obstacle(node) {
+                return Err(RunError::Boot(format!("the disk of {node} cannot be made faulty: {obstacle}")));
             }
             pace::prove(&self.control, &self.journal, node).await.map_err(RunError::Boot)?;
         }

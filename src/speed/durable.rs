@@ -66,12 +66,12 @@ impl HostLog {
 
     /// The same while processes use the disk, which have files open.
     pub fn settle(&self) -> io::Result<()> {
-        let mut log = String::new();
+        let mut log = Vec::new();
         opened(&self.disk, &mut log)?;
         // What a process appends meanwhile is either before, and was durable anyhow, or after.
         let mut file = File::options().append(true).open(&self.log)?;
         file.set_len(0)?;
-        file.write_all(log.as_bytes())
+        file.write_all(&log)
     }
 
     /// Undoes what is not durable, in the order in which it happened, backwards, and returns what was undone. All processes
@@ -207,13 +207,14 @@ impl HostLog {
 }
 
 /// Adds a record of each file in a folder, and those below, that says that what it holds is durable.
-fn opened(folder: &Path, log: &mut String) -> io::Result<()> {
+fn opened(folder: &Path, log: &mut Vec<u8>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         match path.symlink_metadata() {
             Ok(now) if now.is_dir() => opened(&path, log)?,
             Ok(now) if now.is_file() => {
-                log.push_str(&format!("open\t{}\t{}\t{NOTHING}\t{}\n", now.ino(), now.len(), path.display()));
+                let (number, length) = (now.ino(), now.len());
+                writeln!(log, "open\t{number}\t{length}\t{NOTHING}\t{}", path.display())?;
             }
             Ok(_) => {}
             // A server may remove it meanwhile.

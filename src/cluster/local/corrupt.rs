@@ -126,7 +126,7 @@ pub(super) fn corrupt(places: &Places<'_>, file: DataFile, damage: Damage, seed:
     if found == before {
         return Err(Undamaged::Nothing(format!("{shown} ends with so many zeros already (hint: more, or `flip`)")));
     }
-    let sum = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum = |bytes: &[u8]| Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     Ok(Damaged {
         path: shown.to_string(),
         damage,
