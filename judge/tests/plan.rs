@@ -492,7 +492,7 @@ fn derives_the_needs_of_a_plan_from_its_steps() {
         (&["slow: { between: [node-1, node-2], latency: 5ms }"], &[Need::Links, Need::Delays]),
         (&["clock: { node: node-2, jump: 1h }", "heal: all"], &[Need::Clocks]),
         (&["kill: node-1", "start: { node: node-1, expect: either }"], &[Need::Kill, Need::Start]),
-        (&["kill: node-1", "corrupt: { node: node-1, file: aof, flip: 1 }"], &[Need::Kill, Need::Change]),
+        (&["kill: node-1", "corrupt: { node: node-1, file: aof, flip: 1 }"], &[Need::Kill, Need::Damage]),
         (&["disk: { node: node-2, full: true }", "heal: all"], &[Need::Disks]),
     ] {
         let plan = Plan::new(&suite_of("{}", steps, &["redirects: {}"]), 1).unwrap();

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Fitted;
-use crate::cluster::NO_DISKS;
 use crate::cluster::attach::{Attach, AttachError};
 use crate::cluster::docker::Engine;
 use crate::cluster::local::address_obstacle;
-use crate::cluster::{NO_DISKS, NO_POWER_LOSS};
+use crate::cluster::{NO_DAMAGE, NO_DISKS, NO_POWER_LOSS};
 use crate::network::{Network, netem};
 use crate::plan::{Need, Plan};
 use crate::run::BackendSettings;
@@ -127,6 +126,7 @@ impl Environment {
         let addresses = "containers keep their addresses (hint: use `--backend local`)".to_owned();
         let mut lacks = BTreeMap::from([
             (Need::Delays, delays),
+            (Need::Damage, NO_DAMAGE.to_owned()),
             (Need::Disks, NO_DISKS.to_owned()),
             (Need::PowerLoss, NO_POWER_LOSS.to_owned()),
             (Need::NewAddress, addresses),
@@ -183,7 +183,9 @@ impl Environment {
             | Need::Start
             | Need::Change
             | Need::NewAddress
+            | Need::Damage
             | Need::Disks
+            | Need::PowerLoss
             | Need::Freeze
             | Need::Isolate
             | Need::Links

@@ -290,6 +290,10 @@ pub trait Backend: Send + Sync + 'static {
 const WITHOUT_CLOCKS: &str =
     "the servers run without the library that changes clocks (hint: start the cluster with `slotquake up --clocks`)";
 
+/// Why files of servers that slotquake does not start as processes cannot be damaged.
+pub const NO_DAMAGE: &str =
+    "files can only be damaged where slotquake starts the servers as processes (hint: use `--backend local`)";
+
 /// Why the clocks of servers cannot be changed that slotquake does not start.
 pub const NO_CLOCKS: &str = "clocks can only be changed for servers that slotquake starts, by a library that it loads into \
                              them (hint: use `--backend local` or `--backend docker`)";

@@ -16,6 +16,8 @@ pub enum Need {
     Change,
     /// Give a server that is down another address.
     NewAddress,
+    /// Damage a file of a server that is down.
+    Damage,
     /// Freeze a server and resume it (SIGSTOP, SIGCONT).
     Freeze,
     /// Isolate one node from all nodes, from clients and from the harness.
@@ -46,6 +48,7 @@ impl fmt::Display for Need {
             Self::Start => "starting a server",
             Self::Change => "changing a server that is down",
             Self::NewAddress => "giving a server another address",
+            Self::Damage => "damaging a file",
             Self::Freeze => "freezing a server",
             Self::Isolate => "isolating a node",
             Self::Links => "cutting a link",

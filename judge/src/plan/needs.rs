@@ -26,7 +26,7 @@ impl Need {
                 Means::Thaw => vec![Self::Freeze],
                 Means::Signal(_) | Means::Freeze => Vec::new(),
             },
-            Does::Corrupt(_) => vec![Self::Change],
+            Does::Corrupt(_) => vec![Self::Damage],
             Does::Phase(_) | Does::Settle(_) | Does::Heal(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) => {
                 Vec::new()
             }

@@ -12,7 +12,7 @@ use testcontainers::bollard::query_parameters::{
 use crate::cluster::attach::error::AttachError;
 use crate::cluster::attach::servers::discover::FoundNode;
 use crate::cluster::containers::{DockerError, Engine, Owner, Sidecar};
-use crate::cluster::{NO_CLOCKS, NO_DISKS, NO_POWER_LOSS, ProcessState, new_run};
+use crate::cluster::{NO_CLOCKS, NO_DAMAGE, NO_DISKS, NO_POWER_LOSS, ProcessState, new_run};
 use crate::fault::{Action, Means};
 use crate::history::NodeInfo;
 use crate::network::rules::{BUS_PORT, DATA_PORT};
@@ -147,6 +147,7 @@ impl Compose {
             Need::Change | Need::NewAddress => {
                 "slotquake does not change the servers of an attached cluster (hint: use `--backend local`)"
             }
+            Need::Damage => NO_DAMAGE,
             Need::Clocks => NO_CLOCKS,
             Need::Disks => NO_DISKS,
             Need::PowerLoss => NO_POWER_LOSS,

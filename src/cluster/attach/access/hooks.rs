@@ -21,7 +21,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::cluster::attach::error::AttachError;
-use crate::cluster::{NO_CLOCKS, NO_DISKS, NO_POWER_LOSS, ProcessState};
+use crate::cluster::{NO_CLOCKS, NO_DAMAGE, NO_DISKS, NO_POWER_LOSS, ProcessState};
 use crate::history::{EventKind, NodeInfo};
 use crate::network::knock::{self, Heard};
 use crate::plan::Need;
@@ -157,6 +157,7 @@ impl Hooks {
                      local`)"
                 ));
             }
+            Need::Damage => return Some(NO_DAMAGE.to_owned()),
             Need::Clocks => return Some(NO_CLOCKS.to_owned()),
             Need::Disks => return Some(NO_DISKS.to_owned()),
             Need::PowerLoss => return Some(NO_POWER_LOSS.to_owned()),

@@ -96,6 +96,7 @@ impl ServerAccess {
             Need::Kill,
             Need::Start,
             Need::Change,
+            Need::Damage,
             Need::NewAddress,
             Need::Freeze,
             Need::Isolate,

@@ -307,9 +307,13 @@ mod tests {
         ];
         let nodes = number(&parse_nodes(&lines.join("\n")).expect("lines")).expect("a cluster");
         let mut now = Snapshot::default();
-        now.views.extend((1..=4).map(|node| (NodeNo(node), healthy(2))));
+        now.views.extend((1..=4).map(|node| (NodeNo(node), Arc::new(healthy(2)))));
         assert!(still_dealt_so(&nodes, &now).is_ok());
-        let own = now.views.get_mut(&NodeNo(2)).and_then(|view| view.peers.get_mut(&NodeNo(2))).expect("a node");
+        let own = now
+            .views
+            .get_mut(&NodeNo(2))
+            .and_then(|view| Arc::make_mut(view).peers.get_mut(&NodeNo(2)))
+            .expect("a node");
         own.slots = vec![(8193, 16383)];
         let message = still_dealt_so(&nodes, &now).unwrap_err().to_string();
         assert!(message.contains("slots are being moved: 10.0.0.1:7002 has other slots than before"), "{message}");
