@@ -60,7 +60,7 @@ fn shards(reply: &str) -> Shards {
         let mut nodes = BTreeSet::new();
         while let Some(word) = words.next() {
             if word == "ip" {
-                let last = words.next().and_then(|ip| ip.rsplit('.').next()?.parse().ok());
+                let last: Option<u8> = words.next().and_then(|ip| ip.rsplit('.').next()?.parse().ok());
                 nodes.extend(last);
             }
         }
