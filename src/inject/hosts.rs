@@ -62,11 +62,11 @@ struct Guard {
 }
 
 /// The part of a host that a fault makes wrong.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Part {
     Clock(ClockOf),
     /// With the calls until then.
-    Disk(Counts),
+    Disk(Box<Counts>),
 }
 
 /// A fault that is about to be injected.
@@ -164,7 +164,8 @@ impl<B: Backend> HostInjector<B> {
         }
         let harness = |error: crate::cluster::BackendError| StepProblem::Harness(error.to_string());
         let before = control.backend().disk(node).map_err(harness)?.counts;
-        let Begun { fault, name, hit } = self.begin(kind, node, Part::Disk(before), wanted.name, now);
+        let part = Part::Disk(Box::new(before));
+        let Begun { fault, name, hit } = self.begin(kind, node, part, wanted.name, now);
         let target = wanted.node.to_string();
         journal.event(EventKind::DiskFaultInjected { fault, name, kind, target, change, hit });
         control.backend().set_disk(node, Some(change)).map_err(harness)?;

@@ -21,6 +21,9 @@ fn line<'a>(judgements: &'a [Judgement], name: &str) -> &'a str {
 fn every_fault_shows_in_the_counters_and_in_the_words_of_the_servers() {
     let judgements = Control {
         steps: &[
+            "phase: healthy",
+            "await: { in-sync: replicas, within: spec }",
+            "settle: 1s",
             "phase: faulty",
             "disk: { node: node-1, full: true, files: aof, name: full }",
             "disk: { node: node-2, fail: EIO, on: write, files: rdb, name: failing }",
@@ -87,7 +90,7 @@ fn a_fault_for_one_kind_of_file_leaves_the_others_alone() {
             ("availability: { of: writes, shard: all, served: always }", Hold),
             ("acked-writes: { may-lose: 0 }", Hold),
         ],
-        own: &[("faults", StayOpen(&["disk full (node-1 is full, for RDB files)", "hit no call on a file"]))],
+        own: &[("faults", StayOpen(&["disk full (node-1 is full, for RDB files)", "hit none of "]))],
         ..CONTROL
     }
     .is_caught();
@@ -105,6 +108,8 @@ fn a_disk_outlasts_a_server() {
             "disk: { node: node-5, slow: 20ms, on: write, files: aof, name: left }",
             "settle: 1s",
             "start: node-4",
+            // Until then it writes no AOF.
+            "await: { in-sync: node-4, within: spec }",
             "kill: node-5",
             "settle: 1s",
             "heal: all",

@@ -49,7 +49,10 @@ fn account(span: &FaultSpan, finding: &mut Finding) {
                 let hits = hits_in_words(&counted.calls);
                 line = format!("{line}; in the end it had hit {hits}, and the server said {}", counted.said);
             }
-            Some(_) => _ = finding.undecided(format!("fault {fault} ({what}) hit no call on a file")),
+            Some(counted) => {
+                let calls = count(counted.calls.iter().map(|row| row.calls).sum(), "call");
+                finding.undecided(format!("fault {fault} ({what}) hit none of {calls} on the node's files"));
+            }
             None => _ = finding.undecided(format!("nobody counted the calls that fault {fault} ({what}) hit")),
         }
     }

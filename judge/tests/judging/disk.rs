@@ -65,9 +65,9 @@ fn a_disk_that_hit_no_call_proves_nothing() {
                 "no write was hit",
                 run(Some((9, 0))),
                 Inconclusive,
-                "fault 7 (disk bad (node-1 is full)) hit no call on a file",
+                "fault 7 (disk bad (node-1 is full)) hit none of 9 calls on the node's files",
             ),
-            ("there was no write", run(Some((0, 0))), Inconclusive, "hit no call on a file"),
+            ("there was no write", run(Some((0, 0))), Inconclusive, "hit none of 0 calls on the node's files"),
             ("nobody counted", run(None), Inconclusive, "nobody counted the calls that fault 7"),
         ],
     );
