@@ -4,11 +4,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
 use slotquake::history::{self, EventKind, History};
 
 use super::{left_by, out, run, suite};
 use crate::engine::docker;
-use crate::support::{Ended, assert_nothing_left, command, conclusive, slotquake};
+use crate::support::{Ended, assert_nothing_left, begin_as, command, conclusive, slotquake};
 use crate::turn;
 
 /// The wall clock of one node jumps, that of another one strobes, and a third has a monotonic clock of its own.
@@ -142,4 +146,25 @@ fn an_image_without_the_library_is_told_before_anything_runs() {
     // It is the library that it lacks.
     let ended = conclusive(|| command(&run(&out, &["formation", "--image", image.0])));
     assert_eq!(ended.code(), Some(0), "{}", ended.whole());
+}
+
+/// What is mounted is removed although nobody could do so at the end.
+#[test]
+fn nothing_of_the_library_outlives_a_harness_that_is_killed() {
+    let Some(_engine) = turn::alone() else { return };
+    let (folder, out) = out();
+    let own = suite(&folder, "  - clock: { node: node-2, jump: 1h }\n  - settle: 60s\n");
+    let mut running = begin_as(command(&run(&out, &[&own, "--server", "redis:6.2"])));
+    running.until_it_says("set forward by 1h");
+    let pid = running.pid();
+    assert_eq!(mounted_by(pid).len(), 1, "the library is mounted from there");
+    running.signal(Signal::SIGKILL);
+    running.end();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !mounted_by(pid).is_empty() {
+        assert!(Instant::now() < deadline, "{:?} is left", mounted_by(pid));
+        sleep(Duration::from_millis(50));
+    }
+    let collected = slotquake(&["gc"]);
+    assert_eq!((collected.code(), left_by(pid)), (Some(0), vec![]), "{}", collected.whole());
 }
