@@ -75,7 +75,7 @@ pub fn nodes(data: &[u8]) {
     for peer in view.peers.values() {
         assert!(peer.slots.iter().all(|&(first, last)| first <= last && last < 16384));
     }
-    view.essence();
+    assert!(view.agrees_with(&view));
 }
 
 /// A decompressed history, judged and shown.
