@@ -128,7 +128,7 @@ static unsigned long long file_at(const char *path, struct stat *file)
 /* Of the paths of a call, those that fit a line. */
 #define LINE_MAX_BYTES (2 * PATH_MAX + 128)
 
-void durable_before(const struct done *call)
+void durable_before(const struct naming *call)
 {
     if (log_file < 0 || !call->path || !is_plain(call->path) || (call->to && !is_plain(call->to)))
         return;

@@ -15,7 +15,7 @@ struct mark {
 };
 
 /* Before a RENAME, an UNLINK, or an OPEN that may write. */
-void durable_before(const struct done *call);
+void durable_before(const struct naming *call);
 
 /* After an OPEN that created a file. */
 void durable_created(int fd, const char *path);

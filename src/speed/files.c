@@ -198,13 +198,6 @@ static int admit(enum operation operation, int kind, size_t *bytes)
     return error;
 }
 
-/* Called after each call on the disk that has succeeded. What has to know which bytes and names a loss of power would leave
- * belongs here. */
-static void done(const struct done *call)
-{
-    (void)call;
-}
-
 /* Files by their names. */
 
 static int starts(const char *text, const char *with)
@@ -297,16 +290,14 @@ static int opened(int at, const char *path, int flags, mode_t mode)
     int error = admit(OPEN, flags & O_DIRECTORY ? DIRECTORY : kind_of_name(whole), NULL);
     if (error)
         return fails(error);
-    durable_before(&(struct done) { .operation = OPEN, .fd = -1, .path = whole, .flags = flags });
+    durable_before(&(struct naming) { .operation = OPEN, .path = whole, .flags = flags });
     int is_new = flags & O_CREAT && raw(SYS_faccessat, at, (long)path, F_OK, 0, 0, 0) == -ENOENT;
     int fd = (int)settled(raw(SYS_openat, at, (long)path, flags, mode, 0, 0));
     if (fd < 0)
         return fd;
-    int kind = remember(fd, whole);
+    remember(fd, whole);
     if (is_new)
         durable_created(fd, whole);
-    if (kind != ELSEWHERE)
-        done(&(struct done) { .operation = OPEN, .files = kind, .fd = fd, .path = whole, .flags = flags, .is_new = is_new });
     return fd;
 }
 
@@ -383,13 +374,6 @@ EXPORT int close(int fd)
 
 /* Writing. */
 
-static ssize_t written(int fd, int kind, ssize_t result, int64_t offset)
-{
-    if (result > 0)
-        done(&(struct done) { .operation = WRITE, .files = kind, .fd = fd, .length = result, .offset = offset });
-    return result;
-}
-
 EXPORT ssize_t write(int fd, const void *from, size_t bytes)
 {
     int kind = kind_of_file(fd);
@@ -398,7 +382,7 @@ EXPORT ssize_t write(int fd, const void *from, size_t bytes)
     int error = admit(WRITE, kind, &bytes);
     if (error)
         return fails(error);
-    return written(fd, kind, settled(raw(SYS_write, fd, (long)from, bytes, 0, 0, 0)), -1);
+    return settled(raw(SYS_write, fd, (long)from, bytes, 0, 0, 0));
 }
 
 EXPORT ssize_t pwrite64(int fd, const void *from, size_t bytes, off64_t offset)
@@ -409,7 +393,7 @@ EXPORT ssize_t pwrite64(int fd, const void *from, size_t bytes, off64_t offset)
     int error = admit(WRITE, kind, &bytes);
     if (error)
         return fails(error);
-    return written(fd, kind, settled(raw(SYS_pwrite64, fd, (long)from, bytes, offset, 0, 0)), offset);
+    return settled(raw(SYS_pwrite64, fd, (long)from, bytes, offset, 0, 0));
 }
 
 EXPORT ssize_t pwrite(int fd, const void *from, size_t bytes, off_t offset)
@@ -430,12 +414,12 @@ EXPORT ssize_t writev(int fd, const struct iovec *parts, int count)
     if (error)
         return fails(error);
     if (bytes == whole)
-        return written(fd, kind, settled(raw(SYS_writev, fd, (long)parts, count, 0, 0, 0)), -1);
+        return settled(raw(SYS_writev, fd, (long)parts, count, 0, 0, 0));
     /* Fewer bytes: a part of the first that has any. */
     while (!parts->iov_len)
         parts++;
     size_t first = parts->iov_len < bytes ? parts->iov_len : bytes;
-    return written(fd, kind, settled(raw(SYS_write, fd, (long)parts->iov_base, first, 0, 0, 0)), -1);
+    return settled(raw(SYS_write, fd, (long)parts->iov_base, first, 0, 0, 0));
 }
 
 /* Synchronising. */
@@ -452,8 +436,6 @@ static int synced(long number, int fd)
     int result = (int)settled(raw(number, fd, 0, 0, 0, 0, 0));
     if (result == 0)
         durable_synced(mark);
-    if (result == 0 && kind != ELSEWHERE)
-        done(&(struct done) { .operation = FSYNC, .files = kind, .fd = fd });
     return result;
 }
 
@@ -467,7 +449,7 @@ EXPORT int fdatasync(int fd)
     return synced(SYS_fdatasync, fd);
 }
 
-/* It makes nothing durable, so `done` is not told. */
+/* It makes nothing durable. */
 EXPORT int sync_file_range(int fd, off64_t offset, off64_t bytes, unsigned int flags)
 {
     int kind = kind_of_file(fd);
@@ -486,10 +468,8 @@ static int renamed(int from_at, const char *from, int to_at, const char *to, uns
     if (error)
         return fails(error);
     if (is_here)
-        durable_before(&(struct done) { .operation = RENAME, .fd = -1, .path = old, .to = new });
+        durable_before(&(struct naming) { .operation = RENAME, .path = old, .to = new });
     int result = (int)settled(raw(SYS_renameat2, from_at, (long)from, to_at, (long)to, flags, 0));
-    if (result == 0 && is_here)
-        done(&(struct done) { .operation = RENAME, .files = kind, .fd = -1, .path = old, .to = new, .flags = (int)flags });
     return result;
 }
 
@@ -517,10 +497,8 @@ static int unlinked(int at, const char *path, int flags)
     if (error)
         return fails(error);
     if (is_here)
-        durable_before(&(struct done) { .operation = UNLINK, .fd = -1, .path = whole });
+        durable_before(&(struct naming) { .operation = UNLINK, .path = whole });
     int result = (int)settled(raw(SYS_unlinkat, at, (long)path, flags, 0, 0, 0));
-    if (result == 0 && is_here)
-        done(&(struct done) { .operation = UNLINK, .files = kind, .fd = -1, .path = whole, .flags = flags });
     return result;
 }
 
@@ -541,8 +519,6 @@ EXPORT int ftruncate64(int fd, off64_t length)
     if (error)
         return fails(error);
     int result = (int)settled(raw(SYS_ftruncate, fd, length, 0, 0, 0, 0));
-    if (result == 0 && kind != ELSEWHERE)
-        done(&(struct done) { .operation = TRUNCATE, .files = kind, .fd = fd, .length = length });
     return result;
 }
 
@@ -560,8 +536,6 @@ EXPORT int truncate64(const char *path, off64_t length)
     if (error)
         return fails(error);
     int result = (int)settled(raw(SYS_truncate, (long)path, length, 0, 0, 0, 0));
-    if (result == 0 && is_here)
-        done(&(struct done) { .operation = TRUNCATE, .files = kind, .fd = -1, .path = whole, .length = length });
     return result;
 }
 

@@ -20,24 +20,15 @@ enum file_kind { AOF, RDB, NODES_CONF, OTHER, DIRECTORY, FILE_KINDS, ELSEWHERE =
 /* What is done to a file. The numbers are those of src/speed/disk.rs. */
 enum operation { WRITE, FSYNC, OPEN, RENAME, TRUNCATE, UNLINK, OPERATIONS };
 
-/* A call that has succeeded. */
-struct done {
+/* A call that is about to give a name to a file, or to take it away: OPEN, RENAME or UNLINK. */
+struct naming {
     enum operation operation;
-    enum file_kind files;
-    /* The descriptor; -1 for a call that has none: RENAME, UNLINK, and TRUNCATE by path. */
-    int fd;
-    /* The absolute path; of RENAME the old one. NULL for a call by descriptor. */
+    /* The absolute path; of RENAME the old one. */
     const char *path;
     /* The new path of RENAME; else NULL. */
     const char *to;
     /* Of OPEN its flags; else 0. */
     int flags;
-    /* Whether OPEN created the file. */
-    int is_new;
-    /* Of WRITE the number of bytes, of TRUNCATE the new length; else 0. */
-    int64_t length;
-    /* Where WRITE put the bytes; -1 if that is where the descriptor stood, or the end with O_APPEND. */
-    int64_t offset;
 };
 
 /* Tells the process's disk file that the process reads it. */
