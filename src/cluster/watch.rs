@@ -504,9 +504,8 @@ fn view_is_whole(node: NodeNo, view: &View, nodes: usize, shards: u16) -> Result
         Some(_) => return wrong("its replication link down".to_owned()),
         None => return wrong("a cluster without itself".to_owned()),
     }
-    match view.peers.iter().find(|(_, peer)| peer.health != Health::Ok) {
-        Some((peer, _)) => return wrong(format!("{peer} as failing")),
-        None => {}
+    if let Some((peer, _)) = view.peers.iter().find(|(_, peer)| peer.health != Health::Ok) {
+        return wrong(format!("{peer} as failing"));
     }
     match left(view) {
         Some((peer, addr)) => wrong(format!("{peer} at {addr}, which it left")),

@@ -157,7 +157,7 @@ impl<B: Backend> Changes<B> {
         }
         let id = text(&self.ask(node, &["CLUSTER", "MYID"]).await?);
         let moved = match self.left.get(&node) {
-            Some(&from) => Some(self.look_at_addresses(node, from).await?),
+            Some(&from) => Some(Box::new(self.look_at_addresses(node, from).await?)),
             None => None,
         };
         Ok(CameBack {

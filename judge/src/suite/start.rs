@@ -245,7 +245,7 @@ pub struct CameBack {
     pub former_id: Option<String>,
     /// Its change of address, if it was given another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub moved: Option<Moved>,
+    pub moved: Option<Box<Moved>>,
 }
 
 /// A change of a node's address, as observed.
@@ -298,7 +298,7 @@ impl CameBack {
             }
             (Data::AllLost, Some(_), Some(_)) | (Data::Kept | Data::Lost, _, _) => {}
         }
-        match (change.address, &self.moved) {
+        match (change.address, self.moved.as_deref()) {
             (Address::Kept, _) => {}
             (Address::New, None) => wrong.push("it has the address that it had".to_owned()),
             (Address::New, Some(Moved { to, stated, is_left, seen, .. })) => {
@@ -396,7 +396,7 @@ mod tests {
             config: BTreeMap::new(),
             id: Some("2".repeat(40)),
             former_id: former_id.map(str::to_owned),
-            moved,
+            moved: moved.map(Box::new),
         };
         let at_old = Moved { stated: Some(old), ..moved.clone() };
         let answered = Moved { is_left: false, seen: format!("{old} still answers"), ..moved.clone() };
