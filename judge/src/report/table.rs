@@ -195,8 +195,7 @@ pub(super) fn tally(runs: &[Summary]) -> String {
     let lossy = match lossy {
         0 => String::new(),
         _ => format!(
-            "; {} of those that pass lost acknowledged writes, which their suites measure and do not judge",
-            lossy
+            "; {lossy} of those that pass lost acknowledged writes, which their suites measure and do not judge"
         ),
     };
     format!("{}: {}{lossy}", count(runs.len() as u64, "run"), list(counts))
