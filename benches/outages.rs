@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use slotquake::facts::{Facts, Outage, Window};
+use slotquake::facts::{Facts, Outage, Whose, Window, outages};
 use slotquake::history::EventKind;
 use slotquake::plan::Plan;
 use slotquake::run::{BackendSettings, Notice, Options, run};
-use slotquake::suite::{self, OpKind};
+use slotquake::suite::{self, ClientSet, OpKind};
 use slotquake::units::ShardNo;
 
 const STALLS: u32 = 50;
@@ -148,9 +148,10 @@ fn measure(rate: u32, means: Means) {
     let facts = Facts::new(&history);
     let window = facts.steps.expect("steps");
     for of in [OpKind::Writes, OpKind::Reads] {
-        let found = facts.outages(of, ShardNo(1), window, PATIENCE_NS);
-        let issued = facts.ops.issued(of, ShardNo(1), window).len();
-        report(rate, means, of, &took, &found, window.length_ns() as f64 / 1e6 / issued as f64);
+        let whose = Whose { of, shard: ShardNo(1), clients: ClientSet::All };
+        let issued = facts.issued(whose.of, whose.shard, whose.clients, window);
+        let found = outages(&issued, whose, window, PATIENCE_NS);
+        report(rate, means, of, &took, &found, window.length_ns() as f64 / 1e6 / issued.len() as f64);
     }
 }
 
