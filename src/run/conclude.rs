@@ -154,7 +154,11 @@ impl<B: Backend> Run<B> {
         deadline: Instant,
     ) -> Result<redis::Value, AskError> {
         loop {
-            let answer = self.control.ask_apart(node, words, readonly, ANSWER_WITHIN).await;
+            let answer = if readonly {
+                self.control.ask_apart(node, words, true, ANSWER_WITHIN).await
+            } else {
+                self.control.ask(node, words, ANSWER_WITHIN).await
+            };
             if is_answer(&answer) || Instant::now() > deadline {
                 return answer;
             }

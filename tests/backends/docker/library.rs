@@ -94,9 +94,10 @@ fn containers_live_at_a_speed() {
     let proofs = history.events.iter().filter(|event| matches!(event.kind, EventKind::SpeedProven { holds: true, .. }));
     // Six after the boot, one after the start, six at the end.
     assert_eq!(proofs.count(), 13);
-    let ended = slotquake(&run(&out, &["lossy-links", "--server", "redis:6.2", "--speed", "2"]));
-    assert_eq!(ended.code(), Some(3), "{}", ended.whole());
-    assert!(ended.whole().contains("at speed 2, losing packets is not faithful"), "{}", ended.whole());
+    // Losing packets is faithful only in real time.
+    let ended = conclusive(|| command(&run(&out, &["lossy-links", "--server", "redis:6.2", "--speed", "2"])));
+    assert_eq!(ended.code(), Some(0), "{}", ended.whole());
+    assert_eq!(history_of(&ended).header.speed.factor(), 1, "{}", ended.whole());
 }
 
 /// An image whose server keeps the library from itself, as one that is linked statically. It is made of the image of
