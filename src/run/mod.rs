@@ -66,7 +66,7 @@ pub enum BackendSettings {
         /// the sandbox, None for the system's temporary directory.
         scratch: Option<PathBuf>,
         /// The network whose links can be cut; None outside of the sandbox, where a plan with network
-        /// faults ([`Need::Links`](crate::plan::Need::Links) or `Isolate`) is not to be run.
+        /// faults ([`Need::Links`] or `Isolate`) is not to be run.
         network: Option<Network>,
     },
     /// Containers of an engine. The server is one that [`Engine::server`] found.
