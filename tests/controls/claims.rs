@@ -11,7 +11,7 @@ use slotquake::history::{Event, EventKind};
 use slotquake::server::Server;
 use slotquake::units::NodeNo;
 
-use super::control::{CONTROL, Control, Fail, Hold, StayOpen, one, shown};
+use super::control::{CONTROL, Control, Fail, Hold, StayOpen, one, shown, zeroed_in_effect};
 
 #[test]
 fn healthy_invariants_hold_and_absent_events_are_not_claimed() {
@@ -183,28 +183,8 @@ fn undisturbed_faults_stay_in_effect_until_undone() {
 /// is about.
 #[test]
 fn a_clock_that_is_set_right_from_outside_proves_nothing() {
-    let meddle = |_: &Server, event: &Event| {
-        if !matches!(event.kind, EventKind::FaultProven { in_effect: true, .. }) {
-            return;
-        }
-        // No other control changes the clock of node-2. Its file holds the jump in nanoseconds.
-        let jump = 3_600_000_000_000_i64.to_ne_bytes();
-        let is_wrong = |clock: &PathBuf| {
-            std::fs::read(clock).is_ok_and(|bytes| bytes.windows(jump.len()).any(|window| window == jump))
-        };
-        let ours = format!("slotquake-run-{}-", std::process::id());
-        let folders = std::fs::read_dir(std::env::temp_dir()).expect("the temporary directory").flatten();
-        let of_this_run = folders.filter(|folder| folder.file_name().to_string_lossy().starts_with(&ours));
-        let clocks: Vec<_> = of_this_run.map(|folder| folder.path().join("node-2/clocks")).collect();
-        let clocks: Vec<_> = clocks.into_iter().filter(is_wrong).collect();
-        let [clock] = clocks.as_slice() else { panic!("one clock, and not {clocks:?}") };
-        let clock = std::fs::File::options().write(true).open(clock).expect("the file of the clock");
-        std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(600));
-            // Both of the changes that it may hold.
-            clock.write_all_at(&[0; 112], 48).expect("it can be written");
-        });
-    };
+    // No other control changes the clock of node-2. Its file holds the jump in nanoseconds, and maybe two changes.
+    let meddle = zeroed_in_effect("node-2/clocks", 3_600_000_000_000_i64.to_ne_bytes(), (112, 48));
     let judgements = Control {
         steps: &[
             "phase: wrong",

@@ -1,11 +1,13 @@
 //! What a negative control is, and how it is run and judged.
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use slotquake::check::{Judgement, Verdict, check};
 use slotquake::facts::Facts;
-use slotquake::history::{Event, History};
+use slotquake::history::{Event, EventKind, History};
 use slotquake::plan::Plan;
 use slotquake::run::{BackendSettings, Notice, Options, run};
 use slotquake::server::Server;
@@ -213,4 +215,27 @@ fn ran(plan: Plan, meddler: &(dyn Fn(&Server, &Event) + Sync)) -> History {
 
 pub fn one<'a>(judgements: &'a [Judgement], invariant: &str) -> &'a Judgement {
     judgements.iter().find(|each| each.invariant == invariant).expect("it was judged")
+}
+
+/// Once a fault is in effect, writes zeros into a file of a node as another program might: the one file of that path, in the
+/// directory of a run of this process, that holds the sign. `span` is the number of zeros, and where they begin.
+pub fn zeroed_in_effect(file: &'static str, sign: [u8; 8], span: (usize, u64)) -> impl Fn(&Server, &Event) + Sync {
+    let (count, at) = span;
+    move |_, event| {
+        if !matches!(event.kind, EventKind::FaultProven { in_effect: true, .. }) {
+            return;
+        }
+        let ours = format!("slotquake-run-{}-", std::process::id());
+        let folders = std::fs::read_dir(std::env::temp_dir()).expect("the temporary directory").flatten();
+        let of_this_run = folders.filter(|folder| folder.file_name().to_string_lossy().starts_with(&ours));
+        let has_sign = |bytes: &[u8]| bytes.windows(sign.len()).any(|window| window == sign);
+        let files = of_this_run.map(|folder| folder.path().join(file));
+        let files: Vec<_> = files.filter(|file| std::fs::read(file).is_ok_and(|bytes| has_sign(&bytes))).collect();
+        let [file] = files.as_slice() else { panic!("one file, and not {files:?}") };
+        let file = std::fs::File::options().write(true).open(file).expect("it is ours");
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(600));
+            file.write_all_at(&vec![0; count], at).expect("it can be written");
+        });
+    }
 }

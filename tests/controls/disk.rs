@@ -1,13 +1,8 @@
 //! Faults of disks on real servers: what they hit, and what they must not.
 
-use std::os::unix::fs::FileExt;
-use std::time::Duration;
-
 use slotquake::check::{Judgement, Verdict};
-use slotquake::history::{Event, EventKind};
-use slotquake::server::Server;
 
-use super::control::{CONTROL, Control, Hold, StayOpen, one, shown};
+use super::control::{CONTROL, Control, Hold, StayOpen, one, shown, zeroed_in_effect};
 
 /// The proofs of a fault, by its name.
 fn line<'a>(judgements: &'a [Judgement], name: &str) -> &'a str {
@@ -134,26 +129,8 @@ fn a_disk_outlasts_a_server() {
 /// about.
 #[test]
 fn a_disk_that_is_made_whole_from_outside_proves_nothing() {
-    let meddle = |_: &Server, event: &Event| {
-        if !matches!(event.kind, EventKind::FaultProven { in_effect: true, .. }) {
-            return;
-        }
-        // No other control makes the disk of node-6 slow by this much.
-        let delay = 77_000_000_u64.to_ne_bytes();
-        let ours = format!("slotquake-run-{}-", std::process::id());
-        let folders = std::fs::read_dir(std::env::temp_dir()).expect("the temporary directory").flatten();
-        let of_this_run = folders.filter(|folder| folder.file_name().to_string_lossy().starts_with(&ours));
-        let disks = of_this_run.map(|folder| folder.path().join("node-6/disk"));
-        let is_slow = |bytes: &[u8]| bytes.windows(delay.len()).any(|window| window == delay);
-        let disks: Vec<_> = disks.filter(|disk| std::fs::read(disk).is_ok_and(|bytes| is_slow(&bytes))).collect();
-        let [disk] = disks.as_slice() else { panic!("one disk, and not {disks:?}") };
-        let disk = std::fs::File::options().write(true).open(disk).expect("the file of the disk");
-        std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(600));
-            // Both of the rules that it may hold.
-            disk.write_all_at(&[0; 96], 16).expect("it can be written");
-        });
-    };
+    // No other control makes the disk of node-6 slow by this much. The file may hold two rules.
+    let meddle = zeroed_in_effect("node-6/disk", 77_000_000_u64.to_ne_bytes(), (96, 16));
     let judgements = Control {
         steps: &[
             "phase: slow",

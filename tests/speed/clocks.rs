@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,18 +12,7 @@ use slotquake::fault::{ClockChange, ClockOf, Strobe};
 use slotquake::speed::clock::{HostClock, Skew, preload};
 use slotquake::speed::under;
 
-/// Compiles `clocks.c`.
-fn program(folder: &Path) -> PathBuf {
-    let program = folder.join("clocks");
-    let compiled = Command::new("cc")
-        .args(["-O1", "-pthread", "-o"])
-        .arg(&program)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/speed/clocks.c"))
-        .output()
-        .expect("a C compiler, which built slotquake");
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-    program
-}
+use super::compiled;
 
 /// The lines that the program prints under the library, with a clock: a name and numbers.
 fn printed(program: &Path, what: &str, clock: &HostClock, speed: Option<&str>) -> Vec<(String, Vec<f64>)> {
@@ -75,7 +64,7 @@ fn monotonic(change: ClockChange) -> Skew {
 #[test]
 fn only_the_wall_clock_is_wrong() {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let program = program(folder.path());
+    let program = compiled("clocks.c", folder.path());
     let mut clock = HostClock::create(&folder.path().join("clock")).expect("a file");
     for (skew, expected_s) in [(Skew::NONE, 0.0), (jump("1h"), 3600.0), (jump("-1h"), -3600.0)] {
         clock.set(skew).expect("a change");
@@ -93,7 +82,7 @@ fn only_the_wall_clock_is_wrong() {
 #[test]
 fn only_the_monotonic_clock_is_wrong() {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let program = program(folder.path());
+    let program = compiled("clocks.c", folder.path());
     let mut clock = HostClock::create(&folder.path().join("clock")).expect("a file");
     clock.set(monotonic(ClockChange::Jump("1h".parse().expect("a jump")))).expect("a change");
     for speed in [None, Some("2")] {
@@ -118,7 +107,7 @@ fn only_the_monotonic_clock_is_wrong() {
 #[test]
 fn waits_end_by_a_clock_that_strobes() {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let program = program(folder.path());
+    let program = compiled("clocks.c", folder.path());
     let mut clock = HostClock::create(&folder.path().join("clock")).expect("a file");
     for by in ["10m", "-10m"] {
         // The last one is over when the program looks, and some waits begin in each half.
@@ -142,7 +131,7 @@ fn waits_end_by_a_clock_that_strobes() {
 #[test]
 fn a_clock_is_wrong_at_speed_too() {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let program = program(folder.path());
+    let program = compiled("clocks.c", folder.path());
     let mut clock = HostClock::create(&folder.path().join("clock")).expect("a file");
     clock.set(jump("1h")).expect("a change");
     for (name, numbers) in printed(&program, "clocks", &clock, Some("2")) {
@@ -155,7 +144,7 @@ fn a_clock_is_wrong_at_speed_too() {
 fn waits_until_a_moment_end_when_the_wrong_clock_shows_it() {
     const WAIT_S: f64 = 0.3;
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let program = program(folder.path());
+    let program = compiled("clocks.c", folder.path());
     let mut clock = HostClock::create(&folder.path().join("clock")).expect("a file");
     for (skew, rate) in [(jump("1h"), 1.0), (jump("-1h"), 1.0), (drift("50%"), 1.5), (drift("-50%"), 0.5)] {
         clock.set(skew).expect("a change");
@@ -176,7 +165,7 @@ fn waits_until_a_moment_end_when_the_wrong_clock_shows_it() {
 #[test]
 fn nobody_reads_half_a_change() {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let program = program(folder.path());
+    let program = compiled("clocks.c", folder.path());
     let path = folder.path().join("clock");
     let clock = HostClock::create(&path).expect("a file");
     let mut command = Command::new(&program);

@@ -8,6 +8,8 @@ use slotquake::speed::clock::preload;
 use slotquake::speed::disk::HostDisk;
 use slotquake::speed::durable::HostLog;
 
+use super::compiled;
+
 /// A directory that is a disk, its log, and the program beside them.
 struct Place {
     _folder: tempfile::TempDir,
@@ -20,14 +22,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        let program = folder.path().join("program");
-        let compiled = Command::new("cc")
-            .args(["-O1", "-o"])
-            .arg(&program)
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/speed/durable.c"))
-            .output()
-            .expect("a C compiler, which built slotquake");
-        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        let program = compiled("durable.c", folder.path());
         let dir = folder.path().join("node-1");
         fs::create_dir_all(dir.join("sub")).expect("a directory");
         // These are there before.

@@ -11,6 +11,8 @@ use slotquake::speed::clock::preload;
 use slotquake::speed::disk::HostDisk;
 use slotquake::speed::under;
 
+use super::compiled;
+
 /// A directory that is a disk, and the program beside it.
 struct Place {
     _folder: tempfile::TempDir,
@@ -22,14 +24,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        let program = folder.path().join("files");
-        let compiled = Command::new("cc")
-            .args(["-O1", "-o"])
-            .arg(&program)
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/speed/files.c"))
-            .output()
-            .expect("a C compiler, which built slotquake");
-        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        let program = compiled("files.c", folder.path());
         let dir = folder.path().join("node-1");
         fs::create_dir(&dir).expect("a directory");
         let disk = HostDisk::create(&dir.join("disk")).expect("a file");

@@ -9,7 +9,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
@@ -115,10 +115,9 @@ fn a_run_at_speed_is_judged_and_says_so() {
     assert_clocks_agree(&history);
 }
 
-/// What a program in C prints at a speed.
-fn printed_at(speed: &str, source: &str) -> String {
-    let folder = tempfile::tempdir().expect("a temporary directory");
-    let program = folder.path().join("program");
+/// Compiles a program of this directory into a folder.
+fn compiled(source: &str, folder: &Path) -> PathBuf {
+    let program = folder.join("program");
     let compiled = Command::new("cc")
         .args(["-O1", "-pthread", "-o"])
         .arg(&program)
@@ -126,6 +125,13 @@ fn printed_at(speed: &str, source: &str) -> String {
         .output()
         .expect("a C compiler, which built slotquake");
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    program
+}
+
+/// What a program in C prints at a speed.
+fn printed_at(speed: &str, source: &str) -> String {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let program = compiled(source, folder.path());
     let mut command = Command::new(&program);
     let library = under(&mut command, speed.parse().expect("a speed")).expect("a library");
     let ran = begin_as(command).end();
