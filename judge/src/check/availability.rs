@@ -18,14 +18,15 @@ pub(super) const TRAITS: Traits = Traits::PLAIN;
 pub(super) fn judge(facts: &Facts<'_>, settings: &Availability) -> Judgement {
     let mut finding = Finding::new();
     let window = facts.window(settings.during.as_deref());
-    match window.clone().and_then(|window| Ok((window, facts.shards(settings.shard)?))) {
+    let looked_at = window.clone().and_then(|window| {
+        let shards = facts.shards(settings.shard)?;
+        facts.clients.known(settings.clients)?;
+        Ok((window, shards))
+    });
+    match looked_at {
         Ok((window, shards)) => {
-            if let Some(why) = facts.clients.obstacle(settings.clients) {
-                finding.undecided(why);
-            } else {
-                for shard in shards {
-                    look_at(facts, settings, shard, window, &mut finding);
-                }
+            for shard in shards {
+                look_at(facts, settings, shard, window, &mut finding);
             }
         }
         Err(why) => _ = finding.undecided(why),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::FaultSpan;
+use crate::history::Op;
 use crate::suite::{ClientSet, Only};
 
 /// The clients of the workload by their side.
@@ -62,7 +63,7 @@ impl ClientSides {
     }
 
     /// Whether a client (from 0) belongs to a set.
-    pub fn has(&self, set: ClientSet, client: u16) -> bool {
+    fn has(&self, set: ClientSet, client: u16) -> bool {
         match set {
             ClientSet::All => true,
             ClientSet::CutOff => self.cut_off.contains(&client),
@@ -70,23 +71,29 @@ impl ClientSides {
         }
     }
 
-    /// Why a set of clients cannot be judged; None if it can.
-    pub fn obstacle(&self, set: ClientSet) -> Option<String> {
+    /// Those of the operations that the clients of a set have issued.
+    pub(super) fn of<'h>(&self, set: ClientSet, ops: &[&'h Op]) -> Vec<&'h Op> {
+        ops.iter().copied().filter(|op| self.has(set, op.client)).collect()
+    }
+
+    /// Whether a set of clients can be judged. The error says why not.
+    pub fn known(&self, set: ClientSet) -> Result<(), String> {
         let is_empty = match set {
-            ClientSet::All => return None,
+            ClientSet::All => return Ok(()),
             ClientSet::CutOff => self.cut_off.is_empty(),
             ClientSet::Rest => self.cut_off.len() >= usize::from(self.all),
         };
         if let Some(fault) = &self.even {
-            return Some(format!(
+            return Err(format!(
                 "it is not certain which clients were cut off: both sides of {fault} have as many nodes"
             ));
         }
-        is_empty.then(|| match set {
+        match set {
+            _ if !is_empty => Ok(()),
             ClientSet::All | ClientSet::CutOff => {
-                "no fault cut off any client (hint: name `half-clients` on a side of a `partition`)".to_owned()
+                Err("no fault cut off any client (hint: name `half-clients` on a side of a `partition`)".to_owned())
             }
-            ClientSet::Rest => "every client was cut off".to_owned(),
-        })
+            ClientSet::Rest => Err("every client was cut off".to_owned()),
+        }
     }
 }

@@ -156,8 +156,7 @@ impl<'a> Facts<'a> {
 
     /// The operations of a kind and shard that some clients issued in a window, in the order of their issue.
     pub fn issued(&self, of: OpKind, shard: ShardNo, clients: ClientSet, window: Window) -> Vec<&'a Op> {
-        let all = self.ops.issued(of, shard, window).iter().copied();
-        all.filter(|op| self.clients.has(clients, op.client)).collect()
+        self.clients.of(clients, self.ops.issued(of, shard, window))
     }
 }
 
@@ -167,8 +166,7 @@ fn every_outage(ops: &OpIndex<'_>, clients: &ClientSides, ownership: &Ownership,
     for shard in ownership.shards() {
         for of in [OpKind::Reads, OpKind::Writes] {
             for &set in clients.sets() {
-                let issued = ops.issued(of, shard, window).iter().copied();
-                let issued: Vec<&Op> = issued.filter(|op| clients.has(set, op.client)).collect();
+                let issued = clients.of(set, ops.issued(of, shard, window));
                 let whose = Whose { of, shard, clients: set };
                 all.extend(outages(&issued, whose, window, STALL_NS));
             }
