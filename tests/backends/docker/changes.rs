@@ -51,7 +51,8 @@ fn a_changed_container_keeps_its_address_its_data_and_its_log() {
         })
         .collect();
     let [(kept, None), (lost, None)] = back[..] else { panic!("{back:?}") };
-    assert!(kept.keys > Some(0) && lost.keys == Some(0), "{back:?}");
+    // A replica that lost its data may have its master's by the time it is asked, so only the kept keys are counted.
+    assert!(kept.keys > Some(0) && kept.run_id != lost.run_id, "{back:?}");
     let done: Vec<&str> = events
         .iter()
         .filter_map(|event| match &event.kind {
@@ -61,5 +62,7 @@ fn a_changed_container_keeps_its_address_its_data_and_its_log() {
         .collect();
     assert!(done[0].is_empty() && done[1].starts_with("removed appendonly.aof ("), "{done:?}");
     let log = std::fs::read_to_string(format!("{folder}/logs/node-4.log")).expect("a log");
-    assert_eq!(log.matches("Ready to accept connections").count(), 3, "{log}");
+    let starts: Vec<&str> = log.split("Server initialized").skip(1).collect();
+    let loaded: Vec<bool> = starts.iter().map(|start| start.contains("DB loaded from append only file")).collect();
+    assert_eq!(loaded, [false, true, false], "{log}");
 }
