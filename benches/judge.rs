@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use slotquake::history::{
-    self, Event, EventKind, Explanation, FILE_NAME, FinalValue, Header, Host, NodeInfo, Op, Outcome, SCHEMA_VERSION,
+    self, Event, EventKind, Explanation, FILE_NAME, FinalValue, Header, Host, NodeInfo, OpParts, Outcome,
+    SCHEMA_VERSION,
 };
 use slotquake::journal::Recorder;
 use slotquake::plan::Plan;
@@ -96,7 +97,7 @@ fn write(plan: &Plan, folder: &Path, operations: u32, fails: fn(u32) -> bool) {
     for number in 0..operations {
         let at_ns = 1000 + u64::from(number) * 100_000;
         let kind = if number % 2 == 0 { OpKind::Writes } else { OpKind::Reads };
-        recorder.op(Op {
+        recorder.op(OpParts {
             due_ns: at_ns,
             invoke_ns: at_ns + 1_000,
             complete_ns: at_ns + 150_000 + u64::from(number % 97) * 1_000,

@@ -11,8 +11,8 @@ use std::time::Duration;
 use slotquake_judge::anatomy::Logs;
 use slotquake_judge::facts::{Facts, Outage};
 use slotquake_judge::history::{
-    Event, EventKind, Explanation, FaultKind, FinalValue, Header, History, Host, NodeInfo, Op, Outcome, SCHEMA_VERSION,
-    StepProblem, key_name,
+    Event, EventKind, Explanation, FaultKind, FinalValue, Header, History, Host, NodeInfo, Op, OpParts, Outcome,
+    SCHEMA_VERSION, StepProblem, key_name,
 };
 use slotquake_judge::plan::Plan;
 use slotquake_judge::report::{Report, html};
@@ -109,7 +109,7 @@ fn op(number: u64, at_ns: u64, shards: &[ShardNo]) -> Op {
     let node = if shard == ShardNo(1) && at_ns >= 12_000 * MS { 4 } else { shard.0 };
     let is_down = (5_000 * MS..12_000 * MS).contains(&at_ns);
     let refused = is_down && kind == OpKind::Writes && shard == ShardNo(1);
-    Op {
+    let parts = OpParts {
         due_ns: at_ns,
         invoke_ns: at_ns + 20_000,
         complete_ns: at_ns + 300_000 + number % 97 * 10_000,
@@ -120,7 +120,8 @@ fn op(number: u64, at_ns: u64, shards: &[ShardNo]) -> Op {
         kind,
         redirects: 0,
         outcome: if refused { Outcome::Fail(0) } else { Outcome::Ok },
-    }
+    };
+    parts.try_into().expect("it fits")
 }
 
 fn header(plan: Plan) -> Header {
@@ -348,10 +349,14 @@ fn a_page_of_a_million_operations_stays_below_two_megabytes() {
         event.at_ns *= stretch;
     }
     for op in &mut long.ops {
-        (op.due_ns, op.invoke_ns, op.complete_ns) = (op.due_ns * 180, op.invoke_ns * 180, op.complete_ns * 180);
-        if op.client == 2 {
-            op.outcome = Outcome::Info(0);
+        let mut parts = op.parts();
+        for ns in [&mut parts.due_ns, &mut parts.invoke_ns, &mut parts.complete_ns] {
+            *ns *= stretch;
         }
+        if parts.client == 2 {
+            parts.outcome = Outcome::Info(0);
+        }
+        *op = parts.try_into().expect("it fits");
     }
     let last = long.events.len() - 2;
     let at_ns = long.events[last].at_ns;
@@ -414,10 +419,11 @@ fn contradictory() -> History {
     ];
     history.header.plan.invariants =
         invariants.into_iter().map(|each| serde_json::from_value(each).expect("an invariant")).collect();
-    history.ops.iter_mut().for_each(|op| op.outcome = Outcome::Ok);
     // Each key is written and read once each 6 s: its third version is read as the first.
-    for op in history.ops.iter_mut().filter(|op| op.key < 5 && op.kind == OpKind::Reads && op.value == 3) {
-        op.value = 1;
+    for op in &mut history.ops {
+        let is_stale = op.key() < 5 && op.kind() == OpKind::Reads && op.value() == 3;
+        let value = if is_stale { 1 } else { op.value() };
+        *op = OpParts { value, outcome: Outcome::Ok, ..op.parts() }.try_into().expect("it fits");
     }
     let end = history.events.pop().expect("it ends");
     history.events.extend((0..600).map(|key| {

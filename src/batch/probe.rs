@@ -82,7 +82,7 @@ fn lateness(history: &History) -> Result<(), String> {
     if let Some(by_ms) = stalls.reduce(f64::max) {
         return Err(format!("slotquake stalled for {by_ms:.0} ms"));
     }
-    let mut late: Vec<u64> = history.ops.iter().map(|op| op.invoke_ns.saturating_sub(op.due_ns)).collect();
+    let mut late: Vec<u64> = history.ops.iter().map(|op| op.invoke_ns().saturating_sub(op.due_ns())).collect();
     late.sort_unstable();
     let late_ns = late.get(late.len() * 99 / 100).copied().unwrap_or(u64::MAX);
     if late_ns > LATE_NS {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 pub use recorder::Recorder;
 
-use crate::history::{Event, EventKind, Explanation, History, HistoryError, Op, Outcome, key_name};
+use crate::history::{Event, EventKind, Explanation, History, HistoryError, OpParts, Outcome, key_name};
 use crate::slot::Deal;
 use crate::suite::OpKind;
 use crate::units::ShardNo;
@@ -42,7 +42,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, op: &Op, deal: &Deal) {
+    fn add(&mut self, op: &OpParts, deal: &Deal) {
         let served = op.outcome == Outcome::Ok;
         self.completed += 1;
         self.acknowledged += u64::from(served);
@@ -102,7 +102,7 @@ impl Journal {
     }
 
     /// Records an operation. If it was not served, `unserved` gives its outcome.
-    pub fn op(&self, mut op: Op, unserved: Option<Unserved<'_>>) {
+    pub fn op(&self, mut op: OpParts, unserved: Option<Unserved<'_>>) {
         {
             let mut recorder = self.recorder.lock().expect("no holder panics");
             let Some(recorder) = recorder.as_mut() else { return };
@@ -141,7 +141,7 @@ mod tests {
     fn unserved_since(ops: &[(u64, Outcome)]) -> Option<u64> {
         let mut counts = Counts::default();
         for &(invoke_ns, outcome) in ops {
-            let op = Op {
+            let op = OpParts {
                 due_ns: invoke_ns,
                 invoke_ns,
                 complete_ns: invoke_ns,

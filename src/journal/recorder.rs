@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::history::{
-    Event, EventKind, Explanation, FILE_NAME, Frames, Header, History, HistoryError, Interned, Op, intern, write_line,
-    write_op,
+    Event, EventKind, Explanation, FILE_NAME, Frames, Header, History, HistoryError, Interned, Op, OpError, OpParts,
+    intern, write_line, write_op,
 };
 use crate::slot::Deal;
 
@@ -30,6 +30,8 @@ pub struct Recorder {
     chunks: Option<SyncSender<Vec<u8>>>,
     writer: Option<JoinHandle<std::io::Result<()>>>,
     path: PathBuf,
+    /// Why the first operation that the history cannot hold does not fit.
+    unfit: Option<OpError>,
 }
 
 impl Recorder {
@@ -60,6 +62,7 @@ impl Recorder {
             chunks: Some(chunks),
             writer: Some(writer),
             path,
+            unfit: None,
         })
     }
 
@@ -68,8 +71,15 @@ impl Recorder {
         intern(&mut self.interned, &mut self.history.reasons, explanation.reason, &explanation.text)
     }
 
-    /// Records an operation.
-    pub fn op(&mut self, op: Op) {
+    /// Records an operation. If a history cannot hold it, [`Recorder::finish`] says so.
+    pub fn op(&mut self, op: OpParts) {
+        let op = match Op::try_from(op) {
+            Ok(op) => op,
+            Err(error) => {
+                self.unfit.get_or_insert(error);
+                return;
+            }
+        };
         write_op(&mut self.buffer, &op, &self.history);
         self.history.ops.push(op);
         self.flush_if_due();
@@ -107,7 +117,10 @@ impl Recorder {
         self.event(Event { at_ns, kind: EventKind::End });
         self.history.complete = true;
         self.close()?;
-        Ok(self.history)
+        match self.unfit {
+            Some(error) => Err(HistoryError::Unfit { path: self.path.display().to_string(), error }),
+            None => Ok(self.history),
+        }
     }
 
     fn close(&mut self) -> Result<(), HistoryError> {

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::cluster::{Backend, Control, Keyspace};
-use crate::history::{Explanation, FOREIGN, NO_FREE_KEY, Op, Outcome, Reason, key_name};
+use crate::history::{Explanation, FOREIGN, NO_FREE_KEY, OpParts, Outcome, Reason, key_name};
 use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::seeded::Seeded;
@@ -305,8 +305,8 @@ impl Issuer {
         key: u32,
         value: u32,
         (node, redirects): (Option<NodeNo>, u8),
-    ) -> Op {
-        Op {
+    ) -> OpParts {
+        OpParts {
             due_ns,
             invoke_ns,
             complete_ns: self.journal.now_ns(),
@@ -320,7 +320,7 @@ impl Issuer {
         }
     }
 
-    fn record(&self, op: Op, result: &Result<Value, Unserved>) {
+    fn record(&self, op: OpParts, result: &Result<Value, Unserved>) {
         match result {
             Ok(_) => {
                 self.served.note(&op);

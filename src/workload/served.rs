@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use crate::facts::KeyShards;
-use crate::history::Op;
+use crate::history::OpParts;
 use crate::plan::Plan;
 use crate::suite::OpKind;
 use crate::units::ShardNo;
@@ -31,7 +31,7 @@ impl Served {
     }
 
     /// Records a served operation.
-    pub fn note(&self, op: &Op) {
+    pub fn note(&self, op: &OpParts) {
         let shard = self.shards.of(op.key);
         let mut last_ns = self.last_ns.lock().expect("no holder panics");
         // Loading writes every key, even if the workload itself only reads.
@@ -59,7 +59,7 @@ mod tests {
             plan.workload = serde_json::from_value(serde_json::json!({"reads": reads, "keys": keys})).unwrap();
             plan
         };
-        let op = |kind, key, invoke_ns| Op {
+        let op = |kind, key, invoke_ns| OpParts {
             due_ns: invoke_ns,
             invoke_ns,
             complete_ns: invoke_ns + 5,

@@ -78,18 +78,18 @@ fn minority(told: &Told) {
     assert_eq!((&sides[0].nodes[..], &sides[0].clients[..]), (&[NodeNo(1)][..], &[ClientNo(1), ClientNo(2)][..]));
     assert_eq!((sides[1].nodes.len(), &sides[1].clients[..]), (5, &[ClientNo(3), ClientNo(4)][..]));
 
-    let cut_off: Vec<_> = told.acknowledged_by(1).filter(|op| (cut..healed).contains(&op.complete_ns)).collect();
-    let far = cut_off.iter().filter(|op| op.client >= 2 && op.invoke_ns > told.proven_ns()[0]).count();
+    let cut_off: Vec<_> = told.acknowledged_by(1).filter(|op| (cut..healed).contains(&op.complete_ns())).collect();
+    let far = cut_off.iter().filter(|op| op.client() >= 2 && op.invoke_ns() > told.proven_ns()[0]).count();
     assert_eq!(far, 0, "clients of the other side do not reach it");
-    let last = cut_off.iter().map(|op| op.complete_ns - cut).max().expect("it went on acknowledging");
+    let last = cut_off.iter().map(|op| op.complete_ns() - cut).max().expect("it went on acknowledging");
     assert!((SECOND / 2..4 * SECOND).contains(&last), "it stopped after {last} ns");
     assert!(told.unserved("CLUSTERDOWN") > 0, "it refuses from then on");
     let ledger = Facts::new(&told.history).ledger;
     assert!(ledger.lost > 0, "{ledger:?}");
     assert!(ledger.examples.iter().all(|lost| lost.acked_by == Some(NodeNo(1)) && lost.shard == ShardNo(1)));
     let back = |client| {
-        let served = told.acknowledged_by(4).filter(|op| op.client == client && op.complete_ns > healed);
-        served.map(|op| op.complete_ns - healed).min()
+        let served = told.acknowledged_by(4).filter(|op| op.client() == client && op.complete_ns() > healed);
+        served.map(|op| op.complete_ns() - healed).min()
     };
     for client in 0..4 {
         assert!(back(client).is_some_and(|after| after < 5 * SECOND), "client {client}: {:?}", back(client));
@@ -102,10 +102,10 @@ fn minority_wait(told: &Told) {
     told.assert_sound();
     let (cut, healed) = (told.injected_ns()[0], told.healed_ns()[0]);
     assert!(told.unserved("WAIT: 0 of 1 replicas within 100ms") > 0);
-    let acknowledged = told.acknowledged_by(1).filter(|op| (told.proven_ns()[0]..healed).contains(&op.invoke_ns));
+    let acknowledged = told.acknowledged_by(1).filter(|op| (told.proven_ns()[0]..healed).contains(&op.invoke_ns()));
     assert_eq!(acknowledged.count(), 0, "nothing counts as acknowledged that no replica has");
-    let before: Vec<_> = told.writes().filter(|op| op.complete_ns < cut).collect();
-    assert!(before.len() > 200 && before.iter().all(|op| op.outcome == Outcome::Ok));
+    let before: Vec<_> = told.writes().filter(|op| op.complete_ns() < cut).collect();
+    assert!(before.len() > 200 && before.iter().all(|op| op.outcome() == Outcome::Ok));
     let ledger = Facts::new(&told.history).ledger;
     assert_eq!(ledger.lost, 0, "{ledger:?}");
 }
@@ -125,12 +125,12 @@ fn clients(told: &Told) {
     let (proven, healed) = (told.proven_ns()[0], told.healed_ns()[0]);
     assert_eq!(told.hits()[0].iter().map(|hit| hit.node).collect::<Vec<_>>(), [NodeNo(2)]);
     assert!(!told.owned_slots(5), "the nodes notice nothing");
-    let in_cut = told.acknowledged_by(2).filter(|op| op.invoke_ns > proven && op.complete_ns < healed);
+    let in_cut = told.acknowledged_by(2).filter(|op| op.invoke_ns() > proven && op.complete_ns() < healed);
     assert_eq!(in_cut.count(), 0);
     assert!(told.has_unknown() && told.unserved("no connection to") > 0);
     for client in 0..4 {
-        let ops = told.history.ops.iter().filter(|op| op.client == client && op.node == 2 && op.complete_ns > healed);
-        let back = ops.filter(|op| op.outcome == Outcome::Ok).map(|op| op.complete_ns - healed).min();
+        let ops = told.history.ops.iter().filter(|op| op.client() == client && op.node() == 2 && op.complete_ns() > healed);
+        let back = ops.filter(|op| op.outcome() == Outcome::Ok).map(|op| op.complete_ns() - healed).min();
         assert!(back.is_some_and(|after| after < 3 * SECOND), "client {client}: {back:?}");
     }
 }
@@ -150,7 +150,7 @@ steps:
 fn bus(told: &Told) {
     told.assert_sound();
     let cut = told.injected_ns()[0];
-    let early = told.acknowledged_by(1).filter(|op| (cut..cut + SECOND / 2).contains(&op.complete_ns));
+    let early = told.acknowledged_by(1).filter(|op| (cut..cut + SECOND / 2).contains(&op.complete_ns()));
     assert!(early.count() > 5, "clients still reach it");
     assert!(!told.has_unknown(), "no command is left without an answer");
     assert!(told.owned_slots(4));
@@ -186,9 +186,9 @@ fn refuse(told: &Told) {
     told.assert_sound();
     let (proven, healed) = (told.proven_ns()[0], told.healed_ns()[0]);
     assert!(told.unserved("connection refused by") > 10);
-    let in_cut = told.acknowledged_by(1).filter(|op| op.invoke_ns > proven && op.complete_ns < healed);
+    let in_cut = told.acknowledged_by(1).filter(|op| op.invoke_ns() > proven && op.complete_ns() < healed);
     assert_eq!(in_cut.count(), 0);
-    assert!(told.acknowledged_by(1).any(|op| op.complete_ns > healed));
+    assert!(told.acknowledged_by(1).any(|op| op.complete_ns() > healed));
     assert!(!told.owned_slots(4));
 }
 

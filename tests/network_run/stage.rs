@@ -86,7 +86,7 @@ impl Told {
         let mut outcomes = std::collections::BTreeMap::<_, usize>::new();
         for op in &self.history.ops {
             *outcomes
-                .entry((op.node, format!("{:?}", op.kind), self.history.explanation(op.outcome).map(|why| &why.text)))
+                .entry((op.node(), format!("{:?}", op.kind()), self.history.explanation(op.outcome()).map(|why| &why.text)))
                 .or_default() += 1;
         }
         println!("{outcomes:#?}");
@@ -148,11 +148,11 @@ impl Told {
     }
 
     pub fn writes(&self) -> impl Iterator<Item = &Op> {
-        self.history.ops.iter().filter(|op| op.kind == OpKind::Writes)
+        self.history.ops.iter().filter(|op| op.kind() == OpKind::Writes)
     }
 
     pub fn acknowledged_by(&self, node: u16) -> impl Iterator<Item = &Op> {
-        self.writes().filter(move |op| op.outcome == Outcome::Ok && op.node == node)
+        self.writes().filter(move |op| op.outcome() == Outcome::Ok && op.node() == node)
     }
 
     /// How many operations ended for such a reason.
@@ -160,12 +160,12 @@ impl Told {
         self.history
             .ops
             .iter()
-            .filter(|op| self.history.explanation(op.outcome).is_some_and(|why| why.text.contains(part)))
+            .filter(|op| self.history.explanation(op.outcome()).is_some_and(|why| why.text.contains(part)))
             .count()
     }
 
     pub fn has_unknown(&self) -> bool {
-        self.history.ops.iter().any(|op| matches!(op.outcome, Outcome::Info(_)))
+        self.history.ops.iter().any(|op| matches!(op.outcome(), Outcome::Info(_)))
     }
 
     /// Whether a node ever said of itself that it owns slots.

@@ -228,8 +228,8 @@ impl<'a> Facts<'a> {
     /// later and not served within the patience. Without such an operation, nobody may have tried.
     pub(super) fn unserved_beyond<'o>(ops: impl IntoIterator<Item = &'o Op>, at_ns: u64, patience_ns: u64) -> bool {
         ops.into_iter()
-            .filter(|op| op.complete_ns > at_ns && op.outcome.was_tried())
-            .any(|op| op.invoke_ns <= at_ns || !op.is_served_within(patience_ns))
+            .filter(|op| op.complete_ns() > at_ns && op.outcome().was_tried())
+            .any(|op| op.invoke_ns() <= at_ns || !op.is_served_within(patience_ns))
     }
 
     /// The reason for too few operations and a hint, for parentheses.

@@ -103,7 +103,7 @@ fn patience_ns(settings: &Availability, bound_ns: Option<u64>) -> u64 {
 fn look_at(facts: &Facts<'_>, settings: &Availability, shard: ShardNo, window: Window, finding: &mut Finding) {
     let whose = Whose { of: settings.of, shard, clients: settings.clients };
     let all = facts.issued(settings.of, shard, settings.clients, window);
-    let ops: Vec<&Op> = all.iter().copied().filter(|op| op.outcome.was_tried()).collect();
+    let ops: Vec<&Op> = all.iter().copied().filter(|op| op.outcome().was_tried()).collect();
     let unsent = all.len() - ops.len();
     if ops.is_empty() {
         let why = facts.too_few(shard);
@@ -116,7 +116,7 @@ fn look_at(facts: &Facts<'_>, settings: &Availability, shard: ShardNo, window: W
     let outages = outages(&all, whose, window, patience_ns(settings, bound));
     let longest = outages.iter().max_by_key(|outage| outage.length_ns());
     let longest_ms = longest.map_or(0.0, Outage::length_ms);
-    let slowest_ns = ops.iter().filter(|op| op.outcome.is_ok()).map(|op| op.complete_ns - op.due_ns).max();
+    let slowest_ns = ops.iter().filter(|op| op.outcome().is_ok()).map(|op| op.complete_ns() - op.due_ns()).max();
     let outage_text = match longest {
         Some(outage) => {
             let what = if outage.stall { "stall" } else { "outage" };
@@ -178,14 +178,14 @@ struct Looked<'f, 'h> {
 impl<'h> Looked<'_, 'h> {
     /// The operations that were issued in a window.
     fn within(&self, window: Window) -> &[&'h Op] {
-        let from = self.ops.partition_point(|op| op.invoke_ns < window.from_ns);
-        let to = self.ops.partition_point(|op| op.invoke_ns < window.to_ns);
+        let from = self.ops.partition_point(|op| op.invoke_ns() < window.from_ns);
+        let to = self.ops.partition_point(|op| op.invoke_ns() < window.to_ns);
         &self.ops[from..to.max(from)]
     }
 
     /// Whether an operation had no answer in time, and no server rejected it.
     fn is_slow(&self, op: &Op) -> bool {
-        op.outcome.is_ok() || self.facts.history.reason(op.outcome).is_some_and(Reason::is_slowness)
+        op.outcome().is_ok() || self.facts.history.reason(op.outcome()).is_some_and(Reason::is_slowness)
     }
 
     /// Every operation must be served. Where the harness was late, operations without an answer in time prove nothing; a
@@ -199,7 +199,7 @@ impl<'h> Looked<'_, 'h> {
             }
             return;
         }
-        let busy = |op: &Op| self.busy(Window { from_ns: op.invoke_ns, to_ns: op.complete_ns });
+        let busy = |op: &Op| self.busy(Window { from_ns: op.invoke_ns(), to_ns: op.complete_ns() });
         let excuse = if unserved.iter().all(|op| self.is_slow(op)) {
             let late = self.facts.workload_was_late(self.window);
             // The machine must have been busy around each of them.
@@ -276,7 +276,7 @@ fn describe(
     }
     let mut by_text: BTreeMap<&str, u64> = BTreeMap::new();
     for op in ops {
-        if let Some(explanation) = facts.history.explanation(op.outcome) {
+        if let Some(explanation) = facts.history.explanation(op.outcome()) {
             *by_text.entry(&explanation.text).or_default() += 1;
         }
     }
@@ -293,7 +293,7 @@ fn judge_gaps(looked: &Looked<'_, '_>, bound_ns: u64, finding: &mut Finding) {
     let Looked { facts, settings, shard, window, ops } = *looked;
     let longest_ns = if bound_ns == 0 { settings.patience_ns() } else { bound_ns };
     let mut answered_ns = window.from_ns;
-    let issued = ops.iter().map(|op| (op.invoke_ns, op.complete_ns)).chain([(window.to_ns, window.to_ns)]);
+    let issued = ops.iter().map(|op| (op.invoke_ns(), op.complete_ns())).chain([(window.to_ns, window.to_ns)]);
     for (invoke_ns, complete_ns) in issued {
         if invoke_ns.saturating_sub(answered_ns) > longest_ns {
             finding.undecided(format!(
@@ -371,9 +371,9 @@ fn last_served(looked: &Looked<'_, '_>, outages: &[Outage]) -> Vec<u64> {
     let mut last_ns = window.from_ns;
     let mut moments = Vec::with_capacity(outages.len());
     for outage in outages {
-        while let Some(op) = later.next_if(|op| op.invoke_ns < outage.from_ns) {
-            last_ns = last_ns.max(op.invoke_ns);
-            under_way.push(Reverse(op.complete_ns));
+        while let Some(op) = later.next_if(|op| op.invoke_ns() < outage.from_ns) {
+            last_ns = last_ns.max(op.invoke_ns());
+            under_way.push(Reverse(op.complete_ns()));
         }
         while under_way.peek().is_some_and(|Reverse(complete_ns)| *complete_ns <= outage.from_ns) {
             if let Some(Reverse(complete_ns)) = under_way.pop() {
@@ -401,8 +401,8 @@ fn is_less(served: usize, issued: usize, least: Percent) -> bool {
 /// An operation that was issued in the window and served after it proves nothing about the window.
 fn judge_never(shard: ShardNo, ops: &[&Op], window: Window, finding: &mut Finding) {
     let served_inside: Vec<&&Op> =
-        ops.iter().filter(|op| op.outcome == Outcome::Ok && op.complete_ns < window.to_ns).collect();
-    let unserved: Vec<&&Op> = ops.iter().filter(|op| !op.outcome.is_ok()).collect();
+        ops.iter().filter(|op| op.outcome() == Outcome::Ok && op.complete_ns() < window.to_ns).collect();
+    let unserved: Vec<&&Op> = ops.iter().filter(|op| !op.outcome().is_ok()).collect();
     finding.observed((served_inside.len() + unserved.len()) as u64);
     if unserved.is_empty() && served_inside.is_empty() {
         finding.undecided(format!("{shard}: every answer came after the window"));
@@ -410,9 +410,9 @@ fn judge_never(shard: ShardNo, ops: &[&Op], window: Window, finding: &mut Findin
     for op in &served_inside {
         finding.weigh(Verdict::Fail).evidence(format!(
             "{shard}: {} was served by node-{} at {}",
-            crate::history::key_name(op.key),
-            op.node,
-            at(op.complete_ns)
+            crate::history::key_name(op.key()),
+            op.node(),
+            at(op.complete_ns())
         ));
     }
 }

@@ -159,7 +159,7 @@ fn untried(facts: &Facts<'_>, failover: &Failover, bound_ms: f64, to_ms: f64) ->
     let at_ns = |ms: f64| failover.from_ns.saturating_add((ms * 1e6) as u64);
     let window = Window { from_ns: failover.from_ns, to_ns: at_ns(to_ms) };
     let writes = facts.ops.issued(OpKind::Writes, failover.shard, window).iter().copied();
-    let of_others = writes.filter(|op| op.outcome != Outcome::Ok || op.node != failover.old_master.0);
+    let of_others = writes.filter(|op| op.outcome() != Outcome::Ok || op.node() != failover.old_master.0);
     let over_ns = at_ns(bound_ms);
     (!Facts::unserved_beyond(of_others, over_ns, PATIENCE_NS)).then(|| {
         let shard = failover.shard;

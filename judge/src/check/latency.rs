@@ -41,7 +41,7 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &Latency) -> Judgement {
             for shard in shards {
                 slowest.extend(look_at(facts, settings, shard, window, &mut finding));
             }
-            slowest.sort_by_key(|(_, op)| Reverse(op.complete_ns.saturating_sub(op.due_ns)));
+            slowest.sort_by_key(|(_, op)| Reverse(op.complete_ns().saturating_sub(op.due_ns())));
             for (shard, op) in slowest.into_iter().take(SHOWN) {
                 finding.evidence(describe(facts, shard, op));
             }
@@ -101,12 +101,12 @@ struct Took<'h> {
 
 impl<'h> Took<'h> {
     fn new(facts: &Facts<'_>, op: &'h Op) -> Self {
-        let asked = Window { from_ns: op.invoke_ns, to_ns: op.complete_ns };
-        let most_ns = match op.outcome {
-            Outcome::Ok => op.complete_ns.saturating_sub(op.due_ns),
+        let asked = Window { from_ns: op.invoke_ns(), to_ns: op.complete_ns() };
+        let most_ns = match op.outcome() {
+            Outcome::Ok => op.complete_ns().saturating_sub(op.due_ns()),
             Outcome::Fail(_) | Outcome::Info(_) | Outcome::Unsent(_) => u64::MAX,
         };
-        let least_ns = match op.outcome {
+        let least_ns = match op.outcome() {
             Outcome::Ok | Outcome::Fail(_) | Outcome::Info(_) => {
                 asked.length_ns().saturating_sub(facts.late_around_ns(asked).saturating_mul(BUSY))
             }
@@ -136,7 +136,7 @@ fn look_at<'h>(
         .flat_map(|&kind| facts.issued(kind, shard, settings.clients, window))
         .map(|op| Took::new(facts, op))
         .collect();
-    let sent = took.iter().filter(|each| each.op.outcome.was_tried()).count();
+    let sent = took.iter().filter(|each| each.op.outcome().was_tried()).count();
     let noun = settings.of.noun();
     if sent == 0 {
         finding.undecided(format!("{shard}: no {noun}s were sent ({})", facts.too_few(shard)));
@@ -170,8 +170,8 @@ fn look_at<'h>(
     for why in open {
         finding.undecided(why);
     }
-    let mut slowest: Vec<&'h Op> = took.iter().map(|each| each.op).filter(|op| op.outcome.was_tried()).collect();
-    slowest.sort_by_key(|op| Reverse(op.complete_ns.saturating_sub(op.due_ns)));
+    let mut slowest: Vec<&'h Op> = took.iter().map(|each| each.op).filter(|op| op.outcome().was_tried()).collect();
+    slowest.sort_by_key(|op| Reverse(op.complete_ns().saturating_sub(op.due_ns())));
     slowest.into_iter().take(SHOWN).map(|op| (shard, op)).collect()
 }
 
@@ -212,10 +212,10 @@ impl Between {
         let unclear = took.iter().filter(|each| each.most_ns > bound_ns && each.least_ns <= bound_ns);
         let (mut unserved, mut unsent, mut late, mut late_ns) = (0, 0, 0, 0);
         for each in unclear {
-            match each.op.outcome {
+            match each.op.outcome() {
                 Outcome::Ok => {
                     late += 1;
-                    let asked = Window { from_ns: each.op.due_ns, to_ns: each.op.complete_ns };
+                    let asked = Window { from_ns: each.op.due_ns(), to_ns: each.op.complete_ns() };
                     late_ns = late_ns.max(facts.late_around_ns(asked)).max(stalled_ns(facts, asked));
                 }
                 Outcome::Fail(_) | Outcome::Info(_) => unserved += 1,
@@ -238,22 +238,22 @@ impl Between {
 }
 
 fn describe(facts: &Facts<'_>, shard: ShardNo, op: &Op) -> String {
-    let took = length_ns(op.complete_ns.saturating_sub(op.due_ns));
-    let node = if op.node == 0 { String::new() } else { format!(" by node-{}", op.node) };
-    let end = match facts.history.explanation(op.outcome) {
+    let took = length_ns(op.complete_ns().saturating_sub(op.due_ns()));
+    let node = if op.node() == 0 { String::new() } else { format!(" by node-{}", op.node()) };
+    let end = match facts.history.explanation(op.outcome()) {
         None => format!("answered{node} after {took}"),
         Some(explanation) => format!("not served{node} after {took} (`{}`)", explanation.text),
     };
-    let late_ns = op.invoke_ns.saturating_sub(op.due_ns);
+    let late_ns = op.invoke_ns().saturating_sub(op.due_ns());
     let late = if late_ns >= SHOWN_LATE_NS { format!(", issued {} late", length_ns(late_ns)) } else { String::new() };
-    let kind = match op.kind {
+    let kind = match op.kind() {
         OpKind::Reads => "read",
         OpKind::Writes => "write",
     };
     format!(
         "{shard}: {kind} of {} by client-{}, due at {}, {end}{late}",
-        key_name(op.key),
-        u32::from(op.client) + 1,
-        at(op.due_ns)
+        key_name(op.key()),
+        u32::from(op.client()) + 1,
+        at(op.due_ns())
     )
 }

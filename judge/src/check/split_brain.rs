@@ -47,8 +47,8 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &SplitBrain) -> Judgement {
 
 fn look_at(facts: &Facts<'_>, settings: &SplitBrain, shard: ShardNo, window: Window, finding: &mut Finding) {
     let all = facts.ops.issued(OpKind::Writes, shard, Window { from_ns: window.from_ns, to_ns: u64::MAX });
-    let mut acked: Vec<&Op> = all.iter().copied().filter(|op| op.outcome == Outcome::Ok && op.node != 0).collect();
-    acked.sort_by_key(|op| op.complete_ns);
+    let mut acked: Vec<&Op> = all.iter().copied().filter(|op| op.outcome() == Outcome::Ok && op.node() != 0).collect();
+    acked.sort_by_key(|op| op.complete_ns());
     finding.observed(acked.len() as u64);
     if acked.is_empty() {
         finding.undecided(format!("{shard}: no write was acknowledged"));
@@ -70,14 +70,14 @@ fn look_at(facts: &Facts<'_>, settings: &SplitBrain, shard: ShardNo, window: Win
 /// Acknowledgements by nodes that no earlier view shows as owner of the shard. Too little is known about its masters
 /// then.
 fn strangers(shard: ShardNo, reigns: &[Reign], acked: &[&Op], finding: &mut Finding) {
-    let known = |op: &Op| reigns.iter().any(|reign| reign.node.0 == op.node && reign.from_ns <= op.complete_ns);
+    let known = |op: &Op| reigns.iter().any(|reign| reign.node.0 == op.node() && reign.from_ns <= op.complete_ns());
     let strange: Vec<&&Op> = acked.iter().filter(|op| !known(op)).collect();
     if let Some(first) = strange.first() {
         finding.undecided(format!(
             "{shard}: {} acknowledged by nodes that no earlier view shows as its owner, first by node-{} at {}",
             count(strange.len() as u64, "write"),
-            first.node,
-            at(first.complete_ns)
+            first.node(),
+            at(first.complete_ns())
         ));
     }
 }
@@ -91,27 +91,27 @@ fn succession(
     (all, acked): (&[&Op], &[&Op]),
     finding: &mut Finding,
 ) {
-    let by = |node: NodeNo| move |op: &&&Op| op.node == node.0;
+    let by = |node: NodeNo| move |op: &&&Op| op.node() == node.0;
     let reigned = Window { from_ns: new.from_ns, to_ns: new.to_ns };
-    let first = acked.iter().filter(by(new.node)).find(|op| reigned.contains(op.complete_ns));
-    let before = acked.iter().filter(by(old.node)).any(|op| op.complete_ns < new.from_ns);
+    let first = acked.iter().filter(by(new.node)).find(|op| reigned.contains(op.complete_ns()));
+    let before = acked.iter().filter(by(old.node)).any(|op| op.complete_ns() < new.from_ns);
     let Some(first) = first else {
         finding.undecided(format!("{shard}: {} acknowledged no write after its promotion", new.node));
         return;
     };
-    let overlap = Window { from_ns: first.complete_ns, to_ns: new.to_ns };
+    let overlap = Window { from_ns: first.complete_ns(), to_ns: new.to_ns };
     let stale: Vec<&Op> = acked
         .iter()
         .copied()
-        .filter(|op| op.node != new.node.0 && op.complete_ns > overlap.from_ns && op.complete_ns < overlap.to_ns)
+        .filter(|op| op.node() != new.node.0 && op.complete_ns() > overlap.from_ns && op.complete_ns() < overlap.to_ns)
         .collect();
-    let lasted_ns = stale.last().map_or(0, |last| last.complete_ns - overlap.from_ns);
+    let lasted_ns = stale.last().map_or(0, |last| last.complete_ns() - overlap.from_ns);
     finding.worst_figure("split_brain_ms", lasted_ns as f64 / 1e6);
     finding.add_figure("split_brain_writes", stale.len() as f64);
     if let (Some(earliest), Some(last)) = (stale.first(), stale.last()) {
         finding.saw(format!(
             "{shard}: {} acknowledged {} in the {} after the first write of {}",
-            list(stale.iter().map(|op| NodeNo(op.node)).collect::<BTreeSet<_>>()),
+            list(stale.iter().map(|op| NodeNo(op.node())).collect::<BTreeSet<_>>()),
             count(stale.len() as u64, "write"),
             length_ns(lasted_ns),
             new.node
@@ -119,19 +119,19 @@ fn succession(
         finding.evidence(format!(
             "{shard}: {} acknowledged {} at {}",
             new.node,
-            key_name(first.key),
+            key_name(first.key()),
             at(overlap.from_ns)
         ));
         for op in [earliest, last] {
             finding.evidence(format!(
                 "{shard}: node-{} acknowledged {} of client-{} at {}",
-                op.node,
-                key_name(op.key),
-                u32::from(op.client) + 1,
-                at(op.complete_ns)
+                op.node(),
+                key_name(op.key()),
+                u32::from(op.client()) + 1,
+                at(op.complete_ns())
             ));
         }
-        exceeds(facts, settings, Window { from_ns: overlap.from_ns, to_ns: last.complete_ns }, finding);
+        exceeds(facts, settings, Window { from_ns: overlap.from_ns, to_ns: last.complete_ns() }, finding);
     } else if !before {
         finding.undecided(format!("{shard}: {} acknowledged no write before {} took over", old.node, new.node));
     } else if let Some(why) = unseen(facts, shard, (old, new), (all, overlap)) {
@@ -170,8 +170,8 @@ fn unseen(
         return None;
     }
     let tried = all.iter().any(|op| {
-        let to_it = op.node == old.node.0 || cut.beside(op.client, old.node);
-        op.invoke_ns > overlap.from_ns && to_it && cut.reaches(op.client, old.node)
+        let to_it = op.node() == old.node.0 || cut.beside(op.client(), old.node);
+        op.invoke_ns() > overlap.from_ns && to_it && cut.reaches(op.client(), old.node)
     });
     (!tried).then(|| {
         format!(

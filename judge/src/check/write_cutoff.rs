@@ -66,22 +66,22 @@ fn look_at(
     let acked: Vec<&Op> = all
         .iter()
         .copied()
-        .filter(|op| op.outcome == Outcome::Ok && op.node == node.0 && in_force.contains(op.complete_ns))
+        .filter(|op| op.outcome() == Outcome::Ok && op.node() == node.0 && in_force.contains(op.complete_ns()))
         .collect();
-    let last = acked.iter().max_by_key(|op| op.complete_ns);
-    let last_ns = last.map_or(in_force.from_ns, |op| op.complete_ns);
+    let last = acked.iter().max_by_key(|op| op.complete_ns());
+    let last_ns = last.map_or(in_force.from_ns, |op| op.complete_ns());
     let took_ns = last_ns - in_force.from_ns;
     // Clients that cannot reach the node prove nothing. A client on the side of the node tried even if the node redirected
     // it.
     let unserved = all
         .iter()
-        .filter(|op| !op.outcome.is_ok() && op.invoke_ns > last_ns)
-        .filter(|op| cut.reaches(op.client, node) && (op.node == node.0 || cut.beside(op.client, node)));
-    let tried = unserved.clone().filter(|op| op.outcome.was_tried());
+        .filter(|op| !op.outcome().is_ok() && op.invoke_ns() > last_ns)
+        .filter(|op| cut.reaches(op.client(), node) && (op.node() == node.0 || cut.beside(op.client(), node)));
+    let tried = unserved.clone().filter(|op| op.outcome().was_tried());
     let refused = tried.clone().count() as u64;
     // If the cut ended before the limit, only CLUSTERDOWN shows that the node would not have acknowledged another write.
-    let is_clusterdown = |op: &Op| facts.history.reason(op.outcome) == Some(Reason::ClusterDown);
-    let settled = tried.clone().any(|op| is_clusterdown(op) || op.invoke_ns - in_force.from_ns >= bound_ns);
+    let is_clusterdown = |op: &Op| facts.history.reason(op.outcome()) == Some(Reason::ClusterDown);
+    let settled = tried.clone().any(|op| is_clusterdown(op) || op.invoke_ns() - in_force.from_ns >= bound_ns);
     let what = format!("{shard}: {node}, cut off at {}", at(in_force.from_ns));
     finding.observed((acked.len() + unserved.count()) as u64);
     finding.worst_figure("write_cutoff_ms", took_ns as f64 / 1e6);
@@ -95,8 +95,8 @@ fn look_at(
             ));
             finding.evidence(format!(
                 "{what}: {} of client-{} was acknowledged at {}; {} later not acknowledged",
-                key_name(last.key),
-                u32::from(last.client) + 1,
+                key_name(last.key()),
+                u32::from(last.client()) + 1,
                 at(last_ns),
                 count(refused, "write")
             ));

@@ -73,7 +73,7 @@ impl ClientSides {
 
     /// Those of the operations that the clients of a set have issued.
     pub(super) fn of<'h>(&self, set: ClientSet, ops: &[&'h Op]) -> Vec<&'h Op> {
-        ops.iter().copied().filter(|op| self.has(set, op.client)).collect()
+        ops.iter().copied().filter(|op| self.has(set, op.client())).collect()
     }
 
     /// Whether a set of clients can be judged. The error says why not.

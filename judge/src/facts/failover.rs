@@ -254,8 +254,8 @@ impl Finder<'_> {
         self.ops
             .issued(OpKind::Writes, shard, Window { from_ns, to_ns })
             .iter()
-            .filter(|op| op.outcome == Outcome::Ok && op.node != 0 && op.node != old_master.0)
-            .map(|op| op.complete_ns)
+            .filter(|op| op.outcome() == Outcome::Ok && op.node() != 0 && op.node() != old_master.0)
+            .map(|op| op.complete_ns())
             .min()
     }
 }

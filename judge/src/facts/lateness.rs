@@ -20,11 +20,11 @@ impl Lateness {
     pub(super) fn new(ops: &[Op]) -> Self {
         let mut longest_ns: Vec<u64> = Vec::new();
         for op in ops {
-            let bucket = bucket(op.due_ns);
+            let bucket = bucket(op.due_ns());
             if bucket >= longest_ns.len() {
                 longest_ns.resize(bucket + 1, 0);
             }
-            longest_ns[bucket] = longest_ns[bucket].max(op.invoke_ns.saturating_sub(op.due_ns));
+            longest_ns[bucket] = longest_ns[bucket].max(op.invoke_ns().saturating_sub(op.due_ns()));
         }
         Self { longest_ns }
     }

@@ -219,9 +219,9 @@ impl Accounts<'_> {
     pub(super) fn ledger(&self) -> Ledger {
         let mut keys: BTreeMap<u32, KeyOps> = BTreeMap::new();
         for op in &self.history.ops {
-            let key = keys.entry(op.key).or_default();
-            match op.kind {
-                OpKind::Writes if op.outcome.was_tried() => key.writes.push(op),
+            let key = keys.entry(op.key()).or_default();
+            match op.kind() {
+                OpKind::Writes if op.outcome().was_tried() => key.writes.push(op),
                 OpKind::Writes => {}
                 OpKind::Reads => key.saw(op),
             }
@@ -250,11 +250,11 @@ impl Accounts<'_> {
             let shard = self.answerers.shards.of(*key);
             let (answerers, interruptions) = (self.answerers, &interruptions);
             let told = overwritten::Key { shard, register, answerers, interruptions, read_back, has_one_writer }.tell();
-            settled.extend(lost[from..].iter().map(|(op, _): &(&Op, _)| op.value));
+            settled.extend(lost[from..].iter().map(|(op, _): &(&Op, _)| op.value()));
             fates.push(KeyFate { key: *key, shard, register, settled, has_lost: lost.len() > from, told, read_back });
         }
         ledger.lost = lost.len() as u64;
-        lost.sort_by_key(|&(op, _)| (op.invoke_ns, op.key));
+        lost.sort_by_key(|&(op, _)| (op.invoke_ns(), op.key()));
         let restarts = self.causes.restarts();
         let reigns = self.answerers.reigns;
         let overs = hand_overs(self.history, self.registers, self.answerers.shards, reigns, restarts, &finals);
@@ -285,10 +285,10 @@ impl Accounts<'_> {
     /// Splits the lost writes by phase, shard, side and cause, and keeps the first as examples.
     fn explain(&self, lost: &[(&Op, &FinalValue)], overs: &[HandOver], ledger: &mut Ledger, losses: &mut Losses) {
         for &(op, read_back) in lost {
-            let shard = self.answerers.shards.of(op.key);
-            let acked_in = self.phases.iter().find(|phase| phase.window.contains(op.complete_ns));
+            let shard = self.answerers.shards.of(op.key());
+            let acked_in = self.phases.iter().find(|phase| phase.window.contains(op.complete_ns()));
             let phase = acked_in.map_or_else(String::new, |phase| phase.name.clone());
-            let group = self.registers.of(op.key).map_or(&[][..], |register| register.of_value(op.value));
+            let group = self.registers.of(op.key()).map_or(&[][..], |register| register.of_value(op.value()));
             // An acknowledged write leads the group of its value.
             let Some(write) = group.first() else { continue };
             let side = self.causes.side(write);
@@ -297,16 +297,16 @@ impl Accounts<'_> {
             *ledger.lost_by_shard.entry(shard).or_default() += 1;
             *ledger.lost_by_side.entry(side).or_default() += 1;
             *ledger.lost_by_cause.entry(cause).or_default() += 1;
-            losses.add(shard, cause, op.complete_ns);
+            losses.add(shard, cause, op.complete_ns());
             self.reach(cause, shard, write.complete_ns, ledger);
             if ledger.examples.len() < Ledger::EXAMPLES {
                 ledger.examples.push(LostWrite {
-                    key: op.key,
+                    key: op.key(),
                     shard,
-                    value: op.value,
-                    invoke_ns: op.invoke_ns,
-                    acked_ns: op.complete_ns,
-                    acked_by: (op.node != 0).then_some(NodeNo(op.node)),
+                    value: op.value(),
+                    invoke_ns: op.invoke_ns(),
+                    acked_ns: op.complete_ns(),
+                    acked_by: (op.node() != 0).then_some(NodeNo(op.node())),
                     read_back: read_back.clone(),
                     phase,
                     side,
@@ -448,9 +448,9 @@ struct KeyOps<'a> {
 
 impl<'a> KeyOps<'a> {
     fn saw(&mut self, read: &Op) {
-        if read.outcome == Outcome::Ok && read.value != 0 && read.value != FOREIGN {
-            let earliest_ns = self.seen.entry(read.value).or_insert(read.complete_ns);
-            *earliest_ns = (*earliest_ns).min(read.complete_ns);
+        if read.outcome() == Outcome::Ok && read.value() != 0 && read.value() != FOREIGN {
+            let earliest_ns = self.seen.entry(read.value()).or_insert(read.complete_ns());
+            *earliest_ns = (*earliest_ns).min(read.complete_ns());
         }
     }
 
@@ -462,15 +462,15 @@ impl<'a> KeyOps<'a> {
         lost: &mut Vec<(&'a Op, &'f FinalValue)>,
         undecided: &mut BTreeSet<u32>,
     ) {
-        let acked: Vec<&Op> = self.writes.iter().copied().filter(|op| op.outcome == Outcome::Ok).collect();
+        let acked: Vec<&Op> = self.writes.iter().copied().filter(|op| op.outcome() == Outcome::Ok).collect();
         ledger.acknowledged += acked.len() as u64;
         ledger.keys_acknowledged += u64::from(!acked.is_empty());
         let mut found: HashSet<u32> = self.seen.keys().copied().collect();
         if let Some(FinalValue::Number(number)) = read_back {
             found.insert(*number);
         }
-        for write in self.writes.iter().filter(|op| found.contains(&op.value)) {
-            match write.outcome {
+        for write in self.writes.iter().filter(|op| found.contains(&op.value())) {
+            match write.outcome() {
                 Outcome::Ok | Outcome::Unsent(_) => {}
                 Outcome::Info(_) => ledger.applied_unacknowledged += 1,
                 Outcome::Fail(_) => ledger.refused_but_applied += 1,
@@ -495,7 +495,7 @@ impl<'a> KeyOps<'a> {
                 lost.extend(acked.iter().map(|&op| (op, foreign)));
             }
             Some(value @ FinalValue::Number(number)) => {
-                let Some(last) = self.writes.iter().find(|op| op.value == *number) else {
+                let Some(last) = self.writes.iter().find(|op| op.value() == *number) else {
                     // A number, but nobody wrote it to this key.
                     ledger.foreign += 1;
                     lost.extend(acked.iter().map(|&op| (op, value)));
@@ -507,7 +507,7 @@ impl<'a> KeyOps<'a> {
                         Fate::Lost => lost.push((write, value)),
                         Fate::Undecided => {
                             ledger.undecided += 1;
-                            undecided.insert(write.value);
+                            undecided.insert(write.value());
                         }
                     }
                 }
@@ -518,19 +518,19 @@ impl<'a> KeyOps<'a> {
     /// What became of an acknowledged write, where `last` wrote what the key held in the end.
     fn fate(&self, write: &Op, last: &Op) -> Fate {
         // A refused write that was found is none of unknown outcome, but when it took effect is as unknown.
-        let is_certain = last.outcome == Outcome::Ok;
-        let seen_before = |ns: u64| self.seen.get(&last.value).is_some_and(|&seen_ns| seen_ns < ns);
+        let is_certain = last.outcome() == Outcome::Ok;
+        let seen_before = |ns: u64| self.seen.get(&last.value()).is_some_and(|&seen_ns| seen_ns < ns);
         match &self.order {
-            Order::Values if write.value <= last.value => Fate::Kept,
-            Order::Values if is_certain || seen_before(write.invoke_ns) => Fate::Lost,
+            Order::Values if write.value() <= last.value() => Fate::Kept,
+            Order::Values if is_certain || seen_before(write.invoke_ns()) => Fate::Lost,
             Order::Values => Fate::Undecided,
-            Order::Times { .. } if write.value == last.value => Fate::Kept,
+            Order::Times { .. } if write.value() == last.value() => Fate::Kept,
             Order::Times { returned } => {
                 // The write was sent, or the master returned it, at this moment or later.
-                let there_ns = returned.get(&write.value).map_or(write.invoke_ns, |ns| write.invoke_ns.max(*ns));
-                if (is_certain && last.complete_ns < there_ns) || seen_before(there_ns) {
+                let there_ns = returned.get(&write.value()).map_or(write.invoke_ns(), |ns| write.invoke_ns().max(*ns));
+                if (is_certain && last.complete_ns() < there_ns) || seen_before(there_ns) {
                     Fate::Lost
-                } else if !is_certain && last.complete_ns < write.invoke_ns {
+                } else if !is_certain && last.complete_ns() < write.invoke_ns() {
                     Fate::Undecided
                 } else {
                     Fate::Kept

@@ -90,10 +90,10 @@ pub fn outages(ops: &[&Op], whose: Whose, window: Window, patience_ns: u64) -> V
     // From the last operation to the first: the earliest service of one issued at the same time or later.
     let mut served_again_ns = u64::MAX;
     for op in ops.iter().rev() {
-        match op.outcome {
+        match op.outcome() {
             Outcome::Ok => {
-                served_again_ns = served_again_ns.min(op.complete_ns);
-                if served_again_ns.saturating_sub(op.invoke_ns) > patience_ns {
+                served_again_ns = served_again_ns.min(op.complete_ns());
+                if served_again_ns.saturating_sub(op.invoke_ns()) > patience_ns {
                     unserved.push((op, served_again_ns));
                 }
             }
@@ -103,7 +103,7 @@ pub fn outages(ops: &[&Op], whose: Whose, window: Window, patience_ns: u64) -> V
     }
     let mut outages: Vec<Outage> = Vec::new();
     for &(op, served_again_ns) in unserved.iter().rev() {
-        let (from_ns, to_ns) = (op.invoke_ns, served_again_ns.min(window.to_ns));
+        let (from_ns, to_ns) = (op.invoke_ns(), served_again_ns.min(window.to_ns));
         let ended = served_again_ns < window.to_ns;
         let stall = op.is_served_within(PATIENCE_NS);
         match outages.last_mut() {
@@ -136,9 +136,9 @@ fn add(outages: &mut Vec<Outage>, mut outage: Outage) {
 /// Whether an operation that was unserved until `to_ns` belongs to the outage before it. A server that wakes answers
 /// waiting operations one by one: that is one outage, not one for each answer.
 fn belongs(op: &Op, to_ns: u64, outage: &Outage) -> bool {
-    let one_by_one = op.outcome == Outcome::Ok
-        && op.invoke_ns < outage.to_ns
+    let one_by_one = op.outcome() == Outcome::Ok
+        && op.invoke_ns() < outage.to_ns
         && to_ns - outage.to_ns <= PATIENCE_NS
-        && to_ns - op.invoke_ns <= outage.to_ns - outage.from_ns;
+        && to_ns - op.invoke_ns() <= outage.to_ns - outage.from_ns;
     outage.to_ns == to_ns || one_by_one
 }

@@ -25,7 +25,7 @@ impl Registers {
         let mut ops: BTreeMap<u32, Vec<Operation>> = BTreeMap::new();
         for op in &history.ops {
             if let Some(operation) = operation(op) {
-                ops.entry(op.key).or_default().push(operation);
+                ops.entry(op.key()).or_default().push(operation);
             }
         }
         Self { by_key: ops.into_iter().map(|(key, ops)| (key, Register::new(ops))).collect() }
@@ -43,7 +43,7 @@ impl Registers {
 }
 
 fn operation(op: &Op) -> Option<Operation> {
-    let kind = match (op.kind, op.outcome) {
+    let kind = match (op.kind(), op.outcome()) {
         (OpKind::Reads, Outcome::Ok) => Kind::Read,
         (OpKind::Writes, Outcome::Ok) => Kind::Write(Effect::Certain),
         (OpKind::Writes, Outcome::Info(_)) => Kind::Write(Effect::Possible),
@@ -51,11 +51,11 @@ fn operation(op: &Op) -> Option<Operation> {
         (OpKind::Reads, Outcome::Fail(_) | Outcome::Info(_)) | (_, Outcome::Unsent(_)) => return None,
     };
     Some(Operation {
-        invoke_ns: op.invoke_ns,
-        complete_ns: op.complete_ns,
-        value: op.value,
-        client: ClientNo(op.client.saturating_add(1)),
-        node: NodeNo(op.node),
+        invoke_ns: op.invoke_ns(),
+        complete_ns: op.complete_ns(),
+        value: op.value(),
+        client: ClientNo(op.client().saturating_add(1)),
+        node: NodeNo(op.node()),
         kind,
     })
 }

@@ -69,8 +69,8 @@ fn shown_ns(ops: &OpIndex<'_>, shard: ShardNo, node: NodeNo, seen_ns: u64) -> u6
     let asked = Window { from_ns: 0, to_ns: seen_ns };
     ops.issued(OpKind::Writes, shard, asked)
         .iter()
-        .filter(|op| op.outcome == Outcome::Ok && op.node == node.0 && op.complete_ns >= earliest_ns)
-        .map(|op| op.complete_ns)
+        .filter(|op| op.outcome() == Outcome::Ok && op.node() == node.0 && op.complete_ns() >= earliest_ns)
+        .map(|op| op.complete_ns())
         .min()
         .map_or(seen_ns, |acked_ns| acked_ns.min(seen_ns))
 }

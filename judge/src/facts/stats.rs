@@ -125,11 +125,11 @@ impl<'a> OpIndex<'a> {
         let mut by: BTreeMap<_, Vec<&Op>> = BTreeMap::new();
         let mut late = 0;
         for op in &history.ops {
-            late += u64::from(op.invoke_ns.saturating_sub(op.due_ns) > LATE_NS);
-            by.entry((op.kind, shards.of(op.key))).or_default().push(op);
+            late += u64::from(op.invoke_ns().saturating_sub(op.due_ns()) > LATE_NS);
+            by.entry((op.kind(), shards.of(op.key()))).or_default().push(op);
         }
         for ops in by.values_mut() {
-            ops.sort_by_key(|op| (op.invoke_ns, op.complete_ns));
+            ops.sort_by_key(|op| (op.invoke_ns(), op.complete_ns()));
         }
         Self { history, shards, by, late }
     }
@@ -147,8 +147,8 @@ impl<'a> OpIndex<'a> {
     /// The operations of a kind and shard that were issued in a window, in the order of their issue.
     pub fn issued(&self, kind: OpKind, shard: ShardNo, window: Window) -> &[&'a Op] {
         let ops = self.by.get(&(kind, shard)).map_or(&[][..], Vec::as_slice);
-        let from = ops.partition_point(|op| op.invoke_ns < window.from_ns);
-        let to = ops.partition_point(|op| op.invoke_ns < window.to_ns);
+        let from = ops.partition_point(|op| op.invoke_ns() < window.from_ns);
+        let to = ops.partition_point(|op| op.invoke_ns() < window.to_ns);
         &ops[from..to.max(from)]
     }
 
@@ -166,11 +166,11 @@ fn count<'a>(history: &History, ops: impl Iterator<Item = &'a Op>) -> OpStats {
     let mut late_us = histogram();
     for op in ops {
         stats.issued += 1;
-        record(&mut late_us, op.invoke_ns.saturating_sub(op.due_ns));
-        match op.outcome {
+        record(&mut late_us, op.invoke_ns().saturating_sub(op.due_ns()));
+        match op.outcome() {
             Outcome::Ok => {
                 stats.ok += 1;
-                let latency_ns = op.complete_ns.saturating_sub(op.due_ns);
+                let latency_ns = op.complete_ns().saturating_sub(op.due_ns());
                 record(&mut latency_us, latency_ns);
                 stats.max_ms = stats.max_ms.max(latency_ns as f64 / 1e6);
             }

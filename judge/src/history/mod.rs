@@ -5,6 +5,7 @@ mod disk_count;
 mod exit;
 mod fault_event;
 mod frames;
+mod op;
 mod reason;
 mod store;
 
@@ -17,6 +18,7 @@ pub use exit::{Exit, ExitSignal};
 pub use fault_event::FaultEvent;
 pub use frames::Frames;
 pub(crate) use frames::hex;
+pub use op::{FOREIGN, Op, OpError, OpParts, Outcome};
 pub use reason::{Explanation, NO_FREE_KEY, Reason};
 pub use store::{FILE_NAME, HistoryError, Interned, intern, parse, read, write_line, write_op};
 
@@ -25,7 +27,7 @@ use crate::fault::Unsynced;
 use crate::plan::Plan;
 use crate::server::{RecordedBackend, Server};
 use crate::slot::Deal;
-use crate::suite::{CameBack, Change, Coming, Damaged, DataFile, OpKind};
+use crate::suite::{CameBack, Change, Coming, Damaged, DataFile};
 use crate::topology::View;
 use crate::units::{ClientNo, NodeNo, ShardNo, Speed};
 
@@ -98,71 +100,6 @@ impl History {
     /// The reason why an operation was not served, without its text; None if it was.
     pub fn reason(&self, outcome: Outcome) -> Option<Reason> {
         self.explanation(outcome).map(|explanation| explanation.reason)
-    }
-}
-
-/// One operation of the workload, 48 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Op {
-    /// When it was due by the rate of the workload, in nanoseconds from the start of the run.
-    pub due_ns: u64,
-    /// When it was issued, in nanoseconds from the start of the run.
-    pub invoke_ns: u64,
-    /// When its outcome was known, in nanoseconds from the start of the run.
-    pub complete_ns: u64,
-    /// The number of the key; its name is [`key_name`].
-    pub key: u32,
-    /// For a write the number written. For an acknowledged read the number read, 0 if the key did not exist, [`FOREIGN`] if
-    /// the value is not one of the workload's.
-    pub value: u32,
-    /// The client, from 0.
-    pub client: u16,
-    /// The number of the node that answered last, or without an answer was asked last; 0 for none.
-    pub node: u16,
-    /// Read or write.
-    pub kind: OpKind,
-    /// The number of MOVED and ASK redirections that were followed.
-    pub redirects: u8,
-    /// What is known about its effect.
-    pub outcome: Outcome,
-}
-
-impl Op {
-    /// Whether the server acknowledged it within that time of its issue, in nanoseconds.
-    pub fn is_served_within(&self, patience_ns: u64) -> bool {
-        self.outcome.is_ok() && self.complete_ns - self.invoke_ns <= patience_ns
-    }
-}
-
-/// The value of a read that returned a value which the workload never wrote.
-pub const FOREIGN: u32 = u32::MAX;
-
-/// What is known about the effect of an operation. An operation that may have happened is `Info`; nothing is guessed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// The server acknowledged the operation.
-    Ok,
-    /// The operation certainly did not happen: refused connection, too many redirections, CLUSTERDOWN, ... The number is a
-    /// position in [`History::reasons`].
-    Fail(u16),
-    /// The operation may have happened: a timeout, or an I/O error after the command was written to a connection.
-    Info(u16),
-    /// The operation was due, and slotquake did not send it. It proves nothing about the cluster.
-    Unsent(u16),
-}
-
-impl Outcome {
-    /// Whether the server acknowledged it.
-    pub fn is_ok(self) -> bool {
-        self == Self::Ok
-    }
-
-    /// Whether slotquake sent the operation, or at least tried to connect for it.
-    pub fn was_tried(self) -> bool {
-        match self {
-            Self::Ok | Self::Fail(_) | Self::Info(_) => true,
-            Self::Unsent(_) => false,
-        }
     }
 }
 

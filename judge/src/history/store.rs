@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::frames::{Lines, Next, Seal};
-use super::{Event, EventKind, Explanation, Header, History, Op, Outcome, Reason};
+use super::{Event, EventKind, Explanation, Header, History, Op, OpError, OpParts, Outcome, Reason};
 use crate::suite::OpKind;
 
 /// The file of a history in the folder of a report.
@@ -27,7 +27,7 @@ struct Limits {
     line_bytes: u64,
     /// The bytes of all lines: the operations below, with 200 bytes each. Lines are read one by one, so this bounds time.
     text_bytes: u64,
-    /// The operations, 48 bytes each in memory: more than an hour at 5000/s.
+    /// The operations, 32 bytes each in memory: more than an hour at 5000/s.
     ops: usize,
     /// The events other than operations: more than an hour of a cluster of 50 nodes.
     events: usize,
@@ -73,6 +73,14 @@ pub enum HistoryError {
         path: String,
         /// How that shows.
         message: String,
+    },
+    /// The run had an operation that a history cannot hold, so the file lacks it.
+    #[error("{path} lacks {error} (hint: was slotquake or the machine suspended during the run?)")]
+    Unfit {
+        /// The file.
+        path: String,
+        /// The first such operation.
+        error: OpError,
     },
     /// The file holds more than slotquake reads.
     #[error("{path} is too large to judge: {message} (hint: run the suite at a lower rate or with shorter steps)")]
@@ -120,24 +128,24 @@ fn is_zero(number: &u8) -> bool {
 
 /// Appends the line of an operation to a buffer. The text of its reason comes from the history.
 pub fn write_op(buffer: &mut Vec<u8>, op: &Op, history: &History) {
-    let explanation = history.explanation(op.outcome);
+    let explanation = history.explanation(op.outcome());
     let text = |is: bool| is.then(|| explanation.map_or("", |explanation| explanation.text.as_str()).into());
     let line = OpLine {
-        op: match op.kind {
+        op: match op.kind() {
             OpKind::Reads => 'r',
             OpKind::Writes => 'w',
         },
-        k: op.key,
-        v: op.value,
-        c: op.client,
-        due: op.due_ns,
-        inv: op.invoke_ns,
-        end: op.complete_ns,
-        n: op.node,
-        hops: op.redirects,
+        k: op.key(),
+        v: op.value(),
+        c: op.client(),
+        due: op.due_ns(),
+        inv: op.invoke_ns(),
+        end: op.complete_ns(),
+        n: op.node(),
+        hops: op.redirects(),
         // Earlier versions know no unsent operations and read them as failed. The reason distinguishes them.
-        fail: text(matches!(op.outcome, Outcome::Fail(_) | Outcome::Unsent(_))),
-        info: text(matches!(op.outcome, Outcome::Info(_))),
+        fail: text(matches!(op.outcome(), Outcome::Fail(_) | Outcome::Unsent(_))),
+        info: text(matches!(op.outcome(), Outcome::Info(_))),
         why: explanation.map(|explanation| explanation.reason),
     };
     write_line(buffer, &line);
@@ -315,12 +323,6 @@ fn parse_record(line: &[u8], history: &mut History, interned: &mut Interned) -> 
         return Ok(());
     }
     let line: OpLine = serde_json::from_slice(line).map_err(malformed)?;
-    if line.due.max(line.inv) > line.end || line.end > LATEST_NS {
-        return Err(format!(
-            "an operation due at {} ns, issued at {} and completed at {}",
-            line.due, line.inv, line.end
-        ));
-    }
     let mut position = |reason: Reason, text: &str| intern(interned, &mut history.reasons, reason, text);
     let reason = |text: &str| line.why.unwrap_or_else(|| Reason::of_text(text));
     let outcome = match (&line.fail, &line.info) {
@@ -331,7 +333,7 @@ fn parse_record(line: &[u8], history: &mut History, interned: &mut Interned) -> 
         (None, Some(text)) => Outcome::Info(position(reason(text), text)),
         (None, None) => Outcome::Ok,
     };
-    history.ops.push(Op {
+    let op = OpParts {
         due_ns: line.due,
         invoke_ns: line.inv,
         complete_ns: line.end,
@@ -342,7 +344,8 @@ fn parse_record(line: &[u8], history: &mut History, interned: &mut Interned) -> 
         kind: if line.op == 'w' { OpKind::Writes } else { OpKind::Reads },
         redirects: line.hops,
         outcome,
-    });
+    };
+    history.ops.push(Op::try_from(op).map_err(|error| error.to_string())?);
     Ok(())
 }
 

@@ -259,17 +259,17 @@ fn live(steps: &[Step]) -> (History, Vec<(u32, bool)>) {
 fn survivors(history: &History) -> BTreeSet<u32> {
     type World = (Vec<u32>, Vec<u32>);
     let mut seen_in_order: Vec<&Op> = history.ops.iter().collect();
-    seen_in_order.sort_by_key(|op| op.invoke_ns);
+    seen_in_order.sort_by_key(|op| op.invoke_ns());
     let mut worlds: BTreeSet<World> = BTreeSet::from([(Vec::new(), Vec::new())]);
     for op in seen_in_order {
         worlds = worlds
             .into_iter()
             .filter_map(|(mut effects, mut pending)| {
-                match (op.kind, op.outcome) {
-                    (OpKind::Writes, Outcome::Ok) => effects.push(op.value),
-                    (OpKind::Writes, Outcome::Info(_)) => pending.push(op.value),
+                match (op.kind(), op.outcome()) {
+                    (OpKind::Writes, Outcome::Ok) => effects.push(op.value()),
+                    (OpKind::Writes, Outcome::Info(_)) => pending.push(op.value()),
                     // A replica may answer, so a read proves no more than that its value took effect.
-                    (OpKind::Reads, Outcome::Ok) if pending.contains(&op.value) => return None,
+                    (OpKind::Reads, Outcome::Ok) if pending.contains(&op.value()) => return None,
                     _ => {}
                 }
                 Some((effects, pending))

@@ -56,16 +56,17 @@ fn a_stall_is_an_outage_of_its_length() {
 fn unsent_operations_neither_begin_nor_end_an_outage() {
     let story = frozen(&json!({"max-outage": "100ms"}), 1000.0, 1900.0);
     let mut with_unsent = story.clone();
-    let template = *with_unsent.ops.iter().find(|op| op.invoke_ns == 1_000_000_000).expect("a write");
+    let template = with_unsent.ops.iter().find(|op| op.invoke_ns() == 1_000_000_000).expect("a write").parts();
     for at_ns in (1_300_000_000..1_900_000_000).step_by(7_000_000) {
         let position = with_unsent.reasons.len() as u16;
-        with_unsent.ops.push(slotquake_judge::history::Op {
+        let unsent = slotquake_judge::history::OpParts {
             due_ns: at_ns,
             invoke_ns: at_ns,
             complete_ns: at_ns,
             outcome: slotquake_judge::history::Outcome::Unsent(position),
             ..template
-        });
+        };
+        with_unsent.ops.push(unsent.try_into().expect("it fits"));
     }
     let outages = |history: &History| slotquake_judge::facts::Facts::new(history).outages;
     assert_eq!(outages(&story), outages(&with_unsent));

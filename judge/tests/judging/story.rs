@@ -7,7 +7,7 @@ use serde_json::json;
 use slotquake_judge::check::{Judgement, check};
 use slotquake_judge::facts::Facts;
 use slotquake_judge::history::{
-    Event, EventKind, Explanation, FaultKind, FinalValue, Header, History, Hit, Host, NO_FREE_KEY, NodeInfo, Op,
+    Event, EventKind, Explanation, FaultKind, FinalValue, Header, History, Hit, Host, NO_FREE_KEY, NodeInfo, OpParts,
     Outcome, SCHEMA_VERSION, Side, key_name,
 };
 use slotquake_judge::plan::{Plan, PlannedNode};
@@ -312,9 +312,19 @@ impl Story {
         };
         let (invoke_ns, complete_ns) = (ns(invoke), ns(complete));
         let due_ns = invoke_ns;
-        let op =
-            Op { due_ns, invoke_ns, complete_ns, key, value, client: self.client, node, kind, redirects: 0, outcome };
-        self.history.ops.push(op);
+        let op = OpParts {
+            due_ns,
+            invoke_ns,
+            complete_ns,
+            key,
+            value,
+            client: self.client,
+            node,
+            kind,
+            redirects: 0,
+            outcome,
+        };
+        self.history.ops.push(op.try_into().expect("it fits"));
         self
     }
 
@@ -351,7 +361,8 @@ impl Story {
     /// Makes the last operation late: it was due earlier than it was issued.
     pub fn issued_late(mut self, by_ms: f64) -> Self {
         let op = self.history.ops.last_mut().unwrap();
-        op.due_ns = op.invoke_ns - ns(by_ms);
+        let parts = op.parts();
+        *op = OpParts { due_ns: parts.invoke_ns - ns(by_ms), ..parts }.try_into().expect("it fits");
         self
     }
 
@@ -396,7 +407,7 @@ impl Story {
         let mut history = story.event(at_ms + 300.0, EventKind::End).history;
         history.complete = true;
         history.events.sort_by_key(|event| event.at_ns);
-        history.ops.sort_by_key(|op| op.complete_ns);
+        history.ops.sort_by_key(|op| op.complete_ns());
         history
     }
 

@@ -344,7 +344,7 @@ fn statistics_cover_the_window() {
     assert_eq!(facts.ops.stats(OpKind::Reads, Some(ShardNo(1)), window).ok, 1);
     assert_eq!(facts.ops.stats(OpKind::Reads, Some(ShardNo(2)), window).issued, 0);
     let shards = KeyShards::new(&history.header.plan);
-    assert!(history.ops.iter().all(|op| shards.of(op.key).0 == op.node || op.kind == OpKind::Reads));
+    assert!(history.ops.iter().all(|op| shards.of(op.key()).0 == op.node() || op.kind() == OpKind::Reads));
 }
 
 #[test]

@@ -50,8 +50,8 @@ fn stores_and_counts_unsent_operations() {
     let stats = stats(&read);
     assert_eq!((stats.issued, stats.ok, stats.failed, stats.unknown, stats.unsent), (4, 1, 1, 1, 1));
     assert_eq!(stats.reasons[NO_FREE_KEY], 1);
-    let unsent = read.ops.iter().find(|op| !op.outcome.was_tried()).expect("one was not sent");
-    assert_eq!(read.reason(unsent.outcome), Some(Reason::NoFreeKey));
+    let unsent = read.ops.iter().find(|op| !op.outcome().was_tried()).expect("one was not sent");
+    assert_eq!(read.reason(unsent.outcome()), Some(Reason::NoFreeKey));
     assert_eq!(read.ops, one_of_each().ops);
 }
 
@@ -72,7 +72,7 @@ fn reads_unsent_operations_of_earlier_versions() {
         .collect();
     assert!(!without_reasons.iter().any(|line| line.contains("\"why\"")), "{without_reasons:#?}");
     let read = read_from_disk(without_reasons.join("\n").as_bytes());
-    assert!(read.ops.iter().any(|op| matches!(op.outcome, Outcome::Unsent(_))), "{:#?}", read.ops);
+    assert!(read.ops.iter().any(|op| matches!(op.outcome(), Outcome::Unsent(_))), "{:#?}", read.ops);
     let stats = stats(&read);
     assert_eq!((stats.failed, stats.unknown, stats.unsent), (1, 1, 1));
 }

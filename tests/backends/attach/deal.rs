@@ -86,10 +86,10 @@ fn runs_on_any_distribution_of_slots() {
     let page = fs::read_to_string(Path::new(&folder(&ended)).join("report.html")).expect("a page");
     assert!(page.contains("0-99, 5000-9999") && page.contains(">15131<"), "the slots of the nodes are in the report");
     // Who acknowledged a write owned its slot by the deal, which the servers were expected and not the harness.
-    let owner = |op: &Op| deal().shard_of_key(key_name(op.key).as_bytes());
+    let owner = |op: &Op| deal().shard_of_key(key_name(op.key()).as_bytes());
     let writes = |shard: u16| {
-        let of_shard = history.ops.iter().filter(move |op| op.kind == OpKind::Writes && owner(op) == ShardNo(shard));
-        of_shard.map(|op| op.node).collect::<std::collections::BTreeSet<u16>>()
+        let of_shard = history.ops.iter().filter(move |op| op.kind() == OpKind::Writes && owner(op) == ShardNo(shard));
+        of_shard.map(|op| op.node()).collect::<std::collections::BTreeSet<u16>>()
     };
     assert_eq!([1, 3, 4].map(|shard| writes(shard).into_iter().collect::<Vec<_>>()), [[1], [3], [4]]);
     assert!(writes(2).contains(&2) && writes(2).contains(&6), "{:?}", writes(2));

@@ -138,14 +138,14 @@ pub fn op_series(facts: &Facts<'_>, grid: &Grid) -> Vec<OpSeries> {
     let shards = facts.ops.key_shards();
     let mut cells: BTreeMap<(ShardNo, ClientSet, bool), Vec<Cell>> = BTreeMap::new();
     for op in &facts.history.ops {
-        let Some(index) = grid.index(op.invoke_ns) else { continue };
-        let shard = shards.of(op.key);
-        let clients = facts.clients.set_of(op.client);
+        let Some(index) = grid.index(op.invoke_ns()) else { continue };
+        let shard = shards.of(op.key());
+        let clients = facts.clients.set_of(op.client());
         let row = cells
-            .entry((shard, clients, op.kind == OpKind::Reads))
+            .entry((shard, clients, op.kind() == OpKind::Reads))
             .or_insert_with(|| vec![Cell::default(); grid.count]);
-        match op.outcome {
-            Outcome::Ok => row[index].latencies_ns.push(op.complete_ns.saturating_sub(op.due_ns)),
+        match op.outcome() {
+            Outcome::Ok => row[index].latencies_ns.push(op.complete_ns().saturating_sub(op.due_ns())),
             Outcome::Fail(_) => row[index].failed += 1,
             Outcome::Info(_) => row[index].unknown += 1,
             Outcome::Unsent(_) => row[index].unsent += 1,
@@ -201,7 +201,7 @@ pub fn lag_series(history: &History, grid: &Grid) -> Vec<LagSeries> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Event, Explanation, Op};
+    use crate::history::{Event, Explanation, Op, OpParts};
     use crate::report::fixture;
 
     fn window(to_ms: u64) -> Window {
@@ -232,17 +232,20 @@ mod tests {
     #[test]
     fn latency_counts_from_the_due_time() {
         let ms = 1_000_000;
-        let op = |kind, due: u64, invoke: u64, complete: u64, outcome| Op {
-            due_ns: due * ms,
-            invoke_ns: invoke * ms,
-            complete_ns: complete * ms,
-            key: 0,
-            value: 1,
-            client: 0,
-            node: 1,
-            kind,
-            redirects: 0,
-            outcome,
+        let op = |kind, due: u64, invoke: u64, complete: u64, outcome| {
+            let parts = OpParts {
+                due_ns: due * ms,
+                invoke_ns: invoke * ms,
+                complete_ns: complete * ms,
+                key: 0,
+                value: 1,
+                client: 0,
+                node: 1,
+                kind,
+                redirects: 0,
+                outcome,
+            };
+            Op::try_from(parts).expect("it fits")
         };
         let (reads, writes) = (OpKind::Reads, OpKind::Writes);
         let history = History {
