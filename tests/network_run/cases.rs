@@ -129,7 +129,8 @@ fn clients(told: &Told) {
     assert_eq!(in_cut.count(), 0);
     assert!(told.has_unknown() && told.unserved("no connection to") > 0);
     for client in 0..4 {
-        let ops = told.history.ops.iter().filter(|op| op.client() == client && op.node() == 2 && op.complete_ns() > healed);
+        let ops =
+            told.history.ops.iter().filter(|op| op.client() == client && op.node() == 2 && op.complete_ns() > healed);
         let back = ops.filter(|op| op.outcome() == Outcome::Ok).map(|op| op.complete_ns() - healed).min();
         assert!(back.is_some_and(|after| after < 3 * SECOND), "client {client}: {back:?}");
     }

@@ -86,7 +86,11 @@ impl Told {
         let mut outcomes = std::collections::BTreeMap::<_, usize>::new();
         for op in &self.history.ops {
             *outcomes
-                .entry((op.node(), format!("{:?}", op.kind()), self.history.explanation(op.outcome()).map(|why| &why.text)))
+                .entry((
+                    op.node(),
+                    format!("{:?}", op.kind()),
+                    self.history.explanation(op.outcome()).map(|why| &why.text),
+                ))
                 .or_default() += 1;
         }
         println!("{outcomes:#?}");

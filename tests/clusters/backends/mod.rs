@@ -1,0 +1,8 @@
+//! What runs on more than processes of our own: nodes in containers, attached clusters, and the Compose file.
+
+mod attach;
+mod compose;
+#[cfg(feature = "docker")]
+mod docker;
+mod engine;
+mod turn;

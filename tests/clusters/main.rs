@@ -1,0 +1,19 @@
+//! What is tested on real clusters, in processes and in containers. It is one test binary: tests that wait share the machine
+//! with those that compute, and all of them share its places for clusters.
+#![cfg(unix)]
+
+mod anatomy;
+mod backends;
+mod baseline;
+mod boot;
+mod ci;
+mod cli;
+mod controls;
+mod lifecycle;
+mod sandbox_cli;
+mod server;
+mod speed;
+mod suites;
+mod support;
+mod testing;
+mod up;
