@@ -175,6 +175,19 @@ impl<'a> Facts<'a> {
         starved_ns
     }
 
+    /// Whether servers waited for a processor in all of a window. A flag that rests on an answer that was late stays until the
+    /// next one, within a node timeout.
+    pub(super) fn starved_all_of(&self, window: Window) -> bool {
+        let mut until_ns = window.from_ns;
+        for each in self.starved.iter().take_while(|each| each.from_ns <= window.to_ns) {
+            if each.from_ns <= until_ns {
+                let node_timeout = self.node_timeouts.rules(each.to_ns).node_timeout;
+                until_ns = until_ns.max(each.to_ns.saturating_add(node_timeout.as_nanos() as u64));
+            }
+        }
+        until_ns > window.to_ns
+    }
+
     /// Why a duration proves nothing about the cluster at speed: TCP may have sent packets again in it that a fault of links
     /// had dropped.
     pub(super) fn retransmitted(&self, window: Window) -> Option<String> {

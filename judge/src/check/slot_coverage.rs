@@ -113,21 +113,28 @@ fn throughout(facts: &Facts<'_>, window: Window, finding: &mut Finding) {
     let edges: Vec<u64> = std::iter::once(window.from_ns).chain(inside).collect();
     let ends = edges.iter().skip(1).copied().chain([window.to_ns]);
     let mut violated_ns = 0;
-    let (mut first, mut looked) = (None, false);
+    let (mut first, mut looked, mut starved) = (None, false, None);
     for (&from_ns, to_ns) in edges.iter().zip(ends) {
         let views = facts.views.at(from_ns);
         finding.observed(views.len() as u64);
         looked |= !views.is_empty();
         let bad = views.iter().find_map(|(node, view)| Some(format!("{node} sees {}", shortfall(view)?)));
         if let Some(bad) = bad {
-            violated_ns += to_ns - from_ns;
             let line = format!("at {}: {bad}", at(from_ns));
+            if facts.starved_all_of(Window { from_ns, to_ns }) {
+                starved.get_or_insert(line);
+                continue;
+            }
+            violated_ns += to_ns - from_ns;
             first.get_or_insert_with(|| line.clone());
             finding.evidence(line);
         }
     }
+    if let Some(line) = &starved {
+        finding.undecided(format!("{line}, while servers waited for a processor"));
+    }
     match first {
-        None if !looked => {}
+        None if !looked || starved.is_some() => {}
         Some(first) => {
             _ = finding.fail(format!("slots were not covered for {} in total, first {first}", length_ns(violated_ns)));
         }

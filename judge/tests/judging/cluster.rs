@@ -91,6 +91,8 @@ fn slot_coverage_throughout_or_in_a_phase() {
     let in_phase = || story(json!({"slot-coverage": {"at": "a"}}));
     let suspected = flagged(healthy(), 1, Health::Pfail);
     let gap = || throughout().view(2000.0, 3, &suspected).view(2600.0, 3, &healthy());
+    let starved =
+        |story: Story, at, of_ms| story.event(at, EventKind::Starved { node: NodeNo(2), waited_ms: of_ms, of_ms });
     expect(
         "slot-coverage",
         vec![
@@ -100,6 +102,29 @@ fn slot_coverage_throughout_or_in_a_phase() {
                 gap().ends(9000.0),
                 Fail,
                 "slots were not covered for 600 ms in total, first at 2.000 s",
+            ),
+            (
+                "while servers had no processor",
+                starved(gap(), 2100.0, 900.0).ends(9000.0),
+                Inconclusive,
+                "at 2.000 s: node-3 sees 16384 slots assigned, 16384 ok, 5461 pfail, 0 fail, while servers waited for a processor",
+            ),
+            (
+                "for much longer than they had none",
+                starved(throughout().view(2000.0, 3, &suspected).view(8000.0, 3, &healthy()), 2100.0, 900.0)
+                    .ends(9000.0),
+                Fail,
+                "6.000 s in total",
+            ),
+            ("before they had none", starved(gap(), 3100.0, 900.0).ends(9000.0), Fail, "600 ms in total"),
+            (
+                "once with them, and once without",
+                {
+                    let later = gap().view(7000.0, 3, &suspected).view(7100.0, 3, &healthy());
+                    starved(later, 2100.0, 900.0).ends(9000.0)
+                },
+                Fail,
+                "for 100 ms in total, first at 7.000 s",
             ),
             (
                 "before the first phase does not count",
