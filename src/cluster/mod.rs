@@ -11,6 +11,7 @@ mod crash;
 pub mod docker;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod folders;
 pub mod form;
 mod keyspace;
 pub mod local;

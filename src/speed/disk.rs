@@ -137,22 +137,48 @@ impl HostDisk {
 
     /// Makes a command, and what it starts, use this disk, if they use libc and the library is loaded into them.
     pub fn give(&self, command: &mut Command) {
-        command.env(VARIABLE, &self.path);
+        let (name, value) = self.variable();
+        command.env(name, value);
+    }
+
+    /// The variable of programs that use this disk, if they use libc and the library is loaded into them.
+    pub fn variable(&self) -> (&'static str, String) {
+        (VARIABLE, self.path.display().to_string())
     }
 
     /// Whether a process has loaded the library and read the variable. The error says why not.
     pub fn is_read_by(&self, pid: u32) -> Result<(), String> {
-        is_mapped(pid, &self.path, "the library that stands between it and its files")
+        is_mapped(pid, &self.path, LIBRARY_OF_DISKS)
     }
 
     /// Whether a process, or one before it on this disk, has seen the last change. The server looks whenever it waits for
     /// events, at least ten times a second.
     pub fn is_taken_by(&self, pid: u32) -> io::Result<bool> {
+        Ok(self.taken()? == (u64::from(pid), self.changes))
+    }
+
+    /// Whether a process that was started since [`is_left`](Self::is_left) has seen the last change.
+    pub fn is_taken(&self) -> io::Result<bool> {
+        let (pid, changes) = self.taken()?;
+        Ok(pid != 0 && changes == self.changes)
+    }
+
+    /// Forgets which process has seen the last change. None runs.
+    pub fn is_left(&mut self) -> io::Result<()> {
+        self.file.write_all_at(&[0; 8], TAKEN_AT)
+    }
+
+    /// The process that has seen a change last, by the number that it has where it lives, and the number of changes.
+    fn taken(&self) -> io::Result<(u64, u8)> {
         let mut taken = [0; 8];
         self.file.read_exact_at(&mut taken, TAKEN_AT)?;
-        Ok(u64::from_ne_bytes(taken) == u64::from(pid) << 8 | u64::from(self.changes))
+        let taken = u64::from_ne_bytes(taken);
+        Ok((taken >> 8, taken as u8))
     }
 }
+
+/// The library as a message about a server without it names it.
+pub const LIBRARY_OF_DISKS: &str = "the library that stands between it and its files";
 
 /// A rule as the library reads it (`struct rule`).
 fn bytes(change: Option<DiskChange>) -> [u8; RULE_BYTES] {

@@ -13,10 +13,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::not_loaded;
 use crate::fault::{LostBytes, LostName, Unsynced};
 
 /// The variable with the path of the log (`VARIABLE_OF_LOG` of the library).
 const VARIABLE: &str = "SLOTQUAKE_DURABLE";
+
+/// The library as a message about a server without it names it.
+pub const LIBRARY_OF_LOGS: &str = "the library that sees what it synchronises";
 
 /// In the log, for a file that was not kept, because there was none.
 const NOTHING: &str = "-";
@@ -43,7 +47,18 @@ impl HostLog {
 
     /// Makes a command, and what it starts, write this log, if they use libc and the library is loaded into them.
     pub fn give(&self, command: &mut Command) {
-        command.env(VARIABLE, &self.log);
+        let (name, value) = self.variable();
+        command.env(name, value);
+    }
+
+    /// The variable of programs that write this log, if they use libc and the library is loaded into them.
+    pub fn variable(&self) -> (&'static str, String) {
+        (VARIABLE, self.log.display().to_string())
+    }
+
+    /// How long the log is. Every server adds to it when it opens its files.
+    pub fn length(&self) -> io::Result<u64> {
+        Ok(fs::metadata(&self.log)?.len())
     }
 
     /// Whether a process writes this log. The error says why not.
@@ -53,8 +68,7 @@ impl HostLog {
         if files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|path| path == self.log)) {
             return Ok(());
         }
-        Err("the library that sees what it synchronises is not loaded into it (hint: is the server linked statically?)"
-            .to_owned())
+        Err(not_loaded(LIBRARY_OF_LOGS))
     }
 
     /// Takes everything on the disk for durable from now on. No process uses the disk.

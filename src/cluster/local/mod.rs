@@ -2,9 +2,6 @@
 
 mod addresses;
 mod clocks;
-mod corrupt;
-mod disk;
-mod disks;
 mod keeper;
 mod power;
 
@@ -24,12 +21,10 @@ use nix::unistd::Pid;
 use addresses::Reservation;
 pub use addresses::{MAX_NODES, obstacle as address_obstacle};
 use clocks::Clocks;
-use corrupt::{Places, Undamaged};
-use disks::Disks;
-use power::Power;
 
 use super::config::{NODES_CONF, configuration};
 use super::crash::crash_report;
+use super::folders::{CLOCKS, Folders, WITHOUT_LIBRARY};
 use super::scratch::ScratchDir;
 use super::{Backend, BackendError, DiskReading, EndedProcess, ProcessState, WITHOUT_CLOCKS};
 use crate::fault::{Action, ClockOf, DiskChange, Means, Unsynced};
@@ -38,19 +33,14 @@ use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, Imposed, Network, NetworkError};
 use crate::plan::{Need, Plan};
-use crate::server::{BackendKind, Flavour, Server, Version};
+use crate::server::{BackendKind, Server, Version};
 use crate::speed::clock::{Skew, Told, preload};
-use crate::speed::disk::HostDisk;
 use crate::speed::{self, Library};
-use crate::suite::{Address, Change, Damage, Damaged, Data, DataFile};
+use crate::suite::{Address, Change, Damage, Damaged, DataFile};
 use crate::units::{ClientNo, Directive, NodeNo};
 
 /// How much of a log's end is searched for a crash report, which prints the whole of INFO.
 const CRASH_REPORT_BYTES: u64 = 1 << 20;
-
-/// The files in a node's directory by which its host has a clock and a disk of its own.
-const CLOCKS: &str = "clocks";
-const DISK: &str = "disk";
 
 /// A cluster of processes.
 #[derive(Debug)]
@@ -64,9 +54,9 @@ pub struct Local {
     /// the library.
     library: Option<Library>,
     clocks: Option<Clocks>,
-    disks: Option<Disks>,
-    /// None if the plan cuts no power.
-    power: Option<Power>,
+    folders: Folders,
+    /// The processes of each node that a loss of power has ended with its server.
+    ended_with: Vec<Mutex<Vec<u32>>>,
 }
 
 /// The network whose links can be cut, with the active rules of this cluster by name.
@@ -155,17 +145,14 @@ impl Local {
         let dirs = || nodes.iter().map(|node| node.dir.as_path());
         let clocks = plan.needs_to(Need::Clocks).then(|| Clocks::create(dirs())).transpose();
         let clocks = clocks.map_err(|source| io("cannot create the clocks of the nodes", source))?;
-        // By its disk the library knows which files to look at.
-        let needs_disks = plan.needs_to(Need::Disks) || plan.needs_to(Need::PowerLoss);
-        let disks = needs_disks.then(|| Disks::create(dirs())).transpose();
-        let disks = disks.map_err(|source| io("cannot create the disks of the nodes", source))?;
-        let power = plan.needs_to(Need::PowerLoss).then(|| Power::create(dirs())).transpose();
-        let power = power.map_err(|source| io("cannot create the logs of what is durable", source))?;
-        let needs_library = speed::current().is_real() && (clocks.is_some() || disks.is_some());
+        let folders = Folders::create(dirs().map(Path::to_owned).collect(), &plan.needs());
+        let folders = folders.map_err(|source| io("cannot create the disks of the nodes", source))?;
+        let needs_library = speed::current().is_real() && (clocks.is_some() || folders.needs_library());
         let library = needs_library.then(preload).transpose();
         let library = library.map_err(|source| io("cannot open the library for clocks and disks", source))?;
+        let ended_with = nodes.iter().map(|_| Mutex::default()).collect();
         let links = Links { network, imposed: Arc::default() };
-        Ok(Self { reservation, nodes, logs, scratch: Mutex::new(scratch), links, library, clocks, disks, power })
+        Ok(Self { reservation, nodes, logs, scratch: Mutex::new(scratch), links, library, clocks, folders, ended_with })
     }
 
     fn node(&self, node: NodeNo) -> &Node {
@@ -176,18 +163,6 @@ impl Local {
     fn living(&self, node: NodeNo) -> Option<u32> {
         let mut process = self.node(node).process.lock().expect("no holder panics");
         if process.is_alive() { process.pid() } else { None }
-    }
-
-    /// Does something with the disk of a node.
-    fn on_disk<T>(
-        &self,
-        node: NodeNo,
-        does: impl FnOnce(&mut HostDisk) -> std::io::Result<T>,
-    ) -> Result<T, BackendError> {
-        let error = |reason: String| BackendError::Disk { node, reason };
-        let disks =
-            self.disks.as_ref().ok_or_else(|| error("the servers run without the library for it".to_owned()))?;
-        does(&mut disks.of(node)).map_err(|source| error(source.to_string()))
     }
 
     fn log_path(&self, node: NodeNo) -> PathBuf {
@@ -229,12 +204,7 @@ impl Local {
         if let Some(clocks) = &self.clocks {
             clocks.give(node, &mut command);
         }
-        if let Some(disks) = &self.disks {
-            disks.give(node, &mut command);
-        }
-        if let Some(power) = &self.power {
-            power.give(node, &mut command);
-        }
+        command.envs(self.folders.variables(node));
         let child = keeper::spawn(command).await.map_err(|source| BackendError::Spawn {
             program: server.path.display().to_string(),
             node,
@@ -356,12 +326,7 @@ impl Backend for Local {
             }
         }
         each.configure()?;
-        let forgotten = |done: String| match (&self.power, change.data) {
-            (Some(power), Data::Lost | Data::AllLost) => power.forget(node).map(|()| done),
-            (None, _) | (_, Data::Kept) => Ok(done),
-        };
-        let done = disk::lose(&each.dir, change.data).and_then(forgotten);
-        done.map_err(|source| io(format!("cannot remove the data of {node} in {}", each.dir.display()), source))
+        self.folders.lose(node, change.data)
     }
 
     async fn take_back(&self, node: NodeNo) -> Result<(), BackendError> {
@@ -377,19 +342,7 @@ impl Backend for Local {
             return Err(BackendError::AlreadyRunning(node));
         }
         let Setup { server, directives } = each.setup.lock().expect("no holder panics").clone();
-        let directive =
-            |name, default| directives.get(name).map_or(default, |Directive(value)| value.trim_matches('"'));
-        let places = Places {
-            dir: &each.dir,
-            has_manifest: server.version.flavour == Flavour::Valkey || server.version.is_redis_at_least(7, 0),
-            append_dir: directive("appenddirname", "appendonlydir"),
-            append_file: directive("appendfilename", "appendonly.aof"),
-            dump: directive("dbfilename", "dump.rdb"),
-        };
-        corrupt::corrupt(&places, file, damage, seed).map_err(|error| match error {
-            Undamaged::Nothing(reason) => BackendError::Undamageable { node, reason },
-            Undamaged::Io(source) => io(format!("cannot damage a file of {node} in {}", each.dir.display()), source),
-        })
+        self.folders.corrupt(node, (&server, &directives), file, damage, seed)
     }
 
     async fn state(&self, node: NodeNo) -> ProcessState {
@@ -476,20 +429,19 @@ impl Backend for Local {
     }
 
     fn set_disk(&self, node: NodeNo, change: Option<DiskChange>) -> Result<(), BackendError> {
-        self.on_disk(node, |disk| disk.set(change))
+        self.folders.on_disk(node, |disk| disk.set(change))
     }
 
     fn disk(&self, node: NodeNo) -> Result<DiskReading, BackendError> {
         let pid = self.living(node);
-        self.on_disk(node, |disk| {
+        self.folders.on_disk(node, |disk| {
             let taken = pid.map(|pid| disk.is_taken_by(pid)).transpose()?;
             Ok(DiskReading { stands: disk.stands()?, taken, counts: disk.counts()? })
         })
     }
 
     fn disk_obstacle(&self, node: NodeNo) -> Option<String> {
-        let disks = self.disks.as_ref()?;
-        disks.of(node).is_read_by(self.living(node)?).err()
+        self.folders.disk(node)?.is_read_by(self.living(node)?).err()
     }
 
     fn waited(&self, node: NodeNo) -> Option<(u32, Duration)> {
@@ -501,37 +453,39 @@ impl Backend for Local {
     }
 
     async fn cut_power(&self, nodes: &[NodeNo]) -> Result<(), BackendError> {
-        let error = |node, reason: String| BackendError::Power { node, reason };
         let mut servers = Vec::new();
         for &node in nodes {
             let mut process = self.node(node).process.lock().expect("no holder panics");
             if !process.is_alive() {
                 return Err(BackendError::NotRunning(node));
             }
-            servers.push((node, process.pid().expect("a living process has an id")));
+            servers.push(process.pid().expect("a living process has an id"));
         }
-        let Some(power) = &self.power else {
-            return Err(error(nodes[0], "the servers run without the library for it".to_owned()));
-        };
-        power.cut(&servers).map_err(|source| error(nodes[0], source.to_string()))
+        if self.folders.log(nodes[0]).is_none() {
+            return Err(BackendError::Power { node: nodes[0], reason: WITHOUT_LIBRARY.to_owned() });
+        }
+        let error = |source: std::io::Error| BackendError::Power { node: nodes[0], reason: source.to_string() };
+        let ended = power::cut(&servers).map_err(error)?;
+        for (node, ended) in nodes.iter().zip(ended) {
+            *self.ended_with[node.index()].lock().expect("no holder panics") = ended;
+        }
+        Ok(())
     }
 
     async fn lose_unsynced(&self, node: NodeNo) -> Result<Unsynced, BackendError> {
-        let error = |reason: String| BackendError::Power { node, reason };
-        let power =
-            self.power.as_ref().ok_or_else(|| error("the servers run without the library for it".to_owned()))?;
-        power.lose(node).map_err(|source| error(source.to_string()))
+        let ended = std::mem::take(&mut *self.ended_with[node.index()].lock().expect("no holder panics"));
+        power::await_end(&ended).map_err(|source| BackendError::Power { node, reason: source.to_string() })?;
+        self.folders.lose_unsynced(node)
     }
 
     async fn settle_disks(&self) -> Result<(), BackendError> {
-        let settled = self.power.as_ref().map_or(Ok(()), Power::settle);
-        settled.map_err(|source| io("cannot take what the servers have written for durable", source))
+        self.folders.settle()
     }
 
     fn power_obstacle(&self, node: NodeNo) -> Option<String> {
-        let (power, disks) = self.power.as_ref().zip(self.disks.as_ref())?;
+        let (log, disk) = self.folders.log(node).zip(self.folders.disk(node))?;
         let pid = self.living(node)?;
-        disks.of(node).is_read_by(pid).and_then(|()| power.is_told_by(node, pid)).err()
+        disk.is_read_by(pid).and_then(|()| log.is_written_by(pid)).err()
     }
 
     async fn tear_down(&self) -> Result<(), BackendError> {
