@@ -13,11 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::fault::{Action, Means};
 use crate::seeded::Seeded;
 use crate::slot::{Deal, SLOTS};
 use crate::suite::{
-    Await, CLUSTER_SERVER, ClusterSpec, Invariant, LoadError, RoleIs, Source, SpeedSetting, Step, Suite, UPGRADE_TO,
-    WorkloadSpec,
+    Await, CLUSTER_SERVER, ClusterSpec, IfImpossible, Invariant, LoadError, RoleIs, Source, SpeedSetting, Step, Suite,
+    UPGRADE_TO, WorkloadSpec,
 };
 use crate::target::{Group, Member, Owner, Target};
 use crate::units::{Directive, NodeNo, ShardNo, Span, Speed};
@@ -52,6 +53,9 @@ pub struct Plan {
     pub recover_within: Span,
     /// See [`Suite::max_duration`].
     pub max_duration: Span,
+    /// See [`Suite::if_impossible`].
+    #[serde(default, skip_serializing_if = "IfImpossible::is_end")]
+    pub if_impossible: IfImpossible,
     /// See [`Suite::speed`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed: Option<SpeedSetting>,
@@ -181,6 +185,7 @@ impl Plan {
             invariants: suite.invariants.clone(),
             recover_within: suite.recover_within,
             max_duration: suite.max_duration,
+            if_impossible: suite.if_impossible,
             speed: suite.speed,
         };
         plan.draw(shape.deal.count());
@@ -439,8 +444,21 @@ impl Shape {
                         .refuse_replica(target)
                         .or_else(|| owner.shard(&self.deal).and_then(|shard| self.refuse_bare(target, shard))),
                     Member::Master | Member::Every => None,
+                    Member::Down => Some(format!("\"{target}\" is valid only for `start`")),
+                    Member::Paused => Some(format!("\"{target}\" is valid only for `resume`")),
                 })
             }
+        }
+    }
+
+    /// The same check for a step that acts on processes: what undoes a fault may mean those that one hit.
+    fn refuse_for(&self, action: Action, target: &Target) -> Option<String> {
+        match (target, action.means()) {
+            (Target::Member(owner, Member::Down), Means::Start)
+            | (Target::Member(owner, Member::Paused), Means::Thaw) => {
+                self.refuse(&Target::Member(owner.clone(), Member::Every))
+            }
+            _ => self.refuse(target),
         }
     }
 
@@ -473,7 +491,7 @@ impl Shape {
         let shard = match target {
             Target::Node(node) => self.nodes.get(node.index())?.shard,
             Target::Member(owner, Member::Master | Member::Every) => owner.shard(&self.deal)?,
-            Target::Member(_, Member::Replica | Member::Replicas)
+            Target::Member(_, Member::Replica | Member::Replicas | Member::Down | Member::Paused)
             | Target::Group(_)
             | Target::Clients(_)
             | Target::Others => return None,

@@ -75,6 +75,10 @@ pub enum Member {
     Replicas,
     /// The master and every replica.
     Every,
+    /// Every node of the shard whose process a fault ended, and that is not started yet. Only `start` takes it.
+    Down,
+    /// Every node of the shard that a fault froze, and that is not resumed yet. Only `resume` takes it.
+    Paused,
 }
 
 /// A set of nodes across shards.
@@ -101,17 +105,23 @@ const GROUPS: [(&str, Group); 5] = [
     ("majority", Group::Majority),
 ];
 
-const MEMBERS: [(&str, Member); 3] =
-    [("master", Member::Master), ("replica", Member::Replica), ("replicas", Member::Replicas)];
+const MEMBERS: [(&str, Member); 5] = [
+    ("master", Member::Master),
+    ("replica", Member::Replica),
+    ("replicas", Member::Replicas),
+    ("down", Member::Down),
+    ("paused", Member::Paused),
+];
 
 impl Target {
     /// Whether the target can mean only one node.
     pub fn is_one(&self) -> bool {
         match self {
             Self::Node(_) | Self::Member(_, Member::Master | Member::Replica) => true,
-            Self::Member(_, Member::Replicas | Member::Every) | Self::Group(_) | Self::Clients(_) | Self::Others => {
-                false
-            }
+            Self::Member(_, Member::Replicas | Member::Every | Member::Down | Member::Paused)
+            | Self::Group(_)
+            | Self::Clients(_)
+            | Self::Others => false,
         }
     }
 
@@ -248,7 +258,7 @@ fn unknown(text: &str) -> String {
 text_form!(
     Target,
     "Target",
-    "Nodes by name or role: `node-4`, `shard-1/master`, `shard-1/replica`, `key:testkey/master`, `slot:5000/master`, `any/master`, `masters`, `replicas`, `minority`, `majority`, `all`. On a side of a network fault also `clients`, `half-clients`, `client-1`, and `others`: every node and client that is not on the other side.",
+    "Nodes by name or role: `node-4`, `shard-1/master`, `shard-1/replica`, `key:testkey/master`, `slot:5000/master`, `any/master`, `masters`, `replicas`, `minority`, `majority`, `all`. For `start` also `shard-1/down` and for `resume` `shard-1/paused`: the nodes of that shard that a fault ended or froze. On a side of a network fault also `clients`, `half-clients`, `client-1`, and `others`: every node and client that is not on the other side.",
     None
 );
 

@@ -312,6 +312,7 @@ mod tests {
                 invariants: Vec::new(),
                 recover_within: Span::secs(1),
                 max_duration: Span::secs(1),
+                if_impossible: crate::suite::IfImpossible::End,
                 speed: None,
             },
             server: serde_json::from_value(serde_json::json!({

@@ -18,8 +18,8 @@ use crate::journal::Journal;
 use crate::server::{Server, Version};
 use crate::slot::Deal;
 use crate::suite::{Change, Coming, Corrupt, Start};
-use crate::target::{Target, Targets};
-use crate::units::NodeNo;
+use crate::target::{Member, Target, Targets};
+use crate::units::{NodeNo, ShardNo};
 use crate::wire::{CommandError, ConnectError};
 
 /// The time limit for a server to end after SIGTERM. Redis 7 and later wait up to 10 s for their replicas
@@ -61,6 +61,8 @@ pub struct ProcessInjector<B> {
 struct Guard {
     fault: u32,
     node: NodeNo,
+    /// Its shard when the fault hit it: one that was replaced belongs to none.
+    shard: Option<ShardNo>,
     process: ProcessFault,
 }
 
@@ -163,7 +165,7 @@ impl<B: Backend> ProcessInjector<B> {
             shard,
             was_master: shard.is_some_and(|shard| now.master(shard, &self.deal) == Some(node)),
         });
-        let guard = Guard { fault, node, process };
+        let guard = Guard { fault, node, shard, process };
         self.in_force.push(guard);
         guard
     }
@@ -433,10 +435,33 @@ impl<B: Backend> ProcessInjector<B> {
         }
     }
 
+    /// The nodes that faults in force have hit, if the target means those.
+    fn hit(&self, target: &Target) -> Option<Vec<NodeNo>> {
+        let (shard, effect) = match target {
+            Target::Member(owner, Member::Down) => (owner.shard(&self.deal), ProcessEffect::Gone),
+            Target::Member(owner, Member::Paused) => (owner.shard(&self.deal), ProcessEffect::Frozen),
+            Target::Member(_, Member::Master | Member::Replica | Member::Replicas | Member::Every)
+            | Target::Node(_)
+            | Target::Group(_)
+            | Target::Clients(_)
+            | Target::Others => return None,
+        };
+        // The newest fault of a node says how it is.
+        let newest =
+            |guard: &&Guard| !self.in_force.iter().any(|other| other.node == guard.node && other.fault > guard.fault);
+        let is_meant = |guard: &&Guard| guard.shard == shard && guard.process.effect == effect;
+        Some(self.in_force.iter().filter(newest).filter(is_meant).map(|guard| guard.node).collect())
+    }
+
     fn resolve_all<'t>(&self, targets: &'t Targets, now: &Snapshot) -> Result<Vec<(&'t Target, NodeNo)>, StepProblem> {
         let mut nodes: Vec<(&Target, NodeNo)> = Vec::new();
         for target in &targets.0 {
-            for node in resolve(target, now, self.control.backend().size(), &self.deal).map_err(StepProblem::Suite)? {
+            let meant = match self.hit(target) {
+                Some(hit) if hit.is_empty() => Err(format!("`{target}` means no node at this moment")),
+                Some(hit) => Ok(hit),
+                None => resolve(target, now, self.control.backend().size(), &self.deal),
+            };
+            for node in meant.map_err(StepProblem::Suite)? {
                 if !nodes.iter().any(|&(_, known)| known == node) {
                     nodes.push((target, node));
                 }

@@ -18,6 +18,9 @@ pub fn resolve(target: &Target, now: &Snapshot, nodes: usize, deal: &Deal) -> Re
                 Member::Replica => now.replicas(master).into_iter().take(1).collect(),
                 Member::Replicas => now.replicas(master),
                 Member::Every => std::iter::once(master).chain(now.replicas(master)).collect(),
+                Member::Down | Member::Paused => {
+                    return Err(format!("`{target}` has a meaning only in a step that undoes a fault"));
+                }
             }
         }
         Target::Clients(_) | Target::Others => {

@@ -14,7 +14,7 @@ use crate::inject::resolve;
 use crate::plan::Plan;
 use crate::slot::Deal;
 use crate::spec::{Rules, bus_links_back};
-use crate::suite::{Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, RoleIs, Step};
+use crate::suite::{Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, IfImpossible, RoleIs, Step};
 use crate::target::{Target, Targets};
 use crate::topology::{Health, Role};
 use crate::units::{Bound, NodeNo, ShardNo};
@@ -41,7 +41,7 @@ impl<B: Backend> Run<B> {
         let mut progress = Progress { rules, masters: self.masters() };
         for (number, step) in steps.iter().enumerate() {
             self.journal.event(EventKind::StepBegan { step: number });
-            let problem = tokio::select! {
+            let mut problem = tokio::select! {
                 problem = self.step(number, step, &mut progress) => problem.err(),
                 () = tokio::time::sleep_until(deadline) => Some(StepProblem::Suite(format!(
                     "the steps took longer than max-duration, {} (hint: raise max-duration)", self.plan.max_duration
@@ -51,6 +51,12 @@ impl<B: Backend> Run<B> {
                     return true;
                 }
             };
+            let in_time = Instant::now() < deadline;
+            if let Some(why) = problem.as_ref().filter(|_| in_time).and_then(|problem| self.left_out(step, problem)) {
+                let text = format!("step {} is left out: {why}", number + 1);
+                self.journal.event(EventKind::Note { text });
+                problem = None;
+            }
             let ended =
                 problem.is_some() && !matches!((step, &problem), (Step::Expect(_), Some(StepProblem::Unmet(_))));
             self.journal.event(EventKind::StepEnded { step: number, problem });
@@ -59,6 +65,23 @@ impl<B: Backend> Run<B> {
             }
         }
         false
+    }
+
+    /// Why a step is left out rather than ending the run, if the suite wants that: it is impossible now.
+    fn left_out<'a>(&self, step: &Step, problem: &'a StepProblem) -> Option<&'a str> {
+        if self.plan.if_impossible != IfImpossible::Skip {
+            return None;
+        }
+        match (step.does(), problem) {
+            (Does::Fault(_) | Does::Undo(..) | Does::Heal(_), StepProblem::Suite(why))
+            // The node is down, frozen or cut off, or says no.
+            | (Does::Command(_), StepProblem::Suite(why) | StepProblem::Harness(why)) => Some(why),
+            (Does::Fault(_) | Does::Undo(..) | Does::Heal(_) | Does::Command(_), _)
+            | (
+                Does::Phase(_) | Does::Settle(_) | Does::Corrupt(_) | Does::Await(_) | Does::Expect(_),
+                _,
+            ) => None,
+        }
     }
 
     async fn step(&mut self, number: usize, step: &Step, progress: &mut Progress) -> Result<(), StepProblem> {

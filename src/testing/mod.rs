@@ -136,6 +136,7 @@ impl Suite {
             invariants: Vec::new(),
             recover_within: suite::default_recover_within(),
             max_duration: suite::default_max_duration(),
+            if_impossible: suite::IfImpossible::End,
             speed: None,
         })))
     }

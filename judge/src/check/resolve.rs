@@ -39,6 +39,8 @@ pub(super) fn resolve(facts: &Facts<'_>, target: &Target, at_ns: u64) -> Result<
                 Member::Replica => replicas_of(owner).take(1).collect(),
                 Member::Replicas => replicas_of(owner).collect(),
                 Member::Every => std::iter::once(owner).chain(replicas_of(owner)).collect(),
+                // Refused by the plan: only the run knows them.
+                Member::Down | Member::Paused => Vec::new(),
             }
         }
         Target::Clients(_) | Target::Others => Vec::new(),
@@ -57,7 +59,7 @@ pub(super) fn resolve(facts: &Facts<'_>, target: &Target, at_ns: u64) -> Result<
             owner.shard(facts.ops.key_shards().deal()).and_then(master).into_iter().collect()
         }
         Target::Group(Group::Replicas) => masters,
-        Target::Member(_, Member::Master | Member::Every)
+        Target::Member(_, Member::Master | Member::Every | Member::Down | Member::Paused)
         | Target::Node(_)
         | Target::Clients(_)
         | Target::Others

@@ -204,6 +204,8 @@ impl Roles<'_> {
                     Member::Replica => replicas().into_iter().take(1).collect(),
                     Member::Replicas => replicas(),
                     Member::Every => self.nodes().collect(),
+                    // Refused before.
+                    Member::Down | Member::Paused => Vec::new(),
                 }
             }
             Target::Group(group) => {

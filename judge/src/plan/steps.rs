@@ -15,7 +15,7 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
         if let Some((action, targets)) = step.action() {
             let long = if step.start().is_none_or(Start::is_plain) { "" } else { ".node" };
             for (at, target) in each(&format!("{at}.{action}{long}"), targets) {
-                match shape.refuse(target) {
+                match shape.refuse_for(action, target) {
                     Some(message) => problems.add(at, message),
                     None => faults.apply(action, target, index, shape, |message| problems.add(at.clone(), message)),
                 }
@@ -50,7 +50,11 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
 /// Checks the targets of a step that acts on processes, whatever the earlier steps did. Accepts every other step.
 pub(super) fn check_alone(step: &Step, shape: &Shape, problems: &mut Problems) {
     if let Some((action, meant)) = step.action() {
-        targets(action.word(), meant, shape, problems);
+        for (at, target) in each(action.word(), meant) {
+            if let Some(message) = shape.refuse_for(action, target) {
+                problems.add(at, message);
+            }
+        }
     }
     if let Some(change) = step.change() {
         check_change("start", change, problems);

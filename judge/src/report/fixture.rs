@@ -102,6 +102,7 @@ fn header(suite: &str) -> Header {
             invariants: Vec::new(),
             recover_within: Span::secs(60),
             max_duration: Span::secs(600),
+            if_impossible: crate::suite::IfImpossible::End,
             speed: None,
         },
         server: serde_json::from_value(json!({

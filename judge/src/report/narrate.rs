@@ -420,6 +420,7 @@ mod tests {
             invariants: Vec::new(),
             recover_within: Span::secs(60),
             max_duration: Span::secs(600),
+            if_impossible: crate::suite::IfImpossible::End,
             speed: None,
         }
     }

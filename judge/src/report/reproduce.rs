@@ -135,6 +135,7 @@ fn suite_of(plan: &Plan) -> String {
         "invariants": plan.invariants,
         "recover-within": plan.recover_within,
         "max-duration": plan.max_duration,
+        "if-impossible": plan.if_impossible,
         "speed": plan.speed,
     });
     // The type of the suite gives the usual order of keys.

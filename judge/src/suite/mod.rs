@@ -12,6 +12,7 @@ mod speed;
 mod start;
 mod step;
 mod tree;
+mod yaml;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +32,8 @@ pub use step::{
     Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, Lossy, Narrow, Only, Partition, Refuse,
     Shape, Sides, Slow, Step,
 };
+
+pub use yaml::to_yaml;
 
 use crate::units::{Directive, Percent, Rate, Span};
 
@@ -58,6 +61,10 @@ pub struct Suite {
     /// The longest time for all steps together. The harness ends and reports a run that takes longer.
     #[serde(default = "default_max_duration")]
     pub max_duration: Span,
+    /// What becomes of a step that injects or undoes a fault, or sends a command, where it is impossible when its turn comes:
+    /// its target means no node, or a node that it cannot affect or reach.
+    #[serde(default, skip_serializing_if = "IfImpossible::is_end")]
+    pub if_impossible: IfImpossible,
     /// How many times as fast as real time the suite runs, or `auto`: as fast as the machine can. By default in real time.
     /// `--speed` overrides it, but never makes the suite faster than a number here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +76,24 @@ impl Suite {
     pub fn upgrades(&self) -> impl Iterator<Item = usize> {
         let is_one = |step: &Step| step.change().is_some_and(|change| change.server.as_deref() == Some(UPGRADE_TO));
         self.steps.iter().enumerate().filter(move |(_, step)| is_one(step)).map(|(index, _)| index)
+    }
+}
+
+/// What becomes of a step that is impossible when its turn comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum IfImpossible {
+    /// It is an error of the suite, and the steps end.
+    #[default]
+    End,
+    /// It is recorded and left out. Schedules that are drawn need it, because nobody knows the roles of the nodes beforehand.
+    Skip,
+}
+
+impl IfImpossible {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    pub(crate) fn is_end(&self) -> bool {
+        *self == Self::End
     }
 }
 

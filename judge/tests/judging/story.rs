@@ -74,6 +74,7 @@ impl Story {
             invariants: Vec::new(),
             recover_within: Span::secs(60),
             max_duration: Span::secs(600),
+            if_impossible: slotquake_judge::suite::IfImpossible::End,
             speed: None,
         };
         let header = Header {
