@@ -30,5 +30,5 @@ pub mod wire;
 pub mod workload;
 
 pub use slotquake_judge::{
-    anatomy, check, facts, fault, history, plan, report, seeded, slot, spec, suite, target, topology, units,
+    anatomy, chaos, check, facts, fault, history, plan, report, seeded, slot, spec, suite, target, topology, units,
 };

@@ -2,11 +2,12 @@
 //! start processes, open connections or read a clock. Its only I/O is to read suites, histories, reports and logs
 //! from disk.
 //!
-//! The modules in reading order: [`suite`], [`plan`], [`history`], [`consistency`], [`facts`], [`check`], [`anatomy`], [`report`];
+//! The modules in reading order: [`suite`], [`plan`], [`history`], [`consistency`], [`facts`], [`check`], [`anatomy`], [`report`], [`chaos`];
 //! and the modules that all of them use: [`units`], [`slot`], [`target`], [`topology`], [`server`], [`spec`],
 //! [`seeded`], [`words`].
 
 pub mod anatomy;
+pub mod chaos;
 pub mod check;
 pub mod consistency;
 pub mod facts;

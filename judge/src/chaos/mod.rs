@@ -1,0 +1,43 @@
+//! Chaos: schedules that are drawn, judged by what the servers promise under them, guided by what they reach, and shrunk to
+//! the smallest that still fails. Pure: a campaign runs them.
+
+mod draw;
+mod failure;
+mod guide;
+mod interval;
+mod profile;
+mod promises;
+mod schedule;
+mod shrink;
+mod situations;
+
+pub use draw::{Act, draw, mutate};
+pub use failure::{Failure, failures};
+pub use guide::Guide;
+pub use interval::Rate;
+pub use profile::{PROFILES, Profile};
+pub use promises::{Claim, Promise, Stand, invariants, promises};
+pub use schedule::{Move, Schedule};
+pub use shrink::{Shrinker, Sprt};
+pub use situations::{SOMETIMES, situations};
+
+use crate::suite::Suite;
+
+/// A schedule as a suite that judges it by the promises of the servers, and by what the profile forbids.
+pub fn suite(schedule: &Schedule, name: &str, forbid: &[Claim]) -> (Suite, Vec<Promise>) {
+    let promises = promises(schedule, forbid);
+    let words = |stand: Stand| {
+        let claims = promises.iter().filter(|promise| promise.stand == stand);
+        let names: Vec<&str> = claims.map(|promise| promise.claim.word()).collect();
+        if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+    };
+    let about = format!(
+        "Drawn by slotquake chaos. Promised: {}. Forbidden by the profile: {}. May fail: {}. No rule covers: {}.",
+        words(Stand::Promised),
+        words(Stand::Forbidden),
+        words(Stand::Allowed),
+        words(Stand::Unknown)
+    );
+    let invariants = invariants(schedule, &promises);
+    (schedule.suite(name, &about, invariants), promises)
+}

@@ -1,0 +1,250 @@
+//! A schedule: a cluster, a workload, and moves, each a fault with its end. It is written as an ordinary suite.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::fault::{FaultKind, ProcessEffect};
+use crate::suite::{
+    AckedWrites, Allowed, ClusterSpec, Does, IfImpossible, Invariant, Step, Suite, WorkloadSpec, default_max_duration,
+};
+use crate::target::{Group, Member, Owner, Target};
+use crate::units::{Directive, ShardNo, Span};
+
+/// The phase of the moves.
+const CHAOS: &str = "chaos";
+
+/// The phase in which nothing moves, and what is still broken stays so.
+const REST: &str = "rest";
+
+/// The phase in which the cluster must serve again.
+pub const AFTER: &str = "after";
+
+/// How long the workload runs undisturbed before the first move.
+const BASELINE: Span = Span::secs(2);
+
+/// How long it runs on after the last move.
+const TAIL: Span = Span::secs(1);
+
+/// How long the phase lasts in which the cluster must serve again.
+const AFTER_LASTS: Span = Span::secs(3);
+
+/// What is done to a cluster, and when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// The server: `redis:6.2`.
+    pub server: String,
+    /// Masters at boot.
+    pub masters: u16,
+    /// Replicas of each master at boot.
+    pub replicas: u16,
+    /// Directives beside the defaults.
+    pub config: BTreeMap<String, Directive>,
+    /// The workload.
+    pub workload: WorkloadSpec,
+    /// The moves, by their times.
+    pub moves: Vec<Move>,
+    /// How long nothing moves afterwards, before the cluster must serve again; 0 for schedules that do not ask for that.
+    pub rest: Span,
+}
+
+/// A fault or a command, and what undoes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Move {
+    /// When, from the begin of the first phase after the baseline.
+    pub at: Span,
+    /// What is done.
+    pub step: Step,
+    /// How long it lasts, and what undoes it; None for what lasts for ever, or needs no end.
+    pub undo: Option<(Span, Step)>,
+}
+
+impl Move {
+    /// When it is undone, or else when it is done.
+    pub fn end(&self) -> Span {
+        Span(self.at.0 + self.undo.as_ref().map_or(Duration::ZERO, |(lasts, _)| lasts.0))
+    }
+
+    /// The kind of the fault; None for a command.
+    pub fn kind(&self) -> Option<FaultKind> {
+        self.step.fault().map(|fault| fault.kind())
+    }
+
+    /// The targets of the step, in their order.
+    pub fn targets(&self) -> Vec<Target> {
+        self.step.clone().targets_mut().into_iter().map(|target| target.clone()).collect()
+    }
+
+    /// The shards whose nodes it names.
+    pub fn shards(&self) -> BTreeSet<ShardNo> {
+        let named = |target: &Target| match target {
+            Target::Member(Owner::Shard(shard), _) => Some(*shard),
+            Target::Member(Owner::Key(_) | Owner::Slot(_) | Owner::Any, _)
+            | Target::Node(_)
+            | Target::Group(_)
+            | Target::Clients(_)
+            | Target::Others => None,
+        };
+        self.targets().iter().filter_map(named).collect()
+    }
+
+    /// Whether it names a set of nodes across shards.
+    pub fn is_wide(&self) -> bool {
+        let is_group = |target: &Target| matches!(target, Target::Group(group) if *group != Group::Replicas);
+        self.targets().iter().any(is_group)
+    }
+
+    /// Whether it never ends by a step of its own though it is a fault.
+    pub fn lasts_for_ever(&self) -> bool {
+        self.undo.is_none() && self.kind().is_some()
+    }
+
+    /// What it leaves of the processes that it hits; None if it leaves them alone.
+    fn effect(&self) -> Option<ProcessEffect> {
+        self.step.fault()?.action()?.0.leaves()
+    }
+}
+
+impl Schedule {
+    /// The value of a directive, as set or by default.
+    pub fn directive<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
+        self.config.get(name).map_or(default, |value| value.0.as_str())
+    }
+
+    /// `cluster-node-timeout`.
+    pub fn node_timeout(&self) -> Duration {
+        Duration::from_millis(self.directive("cluster-node-timeout", "5000").parse().unwrap_or(5000))
+    }
+
+    /// The shards, in order.
+    pub fn shards(&self) -> impl Iterator<Item = ShardNo> + use<> {
+        (1..=self.masters).map(ShardNo)
+    }
+
+    /// The schedule as a suite, with what it must keep.
+    pub fn suite(&self, name: &str, about: &str, invariants: Vec<Invariant>) -> Suite {
+        // A run with nothing to judge would be no run.
+        let measured = || vec![AckedWrites { may_lose: Allowed::Measured }.into()];
+        Suite {
+            name: name.to_owned(),
+            about: about.to_owned(),
+            cluster: ClusterSpec {
+                server: self.server.clone(),
+                masters: self.masters,
+                replicas_per_master: self.replicas.into(),
+                config: self.config.clone(),
+                ..ClusterSpec::default()
+            },
+            workload: self.workload.clone(),
+            steps: self.steps(),
+            invariants: if invariants.is_empty() { measured() } else { invariants },
+            recover_within: Span(self.node_timeout() * 12 + Duration::from_secs(60)),
+            max_duration: default_max_duration(),
+            if_impossible: IfImpossible::Skip,
+            speed: None,
+        }
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        let mut timed: Vec<(Duration, &Step)> = Vec::new();
+        for each in &self.moves {
+            timed.push((each.at.0, &each.step));
+            timed.extend(each.undo.iter().map(|(lasts, undo)| (each.at.0 + lasts.0, undo)));
+        }
+        timed.sort_by_key(|(at, _)| *at);
+        let phase = |name: &str| Step::Phase(name.to_owned());
+        let mut steps = vec![phase("baseline"), Step::Settle(BASELINE), phase(CHAOS)];
+        let mut now = Duration::ZERO;
+        for (at, step) in timed {
+            if at > now {
+                steps.push(Step::Settle(Span(at - now)));
+                now = at;
+            }
+            steps.push(step.clone());
+        }
+        steps.push(Step::Settle(TAIL));
+        if !self.rest.0.is_zero() {
+            steps.extend([phase(REST), Step::Settle(self.rest), phase(AFTER), Step::Settle(AFTER_LASTS)]);
+        }
+        steps
+    }
+
+    /// The schedule of a suite that [`Self::suite`] made; None for one that it cannot have made.
+    pub fn of(suite: &Suite) -> Option<Self> {
+        let begin = suite.steps.iter().position(|step| *step == Step::Phase(CHAOS.to_owned()))? + 1;
+        let rest_at = suite.steps.iter().position(|step| *step == Step::Phase(REST.to_owned()));
+        let rest = match rest_at.map(|at| suite.steps.get(at + 1)) {
+            None => Span::default(),
+            Some(Some(Step::Settle(rest))) => *rest,
+            Some(_) => return None,
+        };
+        let end = rest_at.unwrap_or(suite.steps.len()).checked_sub(1).filter(|end| *end >= begin)?;
+        let mut now = Duration::ZERO;
+        let mut moves: Vec<Move> = Vec::new();
+        for step in &suite.steps[begin..end] {
+            match step.does() {
+                Does::Settle(span) => now += span.0,
+                Does::Fault(_) | Does::Command(_) => {
+                    moves.push(Move { at: Span(now), step: step.clone(), undo: None });
+                }
+                Does::Undo(..) | Does::Heal(_) => {
+                    let open = moves.iter_mut().find(|each| each.undo.is_none() && undoes(step, each))?;
+                    open.undo = Some((Span(now - open.at.0), step.clone()));
+                }
+                Does::Phase(_) | Does::Corrupt(_) | Does::Await(_) | Does::Expect(_) => return None,
+            }
+        }
+        let numbers = suite.cluster.replicas_per_master.of_each(suite.cluster.masters);
+        let schedule = Self {
+            server: suite.cluster.server.clone(),
+            masters: suite.cluster.masters,
+            replicas: *numbers.first()?,
+            config: suite.cluster.config.clone(),
+            workload: suite.workload.clone(),
+            moves,
+            rest,
+        };
+        (schedule.steps() == suite.steps).then_some(schedule)
+    }
+
+    /// The number of faults and commands, nodes and seconds, the load, and what differs from the defaults: what shrinking
+    /// makes smaller, in the order of its importance.
+    pub fn size(&self) -> [u128; 6] {
+        let length = self.moves.iter().map(|each| each.end().0).max().unwrap_or_default() + self.rest.0;
+        let lasting = self.moves.iter().map(|each| each.end().0 - each.at.0).sum::<Duration>();
+        [
+            self.moves.len() as u128,
+            u128::from(self.masters) * u128::from(self.replicas + 1),
+            self.config.len() as u128,
+            u128::from(self.workload.rate.per_second) + u128::from(self.workload.clients),
+            length.as_millis(),
+            lasting.as_millis(),
+        ]
+    }
+}
+
+/// Whether a step undoes a move.
+fn undoes(undo: &Step, begun: &Move) -> bool {
+    match undo.does() {
+        Does::Heal(name) => begun.step.fault().and_then(|fault| fault.name()).flatten() == Some(name),
+        Does::Undo(_, targets, _) => {
+            let hit = |target: &Target| match target {
+                Target::Member(_, Member::Down) => begun.effect() == Some(ProcessEffect::Gone),
+                Target::Member(_, Member::Paused) => begun.effect() == Some(ProcessEffect::Frozen),
+                Target::Member(_, Member::Master | Member::Replica | Member::Replicas | Member::Every)
+                | Target::Node(_)
+                | Target::Group(_)
+                | Target::Clients(_)
+                | Target::Others => false,
+            };
+            let shards = Move { at: Span::default(), step: undo.clone(), undo: None }.shards();
+            targets.0.iter().all(hit) && shards == begun.shards()
+        }
+        Does::Phase(_)
+        | Does::Settle(_)
+        | Does::Fault(_)
+        | Does::Corrupt(_)
+        | Does::Command(_)
+        | Does::Await(_)
+        | Does::Expect(_) => false,
+    }
+}
