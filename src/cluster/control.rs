@@ -73,12 +73,17 @@ impl<B: Backend> Control<B> {
     }
 
     /// Sends several commands to a node in one pipeline.
-    pub async fn ask_all(&self, node: NodeNo, commands: &[&[&str]], within: Duration) -> Result<Vec<Value>, AskError> {
+    pub async fn ask_all<W: AsRef<str>>(
+        &self,
+        node: NodeNo,
+        commands: &[impl AsRef<[W]>],
+        within: Duration,
+    ) -> Result<Vec<Value>, AskError> {
         let until = Instant::now() + within;
         let mut link = self.link(node, within).await?;
         let mut pipeline = redis::pipe();
         for words in commands {
-            pipeline.add_command(command(words));
+            pipeline.add_command(command(words.as_ref()));
         }
         let answers = link.send_all(&pipeline, commands.len(), until).await;
         self.settle(node, answers).await

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 pub use recorder::Recorder;
 
-use crate::history::{Event, EventKind, Explanation, History, HistoryError, OpParts, Outcome, key_name};
+use crate::history::{Detail, Event, EventKind, Explanation, History, HistoryError, OpParts, Outcome, key_name};
 use crate::slot::Deal;
 use crate::suite::OpKind;
 use crate::units::ShardNo;
@@ -102,14 +102,19 @@ impl Journal {
     }
 
     /// Records an operation. If it was not served, `unserved` gives its outcome.
-    pub fn op(&self, mut op: OpParts, unserved: Option<Unserved<'_>>) {
+    pub fn op(&self, op: OpParts, unserved: Option<Unserved<'_>>) {
+        self.op_with(op, unserved, None);
+    }
+
+    /// Records an operation as [`Journal::op`], and what it has beside [`OpParts`].
+    pub fn op_with(&self, mut op: OpParts, unserved: Option<Unserved<'_>>, detail: Option<Detail>) {
         {
             let mut recorder = self.recorder.lock().expect("no holder panics");
             let Some(recorder) = recorder.as_mut() else { return };
             if let Some((outcome, explanation)) = unserved {
                 op.outcome = outcome(recorder.explanation(explanation));
             }
-            recorder.op(op);
+            recorder.op_with(op, detail);
         }
         self.counts.lock().expect("no holder panics").add(&op, &self.deal);
     }

@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::history::{
-    Event, EventKind, Explanation, FILE_NAME, Frames, Header, History, HistoryError, Interned, Op, OpError, OpParts,
-    intern, write_line, write_op,
+    Detail, Event, EventKind, Explanation, FILE_NAME, Frames, Header, History, HistoryError, Interned, Op, OpError,
+    OpParts, intern, write_line, write_op,
 };
 use crate::slot::Deal;
 
@@ -55,7 +55,7 @@ impl Recorder {
             .spawn(move || write_frames(file, frames, &received))
             .map_err(|error| HistoryError::io(&path, error))?;
         Ok(Self {
-            history: History { header, ops: Vec::new(), reasons: Vec::new(), events: Vec::new(), complete: false },
+            history: History::new(header),
             interned: Interned::default(),
             buffer: Vec::with_capacity(FLUSH_BYTES),
             flushed_at: Instant::now(),
@@ -73,6 +73,11 @@ impl Recorder {
 
     /// Records an operation. If a history cannot hold it, [`Recorder::finish`] says so.
     pub fn op(&mut self, op: OpParts) {
+        self.op_with(op, None);
+    }
+
+    /// Records an operation as [`Recorder::op`], and what it has beside [`OpParts`].
+    pub fn op_with(&mut self, op: OpParts, detail: Option<Detail>) {
         let op = match Op::try_from(op) {
             Ok(op) => op,
             Err(error) => {
@@ -80,6 +85,11 @@ impl Recorder {
                 return;
             }
         };
+        if let Some(detail) = detail {
+            let detail = Detail { of: self.history.ops.len() as u32, ..detail };
+            write_line(&mut self.buffer, &detail);
+            self.history.details.push(detail);
+        }
         write_op(&mut self.buffer, &op, &self.history);
         self.history.ops.push(op);
         self.flush_if_due();

@@ -10,13 +10,13 @@ use super::{HURRY, Run};
 use crate::cluster::control::AskError;
 use crate::cluster::watch::Snapshot;
 use crate::cluster::{Backend, pace};
-use crate::history::{EventKind, FinalValue, ReadOnly, StepProblem, key_name, probe_name, sample_keys};
+use crate::history::{EventKind, FinalValue, ReadOnly, StepProblem, key_name, probe_name, sample_keys, workload_keys};
 use crate::slot::key_slot;
 use crate::spec::{POLL, bus_links_back};
 use crate::topology::parse_info;
 use crate::units::NodeNo;
 use crate::wire::{CommandError, redirect, text};
-use crate::workload::{Workload, decode};
+use crate::workload::{Driven, Workload};
 
 /// How long the cluster must stay whole to count as recovered.
 const WHOLE_FOR: Duration = Duration::from_secs(1);
@@ -171,11 +171,15 @@ impl<B: Backend> Run<B> {
         self.control.backend().keys().name(&key_name(key))
     }
 
+    fn driven(&self, key: u32) -> Driven {
+        Driven::new(key, &self.control.backend().keys(), self.plan.workload.value_size)
+    }
+
     async fn read_back(&self) {
         let deadline = Instant::now() + READ_BACK_WITHIN;
         let now = self.watch.snapshot();
         let mut by_owner: BTreeMap<Option<NodeNo>, Vec<u32>> = BTreeMap::new();
-        for key in 0..self.plan.workload.keys() {
+        for key in workload_keys(&self.plan.workload) {
             by_owner.entry(now.owner(key_slot(key_name(key).as_bytes()))).or_default().push(key);
         }
         for (owner, keys) in by_owner {
@@ -196,21 +200,20 @@ impl<B: Backend> Run<B> {
     }
 
     async fn read_batch(&self, owner: NodeNo, keys: &[u32]) -> Option<Vec<FinalValue>> {
-        let names: Vec<String> = keys.iter().map(|&key| self.key(key)).collect();
-        let commands: Vec<[&str; 2]> = names.iter().map(|name| ["GET", name.as_str()]).collect();
-        let commands: Vec<&[&str]> = commands.iter().map(|command| &command[..]).collect();
+        let driven: Vec<Driven> = keys.iter().map(|&key| self.driven(key)).collect();
+        let commands: Vec<Vec<String>> = driven.iter().map(Driven::read_words).collect();
         let values = self.control.ask_all(owner, &commands, ANSWER_WITHIN).await.ok()?;
-        Some(values.iter().map(final_value).collect())
+        Some(driven.iter().zip(&values).map(|(driven, value)| driven.last(value)).collect())
     }
 
     /// Asks the current owner of the slot until it answers or the deadline passes.
     async fn read_alone(&self, key: u32, deadline: Instant) -> (Option<NodeNo>, FinalValue) {
-        let name = self.key(key);
+        let driven = self.driven(key);
         loop {
-            let reason = match self.watch.snapshot().owner(key_slot(name.as_bytes())) {
+            let reason = match self.watch.snapshot().owner(key_slot(key_name(key).as_bytes())) {
                 None => "no node owns its slot in any view".to_owned(),
-                Some(owner) => match self.control.ask(owner, &["GET", &name], ANSWER_WITHIN).await {
-                    Ok(value) => return (Some(owner), final_value(&value)),
+                Some(owner) => match self.control.ask(owner, &driven.read_words(), ANSWER_WITHIN).await {
+                    Ok(value) => return (Some(owner), driven.last(&value)),
                     Err(error) => error.to_string(),
                 },
             };
@@ -231,15 +234,5 @@ fn caught_up(now: &Snapshot) -> Result<(), String> {
     match now.lag.iter().find(|(_, lag)| **lag != (0, true)) {
         Some((replica, (bytes, _))) => Err(format!("{replica} is {bytes} bytes behind")),
         None => Ok(()),
-    }
-}
-
-fn final_value(value: &redis::Value) -> FinalValue {
-    match value {
-        redis::Value::Nil => FinalValue::Missing,
-        value => match decode(value) {
-            Some(number) => FinalValue::Number(number),
-            None => FinalValue::Foreign(text(value).chars().take(80).collect()),
-        },
     }
 }

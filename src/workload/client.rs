@@ -23,11 +23,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use redis::{Cmd, Value};
+use redis::Value;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::kind::Request;
 use super::pool::{Lease, Pool};
 use super::table::Table;
 use crate::cluster::roster::{Endpoint, Roster};
@@ -156,14 +157,14 @@ impl Client {
 
     /// Sends a write to the master of the slot. With the setting `wait`, sends WAIT too: the write is served only if that
     /// many replicas have it.
-    pub async fn write(&self, slot: u16, command: &Cmd) -> Reply {
+    pub async fn write(&self, slot: u16, request: &Request) -> Reply {
         let role = if self.shared.settings.wait.is_some() { Use::MasterAndWait } else { Use::Master };
         let candidates: Vec<(NodeNo, Use)> = self.shared.owner(slot).into_iter().map(|master| (master, role)).collect();
-        self.shared.execute(slot, command, &candidates).await
+        self.shared.execute(slot, request, &candidates).await
     }
 
     /// Sends a read to the node that the settings prefer.
-    pub async fn read(&self, slot: u16, command: &Cmd) -> Reply {
+    pub async fn read(&self, slot: u16, request: &Request) -> Reply {
         let mut candidates = Vec::new();
         if let Some(master) = self.shared.owner(slot) {
             if self.shared.settings.read_from == ReadFrom::ReplicaPreferred {
@@ -172,7 +173,7 @@ impl Client {
             }
             candidates.push((master, Use::Master));
         }
-        self.shared.execute(slot, command, &candidates).await
+        self.shared.execute(slot, request, &candidates).await
     }
 }
 
@@ -197,7 +198,7 @@ impl Shared {
     }
 
     /// Tries to connect to the candidates in turn, then follows redirections.
-    async fn execute(&self, slot: u16, wanted: &Cmd, candidates: &[(NodeNo, Use)]) -> Reply {
+    async fn execute(&self, slot: u16, wanted: &Request, candidates: &[(NodeNo, Use)]) -> Reply {
         let until = Instant::now() + self.settings.timeout.0;
         let mut redirects = 0;
         let mut reached = self.first_line(candidates, until).await;
@@ -211,7 +212,7 @@ impl Shared {
                 }
             };
             let link = line.link();
-            let answer = if asking { ask_and(link, wanted, until).await } else { link.send(wanted, until).await };
+            let answer = send(link, asking, wanted, until).await;
             let reply = |result| Reply { result, node: Some(node), redirects };
             let refusal = match answer {
                 Ok(value) => {
@@ -233,7 +234,7 @@ impl Shared {
             line.give_back();
             self.suspect();
             let Some(redirect) = redirect(&refusal, self.known(node).announced) else {
-                // An error reply to a single-key command means that it was not executed.
+                // An error reply to a command on one key, and to EXEC, means that nothing was executed.
                 return reply(Err(Unserved::Failed(Explanation::reply(refusal))));
             };
             if redirects == self.settings.max_redirects {
@@ -428,10 +429,17 @@ fn explain(error: &ConnectError) -> Explanation {
     Explanation::new(reason, error.to_string())
 }
 
-/// Sends ASKING before the command: it applies to the next command on the same connection.
-async fn ask_and(link: &mut Link, wanted: &Cmd, until: Instant) -> Result<Value, CommandError> {
+/// Sends a request, and ASKING before it if the node was named by ASK: it applies to the next command on the same
+/// connection. The answer is that to the last command; one error reply fails them all.
+async fn send(link: &mut Link, asking: bool, wanted: &Request, until: Instant) -> Result<Value, CommandError> {
+    if let ([command], false) = (wanted.as_slice(), asking) {
+        return link.send(command, until).await;
+    }
     let mut pipeline = redis::pipe();
-    pipeline.add_command(command(&["ASKING"])).add_command(wanted.clone());
-    let mut answers = link.send_all(&pipeline, 2, until).await?;
-    answers.pop().ok_or_else(|| CommandError::Broken("no answer behind ASKING".to_owned()))
+    if asking {
+        pipeline.add_command(command(&["ASKING"]));
+    }
+    wanted.iter().for_each(|command| _ = pipeline.add_command(command.clone()));
+    let mut answers = link.send_all(&pipeline, wanted.len() + usize::from(asking), until).await?;
+    answers.pop().ok_or_else(|| CommandError::Broken("no answer to the last command".to_owned()))
 }

@@ -1,4 +1,5 @@
-//! The workload: single-key reads and writes at a steady rate, each recorded with its outcome.
+//! The workload: reads and writes of single keys of several kinds of data at a steady rate, each recorded with its
+//! outcome.
 //!
 //! The load is open-loop: an operation is issued when it is due, even if earlier operations are unanswered. An
 //! outage therefore shows as unserved operations, not as missing ones. Every key has one writer unless the suite wants
@@ -7,6 +8,7 @@
 //! recorded as not sent and not left out.
 
 mod client;
+mod kind;
 mod pool;
 mod served;
 mod table;
@@ -17,21 +19,24 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub use client::{Client, Reply, Unserved};
+pub use kind::{Driven, Request};
 use redis::Value;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::cluster::{Backend, Control, Keyspace};
-use crate::history::{Explanation, FOREIGN, NO_FREE_KEY, OpParts, Outcome, Reason, key_name};
+use crate::history::{
+    Detail, Explanation, NO_FREE_KEY, OpParts, Outcome, Reason, key_name, key_of, kind_of, workload_keys,
+};
 use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::seeded::Seeded;
 use crate::slot::{Deal, key_slot};
 use crate::spec::POLL;
-use crate::suite::{OpKind, WorkloadSpec};
+use crate::suite::{DataKind, OpKind, WorkloadSpec};
 use crate::units::{ClientNo, NodeNo};
-use crate::wire::{Caller, command};
+use crate::wire::Caller;
 use served::Served;
 
 /// How many of a client's first writes are in flight at once.
@@ -39,6 +44,9 @@ const LOAD_CONCURRENCY: usize = 32;
 
 /// How long the first write of a key is retried until it is acknowledged.
 const LOAD_WITHIN: Duration = Duration::from_secs(30);
+
+/// The pause before a write is sent again that could not be sent.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 const SERVED_POLL: Duration = Duration::from_millis(20);
 
@@ -60,6 +68,8 @@ type InFlight = mpsc::Sender<Infallible>;
 #[derive(Debug)]
 struct OwnKey {
     key: u32,
+    /// Its position among all keys.
+    position: usize,
     slot: u16,
     shard: usize,
     /// Whether this client writes it first, before the workload begins.
@@ -67,7 +77,7 @@ struct OwnKey {
     busy: bool,
 }
 
-/// The last value that was sent for each key.
+/// The last value that was sent for each key, by the position of the key among all.
 type Values = Arc<[AtomicU32]>;
 
 #[derive(Debug)]
@@ -77,6 +87,7 @@ struct Issuer {
     journal: Arc<Journal>,
     keys: Keyspace,
     settings: WorkloadSpec,
+    /// Ordered by kind.
     own: Mutex<Vec<OwnKey>>,
     values: Values,
     seeded: Mutex<Seeded>,
@@ -89,7 +100,7 @@ impl Workload {
     pub fn new<B: Backend>(plan: &Plan, control: &Control<B>, journal: &Arc<Journal>) -> Self {
         let (settings, deal, backend) = (&plan.workload, plan.deal(), control.backend());
         let served = Arc::new(Served::new(plan));
-        let values: Values = (0..settings.keys()).map(|_| AtomicU32::new(0)).collect();
+        let values: Values = workload_keys(settings).map(|_| AtomicU32::new(0)).collect();
         let clients = (0..settings.clients)
             .map(|number| {
                 let caller = Caller {
@@ -97,7 +108,8 @@ impl Workload {
                     from: backend.client_ip(ClientNo(number + 1)),
                     ..Caller::default()
                 };
-                let own = (0..settings.keys()).filter_map(|key| OwnKey::new(key, number, settings, &deal));
+                let keys = workload_keys(settings).enumerate();
+                let own = keys.filter_map(|key| OwnKey::new(key, number, settings, &deal));
                 Arc::new(Issuer {
                     number,
                     client: Client::new(Arc::clone(control.roster()), caller, settings.clone()),
@@ -162,7 +174,8 @@ impl Workload {
     pub async fn end(&mut self) {
         self.issuing.abort_all();
         while self.issuing.join_next().await.is_some() {}
-        let patience = self.clients[0].settings.timeout.0 + Duration::from_secs(1);
+        let settings = &self.clients[0].settings;
+        let patience = settings.timeout.0 * (u32::from(settings.retries) + 1) + Duration::from_secs(1);
         self.in_flight = None;
         // The client's own timeout ends an operation earlier. What is unanswered even then stays unrecorded.
         let _ = tokio::time::timeout(patience, self.finished.recv()).await;
@@ -172,12 +185,12 @@ impl Workload {
 impl OwnKey {
     /// None if the client does not write the key: its writers are the client with the key's number modulo the number of
     /// clients, and those that follow it.
-    fn new(key: u32, client: u16, settings: &WorkloadSpec, deal: &Deal) -> Option<Self> {
+    fn new((position, key): (usize, u32), client: u16, settings: &WorkloadSpec, deal: &Deal) -> Option<Self> {
         let clients = u32::from(settings.clients);
-        let place = (u32::from(client) + clients - key % clients) % clients;
+        let place = (u32::from(client) + clients - kind_of(key).1 % clients) % clients;
         let slot = key_slot(key_name(key).as_bytes());
         let shard = deal.shard_of(slot).index();
-        let own = Self { key, slot, shard, is_first: place == 0, busy: false };
+        let own = Self { key, position, slot, shard, is_first: place == 0, busy: false };
         (place < u32::from(settings.writers)).then_some(own)
     }
 }
@@ -242,24 +255,47 @@ impl Issuer {
 
     fn next(&self) -> Due {
         let mut seeded = self.seeded.lock().expect("no holder panics");
+        let kind = self.draw_kind(&mut seeded);
         if seeded.fraction() < self.settings.reads.fraction() {
-            let key = seeded.below(self.settings.keys().into()) as u32;
+            let key = key_of(kind, seeded.below(self.settings.keys_of(kind).into()) as u32);
             return Due::Read { key, slot: key_slot(key_name(key).as_bytes()) };
         }
         let mut own = self.own.lock().expect("no holder panics");
-        let drawn = seeded.below(own.len() as u64) as usize;
-        let shard = own[drawn].shard;
+        let from = own.partition_point(|own| kind_of(own.key).0 < kind);
+        let count = own.partition_point(|own| kind_of(own.key).0 <= kind) - from;
+        let drawn = seeded.below(count as u64) as usize;
+        let shard = own[from + drawn].shard;
         // A key of another shard would move load away from a slow shard.
-        let free = (0..own.len())
-            .map(|step| (drawn + step) % own.len())
+        let free = (0..count)
+            .map(|step| from + (drawn + step) % count)
             .find(|&position| own[position].shard == shard && !own[position].busy);
         match free {
-            None => Due::NoFreeKey { key: own[drawn].key },
+            None => Due::NoFreeKey { key: own[from + drawn].key },
             Some(position) => {
                 let (key, slot, value) = own[position].take(&self.values);
                 Due::Write { position, key, slot, value }
             }
         }
+    }
+
+    /// The kind of the next operation. Nothing is drawn for a workload of one kind.
+    fn draw_kind(&self, seeded: &mut Seeded) -> DataKind {
+        let mut kinds = DataKind::ALL.iter().copied().filter(|&kind| self.settings.share(kind) > 0.0).peekable();
+        let first = kinds.next().unwrap_or(DataKind::Register);
+        if kinds.peek().is_none() {
+            return first;
+        }
+        let drawn = seeded.fraction();
+        let mut reached = self.settings.share(first);
+        let mut last = first;
+        for kind in kinds {
+            if drawn < reached {
+                break;
+            }
+            reached += self.settings.share(kind);
+            last = kind;
+        }
+        last
     }
 
     fn take(&self, position: usize) -> (u32, u16, u32) {
@@ -268,10 +304,13 @@ impl Issuer {
 
     async fn write(&self, due_ns: u64, position: usize, (key, slot, value): (u32, u16, u32)) -> Result<(), String> {
         let invoke_ns = self.journal.now_ns();
-        let set = command(&["SET", &self.keys.name(&key_name(key)), &encode(value, self.settings.value_size)]);
-        let reply = self.client.write(slot, &set).await;
-        let op = self.op(OpKind::Writes, (due_ns, invoke_ns), key, value, (reply.node, reply.redirects));
-        self.record(op, &reply.result);
+        let driven = self.driven(key);
+        let (reply, tries) = self.send_write(slot, &driven.write(value)).await;
+        let answer = driven.written(value, reply.result.as_ref().ok());
+        let op = self.op(OpKind::Writes, (due_ns, invoke_ns), key, answer.value, (reply.node, reply.redirects));
+        let detail =
+            if tries > 1 { Some(Detail { tries, ..answer.detail.unwrap_or_default() }) } else { answer.detail };
+        self.record(op, &reply.result, detail);
         self.own.lock().expect("no holder panics")[position].busy = false;
         match reply.result {
             Ok(_) => Ok(()),
@@ -281,13 +320,34 @@ impl Issuer {
 
     async fn read(&self, due_ns: u64, key: u32, slot: u16) {
         let invoke_ns = self.journal.now_ns();
-        let reply = self.client.read(slot, &command(&["GET", &self.keys.name(&key_name(key))])).await;
-        let value = match &reply.result {
-            Ok(Value::Nil) | Err(_) => 0,
-            Ok(value) => decode(value).unwrap_or(FOREIGN),
-        };
-        let op = self.op(OpKind::Reads, (due_ns, invoke_ns), key, value, (reply.node, reply.redirects));
-        self.record(op, &reply.result);
+        let driven = self.driven(key);
+        let reply = self.client.read(slot, &driven.read()).await;
+        let answer = reply.result.as_ref().map_or_else(|_| kind::Answer::default(), |answer| driven.seen(answer));
+        let op = self.op(OpKind::Reads, (due_ns, invoke_ns), key, answer.value, (reply.node, reply.redirects));
+        self.record(op, &reply.result, answer.detail);
+    }
+
+    fn driven(&self, key: u32) -> Driven {
+        Driven::new(key, &self.keys, self.settings.value_size)
+    }
+
+    /// Sends a write, and again what had no answer, as often as the settings say. Returns the last reply, and how often it
+    /// was sent. What once had no answer may have taken effect, whatever became of it later.
+    async fn send_write(&self, slot: u16, request: &Request) -> (Reply, u8) {
+        let mut reply = self.client.write(slot, request).await;
+        let mut tries = 1;
+        while tries <= self.settings.retries && matches!(reply.result, Err(Unserved::Unknown(_))) {
+            let again = self.client.write(slot, request).await;
+            tries += 1;
+            reply = match again.result {
+                Err(Unserved::Failed(why)) => {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                    Reply { result: Err(Unserved::Unknown(why)), ..again }
+                }
+                Ok(_) | Err(Unserved::Unknown(_)) => again,
+            };
+        }
+        (reply, tries)
     }
 
     /// Records an operation that is due and not sent.
@@ -320,58 +380,30 @@ impl Issuer {
         }
     }
 
-    fn record(&self, op: OpParts, result: &Result<Value, Unserved>) {
-        match result {
+    fn record(&self, op: OpParts, result: &Result<Value, Unserved>, detail: Option<Detail>) {
+        let unserved: Option<crate::journal::Unserved<'_>> = match result {
             Ok(_) => {
                 self.served.note(&op);
-                self.journal.op(op, None);
+                None
             }
-            Err(Unserved::Failed(why)) => self.journal.op(op, Some((Outcome::Fail, why))),
-            Err(Unserved::Unknown(why)) => self.journal.op(op, Some((Outcome::Info, why))),
-        }
+            Err(Unserved::Failed(why)) => Some((Outcome::Fail, why)),
+            Err(Unserved::Unknown(why)) => Some((Outcome::Info, why)),
+        };
+        self.journal.op_with(op, unserved, detail);
     }
 }
 
 impl OwnKey {
     fn take(&mut self, values: &Values) -> (u32, u16, u32) {
         self.busy = true;
-        let value = values[self.key as usize].fetch_add(1, Ordering::Relaxed) + 1;
+        let value = values[self.position].fetch_add(1, Ordering::Relaxed) + 1;
         (self.key, self.slot, value)
     }
-}
-
-/// Encodes a number as a value of `size` bytes: the number, a space, padding. Longer if the number needs it.
-fn encode(number: u32, size: u32) -> String {
-    let mut value = number.to_string();
-    if value.len() < size as usize {
-        value.push(' ');
-        value.extend(std::iter::repeat_n('.', size as usize - value.len()));
-    }
-    value
-}
-
-/// The number in a value that the workload wrote; None for any other value.
-pub fn decode(value: &Value) -> Option<u32> {
-    let Value::BulkString(bytes) = value else { return None };
-    let text = std::str::from_utf8(bytes).ok()?;
-    let (number, padding) = text.split_once(' ').unwrap_or((text, ""));
-    let is_padding = padding.bytes().all(|byte| byte == b'.');
-    number.parse().ok().filter(|&number| is_padding && number > 0 && number < FOREIGN)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn encodes_and_decodes_a_value() {
-        for (number, size, expected) in [(7, 4, "7 .."), (7, 2, "7 "), (7, 1, "7"), (123, 0, "123"), (42, 6, "42 ...")]
-        {
-            let value = encode(number, size);
-            assert_eq!(value, expected);
-            assert_eq!(decode(&Value::BulkString(value.into_bytes())), Some(number));
-        }
-    }
 
     #[test]
     fn every_key_has_so_many_writers_and_one_that_loads_it() {
@@ -380,7 +412,7 @@ mod tests {
             let settings = WorkloadSpec { clients, writers, keys: Some(100), ..WorkloadSpec::default() };
             for key in 0..100 {
                 let own: Vec<OwnKey> =
-                    (0..clients).filter_map(|client| OwnKey::new(key, client, &settings, &deal)).collect();
+                    (0..clients).filter_map(|client| OwnKey::new((0, key), client, &settings, &deal)).collect();
                 assert_eq!(own.len(), usize::from(writers), "key-{key} of {clients} clients");
                 assert_eq!(own.iter().filter(|own| own.is_first).count(), 1, "key-{key} of {clients} clients");
             }
@@ -391,16 +423,8 @@ mod tests {
     fn writers_of_a_key_never_use_a_value_twice() {
         let (deal, values) = (Deal::even(3), Values::from([AtomicU32::new(0), AtomicU32::new(0)]));
         let settings = WorkloadSpec { clients: 2, writers: 2, keys: Some(2), ..WorkloadSpec::default() };
-        let mut own: Vec<OwnKey> = (0..2).filter_map(|client| OwnKey::new(1, client, &settings, &deal)).collect();
+        let mut own: Vec<OwnKey> = (0..2).filter_map(|client| OwnKey::new((1, 1), client, &settings, &deal)).collect();
         let taken: Vec<u32> = [0, 1, 1, 0].into_iter().map(|at: usize| own[at].take(&values).2).collect();
         assert_eq!(taken, [1, 2, 3, 4]);
-    }
-
-    #[test]
-    fn rejects_a_foreign_value() {
-        for text in ["", "hello", "7x", "7 x", "0", "-1", "4294967295", "7  .."] {
-            assert_eq!(decode(&Value::BulkString(text.as_bytes().to_vec())), None, "{text:?}");
-        }
-        assert_eq!(decode(&Value::Int(7)), None);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use crate::facts::KeyShards;
-use crate::history::OpParts;
+use crate::history::{OpParts, workload_keys};
 use crate::plan::Plan;
 use crate::suite::OpKind;
 use crate::units::ShardNo;
@@ -24,7 +24,7 @@ impl Served {
         let kinds = [(OpKind::Reads, reads > 0.0), (OpKind::Writes, reads < 1.0)];
         let kinds = kinds.into_iter().filter_map(|(kind, is_issued)| is_issued.then_some(kind));
         let last_ns = kinds
-            .flat_map(|kind| (0..plan.workload.keys()).map(move |key| (kind, key)))
+            .flat_map(|kind| workload_keys(&plan.workload).map(move |key| (kind, key)))
             .map(|(kind, key)| ((kind, shards.of(key)), None))
             .collect();
         Self { shards, last_ns: Mutex::new(last_ns) }

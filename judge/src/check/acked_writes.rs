@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::Finding;
-use super::{Figure, FigureKind, Judgement, Traits, Verdict};
+use super::{Figure, FigureKind, Judgement, Traits, Verdict, kinds};
 use crate::consistency::{Does, Effect, Kind, Operation, Witness, WitnessOp};
 use crate::facts::{AckSide, Cause, Facts, Ledger, LostWrite, OverwrittenWrite, Window};
 use crate::history::{EventKind, FOREIGN, FinalValue, key_name};
@@ -25,19 +25,25 @@ pub(super) const TRAITS: Traits = Traits {
 pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
     let ledger = &facts.ledger;
     let mut finding = Finding::new();
-    finding.observed(ledger.acknowledged);
-    if ledger.acknowledged == 0 {
+    let of_kinds: u64 = facts.accounts.values().map(|account| account.acknowledged).sum();
+    finding.observed(ledger.acknowledged + of_kinds);
+    if ledger.acknowledged + of_kinds == 0 {
         finding.undecided("no write was acknowledged");
     }
     for &shard in facts.ops.key_shards().without_keys() {
         finding.undecided(format!("{shard}: no write was acknowledged ({})", facts.too_few(shard)));
     }
-    finding.saw(sums(ledger));
+    if ledger.acknowledged > 0 || of_kinds == 0 {
+        finding.saw(sums(ledger));
+    }
     if ledger.lost > 0 {
         finding.saw(splits(ledger));
     }
     let excuse = facts.retransmitted(Window { from_ns: 0, to_ns: facts.end_ns });
-    weigh(&mut finding, ledger, settings.may_lose, excuse);
+    weigh(&mut finding, facts, settings.may_lose, excuse);
+    for (&kind, account) in &facts.accounts {
+        kinds::tell_losses(&mut finding, kind, account);
+    }
     if ledger.refused_but_applied > 0 {
         finding.fail(format!("{} refused and took effect all the same", count(ledger.refused_but_applied, "write")));
     }
@@ -126,9 +132,13 @@ fn sums(ledger: &Ledger) -> String {
 
 /// Weighs what is lost, and what may be, against the bound. A larger bound never gives a worse verdict. The excuse says why
 /// nodes may have lost more than in real time, as they heard of each other later.
-fn weigh(finding: &mut Finding, ledger: &Ledger, may_lose: Allowed, excuse: Option<String>) {
+fn weigh(finding: &mut Finding, facts: &Facts<'_>, may_lose: Allowed, excuse: Option<String>) {
     let Allowed::AtMost(allowed) = may_lose else { return };
-    let missed = ledger.lost + ledger.overwritten + ledger.hidden;
+    let ledger = &facts.ledger;
+    let of_kinds = facts.accounts.values().map(|account| (account.lost, account.undecided));
+    let (lost, undecided) = of_kinds.fold((0, 0), |sum, each| (sum.0 + each.0, sum.1 + each.1));
+    let missed = ledger.lost + ledger.overwritten + ledger.hidden + lost;
+    let undecided = ledger.undecided + undecided;
     if missed > allowed || ledger.wrong_reads > allowed {
         match excuse.filter(|_| allowed > 0) {
             Some(why) => finding.undecided(format!("more than {allowed} lost or missed, but {why}")),
@@ -136,13 +146,13 @@ fn weigh(finding: &mut Finding, ledger: &Ledger, may_lose: Allowed, excuse: Opti
         };
         return;
     }
-    if missed + ledger.undecided > allowed {
+    if missed + undecided > allowed {
         finding.undecided(format!(
             "{} may be lost, or was overwritten by an earlier write of unknown outcome that came late",
-            count(ledger.undecided, "write")
+            count(undecided, "write")
         ));
     }
-    if missed + ledger.undecided + ledger.untold_likely > allowed && ledger.untold_likely > 0 {
+    if missed + undecided + ledger.untold_likely > allowed && ledger.untold_likely > 0 {
         finding.undecided(format!(
             "{} may have been lost and overwritten: nobody read the keys in between",
             count(ledger.untold_likely, "write")
@@ -277,7 +287,7 @@ fn witness(facts: &Facts<'_>, lost: &LostWrite) -> Option<Witness> {
     let mut ops: Vec<WitnessOp> = older.iter().chain([&write]).map(WitnessOp::of).chain([end]).collect();
     ops.sort_by_key(|op| op.invoke_ns);
     let why = format!("{}. At the end of the run the key {held}.", acknowledged(lost.key, &write));
-    Some(Witness { key: key_name(lost.key), why, ops })
+    Some(Witness { key: key_name(lost.key), why, ops, commands: Vec::new() })
 }
 
 /// The write, and the read that missed it.
@@ -298,7 +308,7 @@ fn witness_overwritten(facts: &Facts<'_>, lost: &OverwrittenWrite) -> Option<Wit
     let older = read.value.and_then(|value| write_of(facts, lost.key, value));
     let mut ops: Vec<WitnessOp> = older.iter().chain([&write]).map(WitnessOp::of).chain([read]).collect();
     ops.sort_by_key(|op| op.invoke_ns);
-    Some(Witness { key: key_name(lost.key), why, ops })
+    Some(Witness { key: key_name(lost.key), why, ops, commands: Vec::new() })
 }
 
 fn describe_overwritten(lost: &OverwrittenWrite) -> String {

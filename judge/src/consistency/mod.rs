@@ -5,6 +5,7 @@
 //! share an instant are concurrent. A write of unknown outcome may take effect at any time after its invocation, or
 //! never.
 
+mod counter;
 mod linearizable;
 mod register;
 mod session;
@@ -12,6 +13,7 @@ mod staleness;
 mod violation;
 mod witness;
 
+pub use counter::{Counted, Jump, counted};
 pub use linearizable::{Linearity, linearizable};
 pub use register::{Effect, Kind, NIL, Operation, Register};
 pub use session::{Guarantee, Kept, kept};

@@ -17,6 +17,9 @@ pub struct Witness {
     pub why: String,
     /// The operations in the order in which they were sent; at most [`Witness::OPS`].
     pub ops: Vec<WitnessOp>,
+    /// What each operation did, as a command with its answer. Empty if all are SET and GET of a number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
 }
 
 /// One operation of a [`Witness`].
@@ -63,7 +66,13 @@ impl Witness {
     pub fn new(key: &str, violation: &Violation) -> Self {
         let read = violation.read();
         let ops = violation.ops().into_iter().map(|op| WitnessOp { contradicts: op == *read, ..WitnessOp::of(&op) });
-        Self { key: key.to_owned(), why: why(key, violation), ops: ops.collect() }
+        Self { key: key.to_owned(), why: why(key, violation), ops: ops.collect(), commands: Vec::new() }
+    }
+
+    /// What an operation did, as a command with its answer: `SET key-17 = 42`. `key` is how the name of the key is shown.
+    pub fn command(&self, position: usize, key: &str) -> String {
+        let own = self.commands.get(position).cloned();
+        own.or_else(|| self.ops.get(position).map(|op| op.command(key))).unwrap_or_default()
     }
 }
 
@@ -87,7 +96,7 @@ impl WitnessOp {
     }
 
     /// What it does, as a command with its answer: `SET key-17 = 42`, `GET key-17 -> nothing`.
-    pub fn command(&self, key: &str) -> String {
+    fn command(&self, key: &str) -> String {
         match self.does {
             Does::Write => format!("SET {key} = {}", value(self.value.unwrap_or(NIL))),
             Does::Read | Does::FinalRead => format!("GET {key} -> {}", value(self.value.unwrap_or(NIL))),

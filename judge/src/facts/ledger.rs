@@ -12,7 +12,7 @@ use super::registers::{Answerer, Answerers, Finals, Registers};
 use super::untold::Decided;
 use super::{AckSide, Cause, FaultSpan, PhaseSpan, untold};
 use crate::consistency::{Kind, Operation, Register, Violation, WitnessOp};
-use crate::history::{EventKind, FOREIGN, FinalValue, History, Op, Outcome, key_name};
+use crate::history::{EventKind, FOREIGN, FinalValue, History, Op, Outcome, key_name, kind_of};
 use crate::suite::OpKind;
 use crate::units::{NodeNo, ShardNo};
 
@@ -218,7 +218,7 @@ impl Accounts<'_> {
     /// The ledger of the history.
     pub(super) fn ledger(&self) -> Ledger {
         let mut keys: BTreeMap<u32, KeyOps> = BTreeMap::new();
-        for op in &self.history.ops {
+        for op in self.history.ops.iter().filter(|op| kind_of(op.key()).0.is_register()) {
             let key = keys.entry(op.key()).or_default();
             match op.kind() {
                 OpKind::Writes if op.outcome().was_tried() => key.writes.push(op),
@@ -228,7 +228,9 @@ impl Accounts<'_> {
         }
         let mut finals = Finals::new();
         for event in &self.history.events {
-            if let EventKind::FinalRead { key, value, node } = &event.kind {
+            if let EventKind::FinalRead { key, value, node } = &event.kind
+                && kind_of(*key).0.is_register()
+            {
                 finals.insert(*key, (*node, value));
             }
         }

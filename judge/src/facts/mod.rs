@@ -7,6 +7,7 @@ mod failover;
 mod fault_span;
 mod handover;
 mod harness;
+mod kind;
 mod lateness;
 mod ledger;
 mod losses;
@@ -27,6 +28,7 @@ pub use clients::ClientSides;
 pub use failover::Failover;
 pub use fault_span::{Ended, FaultSpan, FaultTable, Proof, fault_spans};
 pub use harness::Cut;
+pub use kind::{Account, Example};
 pub use lateness::Lateness;
 pub use ledger::{Ledger, LostWrite, OverwrittenWrite, UnreadKey};
 pub use losses::LossSpan;
@@ -40,8 +42,10 @@ pub use servers::{Explained, ServerEnd, ServerTable, Servers, SettingChange};
 pub use stats::{KeyShards, OpIndex, OpStats, Window};
 pub use views::{Seen, Views};
 
+use std::collections::BTreeMap;
+
 use crate::history::{History, Op};
-use crate::suite::{ClientSet, OpKind};
+use crate::suite::{ClientSet, DataKind, OpKind};
 use crate::units::ShardNo;
 
 /// Everything that is derived from a history. All times are in nanoseconds from the start of the run.
@@ -75,6 +79,8 @@ pub struct Facts<'a> {
     pub outages: Vec<Outage>,
     /// The ledger of writes: acknowledged, lost, undecided.
     pub ledger: Ledger,
+    /// What became of the writes of each kind of data beside registers, which `ledger` accounts for.
+    pub accounts: BTreeMap<DataKind, Account>,
     /// The values of `cluster-node-timeout` over time.
     pub node_timeouts: NodeTimeouts,
     /// How late the harness issued operations.
@@ -122,7 +128,9 @@ impl<'a> Facts<'a> {
             phases: &phases,
         }
         .ledger();
+        let accounts = kind::accounts(history, answerers);
         Self {
+            accounts,
             outages: steps.map(|window| every_outage(&ops, &clients, &ownership, window)).unwrap_or_default(),
             clients,
             node_timeouts: NodeTimeouts::new(&history.header.plan, history.header.server.version, &history.events),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::ownership::own_line;
 use super::{KeyShards, Reigns, Seen, Views, Window};
 use crate::consistency::{Effect, Kind, Operation, Register};
-use crate::history::{FinalValue, History, Op, Outcome};
+use crate::history::{FinalValue, History, Op, Outcome, kind_of};
 use crate::suite::OpKind;
 use crate::topology::Role;
 use crate::units::{ClientNo, NodeNo, ShardNo};
@@ -24,7 +24,7 @@ impl Registers {
     pub fn new(history: &History) -> Self {
         let mut ops: BTreeMap<u32, Vec<Operation>> = BTreeMap::new();
         for op in &history.ops {
-            if let Some(operation) = operation(op) {
+            if let Some(operation) = operation(op).filter(|_| kind_of(op.key()).0.is_register()) {
                 ops.entry(op.key()).or_default().push(operation);
             }
         }
@@ -42,7 +42,8 @@ impl Registers {
     }
 }
 
-fn operation(op: &Op) -> Option<Operation> {
+/// An operation that was sent, and for a read also served.
+pub(super) fn operation(op: &Op) -> Option<Operation> {
     let kind = match (op.kind(), op.outcome()) {
         (OpKind::Reads, Outcome::Ok) => Kind::Read,
         (OpKind::Writes, Outcome::Ok) => Kind::Write(Effect::Certain),

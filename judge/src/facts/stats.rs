@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::history::{History, Op, Outcome, key_name};
+use crate::history::{History, Op, Outcome, key_name, kind_of, workload_keys};
 use crate::plan::Plan;
 use crate::slot::Deal;
-use crate::suite::OpKind;
+use crate::suite::{DataKind, OpKind};
 use crate::units::ShardNo;
 
 /// An operation that is issued later than this after its due time counts as late.
@@ -75,7 +75,7 @@ pub struct OpStats {
 #[derive(Debug)]
 pub struct KeyShards {
     deal: Deal,
-    by_key: Vec<ShardNo>,
+    by_key: BTreeMap<DataKind, Vec<ShardNo>>,
     without_keys: Vec<ShardNo>,
 }
 
@@ -85,16 +85,19 @@ impl KeyShards {
         let deal = plan.deal();
         // The table has only the keys of the plan, so that a key number in a foreign history cannot make it huge. Other keys
         // are hashed on demand.
-        let by_key: Vec<ShardNo> =
-            (0..plan.workload.keys()).map(|key| deal.shard_of_key(key_name(key).as_bytes())).collect();
-        let with: BTreeSet<ShardNo> = by_key.iter().copied().collect();
+        let mut by_key: BTreeMap<DataKind, Vec<ShardNo>> = BTreeMap::new();
+        for key in workload_keys(&plan.workload) {
+            by_key.entry(kind_of(key).0).or_default().push(deal.shard_of_key(key_name(key).as_bytes()));
+        }
+        let with: BTreeSet<ShardNo> = by_key.values().flatten().copied().collect();
         let without_keys = deal.shards().filter(|shard| !with.contains(shard)).collect();
         Self { deal, by_key, without_keys }
     }
 
     /// The shard of a key.
     pub fn of(&self, key: u32) -> ShardNo {
-        let known = self.by_key.get(key as usize).copied();
+        let (kind, number) = kind_of(key);
+        let known = self.by_key.get(&kind).and_then(|shards| shards.get(number as usize)).copied();
         known.unwrap_or_else(|| self.deal.shard_of_key(key_name(key).as_bytes()))
     }
 

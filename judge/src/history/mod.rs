@@ -5,6 +5,7 @@ mod disk_count;
 mod exit;
 mod fault_event;
 mod frames;
+mod key;
 mod op;
 mod reason;
 mod store;
@@ -18,6 +19,7 @@ pub use exit::{Exit, ExitSignal};
 pub use fault_event::FaultEvent;
 pub use frames::Frames;
 pub(crate) use frames::hex;
+pub use key::{key_name, key_of, kind_of, probe_name, workload_keys};
 pub use op::{FOREIGN, Op, OpError, OpParts, Outcome};
 pub use reason::{Explanation, NO_FREE_KEY, Reason};
 pub use store::{FILE_NAME, HistoryError, Interned, intern, parse, read, write_line, write_op};
@@ -82,11 +84,19 @@ pub struct History {
     pub reasons: Vec<Explanation>,
     /// The events in order of time.
     pub events: Vec<Event>,
+    /// What operations have beside [`Op`], in the order of the operations. Most have nothing.
+    pub details: Vec<Detail>,
     /// Whether it ends with [`EventKind::End`]. The history of a killed run does not.
     pub complete: bool,
 }
 
 impl History {
+    /// A history without operations and events.
+    pub fn new(header: Header) -> Self {
+        let (ops, reasons, events, details) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { header, ops, reasons, events, details, complete: false }
+    }
+
     /// Why an operation was not served; None if it was.
     pub fn explanation(&self, outcome: Outcome) -> Option<&Explanation> {
         match outcome {
@@ -97,20 +107,35 @@ impl History {
         }
     }
 
+    /// What the operation at a position of [`History::ops`] has beside [`Op`].
+    pub fn detail(&self, position: usize) -> Option<&Detail> {
+        let at = self.details.binary_search_by_key(&position, |detail| detail.of as usize).ok()?;
+        Some(&self.details[at])
+    }
+
     /// The reason why an operation was not served, without its text; None if it was.
     pub fn reason(&self, outcome: Outcome) -> Option<Reason> {
         self.explanation(outcome).map(|explanation| explanation.reason)
     }
 }
 
-/// The name of key number `key`. Its hash gives its slot.
-pub fn key_name(key: u32) -> String {
-    format!("key-{key}")
+/// What an operation has beside [`Op`]. It is stored before its operation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detail {
+    /// The position of the operation in [`History::ops`].
+    pub of: u32,
+    /// How often the client sent the command, if it repeated what had no answer; 1 without a repetition.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub tries: u8,
 }
 
-/// The name of the key that is written to a replica at the end. It has the slot of key number `key`.
-pub fn probe_name(key: u32) -> String {
-    format!("{{{}}}:probe", key_name(key))
+fn once() -> u8 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_once(tries: &u8) -> bool {
+    *tries == 1
 }
 
 /// The first key of each shard, in the order of their numbers. If the workload has no key in a small shard, it is a number

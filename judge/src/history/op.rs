@@ -40,8 +40,8 @@ pub struct OpParts {
     pub complete_ns: u64,
     /// The number of the key; its name is [`key_name`](super::key_name).
     pub key: u32,
-    /// For a write the number written. For an acknowledged read the number read, 0 if the key did not exist, [`FOREIGN`] if
-    /// the value is not one of the workload's.
+    /// For a write the number written; for an INCR the one that it returned, 0 without an answer. For an acknowledged read the
+    /// number read, 0 if the key did not exist, [`FOREIGN`] if the value is not one of the workload's.
     pub value: u32,
     /// The client, from 0.
     pub client: u16,

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::frames::{Lines, Next, Seal};
-use super::{Event, EventKind, Explanation, Header, History, Op, OpError, OpParts, Outcome, Reason};
+use super::{Detail, Event, EventKind, Explanation, Header, History, Op, OpError, OpParts, Outcome, Reason};
 use crate::suite::OpKind;
 
 /// The file of a history in the folder of a report.
@@ -251,8 +251,7 @@ fn parse_lines(text: impl Read, cut_off: bool, limits: Limits, path: &str) -> Re
         if !line.is_empty() {
             let result = match &mut history {
                 None => header(line).map(|header| {
-                    let (ops, reasons, events) = (Vec::new(), Vec::new(), Vec::new());
-                    history = Some(History { header, ops, reasons, events, complete: false });
+                    history = Some(History::new(header));
                 }),
                 Some(history) => {
                     if !line.starts_with(OP_START) {
@@ -277,6 +276,9 @@ fn parse_lines(text: impl Read, cut_off: bool, limits: Limits, path: &str) -> Re
     let Some(mut history) = history else {
         return Err(corrupt(0, "no header: this is not a history, or it was cut off at the start".to_owned()));
     };
+    // Details come before their operations, which a killed run may lack.
+    let ops = history.ops.len();
+    history.details.retain(|detail| (detail.of as usize) < ops);
     history.complete = matches!(history.events.last(), Some(Event { kind: EventKind::End, .. }));
     Ok(history)
 }
@@ -312,8 +314,19 @@ fn header(line: &[u8]) -> Result<Header, String> {
 /// How the line of an operation begins.
 const OP_START: &[u8] = b"{\"op\":";
 
+/// How the line of a [`Detail`] begins.
+const DETAIL_START: &[u8] = b"{\"of\":";
+
 fn parse_record(line: &[u8], history: &mut History, interned: &mut Interned) -> Result<(), String> {
     let malformed = |error: serde_json::Error| error.to_string();
+    if line.starts_with(DETAIL_START) {
+        let detail: Detail = serde_json::from_slice(line).map_err(malformed)?;
+        if history.details.last().is_some_and(|last| last.of >= detail.of) {
+            return Err(format!("the detail of operation {} is out of order", detail.of));
+        }
+        history.details.push(detail);
+        return Ok(());
+    }
     if !line.starts_with(OP_START) {
         let event: Event = serde_json::from_slice(line).map_err(malformed)?;
         if event.at_ns > LATEST_NS {

@@ -1,7 +1,7 @@
 //! The limits of a cluster and a workload, and the directives that a suite may set.
 
 use super::{Problems, Shape};
-use crate::suite::{ClusterSpec, ReplicasPerMaster, Suite, WorkloadSpec};
+use crate::suite::{ClusterSpec, Kinds, ReplicasPerMaster, Suite, WorkloadSpec};
 use crate::units::{Directive, ShardNo};
 use crate::words::count;
 
@@ -12,6 +12,7 @@ const NODES_MAX: u16 = 250;
 const RATE_MAX: u32 = 100_000;
 const CLIENTS_MAX: u16 = 256;
 pub(super) const KEYS_MAX: u32 = 1_000_000;
+const RETRIES_MAX: u64 = 20;
 const VALUE_SIZE_MAX: u32 = 1 << 20;
 const NODE_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=120_000;
 
@@ -132,6 +133,7 @@ pub(super) fn workload(workload: &WorkloadSpec, problems: &mut Problems) {
     within("rate", workload.rate.per_second.into(), 1, RATE_MAX.into());
     within("keys", workload.keys().into(), 1, KEYS_MAX.into());
     within("value-size", workload.value_size.into(), 1, VALUE_SIZE_MAX.into());
+    within("retries", workload.retries.into(), 0, RETRIES_MAX);
     if workload.writers == 0 || workload.writers > workload.clients {
         let (writers, clients) = (workload.writers, workload.clients);
         let message = format!(
@@ -148,6 +150,9 @@ pub(super) fn workload(workload: &WorkloadSpec, problems: &mut Problems) {
             workload.clients
         );
         problems.add("workload.keys", message);
+    }
+    if let Some(message) = workload.kinds.as_ref().and_then(Kinds::refuse) {
+        problems.add("workload.kinds", format!("{message} (hint: `{{ register: 60%, counter: 40% }}`)"));
     }
     for (key, span) in [
         ("timeout", workload.timeout),

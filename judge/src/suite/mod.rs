@@ -5,6 +5,7 @@
 mod corrupt;
 mod diagnostic;
 mod invariant;
+mod kinds;
 mod load;
 mod read;
 mod replicas;
@@ -23,6 +24,7 @@ pub use corrupt::{Corrupt, Damage, Damaged, DataFile, Portion};
 pub(crate) use diagnostic::nearest;
 pub use invariant::*;
 pub(crate) use invariant::{Look, Nodes, for_each_invariant};
+pub use kinds::{DataKind, Kinds};
 pub use load::{LoadError, Source, load, parse, read_yaml, schema, set, shipped, shipped_names};
 pub use replicas::ReplicasPerMaster;
 pub use speed::SpeedSetting;
@@ -155,6 +157,10 @@ pub struct WorkloadSpec {
     /// does not send operations that are due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<u32>,
+    /// The kinds of data, with the share of each in the operations: `{ register: 60%, counter: 40% }`. Without it, all
+    /// are registers. Each kind has keys of its own, `keys` times its share, and at least 30.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<Kinds>,
     /// How many clients write each key, at most all of them. With more than one, writes of a key may be concurrent; then
     /// nobody can tell which of two concurrent writes was the later one, unless a read does.
     #[serde(skip_serializing_if = "is_one")]
@@ -170,6 +176,11 @@ pub struct WorkloadSpec {
     pub timeout: Span,
     /// How long connecting to a node may take.
     pub connect_timeout: Span,
+    /// How often a client sends a write again that had no answer, as most client libraries do: each time with the whole
+    /// `timeout`, and to the master that it then knows. The write may then take effect more than once.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(extend("default" = 0))]
+    pub retries: u8,
     /// How many MOVED or ASK redirections one operation follows.
     pub max_redirects: u8,
     /// How often each client refreshes its slot table.
@@ -186,6 +197,14 @@ pub struct WorkloadSpec {
 fn is_one(number: &u16) -> bool {
     *number == 1
 }
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(number: &u8) -> bool {
+    *number == 0
+}
+
+/// The fewest keys of each kind of data.
+const KEYS_OF_A_KIND_MIN: f64 = 30.0;
 
 /// The fewest keys of a workload that does not state them.
 const KEYS_MIN: f64 = 600.0;
@@ -204,6 +223,26 @@ impl WorkloadSpec {
             let waiting = writes * self.timeout.0.as_secs_f64();
             (waiting * KEYS_FOR_A_WRITE).ceil().clamp(KEYS_MIN, KEYS_DEFAULT_MAX) as u32
         })
+    }
+
+    /// The share of a kind of data in the operations, from 0 to 1.
+    pub fn share(&self, kind: DataKind) -> f64 {
+        match &self.kinds {
+            Some(kinds) => kinds.share(kind),
+            None => f64::from(u8::from(kind == DataKind::Register)),
+        }
+    }
+
+    /// The number of keys of a kind of data: every client writes at least one.
+    pub fn keys_of(&self, kind: DataKind) -> u32 {
+        match self.share(kind) {
+            0.0 => 0,
+            _ if self.kinds.is_none() => self.keys(),
+            share => {
+                let fewest = KEYS_OF_A_KIND_MIN.max(self.clients.into());
+                (f64::from(self.keys()) * share).ceil().max(fewest) as u32
+            }
+        }
     }
 }
 
@@ -225,12 +264,14 @@ impl Default for WorkloadSpec {
             clients: 4,
             rate: Rate { per_second: 400 },
             keys: None,
+            kinds: None,
             writers: 1,
             reads: Percent::new(50.0),
             read_from: ReadFrom::ReplicaPreferred,
             value_size: 32,
             timeout: Span::secs(5),
             connect_timeout: Span::secs(1),
+            retries: 0,
             max_redirects: 3,
             refresh_every: Span::secs(1),
             adaptive_refresh: true,

@@ -97,7 +97,14 @@ impl Story {
             started_at: "2026-11-01T00:00:00Z".to_owned(),
             speed: Speed::REAL,
         };
-        let history = History { header, ops: Vec::new(), reasons: Vec::new(), events: Vec::new(), complete: false };
+        let history = History {
+            header,
+            ops: Vec::new(),
+            reasons: Vec::new(),
+            events: Vec::new(),
+            details: Vec::new(),
+            complete: false,
+        };
         Self { history, next_value: BTreeMap::new(), faults: 0, client: 0, read_back: BTreeMap::new() }
             .event(0.0, EventKind::Phase { name: "boot".to_owned() })
             .views(100.0, 1..=6, &healthy())

@@ -39,11 +39,6 @@ pub fn page(report: &Report, facts: Option<&Facts<'_>>) -> String {
 
 /// The part of a history that its report contains.
 fn without_operations(report: &Report) -> History {
-    History {
-        header: report.header.clone(),
-        ops: Vec::new(),
-        reasons: Vec::new(),
-        events: report.events.clone(),
-        complete: report.complete,
-    }
+    let (events, complete) = (report.events.clone(), report.complete);
+    History { events, complete, ..History::new(report.header.clone()) }
 }

@@ -262,6 +262,7 @@ mod tests {
             ],
             reasons: vec![Explanation::of_text("refused")],
             events: Vec::new(),
+            details: Vec::new(),
             complete: true,
         };
         let series = op_series(&Facts::new(&history), &Grid::fine(window(400), 1));
@@ -285,6 +286,7 @@ mod tests {
             ops: Vec::new(),
             reasons: Vec::new(),
             events: vec![lag(10, 5), lag(20, 90), lag(30, 0), lag(250, 0)],
+            details: Vec::new(),
             complete: true,
         };
         let grid = Grid::fine(window(300), 3);

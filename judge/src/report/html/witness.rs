@@ -11,6 +11,7 @@ use crate::words::page::fixed;
 /// The most bytes of a sentence, and of a key's name.
 const LONGEST_WHY: usize = 600;
 const LONGEST_KEY: usize = 60;
+const LONGEST_COMMAND: usize = 160;
 
 /// The least part of the width between two moments.
 const LEAST_PART: f64 = 0.06;
@@ -70,7 +71,11 @@ pub fn drawing(witness: &Witness) -> Option<Drawing> {
         why: short(&witness.why, LONGEST_WHY),
         moments: axis.parts.iter().map(|part| percent(*part)).collect(),
         ticks: axis.ticks(),
-        rows: ops.iter().map(|op| row(op, &key, &axis)).collect(),
+        rows: ops
+            .iter()
+            .enumerate()
+            .map(|(at, op)| row(op, short(&witness.command(at, &key), LONGEST_COMMAND), &axis))
+            .collect(),
     })
 }
 
@@ -132,7 +137,7 @@ fn is_open(op: &WitnessOp) -> bool {
     op.outcome == Effect::Possible
 }
 
-fn row(op: &WitnessOp, key: &str, axis: &Axis) -> Row {
+fn row(op: &WitnessOp, command: String, axis: &Axis) -> Row {
     let who = match (op.client, op.does) {
         (_, Does::FinalRead) => "in the end".to_owned(),
         (client, Does::Read | Does::Write) => client.map_or_else(String::new, |client| client.to_string()),
@@ -158,7 +163,6 @@ fn row(op: &WitnessOp, key: &str, axis: &Axis) -> Row {
         (before, after) if before > after => (from, "before"),
         _ => (to, "after"),
     };
-    let command = op.command(key);
     Row {
         class: match (op.does, op.contradicts) {
             (Does::Write, false) => "writes",

@@ -2,7 +2,7 @@
 
 use super::{ClientSet, Moment, OpKind, RoleIs, ShardSet};
 use crate::fault::{FaultStep, LinksFault};
-use crate::suite::{Step, Suite, nearest};
+use crate::suite::{DataKind, Step, Suite, nearest};
 use crate::target::Target;
 use crate::units::{Percent, ShardNo};
 
@@ -136,6 +136,14 @@ impl Look<'_> {
         };
         if reads == absent {
             self.problem(key, format!("no {kind} to observe: `workload.reads` is {reads}"));
+        }
+    }
+
+    /// The workload has keys of one of these kinds.
+    pub fn needs_kind(&mut self, key: &str, kinds: &[DataKind]) {
+        if kinds.iter().all(|&kind| self.suite.workload.share(kind) == 0.0) {
+            let names = kinds.iter().map(|kind| kind.word()).collect::<Vec<_>>().join("` or `");
+            self.problem(key, format!("no such key to observe (hint: give `{names}` a share in `workload.kinds`)"));
         }
     }
 

@@ -8,6 +8,7 @@ mod agreement;
 mod availability;
 mod convergence;
 mod epochs;
+mod exactly_once;
 mod failover_time;
 mod latency;
 mod linearizable;
@@ -37,6 +38,7 @@ pub use agreement::Agreement;
 pub use availability::{Availability, Served};
 pub use convergence::Convergence;
 pub use epochs::Epochs;
+pub use exactly_once::ExactlyOnce;
 pub use failover_time::{FailoverTime, Milestone};
 pub use latency::{Latency, LatencyOf, Quantile};
 pub use linearizable::{Keys, Linearizable};
@@ -78,6 +80,8 @@ macro_rules! for_each_invariant {
             replica_lag "replica-lag" ReplicaLag(ReplicaLag),
             /// Acknowledged writes are still there when every key is read back, and whenever a master answers a read.
             acked_writes "acked-writes" AckedWrites(AckedWrites),
+            /// Every acknowledged write of a counter or a list took effect, and no write did so twice.
+            exactly_once "exactly-once" ExactlyOnce(ExactlyOnce),
             /// Each key behaves as if every operation took effect at one moment between its invocation and its
             /// response.
             linearizable "linearizable" Linearizable(Linearizable),

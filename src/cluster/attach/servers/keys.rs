@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use super::discover::{ANSWER_WITHIN, ask};
 use crate::cluster::Keyspace;
 use crate::cluster::control::AskError;
-use crate::history::{probe_name, sample_keys};
+use crate::history::{key_name, kind_of, probe_name, sample_keys, workload_keys};
 use crate::plan::Plan;
 use crate::slot::key_slot;
+use crate::suite::DataKind;
 use crate::topology::{NodeLine, parse_nodes};
 use crate::wire::{Caller, CommandError, Link, command, text};
 
@@ -65,11 +66,12 @@ async fn named_keys(addr: SocketAddr, caller: &Caller, words: &[String]) -> Resu
     }
 }
 
-/// The keys outside the workload that the end of a run tries to write on replicas, with the prefix. A replica that has
-/// become a master accepts them.
+/// The keys beside the registers of the workload, with the prefix: those of other kinds of data, and those that the end of a
+/// run tries to write on replicas. A replica that has become a master accepts them.
 pub(crate) fn probed_beyond_workload(plan: &Plan, keys: &Keyspace) -> BTreeSet<String> {
     let probed = sample_keys(&plan.deal()).into_iter().filter(|&key| key >= plan.workload.keys());
-    probed.map(|key| keys.name(&probe_name(key))).collect()
+    let of_kinds = workload_keys(&plan.workload).filter(|&key| kind_of(key).0 != DataKind::Register).map(key_name);
+    probed.map(probe_name).chain(of_kinds).map(|name| keys.name(&name)).collect()
 }
 
 /// Removes keys at the masters that own them, according to the first node that answers. Returns the number of keys that

@@ -1,0 +1,41 @@
+//! What the checks of kinds of data other than registers have in common.
+
+use super::finding::Finding;
+use crate::facts::{Account, Example};
+use crate::suite::DataKind;
+use crate::words::count;
+
+/// A number of writes of a kind: `3 INCRs`.
+pub(super) fn writes(kind: DataKind, number: u64) -> String {
+    match kind {
+        DataKind::Register => count(number, "SET"),
+        DataKind::Counter => count(number, "INCR"),
+    }
+}
+
+/// Shows violations, `all` of them in number: each in a sentence, the first also as operations.
+pub(super) fn show(finding: &mut Finding, all: u64, examples: &[Example]) {
+    if all == 0 {
+        return;
+    }
+    finding.witnesses(examples.len() as u64, examples.iter().map(|example| example.witness.clone()));
+    for example in examples {
+        finding.evidence(example.witness.why.clone());
+    }
+}
+
+/// Tells what of a kind is lost, for `acked-writes`.
+pub(super) fn tell_losses(finding: &mut Finding, kind: DataKind, account: &Account) {
+    finding.saw(format!(
+        "{} of {} acknowledged: {} lost, {} undecided",
+        writes(kind, account.acknowledged),
+        count(account.keys, kind.word()),
+        account.lost,
+        account.undecided
+    ));
+    finding.figure(&format!("lost_{kind}"), account.lost as f64);
+    if account.keys_unread > 0 {
+        finding.undecided(format!("{} not read back", count(account.keys_unread, kind.word())));
+    }
+    show(finding, account.lost, &account.losses);
+}

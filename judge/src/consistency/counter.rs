@@ -1,0 +1,149 @@
+//! A counter: whether every increment took effect, and only once.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::{Effect, Kind, Operation};
+
+/// What the increments and the observed numbers of one counter tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// The numbers that were compared.
+    pub observations: u64,
+    /// By how much the counter rose beyond what its increments can account for: some took effect more than once.
+    pub repeated: u64,
+    /// Acknowledged increments that took no effect, or whose effect is gone.
+    pub lost: u64,
+    /// Effects that are gone and may be those of increments of unknown outcome.
+    pub undecided: u64,
+    /// Acknowledged increments after the last number that was observed.
+    pub unobserved: u64,
+    /// The first rise that was too large.
+    pub rose: Option<Jump>,
+    /// The first rise that was too small, or fall.
+    pub fell: Option<Jump>,
+}
+
+/// Two observed numbers that do not fit the increments between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jump {
+    /// The earlier number; None for the 0 of before the first increment.
+    pub before: Option<Operation>,
+    /// The later number.
+    pub after: Operation,
+    /// How many increments can have taken effect in between if the rise is too large; how many acknowledged ones must have
+    /// if it is too small.
+    pub increments: u64,
+    /// One of them, other than `before` and `after`.
+    pub example: Option<Operation>,
+}
+
+/// An increment, by the stretches between observations in which it can have taken effect.
+struct Increment {
+    op: Operation,
+    first: usize,
+    last: usize,
+}
+
+/// Compares the numbers of a counter that starts at 0 with its increments.
+///
+/// `increments` are those that were sent. `observed` are the numbers that a master returned, to an increment or to a read,
+/// and the one of the end: each contains every effect that the ones before it contain, unless an effect was lost.
+///
+/// Between two observations that do not overlap, the counter rises by the increments that take effect there. One that was
+/// acknowledged does so between its invocation and its response, one of unknown outcome at any later time or never. So each
+/// increment is assigned to one stretch of those in which it can have taken effect, the one that must take effect first
+/// before the others. A rise without an increment is a repetition; an acknowledged increment without a rise is lost.
+/// (Worked example: INCR returned 7, and the next INCR 9. If no other increment can have taken effect in between, one took
+/// effect twice. If one of unknown outcome was sent before, it may have, and nothing is claimed. If the next then returns 11,
+/// it has been used up, and one took effect twice.)
+pub fn counted(increments: &[Operation], observed: &[Operation]) -> Counted {
+    let chain = disjoint(observed);
+    let mut waiting = placed(increments, &chain);
+    let mut found = Counted { observations: chain.len() as u64, ..Counted::default() };
+    let mut available: BinaryHeap<Reverse<(usize, usize)>> = BinaryHeap::new();
+    let mut uncertain = 0;
+    let mut next = 0;
+    let mut value = 0;
+    waiting.sort_by_key(|increment| (increment.first, increment.last));
+    for (at, now) in chain.iter().enumerate() {
+        while waiting.get(next).is_some_and(|increment| increment.first <= at) {
+            uncertain += u64::from(!waiting[next].op.is_certain_write());
+            available.push(Reverse((waiting[next].last, next)));
+            next += 1;
+        }
+        let jump = |increments, is_counted: &dyn Fn(&Increment) -> bool| {
+            let before = at.checked_sub(1).map(|before| chain[before]);
+            let others = waiting.iter().filter(|each| each.op != *now && Some(each.op) != before);
+            let example = others.filter(|each| is_counted(each)).map(|each| each.op).next();
+            Jump { before, after: *now, increments, example }
+        };
+        let (rise, fall) = (u64::from(now.value).saturating_sub(value), value.saturating_sub(now.value.into()));
+        value = now.value.into();
+        let possible = available.len() as u64;
+        (0..rise.min(possible)).for_each(|_| _ = available.pop());
+        let mut excess = rise.saturating_sub(possible);
+        // What one node has lost, another may still have.
+        if at.checked_sub(1).is_some_and(|before| chain[before].node != now.node) {
+            let returned = excess.min(found.lost);
+            found.lost -= returned;
+            excess -= returned;
+        }
+        if excess > 0 {
+            found.repeated += excess;
+            uncertain += excess;
+            found.rose.get_or_insert_with(|| jump(possible, &|each| (each.first..=each.last).contains(&at)));
+        }
+        let mut missing = 0;
+        while let Some(Reverse((last, _))) = available.peek()
+            && *last <= at
+        {
+            available.pop();
+            missing += 1;
+        }
+        let excused = fall.min(uncertain);
+        uncertain -= excused;
+        found.undecided += excused;
+        found.lost += missing + fall - excused;
+        if missing + fall > excused {
+            found.fell.get_or_insert_with(|| jump(missing, &|each| each.last == at));
+        }
+    }
+    found.unobserved = waiting[next..].iter().filter(|each| each.op.is_certain_write()).count() as u64
+        + available.iter().filter(|Reverse((_, at))| waiting[*at].op.is_certain_write()).count() as u64;
+    found
+}
+
+/// Observations that do not overlap, as many as there are.
+fn disjoint(observed: &[Operation]) -> Vec<Operation> {
+    let mut all = observed.to_vec();
+    all.sort_by_key(|op| (op.complete_ns, op.invoke_ns));
+    let mut chain: Vec<Operation> = Vec::new();
+    for op in all {
+        if chain.last().is_none_or(|last| last.complete_ns < op.invoke_ns) {
+            chain.push(op);
+        }
+    }
+    chain
+}
+
+/// The increments that may take effect, with the stretches in which they can: stretch `n` ends with observation `n`.
+fn placed(increments: &[Operation], chain: &[Operation]) -> Vec<Increment> {
+    let may_take_effect = |op: &&Operation| op.kind != Kind::Write(Effect::Impossible);
+    let own = |op: &Operation| {
+        let at = chain.binary_search_by_key(&op.complete_ns, |observed| observed.complete_ns).ok()?;
+        (chain[at] == *op).then_some(at)
+    };
+    let place = |&op: &Operation| match own(&op) {
+        Some(own) => Increment { op, first: own, last: own },
+        None => Increment {
+            op,
+            first: chain.partition_point(|observed| observed.complete_ns < op.invoke_ns),
+            last: match op.is_certain_write() {
+                true => chain.partition_point(|observed| observed.invoke_ns <= op.complete_ns),
+                false => usize::MAX,
+            },
+        },
+    };
+    increments.iter().filter(may_take_effect).map(place).collect()
+}

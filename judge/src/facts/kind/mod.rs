@@ -1,0 +1,124 @@
+//! What became of the writes of each kind of data other than registers. One file a kind.
+
+mod counter;
+
+use std::collections::BTreeMap;
+
+use super::{Answerers, Facts, registers};
+use crate::consistency::{Operation, Witness};
+use crate::history::{EventKind, FinalValue, History, Op, kind_of};
+use crate::suite::{DataKind, OpKind};
+use crate::units::NodeNo;
+
+/// What became of the writes of one kind of data.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Account {
+    /// Writes acknowledged.
+    pub acknowledged: u64,
+    /// Numbers or contents that were compared with the writes.
+    pub observed: u64,
+    /// Keys.
+    pub keys: u64,
+    /// Keys with acknowledged writes that could not be read back.
+    pub keys_unread: u64,
+    /// Effects beyond one for each write.
+    pub repeated: u64,
+    /// Acknowledged writes whose effect is gone.
+    pub lost: u64,
+    /// Effects that are gone and may be those of writes of unknown outcome; acknowledged writes of keys that could not be read
+    /// back.
+    pub undecided: u64,
+    /// The first repetition of each key that has one, in order of time; at most [`Account::EXAMPLES`].
+    pub repetitions: Vec<Example>,
+    /// The same of losses.
+    pub losses: Vec<Example>,
+}
+
+/// A violation in words and as operations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Example {
+    /// When it was observed, in nanoseconds from the start of the run.
+    pub at_ns: u64,
+    /// The operations, and why they contradict each other.
+    pub witness: Witness,
+}
+
+impl Account {
+    /// How many violations of each sort are kept as examples.
+    pub const EXAMPLES: usize = 10;
+
+    /// Keeps the first examples.
+    fn trim(&mut self) {
+        for examples in [&mut self.repetitions, &mut self.losses] {
+            examples.sort_by_key(|example| example.at_ns);
+            examples.truncate(Self::EXAMPLES);
+        }
+    }
+}
+
+/// One key of a kind other than a register: everything that was done with it.
+#[derive(Debug, Default)]
+struct KeyOps<'a> {
+    /// The writes that were sent and the reads that were served, each with its position in [`History::ops`].
+    ops: Vec<(usize, &'a Op, Operation)>,
+    /// What the key held in the end: when it was asked for, who answered, and the answer.
+    last: Option<(u64, Option<NodeNo>, &'a FinalValue)>,
+}
+
+/// The accounts of all kinds that the workload has beside registers.
+pub(super) fn accounts(history: &History, answerers: Answerers<'_>) -> BTreeMap<DataKind, Account> {
+    let mut keys: BTreeMap<u32, KeyOps<'_>> = BTreeMap::new();
+    for (position, op) in history.ops.iter().enumerate().filter(|(_, op)| !kind_of(op.key()).0.is_register()) {
+        let of_key = keys.entry(op.key()).or_default();
+        of_key.ops.extend(registers::operation(op).map(|operation| (position, op, operation)));
+    }
+    for event in &history.events {
+        if let EventKind::FinalRead { key, node, value } = &event.kind
+            && let Some(of_key) = keys.get_mut(key)
+        {
+            of_key.last = Some((event.at_ns, *node, value));
+        }
+    }
+    let mut accounts: BTreeMap<DataKind, Account> = BTreeMap::new();
+    for (&key, ops) in &keys {
+        let kind = kind_of(key).0;
+        let account = accounts.entry(kind).or_default();
+        account.keys += 1;
+        let acknowledged = ops.writes().filter(|(.., write)| write.is_certain_write()).count() as u64;
+        account.acknowledged += acknowledged;
+        if acknowledged > 0 && !ops.is_read_back() {
+            account.keys_unread += 1;
+        }
+        match kind {
+            DataKind::Register => {}
+            DataKind::Counter => counter::account(history, key, ops, answerers, account),
+        }
+    }
+    accounts.values_mut().for_each(Account::trim);
+    accounts
+}
+
+impl KeyOps<'_> {
+    fn writes(&self) -> impl Iterator<Item = &(usize, &Op, Operation)> {
+        self.ops.iter().filter(|(_, op, _)| op.kind() == OpKind::Writes)
+    }
+
+    fn is_read_back(&self) -> bool {
+        self.last.is_some_and(|(_, _, value)| !matches!(value, FinalValue::Unreadable(_)))
+    }
+}
+
+/// ` (sent 3 times)` for an operation that its client repeated.
+fn sent(history: &History, position: usize) -> String {
+    match history.detail(position).map_or(1, |detail| detail.tries) {
+        1 => String::new(),
+        times => format!(" (sent {times} times)"),
+    }
+}
+
+impl Facts<'_> {
+    /// The account of a kind; None if the workload has no such key.
+    pub fn account(&self, kind: DataKind) -> Option<&Account> {
+        self.accounts.get(&kind)
+    }
+}

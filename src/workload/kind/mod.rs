@@ -1,0 +1,141 @@
+//! How each kind of data is driven: its commands, and what their answers mean. One file a kind.
+
+mod counter;
+mod register;
+
+use redis::{Cmd, Value};
+
+use crate::cluster::Keyspace;
+use crate::history::{Detail, FOREIGN, FinalValue, key_name, kind_of};
+use crate::suite::DataKind;
+use crate::wire::{command, text};
+
+/// What a client sends for one operation, on one connection and without another command between.
+pub type Request = Vec<Cmd>;
+
+/// What an answer says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// See [`crate::history::Op::value`].
+    pub value: u32,
+    /// What does not fit into it.
+    pub detail: Option<Detail>,
+}
+
+/// One key, and how its values look.
+#[derive(Debug, Clone)]
+pub struct Driven {
+    kind: DataKind,
+    /// Its name on the servers.
+    name: String,
+    value_size: u32,
+}
+
+impl Driven {
+    /// A key of the workload.
+    pub fn new(key: u32, keys: &Keyspace, value_size: u32) -> Self {
+        Self { kind: kind_of(key).0, name: keys.name(&key_name(key)), value_size }
+    }
+
+    /// The request that writes a number.
+    pub fn write(&self, number: u32) -> Request {
+        match self.kind {
+            DataKind::Register => register::write(&self.name, &encode(number, self.value_size)),
+            DataKind::Counter => counter::write(&self.name),
+        }
+    }
+
+    /// What the answer to a write of a number says; None without an answer.
+    pub fn written(&self, number: u32, answer: Option<&Value>) -> Answer {
+        match self.kind {
+            DataKind::Register => Answer { value: number, detail: None },
+            DataKind::Counter => answer.map_or_else(Answer::default, counter::written),
+        }
+    }
+
+    /// The request that reads the key.
+    pub fn read(&self) -> Request {
+        vec![command(&self.read_words())]
+    }
+
+    /// The command that reads the key.
+    pub fn read_words(&self) -> Vec<String> {
+        match self.kind {
+            DataKind::Register => register::read(&self.name),
+            DataKind::Counter => counter::read(&self.name),
+        }
+    }
+
+    /// What the answer to a read says.
+    pub fn seen(&self, answer: &Value) -> Answer {
+        match self.kind {
+            DataKind::Register | DataKind::Counter => Answer { value: number(answer), detail: None },
+        }
+    }
+
+    /// What the answer to a read at the end says.
+    pub fn last(&self, answer: &Value) -> FinalValue {
+        match self.kind {
+            DataKind::Register | DataKind::Counter => match number(answer) {
+                0 => FinalValue::Missing,
+                FOREIGN => foreign(answer),
+                number => FinalValue::Number(number),
+            },
+        }
+    }
+}
+
+/// A value that the workload never wrote.
+fn foreign(answer: &Value) -> FinalValue {
+    FinalValue::Foreign(text(answer).chars().take(80).collect())
+}
+
+/// The number in an answer; 0 for none, [`FOREIGN`] for what the workload never wrote.
+fn number(answer: &Value) -> u32 {
+    match answer {
+        Value::Nil => 0,
+        answer => decode(answer).unwrap_or(FOREIGN),
+    }
+}
+
+/// Encodes a number as a value of `size` bytes: the number, a space, padding. Longer if the number needs it.
+fn encode(number: u32, size: u32) -> String {
+    let mut value = number.to_string();
+    if value.len() < size as usize {
+        value.push(' ');
+        value.extend(std::iter::repeat_n('.', size as usize - value.len()));
+    }
+    value
+}
+
+/// The number in a value that the workload wrote; None for any other value.
+fn decode(value: &Value) -> Option<u32> {
+    let Value::BulkString(bytes) = value else { return None };
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (number, padding) = text.split_once(' ').unwrap_or((text, ""));
+    let is_padding = padding.bytes().all(|byte| byte == b'.');
+    number.parse().ok().filter(|&number| is_padding && number > 0 && number < FOREIGN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodes_and_decodes_a_value() {
+        for (number, size, expected) in [(7, 4, "7 .."), (7, 2, "7 "), (7, 1, "7"), (123, 0, "123"), (42, 6, "42 ...")]
+        {
+            let value = encode(number, size);
+            assert_eq!(value, expected);
+            assert_eq!(decode(&Value::BulkString(value.into_bytes())), Some(number));
+        }
+    }
+
+    #[test]
+    fn rejects_a_foreign_value() {
+        for text in ["", "hello", "7x", "7 x", "0", "-1", "4294967295", "7  .."] {
+            assert_eq!(decode(&Value::BulkString(text.as_bytes().to_vec())), None, "{text:?}");
+        }
+        assert_eq!(decode(&Value::Int(7)), None);
+    }
+}
