@@ -87,6 +87,7 @@ fn history(every_us: u64) -> History {
         ops,
         reasons: vec![Explanation::of_text("connection refused")],
         events,
+        details: vec![],
         complete: true,
     }
 }
