@@ -6,7 +6,6 @@ use super::Fitted;
 use crate::cluster::attach::{Attach, AttachError};
 use crate::cluster::docker::Engine;
 use crate::cluster::local::address_obstacle;
-use crate::cluster::{NO_DAMAGE, NO_DISKS, NO_POWER_LOSS};
 use crate::network::{Network, netem};
 use crate::plan::{Need, Plan};
 use crate::run::BackendSettings;
@@ -40,8 +39,8 @@ pub struct Environment {
     lacks: BTreeMap<Need, String>,
     /// The suites, by name, that an attached cluster does not fit, and why.
     unfit: BTreeMap<String, String>,
-    /// The servers, by name, that the library for clocks cannot be loaded into, and why.
-    without_library: BTreeMap<String, String>,
+    /// The servers, by name, for which a need is not met because the library cannot be loaded into them, and why.
+    without_library: BTreeMap<(Need, String), String>,
 }
 
 impl Environment {
@@ -123,23 +122,22 @@ impl Environment {
     /// The servers are those of the plans, by their names there.
     pub async fn containers(engine: Engine, plans: &[Plan], servers: &BTreeMap<String, Server>) -> Self {
         let delays = "packets cannot be delayed in containers yet (hint: use `--backend local`)".to_owned();
-        let addresses = "containers keep their addresses (hint: use `--backend local`)".to_owned();
-        let mut lacks = BTreeMap::from([
-            (Need::Delays, delays),
-            (Need::Damage, NO_DAMAGE.to_owned()),
-            (Need::Disks, NO_DISKS.to_owned()),
-            (Need::PowerLoss, NO_POWER_LOSS.to_owned()),
-            (Need::NewAddress, addresses),
-        ]);
+        let mut lacks = BTreeMap::from([(Need::Delays, delays)]);
+        lacks.extend(engine.files_obstacle().map(|why| (Need::Damage, why)));
+        lacks.extend(engine.addresses_obstacle().map(|why| (Need::NewAddress, why)));
         let mut without_library = BTreeMap::new();
-        let with_clocks = plans.iter().filter(|plan| plan.needs_to(Need::Clocks)).flat_map(Plan::servers);
-        for name in with_clocks.collect::<BTreeSet<_>>() {
-            let why = match servers.get(name) {
-                None => None,
-                Some(server) => engine.library_obstacle(server).await,
-            };
-            without_library.extend(why.map(|why| (name.to_owned(), why)));
+        for need in [Need::Clocks, Need::Disks, Need::PowerLoss] {
+            let asking = plans.iter().filter(|plan| plan.needs_to(need)).flat_map(Plan::servers);
+            for name in asking.collect::<BTreeSet<_>>() {
+                let why = match servers.get(name) {
+                    None => None,
+                    Some(server) => engine.library_obstacle(server, need).await,
+                };
+                without_library.extend(why.map(|why| ((need, name.to_owned()), why)));
+            }
         }
+        let image = engine.image.as_deref();
+        let unfit = plans.iter().filter_map(|plan| Some((plan.name.clone(), same_image(plan, image?)?))).collect();
         if plans.iter().any(|plan| plan.needs_to(Need::Links))
             && let Some(why) = engine.network_obstacle().await
         {
@@ -149,7 +147,7 @@ impl Environment {
             // A node cannot be isolated from clients that cannot be told apart.
             lacks.extend([Need::Isolate, Need::Clients].map(|need| (need, why.clone())));
         }
-        Self { backend: BackendSettings::Docker(engine), lacks, unfit: BTreeMap::new(), without_library }
+        Self { backend: BackendSettings::Docker(engine), lacks, unfit, without_library }
     }
 
     /// Uses a cluster that is already running. The error names a plan that is not allowed there.
@@ -175,17 +173,16 @@ impl Environment {
 
     /// Why a need cannot be met here for a plan, with a hint; None if it can.
     pub fn lack(&self, need: Need, plan: &Plan) -> Option<&str> {
-        let of_server = || plan.servers().into_iter().find_map(|server| self.without_library.get(server));
+        let of_server =
+            || plan.servers().into_iter().find_map(|server| self.without_library.get(&(need, server.to_owned())));
         let lacking = match need {
-            Need::Clocks => self.lacks.get(&need).or_else(of_server),
+            Need::Clocks | Need::Disks | Need::PowerLoss => self.lacks.get(&need).or_else(of_server),
             Need::Stop
             | Need::Kill
             | Need::Start
             | Need::Change
             | Need::NewAddress
             | Need::Damage
-            | Need::Disks
-            | Need::PowerLoss
             | Need::Freeze
             | Need::Isolate
             | Need::Links
@@ -206,6 +203,15 @@ fn of_processes(mut lacks: BTreeMap<Need, String>) -> BTreeMap<Need, String> {
     }
     lacks.extend(address_obstacle().map(|why| (Need::NewAddress, why.to_owned())));
     lacks
+}
+
+/// Why a plan that starts another server is pointless if all servers have one image.
+fn same_image(plan: &Plan, image: &str) -> Option<String> {
+    let [_, other, ..] = plan.servers()[..] else { return None };
+    Some(format!(
+        "a step starts {other}, but `--image` gives every server the image `{image}` (hint: leave it out, and name images in \
+         the suite or with `--server` and `--to`)"
+    ))
 }
 
 fn no_sandbox(reason: &str, hint: &str) -> String {

@@ -260,14 +260,13 @@ pub trait Backend: Send + Sync + 'static {
     /// Ends the servers of these nodes at the same instant, with all processes that they have started, as a loss of power
     /// does. They run.
     fn cut_power(&self, nodes: &[NodeNo]) -> impl Future<Output = Result<(), BackendError>> + Send {
-        let error = BackendError::Power { node: nodes[0], reason: NO_POWER_LOSS.to_owned() };
-        std::future::ready(Err(error))
+        std::future::ready(Err(no_power_loss(nodes[0])))
     }
 
     /// Undoes in the directory of a node whose power was cut what its server had not synchronised to disk. Its server is
     /// gone. Returns what was undone.
     fn lose_unsynced(&self, node: NodeNo) -> impl Future<Output = Result<Unsynced, BackendError>> + Send {
-        std::future::ready(Err(BackendError::Power { node, reason: NO_POWER_LOSS.to_owned() }))
+        std::future::ready(Err(no_power_loss(node)))
     }
 
     /// Takes everything that the servers have written so far for durable, where the plan cuts power. A cluster that is not as
@@ -291,17 +290,9 @@ pub trait Backend: Send + Sync + 'static {
 const WITHOUT_CLOCKS: &str =
     "the servers run without the library that changes clocks (hint: start the cluster with `slotquake up --clocks`)";
 
-/// Why files of servers that slotquake does not start as processes cannot be damaged.
-pub const NO_DAMAGE: &str =
-    "files can only be damaged where slotquake starts the servers as processes (hint: use `--backend local`)";
-
-/// Why the clocks of servers cannot be changed that slotquake does not start.
-pub const NO_CLOCKS: &str = "clocks can only be changed for servers that slotquake starts, by a library that it loads into \
-                             them (hint: use `--backend local` or `--backend docker`)";
-
-/// Why disks of servers that slotquake does not start as processes cannot be made faulty.
-pub const NO_DISKS: &str = "disks can only be made faulty for servers that slotquake starts as processes, since a library \
-                            stands between them and their files (hint: use `--backend local`)";
+fn no_power_loss(node: NodeNo) -> BackendError {
+    BackendError::Power { node, reason: "power cannot be cut here".to_owned() }
+}
 
 fn no_disk(node: NodeNo) -> BackendError {
     BackendError::Disk { node, reason: "disks cannot be made faulty here".to_owned() }
@@ -317,10 +308,6 @@ pub struct DiskReading {
     /// The calls of all servers on it so far.
     pub counts: DiskCounts,
 }
-
-/// Why servers that slotquake does not start as processes cannot lose their power.
-pub const NO_POWER_LOSS: &str = "power can only be cut for servers that slotquake starts as processes, since it must see what \
-                                 they synchronise to disk (hint: use `--backend local`)";
 
 /// A unique name for a run.
 fn new_run() -> String {

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::fmt;
 
 use super::{BackendError, Reach};
+use crate::plan::Need;
 use crate::server::Server;
 
 /// Why no engine is available.
@@ -63,7 +64,17 @@ impl Engine {
     }
 
     /// Cannot be called.
-    pub async fn library_obstacle(&self, _server: &Server) -> Option<String> {
+    pub async fn library_obstacle(&self, _server: &Server, _need: Need) -> Option<String> {
+        match self.never {}
+    }
+
+    /// Cannot be called.
+    pub fn files_obstacle(&self) -> Option<String> {
+        match self.never {}
+    }
+
+    /// Cannot be called.
+    pub fn addresses_obstacle(&self) -> Option<String> {
         match self.never {}
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Uid};
 use testcontainers::bollard::Docker as Client;
 use testcontainers::bollard::errors::Error;
 use testcontainers::bollard::models::{ContainerCreateBody, HostConfig};
@@ -23,6 +24,7 @@ use super::owner::Owner;
 use super::sidecar::NETFAULT_IMAGE;
 use crate::cluster::{EndedProcess, ProcessState, Reach, new_run};
 use crate::history::{Exit, ExitSignal};
+use crate::plan::Need;
 use crate::server::{Asked, Flavour, Server, Version};
 use crate::speed::{self, real_span};
 
@@ -91,6 +93,13 @@ impl Engine {
         Ok(Self { by_ports, ..self })
     }
 
+    /// The user of containers whose files are this user's on this machine.
+    pub(in crate::cluster) fn own_user(&self) -> String {
+        // A rootless engine gives the name of root to its user.
+        let is_rootless = self.shares_kernel && self.far.is_some();
+        if is_rootless { "0:0".to_owned() } else { format!("{}:{}", Uid::effective(), Gid::effective()) }
+    }
+
     /// Removes what dead harnesses left.
     pub async fn collect_dead(&self) -> Result<Collected, DockerError> {
         collect::dead(&self.client).await.map_err(api("looking for what dead runs left"))
@@ -131,7 +140,7 @@ impl Engine {
         };
         let speed = speed::current();
         if !speed.is_real()
-            && let Some(why) = self.library_obstacle(&server).await
+            && let Some(why) = self.library_obstacle(&server, Need::Clocks).await
         {
             return Err(DockerError::Speed { speed, reason: why });
         }
@@ -168,6 +177,15 @@ impl Engine {
             None => "use `--reach address`".to_owned(),
         };
         self.by_ports.then(|| format!("clients of containers with published ports share one address (hint: {hint})"))
+    }
+
+    /// Why a node cannot be given another address, with a hint.
+    pub fn addresses_obstacle(&self) -> Option<String> {
+        self.by_ports.then(|| {
+            "nodes that are reached by published ports keep their addresses (hint: use `--reach address` or `--backend \
+             local`)"
+                .to_owned()
+        })
     }
 
     async fn have(&self, image: &str, notice: &dyn Fn(&str)) -> Result<(), DockerError> {

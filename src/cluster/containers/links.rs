@@ -21,7 +21,7 @@ const FILL_WITHIN: Duration = Duration::from_secs(20);
 /// Containers whose links can be cut, each with its sidecar.
 #[derive(Debug)]
 pub(in crate::cluster) struct Links {
-    members: Vec<Member>,
+    members: std::sync::RwLock<Vec<Arc<Member>>>,
     rules: Mutex<Rules>,
 }
 
@@ -45,24 +45,36 @@ struct Rules {
 impl Links {
     /// Containers by their addresses, with a sidecar in the network of each.
     pub(in crate::cluster) fn new(sidecars: impl IntoIterator<Item = (IpAddr, Sidecar)>) -> Self {
-        let member =
-            |(ip, sidecar)| Member { ip, sidecar: RwLock::new(Arc::new(sidecar)), is_there: AtomicBool::new(true) };
-        Self { members: sidecars.into_iter().map(member).collect(), rules: Mutex::default() }
+        let members = sidecars.into_iter().map(|(ip, sidecar)| Arc::new(Member::new(ip, sidecar))).collect();
+        Self { members: std::sync::RwLock::new(members), rules: Mutex::default() }
+    }
+
+    /// Adds a container. Rules that are in force do not hit it.
+    pub(in crate::cluster) fn add(&self, ip: IpAddr, sidecar: Sidecar) {
+        self.members.write().expect("no holder panics").push(Arc::new(Member::new(ip, sidecar)));
+    }
+
+    fn members(&self) -> Vec<Arc<Member>> {
+        self.members.read().expect("no holder panics").clone()
+    }
+
+    fn member(&self, index: usize) -> Arc<Member> {
+        Arc::clone(&self.members.read().expect("no holder panics")[index])
     }
 
     fn place_of(&self, ip: Ipv4Addr) -> Option<usize> {
-        self.members.iter().position(|member| member.ip == IpAddr::V4(ip))
+        self.members().iter().position(|member| member.ip == IpAddr::V4(ip))
     }
 
     async fn sidecar(&self, index: usize) -> Arc<Sidecar> {
-        Arc::clone(&*self.members[index].sidecar.read().await)
+        Arc::clone(&*self.member(index).sidecar.read().await)
     }
 
     /// The parts of a rule by the member that enforces them: packets to it, and packets from it to clients, which have no
     /// sidecar of their own.
     fn placed(&self, rule: &Rule, number: u64) -> Vec<(usize, Rule)> {
         let mut placed = Vec::new();
-        for (index, member) in self.members.iter().enumerate() {
+        for (index, member) in self.members().iter().enumerate() {
             let pairs = rule.pairs.iter().copied();
             let comes = pairs.clone().filter(|(_, to)| member.ip == IpAddr::V4(*to)).collect();
             let leaves =
@@ -135,14 +147,14 @@ impl Links {
 
     /// Prepares for the end of a container: no connections can be tried from its network any more.
     pub(in crate::cluster) fn leave(&self, index: usize) {
-        self.members[index].is_there.store(false, Ordering::Relaxed);
+        self.member(index).is_there.store(false, Ordering::Relaxed);
     }
 
     /// Puts the rules in force again after a container has started with a new network, by a new sidecar.
     pub(in crate::cluster) async fn come_back(&self, index: usize, sidecar: Sidecar) -> Result<(), DockerError> {
         let rules = self.rules.lock().await;
         sidecar.nft(&rules::render(&rules.at(index))).await?;
-        let member = &self.members[index];
+        let member = self.member(index);
         *member.sidecar.write().await = Arc::new(sidecar);
         member.is_there.store(true, Ordering::Relaxed);
         Ok(())
@@ -152,12 +164,12 @@ impl Links {
     pub(in crate::cluster) async fn clear(&self) -> Result<(), DockerError> {
         self.rules.lock().await.in_force.clear();
         let clear = |index| async move { self.sidecar(index).await.nft(&rules::render_flush()).await };
-        try_join_all((0..self.members.len()).map(clear)).await.map(drop)
+        try_join_all((0..self.members().len()).map(clear)).await.map(drop)
     }
 
     /// Whether connections can be tried from an address. An address of no container is the host's.
     pub(in crate::cluster) fn can_knock_from(&self, ip: Ipv4Addr) -> bool {
-        self.place_of(ip).is_none_or(|index| self.members[index].is_there.load(Ordering::Relaxed))
+        self.place_of(ip).is_none_or(|index| self.member(index).is_there.load(Ordering::Relaxed))
     }
 
     /// Tries all connections at once, those from containers through their sidecars.
@@ -191,6 +203,12 @@ impl Links {
         );
         let _ = self.sidecar(index).await.run(&script).await;
         tokio::time::sleep(FILL_WITHIN).await;
+    }
+}
+
+impl Member {
+    fn new(ip: IpAddr, sidecar: Sidecar) -> Self {
+        Self { ip, sidecar: RwLock::new(Arc::new(sidecar)), is_there: AtomicBool::new(true) }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Servers that come back different: the container of a server that is down is removed, and the next start creates one with
-//! another image or configuration, at the same address. Data that is lost is lost with its volume.
+//! another image or configuration. Data that is lost is lost with its volume, and another address comes with another anchor.
 
 use std::sync::atomic::Ordering;
 
@@ -9,11 +9,12 @@ use testcontainers::bollard::query_parameters::{
     DownloadFromContainerOptionsBuilder, RemoveContainerOptions, RemoveVolumeOptions,
 };
 
-use super::{DATA, Docker, NODES_CONF, archive, name_and_tag};
+use super::subnet::MAX_NODES;
+use super::{DATA, Docker, NODES_CONF, Place, archive, name_and_tag, place};
 use crate::cluster::containers::api;
 use crate::cluster::{Backend, BackendError, ProcessState};
 use crate::server::Server;
-use crate::suite::{Change, Data};
+use crate::suite::{Address, Change, Data};
 use crate::units::NodeNo;
 
 impl Docker {
@@ -30,21 +31,48 @@ impl Docker {
             None => None,
             Some(server) => Some(name_and_tag(&self.engine.image_of(&server.asked)?)),
         };
-        let kept = match change.data {
-            Data::Kept => None,
-            Data::Lost | Data::AllLost => Some(self.data_of(node).await?),
+        let lost = match (change.data, self.folders()) {
+            (Data::Kept, _) | (_, Some(_)) => None,
+            (Data::Lost | Data::AllLost, None) => Some(self.data_of(node).await?),
         };
         self.set_aside(node).await?;
-        let done = match kept {
-            None => String::new(),
-            Some(archive) => self.lose_data(node, &archive, change.data).await?,
+        let done = match (lost, self.folders()) {
+            (Some(archive), _) => self.lose_data(node, &archive, change.data).await?,
+            (None, Some(folders)) => folders.lose(node, change.data)?,
+            (None, None) => String::new(),
         };
-        let mut setup = self.node(node).setup();
+        let place = match change.address {
+            Address::Kept => None,
+            Address::New => Some(self.another_place(node).await?),
+        };
+        let own = self.node(node);
+        let mut setup = own.setup();
+        *own.before.lock().expect("no holder panics") = Some(setup.clone());
+        if let Some(place) = place {
+            setup.place = place;
+        }
         setup.directives.extend(change.config.clone());
         if let (Some(server), Some(image)) = (server, image) {
             (setup.server, setup.image) = (server.clone(), image);
         }
         Ok(done)
+    }
+
+    /// A place that no node had yet, with an anchor of its own. The former anchor stays: nobody else gets that address, and it
+    /// refuses connections.
+    async fn another_place(&self, node: NodeNo) -> Result<Place, BackendError> {
+        let index = self.addresses.fetch_add(1, Ordering::Relaxed);
+        if index >= MAX_NODES {
+            let reason = format!("all {MAX_NODES} addresses of nodes in {} were used in this run", self.subnet);
+            return Err(BackendError::NoOtherAddress { node, reason });
+        }
+        let own = self.node(node);
+        let place = place(&own.server, self.subnet, index);
+        self.anchor(own, place.clone()).await?;
+        if let Some(links) = &self.links {
+            links.add(place.addr.ip(), self.sidecar_at(&place).await?);
+        }
+        Ok(place)
     }
 
     /// The archive of a node's data; empty if its server never ran.
@@ -63,7 +91,7 @@ impl Docker {
     }
 
     /// Removes the container of a server that is down. Its log and how it ended are kept.
-    async fn set_aside(&self, node: NodeNo) -> Result<(), BackendError> {
+    pub(super) async fn set_aside(&self, node: NodeNo) -> Result<(), BackendError> {
         let own = self.node(node);
         if !own.created.load(Ordering::Relaxed) {
             return Ok(());

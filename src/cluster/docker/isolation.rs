@@ -34,7 +34,7 @@ impl Docker {
         if faults.contains_key(&rule.name) {
             return Err(NetworkError::Duplicate(rule.name));
         }
-        let nodes = self.nodes.iter().filter_map(|node| match node.addr.ip() {
+        let nodes = self.nodes.iter().filter_map(|node| match node.addr().ip() {
             IpAddr::V4(ip) => Some(ip),
             IpAddr::V6(_) => None,
         });
@@ -59,8 +59,8 @@ impl Docker {
 
     /// Disconnects a node from the network.
     async fn disconnect(&self, node: &Node) -> Result<(), DockerError> {
-        let request = NetworkDisconnectRequest { container: node.anchor.clone(), force: Some(true) };
-        let what = format!("disconnecting container {}", node.anchor);
+        let request = NetworkDisconnectRequest { container: node.anchor(), force: Some(true) };
+        let what = format!("disconnecting container {}", node.anchor());
         self.engine.client.disconnect_network(&self.network(), request).await.map_err(api(what))
     }
 
@@ -71,20 +71,20 @@ impl Docker {
             return Ok(());
         }
         let endpoint = EndpointSettings { ipam_config: Some(node.address()), ..Default::default() };
-        let request = NetworkConnectRequest { container: node.anchor.clone(), endpoint_config: Some(endpoint) };
-        let what = format!("connecting container {}", node.anchor);
+        let request = NetworkConnectRequest { container: node.anchor(), endpoint_config: Some(endpoint) };
+        let what = format!("connecting container {}", node.anchor());
         self.engine.client.connect_network(&self.network(), request).await.map_err(api(what))
     }
 
     /// Whether a node is on no network, with what the engine reports.
     pub(super) async fn is_disconnected(&self, node: &Node) -> Result<(bool, String), DockerError> {
-        let inspected = self.engine.client.inspect_container(&node.anchor, None::<InspectContainerOptions>).await;
-        let found = inspected.map_err(api(format!("inspecting container {}", node.anchor)))?;
+        let inspected = self.engine.client.inspect_container(&node.anchor(), None::<InspectContainerOptions>).await;
+        let found = inspected.map_err(api(format!("inspecting container {}", node.anchor())))?;
         let networks = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let names: Vec<String> = networks.into_keys().collect();
         Ok(match names.as_slice() {
-            [] => (true, format!("the engine reports {} on no network", node.anchor)),
-            names => (false, format!("the engine reports {} on {}", node.anchor, names.join(", "))),
+            [] => (true, format!("the engine reports {} on no network", node.anchor())),
+            names => (false, format!("the engine reports {} on {}", node.anchor(), names.join(", "))),
         })
     }
 }

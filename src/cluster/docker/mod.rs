@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -43,8 +43,9 @@ pub use super::containers::{Collected, DockerError, Engine};
 use super::config::configuration;
 use super::containers::{Labels, Links, Making, Mounted, Owner, Sidecar, all, api, remove_run};
 use super::crash::crash_report;
-use super::{Backend, BackendError, EndedProcess, ProcessState, WITHOUT_CLOCKS, new_run};
-use crate::fault::{Action, ClockOf, Means};
+use super::folders::{Folders, WITHOUT_LIBRARY};
+use super::{Backend, BackendError, DiskReading, EndedProcess, ProcessState, WITHOUT_CLOCKS, new_run};
+use crate::fault::{Action, ClockOf, DiskChange, Means, Unsynced};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::{DATA_PORT, Rule};
 use crate::network::{Counts, NetworkError};
@@ -52,8 +53,8 @@ use crate::plan::{Need, Plan};
 use crate::server::{BackendKind, Server};
 use crate::speed::clock::{LIBRARY_OF_CLOCKS, Skew, Told};
 use crate::speed::not_loaded;
-use crate::speed::{self, real_span};
-use crate::suite::Change;
+use crate::speed::real_span;
+use crate::suite::{Change, Damage, Damaged, DataFile};
 use crate::units::{ClientNo, Directive, NodeNo};
 use crate::wire::Access;
 
@@ -84,11 +85,13 @@ pub struct Docker {
     labels: Labels,
     image: (String, String),
     subnet: Subnet,
+    /// The number of addresses that were given to a node.
+    addresses: AtomicUsize,
     nodes: Vec<Node>,
     clients: Clients,
     logs: PathBuf,
-    /// The library in the servers, if they live at another speed or have clocks of their own.
-    library: Option<Mounted>,
+    /// What servers see of this machine, if they live at another speed, have clocks of their own, or are to lose files.
+    mounted: Option<Mounted>,
     /// The directory for the nodes' data, if the run keeps it.
     data: Option<PathBuf>,
     /// The links, if the run has sidecars.
@@ -98,13 +101,13 @@ pub struct Docker {
 
 #[derive(Debug)]
 struct Node {
-    addr: SocketAddr,
-    /// The published address to use instead.
+    /// The published address to use instead of its own.
     published: Option<SocketAddr>,
-    anchor: String,
     server: String,
     volume: String,
     setup: std::sync::Mutex<Setup>,
+    /// What it was before the last change.
+    before: std::sync::Mutex<Option<Setup>>,
     /// Whether the server's container exists.
     created: AtomicBool,
     /// How the server ended whose container was removed.
@@ -114,11 +117,20 @@ struct Node {
 /// What the next container of a server is made of.
 #[derive(Debug, Clone)]
 struct Setup {
+    place: Place,
     image: (String, String),
     server: Server,
     directives: BTreeMap<String, Directive>,
     /// The file by which a node that lost its data is the same node of the cluster.
     nodes_conf: Option<Vec<u8>>,
+}
+
+/// Where a node is.
+#[derive(Debug, Clone)]
+struct Place {
+    addr: SocketAddr,
+    /// The container that has the address.
+    anchor: String,
 }
 
 /// The source addresses of clients.
@@ -137,9 +149,27 @@ impl Node {
         self.setup.lock().expect("no holder panics")
     }
 
-    /// Its fixed address, in the engine's format.
+    fn addr(&self) -> SocketAddr {
+        self.setup().place.addr
+    }
+
+    fn anchor(&self) -> String {
+        self.setup().place.anchor.clone()
+    }
+
+    /// Its address, in the engine's format.
+    fn address(&self) -> EndpointIpamConfig {
+        self.setup().place.address()
+    }
+}
+
+impl Place {
     fn address(&self) -> EndpointIpamConfig {
         EndpointIpamConfig { ipv4_address: Some(self.addr.ip().to_string()), ..Default::default() }
+    }
+
+    fn sidecar(&self) -> String {
+        format!("{}-faults", self.anchor)
     }
 }
 
@@ -205,20 +235,21 @@ impl Docker {
         let subnet = make_network(engine, &run, &labels).await?;
         let image = engine.image.clone().map_or_else(|| engine.image_of(&server.asked), Ok)?;
         let image = name_and_tag(&image);
-        let clocks = plan.needs_to(Need::Clocks).then_some(plan.nodes.len());
-        let library = (clocks.is_some() || !speed::current().is_real()).then(|| Mounted::create(clocks)).transpose();
-        let library =
-            library.map_err(|source| BackendError::Io { what: "cannot write the library".to_owned(), source })?;
+        let mounted = Mounted::create(plan.nodes.len(), &plan.needs());
+        let mounted = mounted.map_err(|source| BackendError::Io {
+            what: "cannot write the files that containers see".to_owned(),
+            source,
+        })?;
         let nodes = plan.nodes.iter().map(|planned| {
-            let addr = SocketAddr::from((subnet.node(planned.node.index()), DATA_PORT));
             let name = format!("slotquake-{run}-{}", planned.node);
+            let place = place(&name, subnet, planned.node.index());
             Node {
-                addr,
                 published: None,
-                anchor: format!("{name}-net"),
                 volume: format!("{name}-data"),
                 server: name,
+                before: std::sync::Mutex::default(),
                 setup: std::sync::Mutex::new(Setup {
+                    place,
                     image: image.clone(),
                     server: server.clone(),
                     directives: plan.config.clone(),
@@ -234,15 +265,17 @@ impl Docker {
             labels,
             image: image.clone(),
             subnet,
+            addresses: plan.nodes.len().into(),
             nodes: nodes.collect(),
             clients: Clients::Anywhere,
             logs,
-            library,
+            mounted,
             data: keep.then(|| folder.join("data")),
             links: None,
             isolated: Mutex::default(),
         };
-        let published = all(docker.nodes.iter().map(|node| docker.anchor(node))).await?;
+        all(docker.nodes.iter().map(|node| docker.make_volume(node))).await?;
+        let published = all(docker.nodes.iter().map(|node| docker.anchor(node, node.setup().place.clone()))).await?;
         for (node, published) in docker.nodes.iter_mut().zip(published) {
             node.published = published;
         }
@@ -257,11 +290,9 @@ impl Docker {
         Ok(docker)
     }
 
-    /// Starts a node's anchor. Returns its published port, if there is one.
-    async fn anchor(&self, node: &Node) -> Result<Option<SocketAddr>, DockerError> {
-        let client = &self.engine.client;
-        self.make_volume(node).await?;
-        let endpoint = EndpointSettings { ipam_config: Some(node.address()), ..Default::default() };
+    /// Starts an anchor for a node. Returns its published port, if there is one.
+    async fn anchor(&self, node: &Node, place: Place) -> Result<Option<SocketAddr>, DockerError> {
+        let endpoint = EndpointSettings { ipam_config: Some(place.address()), ..Default::default() };
         let (network, by_ports) = (self.network(), self.engine.by_ports);
         let body = ContainerCreateBody {
             image: Some(format!("{}:{}", self.image.0, self.image.1)),
@@ -278,11 +309,14 @@ impl Docker {
             networking_config: Some(NetworkingConfig { endpoints_config: Some([(network, endpoint)].into()) }),
             ..Default::default()
         };
-        let what = || format!("starting container {}", node.anchor);
-        let options = CreateContainerOptionsBuilder::new().name(&node.anchor).build();
-        client.create_container(Some(options), body).await.map_err(api(what()))?;
-        client.start_container(&node.anchor, None::<StartContainerOptions>).await.map_err(api(what()))?;
-        if by_ports { publish::published(&self.engine, &node.anchor).await.map(Some) } else { Ok(None) }
+        let (client, name) = (self.engine.client.clone(), place.anchor.clone());
+        let made = self.run.making.to_its_end(async move {
+            let options = CreateContainerOptionsBuilder::new().name(&name).build();
+            client.create_container(Some(options), body).await?;
+            client.start_container(&name, None::<StartContainerOptions>).await
+        });
+        made.await.map_err(api(format!("starting container {}", place.anchor)))?;
+        if by_ports { publish::published(&self.engine, &place.anchor).await.map(Some) } else { Ok(None) }
     }
 
     async fn make_volume(&self, node: &Node) -> Result<(), DockerError> {
@@ -302,11 +336,6 @@ impl Docker {
     /// Starts the sidecars. If clients have separate addresses, adds these to the host's end of the network; they disappear
     /// with the network.
     async fn prepare_faults(&mut self, clients: usize) -> Result<(), DockerError> {
-        let (client, image) = (&self.engine.client, &self.engine.netfault_image);
-        let start = |name: String, network: String| {
-            let labels = self.labels.clone();
-            async move { Sidecar::start(client, image, &name, &network, labels).await }
-        };
         let mut script = String::from("set -e");
         for index in 0..clients {
             write!(script, "\nip addr add {}/32 dev {}", self.subnet.client(index), bridge(&self.run.run))
@@ -317,44 +346,68 @@ impl Docker {
             if by_ports {
                 return Ok(());
             }
-            let host = start(format!("slotquake-{}-clients", self.run.run), "host".to_owned()).await?;
+            let host = self.sidecar(&format!("slotquake-{}-clients", self.run.run), "host").await?;
             host.run(&script).await.map(drop)
         };
-        let sidecars = all(self
-            .nodes
-            .iter()
-            .map(|node| start(format!("{}-faults", node.server), format!("container:{}", node.anchor))));
-        let (host, sidecars) = join(host, sidecars).await;
+        let places: Vec<Place> = self.nodes.iter().map(|node| node.setup().place.clone()).collect();
+        let (host, sidecars) = join(host, all(places.iter().map(|place| self.sidecar_at(place)))).await;
         host?;
-        self.links = Some(Links::new(self.nodes.iter().map(|node| node.addr.ip()).zip(sidecars?)));
+        self.links = Some(Links::new(places.iter().map(|place| place.addr.ip()).zip(sidecars?)));
         if !by_ports {
             self.clients = Clients::Apart(clients);
         }
         Ok(())
     }
 
+    /// Starts the sidecar of an anchor.
+    async fn sidecar_at(&self, place: &Place) -> Result<Sidecar, DockerError> {
+        self.sidecar(&place.sidecar(), &format!("container:{}", place.anchor)).await
+    }
+
+    async fn sidecar(&self, name: &str, network: &str) -> Result<Sidecar, DockerError> {
+        let labels = self.labels.clone();
+        Sidecar::start(&self.engine.client, &self.engine.netfault_image, name, network, labels).await
+    }
+
     fn node(&self, node: NodeNo) -> &Node {
         &self.nodes[node.index()]
     }
 
+    /// The directories of the nodes' data on this machine; None if it is in volumes.
+    fn folders(&self) -> Option<&Folders> {
+        self.mounted.as_ref()?.folders()
+    }
+
+    /// Where the data of a node is in its container.
+    fn data_dir(&self, node: NodeNo) -> &Path {
+        self.folders().map_or(Path::new(DATA), |folders| folders.dir(node))
+    }
+
     fn node_with(&self, address: Ipv4Addr) -> Option<usize> {
-        self.nodes.iter().position(|node| node.addr.ip() == IpAddr::V4(address))
+        self.nodes.iter().position(|node| node.addr().ip() == IpAddr::V4(address))
     }
 
     /// Creates the server's container and starts it.
-    async fn create(&self, index: usize, node: &Node) -> Result<(), DockerError> {
-        let network = format!("container:{}", node.anchor);
+    async fn create(&self, number: NodeNo, node: &Node) -> Result<(), DockerError> {
         let (setup, nodes_conf) = {
             let mut setup = node.setup();
             // It is in the volume from then on.
             let nodes_conf = setup.nodes_conf.take();
             (setup.clone(), nodes_conf)
         };
-        let text = configuration(&setup.directives, &setup.server, node.addr, Path::new(DATA));
-        let binds = self.library.as_ref().map(|library| library.binds(index));
+        let network = format!("container:{}", setup.place.anchor);
+        let text = configuration(&setup.directives, &setup.server, setup.place.addr, self.data_dir(number));
+        let binds = self.mounted.as_ref().map(|mounted| mounted.binds(number));
+        let program = setup.server.path.display().to_string();
+        let mut image = GenericImage::new(setup.image.0, setup.image.1);
+        let mut command = vec![program.as_str(), CONFIG];
+        if self.folders().is_some() {
+            // The start script of official images would change to a user of its own, whose files this one cannot read.
+            image = image.with_entrypoint(command.remove(0));
+        }
         // The directory must belong to the server's user: the start script of official images changes the user.
         let config = CopyTargetOptions::new(CONFIG).with_mode(0o644);
-        let mut request = GenericImage::new(setup.image.0, setup.image.1)
+        let mut request = image
             .with_container_name(&node.server)
             .with_labels(self.labels.clone())
             // A reusable container outlives its handle, so the run can remove it with everything else. Containers with
@@ -364,7 +417,7 @@ impl Docker {
             .with_mount(Mount::volume_mount(&node.volume, DATA))
             .with_startup_timeout(real_span(STARTS_WITHIN))
             .with_copy_to(config, text.into_bytes())
-            .with_cmd([setup.server.path.display().to_string().as_str(), CONFIG])
+            .with_cmd(command)
             // `with_network` would also create a network of that name and leave it.
             .with_host_config_modifier(move |host| {
                 host.network_mode = Some(network.clone());
@@ -377,8 +430,11 @@ impl Docker {
             let place = CopyTargetOptions::new(format!("{DATA}/{NODES_CONF}")).with_mode(0o666);
             request = request.with_copy_to(place, nodes_conf);
         }
-        for (name, value) in self.library.iter().flat_map(Mounted::variables) {
+        for (name, value) in self.mounted.iter().flat_map(|mounted| mounted.variables(number)) {
             request = request.with_env_var(name, value);
+        }
+        if self.folders().is_some() {
+            request = request.with_user(self.engine.own_user());
         }
         let made = self.run.making.to_its_end(async move { request.start().await.map(drop) });
         made.await.map_err(|error| DockerError::Api {
@@ -405,10 +461,16 @@ impl Docker {
             return Err(BackendError::AlreadyRunning(node));
         }
         let (own, client) = (self.node(node), &self.engine.client);
+        let noted = self.mounted.as_ref().map_or(Ok(()), |mounted| mounted.starts(node));
+        noted.map_err(|source| BackendError::Io { what: format!("cannot prepare the disk of {node}"), source })?;
         if own.created.swap(true, Ordering::Relaxed) {
             return self.done(node, client.start_container(&own.server, None::<StartContainerOptions>)).await;
         }
-        Ok(self.create(node.index(), own).await?)
+        Ok(self.create(node, own).await?)
+    }
+
+    fn with_folders(&self, node: NodeNo) -> Result<&Folders, BackendError> {
+        self.folders().ok_or_else(|| BackendError::Disk { node, reason: WITHOUT_LIBRARY.to_owned() })
     }
 
     async fn signal(&self, node: NodeNo, signal: &str) -> Result<(), BackendError> {
@@ -437,7 +499,8 @@ impl Docker {
         }
         self.save_log(number, node).await;
         let Some(data) = &self.data else { return };
-        let options = DownloadFromContainerOptionsBuilder::default().path(DATA).build();
+        let dir = self.data_dir(number).display().to_string();
+        let options = DownloadFromContainerOptionsBuilder::default().path(&dir).build();
         let mut archive = Box::pin(self.engine.client.download_from_container(&node.server, Some(options)));
         let _ = tokio::fs::create_dir_all(data).await;
         if let Ok(mut file) = tokio::fs::File::create(data.join(format!("{number}.tar"))).await {
@@ -460,11 +523,11 @@ impl Backend for Docker {
 
     fn addr(&self, node: NodeNo) -> SocketAddr {
         let node = self.node(node);
-        node.published.unwrap_or(node.addr)
+        node.published.unwrap_or_else(|| node.addr())
     }
 
     fn announced(&self, node: NodeNo) -> SocketAddr {
-        self.node(node).addr
+        self.node(node).addr()
     }
 
     fn access(&self) -> Access {
@@ -492,6 +555,25 @@ impl Backend for Docker {
 
     async fn change(&self, node: NodeNo, change: &Change, server: Option<&Server>) -> Result<String, BackendError> {
         self.change_node(node, change, server).await
+    }
+
+    async fn take_back(&self, node: NodeNo) -> Result<(), BackendError> {
+        let own = self.node(node);
+        let Some(before) = own.before.lock().expect("no holder panics").take() else { return Ok(()) };
+        self.set_aside(node).await?;
+        let Setup { image, server, directives, place: _, nodes_conf: _ } = before;
+        let mut setup = own.setup();
+        (setup.image, setup.server, setup.directives) = (image, server, directives);
+        Ok(())
+    }
+
+    async fn corrupt(&self, node: NodeNo, file: DataFile, damage: Damage, seed: u64) -> Result<Damaged, BackendError> {
+        if matches!(self.state(node).await, ProcessState::Running { .. } | ProcessState::Paused { .. }) {
+            return Err(BackendError::AlreadyRunning(node));
+        }
+        let folders = self.folders().ok_or(BackendError::Unchangeable { node, backend: Self::KIND })?;
+        let Setup { server, directives, .. } = self.node(node).setup().clone();
+        folders.corrupt(node, (&server, &directives), file, damage, seed)
     }
 
     async fn state(&self, node: NodeNo) -> ProcessState {
@@ -569,18 +651,18 @@ impl Backend for Docker {
 
     async fn set_clock(&self, node: NodeNo, skew: Skew) -> Result<(), BackendError> {
         let error = |reason: String| BackendError::Clock { node, reason };
-        let clock = self.library.as_ref().and_then(|library| library.clock(node.index()));
+        let clock = self.mounted.as_ref().and_then(|mounted| mounted.clock(node));
         let mut clock = clock.ok_or_else(|| error(WITHOUT_CLOCKS.to_owned()))?;
         clock.set(skew).map_err(|source| error(source.to_string()))
     }
 
     fn clock(&self, node: NodeNo) -> Skew {
-        let clock = self.library.as_ref().and_then(|library| library.clock(node.index()));
+        let clock = self.mounted.as_ref().and_then(|mounted| mounted.clock(node));
         clock.map_or(Skew::NONE, |clock| clock.skew())
     }
 
     fn told(&self, node: NodeNo, of: ClockOf) -> Option<std::io::Result<Told>> {
-        Some(self.library.as_ref()?.clock(node.index())?.told(of))
+        Some(self.mounted.as_ref()?.clock(node)?.told(of))
     }
 
     /// The memory of a container's process may be hidden from this user. But a server that lives by the clock reads it at
@@ -605,6 +687,38 @@ impl Backend for Docker {
         None
     }
 
+    fn set_disk(&self, node: NodeNo, change: Option<DiskChange>) -> Result<(), BackendError> {
+        self.with_folders(node)?.on_disk(node, |disk| disk.set(change))
+    }
+
+    fn disk(&self, node: NodeNo) -> Result<DiskReading, BackendError> {
+        self.with_folders(node)?.on_disk(node, |disk| {
+            Ok(DiskReading { stands: disk.stands()?, taken: Some(disk.is_taken()?), counts: disk.counts()? })
+        })
+    }
+
+    fn disk_obstacle(&self, node: NodeNo) -> Option<String> {
+        self.mounted.as_ref()?.disk_obstacle(node)
+    }
+
+    /// A container that is paused is so with all its processes, and the kernel ends them with its first one.
+    async fn cut_power(&self, nodes: &[NodeNo]) -> Result<(), BackendError> {
+        all(nodes.iter().map(|&node| self.act(node, Action::Pause))).await?;
+        all(nodes.iter().map(|&node| self.act(node, Action::Kill))).await.map(drop)
+    }
+
+    async fn lose_unsynced(&self, node: NodeNo) -> Result<Unsynced, BackendError> {
+        self.with_folders(node)?.lose_unsynced(node)
+    }
+
+    async fn settle_disks(&self) -> Result<(), BackendError> {
+        self.folders().map_or(Ok(()), Folders::settle)
+    }
+
+    fn power_obstacle(&self, node: NodeNo) -> Option<String> {
+        self.mounted.as_ref()?.power_obstacle(node)
+    }
+
     async fn tear_down(&self) -> Result<(), BackendError> {
         join_all(self.nodes.iter().enumerate().map(|(index, node)| self.save(NodeNo::from_index(index), node))).await;
         let collected = remove_when_made(&self.engine.client, &self.run.run, &self.run.making).await;
@@ -615,6 +729,13 @@ impl Backend for Docker {
             Some(what) => Err(DockerError::Leftover { what }.into()),
         }
     }
+}
+
+/// The place of a node whose address is the one of that index.
+fn place(node: &str, subnet: Subnet, index: usize) -> Place {
+    let ip = subnet.node(index);
+    let [.., last] = ip.octets();
+    Place { addr: SocketAddr::from((ip, DATA_PORT)), anchor: format!("{node}-net-{last}") }
 }
 
 /// Splits an image into name and tag, as testcontainers requires. A digest counts as a tag: `name@sha256` and `...`.

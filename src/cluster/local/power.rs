@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn a_process_and_what_it_has_started_end_together() {
-        let mut shell = std::process::Command::new("sh").args(["-c", "sleep 100 & sleep 100; true"]).spawn().expect("a shell");
+        let mut shell =
+            std::process::Command::new("sh").args(["-c", "sleep 100 & sleep 100; true"]).spawn().expect("a shell");
         wait_until(|| descendants(shell.id()).is_ok_and(|children| children.len() == 2)).expect("it starts two");
         let children = descendants(shell.id()).expect("a list");
         let ended = cut(&[shell.id()]).expect("they are ours");

@@ -9,10 +9,11 @@ use testcontainers::bollard::query_parameters::{
     KillContainerOptions, ListContainersOptionsBuilder, StartContainerOptions,
 };
 
+use super::not_ours;
 use crate::cluster::attach::error::AttachError;
 use crate::cluster::attach::servers::discover::FoundNode;
 use crate::cluster::containers::{DockerError, Engine, Owner, Sidecar};
-use crate::cluster::{NO_CLOCKS, NO_DAMAGE, NO_DISKS, NO_POWER_LOSS, ProcessState, new_run};
+use crate::cluster::{ProcessState, new_run};
 use crate::fault::{Action, Means};
 use crate::history::NodeInfo;
 use crate::network::rules::{BUS_PORT, DATA_PORT};
@@ -144,13 +145,9 @@ impl Compose {
                 "clients of a Compose project share one address, so faults cannot distinguish them (hint: cut links \
                  between nodes, or one node from all `others`, or use `--backend docker`)"
             }
-            Need::Change | Need::NewAddress => {
-                "slotquake does not change the servers of an attached cluster (hint: use `--backend local`)"
+            Need::Change | Need::NewAddress | Need::Damage | Need::Clocks | Need::Disks | Need::PowerLoss => {
+                return not_ours(need);
             }
-            Need::Damage => NO_DAMAGE,
-            Need::Clocks => NO_CLOCKS,
-            Need::Disks => NO_DISKS,
-            Need::PowerLoss => NO_POWER_LOSS,
             Need::Delays => "packets in containers cannot be delayed yet (hint: use `--backend local`)",
         };
         Some(why.to_owned())

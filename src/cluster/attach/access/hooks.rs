@@ -20,8 +20,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::not_ours;
+use crate::cluster::ProcessState;
 use crate::cluster::attach::error::AttachError;
-use crate::cluster::{NO_CLOCKS, NO_DAMAGE, NO_DISKS, NO_POWER_LOSS, ProcessState};
 use crate::history::{EventKind, NodeInfo};
 use crate::network::knock::{self, Heard};
 use crate::plan::Need;
@@ -145,22 +146,15 @@ impl Hooks {
             Need::Start => &["start"],
             Need::Freeze => &["pause", "resume"],
             Need::Isolate | Need::Links => &["cut", "heal", "knock"],
-            Need::Change | Need::NewAddress => {
-                return Some(
-                    "hooks start servers as they are, so they do not change them (hint: use `--backend local`)"
-                        .to_owned(),
-                );
-            }
             Need::Impairments | Need::Loss | Need::Delays => {
                 return Some(format!(
                     "hooks can only cut links, so they do not allow {need} (hint: use `--compose PROJECT` or `--backend \
                      local`)"
                 ));
             }
-            Need::Damage => return Some(NO_DAMAGE.to_owned()),
-            Need::Clocks => return Some(NO_CLOCKS.to_owned()),
-            Need::Disks => return Some(NO_DISKS.to_owned()),
-            Need::PowerLoss => return Some(NO_POWER_LOSS.to_owned()),
+            Need::Change | Need::NewAddress | Need::Damage | Need::Clocks | Need::Disks | Need::PowerLoss => {
+                return not_ours(need);
+            }
             Need::Clients => {
                 return Some(
                     "clients share one address, so hooks cannot distinguish them (hint: cut links between nodes, or one \
@@ -344,9 +338,9 @@ mod tests {
             (Need::Impairments, "can only cut links, so they do not allow impairing a link"),
             (Need::Delays, "can only cut links, so they do not allow delaying packets"),
             (Need::Clients, "hooks cannot distinguish them"),
-            (Need::PowerLoss, "power can only be cut for servers that slotquake starts as processes"),
+            (Need::PowerLoss, "power can only be cut for servers that slotquake starts"),
             (Need::Clocks, "clocks can only be changed for servers that slotquake starts"),
-            (Need::Disks, "disks can only be made faulty for servers that slotquake starts as processes"),
+            (Need::Disks, "disks can only be made faulty for servers that slotquake starts"),
         ] {
             assert!(hooks.lacks(need).is_some_and(|why| why.contains(expected)), "{need}");
         }

@@ -178,6 +178,35 @@ impl ServerAccess {
     }
 }
 
+/// Why no access meets a need: slotquake would have to start the servers of the cluster itself. None if one may.
+fn not_ours(need: Need) -> Option<String> {
+    let what = match need {
+        Need::Change | Need::NewAddress => "slotquake does not change the servers of an attached cluster",
+        Need::Damage => "files can only be damaged where slotquake starts the servers",
+        Need::Clocks => {
+            "clocks can only be changed for servers that slotquake starts, by a library that it loads into them"
+        }
+        Need::Disks => {
+            "disks can only be made faulty for servers that slotquake starts, since a library stands between them and their \
+             files"
+        }
+        Need::PowerLoss => {
+            "power can only be cut for servers that slotquake starts, since it must see what they synchronise to disk"
+        }
+        Need::Stop
+        | Need::Kill
+        | Need::Start
+        | Need::Freeze
+        | Need::Isolate
+        | Need::Links
+        | Need::Impairments
+        | Need::Loss
+        | Need::Delays
+        | Need::Clients => return None,
+    };
+    Some(format!("{what} (hint: use `--backend local` or `--backend docker`)"))
+}
+
 /// Infers the state of a server's process from its port.
 async fn state_by_port(addr: SocketAddr, caller: &Caller) -> ProcessState {
     let running = |how: &str| ProcessState::Running { how: how.to_owned() };

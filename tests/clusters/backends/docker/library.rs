@@ -27,7 +27,7 @@ const CLOCKS: &str = "  - clock: { node: node-2, jump: 1h, name: ahead }
   - settle: 500ms
 ";
 
-fn history_of(ended: &Ended) -> History {
+pub(super) fn history_of(ended: &Ended) -> History {
     let document = ended.json();
     let folder = document["runs"][0]["report"].as_str().expect("a folder");
     history::read(Path::new(folder)).expect("a history")
@@ -40,7 +40,7 @@ fn mounted_by(pid: u32) -> Vec<String> {
     names.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| name.starts_with(&ours)).collect()
 }
 
-fn assert_clean(ended: &Ended, folder: &tempfile::TempDir) {
+pub(super) fn assert_clean(ended: &Ended, folder: &tempfile::TempDir) {
     assert_eq!((left_by(ended.pid), mounted_by(ended.pid)), (vec![], vec![]), "{}", ended.whole());
     assert_nothing_left(ended.pid, folder.path());
 }
@@ -133,16 +133,23 @@ fn an_image_without_the_library_is_told_before_anything_runs() {
     let Some(_engine) = turn::shared(1) else { return };
     let (folder, out) = out();
     let image = Without::image(folder.path());
-    let own = suite(&folder, CLOCKS);
-    let ended = slotquake(&run(&out, &[&own, "--image", image.0]));
-    assert_eq!(ended.code(), Some(3), "{}", ended.whole());
-    let skipped = "the library that changes time cannot be loaded into the server of image `slotquake-test/without";
-    assert!(ended.stderr.contains("skipped: own ") && ended.stderr.contains(skipped), "{}", ended.whole());
-    assert!(ended.stderr.contains("(hint: it needs glibc"), "{}", ended.whole());
-    assert_clean(&ended, &folder);
+    let skipped =
+        "the library that changes time and disks cannot be loaded into the server of image `slotquake-test/without";
+    for steps in [CLOCKS, "  - disk: { node: node-1, full: true }\n", "  - power-loss: node-1\n"] {
+        let own = suite(&folder, steps);
+        let ended = slotquake(&run(&out, &[&own, "--image", image.0]));
+        assert_eq!(ended.code(), Some(3), "{}", ended.whole());
+        assert!(ended.stderr.contains("skipped: own ") && ended.stderr.contains(skipped), "{}", ended.whole());
+        assert!(ended.stderr.contains("(hint: it needs glibc"), "{}", ended.whole());
+        assert_clean(&ended, &folder);
+    }
     let ended = slotquake(&run(&out, &["formation", "--image", image.0, "--speed", "2"]));
     assert_eq!(ended.code(), Some(2), "{}", ended.whole());
-    assert!(ended.stderr.contains("`--speed 2` is not possible: the library that changes time"), "{}", ended.whole());
+    assert!(
+        ended.stderr.contains("`--speed 2` is not possible: the library that changes time and disks"),
+        "{}",
+        ended.whole()
+    );
     assert_clean(&ended, &folder);
     // It is the library that it lacks.
     let ended = conclusive(|| command(&run(&out, &["formation", "--image", image.0])));

@@ -28,6 +28,11 @@ fn reports_what_cannot_run() {
         ),
         (vec!["role-swap", "--image", "slotquake-netfault:1"], 2, vec!["neither a Redis nor a Valkey server"]),
         (vec!["role-swap", "--server", "/usr/bin/redis-server"], 2, vec!["do not contain binaries", "hint: "]),
+        (
+            vec!["rolling-upgrade", "--image", "redis:6.2"],
+            3,
+            vec!["skipped: rolling-upgrade", "a step starts ", "`--image` gives every server the image `redis:6.2`"],
+        ),
         (vec!["bus-only", "--netfault-image", "none:1"], 3, vec!["skipped: bus-only", "docker/netfault.Dockerfile"]),
         (vec!["role-swap", "--set", "cluster.config.nonsense=1"], 2, vec!["FATAL CONFIG FILE ERROR", "nonsense 1"]),
     ] {

@@ -3,6 +3,7 @@
 
 mod changes;
 mod crash;
+mod files;
 mod isolation;
 mod kept;
 mod leftovers;
