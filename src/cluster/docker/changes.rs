@@ -9,8 +9,9 @@ use testcontainers::bollard::query_parameters::{
     DownloadFromContainerOptionsBuilder, RemoveContainerOptions, RemoveVolumeOptions,
 };
 
+use super::nodes::{Place, name_and_tag, place};
 use super::subnet::MAX_NODES;
-use super::{DATA, Docker, NODES_CONF, Place, archive, name_and_tag, place};
+use super::{DATA, Docker, NODES_CONF, archive};
 use crate::cluster::containers::api;
 use crate::cluster::{Backend, BackendError, ProcessState};
 use crate::server::Server;

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use testcontainers::bollard::models::{EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest};
 use testcontainers::bollard::query_parameters::InspectContainerOptions;
 
-use super::{Docker, Node};
+use super::Docker;
+use super::nodes::Node;
 use crate::cluster::containers::{DockerError, api};
 use crate::network::NetworkError;
 use crate::network::rules::{Effect, Only, Rule};

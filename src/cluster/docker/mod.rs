@@ -7,14 +7,13 @@
 mod archive;
 mod changes;
 mod isolation;
+mod nodes;
 mod publish;
 mod subnet;
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -22,32 +21,26 @@ use futures_util::StreamExt;
 use futures_util::future::{join, join_all};
 use testcontainers::bollard::Docker as Client;
 use testcontainers::bollard::errors::Error;
-use testcontainers::bollard::models::{
-    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig, VolumeCreateRequest,
-};
 use testcontainers::bollard::query_parameters::{
-    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, KillContainerOptions, StartContainerOptions,
+    DownloadFromContainerOptionsBuilder, KillContainerOptions, StartContainerOptions,
 };
-use testcontainers::core::Mount;
-use testcontainers::runners::AsyncRunner;
-use testcontainers::{CopyTargetOptions, GenericImage, ImageExt, ReuseDirective};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use isolation::Isolated;
+use nodes::{Node, Place, Setup, name_and_tag, place};
 use subnet::{Subnet, bridge, make_network};
 
 pub use super::containers::{Collected, DockerError, Engine};
 
-use super::config::configuration;
-use super::containers::{Labels, Links, Making, Mounted, Owner, Sidecar, all, api, remove_run};
+use super::containers::{Labels, Links, Making, Mounted, Owner, all, api, remove_run};
 use super::crash::crash_report;
 use super::folders::{Folders, WITHOUT_LIBRARY};
 use super::{Backend, BackendError, DiskReading, EndedProcess, ProcessState, WITHOUT_CLOCKS, new_run};
 use crate::fault::{Action, ClockOf, DiskChange, Means, Unsynced};
 use crate::network::knock::{self, Heard, Knock};
-use crate::network::rules::{DATA_PORT, Rule};
+use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
 use crate::plan::{Need, Plan};
 use crate::server::{BackendKind, Server};
@@ -55,18 +48,14 @@ use crate::speed::clock::{LIBRARY_OF_CLOCKS, Skew, Told};
 use crate::speed::not_loaded;
 use crate::speed::real_span;
 use crate::suite::{Change, Damage, Damaged, DataFile};
-use crate::units::{ClientNo, Directive, NodeNo};
+use crate::units::{ClientNo, NodeNo};
 use crate::wire::Access;
 
 const DATA: &str = "/data";
-const CONFIG: &str = "/etc/slotquake/node.conf";
 const NODES_CONF: &str = "nodes.conf";
 
 /// The time limit for a server to read its clock.
 const READS_WITHIN: Duration = Duration::from_secs(2);
-
-/// The time limit for the engine to start a server's container.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// The time limit for removing the containers of a run that panicked.
 const CLEANUP_WITHIN: Duration = Duration::from_secs(30);
@@ -99,40 +88,6 @@ pub struct Docker {
     isolated: Mutex<Isolated>,
 }
 
-#[derive(Debug)]
-struct Node {
-    /// The published address to use instead of its own.
-    published: Option<SocketAddr>,
-    server: String,
-    volume: String,
-    setup: std::sync::Mutex<Setup>,
-    /// What it was before the last change.
-    before: std::sync::Mutex<Option<Setup>>,
-    /// Whether the server's container exists.
-    created: AtomicBool,
-    /// How the server ended whose container was removed.
-    ended: std::sync::Mutex<Option<EndedProcess>>,
-}
-
-/// What the next container of a server is made of.
-#[derive(Debug, Clone)]
-struct Setup {
-    place: Place,
-    image: (String, String),
-    server: Server,
-    directives: BTreeMap<String, Directive>,
-    /// The file by which a node that lost its data is the same node of the cluster.
-    nodes_conf: Option<Vec<u8>>,
-}
-
-/// Where a node is.
-#[derive(Debug, Clone)]
-struct Place {
-    addr: SocketAddr,
-    /// The container that has the address.
-    anchor: String,
-}
-
 /// The source addresses of clients.
 #[derive(Debug, Clone, Copy)]
 enum Clients {
@@ -142,35 +97,6 @@ enum Clients {
     Apart(usize),
     /// The host's address on the network, for all clients.
     Together,
-}
-
-impl Node {
-    fn setup(&self) -> MutexGuard<'_, Setup> {
-        self.setup.lock().expect("no holder panics")
-    }
-
-    fn addr(&self) -> SocketAddr {
-        self.setup().place.addr
-    }
-
-    fn anchor(&self) -> String {
-        self.setup().place.anchor.clone()
-    }
-
-    /// Its address, in the engine's format.
-    fn address(&self) -> EndpointIpamConfig {
-        self.setup().place.address()
-    }
-}
-
-impl Place {
-    fn address(&self) -> EndpointIpamConfig {
-        EndpointIpamConfig { ipv4_address: Some(self.addr.ip().to_string()), ..Default::default() }
-    }
-
-    fn sidecar(&self) -> String {
-        format!("{}-faults", self.anchor)
-    }
 }
 
 /// Removes everything of a run if it is dropped while armed, for example after a panic or an error.
@@ -290,45 +216,6 @@ impl Docker {
         Ok(docker)
     }
 
-    /// Starts an anchor for a node. Returns its published port, if there is one.
-    async fn anchor(&self, node: &Node, place: Place) -> Result<Option<SocketAddr>, DockerError> {
-        let endpoint = EndpointSettings { ipam_config: Some(place.address()), ..Default::default() };
-        let (network, by_ports) = (self.network(), self.engine.by_ports);
-        let body = ContainerCreateBody {
-            image: Some(format!("{}:{}", self.image.0, self.image.1)),
-            hostname: Some(node.server.clone()),
-            entrypoint: Some(vec!["sleep".to_owned()]),
-            cmd: Some(vec![u32::MAX.to_string()]),
-            labels: Some(self.labels.clone()),
-            exposed_ports: by_ports.then(|| vec![publish::served()]),
-            host_config: Some(HostConfig {
-                network_mode: Some(network.clone()),
-                port_bindings: by_ports.then(publish::bindings),
-                ..Default::default()
-            }),
-            networking_config: Some(NetworkingConfig { endpoints_config: Some([(network, endpoint)].into()) }),
-            ..Default::default()
-        };
-        let (client, name) = (self.engine.client.clone(), place.anchor.clone());
-        let made = self.run.making.to_its_end(async move {
-            let options = CreateContainerOptionsBuilder::new().name(&name).build();
-            client.create_container(Some(options), body).await?;
-            client.start_container(&name, None::<StartContainerOptions>).await
-        });
-        made.await.map_err(api(format!("starting container {}", place.anchor)))?;
-        if by_ports { publish::published(&self.engine, &place.anchor).await.map(Some) } else { Ok(None) }
-    }
-
-    async fn make_volume(&self, node: &Node) -> Result<(), DockerError> {
-        let volume = VolumeCreateRequest {
-            name: Some(node.volume.clone()),
-            labels: Some(self.labels.clone()),
-            ..Default::default()
-        };
-        let made = self.engine.client.create_volume(volume).await;
-        made.map(drop).map_err(api(format!("creating volume {}", node.volume)))
-    }
-
     fn network(&self) -> String {
         format!("slotquake-{}", self.run.run)
     }
@@ -359,16 +246,6 @@ impl Docker {
         Ok(())
     }
 
-    /// Starts the sidecar of an anchor.
-    async fn sidecar_at(&self, place: &Place) -> Result<Sidecar, DockerError> {
-        self.sidecar(&place.sidecar(), &format!("container:{}", place.anchor)).await
-    }
-
-    async fn sidecar(&self, name: &str, network: &str) -> Result<Sidecar, DockerError> {
-        let labels = self.labels.clone();
-        Sidecar::start(&self.engine.client, &self.engine.netfault_image, name, network, labels).await
-    }
-
     fn node(&self, node: NodeNo) -> &Node {
         &self.nodes[node.index()]
     }
@@ -385,62 +262,6 @@ impl Docker {
 
     fn node_with(&self, address: Ipv4Addr) -> Option<usize> {
         self.nodes.iter().position(|node| node.addr().ip() == IpAddr::V4(address))
-    }
-
-    /// Creates the server's container and starts it.
-    async fn create(&self, number: NodeNo, node: &Node) -> Result<(), DockerError> {
-        let (setup, nodes_conf) = {
-            let mut setup = node.setup();
-            // It is in the volume from then on.
-            let nodes_conf = setup.nodes_conf.take();
-            (setup.clone(), nodes_conf)
-        };
-        let network = format!("container:{}", setup.place.anchor);
-        let text = configuration(&setup.directives, &setup.server, setup.place.addr, self.data_dir(number));
-        let binds = self.mounted.as_ref().map(|mounted| mounted.binds(number));
-        let program = setup.server.path.display().to_string();
-        let mut image = GenericImage::new(setup.image.0, setup.image.1);
-        let mut command = vec![program.as_str(), CONFIG];
-        if self.folders().is_some() {
-            // The start script of official images would change to a user of its own, whose files this one cannot read.
-            image = image.with_entrypoint(command.remove(0));
-        }
-        // The directory must belong to the server's user: the start script of official images changes the user.
-        let config = CopyTargetOptions::new(CONFIG).with_mode(0o644);
-        let mut request = image
-            .with_container_name(&node.server)
-            .with_labels(self.labels.clone())
-            // A reusable container outlives its handle, so the run can remove it with everything else. Containers with
-            // the same labels are shared, so this label differs between nodes.
-            .with_reuse(ReuseDirective::Always)
-            .with_label("slotquake.container", &node.server)
-            .with_mount(Mount::volume_mount(&node.volume, DATA))
-            .with_startup_timeout(real_span(STARTS_WITHIN))
-            .with_copy_to(config, text.into_bytes())
-            .with_cmd(command)
-            // `with_network` would also create a network of that name and leave it.
-            .with_host_config_modifier(move |host| {
-                host.network_mode = Some(network.clone());
-                host.publish_all_ports = Some(false);
-                host.port_bindings = None;
-                host.binds.clone_from(&binds);
-            });
-        if let Some(nodes_conf) = nodes_conf {
-            // The server's user writes to it, whoever that is.
-            let place = CopyTargetOptions::new(format!("{DATA}/{NODES_CONF}")).with_mode(0o666);
-            request = request.with_copy_to(place, nodes_conf);
-        }
-        for (name, value) in self.mounted.iter().flat_map(|mounted| mounted.variables(number)) {
-            request = request.with_env_var(name, value);
-        }
-        if self.folders().is_some() {
-            request = request.with_user(self.engine.own_user());
-        }
-        let made = self.run.making.to_its_end(async move { request.start().await.map(drop) });
-        made.await.map_err(|error| DockerError::Api {
-            what: format!("starting container {}", node.server),
-            reason: error.to_string(),
-        })
     }
 
     /// Converts the result of a request about the server's container.
@@ -727,40 +548,6 @@ impl Backend for Docker {
         match collected.map_err(api(format!("removing what run {} created", self.run.run)))?.leftover() {
             None => Ok(()),
             Some(what) => Err(DockerError::Leftover { what }.into()),
-        }
-    }
-}
-
-/// The place of a node whose address is the one of that index.
-fn place(node: &str, subnet: Subnet, index: usize) -> Place {
-    let ip = subnet.node(index);
-    let [.., last] = ip.octets();
-    Place { addr: SocketAddr::from((ip, DATA_PORT)), anchor: format!("{node}-net-{last}") }
-}
-
-/// Splits an image into name and tag, as testcontainers requires. A digest counts as a tag: `name@sha256` and `...`.
-fn name_and_tag(image: &str) -> (String, String) {
-    let after_host = image.rfind('/').map_or(0, |slash| slash + 1);
-    match image[after_host..].rfind(':') {
-        Some(colon) => (image[..after_host + colon].to_owned(), image[after_host + colon + 1..].to_owned()),
-        None => (image.to_owned(), "latest".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn splits_an_image_into_name_and_tag() {
-        for (image, name, tag) in [
-            ("redis:6.2", "redis", "6.2"),
-            ("valkey/valkey:9.1", "valkey/valkey", "9.1"),
-            ("host:5000/own/redis", "host:5000/own/redis", "latest"),
-            ("host:5000/own/redis:7", "host:5000/own/redis", "7"),
-            ("redis@sha256:abc", "redis@sha256", "abc"),
-        ] {
-            assert_eq!(name_and_tag(image), (name.to_owned(), tag.to_owned()));
         }
     }
 }
