@@ -12,6 +12,7 @@
 //! [`network`] let an ordinary user cut links, and [`speed`] makes a run faster than real time. [`doctor`] reports what this machine can do.
 
 pub mod batch;
+pub mod campaign;
 pub mod cargo_test;
 pub mod cluster;
 mod directories;

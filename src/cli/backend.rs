@@ -115,20 +115,44 @@ impl BackendArgs {
         wanted: &Wanted<'_>,
         make_folder: impl FnOnce() -> Result<(), Trouble>,
     ) -> Result<Taken, Trouble> {
+        match self.backend {
+            BackendKind::Attach => {
+                self.refuse_misplaced()?;
+                let taken = attach::take(&self.attach, self.netfault_image.clone(), wanted)?;
+                make_folder()?;
+                Ok(taken)
+            }
+            BackendKind::Docker | BackendKind::Local => {
+                self.refuse_misplaced()?;
+                let plans = prepare::plans(wanted.suites, wanted.servers, wanted.overrides, wanted.seed)?;
+                self.take_for(plans, make_folder)
+            }
+        }
+    }
+
+    /// Refuses arguments that are for another backend.
+    fn refuse_misplaced(&self) -> Result<(), Trouble> {
         if let Some((argument, backends)) = self.misplaced() {
             return Err(Trouble::usage(format!("`{argument}` requires `{backends}`")));
         }
         if let Some(speed) = self.speed.filter(|speed| *speed != SpeedSetting::Fixed(Speed::REAL)) {
             refuse_speed(self.backend, speed)?;
         }
+        Ok(())
+    }
+
+    /// Finds the servers of plans, and prepares a backend that starts them.
+    pub fn take_for(
+        &self,
+        plans: Vec<Plan>,
+        make_folder: impl FnOnce() -> Result<(), Trouble>,
+    ) -> Result<Taken, Trouble> {
+        self.refuse_misplaced()?;
         match self.backend {
             BackendKind::Attach => {
-                let taken = attach::take(&self.attach, self.netfault_image.clone(), wanted)?;
-                make_folder()?;
-                Ok(taken)
+                Err(Trouble::usage("`--backend attach` cannot be used here: each schedule needs a cluster of its own"))
             }
             BackendKind::Docker => {
-                let plans = prepare::plans(wanted.suites, wanted.servers, wanted.overrides, wanted.seed)?;
                 speed(&plans, self.speed())?;
                 let images = (self.image.clone(), self.netfault_image.clone());
                 let (servers, environment, runtime, signals) =
@@ -137,7 +161,6 @@ impl BackendArgs {
                 Ok(Taken { plans, servers, environment, runtime, signals })
             }
             BackendKind::Local => {
-                let plans = prepare::plans(wanted.suites, wanted.servers, wanted.overrides, wanted.seed)?;
                 let servers = prepare::servers(&plans)?;
                 // Fetching is done, in real time. With another speed, all of the above happens again, faster.
                 speed(&plans, self.speed)?;

@@ -19,10 +19,15 @@ pub fn leave(runs: &[Summary], out: &Path) -> Result<(), Trouble> {
             screen::say(&line);
         }
     }
-    if let Some(file) = env::var_os("GITHUB_STEP_SUMMARY").filter(|file| !file.is_empty()) {
-        append(Path::new(&file), &report::render_markdown(runs))?;
+    job_summary(&report::render_markdown(runs))
+}
+
+/// Appends Markdown to the summary of a job in GitHub Actions; elsewhere it does nothing.
+pub fn job_summary(markdown: &str) -> Result<(), Trouble> {
+    match env::var_os("GITHUB_STEP_SUMMARY").filter(|file| !file.is_empty()) {
+        Some(file) => append(Path::new(&file), markdown),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Writes `junit.xml` and `summary.md`.

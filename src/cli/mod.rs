@@ -3,6 +3,8 @@
 
 mod attach;
 mod backend;
+mod bisect;
+mod chaos;
 mod check;
 mod ci;
 mod compare;
@@ -18,6 +20,7 @@ mod fault;
 mod gc;
 mod list;
 mod live;
+mod merge;
 mod plan;
 mod prepare;
 mod progress;
@@ -70,6 +73,9 @@ struct Cli {
 enum Command {
     List(list::Args),
     Run(Box<run::Args>),
+    Chaos(Box<chaos::Args>),
+    Bisect(Box<bisect::Args>),
+    Merge(merge::Args),
     Plan(plan::Args),
     Check(check::Args),
     Compare(compare::Args),
@@ -118,6 +124,9 @@ fn dispatch(command: &Command) -> Result<Exit, Trouble> {
     match command {
         Command::List(args) => list::main(args),
         Command::Run(args) => run::main(args),
+        Command::Chaos(args) => chaos::main(args),
+        Command::Bisect(args) => bisect::main(args),
+        Command::Merge(args) => merge::main(args),
         Command::Plan(args) => plan::main(args),
         Command::Check(args) => check::main(args),
         Command::Compare(args) => compare::main(args),

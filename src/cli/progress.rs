@@ -59,6 +59,25 @@ impl Teller {
     }
 }
 
+impl Teller {
+    /// Shows a line that replaces the one before it; without a terminal, nothing.
+    pub fn status(&self, text: String) {
+        if self.terminal {
+            self.send(Message::Now(0, text));
+        }
+    }
+
+    /// Whether lines can be replaced.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Begins and ends the line of [`Self::status`].
+    pub fn status_line(&self, is_shown: bool) {
+        self.send(if is_shown { Message::Begin(0, String::new()) } else { Message::End(0) });
+    }
+}
+
 impl Audience for Teller {
     fn begin(&self, run: usize, label: &str, plan: &Plan, server: &Server) -> Watcher {
         self.send(Message::Begin(run, label.to_owned()));

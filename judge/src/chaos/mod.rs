@@ -7,9 +7,11 @@ mod guide;
 mod interval;
 mod profile;
 mod promises;
+mod record;
 mod schedule;
 mod shrink;
 mod situations;
+mod summary;
 
 pub use draw::{Act, draw, mutate};
 pub use failure::{Failure, failures};
@@ -17,9 +19,11 @@ pub use guide::Guide;
 pub use interval::Rate;
 pub use profile::{PROFILES, Profile};
 pub use promises::{Claim, Promise, Stand, invariants, promises};
+pub use record::{Campaign, CampaignHeader, Ended, Entry, Finding, JOURNAL_VERSION, Record};
 pub use schedule::{Move, Schedule};
 pub use shrink::{Shrinker, Sprt};
 pub use situations::{SOMETIMES, situations};
+pub use summary::{campaign_junit, campaign_page, folder_of, render_campaign, render_campaign_markdown};
 
 use crate::suite::Suite;
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::fault::{FaultKind, ProcessEffect};
 use crate::suite::{
-    AckedWrites, Allowed, ClusterSpec, Does, IfImpossible, Invariant, Step, Suite, WorkloadSpec, default_max_duration,
+    AckedWrites, Allowed, ClusterSpec, Does, IfImpossible, Invariant, SpeedSetting, Step, Suite, WorkloadSpec,
+    default_max_duration,
 };
 use crate::target::{Group, Member, Owner, Target};
 use crate::units::{Directive, ShardNo, Span};
@@ -140,7 +141,8 @@ impl Schedule {
             recover_within: Span(self.node_timeout() * 12 + Duration::from_secs(60)),
             max_duration: default_max_duration(),
             if_impossible: IfImpossible::Skip,
-            speed: None,
+            // Without it a campaign would take ten times as long.
+            speed: Some(SpeedSetting::Auto),
         }
     }
 
