@@ -4,7 +4,7 @@
 mod file;
 mod findings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -17,7 +17,8 @@ pub use self::findings::{Investigated, investigate, repeat};
 use crate::anatomy;
 use crate::batch::{self, Audience, Job, Settings, Stop};
 use crate::chaos::{
-    self, Campaign, Ended, Entry, Failure, Guide, Profile, Promise, Record, Schedule, draw, failures, situations,
+    self, Act, Campaign, Ended, Entry, Failure, Guide, Move, Profile, Promise, Record, Schedule, draw, failures,
+    situations,
 };
 use crate::plan::Plan;
 use crate::report::{self, Standing};
@@ -25,6 +26,7 @@ use crate::seeded::Seeded;
 use crate::server::Server;
 use crate::speed::{self, Speed};
 use crate::suite::{SpeedSetting, to_yaml};
+use crate::units::Span;
 
 /// How many runs of each failure keep their folder.
 const KEPT_OF_A_FAILURE: usize = 3;
@@ -76,7 +78,7 @@ pub struct Outcome {
     /// What failed of what must hold.
     pub failures: Vec<Failure>,
     /// What it reached.
-    pub situations: std::collections::BTreeSet<String>,
+    pub situations: BTreeSet<String>,
     /// The folder of its report.
     pub folder: Option<PathBuf>,
     /// Why it has no verdict.
@@ -298,9 +300,7 @@ impl Outcome {
 pub fn leave_out(profile: &mut Profile, server: &str, environment: &batch::Environment) -> Vec<(String, String)> {
     let mut out: Vec<(String, String)> = Vec::new();
     for act in profile.faults.keys().copied().collect::<Vec<_>>() {
-        let only =
-            Profile { faults: BTreeMap::from([(act, 1)]), replicas: (1, profile.replicas.1.max(1)), ..profile.clone() };
-        let schedule = draw(&only, server, &mut Seeded::new(1, "probe"));
+        let schedule = probe(profile, act, server);
         let (suite, _) = chaos::suite(&schedule, "probe", &[]);
         let obstacle = Plan::new(&suite, 1).ok().and_then(|plan| environment.obstacle(&plan).map(str::to_owned));
         if let Some(why) = obstacle {
@@ -313,32 +313,31 @@ pub fn leave_out(profile: &mut Profile, server: &str, environment: &batch::Envir
     out
 }
 
-/// A plan with every act of a profile, so that an environment can be prepared for all that may be drawn.
+/// A plan with every act of a profile in its smallest cluster, so that an environment and a speed can be prepared for what
+/// may be drawn.
 pub fn everything(profile: &Profile, server: &str, seed: u64) -> Result<Plan, String> {
-    let mut whole: Option<Schedule> = None;
-    for act in profile.faults.keys() {
-        let only = Profile {
-            faults: BTreeMap::from([(*act, 1)]),
-            replicas: (1, profile.replicas.1.max(1)),
-            ..profile.clone()
-        };
-        let schedule = draw(&only, server, &mut Seeded::new(1, "everything"));
-        match &mut whole {
-            None => {
-                whole = Some(Schedule { masters: profile.masters.1, replicas: profile.replicas.1.max(1), ..schedule })
-            }
-            Some(whole) => whole.moves.extend(schedule.moves.into_iter().take(1)),
-        }
-    }
-    let mut whole = whole.ok_or("the profile has no faults")?;
+    let moves = profile.faults.keys().flat_map(|&act| probe(profile, act, server).moves.into_iter().take(1));
+    let first = profile.faults.keys().next().ok_or("the profile has no faults")?;
+    let mut whole = Schedule { moves: moves.collect(), rest: Span::default(), ..probe(profile, *first, server) };
     whole.moves.sort_by_key(|each| each.at);
     // Names that are used twice would be refused; the needs are the same without them.
-    let mut names = std::collections::BTreeSet::new();
-    whole.moves.retain(|each| {
-        each.step.fault().and_then(|fault| fault.name()).flatten().is_none_or(|name| names.insert(name.to_owned()))
-    });
+    let mut names = BTreeSet::new();
+    let name = |each: &Move| each.step.fault().and_then(|fault| fault.name()).flatten().map(str::to_owned);
+    whole.moves.retain(|each| name(each).is_none_or(|name| names.insert(name)));
     let (suite, _) = chaos::suite(&whole, "everything", &[]);
     Plan::new(&suite, seed).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}
+
+/// A schedule with one act only, in the smallest cluster that can have it.
+fn probe(profile: &Profile, act: Act, server: &str) -> Schedule {
+    let replicas = profile.replicas.0.max(1);
+    let only = Profile {
+        faults: BTreeMap::from([(act, 1)]),
+        masters: (profile.masters.0, profile.masters.0),
+        replicas: (replicas, replicas),
+        ..profile.clone()
+    };
+    draw(&only, server, &mut Seeded::new(1, "probe"))
 }
 
 /// The time that is left, in words, from how many runs are done of how many, or until when.

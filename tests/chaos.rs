@@ -1,0 +1,108 @@
+//! A small campaign on real clusters: it finds writes that are lost when a frozen master wakes up, which the profile forbids,
+//! shrinks the schedule, continues after it was cut off, and joins with another part.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use slotquake::campaign;
+use slotquake::chaos::{Ended, Schedule};
+use slotquake::suite::{self, Step};
+
+/// Freezes and cuts of masters in a small cluster. The node timeout is a fifth of the usual.
+const PROFILE: &str = "
+about: Freezes that outlast a failover.
+masters: [3, 3]
+replicas: [1, 1]
+config: { cluster-node-timeout: ['1000'] }
+rates: [400]
+reads: [20]
+moves: [1, 2]
+window: 2
+longest: 6
+at-once: 2
+faults: { pause: 1 }
+forbid: [acked-writes]
+";
+
+fn slotquake(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_slotquake")).args(arguments).output().expect("it starts")
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn a_campaign_finds_and_shrinks_what_its_profile_forbids() {
+    support::fetched("redis:6.2");
+    let _places = support::Places::take(usize::MAX);
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(at("profile.yaml"), PROFILE).expect("written");
+    let (profile, out) = (at("profile.yaml"), at("found"));
+    let common = ["chaos", "--seed", "3", "--profile", &profile, "--speed", "5", "--jobs", "1", "--real-runs", "0"];
+    let begin = |more: &[&str]| slotquake(&[&common, more].concat());
+
+    let ran = begin(&["--runs", "8", "--out", &out, "--shrink-runs", "12"]);
+    let campaign = campaign::read(Path::new(&out)).unwrap_or_else(|error| panic!("{error}\n{}", text(&ran)));
+    assert_eq!(campaign.runs.len(), 8, "{}", text(&ran));
+    assert_eq!(ran.status.code(), Some(1), "{}", text(&ran));
+    let frozen = campaign.findings.iter().find(|finding| finding.failure.to_string() == "acked-writes (stale-master)");
+    let frozen = frozen.unwrap_or_else(|| panic!("not found\n{}", text(&ran)));
+    assert!(frozen.smallest.hits > 0 && frozen.moves <= 2, "{frozen:?}");
+    let files = Path::new(&out).join("failures/acked-writes-stale-master");
+    let smallest = suite::load(&files.join("smallest.yaml").display().to_string()).expect("a suite");
+    assert!(Schedule::of(&smallest).is_some());
+    assert!(smallest.steps.iter().any(|step| matches!(step, Step::Pause(_))), "{smallest:?}");
+    let report = fs::read_to_string(files.join("report.md")).expect("a report");
+    assert!(report.contains("acknowledged") && report.contains("```yaml"), "{report}");
+    for name in ["index.html", "summary.md", "junit.xml"] {
+        let text = fs::read_to_string(Path::new(&out).join(name)).expect(name);
+        assert!(text.contains("acked-writes"), "{name}: {text}");
+    }
+
+    // A run that shows nothing new keeps no folder.
+    let kept = fs::read_dir(Path::new(&out).join("runs")).expect("runs").count();
+    let named = campaign.runs.iter().filter(|run| run.folder.is_some()).count();
+    assert_eq!(kept, named, "what is kept is in the journal");
+
+    let again = begin(&["--runs", "9", "--out", &out, "--shrink-runs", "0"]);
+    assert_eq!(again.status.code(), Some(2), "a campaign is not overwritten: {}", text(&again));
+    let resumed = begin(&["--runs", "9", "--out", &out, "--shrink-runs", "0", "--resume"]);
+    let continued = campaign::read(Path::new(&out)).unwrap_or_else(|error| panic!("{error}\n{}", text(&resumed)));
+    assert_eq!(continued.runs.len(), 9, "only the ninth is new: {}", text(&resumed));
+    assert_eq!(continued.runs[..8], campaign.runs[..], "earlier runs stay");
+
+    let merged = at("merged");
+    let joined = slotquake(&["merge", &out, &out, "--out", &merged]);
+    assert_eq!(joined.status.code(), Some(1), "{}", text(&joined));
+    assert!(text(&joined).starts_with("9 runs, seed 3"), "the same part twice counts once: {}", text(&joined));
+}
+
+#[test]
+fn a_gentle_campaign_has_no_false_alarm() {
+    support::fetched("redis:6.2");
+    let _places = support::Places::take(usize::MAX);
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("gentle");
+    let ran = slotquake(&[
+        "chaos",
+        "--runs",
+        "6",
+        "--seed",
+        "11",
+        "--speed",
+        "5",
+        "--jobs",
+        "1",
+        "--out",
+        out.to_str().expect("a path"),
+    ]);
+    let campaign = campaign::read(&out).unwrap_or_else(|error| panic!("{error}\n{}", text(&ran)));
+    assert_eq!(campaign.count(Ended::Fail), 0, "{}", text(&ran));
+    assert!(campaign.count(Ended::Pass) > 0, "{}", text(&ran));
+    assert!(campaign.situations().contains_key("a replica is promoted"), "{}", text(&ran));
+}
