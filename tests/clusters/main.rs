@@ -6,6 +6,7 @@ mod anatomy;
 mod backends;
 mod baseline;
 mod boot;
+mod chaos;
 mod ci;
 mod cli;
 mod controls;

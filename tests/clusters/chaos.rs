@@ -1,8 +1,6 @@
 //! A small campaign on real clusters: it finds writes that are lost when a frozen master wakes up, which the profile forbids,
 //! shrinks the schedule, continues after it was cut off, and joins with another part.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -10,6 +8,8 @@ use std::process::{Command, Output};
 use slotquake::campaign;
 use slotquake::chaos::{Ended, Schedule};
 use slotquake::suite::{self, Step};
+
+use crate::support::{Places, fetched};
 
 /// Freezes and cuts of masters in a small cluster. The node timeout is a fifth of the usual.
 const PROFILE: &str = "
@@ -37,8 +37,8 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn a_campaign_finds_and_shrinks_what_its_profile_forbids() {
-    support::fetched("redis:6.2");
-    let _places = support::Places::take(usize::MAX);
+    fetched("redis:6.2");
+    let _places = Places::take(2);
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name).display().to_string();
     fs::write(at("profile.yaml"), PROFILE).expect("written");
@@ -84,8 +84,8 @@ fn a_campaign_finds_and_shrinks_what_its_profile_forbids() {
 
 #[test]
 fn a_gentle_campaign_has_no_false_alarm() {
-    support::fetched("redis:6.2");
-    let _places = support::Places::take(usize::MAX);
+    fetched("redis:6.2");
+    let _places = Places::take(2);
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("gentle");
     let ran = slotquake(&[
