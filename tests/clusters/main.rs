@@ -18,3 +18,5 @@ mod suites;
 mod support;
 mod testing;
 mod up;
+
+use backends::{engine, turn};

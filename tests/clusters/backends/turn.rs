@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, RwLockWriteGuard};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use crate::backends::engine::is_ready;
+use crate::engine::is_ready;
 use crate::support::Places;
 
 static RUNS: RwLock<()> = RwLock::new(());

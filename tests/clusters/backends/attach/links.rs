@@ -83,7 +83,7 @@ invariants:
 
 #[test]
 fn a_cut_survives_a_container_restart_but_not_the_run() {
-    let _one = crate::backends::turn::in_process();
+    let _one = crate::turn::in_process();
     let Some(_project) = Project::up() else { return };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let folder = tempfile::tempdir().expect("a temporary directory");

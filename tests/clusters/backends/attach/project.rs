@@ -4,9 +4,9 @@ use std::fs;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::backends::engine::{self, docker, run};
-use crate::backends::turn::{self, Turn};
+use crate::engine::{self, docker, run};
 use crate::support;
+use crate::turn::{self, Turn};
 
 const SUBNET: &str = "10.214.90";
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use slotquake::topology::parse_nodes;
 
 use super::walk::{Names, Step};
-use crate::backends::engine;
-use crate::backends::turn::{self, Turn};
+use crate::engine;
 use crate::support;
+use crate::turn::{self, Turn};
 
 /// The default of docker-compose.yaml, which docs/exercise.md shows.
 const PAGE_SUBNET: &str = "172.28.62";

@@ -3,9 +3,9 @@
 use slotquake::history::{self, EventKind};
 
 use super::{left_by, out, run, suite};
-use crate::backends::engine;
-use crate::backends::turn;
-use crate::support::{command, conclusive, verdicts};
+use crate::engine;
+use crate::support::{at_speed, command, conclusive, verdicts};
+use crate::turn;
 
 #[test]
 fn servers_are_upgraded_and_lose_their_data_as_on_the_local_backend() {
@@ -15,12 +15,11 @@ fn servers_are_upgraded_and_lose_their_data_as_on_the_local_backend() {
     }
     let (_folder, out) = out();
     let suites = ["rolling-upgrade", "empty-replica-returns"];
-    let more = [&suites[..], &["--server", "redis:6.2", "--jobs", "2"]].concat();
-    let contained = conclusive(|| command(&run(&out, &more)));
+    let more = [&suites[..], &["--server", "redis:6.2"]].concat();
+    let contained = conclusive(|| command(&run(&out, &[&more[..], &["--jobs", "2"]].concat())));
     assert_eq!((contained.code(), left_by(contained.pid)), (Some(0), vec![]), "{}", contained.whole());
     let local = run(&out, &more).into_iter().map(|word| if word == "docker" { "local" } else { word });
-    let local: Vec<&str> = local.collect();
-    let local = conclusive(|| command(&local));
+    let local = at_speed(&local.collect::<Vec<_>>());
     let judged = |document: &serde_json::Value| -> Vec<Vec<String>> {
         document["runs"].as_array().expect("runs").iter().map(verdicts).collect()
     };

@@ -1,9 +1,9 @@
 //! A server that crashes in its container, without any fault of the suite.
 
 use super::{left_by, out, run, suite};
-use crate::backends::engine::docker;
-use crate::backends::turn;
+use crate::engine::docker;
 use crate::support::begin;
+use crate::turn;
 
 /// Docker sends the signal from outside of the container: within it, a server is process 1.
 #[test]

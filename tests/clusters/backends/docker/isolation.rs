@@ -1,8 +1,8 @@
 //! Without the image of sidecars a node can still be cut off from everybody, and the rest is skipped.
 
 use super::{left_by, out, run, suite};
-use crate::backends::turn;
 use crate::support::{command, conclusive};
+use crate::turn;
 
 #[test]
 fn isolates_a_node_without_sidecars() {

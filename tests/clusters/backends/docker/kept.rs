@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use super::{left_by, out};
-use crate::backends::turn;
 use crate::support::{Ended, QUICK, Running, begin_as};
+use crate::turn;
 
 #[test]
 fn up_breaks_and_repairs_a_cluster_of_containers() {

@@ -12,9 +12,9 @@ use slotquake::run::{BackendSettings, Notice, Options};
 
 use super::stand_in::StandIn;
 use super::{begin_through, left_by, out, run, suite, through};
-use crate::backends::engine::docker;
-use crate::backends::turn;
+use crate::engine::docker;
 use crate::support::{begin, slotquake};
+use crate::turn;
 
 #[test]
 fn a_signal_leaves_only_a_report() {

@@ -11,9 +11,9 @@ use nix::sys::signal::Signal;
 use slotquake::history::{self, EventKind, History};
 
 use super::{left_by, out, run, suite};
-use crate::backends::engine::docker;
-use crate::backends::turn;
+use crate::engine::docker;
 use crate::support::{Ended, assert_nothing_left, begin_as, command, conclusive, slotquake};
+use crate::turn;
 
 /// The wall clock of one node jumps, that of another one strobes, and a third has a monotonic clock of its own.
 const CLOCKS: &str = "  - clock: { node: node-2, jump: 1h, name: ahead }
@@ -95,7 +95,8 @@ fn containers_live_at_a_speed() {
     // Six after the boot, one after the start, six at the end.
     assert_eq!(proofs.count(), 13);
     // Losing packets is faithful only in real time.
-    let ended = conclusive(|| command(&run(&out, &["lossy-links", "--server", "redis:6.2", "--speed", "2"])));
+    let own = suite(&folder, "  - lossy: { between: [masters, replicas], percent: 30% }\n  - settle: 1s\n");
+    let ended = conclusive(|| command(&run(&out, &[&own, "--server", "redis:6.2", "--speed", "2"])));
     assert_eq!(ended.code(), Some(0), "{}", ended.whole());
     assert_eq!(history_of(&ended).header.speed.factor(), 1, "{}", ended.whole());
 }

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use super::stand_in::StandIn;
 use super::{left_by, out, run, suite, through};
-use crate::backends::engine::docker;
-use crate::backends::turn;
+use crate::engine::docker;
 use crate::support::{Ended, begin_as, slotquake};
+use crate::turn;
 
 fn assert_says(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!((ended.code(), left_by(ended.pid)), (Some(code), vec![]), "{}", ended.whole());

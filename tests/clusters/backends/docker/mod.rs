@@ -15,7 +15,7 @@ mod verdicts;
 
 use std::process::Command;
 
-use crate::backends::engine::docker;
+use crate::engine::docker;
 use crate::support::{Ended, QUICK, Running, begin_as};
 
 /// The names of all that a harness made and that is still there.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::stand_in::StandIn;
 use super::{left_by, out, run, through};
-use crate::backends::turn;
 use crate::support::{Ended, command, conclusive, slotquake};
+use crate::turn;
 
 /// Each run's verdict, and the events of those that were run, as text.
 fn told(ended: &Ended) -> BTreeMap<String, (String, String)> {
@@ -24,20 +24,14 @@ fn told(ended: &Ended) -> BTreeMap<String, (String, String)> {
 fn by_ports_skips_only_suites_that_distinguish_clients() {
     let Some(_engine) = turn::shared(4) else { return };
     let (_folder, out) = out();
-    let suites = ["formation", "role-swap", "shard-loss", "master-freeze", "halves", "minority-partition"];
+    let suites = ["shard-loss", "master-freeze", "halves", "minority-partition"];
     let more = [&suites[..], &["--server", "redis:6.2", "--reach", "ports"]].concat();
     let ended = conclusive(|| command(&run(&out, &more)));
     assert_eq!((ended.code(), left_by(ended.pid)), (Some(0), vec![]), "{}", ended.whole());
     let told = told(&ended);
     let verdicts: Vec<_> = told.iter().map(|(suite, (verdict, _))| (suite.as_str(), verdict.as_str())).collect();
-    let expected = [
-        ("formation", "pass"),
-        ("halves", "pass"),
-        ("master-freeze", "pass"),
-        ("minority-partition", "skipped"),
-        ("role-swap", "pass"),
-        ("shard-loss", "pass"),
-    ];
+    let expected =
+        [("halves", "pass"), ("master-freeze", "pass"), ("minority-partition", "skipped"), ("shard-loss", "pass")];
     assert_eq!(verdicts, expected, "{}", ended.whole());
     assert!(
         ended.stderr.contains(

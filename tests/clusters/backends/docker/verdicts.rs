@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{left_by, out, run};
-use crate::backends::turn;
 use crate::support::{Ended, QUICK, command, conclusive, fetched, verdicts};
+use crate::turn;
 
-const SUITES: [&str; 6] = ["formation", "role-swap", "shard-loss", "master-freeze", "minority-partition", "bus-only"];
+const SUITES: [&str; 5] = ["role-swap", "shard-loss", "master-freeze", "minority-partition", "bus-only"];
 
 const SERVERS: [&str; 2] = ["redis:6.2", "valkey:9.1"];
 
