@@ -25,7 +25,8 @@ pub(super) const TRAITS: Traits = Traits {
 pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
     let ledger = &facts.ledger;
     let mut finding = Finding::new();
-    let of_kinds: u64 = facts.accounts.values().map(|account| account.acknowledged).sum();
+    let others = || facts.accounts.iter().filter(|(kind, _)| !kind.is_register());
+    let of_kinds: u64 = others().map(|(_, account)| account.acknowledged).sum();
     finding.observed(ledger.acknowledged + of_kinds);
     if ledger.acknowledged + of_kinds == 0 {
         finding.undecided("no write was acknowledged");
@@ -41,7 +42,7 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
     }
     let excuse = facts.retransmitted(Window { from_ns: 0, to_ns: facts.end_ns });
     weigh(&mut finding, facts, settings.may_lose, excuse);
-    for (&kind, account) in &facts.accounts {
+    for (&kind, account) in others() {
         kinds::tell_losses(&mut finding, kind, account);
     }
     if ledger.refused_but_applied > 0 {
@@ -213,6 +214,7 @@ fn describe(lost: &LostWrite) -> String {
     let by = lost.acked_by.map_or_else(String::new, |node| format!(" by {node}"));
     let held = match &lost.read_back {
         FinalValue::Number(number) => format!("held {number}"),
+        FinalValue::Numbers(numbers) => format!("held {}", list(numbers)),
         FinalValue::Missing => "was missing".to_owned(),
         FinalValue::Foreign(text) => format!("held `{text}`, which the workload never wrote,"),
         FinalValue::Unreadable(reason) => format!("could not be read ({reason})"),
@@ -271,7 +273,9 @@ fn witness(facts: &Facts<'_>, lost: &LostWrite) -> Option<Witness> {
             None => (Some(*number), format!("held {number}, which no client wrote"), None),
         },
         FinalValue::Missing => (None, "was gone, though no client removes a key".to_owned(), None),
-        FinalValue::Foreign(_) => (Some(FOREIGN), "held a value that no client wrote".to_owned(), None),
+        FinalValue::Foreign(_) | FinalValue::Numbers(_) => {
+            (Some(FOREIGN), "held a value that no client wrote".to_owned(), None)
+        }
         FinalValue::Unreadable(_) => return None,
     };
     let end = WitnessOp {

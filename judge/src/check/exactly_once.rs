@@ -40,10 +40,10 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &ExactlyOnce) -> Judgement {
 
 fn look(kind: DataKind, account: &Account, finding: &mut Finding) {
     finding.observed(account.observed).saw(format!(
-        "{} of {} acknowledged: {} took effect once more, {} lost, {} undecided",
+        "{} of {} acknowledged: {} too many, {} lost, {} undecided",
         kinds::writes(kind, account.acknowledged),
         count(account.keys, kind.word()),
-        account.repeated,
+        count(account.repeated, "effect"),
         account.lost,
         account.undecided
     ));

@@ -5,11 +5,13 @@ use crate::facts::{Account, Example};
 use crate::suite::DataKind;
 use crate::words::count;
 
-/// A number of writes of a kind: `3 INCRs`.
+/// A number of writes of a kind: `3 increments`.
 pub(super) fn writes(kind: DataKind, number: u64) -> String {
     match kind {
         DataKind::Register => count(number, "SET"),
-        DataKind::Counter => count(number, "INCR"),
+        DataKind::Transaction => count(number, "transaction"),
+        DataKind::Counter => count(number, "increment"),
+        DataKind::List => count(number, "append"),
     }
 }
 

@@ -7,6 +7,7 @@
 mod acked_writes;
 mod agreement;
 mod ask;
+mod atomic;
 mod availability;
 mod convergence;
 mod epochs;
@@ -20,6 +21,7 @@ mod linearizable;
 mod monotonic_reads;
 mod monotonic_writes;
 mod not_promoted;
+mod order;
 mod promotions;
 mod read_your_writes;
 mod reads;

@@ -7,6 +7,7 @@
 
 mod counter;
 mod linearizable;
+mod list;
 mod register;
 mod session;
 mod staleness;
@@ -15,6 +16,7 @@ mod witness;
 
 pub use counter::{Counted, Jump, counted};
 pub use linearizable::{Linearity, linearizable};
+pub use list::{Disorder, Listed, Listing, listed};
 pub use register::{Effect, Kind, NIL, Operation, Register};
 pub use session::{Guarantee, Kept, kept};
 pub use staleness::{Stale, stale};

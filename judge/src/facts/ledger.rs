@@ -492,7 +492,7 @@ impl<'a> KeyOps<'a> {
                 }
             }
             Some(missing @ FinalValue::Missing) => lost.extend(acked.iter().map(|&op| (op, missing))),
-            Some(foreign @ FinalValue::Foreign(_)) => {
+            Some(foreign @ (FinalValue::Foreign(_) | FinalValue::Numbers(_))) => {
                 ledger.foreign += 1;
                 lost.extend(acked.iter().map(|&op| (op, foreign)));
             }

@@ -32,6 +32,15 @@ pub fn key_name(key: u32) -> String {
     format!("{}-{number}", kind.prefix())
 }
 
+/// The names of the keys of key number `key`: one, or the two of a transaction, which have its slot.
+pub fn stored_names(key: u32) -> Vec<String> {
+    let name = key_name(key);
+    match kind_of(key).0 {
+        DataKind::Register | DataKind::Counter | DataKind::List => vec![name],
+        DataKind::Transaction => vec![format!("{{{name}}}:a"), format!("{{{name}}}:b")],
+    }
+}
+
 /// The name of the key that is written to a replica at the end. It has the slot of key number `key`.
 pub fn probe_name(key: u32) -> String {
     format!("{{{}}}:probe", key_name(key))

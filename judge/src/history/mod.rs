@@ -19,7 +19,7 @@ pub use exit::{Exit, ExitSignal};
 pub use fault_event::FaultEvent;
 pub use frames::Frames;
 pub(crate) use frames::hex;
-pub use key::{key_name, key_of, kind_of, probe_name, workload_keys};
+pub use key::{key_name, key_of, kind_of, probe_name, stored_names, workload_keys};
 pub use op::{FOREIGN, Op, OpError, OpParts, Outcome};
 pub use reason::{Explanation, NO_FREE_KEY, Reason};
 pub use store::{FILE_NAME, HistoryError, Interned, intern, parse, read, write_line, write_op};
@@ -120,13 +120,23 @@ impl History {
 }
 
 /// What an operation has beside [`Op`]. It is stored before its operation.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
     /// The position of the operation in [`History::ops`].
     pub of: u32,
     /// How often the client sent the command, if it repeated what had no answer; 1 without a repetition.
     #[serde(default = "once", skip_serializing_if = "is_once")]
     pub tries: u8,
+    /// The elements that a read of a list returned, in order, or what the two keys of a transaction held, if that differs.
+    /// [`FOREIGN`] for what is not of the workload, 0 for a key that did not exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<u32>,
+}
+
+impl Default for Detail {
+    fn default() -> Self {
+        Self { of: 0, tries: once(), items: Vec::new() }
+    }
 }
 
 fn once() -> u8 {
@@ -716,6 +726,8 @@ pub enum FinalValue {
     Number(u32),
     /// The key does not exist.
     Missing,
+    /// The elements of a list, in order, or what the two keys of a transaction held, if that differs; see [`Detail::items`].
+    Numbers(Vec<u32>),
     /// A value that the workload never wrote.
     Foreign(String),
     /// The key could not be read, for this reason.

@@ -62,14 +62,18 @@ data_kinds! {
     register "register" Register "key",
     /// INCR, and GET of the number.
     counter "counter" Counter "counter",
+    /// RPUSH of elements that are written only once, and LRANGE of the whole list.
+    list "list" List "list",
+    /// One number for two keys of one hash tag, written by MULTI and EXEC or by a script, and MGET of both.
+    transaction "transaction" Transaction "transaction",
 }
 
 impl DataKind {
     /// Whether a key holds one value that each write replaces, so that all that is said of registers holds for it.
     pub fn is_register(self) -> bool {
         match self {
-            Self::Register => true,
-            Self::Counter => false,
+            Self::Register | Self::Transaction => true,
+            Self::Counter | Self::List => false,
         }
     }
 }

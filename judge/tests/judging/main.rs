@@ -12,6 +12,7 @@ mod epochs;
 mod events;
 mod failover;
 mod harness;
+mod kinds;
 mod lag;
 mod latency;
 mod ledger;

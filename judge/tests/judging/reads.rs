@@ -148,7 +148,7 @@ fn destroyed_data_that_is_written_again_fails() {
     assert_eq!((keys.len(), judgement.witnesses_left), (3, 3), "{keys:?}");
     let first = &judgement.witnesses[0];
     let name = format!("key-{key}");
-    let commands: Vec<String> = first.ops.iter().map(|op| op.command(&name)).collect();
+    let commands: Vec<String> = (0..first.ops.len()).map(|at| first.command(at, &name)).collect();
     assert_eq!(commands, [format!("SET {name} = 1"), format!("GET {name} -> nothing")]);
     assert_eq!(first.ops.iter().map(|op| op.contradicts).collect::<Vec<_>>(), [false, true]);
     let why = format!(

@@ -347,6 +347,11 @@ impl Story {
         self.op(OpKind::Writes, key, value, times, node, what)
     }
 
+    /// A write of which `value` is recorded: what it wrote, or what it returned.
+    pub fn written(self, key: u32, value: u32, times: (f64, f64), what: What) -> Self {
+        self.op(OpKind::Writes, key, value, times, 1, what)
+    }
+
     /// A read that returns `value`.
     pub fn read(self, key: u32, value: u32, times: (f64, f64), what: What) -> Self {
         self.op(OpKind::Reads, key, value, times, 1, what)

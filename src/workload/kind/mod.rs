@@ -1,12 +1,14 @@
 //! How each kind of data is driven: its commands, and what their answers mean. One file a kind.
 
 mod counter;
+mod list;
 mod register;
+mod transaction;
 
 use redis::{Cmd, Value};
 
 use crate::cluster::Keyspace;
-use crate::history::{Detail, FOREIGN, FinalValue, key_name, kind_of};
+use crate::history::{Detail, FOREIGN, FinalValue, kind_of, stored_names};
 use crate::suite::DataKind;
 use crate::wire::{command, text};
 
@@ -26,29 +28,40 @@ pub struct Answer {
 #[derive(Debug, Clone)]
 pub struct Driven {
     kind: DataKind,
-    /// Its name on the servers.
-    name: String,
+    /// Its names on the servers: one, or the two of a transaction.
+    names: Vec<String>,
     value_size: u32,
 }
 
 impl Driven {
     /// A key of the workload.
     pub fn new(key: u32, keys: &Keyspace, value_size: u32) -> Self {
-        Self { kind: kind_of(key).0, name: keys.name(&key_name(key)), value_size }
+        let names = stored_names(key).iter().map(|name| keys.name(name)).collect();
+        Self { kind: kind_of(key).0, names, value_size }
+    }
+
+    fn name(&self) -> &str {
+        &self.names[0]
+    }
+
+    fn both(&self) -> [&str; 2] {
+        [&self.names[0], &self.names[1]]
     }
 
     /// The request that writes a number.
     pub fn write(&self, number: u32) -> Request {
         match self.kind {
-            DataKind::Register => register::write(&self.name, &encode(number, self.value_size)),
-            DataKind::Counter => counter::write(&self.name),
+            DataKind::Register => register::write(self.name(), &encode(number, self.value_size)),
+            DataKind::Counter => counter::write(self.name()),
+            DataKind::List => list::write(self.name(), &encode(number, self.value_size)),
+            DataKind::Transaction => transaction::write(self.both(), number, &encode(number, self.value_size)),
         }
     }
 
     /// What the answer to a write of a number says; None without an answer.
     pub fn written(&self, number: u32, answer: Option<&Value>) -> Answer {
         match self.kind {
-            DataKind::Register => Answer { value: number, detail: None },
+            DataKind::Register | DataKind::List | DataKind::Transaction => Answer { value: number, detail: None },
             DataKind::Counter => answer.map_or_else(Answer::default, counter::written),
         }
     }
@@ -61,8 +74,10 @@ impl Driven {
     /// The command that reads the key.
     pub fn read_words(&self) -> Vec<String> {
         match self.kind {
-            DataKind::Register => register::read(&self.name),
-            DataKind::Counter => counter::read(&self.name),
+            DataKind::Register => register::read(self.name()),
+            DataKind::Counter => counter::read(self.name()),
+            DataKind::List => list::read(self.name()),
+            DataKind::Transaction => transaction::read(self.both()),
         }
     }
 
@@ -70,6 +85,8 @@ impl Driven {
     pub fn seen(&self, answer: &Value) -> Answer {
         match self.kind {
             DataKind::Register | DataKind::Counter => Answer { value: number(answer), detail: None },
+            DataKind::List => list::seen(answer),
+            DataKind::Transaction => transaction::seen(answer),
         }
     }
 
@@ -81,6 +98,8 @@ impl Driven {
                 FOREIGN => foreign(answer),
                 number => FinalValue::Number(number),
             },
+            DataKind::List => list::last(answer),
+            DataKind::Transaction => transaction::last(answer),
         }
     }
 }

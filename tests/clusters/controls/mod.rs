@@ -9,6 +9,7 @@ mod data;
 mod disk;
 mod failover;
 mod files;
+mod kinds;
 mod power;
 mod reads;
 mod servers;

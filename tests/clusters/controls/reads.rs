@@ -24,7 +24,7 @@ fn first_master(event: &Event) -> Option<SocketAddr> {
 }
 
 /// Sends inline commands over one connection and reads their answers.
-fn send(addr: SocketAddr, commands: &[String]) {
+pub fn send(addr: SocketAddr, commands: &[String]) {
     let mut stream = TcpStream::connect(addr).expect("the master accepts connections");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
     for command in commands {
@@ -36,7 +36,7 @@ fn send(addr: SocketAddr, commands: &[String]) {
 }
 
 /// Acts on the master of shard-1 once, 300 ms after the phase `meddled` begins.
-fn meddle(act: impl Fn(SocketAddr) + Send + Sync) -> impl Fn(&Server, &Event) + Sync {
+pub fn meddle(act: impl Fn(SocketAddr) + Send + Sync) -> impl Fn(&Server, &Event) + Sync {
     let master = Mutex::new(None);
     move |_: &Server, event: &Event| {
         if let Some(addr) = first_master(event) {

@@ -1,14 +1,11 @@
 //! The account of counters.
 
-use super::{Account, Example, KeyOps, sent};
-use crate::consistency::{Counted, Does, Effect, Jump, Kind, NIL, Operation, Witness, WitnessOp, counted};
+use super::{Account, Example, KeyOps, NOBODY, drawn, sent, who};
+use crate::consistency::{Counted, Effect, Jump, Kind, NIL, Operation, Witness, counted};
 use crate::facts::{Answerer, Answerers};
 use crate::history::{FOREIGN, FinalValue, History, key_name};
-use crate::units::{ClientNo, NodeNo};
+use crate::units::NodeNo;
 use crate::words::{at, count};
-
-/// The client of the read at the end.
-const NOBODY: ClientNo = ClientNo(0);
 
 /// Adds what became of the increments of one counter.
 pub(super) fn account(history: &History, key: u32, ops: &KeyOps<'_>, answerers: Answerers<'_>, account: &mut Account) {
@@ -28,13 +25,13 @@ pub(super) fn account(history: &History, key: u32, ops: &KeyOps<'_>, answerers: 
     account.losses.extend(found.fell.as_ref().map(|jump| words.fell(&found, jump)));
 }
 
-/// The read at the end. A number that is none of a counter is not compared.
+/// The read at the end. What is no number has lost every increment.
 fn last(ops: &KeyOps<'_>) -> Option<Operation> {
     let (at_ns, node, value) = ops.last?;
     let value = match value {
         FinalValue::Number(number) => *number,
-        FinalValue::Missing => NIL,
-        FinalValue::Foreign(_) | FinalValue::Unreadable(_) => return None,
+        FinalValue::Missing | FinalValue::Numbers(_) | FinalValue::Foreign(_) => NIL,
+        FinalValue::Unreadable(_) => return None,
     };
     let node = node.unwrap_or(NodeNo(0));
     Some(Operation { invoke_ns: at_ns, complete_ns: at_ns, value, client: NOBODY, node, kind: Kind::Read })
@@ -88,12 +85,7 @@ impl Words<'_> {
     }
 
     fn who(&self, op: &Operation) -> String {
-        let by = if op.node == NodeNo(0) { String::new() } else { format!(", answered by {}", op.node) };
-        match op.kind {
-            _ if op.client == NOBODY => format!("GET in the end{by}"),
-            Kind::Read => format!("GET of {}{by}", op.client),
-            Kind::Write(_) => format!("INCR of {}{}{by}", op.client, self.sent(op)),
-        }
+        format!("{}{}", who(op), self.sent(op))
     }
 
     fn sent(&self, op: &Operation) -> String {
@@ -111,12 +103,7 @@ impl Words<'_> {
             Kind::Write(Effect::Possible | Effect::Impossible) => format!("INCR {name}{}", self.sent(op)),
         });
         let commands = commands.collect();
-        let drawn = |op: &Operation| {
-            let is_last = op.client == NOBODY;
-            let drawn = WitnessOp { contradicts: *op == jump.after, ..WitnessOp::of(op) };
-            if is_last { WitnessOp { does: Does::FinalRead, client: None, ..drawn } } else { drawn }
-        };
-        let ops = all.iter().map(drawn).collect();
+        let ops = all.iter().map(|op| drawn(op, *op == jump.after)).collect();
         Example { at_ns: jump.after.complete_ns, witness: Witness { key: name, why, ops, commands } }
     }
 }

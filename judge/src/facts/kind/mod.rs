@@ -1,14 +1,16 @@
 //! What became of the writes of each kind of data other than registers. One file a kind.
 
 mod counter;
+mod list;
+mod transaction;
 
 use std::collections::BTreeMap;
 
 use super::{Answerers, Facts, registers};
-use crate::consistency::{Operation, Witness};
+use crate::consistency::{Does, Kind, Operation, Witness, WitnessOp};
 use crate::history::{EventKind, FinalValue, History, Op, kind_of};
 use crate::suite::{DataKind, OpKind};
-use crate::units::NodeNo;
+use crate::units::{ClientNo, NodeNo};
 
 /// What became of the writes of one kind of data.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,10 +30,18 @@ pub struct Account {
     /// Effects that are gone and may be those of writes of unknown outcome; acknowledged writes of keys that could not be read
     /// back.
     pub undecided: u64,
+    /// Reads that show elements of a list in another order than that of their appends, or of the end.
+    pub disordered: u64,
+    /// Reads that saw half of a transaction.
+    pub halves: u64,
     /// The first repetition of each key that has one, in order of time; at most [`Account::EXAMPLES`].
     pub repetitions: Vec<Example>,
     /// The same of losses.
     pub losses: Vec<Example>,
+    /// The same of elements in another order.
+    pub disorders: Vec<Example>,
+    /// The same of halves.
+    pub half_seen: Vec<Example>,
 }
 
 /// A violation in words and as operations.
@@ -49,7 +59,7 @@ impl Account {
 
     /// Keeps the first examples.
     fn trim(&mut self) {
-        for examples in [&mut self.repetitions, &mut self.losses] {
+        for examples in [&mut self.repetitions, &mut self.losses, &mut self.disorders, &mut self.half_seen] {
             examples.sort_by_key(|example| example.at_ns);
             examples.truncate(Self::EXAMPLES);
         }
@@ -68,7 +78,7 @@ struct KeyOps<'a> {
 /// The accounts of all kinds that the workload has beside registers.
 pub(super) fn accounts(history: &History, answerers: Answerers<'_>) -> BTreeMap<DataKind, Account> {
     let mut keys: BTreeMap<u32, KeyOps<'_>> = BTreeMap::new();
-    for (position, op) in history.ops.iter().enumerate().filter(|(_, op)| !kind_of(op.key()).0.is_register()) {
+    for (position, op) in history.ops.iter().enumerate().filter(|(_, op)| kind_of(op.key()).0 != DataKind::Register) {
         let of_key = keys.entry(op.key()).or_default();
         of_key.ops.extend(registers::operation(op).map(|operation| (position, op, operation)));
     }
@@ -92,6 +102,8 @@ pub(super) fn accounts(history: &History, answerers: Answerers<'_>) -> BTreeMap<
         match kind {
             DataKind::Register => {}
             DataKind::Counter => counter::account(history, key, ops, answerers, account),
+            DataKind::List => list::account(history, key, ops, account),
+            DataKind::Transaction => transaction::account(history, key, ops, account),
         }
     }
     accounts.values_mut().for_each(Account::trim);
@@ -106,6 +118,25 @@ impl KeyOps<'_> {
     fn is_read_back(&self) -> bool {
         self.last.is_some_and(|(_, _, value)| !matches!(value, FinalValue::Unreadable(_)))
     }
+}
+
+/// The client of the read at the end.
+const NOBODY: ClientNo = ClientNo(0);
+
+/// Who sent an operation, and who answered.
+fn who(op: &Operation) -> String {
+    let by = if op.node == NodeNo(0) { String::new() } else { format!(", answered by {}", op.node) };
+    match op.kind {
+        Kind::Read if op.client == NOBODY => format!("read in the end{by}"),
+        Kind::Read => format!("read of {}{by}", op.client),
+        Kind::Write(_) => format!("write of {}{by}", op.client),
+    }
+}
+
+/// An operation as it is drawn.
+fn drawn(op: &Operation, contradicts: bool) -> WitnessOp {
+    let drawn = WitnessOp { contradicts, ..WitnessOp::of(op) };
+    if op.client == NOBODY { WitnessOp { does: Does::FinalRead, client: None, ..drawn } } else { drawn }
 }
 
 /// ` (sent 3 times)` for an operation that its client repeated.

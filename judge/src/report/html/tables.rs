@@ -161,6 +161,7 @@ pub fn lost_writes(ledger: &Ledger) -> Table {
             lost.acked_by.map_or_else(|| "-".to_owned(), |node| node.to_string()),
             match &lost.read_back {
                 FinalValue::Number(number) => number.to_string(),
+                FinalValue::Numbers(numbers) => crate::words::list(numbers),
                 FinalValue::Missing => "nothing".to_owned(),
                 FinalValue::Foreign(text) => format!("`{text}`"),
                 FinalValue::Unreadable(reason) => format!("unreadable: {reason}"),

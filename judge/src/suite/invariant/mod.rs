@@ -5,6 +5,7 @@
 
 mod acked_writes;
 mod agreement;
+mod atomic;
 mod availability;
 mod convergence;
 mod epochs;
@@ -16,6 +17,7 @@ mod look;
 mod monotonic_reads;
 mod monotonic_writes;
 mod not_promoted;
+mod order;
 mod promotions;
 mod read_your_writes;
 mod reads;
@@ -35,6 +37,7 @@ use serde::{Deserialize, Serialize};
 
 pub use acked_writes::AckedWrites;
 pub use agreement::Agreement;
+pub use atomic::Atomic;
 pub use availability::{Availability, Served};
 pub use convergence::Convergence;
 pub use epochs::Epochs;
@@ -46,6 +49,7 @@ pub(crate) use look::{Look, Nodes};
 pub use monotonic_reads::MonotonicReads;
 pub use monotonic_writes::MonotonicWrites;
 pub use not_promoted::NotPromoted;
+pub use order::Order;
 pub use promotions::Promotions;
 pub use read_your_writes::ReadYourWrites;
 pub use reads::{Allowed, ReadsFrom};
@@ -82,6 +86,10 @@ macro_rules! for_each_invariant {
             acked_writes "acked-writes" AckedWrites(AckedWrites),
             /// Every acknowledged write of a counter or a list took effect, and no write did so twice.
             exactly_once "exactly-once" ExactlyOnce(ExactlyOnce),
+            /// A list shows its elements in the order in which they were appended, and always in the same.
+            order "order" Order(Order),
+            /// A transaction on two keys takes effect on both or on none, and nobody sees one half of it.
+            atomic "atomic" Atomic(Atomic),
             /// Each key behaves as if every operation took effect at one moment between its invocation and its
             /// response.
             linearizable "linearizable" Linearizable(Linearizable),

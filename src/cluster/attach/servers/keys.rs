@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::discover::{ANSWER_WITHIN, ask};
 use crate::cluster::Keyspace;
 use crate::cluster::control::AskError;
-use crate::history::{key_name, kind_of, probe_name, sample_keys, workload_keys};
+use crate::history::{kind_of, probe_name, sample_keys, stored_names, workload_keys};
 use crate::plan::Plan;
 use crate::slot::key_slot;
 use crate::suite::DataKind;
@@ -70,8 +70,8 @@ async fn named_keys(addr: SocketAddr, caller: &Caller, words: &[String]) -> Resu
 /// run tries to write on replicas. A replica that has become a master accepts them.
 pub(crate) fn probed_beyond_workload(plan: &Plan, keys: &Keyspace) -> BTreeSet<String> {
     let probed = sample_keys(&plan.deal()).into_iter().filter(|&key| key >= plan.workload.keys());
-    let of_kinds = workload_keys(&plan.workload).filter(|&key| kind_of(key).0 != DataKind::Register).map(key_name);
-    probed.map(probe_name).chain(of_kinds).map(|name| keys.name(&name)).collect()
+    let of_kinds = workload_keys(&plan.workload).filter(|&key| kind_of(key).0 != DataKind::Register);
+    probed.map(probe_name).chain(of_kinds.flat_map(stored_names)).map(|name| keys.name(&name)).collect()
 }
 
 /// Removes keys at the masters that own them, according to the first node that answers. Returns the number of keys that

@@ -1,0 +1,212 @@
+//! Kinds of data beside registers.
+
+use serde_json::json;
+use slotquake_judge::check::Verdict::{self, Fail, Inconclusive, Pass};
+use slotquake_judge::history::{self, Detail, FOREIGN, FinalValue, History, key_name, key_of};
+use slotquake_judge::suite::DataKind;
+use slotquake_judge::units::ShardNo;
+
+use super::expect;
+use super::story::{Story, What, judged};
+
+/// The first key of a kind in shard-1.
+fn first(kind: DataKind) -> u32 {
+    let deal = slotquake_judge::slot::Deal::even(3);
+    let all = (0..).map(|number| key_of(kind, number));
+    all.into_iter().find(|key| deal.shard_of_key(key_name(*key).as_bytes()) == ShardNo(1)).unwrap()
+}
+
+/// A write or a read of the one key, from a time on for 1 ms.
+enum Does {
+    /// An INCR that returned a number, or an RPUSH of one.
+    Add(u32),
+    /// The same, without an answer.
+    Lost(u32),
+    /// An INCR that was sent so many times, and returned a number.
+    Repeated(u8, u32),
+    Read(u32),
+    List(&'static [u32]),
+    /// A read that saw these halves of a transaction.
+    Half(&'static [u32]),
+}
+use Does::{Add, Half, List, Lost, Read, Repeated};
+
+fn history(kind: DataKind, invariant: serde_json::Value, does: &[Does], last: FinalValue) -> History {
+    let key = first(kind);
+    let story = Story::new().invariant(invariant).phase(500.0, "busy");
+    let mut details = Vec::new();
+    let story = does.iter().enumerate().fold(story, |story, (at, does)| {
+        let times = (1000.0 + 10.0 * at as f64, 1001.0 + 10.0 * at as f64);
+        let mut detail = |detail| details.push(Detail { of: at as u32, ..detail });
+        match does {
+            Add(number) => story.written(key, *number, times, What::Ok),
+            Lost(number) => story.written(key, *number, times, What::Info),
+            Repeated(tries, number) => {
+                detail(Detail { tries: *tries, ..Detail::default() });
+                story.written(key, *number, times, What::Ok)
+            }
+            Read(number) => story.read(key, *number, times, What::Ok),
+            Half(items) => {
+                detail(Detail { items: items.to_vec(), ..Detail::default() });
+                story.read(key, FOREIGN, times, What::Ok)
+            }
+            List(items) => {
+                detail(Detail { items: items.to_vec(), ..Detail::default() });
+                story.read(key, items.len() as u32, times, What::Ok)
+            }
+        }
+    });
+    let mut history = story.holds(key, last).ends(3000.0);
+    history.details = details;
+    history
+}
+
+#[test]
+fn a_counter_takes_every_increment_once() {
+    let counter = |does: &[Does], last| history(DataKind::Counter, json!({"exactly-once": {}}), does, last);
+    let number = FinalValue::Number;
+    let rows: Vec<(&str, History, Verdict, &str)> = vec![
+        ("plain", counter(&[Add(1), Add(2), Read(2), Add(3)], number(3)), Pass, "3 increments of 1 counter"),
+        ("unknown and applied", counter(&[Add(1), Lost(0), Add(3)], number(3)), Pass, "0 effects too many"),
+        ("unknown and not applied", counter(&[Add(1), Lost(0), Add(2)], number(2)), Pass, "0 lost"),
+        (
+            "unknown and applied late",
+            counter(&[Add(1), Lost(0), Add(2), Add(4)], number(4)),
+            Pass,
+            "0 effects too many",
+        ),
+        ("unknown, and used up", counter(&[Add(1), Lost(0), Add(3), Add(5)], number(5)), Fail, "1 effect"),
+        ("repeated", counter(&[Add(1), Repeated(3, 4)], number(4)), Fail, "2 effects too many"),
+        ("read too much", counter(&[Add(1), Read(2)], number(2)), Fail, "1 effect"),
+        ("too much in the end", counter(&[Add(1)], number(2)), Fail, "1 effect"),
+        ("lost in the end", counter(&[Add(1), Add(2), Add(3)], number(1)), Fail, "2 lost"),
+        ("lost in between", counter(&[Add(1), Add(2), Add(1), Add(2)], number(2)), Fail, "2 lost"),
+        ("gone", counter(&[Add(1), Add(2)], FinalValue::Missing), Fail, "2 lost"),
+        ("lost or never there", counter(&[Add(1), Lost(0), Read(2)], number(1)), Inconclusive, "1 undecided"),
+        (
+            "not read back",
+            counter(&[Add(1)], FinalValue::Unreadable("no answer".to_owned())),
+            Pass,
+            "1 increment of 1 counter acknowledged",
+        ),
+    ];
+    expect("exactly-once", rows);
+}
+
+#[test]
+fn a_repeated_increment_says_how_often_it_was_sent() {
+    let invariant = json!({"exactly-once": {}});
+    let history = history(DataKind::Counter, invariant, &[Add(1), Repeated(3, 4)], FinalValue::Number(4));
+    let judgement = judged(&history, "exactly-once");
+    assert_eq!(judgement.witnesses.len(), 1);
+    let witness = &judgement.witnesses[0];
+    assert!(witness.why.contains("It rose by 3, and only 1 increment can have taken effect"), "{}", witness.why);
+    let name = key_name(first(DataKind::Counter));
+    assert_eq!(witness.commands, [format!("INCR {name} -> 1"), format!("INCR {name} -> 4 (sent 3 times)")]);
+}
+
+#[test]
+fn acked_writes_counts_increments_and_appends() {
+    let lost = json!({"acked-writes": {"may-lose": 0}});
+    let some = json!({"acked-writes": {"may-lose": 1}});
+    let numbers = |items: &[u32]| FinalValue::Numbers(items.to_vec());
+    let rows: Vec<(&str, History, Verdict, &str)> = vec![
+        (
+            "kept",
+            history(DataKind::Counter, lost.clone(), &[Add(1)], FinalValue::Number(1)),
+            Pass,
+            "1 increment of 1 counter",
+        ),
+        ("lost", history(DataKind::Counter, lost.clone(), &[Add(1)], FinalValue::Missing), Fail, "1 lost"),
+        ("within the bound", history(DataKind::Counter, some, &[Add(1)], FinalValue::Missing), Pass, "1 lost"),
+        (
+            "list",
+            history(DataKind::List, lost.clone(), &[Add(1), Add(2)], numbers(&[1, 2])),
+            Pass,
+            "2 appends of 1 list",
+        ),
+        ("element lost", history(DataKind::List, lost.clone(), &[Add(1), Add(2)], numbers(&[1])), Fail, "1 lost"),
+        (
+            "unread",
+            history(DataKind::List, lost, &[Add(1)], FinalValue::Unreadable("no answer".to_owned())),
+            Inconclusive,
+            "1 list not read back",
+        ),
+    ];
+    expect("acked-writes", rows);
+}
+
+#[test]
+fn a_list_has_every_element_once_and_in_order() {
+    let numbers = |items: &[u32]| FinalValue::Numbers(items.to_vec());
+    let once = |does: &[Does], last| history(DataKind::List, json!({"exactly-once": {}}), does, last);
+    expect(
+        "exactly-once",
+        vec![
+            ("plain", once(&[Add(1), Add(2), List(&[1, 2])], numbers(&[1, 2])), Pass, "0 effects too many"),
+            ("unknown", once(&[Add(1), Lost(2), Add(3)], numbers(&[1, 3])), Pass, "0 lost"),
+            ("twice", once(&[Add(1), Add(2), List(&[1, 2, 2])], numbers(&[1, 2, 2])), Fail, "1 effect"),
+            ("lost", once(&[Add(1), Add(2), List(&[1, 2])], numbers(&[1])), Fail, "1 lost"),
+        ],
+    );
+    let order = |does: &[Does], last| history(DataKind::List, json!({"order": {}}), does, last);
+    expect(
+        "order",
+        vec![
+            ("plain", order(&[Add(1), Add(2), List(&[1, 2])], numbers(&[1, 2])), Pass, "0 of 2 reads"),
+            ("late", order(&[Add(1), Lost(2), Add(3), List(&[1, 3])], numbers(&[1, 3, 2])), Pass, "0 of 2 reads"),
+            ("swapped", order(&[Add(1), Add(2), List(&[2, 1])], numbers(&[2, 1])), Fail, "2 of 2 reads"),
+            ("swapped for a time", order(&[Add(1), Add(2), List(&[2, 1])], numbers(&[1, 2])), Fail, "1 of 2 reads"),
+        ],
+    );
+    let swapped = order(&[Add(1), Add(2), List(&[2, 1])], numbers(&[2, 1]));
+    let why = &judged(&swapped, "order").witnesses[0].why;
+    assert!(why.contains("shows 2 before 1, but 1 was in the list at"), "{why}");
+}
+
+#[test]
+fn a_transaction_is_never_half_seen() {
+    let number = FinalValue::Number;
+    let atomic = |does: &[Does], last| history(DataKind::Transaction, json!({"atomic": {}}), does, last);
+    expect(
+        "atomic",
+        vec![
+            ("plain", atomic(&[Add(1), Read(1), Add(2), Read(2)], number(2)), Pass, "0 of 3 reads"),
+            ("half", atomic(&[Add(1), Add(2), Half(&[2, 1])], number(2)), Fail, "1 of 2 reads"),
+            ("half in the end", atomic(&[Add(1)], FinalValue::Numbers(vec![1, 0])), Fail, "1 of 1 read"),
+            ("no read", atomic(&[Add(1)], FinalValue::Unreadable("no answer".to_owned())), Inconclusive, "0 of 0"),
+        ],
+    );
+    let half = atomic(&[Add(1), Add(2), Half(&[2, 1])], number(2));
+    let witness = &judged(&half, "atomic").witnesses[0];
+    assert!(witness.why.contains(":b 1 at 1.021 s (read of client-1, answered by node-1): half"), "{}", witness.why);
+    assert_eq!(witness.commands.len(), 3, "{:?}", witness.commands);
+    let lost = json!({"acked-writes": {"may-lose": 0}});
+    expect(
+        "acked-writes",
+        vec![
+            ("kept", history(DataKind::Transaction, lost.clone(), &[Add(1)], number(1)), Pass, "1 write acknowledged"),
+            ("lost", history(DataKind::Transaction, lost, &[Add(1)], FinalValue::Missing), Fail, "1 lost"),
+        ],
+    );
+}
+
+#[test]
+fn details_are_stored_before_their_operations_and_read_back() {
+    let history = history(
+        DataKind::List,
+        json!({"order": {}}),
+        &[Add(1), List(&[1]), Repeated(2, 2), List(&[1, 2])],
+        FinalValue::Numbers(vec![1, 2]),
+    );
+    let mut text = Vec::new();
+    history::write_line(&mut text, &history.header);
+    for (position, op) in history.ops.iter().enumerate() {
+        history.detail(position).iter().for_each(|detail| history::write_line(&mut text, detail));
+        history::write_op(&mut text, op, &history);
+    }
+    history.events.iter().for_each(|event| history::write_line(&mut text, event));
+    let read = history::parse(&text, false, "history").expect("it reads");
+    assert_eq!(read.details, history.details);
+    assert_eq!(read, history);
+}

@@ -1,0 +1,163 @@
+//! Kinds of data beside registers: clients that repeat what had no answer, and data that somebody else changes.
+
+use slotquake::history::{key_name, key_of};
+use slotquake::plan::Plan;
+use slotquake::suite::{self, DataKind};
+use slotquake::units::ShardNo;
+
+use super::control::{CONTROL, Control, Fail, Hold, one, shown};
+use super::reads::{meddle, send};
+
+/// A freeze that no failover ends.
+const FREEZE: &[&str] = &[
+    "phase: before",
+    "settle: 1s",
+    "phase: frozen",
+    "pause: shard-1/master",
+    "settle: 1s",
+    "phase: back",
+    "resume: shard-1/master",
+    "settle: 1s",
+];
+
+const STEPS: &[&str] = &["phase: before", "settle: 1s", "phase: meddled", "settle: 1s"];
+
+/// The names of the first keys of a kind in shard-1.
+fn of_first_shard(kind: DataKind) -> Vec<String> {
+    let deal = Plan::new(&suite::load("formation").expect("a suite"), 1).expect("a plan").deal();
+    let all = (0..30).map(|number| key_name(key_of(kind, number)));
+    all.filter(|name| deal.shard_of_key(name.as_bytes()) == ShardNo(1)).collect()
+}
+
+/// A frozen server still gets what is sent to it, and executes all of it when it wakes up.
+#[test]
+fn a_client_that_repeats_increments_a_frozen_counter_more_than_once() {
+    let judgements = Control {
+        config: &["cluster-replica-no-failover: yes"],
+        workload: "{ rate: 200/s, keys: 60, kinds: { counter: 50%, list: 50% }, timeout: 300ms, retries: 3 }",
+        steps: FREEZE,
+        invariants: &[
+            (
+                "exactly-once: { may-lose: 0 }",
+                Fail(&["counter-", "It rose by ", "can have taken effect in between", "(sent ", "more than once"]),
+            ),
+            ("exactly-once: { may-repeat: measured, may-lose: 0 }", Hold),
+            ("acked-writes: { may-lose: 0 }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught();
+    let judgement = one(&judgements, "exactly-once");
+    assert!(judgement.figures["repeated"] > 4.0, "{}", shown(&judgements));
+    assert!(judgement.witnesses[0].commands.iter().any(|each| each.contains("(sent ")), "{:?}", judgement.witnesses);
+}
+
+#[test]
+fn a_client_that_does_not_repeat_increments_a_frozen_counter_once() {
+    Control {
+        config: &["cluster-replica-no-failover: yes"],
+        workload: "{ rate: 200/s, keys: 120, kinds: { counter: 50%, list: 50% }, timeout: 300ms }",
+        steps: FREEZE,
+        invariants: &[("exactly-once: {}", Hold), ("order: {}", Hold), ("acked-writes: { may-lose: 0 }", Hold)],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
+#[test]
+fn a_counter_that_somebody_else_changes_is_not_exactly_once() {
+    let raised = of_first_shard(DataKind::Counter);
+    Control {
+        workload: "{ rate: 200/s, keys: 30, kinds: { counter: 100% }, read-from: master }",
+        steps: STEPS,
+        invariants: &[
+            (
+                "exactly-once: { may-lose: measured }",
+                Fail(&["counter-", "too much", "can have taken effect in between"]),
+            ),
+            ("exactly-once: { may-repeat: measured }", Fail(&["counter-", "of this counter are gone"])),
+            ("acked-writes: { may-lose: 0 }", Fail(&["counters acknowledged", "of this counter are gone"])),
+        ],
+        ..CONTROL
+    }
+    .is_caught_while(&meddle(move |master| {
+        let half = raised.len() / 2;
+        send(master, &raised[..half].iter().map(|name| format!("INCR {name}")).collect::<Vec<_>>());
+        send(master, &raised[half..].iter().map(|name| format!("DECRBY {name} 3")).collect::<Vec<_>>());
+    }));
+}
+
+#[test]
+fn a_reordered_list_is_out_of_order() {
+    let lists = of_first_shard(DataKind::List);
+    Control {
+        workload: "{ rate: 200/s, keys: 30, kinds: { list: 100% }, read-from: master }",
+        steps: STEPS,
+        invariants: &[
+            ("order: {}", Fail(&["list-", " shows ", " before ", "was in the list at"])),
+            ("exactly-once: {}", Hold),
+            ("acked-writes: { may-lose: 0 }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught_while(&meddle(move |master| {
+        send(master, &lists.iter().map(|name| format!("SORT {name} ALPHA DESC STORE {name}")).collect::<Vec<_>>());
+    }));
+}
+
+#[test]
+fn a_list_with_an_element_twice_and_one_without_its_last_are_not_exactly_once() {
+    let lists = of_first_shard(DataKind::List);
+    Control {
+        workload: "{ rate: 200/s, keys: 30, kinds: { list: 100% }, read-from: master }",
+        steps: STEPS,
+        invariants: &[
+            ("exactly-once: { may-lose: measured }", Fail(&["list-", "more than once", "appended it once"])),
+            ("exactly-once: { may-repeat: measured }", Fail(&["list-", "In the end it was not there"])),
+            ("acked-writes: { may-lose: 0 }", Fail(&["lists acknowledged", "In the end it was not there"])),
+        ],
+        ..CONTROL
+    }
+    .is_caught_while(&meddle(move |master| {
+        let half = lists.len() / 2;
+        let twice = |name: &String| format!("RPUSH {name} \"1 {}\"", ".".repeat(30));
+        send(master, &lists[..half].iter().map(twice).collect::<Vec<_>>());
+        send(master, &lists[half..].iter().map(|name| format!("LPOP {name}")).collect::<Vec<_>>());
+    }));
+}
+
+#[test]
+fn half_of_a_transaction_is_seen() {
+    let transactions = of_first_shard(DataKind::Transaction);
+    Control {
+        workload: "{ rate: 200/s, keys: 30, kinds: { transaction: 100% }, read-from: master }",
+        steps: STEPS,
+        invariants: &[
+            ("atomic: {}", Fail(&["{transaction-", "}:a held", "half of a transaction", "wrote "])),
+            ("atomic: { may-violate: measured }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught_while(&meddle(move |master| {
+        let half = |name: &String| format!("SET {{{name}}}:b \"1 {}\"", ".".repeat(30));
+        send(master, &transactions.iter().map(half).collect::<Vec<_>>());
+    }));
+}
+
+#[test]
+fn undisturbed_kinds_hold() {
+    Control {
+        workload: "{ rate: 400/s, keys: 120, kinds: { register: 25%, counter: 25%, list: 25%, transaction: 25% } }",
+        steps: &["phase: quiet", "settle: 2s"],
+        invariants: &[
+            ("exactly-once: {}", Hold),
+            ("order: {}", Hold),
+            ("atomic: {}", Hold),
+            ("acked-writes: { may-lose: 0 }", Hold),
+            ("linearizable: {}", Hold),
+            ("availability: { of: writes, served: always }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught();
+}
