@@ -76,6 +76,12 @@ impl Span {
         Self(Duration::from_millis(milliseconds))
     }
 
+    /// Whether it is no time at all.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    pub fn is_zero(&self) -> bool {
+        self.0.is_zero()
+    }
+
     /// The span in nanoseconds, the unit of a history's times.
     pub fn as_ns(self) -> u64 {
         u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Fitted;
+use crate::cluster::NO_LOGS;
 use crate::cluster::attach::{Attach, AttachError};
 use crate::cluster::docker::Engine;
 use crate::cluster::local::address_obstacle;
@@ -122,7 +123,7 @@ impl Environment {
     /// The servers are those of the plans, by their names there.
     pub async fn containers(engine: Engine, plans: &[Plan], servers: &BTreeMap<String, Server>) -> Self {
         let delays = "packets cannot be delayed in containers yet (hint: use `--backend local`)".to_owned();
-        let mut lacks = BTreeMap::from([(Need::Delays, delays)]);
+        let mut lacks = BTreeMap::from([(Need::Delays, delays), (Need::Logs, NO_LOGS.to_owned())]);
         lacks.extend(engine.files_obstacle().map(|why| (Need::Damage, why)));
         lacks.extend(engine.addresses_obstacle().map(|why| (Need::NewAddress, why)));
         let mut without_library = BTreeMap::new();
@@ -182,6 +183,7 @@ impl Environment {
             | Need::Start
             | Need::Change
             | Need::NewAddress
+            | Need::Logs
             | Need::Damage
             | Need::Freeze
             | Need::Isolate

@@ -178,6 +178,11 @@ pub trait Backend: Send + Sync + 'static {
         true
     }
 
+    /// The file to which a node's server writes its log; None where it cannot be read while it is written.
+    fn log_file(&self, _node: NodeNo) -> Option<std::path::PathBuf> {
+        None
+    }
+
     /// The last lines of a node's log.
     fn log_tail(&self, node: NodeNo, lines: usize) -> impl Future<Output = String> + Send;
 
@@ -293,6 +298,10 @@ const WITHOUT_CLOCKS: &str =
 fn no_power_loss(node: NodeNo) -> BackendError {
     BackendError::Power { node, reason: "power cannot be cut here".to_owned() }
 }
+
+/// Why logs cannot be read while they are written.
+pub const NO_LOGS: &str = "logs can only be read while they are written where slotquake starts the servers as processes (hint: \
+                           use `--backend local`)";
 
 fn no_disk(node: NodeNo) -> BackendError {
     BackendError::Disk { node, reason: "disks cannot be made faulty here".to_owned() }

@@ -3,6 +3,7 @@
 
 mod conclude;
 mod keep;
+mod logs;
 mod status;
 mod steps;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::logs::Logs;
 use super::{Run, interruption};
 use crate::cluster::Backend;
 use crate::cluster::control::AskError;
@@ -14,7 +15,9 @@ use crate::inject::resolve;
 use crate::plan::Plan;
 use crate::slot::Deal;
 use crate::spec::{Rules, bus_links_back};
-use crate::suite::{Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, IfImpossible, RoleIs, Step};
+use crate::suite::{
+    Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, IfImpossible, RoleIs, Step, When,
+};
 use crate::target::{Target, Targets};
 use crate::topology::{Health, Role};
 use crate::units::{Bound, NodeNo, ShardNo};
@@ -30,6 +33,8 @@ struct Progress {
     rules: Rules,
     /// The master of each shard just before a fault or a command last affected it.
     masters: BTreeMap<ShardNo, NodeNo>,
+    /// The logs since the latest step that did something.
+    logs: Logs,
 }
 
 impl<B: Backend> Run<B> {
@@ -38,7 +43,7 @@ impl<B: Backend> Run<B> {
         let steps = self.plan.steps.clone();
         let deadline = Instant::now() + self.plan.max_duration.0;
         let mut stop = self.stop.clone();
-        let mut progress = Progress { rules, masters: self.masters() };
+        let mut progress = Progress { rules, masters: self.masters(), logs: Logs::default() };
         for (number, step) in steps.iter().enumerate() {
             self.journal.event(EventKind::StepBegan { step: number });
             let mut problem = tokio::select! {
@@ -78,14 +83,18 @@ impl<B: Backend> Run<B> {
             | (Does::Command(_), StepProblem::Suite(why) | StepProblem::Harness(why)) => Some(why),
             (Does::Fault(_) | Does::Undo(..) | Does::Heal(_) | Does::Command(_), _)
             | (
-                Does::Phase(_) | Does::Settle(_) | Does::Corrupt(_) | Does::Await(_) | Does::Expect(_),
+                Does::Phase(_) | Does::Settle(_) | Does::Corrupt(_) | Does::Await(_) | Does::Expect(_) | Does::When(_),
                 _,
             ) => None,
         }
     }
 
     async fn step(&mut self, number: usize, step: &Step, progress: &mut Progress) -> Result<(), StepProblem> {
+        if let Does::Fault(_) | Does::Undo(..) | Does::Heal(_) | Does::Command(_) = step.does() {
+            progress.logs.mark(self.control.backend());
+        }
         match step.does() {
+            Does::When(when) => self.when(when, progress).await,
             Does::Phase(name) => {
                 self.journal.event(EventKind::Phase { name: name.to_owned() });
                 Ok(())
@@ -130,7 +139,7 @@ impl<B: Backend> Run<B> {
             Does::Undo(action, targets, start) => self.injector.undo((action, start), targets, &now).await,
             Does::Corrupt(corrupt) => self.injector.corrupt(corrupt, &now).await,
             Does::Heal(name) => self.injector.heal(name, &self.watch, bus_links_back(node_timeout)).await,
-            Does::Phase(_) | Does::Settle(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) => {
+            Does::Phase(_) | Does::Settle(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) | Does::When(_) => {
                 Err(StepProblem::Suite("this step neither injects nor undoes a fault, nor damages a file".to_owned()))
             }
         }
@@ -171,6 +180,33 @@ impl<B: Backend> Run<B> {
         if let Some(node_timeout) = self.record_config().await {
             progress.rules.node_timeout = node_timeout;
         }
+        Ok(())
+    }
+
+    /// Waits for a line of a log, and for a while after it.
+    async fn when(&self, when: &When, progress: &mut Progress) -> Result<(), StepProblem> {
+        let within = match when.within {
+            Bound::Fixed(span) => span.0,
+            Bound::Spec => progress.rules.patience(),
+        };
+        let nodes = self.resolve(&Targets::from(when.of.clone()))?;
+        let with_id = |node: NodeNo| Some((node, self.control.roster().id(node)?));
+        let of: Vec<(NodeNo, String)> = nodes.into_iter().filter_map(with_id).collect();
+        let Some(told) = progress.logs.until(when.event, &of, within).await else {
+            let within = humantime::format_duration(Duration::from_millis(within.as_millis() as u64));
+            return Err(StepProblem::Unmet(format!("no log told of {} of {} within {within}", when.event, when.of)));
+        };
+        let seen = Instant::now();
+        tokio::time::sleep(when.after.0).await;
+        let text = format!(
+            "{} of {}: {} wrote it in its log, seen {} ms later; the next step follows {} ms after that",
+            when.event,
+            when.of,
+            told.by,
+            told.late.as_millis(),
+            seen.elapsed().as_millis()
+        );
+        self.journal.event(EventKind::Note { text });
         Ok(())
     }
 

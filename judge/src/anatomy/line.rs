@@ -71,6 +71,14 @@ pub enum LogEvent {
     Won,
     /// The epoch that the new master took.
     Epoch(u64),
+    /// A replica begins to copy the data of its master.
+    SyncStarted,
+    /// A replica has the data of its master.
+    SyncFinished,
+    /// A replica goes on where it was, after its master changed or its link broke.
+    PartialSync,
+    /// The writer becomes a replica of another node.
+    Demoted,
 }
 
 /// Parses a log line; None if it is not about a failover.
@@ -118,6 +126,12 @@ fn log_event(text: &str) -> Option<LogEvent> {
     let after = |prefix| text.strip_prefix(prefix);
     for (prefix, event) in [
         ("Failover election won: I'm the new ", LogEvent::Won),
+        ("MASTER <-> REPLICA sync started", LogEvent::SyncStarted),
+        ("PRIMARY <-> REPLICA sync started", LogEvent::SyncStarted),
+        ("MASTER <-> REPLICA sync: Finished with success", LogEvent::SyncFinished),
+        ("PRIMARY <-> REPLICA sync: Finished with success", LogEvent::SyncFinished),
+        ("Successful partial resynchronization with ", LogEvent::PartialSync),
+        ("Configuration change detected. Reconfiguring myself as a replica of ", LogEvent::Demoted),
         // A full stop follows, or in Valkey the client that requested it.
         ("Manual failover user request accepted", LogEvent::ManualAccepted),
         ("Forced failover user request accepted", LogEvent::ManualAccepted),

@@ -5,6 +5,7 @@ mod clock;
 mod dissection;
 mod elections;
 mod line;
+mod phased;
 mod story;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use dissection::dissect;
 pub use line::{Line, LogEvent, parse};
+pub use phased::tells;
 pub use story::phases;
 
 use crate::history::FaultKind;

@@ -192,7 +192,7 @@ impl Schedule {
                     let open = moves.iter_mut().find(|each| each.undo.is_none() && undoes(step, each))?;
                     open.undo = Some((Span(now - open.at.0), step.clone()));
                 }
-                Does::Phase(_) | Does::Corrupt(_) | Does::Await(_) | Does::Expect(_) => return None,
+                Does::Phase(_) | Does::Corrupt(_) | Does::Await(_) | Does::Expect(_) | Does::When(_) => return None,
             }
         }
         let numbers = suite.cluster.replicas_per_master.of_each(suite.cluster.masters);
@@ -247,6 +247,7 @@ fn undoes(undo: &Step, begun: &Move) -> bool {
         | Does::Corrupt(_)
         | Does::Command(_)
         | Does::Await(_)
-        | Does::Expect(_) => false,
+        | Does::Expect(_)
+        | Does::When(_) => false,
     }
 }

@@ -10,7 +10,7 @@ use crate::topology::{Health, Role, View};
 use crate::units::NodeNo;
 
 /// Situations that a campaign should reach sometimes. It says which it never did.
-pub const SOMETIMES: [&str; 14] = [
+pub const SOMETIMES: [&str; 15] = [
     "a master is suspected",
     "a master is marked FAIL",
     "a majority of masters is marked FAIL",
@@ -21,6 +21,7 @@ pub const SOMETIMES: [&str; 14] = [
     "a replica is blocked from a failover",
     "a replica is promoted",
     "a manual failover",
+    "a partial resync after a promotion",
     "a failover without votes",
     "two masters claim one slot",
     "a replica of a replica",
@@ -139,13 +140,10 @@ impl Found {
             .flat_map(|(&node, lines)| lines.iter().map(move |line| (line.local_ms, node, &line.event)))
             .collect();
         lines.sort_by_key(|(at_ms, node, _)| (*at_ms, *node));
-        let mut epochs: BTreeSet<u64> = BTreeSet::new();
+        let mut has_won = false;
         for (_, _, event) in &lines {
             match event {
-                LogEvent::Began(epoch) => {
-                    self.add("an election begins");
-                    epochs.insert(*epoch);
-                }
+                LogEvent::Began(_) => self.add("an election begins"),
                 LogEvent::Denied { reason, .. } => {
                     self.add("a vote is denied");
                     self.all.insert(format!("vote denied: {}", without_numbers(reason)));
@@ -156,7 +154,13 @@ impl Found {
                 }
                 LogEvent::ManualAccepted => self.add("a manual failover"),
                 LogEvent::TakenOver => self.add("a failover without votes"),
+                LogEvent::PartialSync if has_won => self.add("a partial resync after a promotion"),
+                LogEvent::Won => has_won = true,
                 LogEvent::Starting
+                | LogEvent::SyncStarted
+                | LogEvent::SyncFinished
+                | LogEvent::PartialSync
+                | LogEvent::Demoted
                 | LogEvent::Pfail(_)
                 | LogEvent::Quorum(_)
                 | LogEvent::FailReceived { .. }
@@ -165,7 +169,6 @@ impl Found {
                 | LogEvent::ManualRequested(_)
                 | LogEvent::ManualOffset
                 | LogEvent::ManualReady
-                | LogEvent::Won
                 | LogEvent::Epoch(_) => {}
             }
         }
@@ -191,6 +194,10 @@ fn word(event: &LogEvent) -> Option<&'static str> {
         LogEvent::TakenOver => "takeover",
         LogEvent::Won => "won",
         LogEvent::Starting => "start of a server",
+        LogEvent::SyncStarted => "sync",
+        LogEvent::SyncFinished => "synced",
+        LogEvent::PartialSync => "partial sync",
+        LogEvent::Demoted => "demoted",
         LogEvent::Delayed { .. }
         | LogEvent::ManualRequested(_)
         | LogEvent::ManualOffset

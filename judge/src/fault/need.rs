@@ -36,6 +36,8 @@ pub enum Need {
     Clocks,
     /// Make the disk of one node faulty.
     Disks,
+    /// Read the logs of servers while they write them.
+    Logs,
     /// Lose with a server what it had not synchronised to disk.
     PowerLoss,
 }
@@ -58,6 +60,7 @@ impl fmt::Display for Need {
             Self::Clients => "distinguishing clients",
             Self::Clocks => "changing a clock",
             Self::Disks => "making a disk faulty",
+            Self::Logs => "reading logs while they are written",
             Self::PowerLoss => "losing what is not on disk yet",
         })
     }

@@ -31,7 +31,8 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
             | Does::Settle(_)
             | Does::Command(_)
             | Does::Await(_)
-            | Does::Expect(_) => {}
+            | Does::Expect(_)
+            | Does::When(_) => {}
         }
     }
 }

@@ -41,6 +41,11 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
             Does::Command(command) => targets(&format!("{at}.command.to"), &command.to, shape, problems),
             Does::Await(wait) => check_await(&format!("{at}.await"), wait, shape, problems),
             Does::Expect(expect) => check_expect(&format!("{at}.expect"), expect, shape, problems),
+            Does::When(when) => {
+                if let Some(message) = shape.refuse(&when.of) {
+                    problems.add(format!("{at}.when.of"), message);
+                }
+            }
             // Those on processes were checked above; `network` checks those on links, and `phases` the rest.
             Does::Fault(_) | Does::Undo(..) | Does::Heal(_) | Does::Phase(_) | Does::Settle(_) => {}
         }
@@ -96,7 +101,8 @@ pub(super) fn phases<'a>(suite: &'a Suite, problems: &mut Problems) -> Vec<&'a s
             | Does::Heal(_)
             | Does::Command(_)
             | Does::Await(_)
-            | Does::Expect(_) => {}
+            | Does::Expect(_)
+            | Does::When(_) => {}
         }
     }
     phases

@@ -211,6 +211,7 @@ impl Narrator {
                 Some(format!("waiting for {} ({limit})", awaited(wait)?))
             }
             Step::Command(command) => Some(format!("sending `{}` to {}", command.send, command.to)),
+            Step::When(when) => Some(format!("waiting for a log that tells of {} of {}", when.event, when.of)),
             Step::Settle(span) => self.verbose.then(|| format!("settling for {span}")),
             // The events of these steps tell enough.
             Step::Phase(_)

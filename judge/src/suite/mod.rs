@@ -31,8 +31,8 @@ pub use speed::SpeedSetting;
 pub(crate) use start::is_plain;
 pub use start::{Address, CLUSTER_SERVER, CameBack, Change, Coming, Data, Moved, Start, UPGRADE_TO};
 pub use step::{
-    Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, Lossy, Narrow, Only, Partition, Refuse,
-    Shape, Sides, Slow, Step,
+    Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, Lossy, Narrow, Only, Partition, Phased,
+    Refuse, Shape, Sides, Slow, Step, When,
 };
 
 pub use yaml::to_yaml;

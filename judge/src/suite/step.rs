@@ -43,6 +43,8 @@ macro_rules! define {
             Await(Await),
             /// Sends one command and compares the answer, at once.
             Expect(Expect),
+            /// Waits until a node's log tells of a phase of a failover, and for a while after that. The next step follows at once.
+            When(When),
         }
 
         impl Step {
@@ -59,6 +61,7 @@ macro_rules! define {
                     Self::Command(command) => Does::Command(command),
                     Self::Await(wait) => Does::Await(wait),
                     Self::Expect(expect) => Does::Expect(expect),
+                    Self::When(when) => Does::When(when),
                 }
             }
 
@@ -73,6 +76,7 @@ macro_rules! define {
                     Self::Command(command) => command.to.targets_mut(),
                     Self::Await(wait) => wait.targets_mut(),
                     Self::Expect(expect) => std::iter::once(&mut expect.to).chain(&mut expect.moved_to).collect(),
+                    Self::When(when) => vec![&mut when.of],
                 }
             }
         }
@@ -102,6 +106,8 @@ pub enum Does<'a> {
     Await(&'a Await),
     /// It sends a command and compares the answer.
     Expect(&'a Expect),
+    /// It waits for a line of a log.
+    When(&'a When),
 }
 
 impl Step {
@@ -116,7 +122,8 @@ impl Step {
             | Does::Heal(_)
             | Does::Command(_)
             | Does::Await(_)
-            | Does::Expect(_) => None,
+            | Does::Expect(_)
+            | Does::When(_) => None,
         }
     }
 
@@ -136,7 +143,8 @@ impl Step {
             | Does::Heal(_)
             | Does::Command(_)
             | Does::Await(_)
-            | Does::Expect(_) => None,
+            | Does::Expect(_)
+            | Does::When(_) => None,
         }
     }
 
@@ -151,7 +159,8 @@ impl Step {
             | Does::Heal(_)
             | Does::Command(_)
             | Does::Await(_)
-            | Does::Expect(_) => None,
+            | Does::Expect(_)
+            | Does::When(_) => None,
         }
     }
 }
@@ -334,6 +343,70 @@ impl Expect {
                 given.len()
             )),
         }
+    }
+}
+
+/// A phase of a failover, as a server's log tells of it: `{ event: vote-granted, of: shard-1/replica, after: 5ms }`. Lines
+/// count from the begin of the latest step that injected or undid a fault, or sent a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct When {
+    /// The phase.
+    pub event: Phased,
+    /// The nodes that it is about, by their roles at the begin of this step: who is suspected or marked, who stands for
+    /// election, gets a vote, is promoted, is demoted or copies data.
+    pub of: Target,
+    /// How long to wait after the line was seen.
+    #[serde(default, skip_serializing_if = "Span::is_zero")]
+    pub after: Span,
+    /// The deadline for the line. `spec` is that of `await`.
+    #[serde(default = "spec", skip_serializing_if = "is_spec")]
+    pub within: Bound,
+}
+
+fn spec() -> Bound {
+    Bound::Spec
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_spec(bound: &Bound) -> bool {
+    *bound == Bound::Spec
+}
+
+/// A phase of a failover that a server's log tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phased {
+    /// Some node suspects it (PFAIL). Redis tells of this only at `loglevel debug`.
+    Pfail,
+    /// Some node has it marked FAIL.
+    Fail,
+    /// It asks for votes.
+    ElectionStarted,
+    /// A master gives it its vote.
+    VoteGranted,
+    /// It won an election, or took over.
+    Promoted,
+    /// It begins to copy data from its master.
+    SyncStarted,
+    /// It has done so.
+    SyncFinished,
+    /// It becomes a replica of another node.
+    Demoted,
+}
+
+impl fmt::Display for Phased {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pfail => "pfail",
+            Self::Fail => "fail",
+            Self::ElectionStarted => "election-started",
+            Self::VoteGranted => "vote-granted",
+            Self::Promoted => "promoted",
+            Self::SyncStarted => "sync-started",
+            Self::SyncFinished => "sync-finished",
+            Self::Demoted => "demoted",
+        })
     }
 }
 

@@ -376,6 +376,10 @@ impl Backend for Local {
         crash_report(&end_of(&self.log_path(node), CRASH_REPORT_BYTES).ok()?)
     }
 
+    fn log_file(&self, node: NodeNo) -> Option<PathBuf> {
+        Some(self.log_path(node))
+    }
+
     async fn log_tail(&self, node: NodeNo, lines: usize) -> String {
         tail(&self.log_path(node), lines).unwrap_or_default()
     }

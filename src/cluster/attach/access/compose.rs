@@ -145,7 +145,13 @@ impl Compose {
                 "clients of a Compose project share one address, so faults cannot distinguish them (hint: cut links \
                  between nodes, or one node from all `others`, or use `--backend docker`)"
             }
-            Need::Change | Need::NewAddress | Need::Damage | Need::Clocks | Need::Disks | Need::PowerLoss => {
+            Need::Change
+            | Need::NewAddress
+            | Need::Damage
+            | Need::Clocks
+            | Need::Logs
+            | Need::Disks
+            | Need::PowerLoss => {
                 return not_ours(need);
             }
             Need::Delays => "packets in containers cannot be delayed yet (hint: use `--backend local`)",

@@ -152,7 +152,13 @@ impl Hooks {
                      local`)"
                 ));
             }
-            Need::Change | Need::NewAddress | Need::Damage | Need::Clocks | Need::Disks | Need::PowerLoss => {
+            Need::Change
+            | Need::NewAddress
+            | Need::Damage
+            | Need::Clocks
+            | Need::Logs
+            | Need::Disks
+            | Need::PowerLoss => {
                 return not_ours(need);
             }
             Need::Clients => {

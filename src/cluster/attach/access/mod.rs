@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::cluster::NO_LOGS;
 use crate::cluster::ProcessState;
 use crate::cluster::attach::error::AttachError;
 use crate::cluster::attach::ledger::AccessUsed;
@@ -108,6 +109,7 @@ impl ServerAccess {
             Need::Clocks,
             Need::Disks,
             Need::PowerLoss,
+            Need::Logs,
         ];
         let why = |need: Need| match self {
             Self::Ports => Some(format!(
@@ -193,6 +195,7 @@ fn not_ours(need: Need) -> Option<String> {
         Need::PowerLoss => {
             "power can only be cut for servers that slotquake starts, since it must see what they synchronise to disk"
         }
+        Need::Logs => return Some(NO_LOGS.to_owned()),
         Need::Stop
         | Need::Kill
         | Need::Start
