@@ -19,9 +19,10 @@ A key without a default may be left out, unless the page says *required*.
 ";
 
 /// Types that have a section of their own above the others.
-const SECTIONS: [(&str, &str); 5] = [
+const SECTIONS: [(&str, &str); 6] = [
     ("ClusterSpec", "[mapping](#cluster)"),
     ("WorkloadSpec", "[mapping](#workload)"),
+    ("Kinds", "[mapping](#workloadkinds)"),
     ("WaitSpec", "[mapping](#workloadwait)"),
     ("Step", "[steps](#steps)"),
     ("Invariant", "[invariants](#invariants)"),
@@ -258,8 +259,10 @@ fn render(schema: &Value) -> String {
         page.keys(definition);
     }
     // Mappings inside of the workload.
-    page.heading(3, "`workload.wait`", &schema["$defs"]["WaitSpec"]);
-    page.keys(&schema["$defs"]["WaitSpec"]);
+    for (title, name) in [("`workload.kinds`", "Kinds"), ("`workload.wait`", "WaitSpec")] {
+        page.heading(3, title, &schema["$defs"][name]);
+        page.keys(&schema["$defs"][name]);
+    }
     page.heading(2, "Steps", &schema["$defs"]["Step"]);
     page.variants("Step");
     page.heading(2, "Invariants", &schema["$defs"]["Invariant"]);

@@ -31,6 +31,7 @@ suites! {
     clock_drift: "clock-drift" on OLD_AND_NEW;
     clock_jump_back: "clock-jump-back" on OLD_AND_NEW;
     clock_jump_forward: "clock-jump-forward" on OLD_AND_NEW;
+    data_kinds_over_failover: "data-kinds-over-failover" on OLD_AND_NEW;
     disk_full_master: "disk-full-master" on OLD_AND_NEW;
     disk_stall_master: "disk-stall-master" on OLD_AND_NEW;
     empty_master_returns: "empty-master-returns" on OLD_AND_NEW;

@@ -147,3 +147,78 @@ fn placed(increments: &[Operation], chain: &[Operation]) -> Vec<Increment> {
     };
     increments.iter().filter(may_take_effect).map(place).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seeded::Seeded;
+    use crate::units::{ClientNo, NodeNo};
+
+    fn op(value: u32, (invoke_ns, complete_ns): (u64, u64), kind: Kind) -> Operation {
+        Operation { invoke_ns, complete_ns, value, client: ClientNo(1), node: NodeNo(1), kind }
+    }
+
+    /// A counter on which increments and reads overlap at random. `twice` of the increments take effect a second time, `gone` of
+    /// the acknowledged ones never do.
+    fn random(seeded: &mut Seeded, twice: usize, gone: usize) -> Counted {
+        // When something takes effect, and which operation it is of: (moment, position, is an increment).
+        let (mut effects, mut ops) = (Vec::new(), Vec::new());
+        for position in 0..40 {
+            let invoke_ns = seeded.below(1000);
+            let complete_ns = invoke_ns + 2 + seeded.below(60);
+            let kind = match seeded.below(10) {
+                0..4 => Kind::Read,
+                4..8 => Kind::Write(Effect::Certain),
+                _ => Kind::Write(Effect::Possible),
+            };
+            let is_late = kind == Kind::Write(Effect::Possible);
+            let last_ns = if is_late { 1500 } else { complete_ns - 1 };
+            let at_ns = invoke_ns + 1 + seeded.below(last_ns - invoke_ns - 1);
+            if !is_late || seeded.below(2) == 0 {
+                effects.push((at_ns, position));
+            }
+            ops.push(op(0, (invoke_ns, complete_ns), kind));
+        }
+        let certain =
+            |ops: &[Operation]| -> Vec<usize> { (0..ops.len()).filter(|&at| ops[at].is_certain_write()).collect() };
+        let acknowledged = certain(&ops);
+        let (repeated, rest) = acknowledged.split_at(twice.min(acknowledged.len()));
+        let lost = &rest[..gone.min(rest.len())];
+        effects.extend(repeated.iter().map(|&at| (ops[at].complete_ns - 1, at)));
+        effects.sort_unstable();
+        let mut value = 0;
+        for (_, position) in effects {
+            match ops[position].kind {
+                Kind::Read => {}
+                // What is lost was counted where it was acknowledged.
+                Kind::Write(_) if lost.contains(&position) => {}
+                Kind::Write(_) => value += 1,
+            }
+            ops[position].value = value;
+        }
+        let increments: Vec<Operation> = ops.iter().filter(|op| op.kind != Kind::Read).copied().collect();
+        let is_answered = |op: &&Operation| op.kind != Kind::Write(Effect::Possible);
+        let mut observed: Vec<Operation> = ops.iter().filter(is_answered).copied().collect();
+        // The answer to a lost increment is one of another node.
+        observed.retain(|op| !lost.iter().any(|&at| ops[at] == *op));
+        observed.push(op(value, (2000, 2000), Kind::Read));
+        counted(&increments, &observed)
+    }
+
+    #[test]
+    fn claims_nothing_that_did_not_happen() {
+        let mut seeded = Seeded::new(1, "counter");
+        let (mut repeated, mut lost) = (0, 0);
+        for _ in 0..2000 {
+            let found = random(&mut seeded, 0, 0);
+            assert_eq!((found.repeated, found.lost, found.undecided), (0, 0, 0), "{found:?}");
+            let found = random(&mut seeded, 2, 0);
+            assert!(found.repeated <= 2 && found.lost == 0, "{found:?}");
+            repeated += found.repeated;
+            let found = random(&mut seeded, 0, 2);
+            assert!(found.lost <= 2 && found.repeated == 0, "{found:?}");
+            lost += found.lost;
+        }
+        assert!(repeated > 500 && lost > 500, "of 4000 each, {repeated} and {lost} are found");
+    }
+}

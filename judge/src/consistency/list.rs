@@ -1,6 +1,6 @@
 //! A list to which clients append: whether every element is there, once, and in order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Effect, Kind, Operation};
 use crate::history::FOREIGN;
@@ -110,9 +110,9 @@ pub fn listed(appends: &[Operation], reads: &[Listing<'_>], last: Option<Listing
 
 /// Two elements in an order that cannot be. Of a repeated element only the first counts.
 fn disorder(listing: &Listing<'_>, known: &HashMap<u32, Known>, ends: &HashMap<u32, usize>) -> Option<Disorder> {
-    let mut firsts = Vec::new();
-    let mut seen = std::collections::HashSet::new();
-    firsts.extend(listing.items.iter().copied().filter(|item| known.contains_key(item) && seen.insert(*item)));
+    let mut seen = HashSet::new();
+    let items = listing.items.iter().copied();
+    let firsts: Vec<u32> = items.filter(|item| known.contains_key(item) && seen.insert(*item)).collect();
     let read = listing.read;
     // From the right: the element that was there first of those behind.
     let mut earliest: Option<(u64, u32)> = None;

@@ -235,6 +235,7 @@ pub fn shipped() -> &'static [(&'static str, &'static str)] {
         "clock-drift",
         "clock-jump-back",
         "clock-jump-forward",
+        "data-kinds-over-failover",
         "disk-full-master",
         "disk-stall-master",
         "empty-master-returns",

@@ -55,7 +55,7 @@ pub struct Example {
 
 impl Account {
     /// How many violations of each sort are kept as examples.
-    pub const EXAMPLES: usize = 10;
+    pub const EXAMPLES: usize = 5;
 
     /// Keeps the first examples.
     fn trim(&mut self) {
