@@ -71,7 +71,7 @@ pub async fn investigate(
     let (rate, mut last) = repeat(settled, (&found, server), failure, limits.repeat, (audience, stop)).await;
     tell(format!("the schedule of run {} fails so in {rate}", run.number));
     let mut shrinker = Shrinker::new(found, rate, &settled.profile, if rate.hits == 0 { 0 } else { limits.shrink });
-    while let Some(candidate) = shrinker.next().cloned().filter(|_| stop.borrow().is_none()) {
+    while let Some(candidate) = shrinker.candidate().cloned().filter(|_| stop.borrow().is_none()) {
         let (_, _, outcome) =
             once(settled, &candidate, ("smaller", server), shrinker.runs() as usize, audience, stop).await;
         remove(outcome.folder.as_deref());

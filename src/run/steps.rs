@@ -58,8 +58,7 @@ impl<B: Backend> Run<B> {
             };
             let in_time = Instant::now() < deadline;
             if let Some(why) = problem.as_ref().filter(|_| in_time).and_then(|problem| self.left_out(step, problem)) {
-                let text = format!("step {} is left out: {why}", number + 1);
-                self.journal.event(EventKind::Note { text });
+                self.journal.event(EventKind::Impossible { step: number, why: why.to_owned() });
                 problem = None;
             }
             let ended =

@@ -55,6 +55,9 @@ pub enum Act {
     Takeover,
 }
 
+/// The keys of a workload.
+const KEYS: u32 = 5000;
+
 /// One in so many schedules asks the cluster to serve again at last, with what is still broken then.
 const RESTS: u64 = 5;
 
@@ -75,6 +78,8 @@ pub fn draw(profile: &Profile, server: &str, random: &mut Seeded) -> Schedule {
     let config = profile.config.iter().map(|(name, values)| (name.clone(), pick(random, values).clone())).collect();
     let workload = WorkloadSpec {
         rate: Rate { per_second: *pick(random, &profile.rates) },
+        // With many keys, few are written again before anybody could see that a write was lost.
+        keys: Some(KEYS),
         reads: Percent::new(f64::from(*pick(random, &profile.reads))),
         read_from: *pick(random, &[ReadFrom::Master, ReadFrom::ReplicaPreferred]),
         ..WorkloadSpec::default()
@@ -89,6 +94,9 @@ pub fn draw(profile: &Profile, server: &str, random: &mut Seeded) -> Schedule {
         rest: Span::default(),
     };
     let (least, most) = profile.moves;
+    // The servers promise service only to a majority that nothing hits, so these have few moves.
+    let rests = random.below(RESTS) == 0;
+    let most = if rests { most.min(least + 1) } else { most };
     let wanted = least + random.below((most - least) as u64 + 1) as usize;
     // Moves that would be too many at once are drawn again, but not for ever.
     for _ in 0..wanted * 4 {
@@ -96,7 +104,7 @@ pub fn draw(profile: &Profile, server: &str, random: &mut Seeded) -> Schedule {
             add(&mut schedule, profile, random);
         }
     }
-    if random.below(RESTS) == 0 {
+    if rests {
         schedule.rest = rest(schedule.node_timeout());
         // What lasts for ever is a minority at most: one process.
         if let Some(last) = schedule.moves.last_mut().filter(|last| last.step.action().is_some()) {
@@ -161,7 +169,7 @@ fn add(schedule: &mut Schedule, profile: &Profile, random: &mut Seeded) {
     let at = Span(time(random, schedule.node_timeout(), profile.window));
     let lasts = lasts(random, schedule.node_timeout(), profile.longest);
     let shard = ShardNo(1 + random.below(schedule.masters.into()) as u16);
-    let name = (1..)
+    let name = (1..=schedule.moves.len() + 1)
         .map(|number| format!("{}-{number}", word(act)))
         .find(|name| !schedule.moves.iter().any(|each| named(each, name)));
     let Some((step, undo)) = steps(act, schedule, shard, &name.unwrap_or_default(), random) else { return };

@@ -105,7 +105,7 @@ impl Profile {
             && schedule.config.iter().all(known)
             && self.rates.iter().any(|&rate| schedule.workload.rate.per_second <= rate)
             && schedule.moves.len() <= self.moves.1
-            && schedule.moves.iter().all(|each| each.at.0 <= window && each.end().0 - each.at.0 <= longest)
+            && schedule.moves.iter().all(|each| each.at.0 <= window && each.lasts() <= longest)
             && at_once(schedule) <= self.at_once
     }
 }

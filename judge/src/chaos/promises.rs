@@ -336,13 +336,12 @@ impl Scene<'_> {
     /// Whether a move keeps a node from the others' PINGs, or its replies from them.
     fn silences(each: &Move) -> bool {
         match each.step.fault() {
-            Some(FaultStep::Process(..)) => true,
             Some(FaultStep::Links(links)) => match links.only {
                 Only::All | Only::Bus => true,
                 Only::Clients | Only::Replication => false,
             },
             // A clock makes others seem silent; a disk may hold its server.
-            Some(FaultStep::Clock(_) | FaultStep::Disk(_)) => true,
+            Some(FaultStep::Process(..) | FaultStep::Clock(_) | FaultStep::Disk(_)) => true,
             None => false,
         }
     }
@@ -353,9 +352,8 @@ impl Scene<'_> {
         let margin = Duration::from_secs(2);
         let apart =
             |other: &Move| other == each || other.at.0 > each.end().0 + margin || other.end().0 + margin < each.at.0;
-        let lasts = each.end().0.saturating_sub(each.at.0);
         each.undo.is_some()
-            && lasts.as_millis() * 5 < self.schedule.node_timeout().as_millis() * 3
+            && each.lasts().as_millis() * 5 < self.schedule.node_timeout().as_millis() * 3
             && self.moves().all(apart)
     }
 

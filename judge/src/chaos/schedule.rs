@@ -60,9 +60,14 @@ pub struct Move {
 }
 
 impl Move {
+    /// How long it lasts; 0 for what is never undone, and for what needs no end.
+    pub fn lasts(&self) -> Duration {
+        self.undo.as_ref().map_or(Duration::ZERO, |(lasts, _)| lasts.0)
+    }
+
     /// When it is undone, or else when it is done.
     pub fn end(&self) -> Span {
-        Span(self.at.0 + self.undo.as_ref().map_or(Duration::ZERO, |(lasts, _)| lasts.0))
+        Span(self.at.0 + self.lasts())
     }
 
     /// The kind of the fault; None for a command.
@@ -158,7 +163,7 @@ impl Schedule {
         let mut now = Duration::ZERO;
         for (at, step) in timed {
             if at > now {
-                steps.push(Step::Settle(Span(at - now)));
+                steps.push(Step::Settle(Span(at.saturating_sub(now))));
                 now = at;
             }
             steps.push(step.clone());
@@ -190,7 +195,7 @@ impl Schedule {
                 }
                 Does::Undo(..) | Does::Heal(_) => {
                     let open = moves.iter_mut().find(|each| each.undo.is_none() && undoes(step, each))?;
-                    open.undo = Some((Span(now - open.at.0), step.clone()));
+                    open.undo = Some((Span(now.saturating_sub(open.at.0)), step.clone()));
                 }
                 Does::Phase(_) | Does::Corrupt(_) | Does::Await(_) | Does::Expect(_) | Does::When(_) => return None,
             }
@@ -212,7 +217,7 @@ impl Schedule {
     /// makes smaller, in the order of its importance.
     pub fn size(&self) -> [u128; 6] {
         let length = self.moves.iter().map(|each| each.end().0).max().unwrap_or_default() + self.rest.0;
-        let lasting = self.moves.iter().map(|each| each.end().0 - each.at.0).sum::<Duration>();
+        let lasting = self.moves.iter().map(Move::lasts).sum::<Duration>();
         [
             self.moves.len() as u128,
             u128::from(self.masters) * u128::from(self.replicas + 1),

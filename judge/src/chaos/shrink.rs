@@ -79,7 +79,7 @@ impl<'a> Shrinker<'a> {
     }
 
     /// The schedule to run next; None when nothing smaller is left to try, or no runs.
-    pub fn next(&mut self) -> Option<&Schedule> {
+    pub fn candidate(&mut self) -> Option<&Schedule> {
         if self.runs_left == 0 {
             self.pending = None;
             return None;
@@ -96,7 +96,7 @@ impl<'a> Shrinker<'a> {
         self.pending.as_ref().map(|(candidate, _)| candidate)
     }
 
-    /// Takes in a run of [`Self::next`]: whether it failed in the same way; None if it was inconclusive. Returns whether the
+    /// Takes in a run of [`Self::candidate`]: whether it failed in the same way; None if it was inconclusive. Returns whether the
     /// candidate was accepted, once that is decided.
     pub fn observe(&mut self, failed: Option<bool>) -> Option<bool> {
         self.runs_left = self.runs_left.saturating_sub(1);
@@ -181,7 +181,7 @@ fn candidates(from: &Schedule) -> Vec<Schedule> {
 fn closer(schedule: &mut Schedule) {
     let first = schedule.moves.iter().map(|each| each.at.0).min().unwrap_or_default();
     for each in &mut schedule.moves {
-        each.at = Span(Duration::from_millis((each.at.0 - first).as_millis() as u64 / 200 * 100));
+        each.at = Span(Duration::from_millis(each.at.0.saturating_sub(first).as_millis() as u64 / 200 * 100));
     }
 }
 

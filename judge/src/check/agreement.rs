@@ -93,14 +93,20 @@ pub(super) fn look(facts: &Facts<'_>, since: &Since, limit: &Limit<'_>, finding:
     let inside = moments.into_iter().filter(|&moment| moment > window.from_ns && moment <= window.to_ns);
     let edges: Vec<u64> = std::iter::once(window.from_ns).chain(inside).collect();
     let mut agreed_since = None;
+    // The same, if the nodes agreed whenever nobody knows.
+    let mut at_best_since = None;
     let mut last_difference = None;
     for &moment in &edges {
         match difference(facts, moment) {
             None => {
                 agreed_since.get_or_insert(moment);
+                at_best_since.get_or_insert(moment);
             }
             Some(difference) => {
                 agreed_since = None;
+                if !difference.unknown {
+                    at_best_since = None;
+                }
                 last_difference = Some((moment, difference));
             }
         }
@@ -122,7 +128,11 @@ pub(super) fn look(facts: &Facts<'_>, since: &Since, limit: &Limit<'_>, finding:
         finding.saw(format!("all nodes agreed {} after {}", length_ns(took_ns), since.words));
         finding.figure("converged_ms", took_ns as f64 / 1e6);
         if took_ns > bound_ns {
-            late(Window { from_ns: window.from_ns, to_ns: agreed_ns }, finding);
+            match last_difference.filter(|_| at_best_since.is_some_and(|best_ns| best_ns - window.from_ns <= bound_ns))
+            {
+                Some((_, difference)) => _ = finding.undecided(difference.words),
+                None => late(Window { from_ns: window.from_ns, to_ns: agreed_ns }, finding),
+            }
         } else if took_ns + since.over.length_ns() > bound_ns {
             finding.undecided(undoing(since.over.length_ns()));
         }

@@ -4,7 +4,7 @@
 use super::finding::Finding;
 use super::{Judgement, Traits};
 use crate::facts::{Facts, FaultSpan, Proof};
-use crate::history::hits_in_words;
+use crate::history::{EventKind, hits_in_words};
 use crate::words::{at, count, length_ns};
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
@@ -19,7 +19,17 @@ pub(super) fn judge(case: &Facts<'_>) -> Option<Judgement> {
         return None;
     }
     finding.observed(spans.len() as u64);
-    for step in planned.iter().filter(|&&step| spans.iter().all(|span| span.step != Some(step))) {
+    let is_left_out = |step: usize| {
+        case.history
+            .events
+            .iter()
+            .any(|event| matches!(event.kind, EventKind::Impossible { step: left, .. } if left == step))
+    };
+    for &step in planned.iter().filter(|&&step| spans.iter().all(|span| span.step != Some(step))) {
+        if is_left_out(step) {
+            finding.saw(format!("step {} left out, as it was impossible", step + 1));
+            continue;
+        }
         finding.undecided(format!("step {} injected no fault", step + 1));
     }
     for span in spans {

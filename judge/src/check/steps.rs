@@ -70,6 +70,10 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
                 }
             }
             EventKind::Commanded { step, .. } => _ = answered.insert(*step),
+            EventKind::Impossible { step, why } => {
+                answered.insert(*step);
+                replies.push(format!("at {when}, step {} was left out, as it was impossible: {why}", step + 1));
+            }
             EventKind::LeftOut { step, nodes, others } => {
                 let what = if *others { "left out" } else { "was not done for" };
                 replies.push(format!("at {when}, step {} {what} {}, which did not start", step + 1, list(nodes)));

@@ -158,6 +158,7 @@ impl EventKind {
             | Self::CameBack { .. }
             | Self::StartFailed { .. }
             | Self::LeftOut { .. }
+            | Self::Impossible { .. }
             | Self::Corrupted { .. }
             | Self::PowerLost { .. }
             | Self::ServerEnded { .. }

@@ -473,6 +473,13 @@ pub enum EventKind {
         /// Whether the step was done for other nodes.
         others: bool,
     },
+    /// A step was impossible when its turn came, and is not done, as the suite wants.
+    Impossible {
+        /// The position of the step in the plan, from 0.
+        step: usize,
+        /// Why.
+        why: String,
+    },
     /// A file of a node that is down was damaged.
     Corrupted {
         /// The node.

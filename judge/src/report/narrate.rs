@@ -142,6 +142,7 @@ impl Narrator {
                 let with = if change.is_nothing() { String::new() } else { format!(" {}", change.words()) };
                 Some(format!("{node} did not start{with}, as the step allows: it {exit}{last}"))
             }
+            EventKind::Impossible { step, why } => Some(format!("step {} is left out: {why}", step + 1)),
             EventKind::LeftOut { step, nodes, others } => {
                 let what = if *others { "leaves out" } else { "is not done for" };
                 Some(format!("step {} {what} {}, which did not start", step + 1, list(nodes)))

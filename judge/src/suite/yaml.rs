@@ -1,5 +1,7 @@
 //! Writing a suite as YAML: what [`super::parse`] reads again as the same suite.
 
+use std::fmt::Write;
+
 use serde_json::{Map, Value, json};
 
 use super::{Suite, WorkloadSpec};
@@ -23,18 +25,18 @@ pub fn to_yaml(suite: &Suite) -> String {
         match keys.get(key) {
             None | Some(Value::Null) => {}
             Some(Value::Array(items)) => {
-                text.push_str(&format!("{key}:\n"));
+                _ = writeln!(text, "{key}:");
                 for item in items {
-                    text.push_str(&format!("  - {}\n", entry(item)));
+                    _ = writeln!(text, "  - {}", entry(item));
                 }
             }
             Some(Value::Object(map)) => {
-                text.push_str(&format!("{key}:\n"));
+                _ = writeln!(text, "{key}:");
                 for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
-                    text.push_str(&format!("  {key}: {}\n", flow(value)));
+                    _ = writeln!(text, "  {key}: {}", flow(value));
                 }
             }
-            Some(value) => text.push_str(&format!("{key}: {}\n", flow(value))),
+            Some(value) => _ = writeln!(text, "{key}: {}", flow(value)),
         }
     }
     text

@@ -234,6 +234,16 @@ fn agreement_counts_from_the_last_heal() {
             ("a relapse within the bound", relapse(7000.0, 7500.0), Pass, "1.500 s"),
             ("a relapse beyond it", relapse(7000.0, 8500.0), Fail, "2.500 s"),
             (
+                "a silence that the harness itself may have made",
+                healed("2s")
+                    .event(7900.0, EventKind::Stalled { by_ms: 900.0 })
+                    .event(8000.0, EventKind::Silent { node: NodeNo(2), reason: "no answer in time".to_owned() })
+                    .view(8500.0, 2, &after)
+                    .ends(9000.0),
+                Inconclusive,
+                "the harness stalled",
+            ),
+            (
                 "to the end",
                 healed("1s").view(7000.0, 2, &healthy()).ends(9000.0),
                 Fail,
