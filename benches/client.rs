@@ -118,7 +118,7 @@ impl Contender {
                 measure(concurrency, |number| {
                     let client = Arc::clone(&client);
                     async move {
-                        client.write(slot, &set(number)).await.result.expect("an answer");
+                        client.write(slot, &vec![set(number)]).await.result.expect("an answer");
                     }
                 })
                 .await
