@@ -7,7 +7,7 @@ use super::ask::Silence;
 use super::finding::{Finding, undoing};
 use super::{Judgement, Traits, Verdict};
 use crate::facts::{Facts, FaultSpan, Window};
-use crate::history::EventKind;
+use crate::history::{EventKind, Op};
 use crate::suite::{Moment, OpKind, ReplicaLag};
 use crate::topology::Role;
 use crate::units::{NodeNo, ShardNo};
@@ -129,7 +129,7 @@ fn look(facts: &Facts<'_>, settings: &ReplicaLag, finding: &mut Finding) -> Resu
 /// The last moment at which a write may have reached a master, in nanoseconds from the start of the run.
 fn written_until_ns(facts: &Facts<'_>) -> u64 {
     let writes = facts.history.ops.iter().filter(|op| op.kind() == OpKind::Writes && op.outcome().was_tried());
-    writes.map(|op| op.complete_ns()).max().unwrap_or(0)
+    writes.map(Op::complete_ns).max().unwrap_or(0)
 }
 
 /// The last sample of a replica, without the PING that its master had just sent. A lag of one PING more than the

@@ -139,9 +139,10 @@ fn placed(increments: &[Operation], chain: &[Operation]) -> Vec<Increment> {
         None => Increment {
             op,
             first: chain.partition_point(|observed| observed.complete_ns < op.invoke_ns),
-            last: match op.is_certain_write() {
-                true => chain.partition_point(|observed| observed.invoke_ns <= op.complete_ns),
-                false => usize::MAX,
+            last: if op.is_certain_write() {
+                chain.partition_point(|observed| observed.invoke_ns <= op.complete_ns)
+            } else {
+                usize::MAX
             },
         },
     };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Window;
-use crate::history::{EventKind, History};
+use crate::history::{EventKind, History, Op};
 use crate::suite::Step;
 
 /// A phase, from its event to the next phase's or the history's end.
@@ -18,7 +18,7 @@ pub struct PhaseSpan {
 /// The moment after the last event or operation of a history, in nanoseconds from the start of the run.
 pub fn history_end_ns(history: &History) -> u64 {
     let last_event = history.events.iter().map(|event| event.at_ns).max();
-    let last_op = history.ops.iter().map(|op| op.complete_ns()).max();
+    let last_op = history.ops.iter().map(Op::complete_ns).max();
     last_event.max(last_op).map_or(0, |last| last.saturating_add(1))
 }
 

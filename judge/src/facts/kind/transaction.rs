@@ -56,7 +56,7 @@ fn example(key: u32, ops: &KeyOps<'_>, read: &Operation, items: &[u32]) -> Examp
     let command = |op: &Operation| match op.kind {
         Kind::Read => format!("MGET {{{name}}}:a {{{name}}}:b -> {}", shown.join(", ")),
         Kind::Write(Effect::Certain | Effect::Possible | Effect::Impossible) => {
-            let by = if op.value % 2 == 0 { "EVAL" } else { "MULTI/EXEC" };
+            let by = if op.value.is_multiple_of(2) { "EVAL" } else { "MULTI/EXEC" };
             format!("{by}: SET {{{name}}}:a and {{{name}}}:b = {}", op.value)
         }
     };
