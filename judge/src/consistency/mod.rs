@@ -1,5 +1,5 @@
 //! Whether the reads of one key fit its writes: pure algorithms over a register and the operations on it, near-linear
-//! in their number. Nothing here knows of clusters, runs or verdicts.
+//! in their number, and a search for everything else that has a sequential model. Nothing here knows of clusters, runs or verdicts.
 //!
 //! Each rule claims only what is certain. Operation A precedes B if A ended before B was invoked; operations that
 //! share an instant are concurrent. A write of unknown outcome may take effect at any time after its invocation, or
@@ -9,6 +9,7 @@ mod counter;
 mod linearizable;
 mod list;
 mod register;
+mod search;
 mod session;
 mod staleness;
 mod violation;
@@ -18,6 +19,7 @@ pub use counter::{Counted, Jump, counted};
 pub use linearizable::{Linearity, linearizable};
 pub use list::{Disorder, Listed, Listing, listed};
 pub use register::{Effect, Kind, NIL, Operation, Register};
+pub use search::{Budget, Call, Found, Model, search};
 pub use session::{Guarantee, Kept, kept};
 pub use staleness::{Stale, stale};
 pub use violation::Violation;

@@ -3,6 +3,7 @@
 mod examples;
 mod oracle;
 mod random;
+mod search;
 
 use slotquake_judge::consistency::{Effect, Kind, Operation};
 use slotquake_judge::units::{ClientNo, NodeNo};

@@ -79,11 +79,26 @@ fn lived(drawn: &[Drawn]) -> Vec<Operation> {
     ops.into_iter().map(|(_, op)| op).collect()
 }
 
-fn histories() -> impl Strategy<Value = Vec<Operation>> {
+pub fn histories() -> impl Strategy<Value = Vec<Operation>> {
     prop::collection::vec(drawn(), 1..14).prop_map(|drawn| lived(&drawn))
 }
 
-fn runner(cases: u32) -> proptest::test_runner::TestRunner {
+/// Histories of hundreds of operations, of which a few are concurrent. In half of them no read returns what it should not.
+pub fn long_histories() -> impl Strategy<Value = Vec<Operation>> {
+    (prop::collection::vec(drawn(), 100..300), any::<bool>()).prop_map(|(mut drawn, is_right)| {
+        for (number, each) in (0..).zip(&mut drawn) {
+            each.invoke = each.invoke % 8 + 4 * number;
+            each.instead = each.instead.filter(|_| !is_right && number % 20 == 0);
+            // Each write without an answer may double what a search has to try.
+            if each.kind == 3 && number % 40 > 0 {
+                each.kind = 2;
+            }
+        }
+        lived(&drawn)
+    })
+}
+
+pub fn runner(cases: u32) -> proptest::test_runner::TestRunner {
     let seed = proptest::test_runner::RngSeed::Fixed(20_261_128);
     let config = ProptestConfig { cases, rng_seed: seed, failure_persistence: None, ..ProptestConfig::default() };
     proptest::test_runner::TestRunner::new(config)
