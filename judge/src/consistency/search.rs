@@ -72,11 +72,14 @@ pub enum Found {
     Undecided,
 }
 
+/// What is not tried again: the operations that took effect, and the state after them.
+type Tried<S> = HashSet<(Box<[u64]>, S), BuildHasherDefault<Mixer>>;
+
 /// Whether some order of the operations keeps the order of time and explains every answer.
 pub fn search<M: Model>(model: &M, calls: &[Call<M::Op>], budget: Budget) -> Found {
     let mut timeline = Timeline::new(calls);
     let mut done = Done::new(calls);
-    let mut tried: HashSet<(Box<[u64]>, M::State), BuildHasherDefault<Mixer>> = HashSet::default();
+    let mut tried: Tried<M::State> = HashSet::default();
     let mut bytes = 0_usize;
     let mut steps = 0;
     let mut state = model.initial();
