@@ -89,8 +89,11 @@ pub fn listed(appends: &[Operation], reads: &[Listing<'_>], last: Option<Listing
     }
     let ends: HashMap<u32, usize> =
         last.iter().flat_map(|last| last.items.iter().enumerate().rev()).map(|(at, &item)| (item, at)).collect();
+    // An end that cannot be says nothing of the others.
+    let is_order = last.is_none_or(|last| disorder(&last, &known, &HashMap::new()).is_none());
+    let order = if is_order { ends.clone() } else { HashMap::new() };
     for listing in &all {
-        if let Some(disorder) = disorder(listing, &known, &ends) {
+        if let Some(disorder) = disorder(listing, &known, &order) {
             found.disordered += 1;
             found.disorder.get_or_insert(disorder);
         }
@@ -165,6 +168,8 @@ mod tests {
             (&[], &[], (0, 2, 0)),
             (&[3, 1], &[1, 3], (0, 0, 1)),
             (&[3, 1], &[3, 1], (0, 0, 2)),
+            // The read is right, and the end is not.
+            (&[1, 3], &[3, 1], (0, 0, 1)),
             // The order of these two is open, but it never changes.
             (&[1, 2, 3], &[1, 3, 2], (0, 0, 1)),
             (&[1, 1, 3], &[1, 3], (1, 0, 0)),

@@ -64,12 +64,12 @@ impl Words<'_> {
     }
 
     fn fell(&self, found: &Counted, jump: &Jump) -> Example {
-        let lost = count(found.lost, "acknowledged increment");
+        let (lost, are) = (count(found.lost, "acknowledged increment"), if found.lost == 1 { "is" } else { "are" });
         let between = match jump.increments {
             0 => String::new(),
             number => format!(", though {} acknowledged in between", were(number)),
         };
-        let why = format!("{}{between}. In all, {lost} of this counter are gone.", self.both(jump));
+        let why = format!("{}{between}. In all, {lost} of this counter {are} gone.", self.both(jump));
         self.example(jump, why)
     }
 
