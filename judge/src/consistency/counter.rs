@@ -166,7 +166,7 @@ mod tests {
         let (mut effects, mut ops) = (Vec::new(), Vec::new());
         for position in 0..40 {
             let invoke_ns = seeded.below(1000);
-            let complete_ns = invoke_ns + 2 + seeded.below(60);
+            let complete_ns = invoke_ns + 3 + seeded.below(60);
             let kind = match seeded.below(10) {
                 0..4 => Kind::Read,
                 4..8 => Kind::Write(Effect::Certain),
