@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Profile, Schedule};
+use super::{Move, Profile, Schedule};
 use crate::plan::Plan;
 use crate::target::{Owner, Target};
 use crate::units::{Rate, ShardNo, Span};
@@ -185,14 +185,16 @@ fn closer(schedule: &mut Schedule) {
     }
 }
 
-/// Fewer masters: the shards that are gone become others.
+/// Fewer masters: the shards that moves name become the first ones, in their order.
 fn with_masters(schedule: &mut Schedule, masters: u16) {
     schedule.masters = masters;
+    let named: BTreeSet<ShardNo> = schedule.moves.iter().flat_map(Move::shards).collect();
+    let position = |shard: ShardNo| named.iter().position(|each| *each == shard).unwrap_or(0);
     for each in &mut schedule.moves {
         let undo = each.undo.iter_mut().map(|(_, step)| step);
         for target in std::iter::once(&mut each.step).chain(undo).flat_map(|step| step.targets_mut()) {
             if let Target::Member(Owner::Shard(shard), _) = target {
-                *shard = ShardNo((shard.0 - 1) % masters + 1);
+                *shard = ShardNo::from_index(position(*shard) % usize::from(masters));
             }
         }
     }
