@@ -158,7 +158,7 @@ pub async fn run(
                 suite: text,
             };
             let mut shared = lock();
-            shared.take_in(settled, &schedule, record, outcome);
+            shared.take_in(settled, &schedule, record, outcome.folder.as_deref());
             if let Some(run) = shared.campaign.runs.last() {
                 listener.ran(&shared.campaign, run);
             }
@@ -175,7 +175,7 @@ pub async fn run(
 
 impl Shared {
     /// Decides whether the folder of a run is kept, and writes the run down.
-    fn take_in(&mut self, settled: &Settled, schedule: &Schedule, mut record: Record, outcome: Outcome) {
+    fn take_in(&mut self, settled: &Settled, schedule: &Schedule, mut record: Record, folder: Option<&Path>) {
         self.errors = if record.ended == Ended::Error { self.errors + 1 } else { 0 };
         let new = self.guide.learn(schedule, record.situations.iter().cloned());
         let known = |failure: &Failure| self.campaign.runs.iter().filter(|run| run.failures.contains(failure)).count();
@@ -184,9 +184,9 @@ impl Shared {
         if is_telling || is_first || record.ended == Ended::Error {
             self.kept_of_new += usize::from(!is_telling);
             let within = |folder: &Path| folder.strip_prefix(&settled.out).unwrap_or(folder).display().to_string();
-            record.folder = outcome.folder.as_deref().map(within);
+            record.folder = folder.map(within);
         } else {
-            remove(outcome.folder.as_deref());
+            remove(folder);
         }
         if let Err(error) = self.journal.append(&Entry::Run(record.clone())) {
             self.broken = Some(error);
@@ -258,7 +258,7 @@ impl Outcome {
         Self {
             ended,
             failures: Vec::new(),
-            situations: Default::default(),
+            situations: BTreeSet::new(),
             folder: None,
             why,
             evidence: Vec::new(),

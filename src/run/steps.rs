@@ -80,9 +80,17 @@ impl<B: Backend> Run<B> {
             (Does::Fault(_) | Does::Undo(..) | Does::Heal(_), StepProblem::Suite(why))
             // The node is down, frozen or cut off, or says no.
             | (Does::Command(_), StepProblem::Suite(why) | StepProblem::Harness(why)) => Some(why),
-            (Does::Fault(_) | Does::Undo(..) | Does::Heal(_) | Does::Command(_), _)
-            | (
-                Does::Phase(_) | Does::Settle(_) | Does::Corrupt(_) | Does::Await(_) | Does::Expect(_) | Does::When(_),
+            (
+                Does::Fault(_)
+                | Does::Undo(..)
+                | Does::Heal(_)
+                | Does::Command(_)
+                | Does::Phase(_)
+                | Does::Settle(_)
+                | Does::Corrupt(_)
+                | Does::Await(_)
+                | Does::Expect(_)
+                | Does::When(_),
                 _,
             ) => None,
         }

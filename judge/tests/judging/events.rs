@@ -229,6 +229,7 @@ fn events_survive_a_round_trip_through_json() {
             log: Vec::new(),
         },
         EventKind::LeftOut { step: 7, nodes: vec![NodeNo(1), NodeNo(4)], others: true },
+        EventKind::Impossible { step: 8, why: "`shard-1/replica` means no node at this moment".to_owned() },
         EventKind::Corrupted { node: NodeNo(1), file: DataFile::Aof, damaged: damaged(Damage::Flip(3)) },
         EventKind::Corrupted {
             node: NodeNo(1),
@@ -288,7 +289,7 @@ fn change() -> Change {
     }
 }
 
-const EVENT_KINDS: usize = 51;
+const EVENT_KINDS: usize = 52;
 
 /// A new kind of event does not compile without a row here. Add it to `EVENT_KINDS` and to the rows above, too.
 fn name(kind: &EventKind) -> &'static str {
@@ -341,6 +342,7 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::CameBack { .. } => "came-back",
         EventKind::StartFailed { .. } => "start-failed",
         EventKind::LeftOut { .. } => "left-out",
+        EventKind::Impossible { .. } => "impossible",
         EventKind::Corrupted { .. } => "corrupted",
         EventKind::PowerLost { .. } => "power-lost",
         EventKind::End => "end",
