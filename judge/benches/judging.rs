@@ -156,7 +156,7 @@ fn history(shape: &Shape, operations: u32) -> History {
         speed: Speed::REAL,
     };
     let reasons = vec![Explanation::of_text("connection refused by 127.1.0.1:6379")];
-    History { header, ops, reasons, events, complete: true }
+    History { header, ops, reasons, events, details: Vec::new(), complete: true }
 }
 
 /// The operations, and the last number of each key. Each write is followed by a read of its key.

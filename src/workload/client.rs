@@ -439,7 +439,9 @@ async fn send(link: &mut Link, asking: bool, wanted: &Request, until: Instant) -
     if asking {
         pipeline.add_command(command(&["ASKING"]));
     }
-    wanted.iter().for_each(|command| _ = pipeline.add_command(command.clone()));
+    for command in wanted {
+        pipeline.add_command(command.clone());
+    }
     let mut answers = link.send_all(&pipeline, wanted.len() + usize::from(asking), until).await?;
     answers.pop().ok_or_else(|| CommandError::Broken("no answer to the last command".to_owned()))
 }

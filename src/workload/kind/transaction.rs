@@ -11,7 +11,7 @@ const SCRIPT: &str = "redis.call('SET', KEYS[1], ARGV[1]); redis.call('SET', KEY
 
 /// Odd numbers are written by MULTI and EXEC, even ones by EVAL.
 pub(super) fn write([one, other]: [&str; 2], written: u32, value: &str) -> Request {
-    if written % 2 == 0 {
+    if written.is_multiple_of(2) {
         return vec![command(&["EVAL", SCRIPT, "2", one, other, value])];
     }
     let sets = [one, other].map(|key| command(&["SET", key, value]));
