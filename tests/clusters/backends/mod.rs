@@ -4,5 +4,5 @@ mod attach;
 mod compose;
 #[cfg(feature = "docker")]
 mod docker;
-mod engine;
-mod turn;
+pub mod engine;
+pub mod turn;
