@@ -89,7 +89,7 @@ fn runs_on_any_distribution_of_slots() {
     let owner = |op: &Op| deal().shard_of_key(key_name(op.key()).as_bytes());
     let writes = |shard: u16| {
         let of_shard = history.ops.iter().filter(move |op| op.kind() == OpKind::Writes && owner(op) == ShardNo(shard));
-        of_shard.map(|op| op.node()).collect::<std::collections::BTreeSet<u16>>()
+        of_shard.map(Op::node).collect::<std::collections::BTreeSet<u16>>()
     };
     assert_eq!([1, 3, 4].map(|shard| writes(shard).into_iter().collect::<Vec<_>>()), [[1], [3], [4]]);
     assert!(writes(2).contains(&2) && writes(2).contains(&6), "{:?}", writes(2));
