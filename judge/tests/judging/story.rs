@@ -7,8 +7,8 @@ use serde_json::json;
 use slotquake_judge::check::{Judgement, check};
 use slotquake_judge::facts::Facts;
 use slotquake_judge::history::{
-    Event, EventKind, Explanation, FaultKind, FinalValue, Header, History, Hit, Host, NO_FREE_KEY, NodeInfo, OpParts,
-    Outcome, SCHEMA_VERSION, Side, key_name,
+    Event, EventKind, Explanation, FaultKind, FinalValue, Header, History, Hit, Host, NO_FREE_KEY, NodeInfo, Op,
+    OpParts, Outcome, SCHEMA_VERSION, Side, key_name,
 };
 use slotquake_judge::plan::{Plan, PlannedNode};
 use slotquake_judge::server::{Flavour, Version};
@@ -420,7 +420,7 @@ impl Story {
         let mut history = story.event(at_ms + 300.0, EventKind::End).history;
         history.complete = true;
         history.events.sort_by_key(|event| event.at_ns);
-        history.ops.sort_by_key(|op| op.complete_ns());
+        history.ops.sort_by_key(Op::complete_ns);
         history
     }
 
