@@ -41,11 +41,12 @@ mod workload;
 mod write_cutoff;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
 use crate::consistency::Witness;
-use crate::facts::Facts;
+use crate::facts::{Facts, in_parallel};
 use crate::suite::{Invariant, for_each_invariant};
 
 /// The verdict on an invariant, from the best to the worst. The worst of several wins.
@@ -199,7 +200,19 @@ pub fn kinds() -> impl Iterator<Item = &'static Kind> {
 /// Judges every invariant of the history's plan in order, then those of every run ([`BUILT_IN`]).
 pub fn check(facts: &Facts<'_>) -> Vec<Judgement> {
     let invariants = &facts.history.header.plan.invariants;
-    invariants.iter().map(|invariant| judge(facts, invariant)).chain(judge_built_in(facts)).collect()
+    let next = AtomicUsize::new(0);
+    // Each takes the next one that nobody has begun.
+    let some = || {
+        let mine = std::iter::from_fn(|| {
+            let position = next.fetch_add(1, Ordering::Relaxed);
+            invariants.get(position).map(|invariant| (position, judge(facts, invariant)))
+        });
+        mine.collect::<Vec<_>>()
+    };
+    let (mut judgements, others) = in_parallel(some, some);
+    judgements.extend(others);
+    judgements.sort_by_key(|&(position, _)| position);
+    judgements.into_iter().map(|(_, judgement)| judgement).chain(judge_built_in(facts)).collect()
 }
 
 /// The verdict of a whole run: the worst of its judgements; inconclusive if there are none.

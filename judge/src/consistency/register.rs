@@ -83,7 +83,8 @@ pub(super) struct Version {
 impl Register {
     /// Groups the operations on one key.
     pub fn new(mut ops: Vec<Operation>) -> Self {
-        ops.sort_unstable_by_key(|op| (op.value, op.kind == Kind::Read, op.invoke_ns, op.complete_ns));
+        // Values grow with time, so this is nearly sorted, which a stable sort is fast at.
+        ops.sort_by_key(|op| (op.value, op.kind == Kind::Read, op.invoke_ns, op.complete_ns));
         let mut versions = Vec::new();
         let mut from = 0;
         for group in ops.chunk_by(|one, other| one.value == other.value) {
@@ -111,6 +112,14 @@ impl Register {
     /// The operations of each value: its write first, then its reads.
     pub fn groups(&self) -> impl Iterator<Item = &[Operation]> {
         self.versions.iter().map(|version| self.group(version))
+    }
+
+    /// As [`Self::groups`], each with [`Self::shown_ns`] and [`Self::sent_ns`] of its value.
+    pub fn timed_groups(&self) -> impl Iterator<Item = (&[Operation], Option<u64>, Option<u64>)> {
+        self.versions.iter().map(|version| {
+            let shown_ns = Some(version.shown_ns).filter(|&shown_ns| shown_ns < u64::MAX);
+            (self.group(version), shown_ns, self.write(version).map(|write| write.invoke_ns))
+        })
     }
 
     pub(super) fn versions(&self) -> &[Version] {

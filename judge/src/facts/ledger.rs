@@ -1,6 +1,6 @@
 //! The ledger of writes: what was acknowledged, and what of it is gone.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +11,8 @@ use super::overwritten::{self, Interruptions, Shown, Told};
 use super::registers::{Answerer, Answerers, Finals, Registers};
 use super::untold::Decided;
 use super::{AckSide, Cause, FaultSpan, PhaseSpan, untold};
-use crate::consistency::{Kind, Operation, Register, Violation, WitnessOp};
-use crate::history::{EventKind, FOREIGN, FinalValue, History, Op, Outcome, key_name, kind_of};
-use crate::suite::OpKind;
+use crate::consistency::{Effect, Kind, Operation, Register, Violation, WitnessOp};
+use crate::history::{EventKind, FinalValue, History, key_name, kind_of};
 use crate::units::{NodeNo, ShardNo};
 
 /// Every write of the workload, accounted for by what its key held in the end.
@@ -217,15 +216,6 @@ struct KeyFate<'a> {
 impl Accounts<'_> {
     /// The ledger of the history.
     pub(super) fn ledger(&self) -> Ledger {
-        let mut keys: BTreeMap<u32, KeyOps> = BTreeMap::new();
-        for op in self.history.ops.iter().filter(|op| kind_of(op.key()).0.is_register()) {
-            let key = keys.entry(op.key()).or_default();
-            match op.kind() {
-                OpKind::Writes if op.outcome().was_tried() => key.writes.push(op),
-                OpKind::Writes => {}
-                OpKind::Reads => key.saw(op),
-            }
-        }
         let mut finals = Finals::new();
         for event in &self.history.events {
             if let EventKind::FinalRead { key, value, node } = &event.kind
@@ -241,22 +231,20 @@ impl Accounts<'_> {
         let mut fates = Vec::new();
         let interruptions = Interruptions::new(self.history, self.fault_spans);
         let has_one_writer = self.has_one_writer();
-        for (key, ops) in &mut keys {
-            let read_back = finals.get(key).map(|(_, value)| *value);
+        for (key, register) in self.registers.iter() {
+            let read_back = finals.get(&key).map(|(_, value)| *value);
             let (from, mut settled) = (lost.len(), BTreeSet::new());
-            if !has_one_writer {
-                ops.order = Order::Times { returned: self.returned_by_masters(*key) };
-            }
-            ops.account(*key, read_back, &mut ledger, &mut lost, &mut settled);
-            let Some(register) = self.registers.of(*key) else { continue };
-            let shard = self.answerers.shards.of(*key);
+            let order =
+                if has_one_writer { Order::Values } else { Order::Times { returned: self.returned_by_masters(key) } };
+            KeyOps { key, register, order }.account(read_back, &mut ledger, &mut lost, &mut settled);
+            let shard = self.answerers.shards.of(key);
             let (answerers, interruptions) = (self.answerers, &interruptions);
             let told = overwritten::Key { shard, register, answerers, interruptions, read_back, has_one_writer }.tell();
-            settled.extend(lost[from..].iter().map(|(op, _): &(&Op, _)| op.value()));
-            fates.push(KeyFate { key: *key, shard, register, settled, has_lost: lost.len() > from, told, read_back });
+            settled.extend(lost[from..].iter().map(|lost| lost.write.value));
+            fates.push(KeyFate { key, shard, register, settled, has_lost: lost.len() > from, told, read_back });
         }
         ledger.lost = lost.len() as u64;
-        lost.sort_by_key(|&(op, _)| (op.invoke_ns(), op.key()));
+        lost.sort_by_key(|lost| (lost.write.invoke_ns, lost.key));
         let restarts = self.causes.restarts();
         let reigns = self.answerers.reigns;
         let overs = hand_overs(self.history, self.registers, self.answerers.shards, reigns, restarts, &finals);
@@ -285,30 +273,28 @@ impl Accounts<'_> {
     }
 
     /// Splits the lost writes by phase, shard, side and cause, and keeps the first as examples.
-    fn explain(&self, lost: &[(&Op, &FinalValue)], overs: &[HandOver], ledger: &mut Ledger, losses: &mut Losses) {
-        for &(op, read_back) in lost {
-            let shard = self.answerers.shards.of(op.key());
-            let acked_in = self.phases.iter().find(|phase| phase.window.contains(op.complete_ns()));
+    fn explain(&self, lost: &[Lost<'_>], overs: &[HandOver], ledger: &mut Ledger, losses: &mut Losses) {
+        for &Lost { key, write, read_back } in lost {
+            let shard = self.answerers.shards.of(key);
+            let acked_in = self.phases.iter().find(|phase| phase.window.contains(write.complete_ns));
             let phase = acked_in.map_or_else(String::new, |phase| phase.name.clone());
-            let group = self.registers.of(op.key()).map_or(&[][..], |register| register.of_value(op.value()));
-            // An acknowledged write leads the group of its value.
-            let Some(write) = group.first() else { continue };
-            let side = self.causes.side(write);
-            let (cause, against) = self.causes.cause(write, group, shard, overs);
+            let group = self.registers.of(key).map_or(&[][..], |register| register.of_value(write.value));
+            let side = self.causes.side(&write);
+            let (cause, against) = self.causes.cause(&write, group, shard, overs);
             *ledger.lost_by_phase.entry(phase.clone()).or_default() += 1;
             *ledger.lost_by_shard.entry(shard).or_default() += 1;
             *ledger.lost_by_side.entry(side).or_default() += 1;
             *ledger.lost_by_cause.entry(cause).or_default() += 1;
-            losses.add(shard, cause, op.complete_ns());
+            losses.add(shard, cause, write.complete_ns);
             self.reach(cause, shard, write.complete_ns, ledger);
             if ledger.examples.len() < Ledger::EXAMPLES {
                 ledger.examples.push(LostWrite {
-                    key: op.key(),
+                    key,
                     shard,
-                    value: op.value(),
-                    invoke_ns: op.invoke_ns(),
-                    acked_ns: op.complete_ns(),
-                    acked_by: (op.node() != 0).then_some(NodeNo(op.node())),
+                    value: write.value,
+                    invoke_ns: write.invoke_ns,
+                    acked_ns: write.complete_ns,
+                    acked_by: (write.node.0 != 0).then_some(write.node),
                     read_back: read_back.clone(),
                     phase,
                     side,
@@ -420,10 +406,8 @@ fn describe(fate: &KeyFate<'_>, shown: &Shown) -> String {
 }
 
 /// How the order of a key's writes is known.
-#[derive(Default)]
 enum Order {
     /// Its one writer writes increasing values.
-    #[default]
     Values,
     /// It has several writers: only where one write had ended before another was sent.
     Times {
@@ -439,48 +423,51 @@ enum Fate {
     Undecided,
 }
 
-/// What the workload did with one key.
-#[derive(Default)]
-struct KeyOps<'a> {
-    order: Order,
-    writes: Vec<&'a Op>,
-    /// Values that reads returned, each with the earliest completion of such a read.
-    seen: HashMap<u32, u64>,
+/// An acknowledged write that is not what its key held in the end.
+#[derive(Clone, Copy)]
+struct Lost<'a> {
+    key: u32,
+    write: Operation,
+    read_back: &'a FinalValue,
 }
 
-impl<'a> KeyOps<'a> {
-    fn saw(&mut self, read: &Op) {
-        if read.outcome() == Outcome::Ok && read.value() != 0 && read.value() != FOREIGN {
-            let earliest_ns = self.seen.entry(read.value()).or_insert(read.complete_ns());
-            *earliest_ns = (*earliest_ns).min(read.complete_ns());
-        }
-    }
+/// What the workload did with one key.
+struct KeyOps<'a> {
+    key: u32,
+    register: &'a Register,
+    order: Order,
+}
 
+impl KeyOps<'_> {
     fn account<'f>(
         &self,
-        key: u32,
         read_back: Option<&'f FinalValue>,
         ledger: &mut Ledger,
-        lost: &mut Vec<(&'a Op, &'f FinalValue)>,
+        lost: &mut Vec<Lost<'f>>,
         undecided: &mut BTreeSet<u32>,
     ) {
-        let acked: Vec<&Op> = self.writes.iter().copied().filter(|op| op.outcome() == Outcome::Ok).collect();
-        ledger.acknowledged += acked.len() as u64;
-        ledger.keys_acknowledged += u64::from(!acked.is_empty());
-        let mut found: HashSet<u32> = self.seen.keys().copied().collect();
-        if let Some(FinalValue::Number(number)) = read_back {
-            found.insert(*number);
-        }
-        for write in self.writes.iter().filter(|op| found.contains(&op.value())) {
-            match write.outcome() {
-                Outcome::Ok | Outcome::Unsent(_) => {}
-                Outcome::Info(_) => ledger.applied_unacknowledged += 1,
-                Outcome::Fail(_) => ledger.refused_but_applied += 1,
+        let key = self.key;
+        let acked = || self.register.ops().iter().filter(|op| op.is_certain_write());
+        let count = acked().count() as u64;
+        ledger.acknowledged += count;
+        ledger.keys_acknowledged += u64::from(count > 0);
+        let mut lose_all = |read_back| lost.extend(acked().map(|&write| Lost { key, write, read_back }));
+        for group in self.register.groups() {
+            let is_read_back = matches!(read_back, Some(FinalValue::Number(number)) if *number == group[0].value);
+            if !is_read_back && group.last().is_none_or(|op| op.kind != Kind::Read) {
+                continue;
+            }
+            for op in group {
+                match op.kind {
+                    Kind::Read | Kind::Write(Effect::Certain) => {}
+                    Kind::Write(Effect::Possible) => ledger.applied_unacknowledged += 1,
+                    Kind::Write(Effect::Impossible) => ledger.refused_but_applied += 1,
+                }
             }
         }
         match read_back {
             None | Some(FinalValue::Unreadable(_)) => {
-                if !acked.is_empty() {
+                if count > 0 {
                     ledger.keys_unread += 1;
                     if ledger.unread_examples.len() < Ledger::EXAMPLES {
                         let reason = match read_back {
@@ -491,25 +478,28 @@ impl<'a> KeyOps<'a> {
                     }
                 }
             }
-            Some(missing @ FinalValue::Missing) => lost.extend(acked.iter().map(|&op| (op, missing))),
+            Some(missing @ FinalValue::Missing) => lose_all(missing),
             Some(foreign @ (FinalValue::Foreign(_) | FinalValue::Numbers(_))) => {
                 ledger.foreign += 1;
-                lost.extend(acked.iter().map(|&op| (op, foreign)));
+                lose_all(foreign);
             }
             Some(value @ FinalValue::Number(number)) => {
-                let Some(last) = self.writes.iter().find(|op| op.value() == *number) else {
+                let group = self.register.of_value(*number);
+                let Some(last) = group.first().filter(|op| op.kind != Kind::Read) else {
                     // A number, but nobody wrote it to this key.
                     ledger.foreign += 1;
-                    lost.extend(acked.iter().map(|&op| (op, value)));
+                    lose_all(value);
                     return;
                 };
-                for write in acked {
-                    match self.fate(write, last) {
+                let reads = group.iter().filter(|op| op.kind == Kind::Read);
+                let seen_ns = reads.map(|read| read.complete_ns).min();
+                for write in acked() {
+                    match self.fate(write, last, seen_ns) {
                         Fate::Kept => {}
-                        Fate::Lost => lost.push((write, value)),
+                        Fate::Lost => lost.push(Lost { key, write: *write, read_back: value }),
                         Fate::Undecided => {
                             ledger.undecided += 1;
-                            undecided.insert(write.value());
+                            undecided.insert(write.value);
                         }
                     }
                 }
@@ -517,22 +507,23 @@ impl<'a> KeyOps<'a> {
         }
     }
 
-    /// What became of an acknowledged write, where `last` wrote what the key held in the end.
-    fn fate(&self, write: &Op, last: &Op) -> Fate {
+    /// What became of an acknowledged write, where `last` wrote what the key held in the end, and a read had returned that
+    /// by `seen_ns`.
+    fn fate(&self, write: &Operation, last: &Operation, seen_ns: Option<u64>) -> Fate {
         // A refused write that was found is none of unknown outcome, but when it took effect is as unknown.
-        let is_certain = last.outcome() == Outcome::Ok;
-        let seen_before = |ns: u64| self.seen.get(&last.value()).is_some_and(|&seen_ns| seen_ns < ns);
+        let is_certain = last.is_certain_write();
+        let seen_before = |ns: u64| seen_ns.is_some_and(|seen_ns| seen_ns < ns);
         match &self.order {
-            Order::Values if write.value() <= last.value() => Fate::Kept,
-            Order::Values if is_certain || seen_before(write.invoke_ns()) => Fate::Lost,
+            Order::Values if write.value <= last.value => Fate::Kept,
+            Order::Values if is_certain || seen_before(write.invoke_ns) => Fate::Lost,
             Order::Values => Fate::Undecided,
-            Order::Times { .. } if write.value() == last.value() => Fate::Kept,
+            Order::Times { .. } if write.value == last.value => Fate::Kept,
             Order::Times { returned } => {
                 // The write was sent, or the master returned it, at this moment or later.
-                let there_ns = returned.get(&write.value()).map_or(write.invoke_ns(), |ns| write.invoke_ns().max(*ns));
-                if (is_certain && last.complete_ns() < there_ns) || seen_before(there_ns) {
+                let there_ns = returned.get(&write.value).map_or(write.invoke_ns, |ns| write.invoke_ns.max(*ns));
+                if (is_certain && last.complete_ns < there_ns) || seen_before(there_ns) {
                     Fate::Lost
-                } else if !is_certain && last.complete_ns() < write.invoke_ns() {
+                } else if !is_certain && last.complete_ns < write.invoke_ns {
                     Fate::Undecided
                 } else {
                     Fate::Kept

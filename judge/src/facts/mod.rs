@@ -106,7 +106,7 @@ impl<'a> Facts<'a> {
     /// Derives the facts. Pure: the same history gives the same facts.
     pub fn new(history: &'a History) -> Self {
         let end_ns = history_end_ns(history);
-        let ops = OpIndex::new(history);
+        let (ops, registers) = in_parallel(|| OpIndex::new(history), || Registers::new(history));
         let views = Views::new(history);
         let ownership = Ownership::new(history);
         let reigns = Reigns::new(&ownership, &ops);
@@ -117,7 +117,6 @@ impl<'a> Facts<'a> {
         let phases = phase::phases(history, end_ns);
         let steps = phase::steps_window(history, end_ns);
         let causes = cause::Causes::new(&reigns, &failovers, &fault_spans, history);
-        let registers = Registers::new(history);
         let answerers = Answerers { reigns: &reigns, views: &views, shards: ops.key_shards() };
         let ledger = ledger::Accounts {
             history,
@@ -166,6 +165,18 @@ impl<'a> Facts<'a> {
     pub fn issued(&self, of: OpKind, shard: ShardNo, clients: ClientSet, window: Window) -> Vec<&'a Op> {
         self.clients.of(clients, self.ops.issued(of, shard, window))
     }
+}
+
+/// Does two things at the same time.
+///
+/// # Panics
+/// As they do.
+pub(crate) fn in_parallel<A: Send, B: Send>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+    std::thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        (one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), other)
+    })
 }
 
 /// The outages of every shard in a window, in order of time.

@@ -13,7 +13,7 @@
 //! A master that another node has replaced proves nothing either. A write that another node acknowledged within the
 //! reign of the master that answers counts only if that node had reigned before: otherwise the reign is in doubt.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::registers::{Answerer, Answerers};
 use super::{FaultSpan, Reign};
@@ -90,36 +90,58 @@ pub(super) struct Key<'a> {
     pub has_one_writer: bool,
 }
 
+/// What is known of a value that reads returned.
+struct Returned {
+    value: u32,
+    /// The first acknowledged write that is certainly newer; None where that is unknown.
+    newer: Option<u32>,
+    /// When its write was sent; None where nobody wrote it, or it was refused.
+    sent_ns: Option<u64>,
+}
+
+/// A read that was served.
+struct Asked {
+    /// Its position among the operations of the register.
+    at: u32,
+    /// The position of what is known of its value.
+    returned: u32,
+    answerer: Answerer,
+}
+
 impl Key<'_> {
     pub(super) fn tell(&self) -> Told {
-        let mut acked: Vec<Operation> =
-            self.register.ops().iter().filter(|op| op.is_certain_write()).copied().collect();
+        let ops = self.register.ops();
+        let mut acked: Vec<Operation> = ops.iter().filter(|op| op.is_certain_write()).copied().collect();
         acked.sort_by_key(|write| (write.invoke_ns, write.value));
         if acked.is_empty() {
             return Told::default();
         }
-        let mut reads: Vec<(Operation, Answerer)> = self
-            .register
-            .ops()
-            .iter()
-            .filter(|op| op.kind == Kind::Read)
-            .map(|read| (*read, self.answerers.of_shard(self.shard, read)))
-            .collect();
-        reads.sort_by_key(|(read, _)| (read.invoke_ns, read.complete_ns));
-        let seen_again = self.seen_again(&acked, &reads);
+        let (returned, reads) = self.reads(&acked);
+        let read = |asked: &Asked| &ops[asked.at as usize];
         let mut lost = Marks::new(acked.len());
         let mut hidden = Marks::new(acked.len());
         let mut wrong = Vec::new();
-        let mut newest: HashMap<NodeNo, (Operation, u64)> = HashMap::new();
-        let mut ended: Vec<Operation> = reads.iter().map(|(read, _)| *read).collect();
-        ended.sort_by_key(|read| read.complete_ns);
+        // What a node has returned matters where it answered as something else than the master.
+        let others: HashSet<NodeNo> =
+            reads.iter().filter(|asked| asked.answerer != Answerer::Master).map(|asked| read(asked).node).collect();
+        let mut ended: Vec<&Asked> = reads.iter().filter(|asked| others.contains(&read(asked).node)).collect();
+        ended.sort_by_key(|asked| read(asked).complete_ns);
         let mut ended = ended.into_iter().peekable();
-        for (read, answerer) in &reads {
-            while let Some(before) = ended.next_if(|before| before.complete_ns < read.invoke_ns) {
-                self.remember(&mut newest, before);
+        let mut newest: HashMap<NodeNo, (Operation, u64)> = HashMap::new();
+        let mut seen_again: Option<Vec<u64>> = None;
+        let mut to = 0;
+        for asked in &reads {
+            let (read, answerer) = (read(asked), asked.answerer);
+            while let Some(before) = ended.next_if(|before| ops[before.at as usize].complete_ns < read.invoke_ns) {
+                self.remember(&mut newest, ops[before.at as usize], returned[before.returned as usize].sent_ns);
             }
-            let Some(from) = self.first_newer(&acked, read) else { continue };
-            let to = acked.partition_point(|write| write.invoke_ns < read.invoke_ns);
+            while acked.get(to).is_some_and(|write| write.invoke_ns < read.invoke_ns) {
+                to += 1;
+            }
+            let Some(from) = returned[asked.returned as usize].newer.map(|newer| newer as usize) else { continue };
+            if from >= to {
+                continue;
+            }
             let misses = |at: usize| match answerer {
                 Answerer::Master => acked[at].complete_ns < read.invoke_ns && self.is_of_reign(&acked[at], read),
                 Answerer::Deposed | Answerer::Replica => {
@@ -135,11 +157,12 @@ impl Key<'_> {
                     returned && acked[at].complete_ns < read.invoke_ns
                 }
             };
+            let seen_again = seen_again.get_or_insert_with(|| self.seen_again(&acked, &returned, &reads));
             let is_back = (from..to).rev().any(|at| seen_again[at] > read.complete_ns && misses(at));
             match (is_back, answerer) {
-                (false, _) => lost.mark(from..to, misses, read),
+                (false, _) => lost.mark(from..to, misses, asked.at),
                 (true, Answerer::Master) => {
-                    hidden.mark(from..to, misses, read);
+                    hidden.mark(from..to, misses, asked.at);
                     wrong.push(*read);
                 }
                 (true, Answerer::Deposed | Answerer::Replica) => {}
@@ -147,28 +170,42 @@ impl Key<'_> {
         }
         let shown = |marks: Marks| -> Vec<Shown> {
             let by = acked.iter().zip(marks.by);
-            by.filter_map(|(write, by)| Some(Shown { write: *write, by: by? })).collect()
+            by.filter_map(|(write, by)| Some(Shown { write: *write, by: ops[by? as usize] })).collect()
         };
         Told { lost: shown(lost), hidden: shown(hidden), wrong }
     }
 
-    /// The first acknowledged write that is certainly newer than what a read returned; None where that is unknown.
-    fn first_newer(&self, acked: &[Operation], read: &Operation) -> Option<usize> {
-        let known = self.register.shown_ns(read.value);
-        let is_foreign = known.is_none() && !self.register.is_written(read.value);
-        match known {
-            _ if read.value == NIL || is_foreign => Some(0),
-            Some(shown_ns) => Some(acked.partition_point(|write| write.invoke_ns <= shown_ns)),
-            None => None,
+    /// The reads in the order of their issue, and what is known of their values.
+    fn reads(&self, acked: &[Operation]) -> (Vec<Returned>, Vec<Asked>) {
+        let ops = self.register.ops();
+        let (mut returned, mut reads) = (Vec::new(), Vec::new());
+        let mut at = 0;
+        for (group, shown_ns, sent_ns) in self.register.timed_groups() {
+            let value = group[0].value;
+            let is_written = group[0].kind != Kind::Read;
+            let newer = match shown_ns {
+                _ if value == NIL => Some(0),
+                Some(shown_ns) => Some(acked.partition_point(|write| write.invoke_ns <= shown_ns) as u32),
+                None => (!is_written).then_some(0),
+            };
+            let writes = group.iter().take_while(|op| op.kind != Kind::Read).count();
+            for (at, read) in (at + writes..).zip(&group[writes..]) {
+                let answerer = self.answerers.of_shard(self.shard, read);
+                reads.push(Asked { at: at as u32, returned: returned.len() as u32, answerer });
+            }
+            returned.push(Returned { value, newer, sent_ns });
+            at += group.len();
         }
+        reads.sort_by_key(|asked| (ops[asked.at as usize].invoke_ns, ops[asked.at as usize].complete_ns));
+        (returned, reads)
     }
 
     /// The latest moment at which each acknowledged write was asked for and returned by the master, or in the end.
-    fn seen_again(&self, acked: &[Operation], reads: &[(Operation, Answerer)]) -> Vec<u64> {
+    fn seen_again(&self, acked: &[Operation], returned: &[Returned], reads: &[Asked]) -> Vec<u64> {
         let mut last: HashMap<u32, u64> = HashMap::new();
-        for (read, _) in reads.iter().filter(|(_, answerer)| *answerer == Answerer::Master) {
-            let last_ns = last.entry(read.value).or_default();
-            *last_ns = (*last_ns).max(read.invoke_ns);
+        for asked in reads.iter().filter(|asked| asked.answerer == Answerer::Master) {
+            let last_ns = last.entry(returned[asked.returned as usize].value).or_default();
+            *last_ns = (*last_ns).max(self.register.ops()[asked.at as usize].invoke_ns);
         }
         if let Some(FinalValue::Number(number)) = self.read_back {
             last.insert(*number, u64::MAX);
@@ -177,8 +214,8 @@ impl Key<'_> {
     }
 
     /// The newest write that each node has returned.
-    fn remember(&self, newest: &mut HashMap<NodeNo, (Operation, u64)>, read: Operation) {
-        let Some(sent_ns) = self.register.sent_ns(read.value) else { return };
+    fn remember(&self, newest: &mut HashMap<NodeNo, (Operation, u64)>, read: Operation, sent_ns: Option<u64>) {
+        let Some(sent_ns) = sent_ns else { return };
         let known = newest.entry(read.node).or_insert((read, sent_ns));
         let is_broken = !self.interruptions.none_between(read.node, known.0.complete_ns, read.invoke_ns);
         if is_broken || sent_ns >= known.1 {
@@ -197,16 +234,18 @@ impl Key<'_> {
     }
 }
 
-/// For each acknowledged write the first read that missed it.
+/// For each acknowledged write the first read that missed it, by its position among the operations of the register.
 struct Marks {
-    by: Vec<Option<Operation>>,
+    /// How many writes there are. The rest is empty until the first is marked.
+    count: usize,
+    by: Vec<Option<u32>>,
     /// From each position on, where the next unmarked one may be.
     next: Vec<usize>,
 }
 
 impl Marks {
     fn new(count: usize) -> Self {
-        Self { by: vec![None; count], next: (0..=count).collect() }
+        Self { count, by: Vec::new(), next: Vec::new() }
     }
 
     fn unmarked(&mut self, from: usize) -> usize {
@@ -218,11 +257,15 @@ impl Marks {
         at
     }
 
-    fn mark(&mut self, range: std::ops::Range<usize>, is_missed: impl Fn(usize) -> bool, by: &Operation) {
+    fn mark(&mut self, range: std::ops::Range<usize>, is_missed: impl Fn(usize) -> bool, by: u32) {
+        if self.next.is_empty() {
+            self.by = vec![None; self.count];
+            self.next = (0..=self.count).collect();
+        }
         let mut at = self.unmarked(range.start);
         while at < range.end {
             if is_missed(at) {
-                self.by[at] = Some(*by);
+                self.by[at] = Some(by);
                 self.next[at] = at + 1;
             }
             at = self.unmarked(at + 1);

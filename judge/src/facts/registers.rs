@@ -13,7 +13,7 @@ use crate::units::{ClientNo, NodeNo, ShardNo};
 /// The final value of each key, and the node that returned it.
 pub(super) type Finals<'a> = HashMap<u32, (Option<NodeNo>, &'a FinalValue)>;
 
-/// Every key with its operations: the writes that were sent, and the reads that were served.
+/// Every key that an operation was for, with the writes that were sent and the reads that were served.
 #[derive(Debug)]
 pub struct Registers {
     by_key: BTreeMap<u32, Register>,
@@ -22,13 +22,26 @@ pub struct Registers {
 impl Registers {
     /// Groups the operations of a history.
     pub fn new(history: &History) -> Self {
-        let mut ops: BTreeMap<u32, Vec<Operation>> = BTreeMap::new();
-        for op in &history.ops {
-            if let Some(operation) = operation(op).filter(|_| kind_of(op.key()).0.is_register()) {
-                ops.entry(op.key()).or_default().push(operation);
+        let of_registers = || history.ops.iter().filter(|op| kind_of(op.key()).0.is_register());
+        // Keys are small numbers, but for those of a foreign history.
+        let mut dense: Vec<Vec<Operation>> = Vec::new();
+        let mut others: BTreeMap<u32, Vec<Operation>> = BTreeMap::new();
+        let mut counts = vec![0_u32; history.header.plan.workload.keys() as usize];
+        for op in of_registers() {
+            if let Some(count) = counts.get_mut(op.key() as usize) {
+                *count += 1;
             }
         }
-        Self { by_key: ops.into_iter().map(|(key, ops)| (key, Register::new(ops))).collect() }
+        dense.extend(counts.iter().map(|&count| Vec::with_capacity(count as usize)));
+        for op in of_registers() {
+            let of_key = match dense.get_mut(op.key() as usize) {
+                Some(of_key) => of_key,
+                None => others.entry(op.key()).or_default(),
+            };
+            of_key.extend(operation(op));
+        }
+        let dense = (0..).zip(dense).zip(counts).filter_map(|(of_key, count)| (count > 0).then_some(of_key));
+        Self { by_key: dense.chain(others).map(|(key, ops)| (key, Register::new(ops))).collect() }
     }
 
     /// The keys in the order of their numbers.

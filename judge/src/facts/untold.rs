@@ -60,6 +60,9 @@ impl Key<'_> {
     /// Each with whether its loss is to be reckoned with: its shard is shown to have lost others, it was acknowledged
     /// by a master that had been replaced, or nothing covers the last two seconds before the hand-over.
     pub(super) fn untold(&self, shard_lost: bool) -> Vec<(Operation, bool)> {
+        if self.destroyed.is_none() && self.hand_overs.iter().all(|over| over.shard != self.shard) {
+            return Vec::new();
+        }
         let mut acked: Vec<Operation> =
             self.register.ops().iter().filter(|op| op.is_certain_write()).copied().collect();
         acked.sort_by_key(|write| (write.invoke_ns, write.value));
