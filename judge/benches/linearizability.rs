@@ -154,7 +154,7 @@ fn kv(text: &str) -> (usize, f64, bool) {
     judge(&Text, &keys.into_values().collect::<Vec<_>>())
 }
 
-/// Reads lines such as `INFO  jepsen.util - 2	:ok	:cas	[3 0]`.
+/// Reads lines such as `INFO  jepsen.util - 2    :ok    :cas    [3 0]`.
 fn log(text: &str) -> (usize, f64, bool) {
     let mut open: BTreeMap<&str, usize> = BTreeMap::new();
     let mut calls: Vec<Call<CellOp>> = Vec::new();
