@@ -137,7 +137,7 @@ impl Environment {
                 without_library.extend(why.map(|why| ((need, name.to_owned()), why)));
             }
         }
-        let image = engine.image.as_deref();
+        let image = engine.given_image();
         let unfit = plans.iter().filter_map(|plan| Some((plan.name.clone(), same_image(plan, image?)?))).collect();
         if plans.iter().any(|plan| plan.needs_to(Need::Links))
             && let Some(why) = engine.network_obstacle().await

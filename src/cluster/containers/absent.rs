@@ -69,6 +69,11 @@ impl Engine {
     }
 
     /// Cannot be called.
+    pub fn given_image(&self) -> Option<&str> {
+        match self.never {}
+    }
+
+    /// Cannot be called.
     pub fn files_obstacle(&self) -> Option<String> {
         match self.never {}
     }

@@ -147,6 +147,11 @@ impl Engine {
         Ok(server)
     }
 
+    /// The image of every server that the user gave, instead of those that suites imply.
+    pub fn given_image(&self) -> Option<&str> {
+        self.image.as_deref()
+    }
+
     /// The image of a suite's server: the official one, unless the user gave another.
     pub(in crate::cluster) fn image_of(&self, asked: &str) -> Result<String, DockerError> {
         match &self.image {
