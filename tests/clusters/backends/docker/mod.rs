@@ -47,9 +47,13 @@ fn through(stand_in: &stand_in::StandIn, args: &[&str]) -> Ended {
 }
 
 fn begin_through(stand_in: &stand_in::StandIn, args: &[&str]) -> Running {
+    begin_as(command_through(stand_in, args))
+}
+
+fn command_through(stand_in: &stand_in::StandIn, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_slotquake"));
     command.args(args).env("DOCKER_HOST", stand_in.host());
-    begin_as(command)
+    command
 }
 
 /// Writes a suite that does next to nothing beside its steps, and returns its path.

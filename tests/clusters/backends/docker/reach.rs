@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::stand_in::StandIn;
-use super::{left_by, out, run, through};
+use super::{command_through, left_by, out, run, through};
 use crate::support::{Ended, command, conclusive, slotquake};
 use crate::turn;
 
@@ -57,7 +57,8 @@ fn uses_ports_if_addresses_are_unreachable() {
         })
     };
     let (_folder, out) = out();
-    let ended = through(&rootless(), &run(&out, &["role-swap", "--server", "redis:6.2"]));
+    let engine = rootless();
+    let ended = conclusive(|| command_through(&engine, &run(&out, &["role-swap", "--server", "redis:6.2"])));
     assert_eq!((ended.code(), left_by(ended.pid)), (Some(0), vec![]), "{}", ended.whole());
     let told = told(&ended);
     assert!(told["role-swap"].1.contains("; 127.0.0.1:"), "{told:?}");
