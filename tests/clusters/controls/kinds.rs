@@ -147,7 +147,7 @@ fn half_of_a_transaction_is_seen() {
 #[test]
 fn undisturbed_kinds_hold() {
     Control {
-        workload: "{ rate: 400/s, keys: 120, read-from: master, kinds: { register: 25%, counter: 25%, list: 25%, transaction: 25% } }",
+        workload: "{ rate: 400/s, keys: 1200, read-from: master, kinds: { register: 25%, counter: 25%, list: 25%, transaction: 25% } }",
         steps: &["phase: quiet", "settle: 2s"],
         invariants: &[
             ("exactly-once: {}", Hold),

@@ -120,7 +120,8 @@ fn a_late_run_is_repeated_at_half_the_speed() {
         return;
     }
     assert_eq!(auto.code(), Some(0), "{}", auto.whole());
-    let told = format!("inconclusive, since slotquake was late at speed {}; repeated at speed {speed}", speed * 2);
-    assert!(auto.stderr.contains(&told) || speed == 1, "{told}: {}", auto.whole());
-    assert!(auto.stderr.contains("repeated at speed"), "{}", auto.whole());
+    // 5 is halved to 2.
+    let told = [speed * 2, speed * 2 + 1]
+        .map(|late| format!("inconclusive, since slotquake was late at speed {late}; repeated at speed {speed}"));
+    assert!(told.iter().any(|told| auto.stderr.contains(told)), "{told:?}: {}", auto.whole());
 }
