@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// The setting of every run here. Suites use 5000, which takes five times as long.
 pub const QUICK: [&str; 2] = ["--set", "cluster.config.cluster-node-timeout=1000"];
 
-/// The capacity for clusters: three per core, since most of them are idle most of the time.
+/// The capacity for clusters: five for two cores, since most of them are idle most of the time.
 pub struct Places(usize);
 
 static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
@@ -31,7 +31,7 @@ static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 impl Places {
     /// Waits for as many places, or for all there are.
     pub fn take(wanted: usize) -> Self {
-        let all = available_parallelism().map_or(1, usize::from) * 3;
+        let all = available_parallelism().map_or(1, usize::from) * 5 / 2;
         let wanted = wanted.min(all);
         let (taken, freed) = &TAKEN;
         let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
