@@ -1,7 +1,7 @@
 //! `atomic`: a transaction on two keys takes effect on both or on none, and nobody sees one half of it.
 
 use super::finding::Finding;
-use super::{Figure, FigureKind, Judgement, Traits, Verdict, kinds};
+use super::{Figure, FigureKind, Judgement, Traits, kinds};
 use crate::facts::Facts;
 use crate::suite::{Atomic, DataKind};
 use crate::words::count;
@@ -17,10 +17,7 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &Atomic) -> Judgement {
             .observed(account.observed)
             .saw(format!("{} of {reads} of {pairs} of keys saw half of a transaction", account.halves))
             .figure("half_seen", account.halves as f64);
-        if settings.may_violate.is_exceeded_by(account.halves) {
-            finding.weigh(Verdict::Fail);
-        }
-        kinds::show(&mut finding, account.halves, &account.half_seen);
+        kinds::weigh(&mut finding, settings.may_violate, account.halves, &account.half_seen);
     }
     let expected = "every read sees both halves of a transaction or none";
     finding.judge("atomic", format!("may-violate {}", settings.may_violate), expected)

@@ -1,8 +1,9 @@
 //! What the checks of kinds of data other than registers have in common.
 
+use super::Verdict;
 use super::finding::Finding;
 use crate::facts::{Account, Example};
-use crate::suite::DataKind;
+use crate::suite::{Allowed, DataKind};
 use crate::words::count;
 
 /// A number of writes of a kind: `3 increments`.
@@ -24,6 +25,14 @@ pub(super) fn show(finding: &mut Finding, all: u64, examples: &[Example]) {
     for example in examples {
         finding.evidence(example.witness.why.clone());
     }
+}
+
+/// Fails if there are more violations than are allowed, and shows them.
+pub(super) fn weigh(finding: &mut Finding, may_violate: Allowed, all: u64, examples: &[Example]) {
+    if may_violate.is_exceeded_by(all) {
+        finding.weigh(Verdict::Fail);
+    }
+    show(finding, all, examples);
 }
 
 /// Tells what of a kind is lost, for `acked-writes`.

@@ -1,7 +1,7 @@
 //! `order`: a list shows its elements in the order in which they were appended, and always in the same.
 
 use super::finding::Finding;
-use super::{Figure, FigureKind, Judgement, Traits, Verdict, kinds};
+use super::{Figure, FigureKind, Judgement, Traits, kinds};
 use crate::facts::Facts;
 use crate::suite::{DataKind, Order};
 use crate::words::count;
@@ -17,10 +17,7 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &Order) -> Judgement {
             .observed(account.observed)
             .saw(format!("{} of {reads} of {lists} show another order", account.disordered))
             .figure("disordered", account.disordered as f64);
-        if settings.may_violate.is_exceeded_by(account.disordered) {
-            finding.weigh(Verdict::Fail);
-        }
-        kinds::show(&mut finding, account.disordered, &account.disorders);
+        kinds::weigh(&mut finding, settings.may_violate, account.disordered, &account.disorders);
     }
     let expected = "every read of a list shows its elements in the order of their appends";
     finding.judge("order", format!("may-violate {}", settings.may_violate), expected)
