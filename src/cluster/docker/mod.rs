@@ -159,7 +159,7 @@ impl Docker {
         let (client, making) = (engine.client.clone(), Making::default());
         let guard = Guard { run: run.clone(), client, armed: AtomicBool::new(true), making };
         let subnet = make_network(engine, &run, &labels).await?;
-        let image = engine.image.clone().map_or_else(|| engine.image_of(&server.asked), Ok)?;
+        let image = engine.image_of(&server.asked)?;
         let image = name_and_tag(&image);
         let mounted = Mounted::create(plan.nodes.len(), &plan.needs());
         let mounted = mounted.map_err(|source| BackendError::Io {
