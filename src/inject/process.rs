@@ -26,6 +26,10 @@ use crate::wire::{CommandError, ConnectError};
 /// (`shutdown-timeout`).
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
+/// After this time, SIGTERM is sent again to a server that still runs. One that writes its first append-only file after a full
+/// resync refuses to end ("Writing initial AOF, can't exit", `prepareForShutdown` in `server.c`), and forgets the signal.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// The time limit for a server to answer after its start. It first loads its data.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
@@ -172,7 +176,7 @@ impl<B: Backend> ProcessInjector<B> {
 
     async fn prove(&self, guard: &Guard) -> (bool, String) {
         match guard.process.effect {
-            ProcessEffect::Gone => match self.prove_gone(guard.fault, guard.node).await {
+            ProcessEffect::Gone => match self.prove_gone(guard).await {
                 (true, seen) if guard.process.loses_unsynced => self.lose_unsynced(guard, seen).await,
                 proof => proof,
             },
@@ -183,12 +187,23 @@ impl<B: Backend> ProcessInjector<B> {
         }
     }
 
-    async fn prove_gone(&self, fault: u32, node: NodeNo) -> (bool, String) {
+    async fn prove_gone(&self, guard: &Guard) -> (bool, String) {
+        let Guard { fault, node, .. } = *guard;
         let deadline = tokio::time::Instant::now() + ENDS_WITHIN;
+        let mut ask_again = tokio::time::Instant::now() + ASK_AGAIN;
         let state = loop {
             let state = self.control.backend().state(node).await;
-            if matches!(state, ProcessState::Gone { .. }) || tokio::time::Instant::now() > deadline {
+            let now = tokio::time::Instant::now();
+            if matches!(state, ProcessState::Gone { .. }) || now > deadline {
                 break state;
+            }
+            if guard.process.inject == Action::Stop && now > ask_again {
+                ask_again = now + ASK_AGAIN;
+                // If that fails, the state decides.
+                if self.control.backend().act(node, Action::Stop).await.is_ok() {
+                    let text = format!("{node} still runs after SIGTERM, which is sent again");
+                    self.journal.event(EventKind::Note { text });
+                }
             }
             tokio::time::sleep(POLL).await;
         };

@@ -1,6 +1,7 @@
 //! Support for tests on real clusters: runs the binary, checks that it leaves nothing behind, and limits how many
 //! clusters run at once.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -20,11 +21,19 @@ use slotquake::server::Server;
 /// How long a test waits for a run. No verdict depends on it.
 const PATIENCE: Duration = Duration::from_secs(240);
 
+/// How long a test waits for the end of another one. Only tests that hang take as long.
+const NO_PLACE: Duration = Duration::from_secs(1200);
+
 /// The setting of every run here. Suites use 5000, which takes five times as long.
 pub const QUICK: [&str; 2] = ["--set", "cluster.config.cluster-node-timeout=1000"];
 
-/// The capacity for clusters: five for two cores, since most of them are idle most of the time.
+/// The capacity for clusters: five for two cores, since most of them are idle most of the time. A thread has them once: if it
+/// waited for more while it holds some, tests could wait for each other for ever.
 pub struct Places(usize);
+
+thread_local! {
+    static HOLDS: Cell<bool> = const { Cell::new(false) };
+}
 
 static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
@@ -33,10 +42,13 @@ impl Places {
     pub fn take(wanted: usize) -> Self {
         let all = available_parallelism().map_or(1, usize::from) * 5 / 2;
         let wanted = wanted.min(all);
+        assert!(!HOLDS.replace(true), "this test holds places already (hint: drop them first)");
         let (taken, freed) = &TAKEN;
         let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
         while *taken + wanted > all {
-            taken = freed.wait(taken).unwrap_or_else(PoisonError::into_inner);
+            let waited = freed.wait_timeout(taken, NO_PLACE).unwrap_or_else(PoisonError::into_inner);
+            assert!(!waited.1.timed_out(), "no cluster of another test has ended for {NO_PLACE:?}");
+            taken = waited.0;
         }
         *taken += wanted;
         Self(wanted)
@@ -45,6 +57,7 @@ impl Places {
 
 impl Drop for Places {
     fn drop(&mut self) {
+        HOLDS.set(false);
         *TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
         TAKEN.1.notify_all();
     }

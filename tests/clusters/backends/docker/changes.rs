@@ -9,7 +9,7 @@ use crate::turn;
 
 #[test]
 fn servers_are_upgraded_and_lose_their_data_as_on_the_local_backend() {
-    let Some(_engine) = turn::shared(4) else { return };
+    let Some(engine) = turn::shared(4) else { return };
     if let Err(error) = engine::run("ci/images", &["redis:7.0"]) {
         panic!("ci/images: {error}");
     }
@@ -18,6 +18,7 @@ fn servers_are_upgraded_and_lose_their_data_as_on_the_local_backend() {
     let more = [&suites[..], &["--server", "redis:6.2"]].concat();
     let contained = conclusive(|| command(&run(&out, &[&more[..], &["--jobs", "2"]].concat())));
     assert_eq!((contained.code(), left_by(contained.pid)), (Some(0), vec![]), "{}", contained.whole());
+    drop(engine);
     let local = run(&out, &more).into_iter().map(|word| if word == "docker" { "local" } else { word });
     let local = at_speed(&local.collect::<Vec<_>>());
     let judged = |document: &serde_json::Value| -> Vec<Vec<String>> {
