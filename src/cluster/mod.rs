@@ -242,13 +242,17 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// Makes the disk of a node's host faulty, from now on; None makes it whole. It stays so when the server is started again.
-    fn set_disk(&self, node: NodeNo, _change: Option<DiskChange>) -> Result<(), BackendError> {
-        Err(no_disk(node))
+    fn set_disk(
+        &self,
+        node: NodeNo,
+        _change: Option<DiskChange>,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send {
+        std::future::ready(Err(no_disk(node)))
     }
 
     /// What the disk of a node's host shows.
-    fn disk(&self, node: NodeNo) -> Result<DiskReading, BackendError> {
-        Err(no_disk(node))
+    fn disk(&self, node: NodeNo) -> impl Future<Output = Result<DiskReading, BackendError>> + Send {
+        std::future::ready(Err(no_disk(node)))
     }
 
     /// Why the server of a node does not use the disk that [`set_disk`](Self::set_disk) changes; None if it does, if the plan
@@ -258,8 +262,8 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// The process of a node, and for how long it has waited for a processor, in real time; None if that is not known.
-    fn waited(&self, _node: NodeNo) -> Option<(u32, Duration)> {
-        None
+    fn waited(&self, _node: NodeNo) -> impl Future<Output = Option<(u32, Duration)>> + Send {
+        std::future::ready(None)
     }
 
     /// Ends the servers of these nodes at the same instant, with all processes that they have started, as a loss of power
@@ -303,6 +307,9 @@ fn no_power_loss(node: NodeNo) -> BackendError {
 pub const NO_LOGS: &str = "logs can only be read while they are written where slotquake starts the servers as processes (hint: \
                            use `--backend local`)";
 
+/// What shows that a server goes by its disk where the library stands between the two.
+const SHOWN_BY_LIBRARY: &str = "the library between its server and its files goes by it";
+
 fn no_disk(node: NodeNo) -> BackendError {
     BackendError::Disk { node, reason: "disks cannot be made faulty here".to_owned() }
 }
@@ -316,6 +323,15 @@ pub struct DiskReading {
     pub taken: Option<bool>,
     /// The calls of all servers on it so far.
     pub counts: DiskCounts,
+    /// What shows that the server goes by it, in words.
+    pub shown_by: &'static str,
+}
+
+/// For how long a process has waited for a processor, in real time.
+fn waited_for_processor(pid: u32) -> Option<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    // Time on a processor, time of waiting for one, number of times.
+    text.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }
 
 /// A unique name for a run.

@@ -41,7 +41,7 @@ pub(super) async fn prove<B: Backend>(control: &Control<B>, node: NodeNo, before
     }
     let deadline = Instant::now() + HIT_WITHIN;
     while Instant::now() < deadline {
-        match control.backend().disk(node) {
+        match control.backend().disk(node).await {
             Ok(disk) if disk.counts.since(before).hits() > 0 => {
                 return (true, format!("{seen}; it has hit {}", hits_in_words(&disk.counts.since(before).rows())));
             }
@@ -62,12 +62,10 @@ pub(super) async fn prove_right<B: Backend>(control: &Control<B>, node: NodeNo) 
 async fn settled<B: Backend>(control: &Control<B>, node: NodeNo) -> (bool, String) {
     let deadline = Instant::now() + TAKEN_WITHIN;
     loop {
-        let seen = match (control.backend().disk(node), control.backend().state(node).await) {
+        let seen = match (control.backend().disk(node).await, control.backend().state(node).await) {
             (Err(error), _) => return (false, error.to_string()),
             (Ok(disk), _) if !disk.stands => return (false, "something else has changed its disk".to_owned()),
-            (Ok(disk), _) if disk.taken == Some(true) => {
-                return (true, "the library between its server and its files goes by it".to_owned());
-            }
+            (Ok(disk), _) if disk.taken == Some(true) => return (true, disk.shown_by.to_owned()),
             (Ok(_), state @ ProcessState::Gone { .. }) => {
                 return (true, format!("its {state}, and the next server will have this disk"));
             }
@@ -94,7 +92,7 @@ pub(super) async fn tell<B: Backend>(
     node: NodeNo,
     before: &Counts,
 ) {
-    let Ok(disk) = control.backend().disk(node) else { return };
+    let Ok(disk) = control.backend().disk(node).await else { return };
     let calls = disk.counts.since(before).rows();
     let said = match control.ask(node, &["INFO", "persistence"], SAYS_WITHIN).await {
         Ok(answer) => {

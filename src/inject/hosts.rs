@@ -163,12 +163,12 @@ impl<B: Backend> HostInjector<B> {
             return Err(StepProblem::Harness(format!("{kind}: {node}: {obstacle}")));
         }
         let harness = |error: crate::cluster::BackendError| StepProblem::Harness(error.to_string());
-        let before = control.backend().disk(node).map_err(harness)?.counts;
+        let before = control.backend().disk(node).await.map_err(harness)?.counts;
         let part = Part::Disk(Box::new(before));
         let Begun { fault, name, hit } = self.begin(kind, node, part, wanted.name, now);
         let target = wanted.node.to_string();
         journal.event(EventKind::DiskFaultInjected { fault, name, kind, target, change, hit });
-        control.backend().set_disk(node, Some(change)).map_err(harness)?;
+        control.backend().set_disk(node, Some(change)).await.map_err(harness)?;
         journal.event(EventKind::FaultApplied { fault });
         let found = disks::prove(control, node, &before).await;
         self.proven(kind, fault, Sign::Disk(node), found)
@@ -239,7 +239,7 @@ impl<B: Backend> Guards<B> {
             }
             let done = match guard.part {
                 Part::Clock(_) => self.control.backend().set_clock(node, Skew::NONE).await,
-                Part::Disk(_) => self.control.backend().set_disk(node, None),
+                Part::Disk(_) => self.control.backend().set_disk(node, None).await,
             };
             match done {
                 Ok(()) => _ = self.journal.event(EventKind::FaultLifted { fault }),

@@ -163,7 +163,7 @@ impl<B: Backend> Eye<B> {
                 let skew = backend.clock(*node);
                 clock_sight(pace::look(&self.control, *node, skew.of().unwrap_or_default(), skew).await)
             }
-            Sign::Disk(node) => disk_sight(backend.disk(*node), &backend.state(*node).await),
+            Sign::Disk(node) => disk_sight(backend.disk(*node).await, &backend.state(*node).await),
         }
     }
 }

@@ -431,7 +431,7 @@ async fn mind_the_servers<B: Backend>(control: Arc<Control<B>>, journal: Arc<Jou
         let passed = looked.elapsed();
         looked = Instant::now();
         for node in control.nodes() {
-            let Some((pid, waited)) = control.backend().waited(node) else { continue };
+            let Some((pid, waited)) = control.backend().waited(node).await else { continue };
             let Some((before_pid, before)) = known.insert(node, (pid, waited)) else { continue };
             let waited = speed::real_span(waited.saturating_sub(before)).min(passed);
             if before_pid == pid && waited * 2 >= passed {

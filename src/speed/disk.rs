@@ -49,11 +49,33 @@ impl Counts {
         let mut counts = *self;
         for (operation, kinds) in before.calls.iter().enumerate() {
             for kind in 0..kinds.len() {
-                counts.calls[operation][kind] -= before.calls[operation][kind];
-                counts.hits[operation][kind] -= before.hits[operation][kind];
+                let since = |now: &mut u64, before: u64| *now = now.saturating_sub(before);
+                since(&mut counts.calls[operation][kind], before.calls[operation][kind]);
+                since(&mut counts.hits[operation][kind], before.hits[operation][kind]);
             }
         }
         counts
+    }
+
+    /// Adds the calls of a line: what they do, the kind of the files, how many, and how many were hit (`write aof 120 12`).
+    /// The error says what is wrong with it.
+    pub fn add(&mut self, line: &str) -> Result<(), String> {
+        let [operation, files, calls, hits] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+            return Err("four words are expected: the call, the files, the number of calls and of hits".to_owned());
+        };
+        let place = |names: &[&str], name: &str| {
+            let place = names.iter().position(|known| *known == name);
+            place.ok_or_else(|| format!("`{name}` is none of {}", names.join(", ")))
+        };
+        let (operation, kind) = (place(&OPERATIONS, operation)?, place(&FILE_KINDS, files)?);
+        let number = |text: &str| text.parse::<u64>().map_err(|error| format!("`{text}`: {error}"));
+        let (calls, hits) = (number(calls)?, number(hits)?);
+        if hits > calls {
+            return Err("there are more hits than calls".to_owned());
+        }
+        self.calls[operation][kind] += calls;
+        self.hits[operation][kind] += hits;
+        Ok(())
     }
 
     /// How many calls a rule hit.

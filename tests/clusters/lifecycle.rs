@@ -47,16 +47,24 @@ invariants:
 /// A folder for one run with the suite in it.
 struct Place {
     folder: tempfile::TempDir,
-    _cluster: Places,
+    _clusters: Option<Places>,
 }
 
 impl Place {
     fn new() -> Self {
+        Self::with(Some(Places::take(1)))
+    }
+
+    /// Two, for one test.
+    fn two() -> (Self, Self) {
+        (Self::with(Some(Places::take(2))), Self::with(None))
+    }
+
+    fn with(clusters: Option<Places>) -> Self {
         fetched(SERVER);
-        let cluster = Places::take(1);
         let folder = tempfile::tempdir().expect("a temporary directory");
         fs::write(folder.path().join("long.yaml"), LONG).expect("it is ours");
-        Self { folder, _cluster: cluster }
+        Self { folder, _clusters: clusters }
     }
 
     fn reports(&self) -> std::path::PathBuf {
@@ -294,7 +302,7 @@ fn addresses(folder: &Path) -> Vec<String> {
 
 #[test]
 fn concurrent_harnesses_use_different_addresses() {
-    let (one, other) = (Place::new(), Place::new());
+    let (one, other) = Place::two();
     let steps = "  - settle: 4s\n";
     // In the sandbox each has a network of its own, and addresses do not matter.
     let outside = ["--sandbox", "off"];

@@ -21,9 +21,6 @@ use slotquake::server::Server;
 /// How long a test waits for a run. No verdict depends on it.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// How long a test waits for the end of another one. Only tests that hang take as long.
-const NO_PLACE: Duration = Duration::from_secs(1200);
-
 /// The setting of every run here. Suites use 5000, which takes five times as long.
 pub const QUICK: [&str; 2] = ["--set", "cluster.config.cluster-node-timeout=1000"];
 
@@ -35,22 +32,33 @@ thread_local! {
     static HOLDS: Cell<bool> = const { Cell::new(false) };
 }
 
-static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+static TAKEN: (Mutex<Queue>, Condvar) = (Mutex::new(Queue { taken: 0, last: 0, served: 0 }), Condvar::new());
+
+/// Who waits for places gets them in turn. Or a test that wants many would be the last, alone on an idle machine.
+struct Queue {
+    taken: usize,
+    /// The number that was given last to who came.
+    last: u64,
+    /// The number whose turn was last.
+    served: u64,
+}
 
 impl Places {
     /// Waits for as many places, or for all there are.
     pub fn take(wanted: usize) -> Self {
         let all = available_parallelism().map_or(1, usize::from) * 5 / 2;
         let wanted = wanted.min(all);
-        assert!(!HOLDS.replace(true), "this test holds places already (hint: drop them first)");
-        let (taken, freed) = &TAKEN;
-        let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-        while *taken + wanted > all {
-            let waited = freed.wait_timeout(taken, NO_PLACE).unwrap_or_else(PoisonError::into_inner);
-            assert!(!waited.1.timed_out(), "no cluster of another test has ended for {NO_PLACE:?}");
-            taken = waited.0;
+        assert!(!HOLDS.replace(true), "this test holds places already (hint: take them all at once)");
+        let (queue, freed) = &TAKEN;
+        let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.last += 1;
+        let number = queue.last;
+        while queue.served + 1 != number || queue.taken + wanted > all {
+            queue = freed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        *taken += wanted;
+        queue.served = number;
+        queue.taken += wanted;
+        freed.notify_all();
         Self(wanted)
     }
 }
@@ -58,7 +66,7 @@ impl Places {
 impl Drop for Places {
     fn drop(&mut self) {
         HOLDS.set(false);
-        *TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
+        TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner).taken -= self.0;
         TAKEN.1.notify_all();
     }
 }

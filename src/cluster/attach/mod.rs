@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 pub use access::compose::ComposeProject;
@@ -30,8 +30,8 @@ pub use error::AttachError;
 pub use ledger::{Changes, Found as FoundLedger, ledgers, ledgers_folder};
 pub use servers::discover::{FoundNode, Topology};
 
-use super::{Backend, BackendError, Keyspace, ProcessState, new_run};
-use crate::fault::{Action, Means, ProcessEffect};
+use super::{Backend, BackendError, DiskReading, Keyspace, ProcessState, new_run};
+use crate::fault::{Action, DiskChange, Means, ProcessEffect};
 use crate::history::{EventKind, NodeInfo};
 use crate::journal::Journal;
 use crate::network::knock::{Heard, Knock};
@@ -39,6 +39,7 @@ use crate::network::rules::Rule;
 use crate::network::{Counts, NetworkError};
 use crate::plan::{Found, Need, Plan};
 use crate::server::{BackendKind, Server};
+use crate::speed::clock::Skew;
 use crate::suite::Step;
 use crate::units::{ClientNo, Directive, NodeNo};
 use crate::wire::{Access, Caller, ConnectError};
@@ -224,6 +225,15 @@ pub struct Attached {
     /// The address of all clients, if a step isolates a node from them.
     own: Option<IpAddr>,
     undone: AtomicBool,
+    /// The clocks and disks that are wrong.
+    hosts: Mutex<Hosts>,
+}
+
+/// How the hosts of nodes differ from what they were, by hooks.
+#[derive(Debug, Default)]
+struct Hosts {
+    clocks: BTreeMap<NodeNo, Skew>,
+    disks: BTreeMap<NodeNo, DiskChange>,
 }
 
 impl Attached {
@@ -287,6 +297,7 @@ impl Attached {
             settled: settled.into_inner().expect("no holder panics"),
             links,
             undone: AtomicBool::new(false),
+            hosts: Mutex::default(),
         };
         if let Err(error) = attached.configure(&topology.nodes, &plan.config).await {
             return Err(match attached.undo().await {
@@ -323,6 +334,7 @@ impl Attached {
         let undo = Undo { ledger: &self.ledger, caller, servers, links: &self.links, emit: &emit };
         let changes = self.ledger.changes();
         let mut left = undo.heal_links().await;
+        left.extend(undo.set_hosts_right(&changes).await);
         left.extend(undo.wake_servers(&changes).await);
         left.extend(undo.put_directives_back().await);
         if self.may_have_written.load(Ordering::Relaxed) {
@@ -363,6 +375,10 @@ impl Attached {
 
     fn servers(&self) -> &ServerAccess {
         &self.attach.inner.servers
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, Hosts> {
+        self.hosts.lock().expect("no holder panics")
     }
 
     fn emit(&self, kind: EventKind) {
@@ -530,6 +546,58 @@ impl Backend for Attached {
 
     async fn fill(&self, knock: Knock, bytes: u64) {
         self.links.fill(knock, bytes).await;
+    }
+
+    async fn waited(&self, node: NodeNo) -> Option<(u32, Duration)> {
+        self.servers().waited(self.info(node)).await
+    }
+
+    async fn set_clock(&self, node: NodeNo, skew: Skew) -> Result<(), BackendError> {
+        let former = self.clock(node).of();
+        let Some(of) = skew.of().or(former) else { return Ok(()) };
+        if skew.change().is_some() {
+            self.ledger.note(move |changes| _ = changes.clocks.insert(node, of)).await?;
+        }
+        let emit = |event| self.emit(event);
+        let done = self.servers().set_clock(self.info(node), of, skew, &emit).await;
+        done.map_err(|error| BackendError::Clock { node, reason: error.to_string() })?;
+        self.hosts().clocks.insert(node, skew);
+        if skew.change().is_none() {
+            self.ledger.forget(move |changes| _ = changes.clocks.remove(&node)).await;
+        }
+        Ok(())
+    }
+
+    fn clock(&self, node: NodeNo) -> Skew {
+        self.hosts().clocks.get(&node).copied().unwrap_or(Skew::NONE)
+    }
+
+    /// The proof asks the server.
+    async fn clock_obstacle(&self, _node: NodeNo) -> Option<String> {
+        None
+    }
+
+    async fn set_disk(&self, node: NodeNo, change: Option<DiskChange>) -> Result<(), BackendError> {
+        if change.is_some() {
+            self.ledger.note(move |changes| _ = changes.disks.insert(node)).await?;
+        }
+        let emit = |event| self.emit(event);
+        let done = self.servers().set_disk(self.info(node), change, &emit).await;
+        done.map_err(|error| BackendError::Disk { node, reason: error.to_string() })?;
+        if let Some(change) = change {
+            self.hosts().disks.insert(node, change);
+        } else {
+            self.hosts().disks.remove(&node);
+            self.ledger.forget(move |changes| _ = changes.disks.remove(&node)).await;
+        }
+        Ok(())
+    }
+
+    async fn disk(&self, node: NodeNo) -> Result<DiskReading, BackendError> {
+        let is_faulty = self.hosts().disks.contains_key(&node);
+        let emit = |event| self.emit(event);
+        let told = self.servers().disk(self.info(node), is_faulty, &emit).await;
+        told.map_err(|reason| BackendError::Disk { node, reason })
     }
 
     async fn tear_down(&self) -> Result<(), BackendError> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -21,6 +22,7 @@ use super::collect::{self, Collected};
 use super::error::{DockerError, api};
 use super::making::Making;
 use super::owner::Owner;
+use super::processes::Processes;
 use super::sidecar::NETFAULT_IMAGE;
 use crate::cluster::{EndedProcess, ProcessState, Reach, new_run};
 use crate::history::{Exit, ExitSignal};
@@ -53,6 +55,7 @@ pub struct Engine {
     pub(in crate::cluster) by_ports: bool,
     /// Containers that belong to no cluster.
     making: Making,
+    processes: Arc<Processes>,
 }
 
 impl Engine {
@@ -77,7 +80,8 @@ impl Engine {
         let about = format!("engine {} (API {api_version})", version.version.unwrap_or_default());
         let netfault_image = netfault_image.unwrap_or_else(|| NETFAULT_IMAGE.to_owned());
         let (by_ports, making) = (far.is_some(), Making::default());
-        Ok(Self { client, about, image, netfault_image, shares_kernel, far, by_ports, making })
+        let processes = Arc::default();
+        Ok(Self { client, about, image, netfault_image, shares_kernel, far, by_ports, making, processes })
     }
 
     /// The same engine, with nodes reached in this way. Fails if their addresses are required and not reachable.
@@ -272,6 +276,12 @@ impl Engine {
                 ProcessState::Gone { how: format!("exit code {}{memory}{error}", state.exit_code.unwrap_or_default()) }
             }
         }
+    }
+
+    /// The process of a container on this machine, and for how long it has waited for a processor, in real time; None if that
+    /// is not known.
+    pub(in crate::cluster) async fn waited(&self, container: &str) -> Option<(u32, Duration)> {
+        if self.shares_kernel { self.processes.waited(&self.client, container).await } else { None }
     }
 
     /// How a container ended; None if it runs or never ran, or if the engine does not answer.

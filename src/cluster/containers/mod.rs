@@ -8,6 +8,7 @@ mod library;
 mod links;
 mod making;
 mod owner;
+mod processes;
 mod sidecar;
 
 use futures_util::future::join_all;

@@ -37,7 +37,9 @@ pub use super::containers::{Collected, DockerError, Engine};
 use super::containers::{Labels, Links, Making, Mounted, Owner, all, api, remove_run};
 use super::crash::crash_report;
 use super::folders::{Folders, WITHOUT_LIBRARY};
-use super::{Backend, BackendError, DiskReading, EndedProcess, ProcessState, WITHOUT_CLOCKS, new_run};
+use super::{
+    Backend, BackendError, DiskReading, EndedProcess, ProcessState, SHOWN_BY_LIBRARY, WITHOUT_CLOCKS, new_run,
+};
 use crate::fault::{Action, ClockOf, DiskChange, Means, Unsynced};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
@@ -508,14 +510,24 @@ impl Backend for Docker {
         None
     }
 
-    fn set_disk(&self, node: NodeNo, change: Option<DiskChange>) -> Result<(), BackendError> {
+    async fn set_disk(&self, node: NodeNo, change: Option<DiskChange>) -> Result<(), BackendError> {
         self.with_folders(node)?.on_disk(node, |disk| disk.set(change))
     }
 
-    fn disk(&self, node: NodeNo) -> Result<DiskReading, BackendError> {
+    async fn disk(&self, node: NodeNo) -> Result<DiskReading, BackendError> {
         self.with_folders(node)?.on_disk(node, |disk| {
-            Ok(DiskReading { stands: disk.stands()?, taken: Some(disk.is_taken()?), counts: disk.counts()? })
+            Ok(DiskReading {
+                stands: disk.stands()?,
+                taken: Some(disk.is_taken()?),
+                counts: disk.counts()?,
+                shown_by: SHOWN_BY_LIBRARY,
+            })
         })
+    }
+
+    async fn waited(&self, node: NodeNo) -> Option<(u32, Duration)> {
+        let own = self.node(node);
+        if own.created.load(Ordering::Relaxed) { self.engine.waited(&own.server).await } else { None }
     }
 
     fn disk_obstacle(&self, node: NodeNo) -> Option<String> {

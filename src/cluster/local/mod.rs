@@ -26,7 +26,10 @@ use super::config::{NODES_CONF, configuration};
 use super::crash::crash_report;
 use super::folders::{CLOCKS, Folders, WITHOUT_LIBRARY};
 use super::scratch::ScratchDir;
-use super::{Backend, BackendError, DiskReading, EndedProcess, ProcessState, WITHOUT_CLOCKS};
+use super::{
+    Backend, BackendError, DiskReading, EndedProcess, ProcessState, SHOWN_BY_LIBRARY, WITHOUT_CLOCKS,
+    waited_for_processor,
+};
 use crate::fault::{Action, ClockOf, DiskChange, Means, Unsynced};
 use crate::history::{Exit, ExitSignal};
 use crate::network::knock::{self, Heard, Knock};
@@ -432,15 +435,15 @@ impl Backend for Local {
         clocks.is_read_by(node, self.living(node)?).err()
     }
 
-    fn set_disk(&self, node: NodeNo, change: Option<DiskChange>) -> Result<(), BackendError> {
+    async fn set_disk(&self, node: NodeNo, change: Option<DiskChange>) -> Result<(), BackendError> {
         self.folders.on_disk(node, |disk| disk.set(change))
     }
 
-    fn disk(&self, node: NodeNo) -> Result<DiskReading, BackendError> {
+    async fn disk(&self, node: NodeNo) -> Result<DiskReading, BackendError> {
         let pid = self.living(node);
         self.folders.on_disk(node, |disk| {
             let taken = pid.map(|pid| disk.is_taken_by(pid)).transpose()?;
-            Ok(DiskReading { stands: disk.stands()?, taken, counts: disk.counts()? })
+            Ok(DiskReading { stands: disk.stands()?, taken, counts: disk.counts()?, shown_by: SHOWN_BY_LIBRARY })
         })
     }
 
@@ -448,12 +451,9 @@ impl Backend for Local {
         self.folders.disk(node)?.is_read_by(self.living(node)?).err()
     }
 
-    fn waited(&self, node: NodeNo) -> Option<(u32, Duration)> {
+    async fn waited(&self, node: NodeNo) -> Option<(u32, Duration)> {
         let pid = self.node(node).process.lock().expect("no holder panics").pid()?;
-        let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
-        // Time on a processor, time of waiting for one, number of times.
-        let waited_ns = text.split_whitespace().nth(1)?.parse().ok()?;
-        Some((pid, Duration::from_nanos(waited_ns)))
+        Some((pid, waited_for_processor(pid)?))
     }
 
     async fn cut_power(&self, nodes: &[NodeNo]) -> Result<(), BackendError> {

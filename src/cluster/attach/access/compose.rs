@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use testcontainers::bollard::models::ContainerSummary;
 use testcontainers::bollard::query_parameters::{
@@ -208,6 +208,10 @@ impl Compose {
             Ok(container) => self.engine.state(&container.id).await,
             Err(error) => ProcessState::Unknown { how: error.to_string() },
         }
+    }
+
+    pub(crate) async fn waited(&self, node: &NodeInfo) -> Option<(u32, Duration)> {
+        self.engine.waited(&self.container(node).ok()?.id).await
     }
 
     pub(crate) async fn log(&self, node: &NodeInfo, lines: Option<usize>) -> Option<String> {

@@ -2,6 +2,7 @@
 #![expect(clippy::unused_async, reason = "the real methods wait for an engine")]
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::cluster::ProcessState;
 use crate::cluster::attach::error::AttachError;
@@ -58,6 +59,10 @@ impl Compose {
     }
 
     pub(crate) async fn state(&self, _node: &NodeInfo) -> ProcessState {
+        match *self {}
+    }
+
+    pub(crate) async fn waited(&self, _node: &NodeInfo) -> Option<(u32, Duration)> {
         match *self {}
     }
 

@@ -4,7 +4,9 @@
 //! `sh -c` runs a hook. Its environment holds the request: `SLOTQUAKE_HOOK` (the hook's name), `SLOTQUAKE_NODE`
 //! (`node-1`), `SLOTQUAKE_HOST`, `SLOTQUAKE_PORT`, `SLOTQUAKE_ID` (the 40 hexadecimal digits). A hook succeeds when it
 //! ends with status 0. `state` prints `running`, `paused` or `gone` first, and `log` prints the server's log.
-//! [`cuts`](crate::cluster::attach::links::cuts) describes `cut`, `heal` and `knock`. The harness verifies the effect of a hook from outside.
+//! [`cuts`](crate::cluster::attach::links::cuts) describes `cut`, `heal` and `knock`, and
+//! [`hosts`](crate::cluster::attach::access::hosts) `clock`, `disk` and `disk-state`. The harness verifies the effect of a hook
+//! from outside.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -20,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::not_ours;
+use super::{hosts, not_ours};
 use crate::cluster::ProcessState;
 use crate::cluster::attach::error::AttachError;
 use crate::history::{EventKind, NodeInfo};
@@ -55,6 +57,9 @@ struct Commands {
     cut: Option<String>,
     heal: Option<String>,
     knock: Option<String>,
+    clock: Option<String>,
+    disk: Option<String>,
+    disk_state: Option<String>,
     /// The time limit of each hook.
     within: Option<Span>,
 }
@@ -127,6 +132,9 @@ impl Hooks {
             "cut" => &commands.cut,
             "heal" => &commands.heal,
             "knock" => &commands.knock,
+            hosts::CLOCK => &commands.clock,
+            hosts::DISK => &commands.disk,
+            hosts::DISK_STATE => &commands.disk_state,
             _ => &None,
         }
         .as_deref()
@@ -152,15 +160,9 @@ impl Hooks {
                      local`)"
                 ));
             }
-            Need::Change
-            | Need::NewAddress
-            | Need::Damage
-            | Need::Clocks
-            | Need::Logs
-            | Need::Disks
-            | Need::PowerLoss => {
-                return not_ours(need);
-            }
+            Need::Clocks => &[hosts::CLOCK],
+            Need::Disks => &[hosts::DISK, hosts::DISK_STATE],
+            Need::Change | Need::NewAddress | Need::Damage | Need::Logs | Need::PowerLoss => return not_ours(need),
             Need::Clients => {
                 return Some(
                     "clients share one address, so hooks cannot distinguish them (hint: cut links between nodes, or one \
@@ -195,6 +197,15 @@ impl Hooks {
             Some("gone") => ProcessState::Gone { how },
             _ => ProcessState::Unknown { how: format!("{how} and {}, which is not a state", ended.how) },
         })
+    }
+
+    /// The output of a hook that observes. The error says why there is none.
+    pub(crate) async fn told(&self, call: &Call<'_>, emit: Emit<'_>) -> Result<String, String> {
+        match self.look(call, emit).await {
+            Some(Ended { status: Some(0), output, .. }) => Ok(output),
+            Some(ended) => Err(format!("hook `{}` {}: {}", call.hook, ended.how, ended.output_end())),
+            None => Err(format!("there is no hook `{}`", call.hook)),
+        }
     }
 
     /// The output of the hook `log`; None if there is no such hook or it fails.
@@ -337,7 +348,9 @@ mod tests {
         let file = folder.path().join("hooks.yaml");
         std::fs::write(&file, block.trim_start_matches("yaml\n")).expect("a file");
         let hooks = Hooks::read(&file).await.expect("hooks");
-        for need in [Need::Stop, Need::Kill, Need::Start, Need::Freeze, Need::Isolate, Need::Links] {
+        for need in
+            [Need::Stop, Need::Kill, Need::Start, Need::Freeze, Need::Isolate, Need::Links, Need::Clocks, Need::Disks]
+        {
             assert_eq!(hooks.lacks(need), None, "{need}");
         }
         for (need, expected) in [
@@ -345,8 +358,6 @@ mod tests {
             (Need::Delays, "can only cut links, so they do not allow delaying packets"),
             (Need::Clients, "hooks cannot distinguish them"),
             (Need::PowerLoss, "power can only be cut for servers that slotquake starts"),
-            (Need::Clocks, "clocks can only be changed for servers that slotquake starts"),
-            (Need::Disks, "disks can only be made faulty for servers that slotquake starts"),
         ] {
             assert!(hooks.lacks(need).is_some_and(|why| why.contains(expected)), "{need}");
         }

@@ -3,6 +3,7 @@
 #[cfg_attr(not(feature = "docker"), path = "compose_absent.rs")]
 pub(crate) mod compose;
 pub(crate) mod hooks;
+pub(crate) mod hosts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -13,13 +14,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::cluster::NO_LOGS;
-use crate::cluster::ProcessState;
 use crate::cluster::attach::error::AttachError;
 use crate::cluster::attach::ledger::AccessUsed;
 use crate::cluster::attach::servers::discover::FoundNode;
-use crate::fault::Action;
+use crate::cluster::{DiskReading, ProcessState};
+use crate::fault::{Action, ClockOf, DiskChange};
 use crate::history::NodeInfo;
 use crate::plan::Need;
+use crate::speed::clock::Skew;
 use crate::wire::{Caller, CommandError, ConnectError, Link, command};
 use compose::{Compose, ComposeProject};
 use hooks::{Call, Emit, Hooks};
@@ -158,6 +160,41 @@ impl ServerAccess {
         }
     }
 
+    /// Makes a clock of a node's host differ from that of slotquake, or sets it right.
+    pub(crate) async fn set_clock(
+        &self,
+        node: &NodeInfo,
+        of: ClockOf,
+        skew: Skew,
+        emit: Emit<'_>,
+    ) -> Result<(), AttachError> {
+        match self {
+            Self::Hooks(hooks) => hooks.act(hosts::clock_call(node, of, skew), emit).await,
+            Self::Ports | Self::Compose(_) => Err(AttachError::NoAccess { what: hosts::CLOCK }),
+        }
+    }
+
+    /// Makes the disk of a node's host faulty; None makes it whole.
+    pub(crate) async fn set_disk(
+        &self,
+        node: &NodeInfo,
+        change: Option<DiskChange>,
+        emit: Emit<'_>,
+    ) -> Result<(), AttachError> {
+        match self {
+            Self::Hooks(hooks) => hooks.act(hosts::disk_call(node, change), emit).await,
+            Self::Ports | Self::Compose(_) => Err(AttachError::NoAccess { what: hosts::DISK }),
+        }
+    }
+
+    /// What the disk of a node's host shows, which should be faulty or whole. The error says why that is not known.
+    pub(crate) async fn disk(&self, node: &NodeInfo, is_faulty: bool, emit: Emit<'_>) -> Result<DiskReading, String> {
+        match self {
+            Self::Hooks(hooks) => hosts::disk(hooks, node, is_faulty, emit).await,
+            Self::Ports | Self::Compose(_) => Err("nobody tells what its disk shows".to_owned()),
+        }
+    }
+
     /// The state of a server's process. Without a `state` hook or a container, infers it from the port.
     pub(crate) async fn state(&self, node: &NodeInfo, caller: &Caller, emit: Emit<'_>) -> ProcessState {
         match self {
@@ -167,6 +204,14 @@ impl ServerAccess {
                 None => state_by_port(node.addr, caller).await,
             },
             Self::Ports => state_by_port(node.addr, caller).await,
+        }
+    }
+
+    /// The process of a node, and for how long it has waited for a processor, in real time; None if that is not known.
+    pub(crate) async fn waited(&self, node: &NodeInfo) -> Option<(u32, Duration)> {
+        match self {
+            Self::Compose(compose) => compose.waited(node).await,
+            Self::Ports | Self::Hooks(_) => None,
         }
     }
 

@@ -10,11 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Keyspace;
 use crate::cluster::attach::error::named;
+use crate::fault::ClockOf;
 use crate::history::NodeInfo;
 use crate::units::NodeNo;
 
 /// Increases when older programs would misread the file.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
+
+/// The oldest version that this program reads: it knows neither clocks nor disks.
+const OLDEST_READ: u32 = 1;
 
 /// The changes of a run on an attached cluster that are not yet undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +44,12 @@ pub struct Changes {
     pub(crate) disturbed: BTreeSet<NodeNo>,
     /// Cuts that hooks made, by the name of the fault.
     pub(crate) cuts: BTreeMap<String, Vec<NodeCut>>,
+    /// Nodes whose hosts' clocks were changed.
+    #[serde(default)]
+    pub(crate) clocks: BTreeMap<NodeNo, ClockOf>,
+    /// Nodes whose hosts' disks were made faulty.
+    #[serde(default)]
+    pub(crate) disks: BTreeSet<NodeNo>,
 }
 
 /// The access to servers that a run used.
@@ -75,6 +85,8 @@ impl Changes {
             originals: Vec::new(),
             disturbed: BTreeSet::new(),
             cuts: BTreeMap::new(),
+            clocks: BTreeMap::new(),
+            disks: BTreeSet::new(),
         }
     }
 
@@ -84,8 +96,10 @@ impl Changes {
             schema_version: u32,
         }
         let version = serde_json::from_str::<Versioned>(text).map_err(|error| error.to_string())?.schema_version;
-        if version != SCHEMA_VERSION {
-            return Err(format!("it has version {version}, but this program reads version {SCHEMA_VERSION}"));
+        if !(OLDEST_READ..=SCHEMA_VERSION).contains(&version) {
+            return Err(format!(
+                "it has version {version}, but this program reads versions {OLDEST_READ} to {SCHEMA_VERSION}"
+            ));
         }
         let changes: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let numbers = changes.places.iter().map(|place| place.node.node.0);
@@ -94,7 +108,8 @@ impl Changes {
         }
         let originals = changes.originals.iter().map(|original| original.node);
         let cuts = changes.cuts.values().flatten().map(|node_cut| node_cut.node);
-        let mut named = originals.chain(changes.disturbed.iter().copied()).chain(cuts);
+        let hosts = changes.clocks.keys().chain(&changes.disks).copied();
+        let mut named = originals.chain(changes.disturbed.iter().copied()).chain(cuts).chain(hosts);
         let is_there = |node: NodeNo| (1..=changes.places.len()).contains(&usize::from(node.0));
         match named.find(|&node| !is_there(node)) {
             Some(node) => Err(format!("{node} is not one of its nodes")),
@@ -141,6 +156,12 @@ impl Changes {
         for original in &self.originals {
             let Original { node, name, value } = original;
             let _ = write!(summary, "`{name}` of {} was `{value}`, ", named(*node, self.node(*node).addr));
+        }
+        for (part, nodes) in [("clock", self.clocks.keys().collect::<Vec<_>>()), ("disk", self.disks.iter().collect())]
+        {
+            for &node in nodes {
+                let _ = write!(summary, "the {part} of {} may be wrong, ", named(node, self.node(node).addr));
+            }
         }
         for node_cut in self.cuts.values().flatten() {
             let _ = write!(summary, "links may be cut: {}, ", node_cut.summary(&self.places));

@@ -15,6 +15,7 @@ use crate::cluster::attach::links::Links;
 use crate::cluster::attach::servers::{directives, discover, keys};
 use crate::fault::Action;
 use crate::history::{EventKind, key_name, probe_name};
+use crate::speed::clock::Skew;
 use crate::wire::Caller;
 
 /// The longest wait for a healthy cluster. After it, the undo restores what it can.
@@ -46,6 +47,30 @@ impl Undo<'_> {
 
     pub async fn heal_links(&self) -> Vec<String> {
         self.links.clear(self.emit).await
+    }
+
+    /// Sets the clocks and the disks of hosts right.
+    pub async fn set_hosts_right(&self, changes: &Changes) -> Vec<String> {
+        let mut left = Vec::new();
+        for (&node, &of) in &changes.clocks {
+            let info = changes.node(node);
+            match self.servers.set_clock(info, of, Skew::NONE, self.emit).await {
+                Ok(()) => self.ledger.forget(move |changes| _ = changes.clocks.remove(&node)).await,
+                Err(error) => {
+                    left.push(format!("the clock of {}: {error} (hint: set it right)", named(node, info.addr)));
+                }
+            }
+        }
+        for &node in &changes.disks {
+            let info = changes.node(node);
+            match self.servers.set_disk(info, None, self.emit).await {
+                Ok(()) => self.ledger.forget(move |changes| _ = changes.disks.remove(&node)).await,
+                Err(error) => {
+                    left.push(format!("the disk of {}: {error} (hint: make it whole)", named(node, info.addr)));
+                }
+            }
+        }
+        left
     }
 
     /// Starts and resumes servers, then waits for a healthy cluster. `changes` are those from before links were healed.

@@ -126,6 +126,7 @@ impl Settlement<'_> {
         let links = Links::left(self.servers, ledger);
         let undo = Undo { ledger, caller: self.caller, servers: self.servers, links: &links, emit: &emit };
         let mut left = undo.heal_links().await;
+        let wrong = undo.set_hosts_right(&changes).await;
         let asleep = undo.wake_servers(&changes).await;
         if !left.is_empty() && links.forget_healed(&emit).await {
             left.clear();
@@ -133,6 +134,7 @@ impl Settlement<'_> {
                 text: "links that `heal` failed on are intact: test connections came through".to_owned(),
             });
         }
+        left.extend(wrong);
         left.extend(asleep);
         let here = node_lines(&changes.addrs(), self.caller).await?;
         if !here.is_empty() && identity(&changes, &here) != Identity::Same {
@@ -158,6 +160,10 @@ impl Settlement<'_> {
             return true;
         }
         let lacks = self.servers.lacks();
+        let hosts = [(Need::Clocks, changes.clocks.is_empty()), (Need::Disks, changes.disks.is_empty())];
+        if hosts.iter().any(|(need, is_right)| !is_right && lacks.contains_key(need)) {
+            return true;
+        }
         for &node in &changes.disturbed {
             let need = match self.servers.state(changes.node(node), self.caller, emit).await {
                 ProcessState::Running { .. } | ProcessState::Unknown { .. } => continue,

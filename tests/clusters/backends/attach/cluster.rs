@@ -31,6 +31,8 @@ pub struct Kind {
     pub config: Vec<String>,
     /// What its servers want.
     pub access: Access,
+    /// The node whose directory is a file system of 2 MB. That requires root.
+    pub small_disk: Option<u16>,
 }
 
 impl Default for Kind {
@@ -42,6 +44,7 @@ impl Default for Kind {
             replicas: 1,
             config: config.into_iter().map(str::to_owned).collect(),
             access: Access::default(),
+            small_disk: None,
         }
     }
 }
@@ -54,6 +57,7 @@ pub struct Cluster {
     caller: Caller,
     runtime: Runtime,
     _reservation: TcpListener,
+    small_disk: Option<u16>,
 }
 
 impl Cluster {
@@ -70,6 +74,7 @@ impl Cluster {
             caller: Caller { access: kind.access.clone(), ..Caller::default() },
             runtime: Runtime::new().expect("a runtime"),
             _reservation: reservation,
+            small_disk: kind.small_disk,
         };
         for number in 1..=count {
             cluster.write_config(server, kind, number);
@@ -103,6 +108,10 @@ impl Cluster {
         let addr = self.addrs[usize::from(number) - 1];
         let dir = self.folder().join(addr.ip().to_string());
         fs::create_dir(&dir).expect("a data directory");
+        if kind.small_disk == Some(number) {
+            let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "none"]).arg(&dir).status();
+            assert!(mounted.is_ok_and(|status| status.success()), "a file system at {}", dir.display());
+        }
         let mut lines = vec![
             "daemonize no".to_owned(),
             format!("dir {}", dir.display()),
@@ -250,6 +259,10 @@ impl Drop for Cluster {
         }
         for child in &mut self.children {
             let _ = child.wait();
+        }
+        if let Some(number) = self.small_disk {
+            let dir = self.folder().join(self.addrs[usize::from(number) - 1].ip().to_string());
+            let _ = Command::new("umount").arg(dir).status();
         }
     }
 }

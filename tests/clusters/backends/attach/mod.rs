@@ -4,6 +4,7 @@
 mod cluster;
 mod cuts;
 mod deal;
+mod hosts;
 mod killed;
 #[cfg(feature = "docker")]
 mod links;
