@@ -2,7 +2,7 @@
 //! start processes, open connections or read a clock. Its only I/O is to read suites, histories, reports and logs
 //! from disk.
 //!
-//! The modules in reading order: [`suite`], [`plan`], [`history`], [`consistency`], [`facts`], [`check`], [`anatomy`], [`report`], [`chaos`];
+//! The modules in reading order: [`suite`], [`plan`], [`history`], [`consistency`], [`facts`], [`check`], [`anatomy`], [`report`], [`chaos`], [`jepsen`];
 //! and the modules that all of them use: [`units`], [`slot`], [`target`], [`topology`], [`server`], [`spec`],
 //! [`seeded`], [`words`].
 
@@ -13,6 +13,7 @@ pub mod consistency;
 pub mod facts;
 pub mod fault;
 pub mod history;
+pub mod jepsen;
 pub mod plan;
 pub mod report;
 pub mod seeded;

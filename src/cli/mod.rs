@@ -18,6 +18,7 @@ mod exec;
 mod exit;
 mod fault;
 mod gc;
+mod history;
 mod list;
 mod live;
 mod merge;
@@ -79,6 +80,7 @@ enum Command {
     Plan(plan::Args),
     Check(check::Args),
     Compare(compare::Args),
+    History(history::Args),
     Report(report::Args),
     Schema(schema::Args),
     Up(up::Args),
@@ -130,6 +132,7 @@ fn dispatch(command: &Command) -> Result<Exit, Trouble> {
         Command::Plan(args) => plan::main(args),
         Command::Check(args) => check::main(args),
         Command::Compare(args) => compare::main(args),
+        Command::History(args) => history::main(args),
         Command::Report(args) => report::main(args),
         Command::Schema(args) => schema::main(args),
         Command::Up(args) => up::main(args),
