@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use slotquake_judge::anatomy::Logs;
+use slotquake_judge::anatomy::{Line, LogEvent, Logs, What};
 use slotquake_judge::facts::{Facts, Outage};
 use slotquake_judge::history::{
     Event, EventKind, Explanation, FaultKind, FinalValue, Header, History, Host, NodeInfo, Op, OpParts, Outcome,
     SCHEMA_VERSION, StepProblem, key_name,
 };
 use slotquake_judge::plan::Plan;
-use slotquake_judge::report::{Report, html};
+use slotquake_judge::report::{Report, Summary, html};
 use slotquake_judge::server::{Flavour, Server, Version};
 use slotquake_judge::slot::Deal;
 use slotquake_judge::suite::{self, ClientSet, OpKind};
@@ -158,7 +158,7 @@ fn shows_a_failover_in_words_picture_and_tables() {
     let page = page(&history);
     for expected in [
         "<b>role-swap</b> <span>on redis 6.2.14</span>",
-        "shard-1: node-1 was stopped at 5.000 s; flagged FAIL after 6.000 s, node-4 promoted after 7.000 s",
+        "shard-1: node-1 was stopped at 5.000 s; flagged FAIL after 6.000 s (by polling), node-4 promoted after 7.000 s (by polling)",
         // The lanes: each state once, and the flags of other nodes.
         "node-1: master, 1.000 s to 5.000 s",
         "node-1: down (was master), suspected (PFAIL) by 1 node, 10.000 s to 11.000 s",
@@ -167,7 +167,9 @@ fn shows_a_failover_in_words_picture_and_tables() {
         "node-4: master, 12.000 s to",
         "stop node-1 (shard-1/master): from 5.000 s until 15.100 s",
         "phase baseline: 1.000 s to 4.900 s",
-        "node-4 replaces node-1 as master of shard-1 (epoch 7), seen at 12.000 s",
+        "node-4 replaces node-1 as master of shard-1 (epoch 7) at 12.000 s, by polling",
+        // Two undisturbed shards are one row.
+        "shard-2, shard-3 together: undisturbed, every operation was served",
         "epoch 7, first seen at 12.000 s",
         ">writes: latency<",
         ">replica lag<",
@@ -181,6 +183,159 @@ fn shows_a_failover_in_words_picture_and_tables() {
         "slotquake run role-swap --server redis:6.2 --seed 7</pre>",
     ] {
         assert!(page.contains(expected), "{expected} is not in the page");
+    }
+}
+
+/// The logs of the nodes that tell of FAIL at 10.900 s and of the promotion at 11.800 s.
+fn with_logs() -> (History, Logs) {
+    let mut history = history(5000);
+    let unix_ms = |at_ms: u64| 1_000_000_000 + at_ms;
+    for node in 1..=6 {
+        let kind = EventKind::Clock { node: NodeNo(node), unix_us: unix_ms(160) * 1000, sent_ns: 158 * MS };
+        history.events.push(Event { at_ns: 160 * MS, kind });
+    }
+    history.events.sort_by_key(|event| event.at_ns);
+    let line = |at_ms: u64, event| Line { local_ms: unix_ms(at_ms) as i64, pid: 1, event };
+    let old = format!("{:040x}", 1);
+    let logs = [
+        (NodeNo(2), vec![line(50, LogEvent::Starting), line(10_900, LogEvent::Quorum(old))]),
+        (
+            NodeNo(4),
+            vec![line(50, LogEvent::Starting), line(11_700, LogEvent::Began(7)), line(11_800, LogEvent::Won)],
+        ),
+    ];
+    (history, logs.into())
+}
+
+#[test]
+fn an_event_has_one_time_everywhere_that_of_the_log() {
+    let (mut history, logs) = with_logs();
+    history.header.plan.invariants =
+        vec![serde_json::from_value(serde_json::json!({"failover-time": {"shard": "shard-1", "within": "spec"}})).unwrap()];
+    let report = Report::with_logs(&history, &logs);
+    let [failover] = report.failovers.as_slice() else { panic!("{:?}", report.failovers) };
+    assert_eq!((failover.fail_ms, failover.promotion_ms), (Some(5900.0), Some(6800.0)));
+    let logged = failover.logged.expect("it is told");
+    assert_eq!((logged.fail, logged.promotion, logged.late_by_ms), (true, true, 2.0));
+    let anatomy = &report.anatomy[0];
+    assert_eq!((anatomy.at(What::Fail), anatomy.at(What::Promotion)), (failover.fail_ms, failover.promotion_ms));
+    let judged = report.invariants.iter().find(|each| each.invariant == "failover-time").expect("it is judged");
+    assert_eq!(judged.figures["promotion_ms"], 6800.0);
+    let seen = "shard-1: FAIL after 5.900 s of 11.100 s allowed; shard-1: promotion after 6.800 s of ";
+    assert!(judged.seen.starts_with(seen), "{}", judged.seen);
+
+    let facts = Facts::new(&history);
+    // Of an earlier version, whose failovers are as polling showed them.
+    let stored = Report { failovers: facts.failovers.clone(), ..report.clone() };
+    assert_eq!(stored.timed_failovers(), report.failovers);
+    for report in [&report, &stored] {
+        let page = html::page(report, Some(&facts));
+        for expected in [
+            "flagged FAIL after 5.900 s (by log), node-4 promoted after 6.800 s (by log)",
+            "node-1: down (was master), flagged FAIL by 1 node, 10.900 s to 11.000 s",
+            "node-4: master, 11.800 s to",
+            "node-4 replaces node-1 as master of shard-1 (epoch 7) at 11.800 s, by log",
+            "<td>5.900 s (by log)</td>",
+            "<td>6.800 s (by log)</td>",
+            "times by log are up to 2 ms late",
+            "node-1 flagged FAIL, by the servers&#39; logs",
+            "node-4 promoted to master of shard-1 (epoch 7), by its log",
+        ] {
+            assert!(page.contains(expected), "{expected} is not in the page");
+        }
+        for other in ["promoted after 7.000 s", "FAIL after 6.000 s", "node-4: master, 12.000 s", "(epoch 7) at 12.000 s"] {
+            assert!(!page.contains(other), "{other} is a second time for one event");
+        }
+        let course = Summary::new(report, Path::new("x")).course.expect("a course");
+        let told = course.lines.iter().find(|(_, line)| line.contains("promoted")).expect("it is told");
+        assert_eq!(told.0, 11_800 * MS);
+    }
+}
+
+#[test]
+fn a_log_that_is_less_exact_than_polling_is_not_used() {
+    let (mut history, logs) = with_logs();
+    for event in &mut history.events {
+        if let EventKind::Clock { sent_ns, .. } = &mut event.kind {
+            *sent_ns = 0;
+        }
+    }
+    let report = Report::with_logs(&history, &logs);
+    assert_eq!((report.failovers[0].promotion_ms, report.failovers[0].logged), (Some(7000.0), None));
+    assert_eq!(report.anatomy[0].at(What::Promotion), Some(7000.0));
+}
+
+#[test]
+fn one_colour_has_one_meaning() {
+    let style = include_str!("../templates/style.css");
+    // What is drawn in the picture and the anatomy, by the class of its own.
+    let drawn = [
+        "master", "replica", "down", "paused", "silent", "pfail", "failed", "fault", "refused", "unknown", "unsent", "late",
+        "asks", "phase-bar", "heard", "pinged", "outage", "blip",
+    ];
+    for class in drawn {
+        let rule = style.contains(&format!(".{class} {{ fill: var(--{class}); }}")) || class == "silent";
+        assert!(rule, "{class} has a colour of its own");
+    }
+    let schemes: Vec<&str> = style.split(":root {").skip(1).take(2).collect();
+    for scheme in schemes {
+        let scheme = scheme.split('}').next().unwrap_or_default();
+        let value = |name: &str| {
+            let after = scheme.split(&format!("--{name}: ")).nth(1).unwrap_or_else(|| panic!("{name} in {scheme}"));
+            after.split(';').next().unwrap_or_default()
+        };
+        let names = drawn.iter().copied().chain(["cut", "lossy", "writes", "reads", "lag", "promotion"]);
+        let colours: BTreeMap<&str, &str> = names.map(|name| (name, value(name))).collect();
+        for (name, colour) in &colours {
+            let others: Vec<&&str> = colours.iter().filter(|(_, other)| *other == colour).map(|(other, _)| other).collect();
+            assert_eq!(others, [name], "{colour}");
+        }
+    }
+}
+
+#[test]
+fn a_suite_without_invariants_says_that_it_judges_nothing() {
+    let text = "name: look\nabout: Only look.\nsteps:\n  - settle: 1s\n";
+    let suite = suite::parse(text, Path::new("look.yaml")).expect("it reads");
+    let plan = Plan::new(&suite, 7).expect("it plans");
+    let mut report = Report::of(&history(5000));
+    report.header.plan = plan;
+    report.verdict = slotquake_judge::check::Verdict::Pass;
+    report.invariants.retain(|each| each.verdict == report.verdict);
+    let page = html::page(&report, None);
+    assert!(page.contains("<h1>Passed: the suite has no invariants, so only the"), "{page}");
+    let table = slotquake_judge::report::render(&[Summary::new(&report, Path::new("x"))], Default::default());
+    assert!(table.contains("pass, no invariants"), "{table}");
+}
+
+#[test]
+fn a_short_fault_has_its_name_beside_it() {
+    let mut history = history(5000);
+    for event in &mut history.events {
+        match event.kind {
+            EventKind::FaultHealed { .. } => event.at_ns = 5_300 * MS,
+            EventKind::HealProven { .. } => event.at_ns = 5_400 * MS,
+            _ => {}
+        }
+    }
+    history.events.sort_by_key(|event| event.at_ns);
+    assert!(page(&history).contains("text-anchor=\"start\">stop node-1 (shard-1/master)</text>"));
+}
+
+#[test]
+fn what_is_not_held_is_marked_on_the_axis_and_the_axis_is_on_top() {
+    let history = contradictory();
+    let page = page(&history);
+    let picture = page.split("<div class=\"picture\"").nth(1).expect("a picture");
+    let rows: Vec<&str> = picture.split("<div class=\"row ").skip(1).collect();
+    assert!(rows[0].starts_with("axis"), "{}", rows[0]);
+    let marks = rows.iter().find(|row| row.contains("not held")).expect("a row");
+    for expected in ["class=\"mark unheld\"", "stale-reads", "acked-writes"] {
+        assert!(marks.contains(expected), "{expected} is not in {marks}");
+    }
+    assert!(page.find("class=\"legend\"") < page.find("<div class=\"picture\""), "the legend is above the picture");
+    for link in ["../index.html", "report.json", "logs/"] {
+        assert!(page.contains(&format!("href=\"{link}\"")), "{link}");
     }
 }
 

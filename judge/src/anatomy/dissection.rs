@@ -143,6 +143,11 @@ impl<'a> Dissection<'a> {
         found.map(|(after_ms, line)| (after_ms, Some(line.node), Source::Log))
     }
 
+    /// Whether a log's times are at least as exact as those of polling.
+    fn is_exact(&self, node: NodeNo) -> bool {
+        self.clocks.get(&node).is_some_and(|clock| clock.error_ms <= ms(POLL))
+    }
+
     fn blocked(&self, elections: &[Election]) -> Vec<String> {
         let mut reasons: Vec<String> = Vec::new();
         for (_, line) in self.lines().filter(|(_, line)| self.of_shard(line.node)) {
@@ -294,12 +299,18 @@ impl<'a> Dissection<'a> {
                 && (Some(election.candidate) == failover.new_master || failover.new_master.is_none())
         });
         let log = |node: NodeNo, after_ms: f64| (after_ms, Some(node), Source::Log);
+        // What was seen or acknowledged had happened by then, whatever a log says.
+        let no_later = |found: Option<Found>, than_ms: Option<f64>| {
+            found.map(|(after_ms, node, source)| (after_ms.min(than_ms.unwrap_or(f64::MAX)), node, source))
+        };
         let poll = |node: Option<NodeNo>, after_ms: f64| (after_ms, node, Source::Poll);
         let last_vote = won.and_then(|won| won.granted.iter().max_by(|a, b| a.1.total_cmp(b.1)));
         let is_new = |node: NodeNo| Some(node) == failover.new_master;
         let promotion = won
             .and_then(|won| Some(log(won.candidate, won.won_ms?)))
             .or_else(|| self.logged(|line| *line.event == LogEvent::TakenOver && is_new(line.node)))
+            .filter(|(_, node, _)| node.is_some_and(|node| self.is_exact(node)) || failover.promotion_ms.is_none());
+        let promotion = no_later(promotion, failover.promotion_ms)
             .or_else(|| failover.promotion_ms.map(|after_ms| poll(failover.new_master, after_ms)));
         let epoch = self.logged(|line| {
             is_new(line.node) && matches!(line.event, LogEvent::Epoch(epoch) if Some(*epoch) == failover.epoch)
@@ -308,6 +319,12 @@ impl<'a> Dissection<'a> {
         let agreement = agreement.max_by(|a, b| a.1.total_cmp(&b.1));
         let first_write = failover.first_write_ms.map(|after_ms| (after_ms, failover.new_master, Source::Workload));
         let mut found = if failover.fault.is_some() { self.detection(observers) } else { self.handover() };
+        let promoted_ms = promotion.as_ref().map(|promotion| promotion.0);
+        for (what, fail) in &mut found {
+            if *what == What::Fail {
+                *fail = no_later(no_later(fail.take(), failover.fail_ms), promoted_ms);
+            }
+        }
         found.extend([
             (What::Election, won.map(|won| log(won.candidate, won.began_ms))),
             (What::LastVote, last_vote.map(|(node, after_ms)| log(*node, *after_ms))),
@@ -340,6 +357,7 @@ impl<'a> Dissection<'a> {
         let is_old = |id: &str| self.id(failover.old_master) == Some(id);
         let fail = self
             .logged(|line| matches!(line.event, LogEvent::Quorum(about) | LogEvent::FailReceived { about, .. } if is_old(about)))
+            .filter(|(_, node, _)| node.is_some_and(|node| self.is_exact(node)) || failover.fail_ms.is_none())
             .or_else(|| failover.fail_ms.map(|after_ms| (after_ms, None, Source::Poll)));
         let pfail = earliest(|observer| observer.pfail_ms).map(|(node, after_ms)| {
             let from_log = self.logged(|line| matches!(line.event, LogEvent::Pfail(id) if is_old(id)));

@@ -21,6 +21,7 @@ pub use line::{Line, LogEvent, parse};
 pub use phased::tells;
 pub use story::phases;
 
+use crate::facts::{Facts, Failover, Logged};
 use crate::history::FaultKind;
 use crate::units::{NodeNo, ShardNo};
 
@@ -232,6 +233,27 @@ impl Anatomy {
         before.map(|milestone| milestone.after_ms).fold(0.0, f64::max).min(self.milestones[index].after_ms)
     }
 
+    fn sharpened(&self, failover: &Failover) -> Failover {
+        let logged = |what: What| {
+            let found = self.milestones.iter().find(|found| found.what == what && found.source == Source::Log);
+            found.map(|found| found.after_ms)
+        };
+        let promotion_ms = logged(What::Promotion).filter(|_| failover.promotion_ms.is_some());
+        // Of a failover that an order began, no FAIL is expected.
+        let fail_ms = logged(What::Fail).filter(|_| failover.fault.is_some());
+        let source = Logged {
+            fail: fail_ms.is_some(),
+            promotion: promotion_ms.is_some(),
+            late_by_ms: self.log_error_ms.unwrap_or_default(),
+        };
+        Failover {
+            fail_ms: fail_ms.or(failover.fail_ms),
+            promotion_ms: promotion_ms.or(failover.promotion_ms),
+            logged: (source.fail || source.promotion).then_some(source),
+            ..failover.clone()
+        }
+    }
+
     /// The cause of the failover: `the kill of node-1` or `CLUSTER FAILOVER`.
     pub fn cause(&self) -> String {
         match self.kind {
@@ -239,6 +261,29 @@ impl Anatomy {
             None => "CLUSTER FAILOVER".to_owned(),
         }
     }
+}
+
+/// Gives the failovers of the facts the times that the logs tell, so that everything that is judged, written and drawn from
+/// them has one time for one event.
+pub fn sharpen(facts: &mut Facts<'_>, logs: &Logs) {
+    let history = facts.history;
+    let anatomy = dissect(&history.header, &history.events, &facts.failovers, logs);
+    facts.failovers = by_logs(&facts.failovers, &anatomy);
+}
+
+/// The failovers with the times of FAIL and of the promotion that the logs tell.
+pub fn by_logs(failovers: &[Failover], anatomy: &[Anatomy]) -> Vec<Failover> {
+    let key = |failover: &Failover| (failover.shard, failover.fault, failover.old_master, failover.epoch);
+    let of = |failover: &Failover| {
+        anatomy.iter().find(|each| (each.shard, each.fault, each.old_master, each.epoch) == key(failover))
+    };
+    failovers
+        .iter()
+        .map(|failover| match (of(failover), failover.logged) {
+            (Some(anatomy), None) => anatomy.sharpened(failover),
+            _ => failover.clone(),
+        })
+        .collect()
 }
 
 /// Reads the logs in a report's folder. A node without a readable log has no lines.

@@ -125,7 +125,8 @@ pub(super) fn look(facts: &Facts<'_>, since: &Since, limit: &Limit<'_>, finding:
     };
     if let Some(agreed_ns) = agreed_since {
         let took_ns = agreed_ns - window.from_ns;
-        finding.saw(format!("all nodes agreed {} after {}", length_ns(took_ns), since.words));
+        let allowed = length_ns(bound_ns);
+        finding.saw(format!("all nodes agreed {} after {} ({allowed} allowed)", length_ns(took_ns), since.words));
         finding.figure("converged_ms", took_ns as f64 / 1e6);
         if took_ns > bound_ns {
             match last_difference.filter(|_| at_best_since.is_some_and(|best_ns| best_ns - window.from_ns <= bound_ns))

@@ -134,8 +134,9 @@ fn look_at(facts: &Facts<'_>, settings: &Availability, shard: ShardNo, window: W
     } else {
         ""
     };
+    let allowed = bound.map_or_else(String::new, |bound| format!(", {} allowed", length_ns(bound)));
     finding.saw(format!(
-        "{shard}: {served} of {} {} served ({share:.1} %){not_sent}, {outage_text}{mixed}",
+        "{shard}: {served} of {} {} served ({share:.1} %){not_sent}, {outage_text}{allowed}{mixed}",
         ops.len(),
         settings.of
     ));

@@ -102,7 +102,7 @@ fn look_at(
         } else if took_ms + earlier_ms > bound_ms {
             finding.undecided(format!("{text}, but {}", injecting(failover.took_effect.map_or(0, Window::length_ns))));
         } else {
-            finding.observed(1).saw(text);
+            finding.observed(1).saw(format!("{text} of {} allowed", length(bound_ms)));
         }
         return;
     }

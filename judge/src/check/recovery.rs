@@ -26,7 +26,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
                 let took = length(*took_ms);
                 match (recovered, interrupted) {
                     (true, _) => {
-                        finding.saw(format!("recovered after {took}"));
+                        finding.saw(format!("recovered after {took} of {} allowed", facts.plan().recover_within));
                         let hurried = interrupted.map(|by| format!("the run was interrupted by {by}"));
                         lasts(facts, event.at_ns, hurried, &mut finding);
                     }

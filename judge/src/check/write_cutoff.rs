@@ -89,9 +89,10 @@ fn look_at(
     match last {
         Some(last) => {
             finding.saw(format!(
-                "{what}, acknowledged {}, the last after {}",
+                "{what}, acknowledged {}, the last after {} of {} allowed",
                 count(acked.len() as u64, "more write"),
-                length_ns(took_ns)
+                length_ns(took_ns),
+                length_ns(bound_ns)
             ));
             finding.evidence(format!(
                 "{what}: {} of client-{} was acknowledged at {}; {} later not acknowledged",

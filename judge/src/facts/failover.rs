@@ -50,6 +50,51 @@ pub struct Failover {
     pub first_write_ms: Option<f64>,
     /// The configEpoch of the new master.
     pub epoch: Option<u64>,
+    /// Which of the times come from the servers' logs; None if none does. Others are of polling, or of a write that proves an
+    /// earlier promotion: late by up to [`POLL`](crate::spec::POLL).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logged: Option<Logged>,
+}
+
+/// Times of a failover that a server's log tells.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Logged {
+    /// Whether `fail_ms` is of a log.
+    pub fail: bool,
+    /// Whether `promotion_ms` is of a log.
+    pub promotion: bool,
+    /// By how many milliseconds these times may be late. They are early by at most 1 ms.
+    pub late_by_ms: f64,
+}
+
+impl Failover {
+    /// When FAIL was known, in nanoseconds from the start of the run.
+    pub fn fail_ns(&self) -> Option<u64> {
+        self.after_ns(self.fail_ms)
+    }
+
+    /// When the new master was promoted, in nanoseconds from the start of the run.
+    pub fn promotion_ns(&self) -> Option<u64> {
+        self.after_ns(self.promotion_ms)
+    }
+
+    fn after_ns(&self, after_ms: Option<f64>) -> Option<u64> {
+        after_ms.map(|after_ms| self.from_ns.saturating_add((after_ms * 1e6) as u64))
+    }
+
+    /// How the time of FAIL is known: `by log` or `by polling`.
+    pub fn fail_by(&self) -> &'static str {
+        source(self.logged.is_some_and(|logged| logged.fail))
+    }
+
+    /// How the time of the promotion is known: `by log` or `by polling`.
+    pub fn promotion_by(&self) -> &'static str {
+        source(self.logged.is_some_and(|logged| logged.promotion))
+    }
+}
+
+fn source(is_logged: bool) -> &'static str {
+    if is_logged { "by log" } else { "by polling" }
 }
 
 /// A fault at a shard's master.
@@ -158,6 +203,7 @@ impl Finder<'_> {
             promotion_ms: promotion_ns.map(since_ms),
             first_write_ms: first_write_ns.map(since_ms),
             epoch: change.map(|change| change.epoch),
+            logged: None,
         }
     }
 
@@ -185,6 +231,7 @@ impl Finder<'_> {
             promotion_ms: promotion_ns.map(since_ms),
             first_write_ms: first_write_ns.map(since_ms),
             epoch: Some(change.epoch),
+            logged: None,
         }
     }
 

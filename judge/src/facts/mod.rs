@@ -25,7 +25,7 @@ mod views;
 
 pub use cause::{AckSide, Cause};
 pub use clients::ClientSides;
-pub use failover::Failover;
+pub use failover::{Failover, Logged};
 pub use fault_span::{Ended, FaultSpan, FaultTable, Proof, fault_spans};
 pub use harness::Cut;
 pub use kind::{Account, Example};

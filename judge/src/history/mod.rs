@@ -659,7 +659,7 @@ pub enum StepProblem {
     Suite(String),
     /// A wait or an expectation was not met: the run fails.
     Unmet(String),
-    /// Slotquake could not do the step: exit code 70.
+    /// The machine, a server or the cluster did not let slotquake do the step: exit code 69.
     Harness(String),
 }
 

@@ -208,9 +208,6 @@ pub(super) fn suite(suite: &Suite, problems: &mut Problems) {
     if suite.steps.is_empty() {
         problems.add("steps", "a suite needs at least one step (hint: `- settle: 10s` runs the workload alone)");
     }
-    if suite.invariants.is_empty() {
-        problems.add("invariants", "a suite needs at least one invariant (hint: `- acked-writes: { may-lose: 0 }`)");
-    }
 }
 
 /// The problem of a phase's name, given the names of the phases before it.

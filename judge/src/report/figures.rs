@@ -3,18 +3,23 @@
 use serde::Serialize;
 
 use super::run::Report;
-use crate::facts::Outage;
+use crate::facts::{Failover, Outage};
 use crate::suite::{ClientSet, OpKind};
 
 /// The figures of a run. Times are in milliseconds; None means not observed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Figures {
-    /// From a fault at a master to the FAIL flag; the slowest failover.
+    /// From a fault at a master to the FAIL flag, in the failover that `promotion_ms` and `first_write_ms` are of, too: the
+    /// slowest that promoted a replica, or else the slowest.
     pub fail_ms: Option<f64>,
-    /// From a fault or CLUSTER FAILOVER to the promotion; the slowest failover.
+    /// From a fault or CLUSTER FAILOVER to the promotion, in the same failover.
     pub promotion_ms: Option<f64>,
-    /// From there to the first write that the new master acknowledged; the slowest failover.
+    /// From there to the first write that the new master acknowledged, in the same failover.
     pub first_write_ms: Option<f64>,
+    /// The number of failovers.
+    pub failovers: u64,
+    /// The number of failovers that promoted a replica.
+    pub promoted: u64,
     /// The longest read outage of any shard, for clients that no fault of links cut off.
     pub read_outage: Option<LongestOutage>,
     /// The longest write outage of any shard, for clients that no fault of links cut off.
@@ -51,13 +56,14 @@ pub struct LongestOutage {
 impl Figures {
     /// The figures of a report.
     pub fn new(report: &Report) -> Self {
-        let slowest = |time: fn(&crate::facts::Failover) -> Option<f64>| {
-            report.failovers.iter().filter_map(time).max_by(f64::total_cmp)
-        };
+        let failovers = report.timed_failovers();
+        let shown = slowest(&failovers);
         Self {
-            fail_ms: slowest(|failover| failover.fail_ms),
-            promotion_ms: slowest(|failover| failover.promotion_ms),
-            first_write_ms: slowest(|failover| failover.first_write_ms),
+            fail_ms: shown.and_then(|failover| failover.fail_ms),
+            promotion_ms: shown.and_then(|failover| failover.promotion_ms),
+            first_write_ms: shown.and_then(|failover| failover.first_write_ms),
+            failovers: failovers.len() as u64,
+            promoted: failovers.iter().filter(|failover| failover.new_master.is_some()).count() as u64,
             read_outage: longest_outage(report, OpKind::Reads),
             write_outage: longest_outage(report, OpKind::Writes),
             cut_off_read_outage: longest(report, OpKind::Reads, true),
@@ -74,6 +80,19 @@ impl Figures {
     pub fn lost_in_all(&self) -> u64 {
         self.lost.saturating_add(self.overwritten)
     }
+}
+
+/// The failover that the figures of a run are of: of those that promoted a replica, or else of all, the one with the latest
+/// first write, promotion or FAIL. Times of several failovers side by side would tell of one that never was.
+pub(super) fn slowest(failovers: &[Failover]) -> Option<&Failover> {
+    let rank = |failover: &Failover| {
+        let last_ms = failover.first_write_ms.filter(|_| failover.new_master.is_some());
+        (failover.new_master.is_some(), last_ms.or(failover.promotion_ms).or(failover.fail_ms).unwrap_or(0.0))
+    };
+    failovers.iter().max_by(|a, b| {
+        let ((a_promoted, a_ms), (b_promoted, b_ms)) = (rank(a), rank(b));
+        a_promoted.cmp(&b_promoted).then(a_ms.total_cmp(&b_ms))
+    })
 }
 
 /// None if no such operation was issued: without operations, an outage of 0 is not observed.
@@ -102,13 +121,22 @@ pub(super) fn figure_cells(figures: &Figures) -> Vec<String> {
     let time = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), time_text);
     vec![
         time(figures.fail_ms),
-        time(figures.promotion_ms),
+        promotion_cell(figures, time),
         time(figures.first_write_ms),
         outage_cell(figures.read_outage, figures.cut_off_read_outage),
         outage_cell(figures.write_outage, figures.cut_off_write_outage),
         figures.acknowledged.to_string(),
         lost_text(figures),
     ]
+}
+
+/// The time to the promotion, and how many of several failovers promoted a replica if some did not: `6.87 s (1 of 2)`.
+pub(super) fn promotion_cell(figures: &Figures, time: impl Fn(Option<f64>) -> String) -> String {
+    let text = time(figures.promotion_ms);
+    match figures.failovers {
+        all if all > 1 && figures.promoted < all => format!("{text} ({} of {all})", figures.promoted),
+        _ => text,
+    }
 }
 
 /// A time in at most seven characters: `0`, `812 ms`, `7.36 s`, `123 s`.
@@ -161,7 +189,6 @@ mod tests {
     use super::super::fixture;
     use super::*;
     use crate::check::Verdict;
-    use crate::facts::Failover;
     use crate::units::ShardNo;
 
     fn outage(of: OpKind, from_ms: u64, to_ms: u64, ended: bool) -> Outage {
@@ -178,18 +205,33 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_slowest_failover_and_the_longest_outage() {
+    fn times_are_of_one_failover_the_slowest_that_promoted_a_replica() {
+        let quick = fixture::report("role-swap", Verdict::Pass).failovers[0].clone();
+        let none = Failover { fail_ms: Some(9000.0), promotion_ms: None, first_write_ms: None, new_master: None, ..quick.clone() };
+        let slow = Failover { fail_ms: Some(5000.0), first_write_ms: Some(8000.0), ..quick.clone() };
+        for (failovers, expected, cell) in [
+            (vec![quick.clone(), none.clone()], (Some(6710.0), Some(7360.0), Some(7420.0)), "7.36 s (1 of 2)"),
+            (vec![none.clone(), quick.clone(), slow.clone()], (Some(5000.0), Some(7360.0), Some(8000.0)), "7.36 s (2 of 3)"),
+            (vec![quick.clone(), slow], (Some(5000.0), Some(7360.0), Some(8000.0)), "7.36 s"),
+            (vec![none.clone()], (Some(9000.0), None, None), "-"),
+            (vec![], (None, None, None), "-"),
+        ] {
+            let report = Report { failovers, ..fixture::report("role-swap", Verdict::Pass) };
+            let figures = Figures::new(&report);
+            assert_eq!((figures.fail_ms, figures.promotion_ms, figures.first_write_ms), expected);
+            assert_eq!(figure_cells(&figures)[1], cell);
+        }
+    }
+
+    #[test]
+    fn takes_the_longest_outage() {
         let mut report = fixture::report("role-swap", Verdict::Pass);
-        let quick = report.failovers[0].clone();
-        report.failovers.push(Failover { fail_ms: Some(9000.0), promotion_ms: None, ..quick });
         report.outages = vec![
             outage(OpKind::Writes, 100, 900, true),
             outage(OpKind::Writes, 1000, 1500, true),
             outage(OpKind::Reads, 100, 150, false),
         ];
         let figures = Figures::new(&report);
-        assert_eq!(figures.fail_ms, Some(9000.0));
-        assert_eq!(figures.promotion_ms, Some(7360.0));
         assert_eq!(figures.write_outage, Some(LongestOutage { length_ms: 800.0, ended: true, stall: false }));
         assert_eq!(figures.read_outage, Some(LongestOutage { length_ms: 50.0, ended: false, stall: false }));
     }

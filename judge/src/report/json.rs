@@ -31,6 +31,8 @@ struct Run<'a> {
     message: Option<&'a str>,
     /// For `skipped`: why it was not run, with a hint.
     reason: Option<&'a str>,
+    /// More than 1 if the runs before were inconclusive and were repeated.
+    tries: u16,
     figures: Option<&'a Figures>,
     invariants: &'a [Judgement],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -60,6 +62,7 @@ pub fn document(runs: &[Summary], exit_code: u8) -> String {
                 Standing::Skipped(reason) => Some(reason),
                 Standing::Judged(_) | Standing::Error(_) => None,
             },
+            tries: run.tries,
             figures: run.figures.as_ref(),
             invariants: &run.invariants,
             anatomy: &run.anatomy,

@@ -22,6 +22,7 @@ mod markdown;
 mod matrix;
 mod measure;
 mod narrate;
+mod repeats;
 mod reproduce;
 mod run;
 mod skipped;

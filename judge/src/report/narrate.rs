@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::{Explained, FaultSpan, FaultTable, NodeTimeouts, ServerEnd, ServerTable};
+use crate::facts::{Explained, Failover, FaultSpan, FaultTable, NodeTimeouts, ServerEnd, ServerTable};
 use crate::history::{Event, EventKind, Exit, FaultEvent, StepProblem, hits_in_words};
 use crate::plan::Plan;
 use crate::server::Version;
@@ -29,6 +29,20 @@ pub struct Narrator {
     timeouts: Option<NodeTimeouts>,
     /// The number of full resynchronisations of each master.
     full_syncs: BTreeMap<NodeNo, u64>,
+    /// The failovers with the times that are known in the end; empty while a run goes on.
+    failovers: Vec<Failover>,
+}
+
+/// A line, and its time if that is another than that of the event which shows it.
+struct Told {
+    at_ns: Option<u64>,
+    line: String,
+}
+
+impl From<String> for Told {
+    fn from(line: String) -> Self {
+        Self { at_ns: None, line }
+    }
 }
 
 impl Narrator {
@@ -47,7 +61,26 @@ impl Narrator {
             servers: ServerTable::new(plan),
             timeouts: None,
             full_syncs: BTreeMap::new(),
+            failovers: Vec::new(),
         }
+    }
+
+    /// The same after the run: what the servers' logs tell of failovers has its time of there, not that of the view which showed
+    /// it.
+    #[must_use]
+    pub fn knowing(mut self, failovers: Vec<Failover>) -> Self {
+        self.failovers = failovers;
+        self
+    }
+
+    /// The events of a run as lines in order of time, in nanoseconds from the start of the run.
+    pub fn tell_all<'e>(&mut self, events: impl IntoIterator<Item = &'e Event>) -> Vec<(u64, String)> {
+        let mut all = Vec::new();
+        for event in events {
+            all.extend(self.told(event).into_iter().map(|told| (told.at_ns.unwrap_or(event.at_ns), told.line)));
+        }
+        all.sort_by_key(|(at_ns, _)| *at_ns);
+        all
     }
 
     /// The same for servers of this version: the limits of waits that are `spec` are then known.
@@ -64,26 +97,30 @@ impl Narrator {
 
     /// An event as lines without its time; most events give none or one.
     pub fn tell(&mut self, event: &Event) -> Vec<String> {
+        self.told(event).into_iter().map(|told| told.line).collect()
+    }
+
+    fn told(&mut self, event: &Event) -> Vec<Told> {
         if let Some(timeouts) = &mut self.timeouts {
             timeouts.add(event);
         }
         let end = self.servers.add(event).and_then(|end| server_line(&event.kind, end));
-        if end.is_some() {
-            return end.into_iter().collect();
+        if let Some(end) = end {
+            return vec![end.into()];
         }
         let span = self.faults.add(event);
         if let Some((fault, about)) = event.kind.of_fault() {
             let name = span.map_or_else(|| format!("fault {fault}"), FaultSpan::words);
             let healed = span.map_or_else(|| format!("fault {fault}"), |span| span.name.clone());
-            return fault_line(about, &name, &healed, self.verbose).into_iter().collect();
+            return fault_line(about, &name, &healed, self.verbose).into_iter().map(Told::from).collect();
         }
         match &event.kind {
-            EventKind::Viewed { node, view } => self.viewed(*node, view),
+            EventKind::Viewed { node, view } => self.viewed(*node, view, event.at_ns),
             EventKind::Silent { node, reason } => {
                 self.views.remove(node);
-                if self.verbose { vec![format!("{node} does not answer: {reason}")] } else { Vec::new() }
+                if self.verbose { vec![format!("{node} does not answer: {reason}").into()] } else { Vec::new() }
             }
-            kind => self.line(event.at_ns, kind).into_iter().collect(),
+            kind => self.line(event.at_ns, kind).into_iter().map(Told::from).collect(),
         }
     }
 
@@ -248,29 +285,38 @@ impl Narrator {
         }
     }
 
-    fn viewed(&mut self, node: NodeNo, view: &View) -> Vec<String> {
+    fn viewed(&mut self, node: NodeNo, view: &View, at_ns: u64) -> Vec<Told> {
         let mut news = Vec::new();
         if let Some(own) = view.peers.get(&node)
             && let Some(old) = self.selves.insert(node, own.clone())
         {
-            news.extend(self.role_change(node, &old, own));
+            news.extend(self.role_change(node, &old, own, at_ns));
         }
         let before = self.views.insert(node, view.clone());
         if before.is_some_and(|before| before.state_ok != view.state_ok) {
-            news.push(format!("{node} reports cluster_state:{}", if view.state_ok { "ok" } else { "fail" }));
+            let state = if view.state_ok { "ok" } else { "fail" };
+            news.push(format!("{node} reports cluster_state:{state}").into());
         }
-        news.extend(self.failures(node));
+        news.extend(self.failures(node, at_ns));
         // While a cluster forms, every view differs from the one before.
         if self.booted { news } else { Vec::new() }
     }
 
-    fn role_change(&self, node: NodeNo, old: &Peer, own: &Peer) -> Option<String> {
+    fn role_change(&self, node: NodeNo, old: &Peer, own: &Peer, at_ns: u64) -> Option<Told> {
         let (had, has) = (self.shards_of(old), self.shards_of(own));
         match own.role {
             Role::Master if has.difference(&had).next().is_some() => {
-                Some(format!("{node} promoted to master of {} (epoch {})", list(&has), own.epoch))
+                let line = format!("{node} promoted to master of {} (epoch {})", list(&has), own.epoch);
+                let logged = self.failovers.iter().filter(|each| each.logged.is_some_and(|logged| logged.promotion));
+                let mut known = logged.filter(|each| each.new_master == Some(node) && each.epoch == Some(own.epoch));
+                Some(match known.find_map(|each| just_before(each.promotion_ns(), at_ns)) {
+                    Some(log_ns) => Told { at_ns: Some(log_ns), line: line + ", by its log" },
+                    None => line.into(),
+                })
             }
-            Role::ReplicaOf(master) if old.role != own.role => Some(format!("{node} is now a replica of {master}")),
+            Role::ReplicaOf(master) if old.role != own.role => {
+                Some(format!("{node} is now a replica of {master}").into())
+            }
             Role::Master | Role::ReplicaOf(_) | Role::ReplicaOfUnknown => None,
         }
     }
@@ -281,7 +327,7 @@ impl Narrator {
     }
 
     /// The nodes that some node flags FAIL now and none did before, or the reverse.
-    fn failures(&mut self, by: NodeNo) -> Vec<String> {
+    fn failures(&mut self, by: NodeNo, at_ns: u64) -> Vec<Told> {
         let now: BTreeSet<NodeNo> = self
             .views
             .values()
@@ -290,10 +336,23 @@ impl Narrator {
             .map(|(&node, _)| node)
             .collect();
         let before = std::mem::replace(&mut self.failed, now.clone());
-        let flagged = now.difference(&before).map(|node| format!("{node} flagged FAIL, first seen at {by}"));
-        let cleared = before.difference(&now).map(|node| format!("{node} is no longer flagged FAIL"));
+        let flagged = now.difference(&before).map(|&node| {
+            let logged = self.failovers.iter().filter(|each| each.logged.is_some_and(|logged| logged.fail));
+            let mut known = logged.filter(|each| each.old_master == node);
+            match known.find_map(|each| just_before(each.fail_ns(), at_ns)) {
+                Some(log_ns) => Told { at_ns: Some(log_ns), line: format!("{node} flagged FAIL, by the servers' logs") },
+                None => format!("{node} flagged FAIL, first seen at {by}").into(),
+            }
+        });
+        let cleared = before.difference(&now).map(|node| format!("{node} is no longer flagged FAIL").into());
         flagged.chain(cleared).collect()
     }
+}
+
+/// The moment by a log that a view shows, if it is of the same event: nodes that do not answer are polled later.
+fn just_before(log_ns: Option<u64>, seen_ns: u64) -> Option<u64> {
+    const LONGEST_NS: u64 = 5_000_000_000;
+    log_ns.filter(|&log_ns| log_ns <= seen_ns && seen_ns - log_ns <= LONGEST_NS)
 }
 
 /// Of more full resynchronisations of one master than this, one line stands for as many.

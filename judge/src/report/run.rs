@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::events::without_bulk;
-use crate::anatomy::{Anatomy, Logs, dissect};
+use crate::anatomy::{Anatomy, Logs, by_logs, dissect, sharpen};
 use crate::check::{Judgement, Verdict, check, overall};
 use crate::facts::{Facts, Failover, Ledger, OpStats, Outage, PhaseSpan};
 use crate::history::{Event, EventKind, Header, History, StepProblem};
@@ -101,6 +101,19 @@ impl Report {
     pub fn of(history: &History) -> Self {
         let facts = Facts::new(history);
         Self::new(&facts, check(&facts))
+    }
+
+    /// The same with the times that the servers' logs tell, and the anatomy of each failover.
+    pub fn with_logs(history: &History, logs: &Logs) -> Self {
+        let mut facts = Facts::new(history);
+        sharpen(&mut facts, logs);
+        Self::new(&facts, check(&facts)).with_anatomy(logs)
+    }
+
+    /// The failovers, each event with the one time that is shown everywhere: that of a log where there is one. Reports of earlier
+    /// versions have it only in the anatomy.
+    pub fn timed_failovers(&self) -> Vec<Failover> {
+        by_logs(&self.failovers, &self.anatomy)
     }
 
     /// Adds the anatomy of the failovers, as far as the logs show it.

@@ -12,7 +12,6 @@ use super::reproduce::{Reproduce, reproduce};
 use super::run::{Report, short_server};
 use crate::anatomy::Anatomy;
 use crate::check::{Judgement, Verdict};
-use crate::history::Event;
 use crate::server::Version;
 use crate::units::Speed;
 use crate::words::visible;
@@ -44,6 +43,10 @@ pub struct Summary {
     pub report: Option<PathBuf>,
     /// The recorded judgement, if a stored history was judged again.
     pub recorded: Option<Recorded>,
+    /// Whether its suite has no invariants, so that only the harness's own were judged.
+    pub without_invariants: bool,
+    /// How many runs it took: more than one if those before were inconclusive and were repeated.
+    pub tries: u16,
 }
 
 impl Summary {
@@ -51,6 +54,30 @@ impl Summary {
     pub fn passed_with_losses(&self) -> bool {
         let has_losses = self.figures.as_ref().is_some_and(|figures| figures.lost_in_all() > 0);
         self.standing == Standing::Judged(Verdict::Pass) && has_losses
+    }
+
+    /// Why it did not pass, each reason in one line; empty if it passed.
+    pub fn reasons(&self) -> Vec<String> {
+        let reasons = match &self.standing {
+            Standing::Error(why) | Standing::Skipped(why) => vec![why.clone()],
+            Standing::Judged(worst) => {
+                let unheld = self.invariants.iter().filter(|each| each.verdict != Verdict::Pass);
+                let mut unheld: Vec<&Judgement> = unheld.collect();
+                unheld.sort_by_key(|each| std::cmp::Reverse(each.verdict));
+                let line = |each: &Judgement| {
+                    let name = invariant_name(&each.invariant, &each.settings);
+                    let word = if each.verdict == *worst { "" } else { " (inconclusive)" };
+                    format!("{name}{word}: {}", each.seen)
+                };
+                unheld.into_iter().map(line).collect()
+            }
+        };
+        reasons.iter().map(|reason| reason.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    /// The first reason why it did not pass.
+    pub fn why_not_pass(&self) -> String {
+        self.reasons().into_iter().next().unwrap_or_default()
     }
 
     /// The same with [`visible`] texts where tables show them.
@@ -127,12 +154,11 @@ impl Recorded {
 impl Course {
     /// The course of a report.
     pub fn new(report: &Report) -> Self {
-        let mut narrator = Narrator::new(&report.header.plan, false).on(report.header.server.version);
-        let told = |event: &Event| narrator.tell(event).into_iter().map(|line| (event.at_ns, line)).collect::<Vec<_>>();
+        let narrator = Narrator::new(&report.header.plan, false).on(report.header.server.version);
         Self {
             started_at: report.header.started_at.clone(),
             duration_ms: report.duration_ms,
-            lines: report.events.iter().flat_map(told).collect(),
+            lines: narrator.knowing(report.timed_failovers()).tell_all(&report.events),
             again: reproduce(&report.header.plan, report.header.speed),
         }
     }
@@ -176,6 +202,8 @@ impl Summary {
             course: Some(Course::new(report)),
             report: Some(folder.to_owned()),
             recorded: None,
+            without_invariants: report.header.plan.invariants.is_empty(),
+            tries: 1,
         }
     }
 
@@ -194,6 +222,8 @@ impl Summary {
             course: None,
             report: folder.map(Path::to_owned),
             recorded: None,
+            without_invariants: false,
+            tries: 1,
         }
     }
 

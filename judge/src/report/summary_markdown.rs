@@ -7,7 +7,7 @@ use super::figures::figure_cells;
 use super::markdown::{escaped, verbatim};
 use super::matrix::{LEGEND, Matrix};
 use super::summary::{Standing, Summary};
-use super::table::{HEADINGS, tally};
+use super::table::{HEADINGS, tally, verdict_cell};
 use crate::check::Verdict;
 
 /// The number of runs with all details. The limit of a summary on GitHub is 1 MiB.
@@ -19,7 +19,10 @@ pub fn render_markdown(runs: &[Summary]) -> String {
         Some(standing) => standing.word(),
         None => "nothing was run",
     };
-    let mut text = format!("### slotquake: {sign}\n\n{}\n", tally(runs));
+    // Markdown has no amber.
+    let losses = sign == "pass" && runs.iter().any(Summary::passed_with_losses);
+    let losses = if losses { ", with lost writes" } else { "" };
+    let mut text = format!("### slotquake: {sign}{losses}\n\n{}\n", tally(runs));
     let matrix = Matrix::new(runs);
     if matrix.servers.len() > 1 {
         let _ = writeln!(text, "\n{LEGEND}");
@@ -39,7 +42,7 @@ pub fn render_markdown(runs: &[Summary]) -> String {
     row(&mut text, true, HEADINGS.iter().map(|heading| heading.replace("pro-\n", "pro").replace('\n', " ")));
     text.push_str("|---|---|---|--:|--:|--:|--:|--:|--:|--:|\n");
     for run in runs {
-        let mut cells = vec![escaped(&run.suite), escaped(&run.server), marked(&run.standing, run.standing.word())];
+        let mut cells = vec![escaped(&run.suite), escaped(&run.server), marked(&run.standing, &verdict_words(run))];
         let figures = run.figures.as_ref().map_or_else(|| vec!["-".to_owned(); 7], figure_cells);
         cells.extend(figures.iter().map(|cell| escaped(cell)));
         row(&mut text, false, cells.into_iter());
@@ -61,6 +64,11 @@ fn marked(standing: &Standing, words: &str) -> String {
         Standing::Judged(Verdict::Fail) | Standing::Error(_) => format!("**{words}**"),
         Standing::Judged(_) | Standing::Skipped(_) => words.to_owned(),
     }
+}
+
+fn verdict_words(run: &Summary) -> String {
+    let losses = if run.passed_with_losses() { ", with lost writes" } else { "" };
+    verdict_cell(run) + losses
 }
 
 fn is_open(run: &Summary) -> bool {
@@ -85,6 +93,20 @@ mod tests {
         let mut run = Summary::new(&fixture::report(suite, verdict), Path::new("reports/x"));
         run.server = server.to_owned();
         run
+    }
+
+    #[test]
+    fn a_pass_with_losses_says_so() {
+        let lossy = |verdict| {
+            let mut report = fixture::report("master-freeze", verdict);
+            report.ledger.lost = 203;
+            Summary::new(&report, Path::new("reports/x"))
+        };
+        let shown = render_markdown(&[lossy(Verdict::Pass), summary("role-swap", "redis:6.2", Verdict::Pass)]);
+        assert!(shown.starts_with("### slotquake: pass, with lost writes\n"), "{shown}");
+        assert!(shown.contains("| master-freeze | redis:6.2 | pass, with lost writes |"), "{shown}");
+        assert!(shown.contains("| role-swap | redis:6.2 | pass |"), "{shown}");
+        assert!(render_markdown(&[lossy(Verdict::Fail)]).starts_with("### slotquake: fail\n"), "{shown}");
     }
 
     #[test]

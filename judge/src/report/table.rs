@@ -10,6 +10,7 @@ use super::figures::figure_cells;
 use super::grounds::{grounds, invariant_text};
 use super::layout::{Style, draw, drawn, frame, verdict_colour, wrapped};
 use super::matrix::{Cell, LEGEND, Matrix};
+use super::repeats::render_repeats;
 use super::summary::{Standing, Summary};
 use crate::check::{Judgement, Verdict, kinds};
 use crate::words::{count, list};
@@ -20,7 +21,7 @@ pub fn render(runs: &[Summary], style: Style) -> String {
     // Texts of stored files and servers must not control the terminal. The colours are added after this.
     let runs: Vec<Summary> = runs.iter().map(Summary::visible).collect();
     let runs = runs.as_slice();
-    let mut text = overview(runs, style);
+    let mut text = overview(runs, style) + &render_repeats(runs, style);
     for run in runs {
         text.push_str(&details(run, style, style.verbose || runs.len() == 1));
         if style.verbose && runs.len() == 1 {
@@ -98,7 +99,7 @@ fn overview(runs: &[Summary], style: Style) -> String {
     let mut builder = Builder::default();
     builder.push_record(HEADINGS);
     for run in runs {
-        let mut row = vec![run.suite.clone(), run.server.clone(), run.standing.word().to_owned()];
+        let mut row = vec![run.suite.clone(), run.server.clone(), verdict_cell(run)];
         row.extend(run.figures.as_ref().map_or_else(|| vec!["-".to_owned(); 7], figure_cells));
         builder.push_record(row);
     }
@@ -106,7 +107,14 @@ fn overview(runs: &[Summary], style: Style) -> String {
     draw(builder, VERDICT, colours, style)
 }
 
-fn standing_colour(standing: &Standing, has_losses: bool) -> Color {
+/// `pass`, or `pass, try 2` of a run that was repeated because those before were inconclusive.
+pub(super) fn verdict_cell(run: &Summary) -> String {
+    let tries = (run.tries > 1).then(|| format!("try {}", run.tries));
+    let nothing = (run.without_invariants && matches!(run.standing, Standing::Judged(_))).then(|| "no invariants".to_owned());
+    list([run.standing.word().to_owned()].into_iter().chain(tries).chain(nothing))
+}
+
+pub(super) fn standing_colour(standing: &Standing, has_losses: bool) -> Color {
     match standing {
         Standing::Judged(Verdict::Pass) if has_losses => Color::FG_YELLOW,
         Standing::Judged(verdict) => verdict_colour(*verdict),
@@ -198,7 +206,12 @@ pub(super) fn tally(runs: &[Summary]) -> String {
             "; {lossy} of those that pass lost acknowledged writes, which their suites measure and do not judge"
         ),
     };
-    format!("{}: {}{lossy}", count(runs.len() as u64, "run"), list(counts))
+    let repeated = runs.iter().filter(|run| run.tries > 1).count();
+    let repeated = match repeated {
+        0 => String::new(),
+        _ => format!("; {repeated} repeated, since inconclusive before"),
+    };
+    format!("{}: {}{lossy}{repeated}", count(runs.len() as u64, "run"), list(counts))
 }
 
 fn indented(text: &str, indent: &str) -> String {

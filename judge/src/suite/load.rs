@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::diagnostic::{list, nearest, show};
+use super::read::Refusal;
 use super::tree::{Node, Segment, Tree, join_path, split_path};
 use super::{Invariant, Step, Suite};
 
@@ -87,11 +88,37 @@ impl Source {
 fn read<T: DeserializeOwned>(text: &str, origin: &str) -> Result<(Tree, T), LoadError> {
     let tree = Tree::from_yaml(text)
         .map_err(|malformed| LoadError(show(&malformed.message, origin, text, Some(&malformed.place))))?;
-    let value = T::deserialize(&tree).map_err(|refusal| {
-        let place = refusal.place.as_ref().or(tree.place.as_ref());
-        LoadError(show(&refusal.message, origin, text, place))
-    })?;
-    Ok((tree, value))
+    match T::deserialize(&tree) {
+        Ok(value) => Ok((tree, value)),
+        Err(first) => {
+            let shown = |refusal: &Refusal| {
+                let place = refusal.place.as_ref().or(tree.place.as_ref());
+                show(&refusal.message, origin, text, place)
+            };
+            let all: Vec<String> = refusals::<T>(&tree, first).iter().map(shown).collect();
+            Err(LoadError(all.join("\n\n")))
+        }
+    }
+}
+
+/// The first refusal, and those that remain when what it refuses is left out, and so on: several mistakes are told at once.
+fn refusals<T: DeserializeOwned>(tree: &Tree, first: Refusal) -> Vec<Refusal> {
+    const MOST: usize = 20;
+    let mut rest = tree.clone();
+    let mut all = vec![first];
+    while all.len() < MOST {
+        let last = all.last().expect("it begins with one");
+        // Only what stands by itself can be left out without causing other mistakes: an item of a list, or an unknown key.
+        let Some(place) = last.place.clone() else { break };
+        if !rest.remove(&place) {
+            break;
+        }
+        match T::deserialize(&rest) {
+            Err(next) if !all.contains(&next) && !next.message.starts_with("missing key") => all.push(next),
+            _ => break,
+        }
+    }
+    all
 }
 
 /// Reads YAML of another type, with the same diagnostics.
@@ -147,12 +174,47 @@ pub fn set(suite: &Suite, assignment: &str) -> Result<Suite, LoadError> {
         Tree::from_value(&serde_json::to_value(suite).expect("a suite has text keys and finite numbers only"));
     assign(&mut tree, &path, value).map_err(fail)?;
     Suite::deserialize(&tree).map_err(|refusal| {
+        if let Some(full) = full_path(suite, &path) {
+            return fail(format!("unknown key \"{}\" (did you mean `{full}`?)", join_path(path.iter())));
+        }
         let place = join_path(refusal.path());
         let within =
             if place.is_empty() || join_path(path.iter()) == place { String::new() } else { format!("{place}: ") };
         fail(format!("{within}{}", refusal.message))
     })
 }
+
+/// The path that was meant, if only the last part of one was given: `cluster.config.cluster-node-timeout` for
+/// `cluster-node-timeout`, and `workload.rate` for `rate`.
+fn full_path(suite: &Suite, path: &[Segment]) -> Option<String> {
+    let [Segment::Key(key)] = path else { return None };
+    let known = serde_json::to_value(suite).ok()?;
+    if known.get(key).is_some() {
+        return None;
+    }
+    for part in ["workload", "cluster"] {
+        if known[part].get(key).is_some() {
+            return Some(format!("{part}.{key}"));
+        }
+    }
+    // What is no key of a suite, and is written as directives are.
+    let is_directive = key.contains('-') && nearest(key, TOP_KEYS).is_none();
+    (known["cluster"]["config"].get(key).is_some() || is_directive).then(|| format!("cluster.config.{key}"))
+}
+
+/// The keys of a suite.
+const TOP_KEYS: [&str; 10] = [
+    "name",
+    "about",
+    "cluster",
+    "workload",
+    "steps",
+    "invariants",
+    "recover-within",
+    "max-duration",
+    "if-impossible",
+    "speed",
+];
 
 fn split_assignment(assignment: &str) -> Result<(Vec<Segment>, &str), LoadError> {
     assignment.split_once('=').and_then(|(path, value)| Some((split_path(path.trim())?, value.trim()))).ok_or_else(

@@ -55,7 +55,8 @@ pub struct Suite {
     pub workload: WorkloadSpec,
     /// The steps of the run, in order.
     pub steps: Vec<Step>,
-    /// The properties that must hold.
+    /// The properties that must hold. Without any, nothing is judged but slotquake's own checks.
+    #[serde(default)]
     pub invariants: Vec<Invariant>,
     /// How long the cluster may take to recover after all faults are undone.
     #[serde(default = "default_recover_within")]

@@ -78,6 +78,41 @@ impl Tree {
         Self { node, place: None }
     }
 
+    /// Removes the item of a list, or else the entry of a mapping, that has this place or surrounds it. Says whether there was one.
+    pub(super) fn remove(&mut self, place: &Place) -> bool {
+        let within = |outer: Option<&Place>| outer.is_some_and(|outer| outer.start <= place.start && place.end <= outer.end);
+        match &mut self.node {
+            Node::Empty | Node::Text(_) => false,
+            Node::List(items) => {
+                let holds = |item: &Self| within(item.place.as_ref()) || item.has(place);
+                let Some(position) = items.iter().position(holds) else { return false };
+                items.remove(position);
+                true
+            }
+            Node::Map(entries) => {
+                if entries.iter_mut().any(|entry| entry.value.remove(place)) {
+                    return true;
+                }
+                let holds = |entry: &Entry| within(entry.place.as_ref()) || within(entry.value.place.as_ref());
+                let Some(position) = entries.iter().position(holds) else { return false };
+                entries.remove(position);
+                true
+            }
+        }
+    }
+
+    /// Whether a key or a value in it has this place.
+    fn has(&self, place: &Place) -> bool {
+        self.place.as_ref() == Some(place)
+            || match &self.node {
+                Node::Empty | Node::Text(_) => false,
+                Node::List(items) => items.iter().any(|item| item.has(place)),
+                Node::Map(entries) => {
+                    entries.iter().any(|entry| entry.place.as_ref() == Some(place) || entry.value.has(place))
+                }
+            }
+    }
+
     /// The place of the deepest part of `path` that exists: for a text its own place; for a list or a
     /// mapping the place of its key; for a mapping in a list the place of its first key.
     pub(super) fn locate(&self, path: &[Segment]) -> Option<Place> {

@@ -4,32 +4,80 @@ use std::fmt::Write;
 
 use super::series::{Bucket, Grid, LagSeries, OpSeries};
 use super::shapes::{MOST_SHAPES, Path, Row, Scale, Shape, percent, place};
-use crate::facts::{Outage, Window};
+use crate::facts::{Outage, STALL_NS, Window};
 use crate::suite::{ClientSet, OpKind};
+use crate::units::ShardNo;
+use crate::words::list;
 use crate::words::page::{at, bytes, count, counted, length};
 
+/// A series of operations, or the sum of several of undisturbed shards.
+pub(super) struct Charted {
+    /// The shard, side of the clients, and what is summed, in words.
+    pub heading: String,
+    /// The numbers; of a sum, the latencies are the worst of its parts.
+    pub series: OpSeries,
+    /// Whether it is a sum.
+    pub is_sum: bool,
+}
+
+/// The series, with those of all shards that nothing disturbed (every operation was served, and none of their outages took
+/// 100 ms) summed up in one for reads and one for writes. A sum of one is that one.
+pub(super) fn folded(all: Vec<OpSeries>, outages: &[Outage]) -> Vec<Charted> {
+    let is_calm = |shard: ShardNo| {
+        let own = all.iter().filter(|series| series.shard == shard);
+        let mut buckets = own.flat_map(|series| &series.buckets);
+        let unserved = buckets.any(|bucket| bucket.failed + bucket.unknown + bucket.unsent > 0);
+        !unserved && !outages.iter().any(|outage| outage.shard == shard && outage.length_ns() >= STALL_NS)
+    };
+    let mut calm: Vec<ShardNo> = all.iter().map(|series| series.shard).filter(|&shard| is_calm(shard)).collect();
+    calm.dedup();
+    if calm.len() < 2 {
+        calm.clear();
+    }
+    let (quiet, told): (Vec<OpSeries>, Vec<OpSeries>) = all.into_iter().partition(|series| calm.contains(&series.shard));
+    let mut charted: Vec<Charted> = told
+        .into_iter()
+        .map(|series| {
+            let heading = match series.clients {
+                ClientSet::All => series.shard.to_string(),
+                ClientSet::CutOff => format!("{}, clients that were cut off", series.shard),
+                ClientSet::Rest => format!("{}, other clients", series.shard),
+            };
+            Charted { heading, series, is_sum: false }
+        })
+        .collect();
+    for kind in [OpKind::Writes, OpKind::Reads] {
+        let heading = format!("{} together: undisturbed, every operation was served", list(&calm));
+        let mut parts = quiet.iter().filter(|series| series.kind == kind);
+        let Some(first) = parts.next() else { continue };
+        let mut sum = OpSeries { clients: ClientSet::All, ..first.clone() };
+        for part in parts {
+            sum.buckets.iter_mut().zip(&part.buckets).for_each(|(sum, part)| sum.add(part));
+        }
+        charted.push(Charted { heading, series: sum, is_sum: true });
+    }
+    charted
+}
+
 /// For each series a row for throughput and one for latency.
-pub(super) fn op_rows(all: &[OpSeries], outages: &[Outage], grid: &Grid) -> Vec<Row> {
-    let buckets = || all.iter().flat_map(|series| &series.buckets);
+pub(super) fn op_rows(all: &[Charted], outages: &[Outage], grid: &Grid) -> Vec<Row> {
+    let buckets = || all.iter().filter(|charted| !charted.is_sum).flat_map(|charted| &charted.series.buckets);
+    let most_of = |charted: &Charted| charted.series.buckets.iter().map(Bucket::total).max().unwrap_or(0).max(1);
     let most = buckets().map(Bucket::total).max().unwrap_or(0).max(1);
-    let longest_ms = buckets().filter_map(|bucket| bucket.latency).map(|latency| latency.max_ms).fold(10.0, f64::max);
+    let longest_ms = all.iter().flat_map(|charted| &charted.series.buckets).filter_map(|bucket| bucket.latency).map(|latency| latency.max_ms).fold(10.0, f64::max);
     let mut rows = Vec::new();
-    let mut before = None;
-    for (index, series) in all.iter().enumerate() {
-        let whose = (series.shard, series.clients);
-        let heading = match series.clients {
-            _ if before == Some(whose) => String::new(),
-            ClientSet::All => series.shard.to_string(),
-            ClientSet::CutOff => format!("{}, clients that were cut off", series.shard),
-            ClientSet::Rest => format!("{}, other clients", series.shard),
-        };
-        before = Some(whose);
+    let mut before = "";
+    for (index, charted) in all.iter().enumerate() {
+        let series = &charted.series;
+        let most = if charted.is_sum { most_of(charted) } else { most };
+        let heading = if before == charted.heading { String::new() } else { charted.heading.clone() };
+        before = &charted.heading;
         let (kind, throughput_class, latency_class) = match series.kind {
             OpKind::Reads => ("reads", "chart reads", "chart reads latency"),
             OpKind::Writes => ("writes", "chart writes", "chart writes latency"),
         };
-        let row =
-            Row { series: Some(index), shapes: bands(series, outages, grid), units: grid.count, ..Row::default() };
+        let bands = || if charted.is_sum { Vec::new() } else { bands(series, outages, grid) };
+        let row = Row { series: Some(index), shapes: bands(), units: grid.count, ..Row::default() };
         rows.push(Row {
             heading,
             label: format!("{kind}/s"),
@@ -43,12 +91,12 @@ pub(super) fn op_rows(all: &[OpSeries], outages: &[Outage], grid: &Grid) -> Vec<
         let (paths, scale) = latencies(&series.buckets, longest_ms);
         rows.push(Row {
             label: format!("{kind}: latency"),
-            note: "p50, p99, max".to_owned(),
+            note: if charted.is_sum { "p50, p99, max of the worst" } else { "p50, p99, max" }.to_owned(),
             height_px: 58,
             class: latency_class,
             paths,
             scale,
-            shapes: bands(series, outages, grid),
+            shapes: bands(),
             series: Some(index),
             units: grid.count,
             ..Row::default()
@@ -204,8 +252,8 @@ pub(super) fn lag_row(all: &[LagSeries], grid: &Grid) -> Option<Row> {
 
 /// The numbers of all series as JSON: the number of buckets, and for each series the lists of ok, failed, unknown, p50, p99
 /// and max in microseconds, and unsent, by bucket. It has no strings, so nothing in it can end its HTML element.
-pub(super) fn data(grid: &Grid, all: &[OpSeries]) -> String {
-    let list = |values: &mut dyn Iterator<Item = u64>| {
+pub(super) fn data(grid: &Grid, all: &[Charted]) -> String {
+    let numbers = |values: &mut dyn Iterator<Item = u64>| {
         let texts: Vec<String> =
             values.map(|value| if value == 0 { String::from("0") } else { value.to_string() }).collect();
         format!("[{}]", texts.join(","))
@@ -213,9 +261,9 @@ pub(super) fn data(grid: &Grid, all: &[OpSeries]) -> String {
     let micros = |ms: f64| (ms * 1000.0).round() as u64;
     let series: Vec<String> = all
         .iter()
-        .map(|series| {
+        .map(|Charted { series, .. }| {
             let latency = |of: fn(&super::series::Latency) -> f64| {
-                list(
+                numbers(
                     &mut series
                         .buckets
                         .iter()
@@ -224,13 +272,13 @@ pub(super) fn data(grid: &Grid, all: &[OpSeries]) -> String {
             };
             format!(
                 "[{},{},{},{},{},{},{}]",
-                list(&mut series.buckets.iter().map(|bucket| bucket.ok)),
-                list(&mut series.buckets.iter().map(|bucket| bucket.failed)),
-                list(&mut series.buckets.iter().map(|bucket| bucket.unknown)),
+                numbers(&mut series.buckets.iter().map(|bucket| bucket.ok)),
+                numbers(&mut series.buckets.iter().map(|bucket| bucket.failed)),
+                numbers(&mut series.buckets.iter().map(|bucket| bucket.unknown)),
                 latency(|latency| latency.p50_ms),
                 latency(|latency| latency.p99_ms),
                 latency(|latency| latency.max_ms),
-                list(&mut series.buckets.iter().map(|bucket| bucket.unsent)),
+                numbers(&mut series.buckets.iter().map(|bucket| bucket.unsent)),
             )
         })
         .collect();

@@ -1,11 +1,11 @@
-//! The page of several runs: a matrix of suites and servers, and a table of runs. Pure.
+//! The page of all runs of a folder: a matrix of suites and servers, and a table of runs, what did not pass first. Pure.
 
 use std::fmt::Write;
 use std::path::Path;
 
 use askama::Template;
 
-use crate::report::figures::{Figures, LongestOutage};
+use crate::report::figures::{Figures, LongestOutage, promotion_cell};
 use crate::report::matrix::Matrix;
 use crate::report::summary::{Standing, Summary};
 use crate::words::list;
@@ -16,6 +16,7 @@ use crate::words::page::{count, counted, length_or_dash};
 #[template(path = "index.html")]
 struct Index {
     headline: String,
+    scope: String,
     worst: &'static str,
     servers: Vec<String>,
     matrix: Vec<Line>,
@@ -41,6 +42,7 @@ struct Cell {
 struct Run {
     suite: String,
     server: String,
+    started: String,
     word: &'static str,
     class: &'static str,
     link: String,
@@ -48,8 +50,16 @@ struct Run {
     why: String,
 }
 
-/// The index of runs, for the folder `out`. Links to reports are relative to it.
+/// The index of all runs in the folder `out`. Links to reports are relative to it.
 pub fn index(runs: &[Summary], out: &Path) -> String {
+    // What did not pass comes first, then what lost writes, then the latest.
+    let mut runs = runs.to_vec();
+    runs.sort_by(|a, b| {
+        let rank = |run: &Summary| (run.standing.weight(), run.passed_with_losses());
+        let started = |run: &Summary| run.course.as_ref().map(|course| course.started_at.clone());
+        rank(b).cmp(&rank(a)).then_with(|| started(b).cmp(&started(a))).then_with(|| a.label().cmp(&b.label()))
+    });
+    let runs = runs.as_slice();
     let Matrix { servers, rows } = Matrix::new(runs);
     let matrix = rows.into_iter().map(|(suite, cells)| Line {
         suite: suite.to_owned(),
@@ -60,7 +70,8 @@ pub fn index(runs: &[Summary], out: &Path) -> String {
     let counts = list(counts.map(|word| format!("{} {word}", with(word))));
     let worst = ["fail", "error", "inconclusive", "pass"].into_iter().find(|word| with(word) > 0);
     let page = Index {
-        headline: format!("{}: {counts}", counted(runs.len() as u64, "run")),
+        headline: format!("{} in {}: {counts}", counted(runs.len() as u64, "run"), folder_name(out)),
+        scope: scope(runs),
         worst: worst.unwrap_or("skipped"),
         matrix: matrix.collect(),
         servers: servers.into_iter().map(str::to_owned).collect(),
@@ -74,6 +85,26 @@ pub fn index(runs: &[Summary], out: &Path) -> String {
             .collect(),
     };
     page.render().expect("the template only writes into memory")
+}
+
+/// The last part of the path of a folder, or all of it.
+fn folder_name(out: &Path) -> String {
+    out.file_name().map_or_else(|| out.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Which runs the page is about.
+fn scope(runs: &[Summary]) -> String {
+    let mut started: Vec<&str> =
+        runs.iter().filter_map(|run| Some(run.course.as_ref()?.started_at.as_str())).collect();
+    started.sort_unstable();
+    match started.as_slice() {
+        [] => String::new(),
+        [only] => format!("Every run in this folder; the only one with a report began at {only}."),
+        [first, .., last] => format!(
+            "Every run in this folder, of whatever command: the first began at {first}, the latest at {last}. What did not pass \
+             is first."
+        ),
+    }
 }
 
 /// The class of a run in the style sheet.
@@ -106,12 +137,17 @@ impl Run {
             Standing::Error(message) => message.clone(),
             Standing::Judged(_) | Standing::Skipped(_) => {
                 let open = run.invariants.iter().filter(|each| each.verdict != crate::check::Verdict::Pass);
-                open.map(|each| format!("{}: {}", each.invariant, each.seen)).collect::<Vec<_>>().join("; ")
+                let nothing = run.without_invariants.then(|| {
+                    "the suite has no invariants: only slotquake's own checks were judged".to_owned()
+                });
+                let open = open.map(|each| format!("{}: {}", each.invariant, each.seen));
+                nothing.into_iter().chain(open).collect::<Vec<_>>().join("; ")
             }
         };
         Self {
             suite: run.suite.clone(),
             server: run.version.map_or_else(|| run.server.clone(), |version| version.to_string()),
+            started: run.course.as_ref().map_or_else(|| "-".to_owned(), |course| course.started_at.clone()),
             word: run.standing.word(),
             class: class(run),
             link: link(run, out),
@@ -132,7 +168,7 @@ fn figures(figures: &Figures) -> Vec<String> {
     };
     vec![
         length_or_dash(figures.fail_ms),
-        length_or_dash(figures.promotion_ms),
+        promotion_cell(figures, length_or_dash),
         length_or_dash(figures.first_write_ms),
         sides(figures.read_outage, figures.cut_off_read_outage),
         sides(figures.write_outage, figures.cut_off_write_outage),
@@ -176,7 +212,8 @@ mod tests {
         ];
         let page = index(&runs, Path::new("reports"));
         for expected in [
-            "4 runs: 1 fail, 1 error, 1 pass, 1 skipped",
+            "<title>4 runs in reports: 1 fail, 1 error, 1 pass, 1 skipped</title>",
+            "the first began at 2026-11-22T13:05:01Z",
             "href=\"./a%20b%22%3E%3Cscript%3E/report.html\"",
             "&#60;b&#62;bold&#60;/b&#62;",
             "a &#38; b",
@@ -186,6 +223,8 @@ mod tests {
         ] {
             assert!(page.contains(expected), "{expected} is not in\n{page}");
         }
+        let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not in {page}"));
+        assert!(at("./c/report.html") < at("./a%20b%22%3E%3Cscript%3E/report.html"), "failures come first");
         assert!(!page.contains("<b>bold") && !page.contains("<script>/"), "{page}");
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::facts::{Facts, FaultSpan, Window};
+use crate::facts::{Facts, Failover, FaultSpan, Window};
 use crate::fault::Drawn;
 use crate::history::{EventKind, FaultKind, History};
+use crate::spec::POLL;
 use crate::topology::{Health, Role, View};
 use crate::units::{NodeNo, ShardNo};
 use crate::words::page::counted;
@@ -160,19 +161,23 @@ pub enum MarkKind {
         to: NodeNo,
         /// The configEpoch of the new master.
         epoch: u64,
+        /// How the time is known.
+        by: &'static str,
     },
     /// A node first reported this `cluster_current_epoch`, higher than all before.
     Epoch(u64),
 }
 
 /// The lanes of all nodes of the plan over `window`.
-pub fn lanes(facts: &Facts<'_>, window: Window) -> Vec<Lane> {
+pub fn lanes(facts: &Facts<'_>, failovers: &[Failover], window: Window) -> Vec<Lane> {
     let (history, faults) = (facts.history, &facts.fault_spans);
-    let mut now = Now { faults, opinions: BTreeMap::new(), roles: BTreeMap::new() };
+    let logged: Vec<Foreknown> = failovers.iter().flat_map(Foreknown::of).collect();
+    let mut now = Now { faults, logged: &logged, opinions: BTreeMap::new(), roles: BTreeMap::new() };
     let mut lanes: Vec<Lane> =
         history.header.plan.nodes.iter().map(|planned| Lane { node: planned.node, stretches: Vec::new() }).collect();
     let mut turns: Vec<u64> = faults.iter().flat_map(|fault| [fault.from_ns, hold(fault).to_ns]).collect();
     turns.push(window.from_ns);
+    turns.extend(logged.iter().flat_map(|known| [known.window.from_ns, known.window.to_ns]));
     turns.sort_unstable();
     let mut turns = turns.into_iter().peekable();
     let mut draw = |now: &Now<'_>, at_ns: u64| {
@@ -237,9 +242,33 @@ fn hold(fault: &FaultSpan) -> Window {
     Window { from_ns: fault.from_ns, to_ns: shown_ns.unwrap_or(fault.in_force().to_ns) }
 }
 
+/// What a log tells before a view can show it.
+struct Foreknown {
+    node: NodeNo,
+    /// Promoted, or else flagged FAIL.
+    is_promotion: bool,
+    /// From the moment in the log until a view must have shown it.
+    window: Window,
+}
+
+impl Foreknown {
+    fn of(failover: &Failover) -> Vec<Self> {
+        const SHOWN_AFTER_NS: u64 = POLL.as_nanos() as u64 * 3;
+        let known = |node, is_promotion, at_ns: u64| {
+            Self { node, is_promotion, window: Window { from_ns: at_ns, to_ns: at_ns.saturating_add(SHOWN_AFTER_NS) } }
+        };
+        let Some(logged) = failover.logged else { return Vec::new() };
+        let fail_ns = failover.fail_ns().filter(|_| logged.fail);
+        let promotion_ns = failover.promotion_ns().filter(|_| logged.promotion);
+        let promoted = promotion_ns.and_then(|at_ns| Some(known(failover.new_master?, true, at_ns)));
+        fail_ns.map(|at_ns| known(failover.old_master, false, at_ns)).into_iter().chain(promoted).collect()
+    }
+}
+
 /// What the events so far show.
 struct Now<'a> {
     faults: &'a [FaultSpan],
+    logged: &'a [Foreknown],
     /// The last view of each node; None while it does not answer.
     opinions: BTreeMap<NodeNo, Option<&'a View>>,
     roles: BTreeMap<NodeNo, NodeRole>,
@@ -278,12 +307,22 @@ impl<'a> Now<'a> {
         if asked.is_empty() {
             asked = others().map(|(_, health)| health).collect();
         }
-        let health = asked.iter().copied().max().unwrap_or(Health::Ok);
-        let flagged_by = if health == Health::Ok { 0 } else { asked.iter().filter(|each| **each == health).count() };
+        let is_known = |is_promotion: bool| {
+            let mut of_it = self.logged.iter().filter(|known| known.node == node && known.is_promotion == is_promotion);
+            of_it.any(|known| known.window.contains(at_ns))
+        };
+        let seen = asked.iter().copied().max().unwrap_or(Health::Ok);
+        let health = if is_known(false) { Health::Fail } else { seen };
+        let flagged_by = match health {
+            Health::Ok => 0,
+            // By the one whose log tells.
+            health => asked.iter().filter(|each| **each == health).count().max(1),
+        };
+        let role = if is_known(true) { Some(NodeRole::Master) } else { self.roles.get(&node).copied() };
         let trouble = self.trouble(node, at_ns);
         // A node that is down or frozen is not expected to answer.
         let silent = trouble < Trouble::Paused && self.opinions.get(&node).is_some_and(Option::is_none);
-        State { role: self.roles.get(&node).copied(), trouble, silent, health, flagged_by }
+        State { role, trouble, silent, health, flagged_by }
     }
 }
 
@@ -303,7 +342,7 @@ pub fn fault_bars(facts: &Facts<'_>) -> Vec<FaultBar> {
 }
 
 /// Promotions and rises of the epoch after the cluster was formed, in order of time.
-pub fn marks(facts: &Facts<'_>) -> Vec<Mark> {
+pub fn marks(facts: &Facts<'_>, failovers: &[Failover]) -> Vec<Mark> {
     let history = facts.history;
     let booted_ns = booted_ns(history);
     let mut marks: Vec<Mark> = facts
@@ -312,7 +351,13 @@ pub fn marks(facts: &Facts<'_>) -> Vec<Mark> {
         .iter()
         .map(|change| {
             let (shard, from, to, epoch) = (change.shard, change.from, change.to, change.epoch);
-            Mark { at_ns: change.at_ns, kind: MarkKind::Promoted { shard, from, to, epoch } }
+            let is_it = |failover: &&Failover| {
+                (failover.shard, failover.new_master, failover.epoch) == (shard, Some(to), Some(epoch))
+            };
+            let failover = failovers.iter().find(is_it);
+            let by = failover.map_or("by polling", Failover::promotion_by);
+            let at_ns = failover.and_then(Failover::promotion_ns).unwrap_or(change.at_ns);
+            Mark { at_ns, kind: MarkKind::Promoted { shard, from, to, epoch, by } }
         })
         .collect();
     let mut highest = None;

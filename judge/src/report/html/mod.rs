@@ -2,7 +2,7 @@
 //! escape all text.
 //!
 //! The files refer to each other in one direction: `series` and `lanes` gather what is drawn, `shapes` and `table` are
-//! the parts of a page, `charts`, `picture`, `anatomy`, `witness` and `tables` make them, and `page` and `index` are whole pages.
+//! the parts of a page, `charts`, `picture`, `unheld`, `anatomy`, `witness` and `tables` make them, and `page` and `index` are whole pages.
 
 mod anatomy;
 mod charts;
@@ -14,6 +14,7 @@ mod series;
 mod shapes;
 mod table;
 mod tables;
+mod unheld;
 mod witness;
 
 use askama::Template;

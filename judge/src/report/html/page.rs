@@ -101,13 +101,13 @@ impl Page {
             story: story(report),
             warnings: warnings(report),
             tiles: tiles(report),
-            picture: picture(facts, &report.outages),
+            picture: picture(facts, report),
             anatomy: figures(&report.anatomy),
             figures: filled(vec![tables::failovers(report), tables::outages(&report.outages)]),
             happened: filled(vec![
                 tables::events(facts, report),
                 tables::changed(report),
-                tables::lanes(&lanes::lanes(facts, window)),
+                tables::lanes(&lanes::lanes(facts, &report.timed_failovers(), window)),
                 operations,
             ]),
             invariants,
@@ -223,6 +223,9 @@ fn headline(report: &Report) -> String {
             let writes = counted(lost, "acknowledged write");
             format!("Passed; {writes} {were} lost, which this suite measures and does not judge")
         }
+        Verdict::Pass if report.header.plan.invariants.is_empty() => {
+            format!("Passed: the suite has no invariants, so only the {all} checks of slotquake's own were judged; they hold")
+        }
         Verdict::Pass if all == 1 => "Passed: the invariant holds".to_owned(),
         Verdict::Pass => format!("Passed: all {all} invariants hold"),
         Verdict::Fail if open > 0 => {
@@ -249,7 +252,7 @@ fn story(report: &Report) -> Vec<String> {
     if unheld.len() > MOST {
         story.push(format!("{} more are below.", unheld.len() - MOST));
     }
-    story.extend(report.failovers.iter().take(6).map(failover_sentence));
+    story.extend(report.timed_failovers().iter().take(6).map(failover_sentence));
     if report.failovers.len() > 6 {
         story.push(format!("{} more failovers are in the table below.", report.failovers.len() - 6));
     }
@@ -295,10 +298,10 @@ fn failover_sentence(failover: &Failover) -> String {
     };
     let mut parts = Vec::new();
     if let Some(fail_ms) = failover.fail_ms {
-        parts.push(format!("flagged FAIL after {}", length(fail_ms)));
+        parts.push(format!("flagged FAIL after {} ({})", length(fail_ms), failover.fail_by()));
     }
     parts.push(match failover.promotion_ms {
-        Some(promotion_ms) => format!("{successor} promoted after {}", length(promotion_ms)),
+        Some(promotion_ms) => format!("{successor} promoted after {} ({})", length(promotion_ms), failover.promotion_by()),
         None => format!("{successor} took over"),
     });
     if let (Some(first_write_ms), Some(_)) = (failover.first_write_ms, failover.promotion_ms) {
@@ -330,6 +333,15 @@ fn warnings(report: &Report) -> Vec<String> {
     warnings
 }
 
+/// Which of several failovers a figure is of.
+fn slowest_of(figures: &Figures) -> String {
+    match (figures.failovers, figures.promoted) {
+        (0 | 1, _) => String::new(),
+        (all, promoted) if promoted < all => format!("; slowest of {promoted} promotions after {all} faults or orders"),
+        (all, _) => format!("; slowest of {all} failovers"),
+    }
+}
+
 fn tiles(report: &Report) -> Vec<Tile> {
     let figures = Figures::new(report);
     let outage = |name, outage: Option<LongestOutage>, cut_off: Option<LongestOutage>| Tile {
@@ -351,12 +363,11 @@ fn tiles(report: &Report) -> Vec<Tile> {
             name: "failover",
             value: length_or_dash(figures.first_write_ms.or(figures.promotion_ms)),
             note: match (figures.first_write_ms, figures.promotion_ms, report.failovers.is_empty()) {
-                (Some(_), ..) => "slowest, from fault to first write",
-                (None, Some(_), _) => "slowest, from fault to promotion",
-                (None, None, true) => "no fault at a master",
-                (None, None, false) => "no promotion",
-            }
-            .to_owned(),
+                (Some(_), ..) => format!("from fault to first write{}", slowest_of(&figures)),
+                (None, Some(_), _) => format!("from fault to promotion{}", slowest_of(&figures)),
+                (None, None, true) => "no fault at a master".to_owned(),
+                (None, None, false) => "no promotion".to_owned(),
+            },
         },
         outage("write outage", figures.write_outage, figures.cut_off_write_outage),
         outage("read outage", figures.read_outage, figures.cut_off_read_outage),

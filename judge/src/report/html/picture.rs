@@ -1,11 +1,13 @@
 //! The picture of a run: rows for phases, faults, promotions, nodes, lag and operations over one time axis. Pure.
 
-use super::charts::{data, lag_row, op_rows};
+use super::charts::{data, folded, lag_row, op_rows};
 use super::lanes::{self, FaultBar, Lane, Mark, MarkKind, NodeRole, State, Stretch, Trouble};
 use super::series::{Grid, lag_series, op_series};
 use super::shapes::{Guide, MOST_SHAPES, Row, Shape, Tick, percent, place};
-use crate::facts::{Facts, Ledger, Outage, PhaseSpan, Window};
+use super::unheld::unheld_row;
+use crate::facts::{Facts, Ledger, PhaseSpan, Window};
 use crate::history::History;
+use crate::report::run::Report;
 use crate::topology::Health;
 use crate::words::page::{at, count, counted, length};
 
@@ -30,6 +32,8 @@ pub struct Picture {
     pub rows: Vec<Row>,
     /// The width of a bucket: `100 ms`.
     pub bucket: String,
+    /// Whether acknowledged writes were lost.
+    pub has_losses: bool,
     /// Whether there are operations to show.
     pub has_ops: bool,
     /// The numbers that the script of the page shows under the pointer, as JSON without strings.
@@ -37,25 +41,26 @@ pub struct Picture {
 }
 
 /// The picture of a history with the outages of its report.
-pub fn picture(facts: &Facts<'_>, outages: &[Outage]) -> Picture {
-    let history = facts.history;
+pub fn picture(facts: &Facts<'_>, report: &Report) -> Picture {
+    let (history, failovers) = (facts.history, &report.timed_failovers());
     let window = lanes::picture_window(facts);
     let shards = history.header.plan.shards() * facts.clients.sets().len() as u16;
-    let grid = Grid::fine(window, shards);
-    let marks = lanes::marks(facts);
-    let ops = op_series(facts, &grid);
+    let grid = Grid::fine(window, shards, history.ops.len());
+    let marks = lanes::marks(facts, failovers);
+    let ops = folded(op_series(facts, &grid), &report.outages);
     let lags = lag_series(history, &grid);
     let mut rows = vec![phase_row(&facts.phases, &grid)];
     rows.extend(fault_row(&lanes::fault_bars(facts), &grid));
+    rows.extend(unheld_row(report, facts, &grid));
     rows.extend(mark_row(&marks, &grid));
     rows.extend(loss_row(&facts.ledger, &grid));
-    let lanes = lanes::lanes(facts, window);
+    let lanes = lanes::lanes(facts, failovers, window);
     rows.extend(lanes.iter().enumerate().map(|(index, lane)| {
         let heading = if index == 0 { "Nodes" } else { "" };
         Row { heading: heading.to_owned(), ..lane_row(lane, history, &grid) }
     }));
     rows.extend(lag_row(&lags, &grid));
-    rows.extend(op_rows(&ops, outages, &grid));
+    rows.extend(op_rows(&ops, &report.outages, &grid));
     Picture {
         from_s: grid.edge_s(0),
         span_s: grid.width_s() * grid.count as f64,
@@ -63,6 +68,7 @@ pub fn picture(facts: &Facts<'_>, outages: &[Outage]) -> Picture {
         guides: guides(&facts.phases, &marks, &grid),
         rows,
         bucket: length(grid.width_ns as f64 / 1e6).replace(".000", ""),
+        has_losses: !facts.ledger.loss_spans.is_empty(),
         has_ops: !ops.is_empty(),
         data: data(&grid, &ops),
     }
@@ -119,21 +125,31 @@ fn phase_row(phases: &[PhaseSpan], grid: &Grid) -> Row {
     Row { label: "phases".to_owned(), height_px: 22, class: "lane", shapes: shapes.collect(), ..Row::default() }
 }
 
+/// The faults, each with its name: in its bar if that is wide enough on a small screen, or else beside it.
 fn fault_row(faults: &[FaultBar], grid: &Grid) -> Option<Row> {
-    let mut tracks: Vec<u64> = Vec::new();
+    let mut tracks: Vec<Vec<(f64, f64)>> = Vec::new();
     let mut shapes = Vec::new();
     for fault in faults.iter().take(MOST_SHAPES) {
-        let free = tracks.iter().position(|&until_ns| until_ns <= fault.window.from_ns);
-        let track = free.unwrap_or_else(|| {
+        let what = format!("{} {}", fault.kind, fault.what);
+        let name = cut_off(&what, 30);
+        let (from, to) = (grid.part(fault.window.from_ns), grid.part(fault.window.to_ns));
+        let room = name.chars().count() as f64 * LETTER;
+        let beside = (to - from < room).then(|| if to + room <= 1.0 || to <= 0.5 { "after" } else { "before" });
+        let taken = match beside {
+            None => (from, to),
+            Some("after") => (from, to + room),
+            Some(_) => (from - room, to),
+        };
+        let is_free = |track: &Vec<(f64, f64)>| track.iter().all(|(from, to)| taken.1 <= *from || taken.0 >= *to);
+        let track = tracks.iter().position(is_free).unwrap_or_else(|| {
             if tracks.len() < MOST_TRACKS {
-                tracks.push(0);
+                tracks.push(Vec::new());
             }
             tracks.len() - 1
         });
-        tracks[track] = fault.window.to_ns;
+        tracks[track].push(taken);
         let (x, w) = place(fault.window, grid);
         let end = if fault.undone { format!("until {}", at(fault.window.to_ns)) } else { "never undone".to_owned() };
-        let what = format!("{} {}", fault.kind, fault.what);
         shapes.push(Shape {
             x,
             w,
@@ -141,13 +157,25 @@ fn fault_row(faults: &[FaultBar], grid: &Grid) -> Option<Row> {
             h: (TRACK_PX - 2).to_string(),
             class: "fault".to_owned(),
             title: format!("{what}: from {} {end}", at(fault.window.from_ns)),
-            text: what,
+            text: name,
+            beside: beside.unwrap_or_default(),
+            beside_x: percent(if beside == Some("before") { from } else { to }),
             ..Shape::default()
         });
     }
     let height_px = tracks.len() as u32 * TRACK_PX;
     let row = Row { label: "faults".to_owned(), height_px, class: "lane", shapes, ..Row::default() };
     (height_px > 0).then_some(row)
+}
+
+/// The part of the picture's width that a letter takes on a small screen.
+const LETTER: f64 = 0.0165;
+
+fn cut_off(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
 }
 
 /// The lost writes by the time of their acknowledgement, with their number where there is room.
@@ -186,9 +214,11 @@ fn mark_row(marks: &[Mark], grid: &Grid) -> Option<Row> {
     for mark in marks.iter().take(MOST_SHAPES).filter(|mark| grid.index(mark.at_ns).is_some()) {
         let part = grid.part(mark.at_ns);
         let (half, name, title, room) = match &mark.kind {
-            MarkKind::Promoted { shard, from, to, epoch } => {
-                let title =
-                    format!("{to} replaces {from} as master of {shard} (epoch {epoch}), seen at {}", at(mark.at_ns));
+            MarkKind::Promoted { shard, from, to, epoch, by } => {
+                let title = format!(
+                    "{to} replaces {from} as master of {shard} (epoch {epoch}) at {}, {by}",
+                    at(mark.at_ns)
+                );
                 (0, format!("▲ {to}"), title, 0.12)
             }
             MarkKind::Epoch(epoch) => {

@@ -14,6 +14,12 @@ const NARROWEST_NS: u64 = 100_000_000;
 /// 2 MB.
 const ALL_BUCKETS: u64 = 9_000;
 
+/// About so many operations a bucket of a series has at least, on average.
+const OPS_IN_BUCKET: u64 = 5;
+
+/// So many buckets are drawn however few operations there are.
+const FEWEST_BUCKETS: u64 = 40;
+
 /// A grid of equal buckets over a span of a run's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
@@ -26,9 +32,13 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// The grid of the picture: buckets of 100 ms, or wider if there were too many.
-    pub fn fine(window: Window, shards: u16) -> Self {
-        let most = (ALL_BUCKETS / (2 * u64::from(shards.max(1)))).clamp(120, 900);
+    /// The grid of the picture: buckets of 100 ms, or wider if there were too many, or so few operations in each that their
+    /// number would only tell how they happen to fall. `ops` are the operations of all shards.
+    pub fn fine(window: Window, shards: u16, ops: usize) -> Self {
+        let series = 2 * u64::from(shards.max(1));
+        let most = (ALL_BUCKETS / series).clamp(FEWEST_BUCKETS * 3, 900);
+        let filled = ops as u64 / (series * OPS_IN_BUCKET);
+        let most = if ops == 0 { most } else { most.min(filled.max(FEWEST_BUCKETS)) };
         Self::new(window, NARROWEST_NS, most)
     }
 
@@ -95,6 +105,22 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// Adds the operations of another bucket. The latencies are then the worst of both.
+    pub fn add(&mut self, other: &Self) {
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.unknown += other.unknown;
+        self.unsent += other.unsent;
+        self.latency = match (self.latency, other.latency) {
+            (Some(a), Some(b)) => Some(Latency {
+                p50_ms: a.p50_ms.max(b.p50_ms),
+                p99_ms: a.p99_ms.max(b.p99_ms),
+                max_ms: a.max_ms.max(b.max_ms),
+            }),
+            (a, b) => a.or(b),
+        };
+    }
+
     /// The number of operations in the bucket.
     pub fn total(&self) -> u64 {
         self.ok + self.failed + self.unknown + self.unsent
@@ -222,11 +248,19 @@ mod tests {
             (60_000, 20, 500, 120),
             (60_000, u16::MAX, 500, 120),
         ] {
-            let grid = Grid::fine(window(to_ms), shards);
+            let grid = Grid::fine(window(to_ms), shards, 0);
             assert_eq!((grid.width_ns / 1_000_000, grid.count), (width_ms, count), "{to_ms} ms, {shards} shards");
         }
-        let endless = Grid::fine(Window { from_ns: 0, to_ns: u64::MAX }, 3);
+        let endless = Grid::fine(Window { from_ns: 0, to_ns: u64::MAX }, 3, 0);
         assert!(endless.count <= 900, "{endless:?}");
+    }
+
+    #[test]
+    fn buckets_hold_enough_to_mean_something() {
+        // 20 s, three shards: 400/s, 150/s and 4/s.
+        for (ops, width_ms) in [(8_000, 100), (3_000, 200), (80, 500)] {
+            assert_eq!(Grid::fine(window(20_000), 3, ops).width_ns / 1_000_000, width_ms, "{ops}");
+        }
     }
 
     #[test]
@@ -265,7 +299,7 @@ mod tests {
             details: Vec::new(),
             complete: true,
         };
-        let series = op_series(&Facts::new(&history), &Grid::fine(window(400), 1));
+        let series = op_series(&Facts::new(&history), &Grid::fine(window(400), 1, 0));
         let [of_writes, of_reads] = series.as_slice() else { panic!("{series:?}") };
         assert_eq!((of_writes.kind, of_reads.kind), (writes, reads));
         let latency = Latency { p50_ms: 20.0, p99_ms: 360.0, max_ms: 360.0 };
@@ -289,7 +323,7 @@ mod tests {
             details: Vec::new(),
             complete: true,
         };
-        let grid = Grid::fine(window(300), 3);
+        let grid = Grid::fine(window(300), 3, 0);
         assert_eq!(lag_series(&history, &grid)[0].most_bytes, [Some(90), None, Some(0)]);
         history.events.clear();
         assert_eq!(lag_series(&history, &grid), []);

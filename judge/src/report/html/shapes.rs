@@ -63,8 +63,12 @@ pub struct Shape {
     pub class: String,
     /// Its tooltip.
     pub title: String,
-    /// The text in it, clipped at its right edge.
+    /// The text in it, or beside it.
     pub text: String,
+    /// Where the text is if it has no room within: `before` or `after`.
+    pub beside: &'static str,
+    /// The edge next to that text, in percent.
+    pub beside_x: String,
     /// Where the text of a mark begins: `start` or `end`.
     pub anchor: &'static str,
 }

@@ -15,7 +15,16 @@ use crate::words::page::{at, count, counted, figure, fixed, length, length_or_da
 
 /// The failovers with their times.
 pub fn failovers(report: &Report) -> Table {
-    let rows = report.failovers.iter().map(|failover| {
+    let failovers = report.timed_failovers();
+    let late_ms = failovers.iter().filter_map(|failover| failover.logged).map(|logged| logged.late_by_ms);
+    let exactness = late_ms.max_by(f64::total_cmp).map_or_else(String::new, |late_ms| {
+        format!("; times by log are up to {} late, by polling up to 100 ms", length(late_ms))
+    });
+    let with = |time: Option<f64>, by: &str| match time {
+        Some(time) => format!("{} ({by})", length(time)),
+        None => "-".to_owned(),
+    };
+    let rows = failovers.iter().map(|failover| {
         vec![
             failover.shard.to_string(),
             match (failover.kind, failover.ordered_by) {
@@ -26,15 +35,16 @@ pub fn failovers(report: &Report) -> Table {
             failover.old_master.to_string(),
             failover.new_master.map_or_else(|| "-".to_owned(), |node| node.to_string()),
             at(failover.from_ns),
-            length_or_dash(failover.fail_ms),
-            length_or_dash(failover.promotion_ms),
+            with(failover.fail_ms, failover.fail_by()),
+            with(failover.promotion_ms, failover.promotion_by()),
             length_or_dash(failover.first_write_ms),
             failover.epoch.map_or_else(|| "-".to_owned(), |epoch| epoch.to_string()),
         ]
     });
     let head =
         ["shard", "cause", "old master", "new master", "at", "to FAIL", "to promotion", "to first write", "epoch"];
-    Table::new("Failovers; times count from the fault or the CLUSTER FAILOVER", &head, 4, rows)
+    let caption = format!("Failovers; times count from the fault or the CLUSTER FAILOVER{exactness}");
+    Table::new(&caption, &head, 4, rows)
 }
 
 /// The outages from [`STALL_NS`] on, and how many were shorter.
@@ -189,12 +199,9 @@ pub fn lanes(lanes: &[Lane]) -> Table {
 /// The events of the run in words.
 pub fn events(facts: &Facts<'_>, report: &Report) -> Table {
     let history = facts.history;
-    let mut narrator = Narrator::new(&history.header.plan, true).on(history.header.server.version);
-    let mut rows: Vec<(u64, String)> = Vec::new();
-    for event in &report.events {
-        rows.extend(narrator.tell(event).into_iter().map(|line| (event.at_ns, line)));
-    }
-    for mark in super::lanes::marks(facts) {
+    let narrator = Narrator::new(&history.header.plan, true).on(history.header.server.version);
+    let mut rows = narrator.knowing(report.timed_failovers()).tell_all(&report.events);
+    for mark in super::lanes::marks(facts, &report.timed_failovers()) {
         if let MarkKind::Epoch(epoch) = mark.kind {
             rows.push((mark.at_ns, format!("epoch {epoch} first seen")));
         }

@@ -1,0 +1,114 @@
+//! The marks of invariants that do not hold, at the moment that each is about. Pure.
+
+use super::series::Grid;
+use super::shapes::{MOST_SHAPES, Row, Shape, percent};
+use super::table::short;
+use crate::check::{Judgement, Verdict};
+use crate::facts::{Facts, Failover, Outage, Window};
+use crate::report::figures::slowest;
+use crate::report::grounds::invariant_name;
+use crate::report::run::Report;
+use crate::words::page::at;
+
+/// The most marks of one invariant.
+const MOST_OF_ONE: usize = 5;
+/// The part of the width that a mark with its name takes.
+const ROOM: f64 = 0.2;
+/// The most lines of marks.
+const MOST_LINES: usize = 8;
+/// The height of one line of marks in pixels.
+const LINE_PX: u32 = 18;
+
+/// A row with a mark for each invariant that does not hold, where something shows when; the others are marked at the end of
+/// the steps.
+pub(super) fn unheld_row(report: &Report, facts: &Facts<'_>, grid: &Grid) -> Option<Row> {
+    let failovers = report.timed_failovers();
+    let end_ns = facts.steps.map_or(facts.end_ns, |steps| steps.to_ns);
+    let mut unheld: Vec<&Judgement> = report.invariants.iter().filter(|each| each.verdict != Verdict::Pass).collect();
+    unheld.sort_by_key(|judgement| std::cmp::Reverse(judgement.verdict));
+    let mut marks: Vec<(u64, &Judgement, bool)> = Vec::new();
+    for judgement in unheld {
+        let moments = moments(judgement, report, facts, &failovers);
+        if moments.is_empty() {
+            marks.push((end_ns, judgement, false));
+        }
+        marks.extend(moments.into_iter().take(MOST_OF_ONE).map(|at_ns| (at_ns, judgement, true)));
+    }
+    let mut lines: Vec<Vec<(f64, f64)>> = Vec::new();
+    let mut shapes = Vec::new();
+    for (at_ns, judgement, is_known) in marks.into_iter().take(MOST_SHAPES) {
+        let part = grid.part(at_ns);
+        let to_the_left = part > 0.5;
+        let taken = if to_the_left { (part - ROOM, part) } else { (part, part + ROOM) };
+        let is_free = |line: &Vec<(f64, f64)>| line.iter().all(|(from, to)| taken.1 <= *from || taken.0 >= *to);
+        let line = match lines.iter().position(is_free) {
+            Some(line) => line,
+            // The list of invariants has them all.
+            None if lines.len() == MOST_LINES => continue,
+            None => {
+                lines.push(Vec::new());
+                lines.len() - 1
+            }
+        };
+        lines[line].push(taken);
+        let (symbol, class) = match judgement.verdict {
+            Verdict::Fail => ("✕", "mark unheld"),
+            Verdict::Inconclusive | Verdict::Pass => ("?", "mark undecided"),
+        };
+        let name = short(&judgement.invariant, 40);
+        let when = if is_known { at(at_ns) } else { "at no one moment".to_owned() };
+        let whole = short(&invariant_name(&name, &judgement.settings), 200);
+        shapes.push(Shape {
+            x: percent(part),
+            y_px: line as u32 * LINE_PX,
+            class: class.to_owned(),
+            title: format!("{whole}, {when}: {}", short(&judgement.seen, 400)),
+            text: if to_the_left { format!("{name} {symbol}") } else { format!("{symbol} {name}") },
+            anchor: if to_the_left { "end" } else { "start" },
+            ..Shape::default()
+        });
+    }
+    let height_px = lines.len() as u32 * LINE_PX;
+    let row = Row { label: "not held".to_owned(), note: "invariants".to_owned(), height_px, ..Row::default() };
+    (!shapes.is_empty()).then_some(Row { class: "lane marks", shapes, ..row })
+}
+
+/// The moments at which a judgement looks, as far as typed facts tell.
+fn moments(judgement: &Judgement, report: &Report, facts: &Facts<'_>, failovers: &[Failover]) -> Vec<u64> {
+    let read = judgement.witnesses.iter().filter_map(|witness| witness.ops.last());
+    let of_witnesses: Vec<u64> = read.map(|op| op.complete_ns).collect();
+    if !of_witnesses.is_empty() {
+        return of_witnesses;
+    }
+    match judgement.invariant.as_str() {
+        "acked-writes" => report.ledger.loss_spans.iter().map(|span| span.window.from_ns).collect(),
+        "failover-time" => {
+            let last = |failover: &Failover| {
+                let after_ms = failover.first_write_ms.or(failover.promotion_ms).or(failover.fail_ms);
+                after_ms.map_or(failover.until_ns, |after_ms| failover.from_ns.saturating_add((after_ms * 1e6) as u64))
+            };
+            slowest(failovers).map(last).into_iter().collect()
+        }
+        "promotions" | "not-promoted" | "split-brain" => {
+            failovers.iter().filter(|failover| failover.new_master.is_some()).filter_map(Failover::promotion_ns).collect()
+        }
+        "availability" => {
+            let figure = judgement.figures.get("longest_outage_ms").copied().unwrap_or_default();
+            let is_it = |outage: &&Outage| (outage.length_ms() - figure).abs() < 0.001;
+            report.outages.iter().filter(is_it).map(|outage| outage.from_ns).collect()
+        }
+        "recovery" => facts.phases.iter().filter(|phase| phase.name == "recovery").map(|phase| phase.window).map(ends).collect(),
+        "role" | "replicas" | "slot-coverage" | "agreement" | "epochs" => at_phase(judgement, facts),
+        _ => Vec::new(),
+    }
+}
+
+fn ends(window: Window) -> u64 {
+    window.to_ns
+}
+
+/// The end of the phase that the settings name.
+fn at_phase(judgement: &Judgement, facts: &Facts<'_>) -> Vec<u64> {
+    let named = facts.phases.iter().filter(|phase| judgement.settings.ends_with(&format!("at {}", phase.name)));
+    named.map(|phase| phase.window.to_ns).collect()
+}
