@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::history::SCHEMA_VERSION;
+use crate::history::{self, SCHEMA_VERSION};
 use crate::report::{
-    self, FILE_NAME, Report, ReportError, RunKey, SKIPPED_FILE, Skipped, SkippedFile, io_error, short_server, skipped,
+    self, FILE_NAME, Report, ReportError, RunKey, SKIPPED_FILE, Skipped, SkippedFile, Standing, Summary, io_error,
+    short_server, skipped,
 };
 
 /// The name of a run's folder: `role-swap-redis-6.2-20261122T130501Z`.
@@ -98,6 +99,57 @@ pub fn note_skipped(out: &Path, ran: &[RunKey], skipped: &[Skipped]) -> Result<(
     let document = SkippedFile { schema_version: SCHEMA_VERSION, skipped: all };
     let text = serde_json::to_string_pretty(&document).expect("texts can be written as JSON");
     write_page(out, SKIPPED_FILE, &format!("{text}\n")).map(|_| ())
+}
+
+/// Whether a folder is that of a run.
+pub fn is_run(folder: &Path) -> bool {
+    folder.join(FILE_NAME).exists() || folder.join(history::FILE_NAME).exists()
+}
+
+/// The folders of runs directly in a folder, in the order of their names. Skips links such as `latest`.
+pub fn folders(out: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut below = Vec::new();
+    for entry in out.read_dir()? {
+        let path = entry?.path();
+        if !path.is_symlink() && is_run(&path) {
+            below.push(path);
+        }
+    }
+    below.sort();
+    Ok(below)
+}
+
+/// These runs, and all others in the folder of reports: those of earlier commands, those without a report, and those that
+/// were skipped.
+pub fn with_earlier(runs: &[Summary], out: &Path) -> Result<Vec<Summary>, ReportError> {
+    let mut all = runs.to_vec();
+    for folder in folders(out).map_err(io_error(out))? {
+        if all.iter().any(|run| run.report.as_ref().is_some_and(|known| known.file_name() == folder.file_name())) {
+            continue;
+        }
+        all.push(match report::read(&folder) {
+            Ok(report) => Summary::new(&report, &folder),
+            Err(error) => {
+                let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let why = match error {
+                    ReportError::Unfinished(_) => "no report.json: the run was killed, or still goes on".to_owned(),
+                    error => error.to_string(),
+                };
+                Summary::without_report(&name, "-", 0, Standing::Error(why), Some(&folder))
+            }
+        });
+    }
+    for each in skipped(out)? {
+        let Skipped { run, reason } = each;
+        let is_known = |known: &Summary| {
+            matches!(known.standing, Standing::Skipped(_))
+                && (known.suite == run.suite && known.server == short_server(&run.server))
+        };
+        if !all.iter().any(is_known) {
+            all.push(Summary::without_report(&run.suite, &run.server, 0, Standing::Skipped(reason), None));
+        }
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -214,6 +266,25 @@ mod tests {
             assert_eq!(skipped(out).expect("read"), expected);
         }
         assert_eq!(fs::read_dir(out).expect("listed").count(), 0, "an empty list leaves no file");
+    }
+
+    #[test]
+    fn the_page_of_all_runs_knows_those_of_earlier_commands() {
+        let out = tempfile::tempdir().expect("a temporary folder");
+        let out = out.path();
+        let run = |suite: &str| {
+            let folder = create_folder(out, suite, "redis:6.2", at(0)).expect("a folder");
+            write(&folder, &report(suite)).expect("written");
+            folder
+        };
+        run("earlier");
+        let now = Summary::new(&report("now"), &run("now"));
+        fs::create_dir(out.join("killed")).expect("a folder");
+        fs::write(out.join("killed").join(history::FILE_NAME), "").expect("written");
+        note_skipped(out, &[], &[skip("ring", "no nft")]).expect("recorded");
+        let all = with_earlier(&[now], out).expect("read");
+        let told: Vec<(&str, &str)> = all.iter().map(|run| (run.suite.as_str(), run.standing.word())).collect();
+        assert_eq!(told, [("now", "pass"), ("earlier", "pass"), ("killed", "error"), ("ring", "skipped")]);
     }
 
     #[test]

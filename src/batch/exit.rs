@@ -8,7 +8,8 @@ use crate::report::Report;
 
 /// The outcome of a command, in ascending order: the greatest of several runs wins. A failed invariant is the greatest, so
 /// that no other problem masks it. Problems that make results worthless (a broken harness, a wrong suite) come before
-/// those that only make them incomplete.
+/// those that only make them incomplete. What the user can
+/// mend is [`Exit::Usage`], and what the machine, the servers or the cluster did not allow is [`Exit::Unavailable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// Everything requested was done, and every invariant holds.
@@ -19,7 +20,10 @@ pub enum Exit {
     Interrupted,
     /// Wrong usage, or a suite that cannot be run.
     Usage,
-    /// The harness failed.
+    /// The machine, the servers or the cluster did not let slotquake do its work: no network, no container engine, a disk that
+    /// is full, a cluster that cannot be reached, a server that does not stop.
+    Unavailable,
+    /// Slotquake has a bug, or left something behind.
     Harness,
     /// An invariant failed, or a comparison found a regression.
     Failed,
@@ -33,6 +37,7 @@ impl Exit {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::Inconclusive => 3,
+            Self::Unavailable => 69,
             Self::Harness => 70,
             Self::Interrupted => 130,
         }
@@ -44,7 +49,7 @@ impl Exit {
     }
 
     /// The exit code of one report. In addition to the verdict, it depends on why a run is inconclusive (an impossible
-    /// suite, a problem of the harness, or a signal) and on whether the run left anything behind.
+    /// suite, a machine or a cluster that did not allow a step, or a signal) and on whether the run left anything behind.
     pub fn of(report: &Report) -> Self {
         let verdict = match report.verdict {
             Verdict::Pass => Self::Pass,
@@ -53,7 +58,7 @@ impl Exit {
         };
         let problems = report.step_problems().filter_map(|problem| match problem {
             StepProblem::Suite(_) => Some(Self::Usage),
-            StepProblem::Harness(_) => Some(Self::Harness),
+            StepProblem::Harness(_) => Some(Self::Unavailable),
             // The verdict covers these.
             StepProblem::Unmet(_) => None,
         });
@@ -70,7 +75,7 @@ impl Exit {
 
 #[cfg(test)]
 mod tests {
-    use super::Exit::{Failed, Harness, Inconclusive, Interrupted, Pass, Usage};
+    use super::Exit::{Failed, Harness, Inconclusive, Interrupted, Pass, Unavailable, Usage};
     use super::*;
 
     #[test]
@@ -80,7 +85,8 @@ mod tests {
             (vec![Pass, Inconclusive], 3),
             (vec![Interrupted, Inconclusive, Pass], 130),
             (vec![Usage, Interrupted], 2),
-            (vec![Usage, Harness, Interrupted], 70),
+            (vec![Usage, Harness, Unavailable], 70),
+            (vec![Usage, Unavailable, Interrupted], 69),
             (vec![Harness, Failed, Interrupted, Usage], 1),
             (vec![], 3),
         ] {

@@ -14,7 +14,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
@@ -61,9 +61,17 @@ pub struct Settings {
     pub keep: bool,
     /// How many runs go at the same time.
     pub lanes: Arc<Lanes>,
+    /// How often a run that comes out inconclusive is repeated.
+    pub retries: u16,
+    /// Whether no other run begins once one has failed or ended with an error; None if all do.
+    pub fail_fast: Option<Arc<FirstFailure>>,
     /// Where the runs take place.
     pub environment: Environment,
 }
+
+/// The first run of several that failed or ended with an error.
+#[derive(Debug, Default)]
+pub struct FirstFailure(OnceLock<String>);
 
 /// The result of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,8 +96,8 @@ pub type Watcher = Arc<dyn Fn(Notice<'_>) + Send + Sync>;
 pub trait Audience: Send + Sync {
     /// Run number `run` begins. The result receives all its notices.
     fn begin(&self, run: usize, label: &str, plan: &Plan, server: &Server) -> Watcher;
-    /// The run has ended in any way.
-    fn end(&self, run: usize);
+    /// The run has ended in any way, with this result.
+    fn end(&self, run: usize, done: &Done);
     /// A line that concerns no single run, or that stays after it.
     fn line(&self, text: &str);
 }
@@ -101,7 +109,7 @@ pub fn nobody() -> Arc<dyn Audience> {
         fn begin(&self, _run: usize, _label: &str, _plan: &Plan, _server: &Server) -> Watcher {
             Arc::new(|_| ())
         }
-        fn end(&self, _run: usize) {}
+        fn end(&self, _run: usize, _done: &Done) {}
         fn line(&self, _text: &str) {}
     }
     Arc::new(Nobody)
@@ -122,6 +130,13 @@ pub async fn run_all(jobs: Vec<Job>, settings: &Settings, audience: &Arc<dyn Aud
     done.into_iter().map(|(_, done)| done).collect()
 }
 
+impl Settings {
+    /// The run after whose failure no other is to begin.
+    fn has_enough(&self) -> Option<&str> {
+        self.fail_fast.as_ref()?.0.get().map(String::as_str)
+    }
+}
+
 impl Job {
     /// A job for a plan on its servers, in real time. The servers are given by their names in plans. Panics if one is missing.
     pub fn new(plan: Plan, servers: &BTreeMap<String, Server>) -> Self {
@@ -140,9 +155,32 @@ impl Job {
         self
     }
 
-    /// Does this job as run `number` of the audience, and once more at a lower speed if its speed is `auto` and was too high.
-    /// It never panics: the result contains every error, and the run's folder is kept.
+    /// Does this job as run `number` of the audience: once more at a lower speed if its speed is `auto` and was too high, and
+    /// again while it is inconclusive, as often as [`Settings::retries`] says. It never panics: the result contains every error,
+    /// and the run's folder is kept.
     pub async fn run(self, number: usize, settings: &Settings, audience: &Arc<dyn Audience>, stop: &Stop) -> Done {
+        let mut done = self.clone().run_at_speed(number, settings, audience, stop).await;
+        for retry in 1..=settings.retries {
+            if done.exit != Exit::Inconclusive || settings.has_enough().is_some() || stop.borrow().is_some() {
+                break;
+            }
+            audience.line(&format!(
+                "{}: inconclusive: {}; repeated (retry {retry} of {})",
+                self.label(),
+                done.summary.why_not_pass(),
+                settings.retries
+            ));
+            done = self.clone().run_at_speed(number, settings, audience, stop).await;
+            done.summary.tries = retry + 1;
+        }
+        if let Some(first) = settings.fail_fast.as_ref().filter(|_| done.exit >= Exit::Usage) {
+            let _ = first.0.set(self.label());
+        }
+        audience.end(number, &done);
+        done
+    }
+
+    async fn run_at_speed(self, number: usize, settings: &Settings, audience: &Arc<dyn Audience>, stop: &Stop) -> Done {
         if !self.adapts {
             return self.run_once(number, settings, audience, stop).await;
         }
@@ -163,8 +201,12 @@ impl Job {
     async fn run_once(self, number: usize, settings: &Settings, audience: &Arc<dyn Audience>, stop: &Stop) -> Done {
         let _place = match settings.lanes.enter(self.speed).await {
             Ok(place) => place,
-            Err(error) => return self.without_report(Standing::Error(error.to_string()), None, Exit::Harness),
+            Err(error) => return self.without_report(Standing::Error(error.to_string()), None, Exit::Unavailable),
         };
+        if let Some(failed) = settings.has_enough() {
+            let why = Standing::Skipped(format!("not begun, since {failed} failed and `--fail-fast` was given"));
+            return self.without_report(why, None, Exit::Inconclusive);
+        }
         if stop.borrow().is_some() {
             let why = Standing::Skipped("interrupted before it began".to_owned());
             return self.without_report(why, None, Exit::Interrupted);
@@ -172,7 +214,7 @@ impl Job {
         let folder = match reports::create_folder(&settings.out, &self.plan.name, &self.server.asked, speed::real_now())
         {
             Ok(folder) => folder,
-            Err(error) => return self.without_report(Standing::Error(error.to_string()), None, Exit::Harness),
+            Err(error) => return self.without_report(Standing::Error(error.to_string()), None, Exit::Unavailable),
         };
         let options = Options {
             folder: folder.clone(),
@@ -184,12 +226,10 @@ impl Job {
         };
         let (job, out, told) = (self.clone(), settings.out.clone(), Arc::clone(audience));
         let task = tokio::spawn(async move { job.through(options, &out, told.as_ref()).await });
-        let done = task.await.unwrap_or_else(|error| {
+        task.await.unwrap_or_else(|error| {
             let message = format!("the harness panicked: {}", join_error_text(error));
             self.without_report(Standing::Error(message), Some(&folder), Exit::Harness)
-        });
-        audience.end(number);
-        done
+        })
     }
 
     /// `role-swap redis:6.2`.
@@ -207,10 +247,11 @@ impl Job {
         // Judging a million operations takes time, and must not delay other runs.
         let into = folder.clone();
         let judged = spawn_blocking(move || {
-            let facts = Facts::new(&history);
+            let mut facts = Facts::new(&history);
+            let logs = anatomy::logs(&into, history.header.plan.nodes.iter().map(|planned| planned.node));
+            anatomy::sharpen(&mut facts, &logs);
             let report = Report::new(&facts, check(&facts));
             let was_late = report.verdict == Verdict::Inconclusive && facts.was_late();
-            let logs = anatomy::logs(&into, report.nodes());
             let report = report.with_anatomy(&logs);
             reports::write(&into, &report)?;
             // A page that cannot be written does not change the verdict.
@@ -223,7 +264,7 @@ impl Job {
         let (report, was_late, drawn) = match judged.await {
             Ok(Ok(judged)) => judged,
             Ok(Err(error)) => {
-                return self.without_report(Standing::Error(error.to_string()), Some(&folder), Exit::Harness);
+                return self.without_report(Standing::Error(error.to_string()), Some(&folder), Exit::Unavailable);
             }
             Err(error) => {
                 let message = format!(
@@ -255,7 +296,7 @@ impl Job {
             (RunError::Backend(BackendError::Specific { message, is_usage: true }), _) => {
                 (Standing::Error(message.clone()), Exit::Usage)
             }
-            (error, _) => (Standing::Error(error.to_string()), Exit::Harness),
+            (error, _) => (Standing::Error(error.to_string()), Exit::Unavailable),
         };
         self.without_report(standing, Some(folder), exit)
     }
@@ -333,14 +374,14 @@ mod tests {
         let out = tempfile::tempdir().expect("a temporary folder");
         let environment = Environment::enter(Mode::Off, &[]).expect("no sandbox is entered");
         let lanes = Arc::new(Lanes::new(Some(1)));
-        let settings = Settings { out: out.path().to_owned(), keep: false, lanes, environment };
+        let settings = Settings { out: out.path().to_owned(), keep: false, lanes, retries: 0, fail_fast: None, environment };
         let (_end, stop) = watch::channel(None);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let jobs = vec![impossible_job("a"), impossible_job("b")];
         let done = runtime.block_on(run_all(jobs, &settings, &nobody(), &stop));
         assert_eq!(done.len(), 2);
         for (Done { summary, exit, .. }, suite) in done.iter().zip(["a", "b"]) {
-            assert_eq!((summary.suite.as_str(), *exit), (suite, Exit::Harness));
+            assert_eq!((summary.suite.as_str(), *exit), (suite, Exit::Unavailable));
             assert!(matches!(summary.standing, Standing::Error(_)), "{summary:?}");
             assert!(summary.report.as_ref().is_some_and(|folder| folder.is_dir()), "{summary:?}");
         }

@@ -131,7 +131,7 @@ pub fn take(args: &AttachArgs, netfault_image: Option<String>, wanted: &Wanted<'
     let server = attach.server();
     let environment = runtime.block_on(Environment::attached(attach, &plans)).map_err(|error| match error {
         EnvironmentError::Refused(_) => Trouble::usage(error),
-        error => Trouble::harness(error),
+        error => Trouble::unavailable(error),
     })?;
     let plans = plans.into_iter().map(|fitted| fitted.plan).collect();
     let signals = Signals::listen(&runtime)?;
@@ -160,5 +160,5 @@ fn first_line(file: &Path) -> Result<String, Trouble> {
 }
 
 fn trouble(error: &AttachError) -> Trouble {
-    if error.is_usage() { Trouble::usage(error) } else { Trouble::harness(error) }
+    if error.is_usage() { Trouble::usage(error) } else { Trouble::unavailable(error) }
 }

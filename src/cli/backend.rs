@@ -62,7 +62,7 @@ pub fn speed(plans: &[Plan], asked: Option<SpeedSetting>) -> Result<(), Trouble>
     let highest = plans.iter().map(|plan| plan.speed(asked, batch::AUTO_MAX)).max().unwrap_or(Speed::REAL);
     speed::begin(highest).map_err(|error| match error {
         SpeedError::Unsupported { .. } => Trouble::usage(error),
-        error => Trouble::harness(error),
+        error => Trouble::unavailable(error),
     })
 }
 
@@ -166,7 +166,7 @@ impl BackendArgs {
                 speed(&plans, self.speed)?;
                 make_folder()?;
                 // From here on this may be another process, without the machine's network.
-                let environment = Environment::enter(self.sandbox, &plans).map_err(Trouble::harness)?;
+                let environment = Environment::enter(self.sandbox, &plans).map_err(Trouble::unavailable)?;
                 let (runtime, signals) = listening()?;
                 Ok(Taken { plans, servers, environment, runtime, signals })
             }

@@ -11,9 +11,9 @@ use slotquake::report::Standing;
 use super::backend::BackendArgs;
 use super::exit::{Exit, Trouble};
 use super::prepare::Overrides;
-use super::progress::Display;
+use super::progress::{Display, HowMuch};
 use super::taken::{Taken, Wanted};
-use super::{containers, screen};
+use super::{containers, folder, screen};
 
 /// Say on which servers a suite fails, and how often
 ///
@@ -49,20 +49,19 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let suites = [args.suite.clone()];
     let wanted = Wanted { suites: &suites, servers: &args.servers, overrides: &args.overrides, seed };
     let Taken { plans, servers, environment, runtime, signals } = args.backend.take(&wanted, || {
-        std::fs::create_dir_all(&args.out)
-            .map_err(|error| Trouble::harness(format!("cannot create \"{}\": {error}", args.out.display())))
+        folder::make(&args.out)
     })?;
     if let Some(why) = plans.iter().find_map(|plan| environment.obstacle(plan)) {
         return Err(Trouble::usage(format!("this machine cannot run it: {why}")));
     }
     let asked = args.backend.speed();
     let lanes = Arc::new(Lanes::new(args.jobs.map(usize::from)));
-    let settings = Settings { out: args.out.clone(), keep: false, lanes, environment };
+    let settings = Settings { out: args.out.clone(), keep: false, lanes, retries: 0, fail_fast: None, environment };
     let jobs: Vec<Job> = (0..args.repeat)
         .flat_map(|_| &plans)
         .map(|plan| Job::new(plan.clone(), &servers).at(asked, batch::AUTO_MAX))
         .collect();
-    let display = Display::new(false, false);
+    let display = Display::new(HowMuch::Normal, false, 0);
     let audience: Arc<dyn Audience> = Arc::new(display.teller());
     let done = runtime.block_on(async {
         let stop = signals.stop(display.teller(), "healing, reporting and tearing down the runs");

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use slotquake::batch::{self, Audience, Job, Lanes, Settings, Stop, Watcher};
+use slotquake::batch::{self, Audience, Done, Job, Lanes, Settings, Stop, Watcher};
 use slotquake::campaign::{self, Investigated, JournalFile, Listener, Settled};
 use slotquake::chaos::{
     Campaign, CampaignHeader, Ended, Entry, JOURNAL_VERSION, Profile, Record, SOMETIMES, campaign_junit, campaign_page,
@@ -19,9 +19,9 @@ use slotquake_judge::words::count;
 
 use super::backend::BackendArgs;
 use super::exit::{Exit, Trouble};
-use super::progress::{Display, Teller};
+use super::progress::{Display, HowMuch, Teller};
 use super::taken::Taken;
-use super::{ci, containers, screen};
+use super::{ci, containers, folder, screen};
 
 /// How often a campaign says how it goes, without a terminal, in real time.
 const TELL_EVERY: Duration = Duration::from_secs(30);
@@ -104,8 +104,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         .map(|server| campaign::everything(&profile, server, seed).map_err(Trouble::usage))
         .collect::<Result<_, _>>()?;
     let Taken { plans, servers, environment, runtime, signals } = args.backend.take_for(plans, || {
-        std::fs::create_dir_all(&args.out)
-            .map_err(|error| Trouble::harness(format!("cannot create \"{}\": {error}", args.out.display())))
+        folder::make(&args.out)
     })?;
     for (act, why) in campaign::leave_out(&mut profile, &args.servers[0], &environment) {
         screen::say(&format!("left out: {act}: {why}"));
@@ -124,7 +123,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let (known, journal) = JournalFile::open(&args.out, &header, args.resume).map_err(Trouble::usage)?;
     let mut findings = journal.again().map_err(Trouble::harness)?;
     screen::say(&format!("seed {seed}, profile {}, in {}", args.profile, args.out.display()));
-    let display = Display::new(false, false);
+    let display = Display::new(HowMuch::Normal, false, 0);
     let teller = display.teller();
     let lanes = Arc::new(Lanes::new(args.jobs.map(usize::from)));
     let mut settled = Settled {
@@ -138,7 +137,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         asked: args.backend.speed(),
         found: batch::AUTO_MAX,
         out: args.out.clone(),
-        batch: Settings { out: args.out.join("runs"), keep: false, lanes, environment },
+        batch: Settings { out: args.out.join("runs"), keep: false, lanes, retries: 0, fail_fast: None, environment },
     };
     let audience: Arc<dyn Audience> = Arc::new(Quiet(teller.clone()));
     let (campaign, was_stopped) = runtime.block_on(async {
@@ -246,7 +245,7 @@ impl Audience for Quiet {
     fn begin(&self, _run: usize, _label: &str, _plan: &Plan, _server: &Server) -> Watcher {
         Arc::new(|_| ())
     }
-    fn end(&self, _run: usize) {}
+    fn end(&self, _run: usize, _done: &Done) {}
     fn line(&self, text: &str) {
         self.0.line(text);
     }

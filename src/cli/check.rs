@@ -34,9 +34,8 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     for given in &args.folders {
         for folder in folders_with_history(given)? {
             let history = history::read(&folder).map_err(|error| unreadable(&error, &folder))?;
-            let again = Report::of(&history);
-            let logs = anatomy::logs(&folder, again.nodes());
-            let again = again.with_anatomy(&logs);
+            let logs = anatomy::logs(&folder, history.header.plan.nodes.iter().map(|planned| planned.node));
+            let again = Report::with_logs(&history, &logs);
             let mut summary = Summary::new(&again, &folder);
             match report::read(&folder) {
                 Ok(recorded) => summary.recorded = Some(Recorded::new(&recorded, &again)),

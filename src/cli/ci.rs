@@ -33,7 +33,7 @@ pub fn job_summary(markdown: &str) -> Result<(), Trouble> {
 /// Writes `junit.xml` and `summary.md`.
 pub fn write(runs: &[Summary], out: &Path) -> Result<(), Trouble> {
     for (name, text) in [("junit.xml", report::junit(runs)), ("summary.md", report::render_markdown(runs))] {
-        reports::write_page(out, name, &text).map_err(Trouble::harness)?;
+        reports::write_page(out, name, &text).map_err(Trouble::unavailable)?;
     }
     Ok(())
 }
@@ -43,6 +43,6 @@ fn append(file: &Path, text: &str) -> Result<(), Trouble> {
     let written =
         OpenOptions::new().append(true).create(true).open(file).and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| {
-        Trouble::harness(format!("cannot write the job's summary ($GITHUB_STEP_SUMMARY), {}: {error}", file.display()))
+        Trouble::unavailable(format!("cannot write the job's summary ($GITHUB_STEP_SUMMARY), {}: {error}", file.display()))
     })
 }

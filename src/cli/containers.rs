@@ -128,5 +128,5 @@ fn tell(collected: &Collected, removed: &str) {
 }
 
 fn trouble(error: &DockerError) -> Trouble {
-    if error.is_usage() { Trouble::usage(error) } else { Trouble::harness(error) }
+    if error.is_usage() { Trouble::usage(error) } else { Trouble::unavailable(error) }
 }

@@ -43,7 +43,7 @@ fn enter_network_of(stream: &std::os::unix::net::UnixStream) -> Result<(), Troub
     use nix::sched::{CloneFlags, setns};
     use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
-    let peer = getsockopt(stream, PeerCredentials).map_err(Trouble::harness)?.pid();
+    let peer = getsockopt(stream, PeerCredentials).map_err(Trouble::unavailable)?.pid();
     // Enter the user namespace first: it grants the right to enter the network namespace.
     for (name, kind) in [("user", CloneFlags::CLONE_NEWUSER), ("net", CloneFlags::CLONE_NEWNET)] {
         let [own, theirs] = ["self".to_owned(), peer.to_string()].map(|process| format!("/proc/{process}/ns/{name}"));
@@ -54,7 +54,7 @@ fn enter_network_of(stream: &std::os::unix::net::UnixStream) -> Result<(), Troub
             Ok(())
         };
         entered()
-            .map_err(|error| Trouble::harness(format!("cannot enter the cluster's network, {theirs}: {error}")))?;
+            .map_err(|error| Trouble::unavailable(format!("cannot enter the cluster's network, {theirs}: {error}")))?;
     }
     Ok(())
 }

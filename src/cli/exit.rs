@@ -18,7 +18,12 @@ impl Trouble {
         Self { exit: Exit::Usage, message: message.to_string() }
     }
 
-    /// A failure of the harness or the machine.
+    /// The machine, the servers or the cluster do not let slotquake do its work.
+    pub fn unavailable(message: impl ToString) -> Self {
+        Self { exit: Exit::Unavailable, message: message.to_string() }
+    }
+
+    /// A bug of slotquake, or something that it left behind.
     pub fn harness(message: impl ToString) -> Self {
         Self { exit: Exit::Harness, message: message.to_string() }
     }

@@ -118,15 +118,7 @@ impl Live {
 
     /// Whether a node is healthy, and its line.
     fn node_line(&self, node: NodeNo) -> (bool, String) {
-        let role = match self.views.get(&node).and_then(|(view, _)| view.peers.get(&node)) {
-            None => "-".to_owned(),
-            Some(own) => match own.role {
-                Role::Master if own.slots.is_empty() => "master without slots".to_owned(),
-                Role::Master => format!("master of {}", self.shards_of(&own.slots)),
-                Role::ReplicaOf(master) => format!("replica of {master}"),
-                Role::ReplicaOfUnknown => "replica of an unknown node".to_owned(),
-            },
-        };
+        let role = self.role(node);
         let name = node.to_string();
         let mut matters: Vec<String> = Vec::new();
         let fault = self.faults.active().find(|fault| fault.kind.holds_process() && fault.name == name);
@@ -153,6 +145,27 @@ impl Live {
         (matters.is_empty(), format!("  {name:<8} {role:<20}{matter}").trim_end().to_owned())
     }
 
+    /// The role of a node: by its own view while it answers, then by the latest knowledge of those that do. What it last said of
+    /// itself may be long outdated.
+    fn role(&self, node: NodeNo) -> String {
+        let own = self.views.get(&node).and_then(|(view, answers)| Some((view.peers.get(&node)?, *answers)));
+        let others = self.views.iter().filter(|(by, (_, answers))| *answers && **by != node);
+        let of_others = others.max_by_key(|(_, (view, _))| view.current_epoch).and_then(|(_, (view, _))| view.peers.get(&node));
+        let (peer, is_outdated) = match (own, of_others) {
+            (Some((own, true)), _) => (own, false),
+            (_, Some(known)) => (known, false),
+            (Some((own, false)), None) => (own, true),
+            (None, None) => return "-".to_owned(),
+        };
+        let role = match peer.role {
+            Role::Master if peer.slots.is_empty() => "master without slots".to_owned(),
+            Role::Master => format!("master of {}", self.shards_of(&peer.slots)),
+            Role::ReplicaOf(master) => format!("replica of {master}"),
+            Role::ReplicaOfUnknown => "replica of an unknown node".to_owned(),
+        };
+        if is_outdated { format!("was {role}") } else { role }
+    }
+
     /// The shards whose first slot is in these ranges.
     fn shards_of(&self, slots: &[(u16, u16)]) -> String {
         let owned = self.deal.shards().filter(|&shard| self.deal.is_owned_by(shard, slots));
@@ -161,7 +174,7 @@ impl Live {
 }
 
 /// A step as in the suite, on one line.
-fn words(step: &Step) -> String {
+pub(super) fn words(step: &Step) -> String {
     let Value::Object(step) = json!(step) else { unreachable!("a step is a mapping with one key") };
     let say = |(key, value): (String, Value)| match value {
         Value::String(text) => format!("{key}: {text}"),
@@ -275,6 +288,36 @@ mod tests {
             "{lines:?}"
         );
         assert!(!lines.iter().any(|line| line.contains("not served")), "{lines:?}");
+    }
+
+    /// As in `shard-loss`: a master is killed, its replica promoted and killed, too.
+    #[test]
+    fn a_node_that_is_down_has_the_role_that_others_know() {
+        let own = |node: u16, role: Role, shard: Option<u16>| {
+            let EventKind::Viewed { view, .. } = view(node, Health::Ok) else { unreachable!("it is a view") };
+            let slots = shard.map_or_else(Vec::new, |shard| Deal::even(3).slots(ShardNo(shard)).to_vec());
+            let peer = Peer { role, slots, ..view.peers[&NodeNo(node)].clone() };
+            let mut view = view;
+            view.peers.insert(NodeNo(node), peer);
+            EventKind::Viewed { node: NodeNo(node), view }
+        };
+        let silent = |node| EventKind::Silent { node: NodeNo(node), reason: "refused".to_owned() };
+        let role = |events| {
+            let lines = live(6, events).lines(1, &Counts::default());
+            let line = lines.iter().find(|line| line.contains("node-1")).expect("a line").clone();
+            line.split("  ").map(str::trim).filter(|part| !part.is_empty()).nth(1).expect("a role").to_owned()
+        };
+        let before = own(1, Role::Master, Some(1));
+        let alone = vec![before.clone(), silent(1)];
+        for (events, expected) in [
+            (vec![before.clone()], "master of shard-1"),
+            (alone.clone(), "was master of shard-1"),
+            ([alone.clone(), vec![view(4, Health::Fail)]].concat(), "replica of node-4"),
+            // The new master is down, too: others still know.
+            ([alone.clone(), vec![view(4, Health::Fail), silent(4), view(2, Health::Fail)]].concat(), "replica of node-4"),
+        ] {
+            assert_eq!(role(events), expected);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use slotquake::campaign;
 use slotquake::chaos::{Campaign, render_campaign};
 
 use super::exit::{Exit, Trouble};
-use super::{chaos, screen};
+use super::{chaos, folder, screen};
 
 /// Join the results of a campaign that ran on several machines
 ///
@@ -29,8 +29,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     for folder in &args.folders {
         all.merge(campaign::read(folder).map_err(Trouble::usage)?);
     }
-    std::fs::create_dir_all(&args.out)
-        .map_err(|error| Trouble::harness(format!("cannot create \"{}\": {error}", args.out.display())))?;
+    folder::make(&args.out)?;
     chaos::leave(&all, &args.out)?;
     screen::print(&render_campaign(&all))?;
     Ok(chaos::exit(&all, false, false))

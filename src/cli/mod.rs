@@ -17,8 +17,10 @@ mod down;
 mod exec;
 mod exit;
 mod fault;
+mod folder;
 mod gc;
 mod history;
+mod init;
 mod list;
 mod live;
 mod merge;
@@ -31,6 +33,7 @@ mod runtime;
 mod schema;
 mod screen;
 mod send;
+mod show;
 mod signals;
 mod socket;
 mod status;
@@ -59,9 +62,10 @@ Exit codes:
   1    an invariant failed, or `compare` found a regression
   2    wrong usage, or a suite that cannot run
   3    inconclusive: too little was observed, or everything was skipped
-  70   the harness failed
+  69   the machine, the servers or the cluster did not let slotquake work
+  70   slotquake has a bug, or left something behind
   130  interrupted
-Of several runs, the first of 1, 70, 2, 130, 3, 0 wins, so a failure is never masked.
+Of several runs, the first of 1, 70, 69, 2, 130, 3, 0 wins, so a failure is never masked.
 
 Start with:  slotquake run role-swap"
 )]
@@ -73,6 +77,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     List(list::Args),
+    Show(show::Args),
+    Init(init::Args),
     Run(Box<run::Args>),
     Chaos(Box<chaos::Args>),
     Bisect(Box<bisect::Args>),
@@ -125,6 +131,8 @@ pub fn main() -> ExitCode {
 fn dispatch(command: &Command) -> Result<Exit, Trouble> {
     match command {
         Command::List(args) => list::main(args),
+        Command::Show(args) => show::main(args),
+        Command::Init(args) => init::main(args),
         Command::Run(args) => run::main(args),
         Command::Chaos(args) => chaos::main(args),
         Command::Bisect(args) => bisect::main(args),

@@ -45,6 +45,6 @@ pub fn servers(plans: &[Plan]) -> Result<BTreeMap<String, Server>, Trouble> {
 fn no_server(error: ServerError) -> Trouble {
     match error {
         ServerError::Asked { .. } | ServerError::Binary { .. } | ServerError::Unknown { .. } => Trouble::usage(error),
-        ServerError::Fetch { .. } | ServerError::Cache { .. } | ServerError::NoCache => Trouble::harness(error),
+        ServerError::Fetch { .. } | ServerError::Cache { .. } | ServerError::NoCache => Trouble::unavailable(error),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use slotquake::anatomy;
 use slotquake::facts::Facts;
 use slotquake::history::{self, FILE_NAME, History};
 use slotquake::report::{self, Report, ReportError, Summary};
@@ -27,11 +28,12 @@ pub struct Args {
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     for given in &args.folders {
         let folder = if given.is_file() { given.parent().unwrap_or(given) } else { given };
-        if is_run(folder) {
+        if reports::is_run(folder) {
             page(folder)?;
             continue;
         }
-        let below = folders_below(folder)?;
+        let below = reports::folders(folder)
+            .map_err(|error| Trouble::usage(format!("{}: {error}", folder.display())))?;
         if below.is_empty() {
             return Err(Trouble::usage(report::read(folder).map_or_else(|error| error.to_string(), |_| String::new())));
         }
@@ -52,31 +54,14 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     Ok(Exit::Pass)
 }
 
-fn is_run(folder: &Path) -> bool {
-    folder.join("report.json").exists() || folder.join(FILE_NAME).exists()
-}
-
-/// The folders of runs directly in a folder, in the order of their names. Skips links such as `latest`.
-fn folders_below(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
-    let trouble = |error: std::io::Error| Trouble::usage(format!("{}: {error}", folder.display()));
-    let mut below = Vec::new();
-    for entry in folder.read_dir().map_err(trouble)? {
-        let path = entry.map_err(trouble)?.path();
-        if !path.is_symlink() && is_run(&path) {
-            below.push(path);
-        }
-    }
-    below.sort();
-    Ok(below)
-}
-
 fn page(folder: &Path) -> Result<Summary, Trouble> {
     let history = history(folder);
     let report = match (report::read(folder), &history) {
         (Ok(report), _) => report,
         (Err(ReportError::Unfinished(_)), Ok(Some(history))) => {
             screen::say(&format!("{} has no report.json: judged from its history", folder.display()));
-            Report::of(history)
+            let nodes = history.header.plan.nodes.iter().map(|planned| planned.node);
+            Report::with_logs(history, &anatomy::logs(folder, nodes))
         }
         (Err(error), _) => return Err(Trouble::usage(error)),
     };
@@ -96,6 +81,6 @@ fn history(folder: &Path) -> Result<Option<History>, String> {
 }
 
 fn write(folder: &Path, name: &str, page: &str) -> Result<(), Trouble> {
-    let path = reports::write_page(folder, name, page).map_err(Trouble::harness)?;
+    let path = reports::write_page(folder, name, page).map_err(Trouble::unavailable)?;
     screen::print(&path.display().to_string())
 }

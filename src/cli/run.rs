@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use slotquake::batch::{self, Audience, Done, Job, Lanes, Settings, Stop};
+use slotquake::check::Verdict;
 use slotquake::plan::Plan;
 use slotquake::report::{self, RunKey, Skipped, Standing, Summary};
 use slotquake::reports;
@@ -16,10 +17,10 @@ use tokio::runtime::Runtime;
 use super::backend::BackendArgs;
 use super::exit::{Exit, Trouble};
 use super::prepare::Overrides;
-use super::progress::Display;
+use super::progress::{Display, HowMuch};
 use super::signals::Signals;
 use super::taken::{Taken, Wanted};
-use super::{Format, ci, containers, screen};
+use super::{Format, ci, containers, folder, screen};
 
 /// Run suites on real clusters, judge them and write reports
 ///
@@ -47,15 +48,25 @@ use super::{Format, ci, containers, screen};
 Examples:
   slotquake run role-swap
   slotquake run --all --server redis:6.2,redis:7.0,valkey:9.1 --set cluster.config.cluster-node-timeout=1000
+  slotquake run suites/ --exclude lossy-links --fail-fast
   slotquake run ./my-suite.yaml --server /opt/valkey/bin/valkey-server --repeat 5
   slotquake run role-swap --backend attach --compose my-project --allow-faults")]
 pub struct Args {
-    /// Names of suites (see `slotquake list`), or paths of suite files
+    /// Names of suites (see `slotquake list`), paths of suite files, or directories of suite files
     #[arg(required_unless_present = "all", value_name = "SUITE")]
     suites: Vec<String>,
     /// Run every built-in suite
     #[arg(long, conflicts_with = "suites")]
     all: bool,
+    /// Leave out these suites
+    #[arg(long, value_name = "SUITE", value_delimiter = ',')]
+    exclude: Vec<String>,
+    /// Begin no other run once one has failed
+    #[arg(long)]
+    fail_fast: bool,
+    /// Repeat a run that comes out inconclusive, up to this many times. The result says which were
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    retries: u16,
     /// Run on these servers instead of the suite's own: `redis:6.2`, `valkey:9.1`, or the path of a binary
     #[arg(long = "server", value_name = "SERVER", value_delimiter = ',')]
     servers: Vec<String>,
@@ -82,13 +93,15 @@ pub struct Args {
     /// Show more progress, and also the invariants that hold
     #[arg(short, long)]
     verbose: bool,
+    /// Show only what does not pass, and the result
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
 }
 
 /// Runs, judges, reports.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let seed = args.overrides.seed();
-    let suites =
-        if args.all { suite::shipped_names().into_iter().map(str::to_owned).collect() } else { args.suites.clone() };
+    let suites = suites(args)?;
     let is_shared = args.backend.is_shared();
     if is_shared && (args.keep || args.jobs.is_some_and(|jobs| jobs > 1)) {
         return Err(Trouble::usage(
@@ -98,9 +111,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     }
     let wanted = Wanted { suites: &suites, servers: &args.servers, overrides: &args.overrides, seed };
     let Taken { plans, servers, environment, runtime, signals } = args.backend.take(&wanted, || {
-        std::fs::create_dir_all(&args.out).map_err(|error| {
-            Trouble::harness(format!("cannot create reports directory \"{}\": {error}", args.out.display()))
-        })
+        folder::make(&args.out)
     })?;
     let (skipped, plans): (Vec<Summary>, Vec<Plan>) = part(plans, |plan| {
         let fits =
@@ -109,29 +120,40 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         obstacle.or_else(|| batch::lacking(plan, &servers))
     });
     let places = if is_shared { Some(1) } else { args.jobs.map(usize::from) };
-    let settings =
-        Settings { out: args.out.clone(), keep: args.keep, lanes: Arc::new(Lanes::new(places)), environment };
+    let settings = Settings {
+        out: args.out.clone(),
+        keep: args.keep,
+        lanes: Arc::new(Lanes::new(places)),
+        retries: args.retries,
+        fail_fast: args.fail_fast.then(Arc::default),
+        environment,
+    };
     let asked = args.backend.speed();
     let jobs: Vec<Job> = (0..args.repeat)
         .flat_map(|_| &plans)
         .map(|plan| Job::new(plan.clone(), &servers).at(asked, batch::AUTO_MAX))
         .collect();
-    screen::say(&format!("seed {seed}; {}", count(jobs.len() as u64, "run")));
+    if !args.quiet {
+        screen::say(&format!("seed {seed}; {}", count(jobs.len() as u64, "run")));
+    }
     tell_skipped(&skipped);
     tell_real_time(&jobs, asked);
+    let how_much = HowMuch::new(args.quiet, args.verbose);
     let runs =
-        if jobs.is_empty() { Vec::new() } else { run_all(jobs, asked, &settings, (runtime, signals), args.verbose) };
+        if jobs.is_empty() { Vec::new() } else { run_all(jobs, asked, &settings, (runtime, signals), how_much) };
     let (mut summaries, exits): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.summary, run.exit)).unzip();
     // Skipped suites do not affect the exit code, unless all were skipped.
     let exit = Exit::worst(exits);
     note_skipped(&summaries, &skipped, &args.out)?;
     summaries.extend(skipped);
     summaries.sort_by(|a, b| (&a.suite, &a.server, &a.report).cmp(&(&b.suite, &b.server, &b.report)));
-    if summaries.len() > 1 && summaries.iter().any(|run| run.report.is_some()) {
-        index(&summaries, &args.out)?;
-    }
     // A failed invariant must not be masked by a disk that is full.
-    let exit = ci::leave(&summaries, &args.out).map_or_else(
+    let indexed = if summaries.iter().any(|run| run.report.is_some()) {
+        index(&summaries, &args.out, args.quiet)
+    } else {
+        Ok(())
+    };
+    let exit = indexed.and_then(|()| ci::leave(&summaries, &args.out)).map_or_else(
         |trouble| {
             screen::say(&format!("slotquake: {}", trouble.message));
             exit.max(trouble.exit)
@@ -142,7 +164,86 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         Format::Table => screen::print(&report::render(&summaries, screen::style(args.verbose)))?,
         Format::Json => screen::print(&report::document(&summaries, exit.number()))?,
     }
+    tell_failures(&summaries);
     Ok(exit)
+}
+
+/// The suites that are asked for: by name, by file, all of a directory, or all that are built in, without those to leave out.
+fn suites(args: &Args) -> Result<Vec<String>, Trouble> {
+    let mut suites = Vec::new();
+    for given in &args.suites {
+        if Path::new(given).is_dir() && !suite::shipped_names().contains(&given.as_str()) {
+            suites.extend(suites_in(Path::new(given))?);
+        } else {
+            suites.push(given.clone());
+        }
+    }
+    if args.all {
+        suites.extend(suite::shipped_names().into_iter().map(str::to_owned));
+    }
+    let name = |suite: &str| Path::new(suite).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    for left_out in &args.exclude {
+        let before = suites.len();
+        suites.retain(|suite| suite != left_out && name(suite).as_ref() != Some(left_out));
+        if suites.len() == before {
+            return Err(Trouble::usage(format!(
+                "`--exclude {left_out}`: no such suite is to run (hint: `slotquake list` has the names)"
+            )));
+        }
+    }
+    if suites.is_empty() {
+        return Err(Trouble::usage("nothing is left to run: `--exclude` leaves out every suite"));
+    }
+    Ok(suites)
+}
+
+/// The suite files directly in a directory, by name.
+fn suites_in(folder: &Path) -> Result<Vec<String>, Trouble> {
+    let trouble = |error: std::io::Error| Trouble::usage(format!("cannot read \"{}\": {error}", folder.display()));
+    let mut files = Vec::new();
+    for entry in folder.read_dir().map_err(trouble)? {
+        let path = entry.map_err(trouble)?.path();
+        let is_suite = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        if is_suite && path.is_file() {
+            files.push(path.to_string_lossy().into_owned());
+        }
+    }
+    if files.is_empty() {
+        let shown = folder.display();
+        return Err(Trouble::usage(format!("\"{shown}\" has no suite files (hint: they end with .yaml or .yml)")));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// At the very end, the runs that did not pass, the worst last: where to look, and how to run just that again.
+fn tell_failures(summaries: &[Summary]) {
+    const MOST: usize = 20;
+    let is_open = |run: &&Summary| !matches!(run.standing, Standing::Judged(Verdict::Pass) | Standing::Skipped(_));
+    let mut open: Vec<&Summary> = summaries.iter().filter(is_open).collect();
+    open.sort_by_key(|run| (run.standing == Standing::Judged(Verdict::Fail), run.report.clone()));
+    let left_out = open.len().saturating_sub(MOST);
+    if left_out > 0 {
+        screen::say(&format!("{} did not pass, of which the last {MOST} follow", count(open.len() as u64, "run")));
+    }
+    for run in &open[left_out..] {
+        screen::say(&format!("\n{}  {}", run.standing.word().to_uppercase(), run.label()));
+        if let Some(folder) = &run.report {
+            let page = folder.join("report.html");
+            screen::say(&format!("  {}", file_link(if page.exists() { &page } else { folder })));
+        }
+        let again = run.course.as_ref().map(|course| course.again.command.clone());
+        let again = again.unwrap_or_else(|| {
+            format!("slotquake run {} --server {} --seed {}", run.suite, run.server, run.seed)
+        });
+        screen::say(&format!("  again: {again}"));
+    }
+}
+
+/// `file:///home/me/reports/...`, as terminals make links of it.
+fn file_link(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    format!("file://{}", path.to_string_lossy().replace('%', "%25").replace(' ', "%20"))
 }
 
 /// Finds the highest speed that this machine can keep, and gives it to the runs that are to have it.
@@ -194,17 +295,18 @@ fn run_all(
     asked: Option<SpeedSetting>,
     settings: &Settings,
     (runtime, signals): (Runtime, Signals),
-    verbose: bool,
+    how_much: HowMuch,
 ) -> Vec<Done> {
     // It may become lower.
     let lowest = |job: &Job| if job.adapts { Speed::REAL } else { job.speed };
     let one_by_one = jobs.len() == 1 || jobs.iter().all(|job| settings.lanes.at(lowest(job)) == 1);
-    let display = Display::new(verbose, one_by_one);
+    let display = Display::new(how_much, one_by_one, jobs.len());
+    let teller = display.teller();
     let audience: Arc<dyn Audience> = Arc::new(display.teller());
     let runs = runtime.block_on(async {
         let stop = signals.stop(display.teller(), "healing, reporting and tearing down the runs");
         find_speed(&mut jobs, asked, settings, audience.as_ref(), &stop).await;
-        audience.line(&at_a_time(&jobs, &settings.lanes));
+        teller.chat(&at_a_time(&jobs, &settings.lanes));
         batch::run_all(jobs, settings, &audience, &stop).await
     });
     display.close();
@@ -223,14 +325,18 @@ fn note_skipped(ran: &[Summary], skipped: &[Summary], out: &Path) -> Result<(), 
         Standing::Skipped(reason) => Some(Skipped { run: key(run), reason: reason.clone() }),
         _ => None,
     });
-    reports::note_skipped(out, &ran, &skipped.collect::<Vec<_>>()).map_err(Trouble::harness)
+    reports::note_skipped(out, &ran, &skipped.collect::<Vec<_>>()).map_err(Trouble::unavailable)
 }
 
-/// Writes the page about these runs beside their folders.
-fn index(summaries: &[Summary], out: &Path) -> Result<(), Trouble> {
-    let page = report::html::index(summaries, out);
-    let path = reports::write_page(out, "index.html", &page).map_err(Trouble::harness)?;
-    screen::say(&format!("all runs on one page: {}", path.display()));
+/// Writes the page about all runs in the folder of reports, those of earlier commands too.
+fn index(summaries: &[Summary], out: &Path, quiet: bool) -> Result<(), Trouble> {
+    let all = reports::with_earlier(summaries, out).map_err(Trouble::unavailable)?;
+    let page = report::html::index(&all, out);
+    let path = reports::write_page(out, "index.html", &page).map_err(Trouble::unavailable)?;
+    if !quiet && all.len() > 1 {
+        let runs = count(all.len() as u64, "run");
+        screen::say(&format!("all {runs} in {} on one page: {}", out.display(), path.display()));
+    }
     Ok(())
 }
 

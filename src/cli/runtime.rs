@@ -7,7 +7,7 @@ use super::signals::Signals;
 
 /// Starts the runtime. It starts threads, so enter the sandbox first.
 pub fn runtime() -> Result<Runtime, Trouble> {
-    Runtime::new().map_err(|error| Trouble::harness(format!("cannot start the asynchronous runtime: {error}")))
+    Runtime::new().map_err(|error| Trouble::unavailable(format!("cannot start the asynchronous runtime: {error}")))
 }
 
 /// Starts the runtime and listens for the signals that end a subcommand.

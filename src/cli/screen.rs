@@ -18,7 +18,7 @@ pub fn print(text: &str) -> Result<(), Trouble> {
         out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
     match written.and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Trouble::harness(format!("cannot print the result: {error}")))
+            Err(Trouble::unavailable(format!("cannot print the result: {error}")))
         }
         _ => Ok(()),
     }

@@ -20,7 +20,7 @@ impl Signals {
     pub fn listen(runtime: &Runtime) -> Result<Self, Trouble> {
         let _entered = runtime.enter();
         let taken =
-            |kind| signal(kind).map_err(|error| Trouble::harness(format!("cannot listen for signals: {error}")));
+            |kind| signal(kind).map_err(|error| Trouble::unavailable(format!("cannot listen for signals: {error}")));
         Ok(Self {
             interrupt: taken(SignalKind::interrupt())?,
             terminate: taken(SignalKind::terminate())?,

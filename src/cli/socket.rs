@@ -78,7 +78,7 @@ impl Which {
     /// Sends a request and returns the answer.
     pub fn ask(&self, ask: &Ask) -> Result<Response, Trouble> {
         let mut stream = self.connect()?;
-        let gone = |error: io::Error| Trouble::harness(format!("the cluster ended before it answered: {error}"));
+        let gone = |error: io::Error| Trouble::unavailable(format!("the cluster ended before it answered: {error}"));
         let mut line = serde_json::to_vec(ask).expect("a request is plain data");
         line.push(b'\n');
         stream.write_all(&line).map_err(gone)?;
@@ -86,12 +86,12 @@ impl Which {
         BufReader::new(stream).read_line(&mut answer).map_err(gone)?;
         let response: Result<Response, StepProblem> = serde_json::from_str(&answer).map_err(|error| {
             let hint = "use the same version of slotquake for all commands";
-            Trouble::harness(format!("cannot read the cluster's answer: {error} (hint: {hint})"))
+            Trouble::unavailable(format!("cannot read the cluster's answer: {error} (hint: {hint})"))
         })?;
         response.map_err(|problem| match problem {
             StepProblem::Suite(message) => Trouble::usage(message),
             StepProblem::Unmet(message) => Trouble { exit: Exit::Failed, message },
-            StepProblem::Harness(message) => Trouble::harness(message),
+            StepProblem::Harness(message) => Trouble::unavailable(message),
         })
     }
 
@@ -191,7 +191,7 @@ fn directory() -> Result<PathBuf, Trouble> {
     };
     let known = known.map_err(|error| no_socket(&path, &error))?;
     if !known.is_dir() || known.uid() != geteuid().as_raw() || known.permissions().mode() & 0o077 != 0 {
-        return Err(Trouble::harness(format!(
+        return Err(Trouble::unavailable(format!(
             "{} is not a private directory of this user (hint: remove it, or set XDG_RUNTIME_DIR)",
             path.display()
         )));
@@ -200,5 +200,5 @@ fn directory() -> Result<PathBuf, Trouble> {
 }
 
 fn no_socket(path: &Path, error: &io::Error) -> Trouble {
-    Trouble::harness(format!("{}: {error} (hint: XDG_RUNTIME_DIR sets the directory for sockets)", path.display()))
+    Trouble::unavailable(format!("{}: {error} (hint: XDG_RUNTIME_DIR sets the directory for sockets)", path.display()))
 }

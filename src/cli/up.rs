@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::exit::{Exit, Trouble};
-use super::progress::{Display, Teller};
+use super::progress::{Display, HowMuch, Teller};
 use super::runtime::listening;
 use super::signals::Signals;
 use super::socket::{self, CommandSocket, Response};
@@ -91,7 +91,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
             let servers = prepare::servers(&plans)?;
             backend::speed(&plans, Some(args.speed))?;
             // From here on this may be another process. It is the one that listens for other terminals.
-            let environment = Environment::enter(args.sandbox, &plans).map_err(Trouble::harness)?;
+            let environment = Environment::enter(args.sandbox, &plans).map_err(Trouble::unavailable)?;
             let (runtime, signals) = listening()?;
             (servers, environment, runtime, signals)
         }
@@ -110,8 +110,8 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let (door, listener) = CommandSocket::open(&args.name)?;
     let server = servers[&plan.server].clone();
     let folder =
-        reports::create_folder(&args.out, &plan.name, &server.asked, speed::real_now()).map_err(Trouble::harness)?;
-    let display = Display::new(false, false);
+        reports::create_folder(&args.out, &plan.name, &server.asked, speed::real_now()).map_err(Trouble::unavailable)?;
+    let display = Display::new(HowMuch::Normal, false, 0);
     let kept = runtime.block_on(async {
         if args.speed == SpeedSetting::Auto && !speed::current().is_real() {
             settle_speed(&plan, &servers, &environment, &display.teller()).await?;
@@ -135,12 +135,14 @@ async fn settle_speed(
         keep: false,
         lanes: Arc::new(Lanes::new(Some(1))),
         environment: environment.clone(),
+        retries: 0,
+        fail_fast: None,
     };
     let like = Job::new(plan.clone(), servers).at(Some(SpeedSetting::Auto), speed::current());
     let (_running, stop) = tokio::sync::watch::channel(None);
     let (found, _) = highest_speed(&like, 1, &settings, &stop).await;
     teller.line(&format!("speed {found} is the highest that this machine can keep"));
-    speed::change(found).map_err(Trouble::harness)
+    speed::change(found).map_err(Trouble::unavailable)
 }
 
 fn plan(args: &Args) -> Result<Plan, LoadError> {
@@ -165,7 +167,7 @@ async fn keep(
     (listener, signals): (std::os::unix::net::UnixListener, Signals),
     display: &Display,
 ) -> Result<Exit, Trouble> {
-    let trouble = |error: std::io::Error| Trouble::harness(format!("cannot listen: {error}"));
+    let trouble = |error: std::io::Error| Trouble::unavailable(format!("cannot listen: {error}"));
     let stop = signals.stop(display.teller(), "ending the cluster");
     listener.set_nonblocking(true).map_err(trouble)?;
     let listener = UnixListener::from_std(listener).map_err(trouble)?;
@@ -191,7 +193,7 @@ async fn keep(
     }
     let history = kept.map_err(|error| match error {
         RunError::Config(message) => Trouble::usage(message),
-        error => Trouble::harness(error),
+        error => Trouble::unavailable(error),
     })?;
     let happened = |of: fn(&EventKind) -> bool| history.events.iter().any(|event| of(&event.kind));
     Ok(if happened(|kind| matches!(kind, EventKind::LeftBehind { .. })) {

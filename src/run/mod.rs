@@ -260,6 +260,10 @@ impl<B: Backend> Run<B> {
     async fn through(mut self) -> Result<(), RunError> {
         let Some(rules) = self.boot().await? else { return Ok(()) };
         self.note_shards_without_keys();
+        if self.plan.invariants.is_empty() {
+            let text = "the suite has no invariants: nothing is judged but slotquake's own checks".to_owned();
+            self.journal.event(EventKind::Note { text });
+        }
         let mut stop = self.stop.clone();
         self.control.backend().begin_writing();
         let mut workload = Workload::new(&self.plan, &self.control, &self.journal);

@@ -243,6 +243,8 @@ impl Suite {
             keep: self.keep,
             lanes: Arc::new(Lanes::new(Some(1))),
             environment: self.environment.unwrap_or_else(Environment::outside),
+            retries: 0,
+            fail_fast: None,
         };
         let runtime = Runtime::new()?;
         let done = runtime.block_on(Job::new(plan, &servers).run(0, &settings, &batch::nobody(), stop));

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const SUBCOMMANDS: [&str; 9] = ["list", "run", "plan", "check", "compare", "report", "schema", "doctor", "completions"];
+const SUBCOMMANDS: [&str; 11] = ["list", "show", "init", "run", "plan", "check", "compare", "report", "schema", "doctor", "completions"];
 
 struct Done {
     code: Option<i32>,
@@ -88,6 +88,72 @@ fn lists_every_built_in_suite() {
         let line = done.out.lines().find(|line| line.split(' ').next() == Some(name));
         assert!(line.is_some_and(|line| line.len() > name.len() + 10), "{name} in {}", done.out);
     }
+    let names = slotquake::suite::shipped_names();
+    assert_eq!(done.out.lines().count(), names.len(), "one line each: {}", done.out);
+    let long = slotquake(empty().path(), &["list", "--long"]);
+    assert!(long.out.lines().count() > names.len(), "{}", long.out);
+    let json = slotquake(empty().path(), &["list", "--format", "json"]);
+    let all: Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!(all.as_array().map(Vec::len), Some(names.len()));
+    assert!(all[0]["about"].as_str().is_some_and(|about| about.len() > 20), "{}", all[0]);
+}
+
+#[test]
+fn shows_and_writes_suites() {
+    let folder = empty();
+    let shown = slotquake(folder.path(), &["show", "role-swap"]);
+    assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""));
+    assert!(shown.out.starts_with("name: role-swap\n"), "{}", shown.out);
+    let unknown = slotquake(folder.path(), &["show", "role-swop"]);
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.err.contains("did you mean `role-swap`?"), "{}", unknown.err);
+
+    let written = slotquake(folder.path(), &["init", "first"]);
+    assert_eq!((written.code, written.out.as_str()), (Some(0), "first.yaml\nsuite.schema.json\n"), "{}", written.err);
+    let planned = slotquake(folder.path(), &["plan", "./first.yaml", "--format", "table"]);
+    assert_eq!(planned.code, Some(0), "{}", planned.err);
+    assert!(planned.out.contains("... to the promotion"), "{}", planned.out);
+    let again = slotquake(folder.path(), &["init", "first"]);
+    assert_eq!(again.code, Some(2));
+    assert!(again.err.contains("cannot write \"first.yaml\"") && again.err.contains("hint: "), "{}", again.err);
+}
+
+#[test]
+fn mistakes_are_told_at_once_and_with_a_way_out() {
+    let folder = empty();
+    let bad = "name: bad\nabout: x\nsteps:\n  - stpo: node-1\n  - settle: soon\ninvariants:\n  - acked-wites: {}\n";
+    fs::write(folder.path().join("bad.yaml"), bad).expect("written");
+    let done = slotquake(folder.path(), &["plan", "./bad.yaml"]);
+    assert_eq!(done.code, Some(2));
+    for expected in ["bad.yaml:4:5", "bad.yaml:5:13", "bad.yaml:7:5", "`acked-writes`"] {
+        assert!(done.err.contains(expected), "{expected} is not in {}", done.err);
+    }
+    for (set, expected) in [
+        ("cluster-node-timeout=1000", "did you mean `cluster.config.cluster-node-timeout`?"),
+        ("rate=10/s", "did you mean `workload.rate`?"),
+        ("stepz=1", "did you mean `steps`?"),
+    ] {
+        let done = slotquake(folder.path(), &["plan", "role-swap", "--set", set]);
+        assert_eq!(done.code, Some(2), "{}", done.err);
+        assert!(done.err.contains(expected), "{set}: {}", done.err);
+    }
+}
+
+#[test]
+fn what_is_to_run_can_be_chosen() {
+    let folder = empty();
+    fs::create_dir(folder.path().join("none")).expect("a folder");
+    for (args, expected) in [
+        (&["run", "none"][..], "has no suite files"),
+        (&["run", "role-swap", "--exclude", "role-swop"], "no such suite is to run"),
+        (&["run", "role-swap", "--exclude", "role-swap"], "nothing is left to run"),
+        (&["run", "role-swap", "-q", "-v"], "cannot be used with"),
+    ] {
+        let done = slotquake(folder.path(), args);
+        assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{args:?}: {}", done.err);
+        assert!(done.err.contains(expected), "{args:?}: {}", done.err);
+    }
+    assert!(!folder.path().join("reports").exists());
 }
 
 #[test]

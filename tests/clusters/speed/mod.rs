@@ -210,7 +210,7 @@ fn a_server_without_the_library_makes_the_run_an_error() {
         conclusive(|| command(&[&args[..], &QUICK].concat()))
     };
     let at_10 = run("10");
-    assert_eq!(at_10.code(), Some(70), "{}", at_10.whole());
+    assert_eq!(at_10.code(), Some(69), "{}", at_10.whole());
     let error = error_of(&at_10);
     assert!(error.contains("node-1 does not live at speed 10: its clock is "), "{error}");
     assert!(error.contains(" s behind slotquake's"), "{error}");
@@ -248,7 +248,7 @@ fn a_server_whose_clock_or_disk_cannot_be_changed_makes_the_run_an_error() {
             conclusive(|| command(&[&args[..], &QUICK].concat()))
         };
         let wrong = run(&without);
-        assert_eq!(wrong.code(), Some(70), "{}", wrong.whole());
+        assert_eq!(wrong.code(), Some(69), "{}", wrong.whole());
         let error = error_of(&wrong);
         assert!(error.contains(expected), "{error}");
         assert_nothing_left(wrong.pid, folder.path());
@@ -267,7 +267,7 @@ fn a_server_that_does_not_tell_what_it_synchronises_makes_the_run_an_error() {
     let _place = Places::take(1);
     let args = ["run", "power-loss-shard", "--server", &without, "--out", out, "--format", "json"];
     let ran = conclusive(|| command(&[&args[..], &QUICK].concat()));
-    assert_eq!(ran.code(), Some(70), "{}", ran.whole());
+    assert_eq!(ran.code(), Some(69), "{}", ran.whole());
     let error = error_of(&ran);
     assert!(error.contains("the power of node-1 cannot be cut: the library that stands between"), "{error}");
     assert_nothing_left(ran.pid, folder.path());
@@ -282,7 +282,7 @@ fn a_library_that_is_not_loaded_is_an_error() {
     // As if slotquake had been executed again, and the linker had ignored the library.
     run.env("SLOTQUAKE_DILATION", "10 1 1 1 1 1");
     let ended = begin_as(run).end();
-    assert_eq!(ended.code(), Some(70), "{}", ended.whole());
+    assert_eq!(ended.code(), Some(69), "{}", ended.whole());
     assert!(ended.stderr.contains("the library for speed 10 was not loaded (hint: "), "{}", ended.whole());
     assert!(!folder.path().join("reports").exists(), "nothing ran");
 }

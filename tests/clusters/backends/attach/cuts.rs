@@ -128,22 +128,22 @@ fn hooks_cut_prove_and_heal_links() {
             "a cut that does nothing",
             &short,
             &[("cut", "true"), ("heal", "true")][..],
-            70,
+            69,
             "is not in effect: a connection",
         ),
         (
             "a knock that hears nothing",
             &short,
             &[("knock", "echo knock 0 tried; echo knock 1 tried")],
-            70,
+            69,
             "before the cut, too",
         ),
-        ("a knock that fails", &short, &[("knock", "echo no such pod >&2; exit 3")], 70, "no such pod"),
+        ("a knock that fails", &short, &[("knock", "echo no such pod >&2; exit 3")], 69, "no such pod"),
         (
             "a cut that fails",
             &short,
             &[("cut", "echo no route >&2; exit 255"), ("heal", "true")],
-            70,
+            69,
             "hook `cut` for node-6",
         ),
         ("no knock", &short, &[("knock", "")], 3, "no hook `knock`"),
@@ -182,7 +182,7 @@ fn hooks_cut_prove_and_heal_links() {
     };
     killed();
     let ended = run("formation", &[("heal", "echo busy && exit 1")]);
-    assert_eq!(ended.code(), Some(70), "{}", ended.whole());
+    assert_eq!(ended.code(), Some(69), "{}", ended.whole());
     assert!(ended.stderr.contains("cannot be undone: links may be cut: node-"), "{}", ended.whole());
     assert_eq!(tables().len(), 2, "{}", ended.whole());
     let ended = run("formation", &[]);

@@ -82,7 +82,7 @@ fn the_next_run_undoes_the_changes_of_a_killed_one() {
     let broken = ledger.with_file_name("broken.json");
     fs::write(&broken, &pending[..pending.len() / 2]).expect("a file");
     let unread = attach(&cluster, &out, None, &["formation"]);
-    assert_says(&unread, 70, &["broken.json` lists the changes of a run on a cluster, but cannot be read: EOF"]);
+    assert_says(&unread, 69, &["broken.json` lists the changes of a run on a cluster, but cannot be read: EOF"]);
     fs::remove_file(&broken).expect("a file");
     assert_eq!(cluster.ask(2, "CONFIG GET maxmemory").expect("an answer"), "maxmemory\n123456789");
     assert!(cluster.ask(1, "PING").is_err() && fs::read_to_string(ledger).expect("a ledger") == pending);

@@ -136,9 +136,9 @@ fn reports_each_problem_in_one_message() {
         (&seed, Some(PASSWORD), &["--server", "redis:6.2"], 2, "the cluster is already running"),
         (&seed, Some(PASSWORD), &["--jobs", "2"], 2, "would disturb each other"),
         (&seed, Some(PASSWORD), &["--password-file", "/nowhere/x"], 2, "cannot read password file \"/nowhere/x\""),
-        (nobody, None, &[], 70, "it refuses connections"),
+        (nobody, None, &[], 69, "it refuses connections"),
         (name, None, &[], 2, "is not the address of a node"),
-        (&mute, None, &[], 70, "no answer in time"),
+        (&mute, None, &[], 69, "no answer in time"),
     ] {
         let ended = support::begin_as(command(seeds, &out, password, &[&["formation"], more].concat())).end();
         assert_eq!(ended.code(), Some(code), "{seeds} {more:?}: {}", ended.whole());
@@ -153,7 +153,7 @@ fn reports_each_problem_in_one_message() {
         nowhere.env_remove("SLOTQUAKE_STATE").env_remove("XDG_STATE_HOME").env_remove("HOME");
         nowhere.envs(state.map(|state| ("SLOTQUAKE_STATE", state)));
         let ended = support::begin_as(nowhere).end();
-        assert_eq!(ended.code(), Some(70), "{state:?}: {}", ended.whole());
+        assert_eq!(ended.code(), Some(69), "{state:?}: {}", ended.whole());
         assert!(ended.stderr.contains(expected), "{state:?}: {}", ended.whole());
     }
     // One that answers is enough.
@@ -397,11 +397,11 @@ fn detects_hooks_that_fail_or_do_nothing() {
     for (text, code, expected) in [
         (
             "stop: 'echo no such unit >&2; exit 5'\nstart: 'true'\n",
-            70,
+            69,
             "hook `stop` for node-1: ended with exit status: 5; output: no such unit",
         ),
-        ("stop: 'true'\nstart: 'true'\n", 70, "stop of node-1 is not in effect"),
-        ("stop: 'sleep 600'\nstart: 'true'\nwithin: 300ms\n", 70, "did not end within 300ms"),
+        ("stop: 'true'\nstart: 'true'\n", 69, "stop of node-1 is not in effect"),
+        ("stop: 'sleep 600'\nstart: 'true'\nwithin: 300ms\n", 69, "did not end within 300ms"),
         ("kill: 'true'\n", 3, "no hook `stop`"),
         ("stop: 'true'\n", 3, "no hook `start`"),
         ("stopp: 'true'\n", 2, "stopp"),

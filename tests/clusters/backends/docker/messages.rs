@@ -23,7 +23,7 @@ fn reports_what_cannot_run() {
     for (args, code, words) in [
         (
             vec!["role-swap", "--image", "slotquake-test.invalid/none:1"],
-            70,
+            69,
             vec!["slotquake-test.invalid/none:1", "ci/images"],
         ),
         (vec!["role-swap", "--image", "slotquake-netfault:1"], 2, vec!["neither a Redis nor a Valkey server"]),
@@ -46,7 +46,7 @@ fn reports_a_missing_engine() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_slotquake"));
     command.args(run(&out, &["role-swap"])).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
     let ended = begin_as(command).end();
-    assert_eq!(ended.code(), Some(70), "{}", ended.whole());
+    assert_eq!(ended.code(), Some(69), "{}", ended.whole());
     for words in ["no container engine answers", "/nonexistent/docker.sock", "hint: "] {
         assert!(ended.stderr.contains(words), "no `{words}`: {}", ended.whole());
     }
@@ -69,7 +69,7 @@ fn reports_an_engine_that_denies_access() {
         command.uid(65534).gid(65534);
     }
     let ended = begin_as(command).end();
-    assert_eq!(ended.code(), Some(70), "{}", ended.whole());
+    assert_eq!(ended.code(), Some(69), "{}", ended.whole());
     for words in ["may not use the container engine", "ermission denied", "hint: "] {
         assert!(ended.stderr.contains(words), "no `{words}`: {}", ended.whole());
     }
@@ -83,7 +83,7 @@ fn reports_an_engine_that_is_too_old() {
         is_asked.then(|| (200, r#"{"Version":"19.03.15","ApiVersion":"1.40","MinAPIVersion":"1.12"}"#.to_owned()))
     });
     let (_folder, out) = out();
-    assert_says(&through(&old, &run(&out, &["role-swap"])), 70, &["API 1.40", "1.41 is required", "hint: "]);
+    assert_says(&through(&old, &run(&out, &["role-swap"])), 69, &["API 1.40", "1.41 is required", "hint: "]);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn reports_that_all_subnets_are_in_use() {
     });
     let (_folder, out) = out();
     let words = ["no subnet is free", "10.213.0.0/23", "Pool overlaps", "docker network prune"];
-    assert_says(&through(&full, &run(&out, &["role-swap"])), 70, &words);
+    assert_says(&through(&full, &run(&out, &["role-swap"])), 69, &words);
 }
 
 #[test]
@@ -114,5 +114,5 @@ fn shows_the_log_of_a_server_that_fails_to_start() {
     docker(&["rm", &container]);
     let ended = slotquake(&run(&out, &[&suite(&folder, "  - settle: 100ms\n"), "--image", IMAGE]));
     docker(&["rmi", IMAGE]);
-    assert_says(&ended, 70, &["ended while starting (exit code 9)", "the dog ate the configuration"]);
+    assert_says(&ended, 69, &["ended while starting (exit code 9)", "the dog ate the configuration"]);
 }

@@ -63,7 +63,7 @@ fn uses_ports_if_addresses_are_unreachable() {
     let told = told(&ended);
     assert!(told["role-swap"].1.contains("; 127.0.0.1:"), "{told:?}");
     let ended = through(&rootless(), &run(&out, &["role-swap", "--server", "redis:6.2", "--reach", "address"]));
-    assert_eq!(ended.code(), Some(70), "{}", ended.whole());
+    assert_eq!(ended.code(), Some(69), "{}", ended.whole());
     assert!(ended.stderr.contains("it is rootless (hint: use `--reach ports`"), "{}", ended.whole());
     let ended = slotquake(&["run", "role-swap", "--reach", "ports"]);
     assert_eq!(ended.code(), Some(2), "{}", ended.whole());
