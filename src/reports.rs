@@ -214,7 +214,7 @@ mod tests {
         let error = |path: &Path| read_all(path).expect_err("nothing there").to_string();
         assert!(error(&folder.path().join("gone")).ends_with("no such file or folder"));
         assert!(error(folder.path()).ends_with("has no report.json"));
-        fs::write(folder.path().join(crate::history::FILE_NAME), "").expect("written");
+        fs::write(folder.path().join(history::FILE_NAME), "").expect("written");
         assert!(error(folder.path()).contains("slotquake check"));
     }
 

@@ -29,7 +29,8 @@
     var index = Math.min(Math.floor(part * data.count), data.count - 1);
     var span = Number(picture.dataset.span), at = Number(picture.dataset.from) + part * span;
     var shape = event.target.closest(".shape");
-    var lines = [at.toFixed(span < 1 ? 4 : 2) + " s · " + row.querySelector(".label").textContent];
+    var label = row.querySelector(".label").firstChild;
+    var lines = [at.toFixed(span < 1 ? 4 : 2) + " s" + (label ? " · " + label.textContent : "")];
     if (shape) lines.push(shape.getAttribute("aria-label"));
     var counted = numbers(row, index);
     if (counted) lines.push(counted);

@@ -533,7 +533,7 @@ fn the_schema_has_every_key_of_the_shipped_suites() {
         let sides = &schema["$defs"][fault]["properties"]["between"];
         assert_eq!((&sides["minItems"], &sides["maxItems"]), (&2.into(), &2.into()), "{fault}: {sides}");
     }
-    assert_eq!(schema["required"], serde_json::json!(["name", "about", "steps", "invariants"]));
+    assert_eq!(schema["required"], serde_json::json!(["name", "about", "steps"]));
 }
 
 /// The names of all properties.

@@ -123,6 +123,13 @@ impl Report {
         self
     }
 
+    /// Whether the suite has no invariants, so that nothing was judged but slotquake's own checks.
+    pub fn without_invariants(&self) -> bool {
+        const OWN: [&str; 5] = ["faults", "recovery", "servers", "steps", "workload"];
+        let is_own = |judgement: &Judgement| OWN.contains(&judgement.invariant.as_str());
+        self.header.plan.invariants.is_empty() && self.invariants.iter().all(is_own)
+    }
+
     /// The suite and the server of the run.
     pub fn key(&self) -> RunKey {
         RunKey { suite: self.header.plan.name.clone(), server: self.header.server.asked.clone() }

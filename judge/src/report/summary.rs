@@ -202,7 +202,7 @@ impl Summary {
             course: Some(Course::new(report)),
             report: Some(folder.to_owned()),
             recorded: None,
-            without_invariants: report.header.plan.invariants.is_empty(),
+            without_invariants: report.without_invariants(),
             tries: 1,
         }
     }

@@ -50,7 +50,7 @@ fn an_outage_of_the_clients_that_are_cut_off_is_not_hidden_by_the_others() {
                 "all together",
                 cut_off(of("all", "100ms")),
                 Pass,
-                "(operations 10.1 ms apart) (of clients on both sides of a fault together",
+                "(operations 10.1 ms apart), 100 ms allowed (of clients on both sides of a fault together",
             ),
             (
                 "the rest, also cut off in truth",
