@@ -48,7 +48,7 @@
   // A text that does not fit into its bar would be cut off, and half a name is a wrong name. The tooltip has it.
   function fit() {
     document.querySelectorAll("svg.within > text").forEach(function (text) {
-      text.style.visibility = text.getComputedTextLength() + 8 > text.parentNode.getBoundingClientRect().width ? "hidden" : "";
+      text.style.visibility = text.getComputedTextLength() + 8 > text.parentNode.width.baseVal.value ? "hidden" : "";
     });
   }
   function ticks(picture, seen) {

@@ -740,6 +740,7 @@ fn a_browser_shows_the_page_and_runs_its_script() {
         rows[0].querySelector('.plot').dispatchEvent(new PointerEvent('pointermove', at));
         var wide = document.documentElement.scrollWidth - innerWidth;
         document.title = 'wide ' + wide + ' titles ' + document.querySelectorAll('.shape > title').length
+            + ' named ' + (getComputedStyle(document.querySelector('.row.lane svg.within > text')).visibility === 'visible')
             + ' tip ' + document.getElementById('tip').textContent.replace(/\\n/g, ' / ');
     });</script></body>";
     let file = folder.path().join("report.html");
@@ -754,7 +755,7 @@ fn a_browser_shows_the_page_and_runs_its_script() {
     ] {
         let dom = open(&browser, folder.path(), &file, &[args, &["--dump-dom"]].concat());
         let title = dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).unwrap_or_default();
-        assert!(title.starts_with("wide 0 titles 0 tip "), "{name}: {title}");
+        assert!(title.starts_with("wide 0 titles 0 named true tip "), "{name}: {title}");
         // Half way, at 10.55 s, writes of shard-1 are refused.
         assert!(title.contains("s · writes/s / 0 ok, ") && title.contains(" refused"), "{name}: {title}");
         let shot = shots.join(format!("{name}.png"));

@@ -337,7 +337,7 @@ fn warnings(report: &Report) -> Vec<String> {
 fn slowest_of(figures: &Figures) -> String {
     match (figures.failovers, figures.promoted) {
         (0 | 1, _) => String::new(),
-        (all, promoted) if promoted < all => format!("; slowest of {promoted} promotions after {all} faults or orders"),
+        (all, promoted) if promoted < all => format!("; {promoted} of {all} failovers promoted a replica"),
         (all, _) => format!("; slowest of {all} failovers"),
     }
 }
