@@ -5,6 +5,7 @@ mod bounds;
 mod invariants;
 mod needs;
 mod network;
+mod random;
 mod replicas;
 mod sides;
 mod steps;
@@ -168,6 +169,7 @@ impl Plan {
         let Some(shape) = shape.filter(|_| problems.0.is_empty()) else {
             return Err(problems.0);
         };
+        let steps = random::expand(&suite.steps, &shape, seed);
         let mut config: BTreeMap<String, Directive> = match found {
             None => DEFAULT_CONFIG.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect(),
             Some(found) => found.config.clone(),
@@ -181,7 +183,7 @@ impl Plan {
             nodes: shape.nodes.clone(),
             config,
             workload: WorkloadSpec { keys: Some(suite.workload.keys()), ..suite.workload.clone() },
-            steps: suite.steps.clone(),
+            steps,
             invariants: suite.invariants.clone(),
             recover_within: suite.recover_within,
             max_duration: suite.max_duration,

@@ -491,6 +491,8 @@ fn ships_every_suite_of_the_folder() {
     let mut files: Vec<(String, String)> = std::fs::read_dir("suites")
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        // What is known to fail is in a folder of its own.
+        .filter(|path| path.is_file())
         .map(|path| {
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
             (name, std::fs::read_to_string(&path).unwrap())

@@ -840,3 +840,56 @@ fn a_run_has_the_speed_that_is_asked_for_within_that_of_its_suite() {
         assert_eq!(plan(name, own).speed(asked, speed("7")), speed(expected), "{name} {own:?} {asked:?}");
     }
 }
+
+const RANDOM: &str = "random: { faults: [kill, pause, isolate, failover], every: 1s..4s, lasts: 500ms..6s, for: 60s }";
+
+fn with_random(step: &str) -> Suite {
+    let suite = suite_of("{ masters: 3 }", &["phase: chaos", step, "settle: 1s"], &["agreement: { within: 1s }"]);
+    Suite { if_impossible: suite::IfImpossible::Skip, ..suite }
+}
+
+#[test]
+fn a_plan_has_the_faults_that_its_seed_draws() {
+    let suite = with_random(RANDOM);
+    let plan = |seed| Plan::new(&suite, seed).unwrap_or_else(|errors| panic!("{errors:?}"));
+    assert_eq!(plan(7).steps, plan(7).steps);
+    assert_ne!(plan(7).steps, plan(8).steps);
+    let mut kinds = std::collections::BTreeSet::new();
+    for seed in 0..50 {
+        let steps = plan(seed).steps;
+        assert!(!steps.iter().any(|step| matches!(step, Step::Random(_))));
+        let settled: u128 = steps
+            .iter()
+            .map(|step| match step {
+                Step::Settle(span) => span.0.as_millis(),
+                _ => 0,
+            })
+            .sum();
+        assert_eq!(settled, 61_000, "seed {seed}");
+        let faults = steps.iter().filter(|step| step.fault().is_some()).count();
+        let undone =
+            steps.iter().filter(|step| matches!(step, Step::Start(_) | Step::Resume(_) | Step::Heal(_))).count();
+        assert!(faults > 5 && faults == undone, "seed {seed}: {faults} faults, {undone} undone");
+        kinds.extend(steps.iter().filter_map(|step| step.fault()).map(|fault| format!("{:?}", fault.kind())));
+        kinds.extend(steps.iter().filter(|step| matches!(step, Step::Command(_))).map(|_| "Command".to_owned()));
+    }
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["Command", "Kill", "Partition", "Pause"]);
+}
+
+#[test]
+fn random_faults_that_cannot_be_drawn_are_refused() {
+    for (from, to, expected) in [
+        ("kill, pause, isolate, failover", "", "steps[1].random.faults: there is nothing to draw from"),
+        ("1s..4s", "0s..4s", "steps[1].random.every: faults would follow each other without a pause"),
+        ("1s..4s", "10ms", "steps[1].random.for: that may be more than 500 faults"),
+        ("for: 60s", "for: 20m", "steps[1].random.for: the steps settle longer than `max-duration`, 10m"),
+    ] {
+        let problems = problems(&with_random(&RANDOM.replace(from, to)));
+        assert!(problems.iter().any(|problem| problem.starts_with(expected)), "{to}: {problems:?}");
+    }
+    let mut ends = with_random(RANDOM);
+    ends.if_impossible = suite::IfImpossible::End;
+    assert!(problems(&ends)[0].contains("hint: `if-impossible: skip`"), "{:?}", problems(&ends));
+    let reversed = RANDOM.replace("1s..4s", "4s..1s");
+    assert!(Step::try_from(reversed.as_str()).expect_err("reversed").to_string().contains("the first time is longer"));
+}

@@ -1,8 +1,12 @@
 //! What is done about a failure: how often it comes again, the smallest schedule that shows it, and a report to file.
 
 use std::fmt::Write;
+use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
+
+use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 
 use super::{Outcome, Settled, once, remove, schedule_of};
 use crate::batch::{Audience, Lanes, Settings, Stop};
@@ -32,12 +36,17 @@ pub async fn repeat(
     runs: u32,
     (audience, stop): (&Arc<dyn Audience>, &Stop),
 ) -> (Rate, Option<Outcome>) {
+    let places = settled.batch.lanes.at(settled.found).max(1);
+    let ran: Vec<Outcome> = stream::iter(0..runs)
+        .take_while(|_| ready(stop.borrow().is_none()))
+        .map(
+            |number| async move { once(settled, schedule, ("again", server), number as usize, audience, stop).await.2 },
+        )
+        .buffered(places)
+        .collect()
+        .await;
     let (mut rate, mut last) = (Rate::default(), None);
-    for number in 0..runs {
-        if stop.borrow().is_some() {
-            break;
-        }
-        let (_, _, outcome) = once(settled, schedule, ("again", server), number as usize, audience, stop).await;
+    for outcome in ran {
         let failed = outcome.failures.contains(failure);
         remove(outcome.folder.as_deref());
         if is_conclusive(&outcome, failed) {
@@ -71,21 +80,31 @@ pub async fn investigate(
     let (rate, mut last) = repeat(settled, (&found, server), failure, limits.repeat, (audience, stop)).await;
     tell(format!("the schedule of run {} fails so in {rate}", run.number));
     let mut shrinker = Shrinker::new(found, rate, &settled.profile, if rate.hits == 0 { 0 } else { limits.shrink });
-    while let Some(candidate) = shrinker.candidate().cloned().filter(|_| stop.borrow().is_none()) {
-        let (_, _, outcome) =
-            once(settled, &candidate, ("smaller", server), shrinker.runs() as usize, audience, stop).await;
-        remove(outcome.folder.as_deref());
-        let failed = outcome.failures.contains(failure);
-        let answer = is_conclusive(&outcome, failed).then_some(failed);
-        if failed {
-            last = Some(outcome);
+    let places = settled.batch.lanes.at(settled.found).max(1);
+    loop {
+        let candidates = shrinker.candidates(places);
+        if candidates.is_empty() || stop.borrow().is_some() {
+            break;
         }
-        if shrinker.observe(answer) == Some(true) {
-            let moves = shrinker.best().moves.len();
+        let first = shrinker.runs() as usize;
+        let run = |(index, candidate)| once(settled, candidate, ("smaller", server), first + index, audience, stop);
+        let ran = join_all(candidates.iter().enumerate().map(run)).await;
+        let mut answers = Vec::new();
+        for (_, _, outcome) in ran {
+            remove(outcome.folder.as_deref());
+            let failed = outcome.failures.contains(failure);
+            answers.push(is_conclusive(&outcome, failed).then_some(failed));
+            if failed {
+                last = Some(outcome);
+            }
+        }
+        if shrinker.observe(&answers) {
+            let best = shrinker.best();
             tell(format!(
-                "fails with {moves} of its steps, {} masters and {} replicas, after {} runs",
-                candidate.masters,
-                candidate.replicas,
+                "fails with {} of its steps, {} masters and {} replicas, after {} runs",
+                best.moves.len(),
+                best.masters,
+                best.replicas,
                 shrinker.runs()
             ));
         }

@@ -25,8 +25,9 @@ use crate::report::{self, Standing};
 use crate::seeded::Seeded;
 use crate::server::Server;
 use crate::speed::{self, Speed};
-use crate::suite::{SpeedSetting, to_yaml};
-use crate::units::Span;
+use crate::suite::{Phased, SpeedSetting, When, to_yaml};
+use crate::target::{Member, Owner, Target};
+use crate::units::{Bound, ShardNo, Span};
 
 /// How many runs of each failure keep their folder.
 const KEPT_OF_A_FAILURE: usize = 3;
@@ -310,7 +311,26 @@ pub fn leave_out(profile: &mut Profile, server: &str, environment: &batch::Envir
             profile.faults.remove(&act);
         }
     }
+    let triggered = profile.faults.keys().next().map(|&act| triggered(probe(profile, act, server)));
+    let plan = triggered.filter(|_| profile.triggers > 0).and_then(|schedule| {
+        let (suite, _) = chaos::suite(&schedule, "probe", &[]);
+        Plan::new(&suite, 1).ok()
+    });
+    if let Some(why) = plan.and_then(|plan| environment.obstacle(&plan).map(str::to_owned)) {
+        out.push(("triggers".to_owned(), why));
+        profile.triggers = 0;
+    }
     out
+}
+
+/// The schedule with its first move after a line of a log, which needs the logs.
+fn triggered(mut schedule: Schedule) -> Schedule {
+    if let Some(first) = schedule.moves.first_mut() {
+        let of = Target::Member(Owner::Shard(ShardNo(1)), Member::Replicas);
+        let within = Bound::Fixed(Span::secs(1));
+        first.on = Some(When { event: Phased::Promoted, of, after: Span::default(), within });
+    }
+    schedule
 }
 
 /// A plan with every act of a profile in its smallest cluster, so that an environment and a speed can be prepared for what
@@ -324,6 +344,9 @@ pub fn everything(profile: &Profile, server: &str, seed: u64) -> Result<Plan, St
     let mut names = BTreeSet::new();
     let name = |each: &Move| each.step.fault().and_then(|fault| fault.name()).flatten().map(str::to_owned);
     whole.moves.retain(|each| name(each).is_none_or(|name| names.insert(name)));
+    if profile.triggers > 0 {
+        whole = triggered(whole);
+    }
     let (suite, _) = chaos::suite(&whole, "everything", &[]);
     Plan::new(&suite, seed).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
@@ -332,6 +355,7 @@ pub fn everything(profile: &Profile, server: &str, seed: u64) -> Result<Plan, St
 fn probe(profile: &Profile, act: Act, server: &str) -> Schedule {
     let replicas = profile.replicas.0.max(1);
     let only = Profile {
+        triggers: 0,
         faults: BTreeMap::from([(act, 1)]),
         masters: (profile.masters.0, profile.masters.0),
         replicas: (replicas, replicas),

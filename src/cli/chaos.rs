@@ -44,7 +44,7 @@ Examples:
   slotquake chaos --runs 50
   slotquake chaos --for 8h --profile rough --server redis:6.2,valkey:9.1 --out nightly
   slotquake chaos --runs 1000 --seed 7 --shard 2/4 --out part-2
-  slotquake run ./chaos/failures/acked-writes-stale-master/smallest.yaml")]
+  slotquake run ./chaos/failures/acked-writes-stale-master-master-hit/smallest.yaml")]
 pub struct Args {
     /// End after so many runs, those of other shards included
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), required_unless_present = "lasts")]

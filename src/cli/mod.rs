@@ -21,6 +21,7 @@ mod folder;
 mod gc;
 mod history;
 mod init;
+mod known;
 mod list;
 mod live;
 mod merge;
@@ -83,6 +84,7 @@ enum Command {
     Chaos(Box<chaos::Args>),
     Bisect(Box<bisect::Args>),
     Merge(merge::Args),
+    Known(known::Args),
     Plan(plan::Args),
     Check(check::Args),
     Compare(compare::Args),
@@ -137,6 +139,7 @@ fn dispatch(command: &Command) -> Result<Exit, Trouble> {
         Command::Chaos(args) => chaos::main(args),
         Command::Bisect(args) => bisect::main(args),
         Command::Merge(args) => merge::main(args),
+        Command::Known(args) => known::main(args),
         Command::Plan(args) => plan::main(args),
         Command::Check(args) => check::main(args),
         Command::Compare(args) => compare::main(args),

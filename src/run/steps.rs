@@ -79,7 +79,9 @@ impl<B: Backend> Run<B> {
         match (step.does(), problem) {
             (Does::Fault(_) | Does::Undo(..) | Does::Heal(_), StepProblem::Suite(why))
             // The node is down, frozen or cut off, or says no.
-            | (Does::Command(_), StepProblem::Suite(why) | StepProblem::Harness(why)) => Some(why),
+            | (Does::Command(_), StepProblem::Suite(why) | StepProblem::Harness(why))
+            // Nobody knows beforehand whether there will be a failover to tell of.
+            | (Does::When(_), StepProblem::Suite(why) | StepProblem::Unmet(why)) => Some(why),
             (
                 Does::Fault(_)
                 | Does::Undo(..)
@@ -90,7 +92,8 @@ impl<B: Backend> Run<B> {
                 | Does::Corrupt(_)
                 | Does::Await(_)
                 | Does::Expect(_)
-                | Does::When(_),
+                | Does::When(_)
+                | Does::Random(_),
                 _,
             ) => None,
         }
@@ -113,7 +116,7 @@ impl<B: Backend> Run<B> {
             Does::Command(command) => self.command(number, command, progress).await,
             Does::Await(wait) => self.wait(number, wait, progress).await,
             Does::Expect(expect) => self.expect(number, expect).await,
-            Does::Corrupt(_) => self.fault(step, progress.rules.node_timeout).await,
+            Does::Corrupt(_) | Does::Random(_) => self.fault(step, progress.rules.node_timeout).await,
             Does::Fault(_) => {
                 progress.masters = self.masters();
                 self.fault(step, progress.rules.node_timeout).await
@@ -146,7 +149,13 @@ impl<B: Backend> Run<B> {
             Does::Undo(action, targets, start) => self.injector.undo((action, start), targets, &now).await,
             Does::Corrupt(corrupt) => self.injector.corrupt(corrupt, &now).await,
             Does::Heal(name) => self.injector.heal(name, &self.watch, bus_links_back(node_timeout)).await,
-            Does::Phase(_) | Does::Settle(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) | Does::When(_) => {
+            Does::Phase(_)
+            | Does::Settle(_)
+            | Does::Command(_)
+            | Does::Await(_)
+            | Does::Expect(_)
+            | Does::When(_)
+            | Does::Random(_) => {
                 Err(StepProblem::Suite("this step neither injects nor undoes a fault, nor damages a file".to_owned()))
             }
         }

@@ -50,10 +50,11 @@ fn a_campaign_finds_and_shrinks_what_its_profile_forbids() {
     let campaign = campaign::read(Path::new(&out)).unwrap_or_else(|error| panic!("{error}\n{}", text(&ran)));
     assert_eq!(campaign.runs.len(), 4, "{}", text(&ran));
     assert_eq!(ran.status.code(), Some(1), "{}", text(&ran));
-    let emptied = campaign.findings.iter().find(|finding| finding.failure.to_string() == "acked-writes (restart)");
+    let emptied =
+        campaign.findings.iter().find(|finding| finding.failure.to_string() == "acked-writes (restart, master-hit)");
     let emptied = emptied.unwrap_or_else(|| panic!("not found\n{}", text(&ran)));
     assert!(emptied.smallest.hits > 0 && emptied.moves == 1, "{emptied:?}");
-    let files = Path::new(&out).join("failures/acked-writes-restart");
+    let files = Path::new(&out).join("failures/acked-writes-restart-master-hit");
     let smallest = suite::load(&files.join("smallest.yaml").display().to_string()).expect("a suite");
     assert!(Schedule::of(&smallest).is_some());
     assert!(smallest.steps.iter().any(|step| matches!(step, Step::Kill(_))), "{smallest:?}");
@@ -105,4 +106,24 @@ fn a_gentle_campaign_has_no_false_alarm() {
     assert_eq!(campaign.count(Ended::Fail), 0, "{}", text(&ran));
     assert!(campaign.count(Ended::Pass) > 0, "{}", text(&ran));
     assert!(campaign.situations().contains_key("a replica is promoted"), "{}", text(&ran));
+}
+
+#[test]
+fn what_is_known_is_still_caught() {
+    fetched("redis:6.2");
+    let _places = Places::take(2);
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("known");
+    let known = |only: &str| {
+        let out = out.to_str().expect("a path");
+        let common = ["known", "--server", "redis:6.2", "--speed", "5", "--jobs", "1", "--out", out];
+        slotquake(&[&common[..], &["--only", only, "--repeat", "1"]].concat())
+    };
+    let ran = known("repeated-increment,empty-master");
+    assert_eq!(ran.status.code(), Some(0), "{}", text(&ran));
+    let lines = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert_eq!(lines.lines().filter(|line| line.starts_with("caught")).count(), 2, "{}", text(&ran));
+    let unknown = known("nothing");
+    assert_eq!(unknown.status.code(), Some(2), "{}", text(&unknown));
+    assert!(text(&unknown).contains("\"nothing\" is not in the list (hint: stale-master"), "{}", text(&unknown));
 }

@@ -6,54 +6,12 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::{Move, Profile, Schedule};
+use crate::fault::FaultKind;
 use crate::seeded::Seeded;
-use crate::suite::{ReadFrom, Step, WorkloadSpec};
-use crate::units::{Percent, Rate, ShardNo, Span};
-
-/// What a profile can ask for: a fault with its end, or a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Act {
-    /// SIGKILL, then a start.
-    Kill,
-    /// SIGTERM, then a start.
-    Stop,
-    /// SIGSTOP, then SIGCONT.
-    Pause,
-    /// A host without power, then a start.
-    PowerLoss,
-    /// SIGKILL, then a start without data.
-    Empty,
-    /// One node cut off from everybody.
-    Isolate,
-    /// A master cut off together with half of the clients.
-    Minority,
-    /// What one node sends vanishes.
-    OneWay,
-    /// The cluster bus of one node is cut.
-    BusOnly,
-    /// The replication of one shard is cut.
-    Replication,
-    /// Packets of one node come late.
-    Slow,
-    /// A wall clock jumps.
-    ClockJump,
-    /// A wall clock drifts.
-    ClockDrift,
-    /// A disk is full.
-    DiskFull,
-    /// A disk is slow to make data durable.
-    DiskSlow,
-    /// CLUSTER FAILOVER.
-    Failover,
-    /// CLUSTER FAILOVER FORCE.
-    FailoverForce,
-    /// CLUSTER FAILOVER TAKEOVER.
-    Takeover,
-}
+use crate::suite::{DataKind, Phased, ReadFrom, Step, When, WorkloadSpec};
+use crate::target::{Member, Owner, Target};
+use crate::units::{Bound, Percent, Rate, ShardNo, Span};
 
 /// The keys of a workload.
 const KEYS: u32 = 5000;
@@ -82,6 +40,9 @@ pub fn draw(profile: &Profile, server: &str, random: &mut Seeded) -> Schedule {
         keys: Some(KEYS),
         reads: Percent::new(f64::from(*pick(random, &profile.reads))),
         read_from: *pick(random, &[ReadFrom::Master, ReadFrom::ReplicaPreferred]),
+        kinds: pick_any(random, &profile.kinds).filter(|kinds| kinds.share(DataKind::Register) < 1.0),
+        retries: pick_any(random, &profile.retries).unwrap_or(0),
+        timeout: pick_any(random, &profile.timeouts).unwrap_or(WorkloadSpec::default().timeout),
         ..WorkloadSpec::default()
     };
     let mut schedule = Schedule {
@@ -107,8 +68,9 @@ pub fn draw(profile: &Profile, server: &str, random: &mut Seeded) -> Schedule {
     if rests {
         schedule.rest = rest(schedule.node_timeout());
         // What lasts for ever is a minority at most: one process.
-        if let Some(last) = schedule.moves.last_mut().filter(|last| last.step.action().is_some()) {
-            last.undo = None;
+        let ends = |last: &&mut Move| last.step.action().is_some() && !last.leaves_the_master();
+        if let Some(last) = schedule.moves.last_mut().filter(ends) {
+            (last.undo, last.until) = (None, None);
         }
     }
     schedule
@@ -120,7 +82,7 @@ pub fn mutate(schedule: &Schedule, profile: &Profile, random: &mut Seeded) -> Sc
     let mut changed = schedule.clone();
     for _ in 0..=random.below(2) {
         let at = if changed.moves.is_empty() { 0 } else { random.below(changed.moves.len() as u64) as usize };
-        match random.below(4) {
+        match random.below(5) {
             0 if changed.moves.len() > 1 => _ = changed.moves.remove(at),
             1 if !changed.moves.is_empty() => {
                 let shift = Span(time(random, changed.node_timeout(), profile.window));
@@ -132,11 +94,17 @@ pub fn mutate(schedule: &Schedule, profile: &Profile, random: &mut Seeded) -> Sc
                     undo.0 = lasts;
                 }
             }
+            3 if !changed.moves.is_empty() => retrigger(&mut changed, at, profile, random),
             _ => add(&mut changed, profile, random),
         }
     }
     changed.moves.sort_by_key(|each| each.at);
     if profile.admits(&changed) { changed } else { schedule.clone() }
+}
+
+/// One of a list; None of an empty one.
+fn pick_any<T: Clone>(random: &mut Seeded, from: &[T]) -> Option<T> {
+    (!from.is_empty()).then(|| pick(random, from).clone())
 }
 
 fn pick<'a, T>(random: &mut Seeded, from: &'a [T]) -> &'a T {
@@ -170,13 +138,17 @@ fn add(schedule: &mut Schedule, profile: &Profile, random: &mut Seeded) {
     let lasts = lasts(random, schedule.node_timeout(), profile.longest);
     let shard = ShardNo(1 + random.below(schedule.masters.into()) as u16);
     let name = (1..=schedule.moves.len() + 1)
-        .map(|number| format!("{}-{number}", word(act)))
+        .map(|number| format!("{}-{number}", act.name()))
         .find(|name| !schedule.moves.iter().any(|each| named(each, name)));
-    let Some((step, undo)) = steps(act, schedule, shard, &name.unwrap_or_default(), random) else { return };
+    let Some((step, undo)) = act.steps(shard, schedule.replicas > 0, &name.unwrap_or_default(), random) else { return };
     let read = |text: &str| Step::try_from(text).unwrap_or_else(|error| panic!("`{text}`: {error}"));
-    let added = Move { at, step: read(&step), undo: undo.map(|undo| (lasts, read(&undo))) };
+    let added = Move::new(at, read(&step), undo.map(|undo| (lasts, read(&undo))));
     let mut changed = schedule.clone();
     changed.moves.push(added);
+    if random.below(100) < profile.triggers.into() {
+        let last = changed.moves.len() - 1;
+        retrigger(&mut changed, last, profile, random);
+    }
     changed.moves.sort_by_key(|each| each.at);
     let fits = Profile { moves: (0, usize::MAX), ..profile.clone() }.admits(&changed);
     if fits {
@@ -184,77 +156,66 @@ fn add(schedule: &mut Schedule, profile: &Profile, random: &mut Seeded) {
     }
 }
 
-fn named(each: &Move, name: &str) -> bool {
-    each.step.fault().and_then(|fault| fault.name()).flatten() == Some(name)
-}
-
-/// The begin of the name of a fault.
-fn word(act: Act) -> &'static str {
-    match act {
-        Act::Isolate | Act::Minority | Act::OneWay | Act::BusOnly | Act::Replication => "cut",
-        Act::Slow => "late",
-        Act::ClockJump | Act::ClockDrift => "wrong",
-        Act::DiskFull | Act::DiskSlow => "sick",
-        Act::Kill
-        | Act::Stop
-        | Act::Pause
-        | Act::PowerLoss
-        | Act::Empty
-        | Act::Failover
-        | Act::FailoverForce
-        | Act::Takeover => "none",
+/// Lets a move begin or end with what a log tells: as close to a phase of a failover as can be.
+fn retrigger(schedule: &mut Schedule, index: usize, profile: &Profile, random: &mut Seeded) {
+    (schedule.moves[index].on, schedule.moves[index].until) = (None, None);
+    if schedule.replicas == 0 {
+        return;
+    }
+    let node_timeout = schedule.node_timeout();
+    let Some(&shard) = schedule.moves[index].shards().first() else { return };
+    let after = Span::millis(*pick(random, &[0, 0, 5, 20, 50, 200, 1000]));
+    let within = Span((node_timeout * profile.longest.min(3)).saturating_sub(after.0));
+    let of = |member| Target::Member(Owner::Shard(shard), member);
+    let when = |event, member| When { event, of: of(member), after, within: Bound::Fixed(within) };
+    if random.below(3) > 0 && may_be_replaced(&schedule.moves[index]) {
+        let each = &mut schedule.moves[index];
+        each.until = Some(when(Phased::Promoted, Member::Replicas));
+        if let Some((lasts, _)) = &mut each.undo {
+            *lasts = Span::default();
+        }
+        return;
+    }
+    // What follows the begin of another move on this shard.
+    let causes: Vec<(Span, bool)> = schedule
+        .moves
+        .iter()
+        .enumerate()
+        .filter(|(other, each)| *other != index && each.shards().contains(&shard) && may_be_replaced(each))
+        .map(|(_, each)| (each.at, each.until.is_some()))
+        .collect();
+    if let Some((at, has_ended)) = pick_any(random, &causes) {
+        let (event, member) = *pick(random, if has_ended { &BACK } else { &AWAY });
+        let each = &mut schedule.moves[index];
+        // The lines count from the latest step on, so it follows its cause at once.
+        each.at = Span(at.0 + Duration::from_millis(1));
+        each.on = Some(when(event, member));
     }
 }
 
-/// The step of an act and the one that undoes it, as in a suite; None where it needs a replica and there is none.
-fn steps(
-    act: Act,
-    schedule: &Schedule,
-    shard: ShardNo,
-    name: &str,
-    random: &mut Seeded,
-) -> Option<(String, Option<String>)> {
-    let has_replicas = schedule.replicas > 0;
-    // Masters matter more.
-    let role = if has_replicas && random.below(4) == 0 { "replica" } else { "master" };
-    let node = format!("{shard}/{role}");
-    let up = Some(format!("start: {shard}/down"));
-    let heal = || Some(format!("heal: {name}"));
-    let cut = |sides: &str, more: &str| (format!("partition: {{ between: {sides}{more}, name: {name} }}"), heal());
-    let failover =
-        |how: &str| (format!("command: {{ send: CLUSTER FAILOVER{how}, to: {shard}/replica, errors: allow }}"), None);
-    Some(match act {
-        Act::Kill => (format!("kill: {node}"), up),
-        Act::Stop => (format!("stop: {node}"), up),
-        Act::Pause => (format!("pause: {node}"), Some(format!("resume: {shard}/paused"))),
-        Act::PowerLoss if has_replicas && random.below(2) == 0 => (format!("power-loss: {shard}"), up),
-        Act::PowerLoss => (format!("power-loss: {node}"), up),
-        Act::Empty => (format!("kill: {node}"), Some(format!("start: {{ node: {shard}/down, data: lost }}"))),
-        Act::Isolate => cut(&format!("[{node}, others]"), ""),
-        Act::Minority => cut(&format!("[[{shard}/master, half-clients], others]"), ""),
-        Act::OneWay => cut(&format!("[{node}, others]"), ", one-way: true"),
-        Act::BusOnly => cut(&format!("[{node}, others]"), ", only: bus"),
-        Act::Replication if has_replicas => cut(&format!("[{shard}/master, {shard}/replicas]"), ", only: replication"),
-        Act::Slow => {
-            let latency = pick(random, &["50ms", "200ms", "500ms"]);
-            (format!("slow: {{ between: [{node}, others], latency: {latency}, name: {name} }}"), heal())
-        }
-        Act::ClockJump => {
-            let jump = pick(random, &["1h", "-1h", "10s", "-10s", "1s", "-1s"]);
-            (format!("clock: {{ node: {node}, jump: {jump}, name: {name} }}"), heal())
-        }
-        Act::ClockDrift => {
-            let drift = pick(random, &["10%", "-10%", "50%", "-50%"]);
-            (format!("clock: {{ node: {node}, drift: {drift}, name: {name} }}"), heal())
-        }
-        Act::DiskFull => {
-            let files = pick(random, &["all", "aof", "nodes.conf"]);
-            (format!("disk: {{ node: {node}, full: true, files: {files}, name: {name} }}"), heal())
-        }
-        Act::DiskSlow => (format!("disk: {{ node: {node}, slow: 500ms, on: fsync, name: {name} }}"), heal()),
-        Act::Failover if has_replicas => failover(""),
-        Act::FailoverForce if has_replicas => failover(" FORCE"),
-        Act::Takeover if has_replicas => failover(" TAKEOVER"),
-        Act::Replication | Act::Failover | Act::FailoverForce | Act::Takeover => return None,
-    })
+/// What a log tells while a master is away, and of whom.
+const AWAY: [(Phased, Member); 4] = [
+    (Phased::Fail, Member::Master),
+    (Phased::ElectionStarted, Member::Replicas),
+    (Phased::VoteGranted, Member::Replicas),
+    (Phased::Promoted, Member::Replicas),
+];
+
+/// The same when it comes back, and is a replica.
+const BACK: [(Phased, Member); 3] =
+    [(Phased::Demoted, Member::Every), (Phased::SyncStarted, Member::Every), (Phased::SyncFinished, Member::Every)];
+
+/// Whether a move may lead to a failover of its shard: it silences the master for a while.
+fn may_be_replaced(each: &Move) -> bool {
+    let names_master =
+        each.targets().iter().any(|target| matches!(target, Target::Member(_, Member::Master | Member::Every)));
+    let is_failover = each.kind().is_none();
+    let silences = each.kind().is_some_and(|kind| {
+        kind.ends_process() || matches!(kind, FaultKind::Pause | FaultKind::Partition) && !each.leaves_the_master()
+    });
+    names_master && (silences && each.undo.is_some() || is_failover)
+}
+
+fn named(each: &Move, name: &str) -> bool {
+    each.step.fault().and_then(|fault| fault.name()).flatten() == Some(name)
 }

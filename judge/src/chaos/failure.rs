@@ -6,9 +6,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Claim, Promise};
-use crate::check::Verdict;
-use crate::facts::Cause;
+use crate::check::{Judgement, Verdict};
+use crate::facts::{Cause, FaultTable};
 use crate::report::Report;
+use crate::units::{NodeNo, ShardNo};
 
 /// A failure, without what differs from run to run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,12 +18,40 @@ pub struct Failure {
     pub invariant: String,
     /// How: for lost writes, what lost most of them; empty where there is no kind.
     pub kind: String,
+    /// What the faults did to the shard on which it failed; None where no shard is told, and in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardRole>,
+}
+
+/// What the faults of a run did to a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShardRole {
+    /// They hit none of its nodes.
+    NotHit,
+    /// They hit a replica of it, and never its master.
+    ReplicaHit,
+    /// They hit its master.
+    MasterHit,
+}
+
+impl ShardRole {
+    /// Its word in names of failures.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NotHit => "not-hit",
+            Self::ReplicaHit => "replica-hit",
+            Self::MasterHit => "master-hit",
+        }
+    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { invariant, kind } = self;
-        if kind.is_empty() { f.write_str(invariant) } else { write!(f, "{invariant} ({kind})") }
+        let Self { invariant, kind, shard } = self;
+        let shard = shard.map_or("", ShardRole::word);
+        let more: Vec<&str> = [kind.as_str(), shard].into_iter().filter(|word| !word.is_empty()).collect();
+        if more.is_empty() { f.write_str(invariant) } else { write!(f, "{invariant} ({})", more.join(", ")) }
     }
 }
 
@@ -38,12 +67,48 @@ pub fn failures(report: &Report, promises: &[Promise]) -> Vec<Failure> {
             "acked-writes" => cause_of_most(report).map_or_else(String::new, |cause| cause.to_string()),
             _ => String::new(),
         };
-        let failure = Failure { invariant: judgement.invariant.clone(), kind };
+        let shard = shard_of(report, judgement).map(|shard| role_of(report, shard));
+        let failure = Failure { invariant: judgement.invariant.clone(), kind, shard };
         if !found.contains(&failure) {
             found.push(failure);
         }
     }
     found
+}
+
+/// The shard on which an invariant failed: for lost writes the one that lost most; None where none is told.
+fn shard_of(report: &Report, judgement: &Judgement) -> Option<ShardNo> {
+    match judgement.invariant.as_str() {
+        "acked-writes" => {
+            let lost =
+                report.ledger.lost_by_shard.iter().max_by_key(|&(&shard, &lost)| (lost, std::cmp::Reverse(shard)));
+            lost.map(|(&shard, _)| shard).or_else(|| of_witness(report, judgement))
+        }
+        "availability" => {
+            let mut words = judgement.settings.split([' ', ',']);
+            words.find_map(|word| word.starts_with("shard-").then(|| word.parse().ok())?)
+        }
+        _ => of_witness(report, judgement),
+    }
+}
+
+fn of_witness(report: &Report, judgement: &Judgement) -> Option<ShardNo> {
+    let witness = judgement.witnesses.first()?;
+    Some(report.header.plan.deal().shard_of_key(witness.key.as_bytes()))
+}
+
+/// What the faults did to a shard, by the nodes that it had at boot.
+fn role_of(report: &Report, shard: ShardNo) -> ShardRole {
+    let is_of = |node: NodeNo| report.header.plan.nodes.iter().any(|each| each.node == node && each.shard == shard);
+    let mut table = FaultTable::default();
+    let mut role = ShardRole::NotHit;
+    for event in &report.events {
+        let Some(span) = table.add(event) else { continue };
+        for hit in span.hits.iter().filter(|hit| is_of(hit.node)) {
+            role = role.max(if hit.was_master { ShardRole::MasterHit } else { ShardRole::ReplicaHit });
+        }
+    }
+    role
 }
 
 /// What lost most of the lost writes.

@@ -6,10 +6,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Schedule;
-use super::draw::Act;
 use super::promises::Claim;
-use crate::suite::{LoadError, read_yaml};
-use crate::units::Directive;
+use crate::suite::{Act, Kinds, LoadError, WorkloadSpec, read_yaml};
+use crate::units::{Directive, Span};
 
 /// The profiles that are built in, by name.
 pub const PROFILES: [(&str, &str); 2] =
@@ -32,6 +31,18 @@ pub struct Profile {
     pub rates: Vec<u32>,
     /// The shares of reads to choose from, in percent.
     pub reads: Vec<u8>,
+    /// The kinds of data to choose from, with the share of each; registers only without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<Kinds>,
+    /// How often clients send a write again that had no answer, to choose from; never without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retries: Vec<u8>,
+    /// How long a command may take, to choose from; the default of a workload without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timeouts: Vec<Span>,
+    /// How many of a hundred faults and commands begin or end with what a log tells, such as the promotion of a replica.
+    #[serde(default)]
+    pub triggers: u8,
     /// The fewest and the most faults and commands.
     pub moves: (usize, usize),
     /// How long they go on, in node timeouts.
@@ -89,6 +100,8 @@ impl Profile {
             .or_else(|| {
                 self.config.iter().find_map(|(name, values)| empty(&format!("config.{name}"), values.is_empty()))
             })
+            .or_else(|| range("triggers", 0, self.triggers.into(), 0..=100))
+            .or_else(|| self.kinds.iter().find_map(|kinds| kinds.refuse().map(|problem| format!("kinds: {problem}"))))
             .or_else(|| range("window", 1, self.window as usize, 1..=100))
             .or_else(|| range("longest", 1, self.longest as usize, 1..=100))
     }
@@ -104,6 +117,10 @@ impl Profile {
             && (self.replicas.0..=self.replicas.1).contains(&schedule.replicas)
             && schedule.config.iter().all(known)
             && self.rates.iter().any(|&rate| schedule.workload.rate.per_second <= rate)
+            && schedule.workload.kinds.as_ref().is_none_or(|kinds| self.kinds.contains(kinds))
+            && (schedule.workload.retries == 0 || self.retries.contains(&schedule.workload.retries))
+            && (schedule.workload.timeout == WorkloadSpec::default().timeout
+                || self.timeouts.contains(&schedule.workload.timeout))
             && schedule.moves.len() <= self.moves.1
             && schedule.moves.iter().all(|each| each.at.0 <= window && each.lasts() <= longest)
             && at_once(schedule) <= self.at_once

@@ -13,8 +13,8 @@ use super::schedule::AFTER;
 use super::{Move, Schedule};
 use crate::fault::{FaultKind, FaultStep, Only};
 use crate::suite::{
-    AckedWrites, Agreement, Allowed, Availability, ClientSet, Epochs, Invariant, Moment, OpKind, Redirects, ReplicaLag,
-    ReplicaReadOnly, ShardSet, SlotCoverage, Step,
+    AckedWrites, Agreement, Allowed, Availability, ClientSet, DataKind, Epochs, ExactlyOnce, Invariant, Moment, OpKind,
+    Redirects, ReplicaLag, ReplicaReadOnly, ShardSet, SlotCoverage, Step,
 };
 use crate::target::{Clients, Group, Member, Target};
 use crate::units::{Bound, ShardNo, Span};
@@ -25,6 +25,8 @@ use crate::units::{Bound, ShardNo, Span};
 pub enum Claim {
     /// No acknowledged write is lost.
     AckedWrites,
+    /// No write of a counter or a list takes effect twice.
+    ExactlyOnce,
     /// After the last heal, all slots are covered, all nodes agree, and replicas have caught up.
     Whole,
     /// No two masters have one configEpoch, and none falls.
@@ -39,13 +41,21 @@ pub enum Claim {
 
 impl Claim {
     /// Every claim.
-    pub const ALL: [Self; 6] =
-        [Self::AckedWrites, Self::Whole, Self::Epochs, Self::OthersServe, Self::ServesAgain, Self::Servers];
+    pub const ALL: [Self; 7] = [
+        Self::AckedWrites,
+        Self::ExactlyOnce,
+        Self::Whole,
+        Self::Epochs,
+        Self::OthersServe,
+        Self::ServesAgain,
+        Self::Servers,
+    ];
 
     /// Its name in profiles and reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::AckedWrites => "acked-writes",
+            Self::ExactlyOnce => "exactly-once",
             Self::Whole => "whole",
             Self::Epochs => "epochs",
             Self::OthersServe => "others-serve",
@@ -59,6 +69,7 @@ impl Claim {
     pub fn of(invariant: &str, settings: &str) -> Option<Self> {
         Some(match invariant {
             "acked-writes" => Self::AckedWrites,
+            "exactly-once" => Self::ExactlyOnce,
             "slot-coverage" | "agreement" | "replica-lag" | "redirects" | "replica-read-only" | "recovery" => {
                 Self::Whole
             }
@@ -157,6 +168,20 @@ const RULES: &[Rule] = &[
         source: "Redis commands, CLUSTER FAILOVER; Redis persistence",
     },
     Rule {
+        claim: Claim::ExactlyOnce,
+        when: |scene| scene.schedule.workload.retries > 0,
+        gives: Stand::Allowed,
+        why: "clients send a write again that had no answer, and a server cannot tell it from another one",
+        source: "Redis commands, INCR; redis-rs, cluster_async retries",
+    },
+    Rule {
+        claim: Claim::ExactlyOnce,
+        when: |scene| !scene.has_disks() && !scene.has_clocks(),
+        gives: Stand::Promised,
+        why: "a write that is sent once is executed once, and replicated once",
+        source: "Redis replication, replication ID and offset",
+    },
+    Rule {
         claim: Claim::Whole,
         when: |scene| scene.takes_over(),
         gives: Stand::Allowed,
@@ -204,6 +229,13 @@ const RULES: &[Rule] = &[
         gives: Stand::Promised,
         why: "a majority of masters is not hit",
         source: "Redis cluster specification, Availability",
+    },
+    Rule {
+        claim: Claim::ServesAgain,
+        when: |scene| scene.moves().any(Move::leaves_the_master),
+        gives: Stand::Allowed,
+        why: "a replica that started without its master is never promoted",
+        source: "redis/redis#13234",
     },
     Rule {
         claim: Claim::ServesAgain,
@@ -277,6 +309,10 @@ impl Scene<'_> {
     fn can_judge(&self, claim: Claim) -> bool {
         match claim {
             Claim::ServesAgain => !self.schedule.rest.0.is_zero(),
+            Claim::ExactlyOnce => {
+                let counted = |&kind: &DataKind| self.schedule.workload.share(kind) > 0.0;
+                ExactlyOnce::KINDS.iter().any(counted) && self.schedule.workload.reads.fraction() < 1.0
+            }
             Claim::AckedWrites | Claim::Whole | Claim::Epochs | Claim::OthersServe | Claim::Servers => true,
         }
     }
@@ -353,6 +389,7 @@ impl Scene<'_> {
         let apart =
             |other: &Move| other == each || other.at.0 > each.end().0 + margin || other.end().0 + margin < each.at.0;
         each.undo.is_some()
+            && !each.leaves_the_master()
             && each.lasts().as_millis() * 5 < self.schedule.node_timeout().as_millis() * 3
             && self.moves().all(apart)
     }
@@ -424,6 +461,9 @@ impl Scene<'_> {
         };
         match claim {
             Claim::AckedWrites => vec![AckedWrites { may_lose: Allowed::AtMost(0) }.into()],
+            Claim::ExactlyOnce => {
+                vec![ExactlyOnce { may_repeat: Allowed::AtMost(0), may_lose: Allowed::Measured }.into()]
+            }
             Claim::Whole => {
                 let mut all: Vec<Invariant> = vec![
                     SlotCoverage { at: Moment::End }.into(),

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::fault::{FaultKind, ProcessEffect};
 use crate::suite::{
-    AckedWrites, Allowed, ClusterSpec, Does, IfImpossible, Invariant, SpeedSetting, Step, Suite, WorkloadSpec,
+    AckedWrites, Allowed, ClusterSpec, Does, IfImpossible, Invariant, SpeedSetting, Step, Suite, When, WorkloadSpec,
     default_max_duration,
 };
 use crate::target::{Group, Member, Owner, Target};
-use crate::units::{Directive, ShardNo, Span};
+use crate::units::{Bound, Directive, ShardNo, Span};
 
 /// The phase of the moves.
 const CHAOS: &str = "chaos";
@@ -51,23 +51,58 @@ pub struct Schedule {
 /// A fault or a command, and what undoes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Move {
-    /// When, from the begin of the first phase after the baseline.
+    /// When, from the begin of the first phase after the baseline, without the time that earlier moves wait for logs.
     pub at: Span,
+    /// The line of a log for which it waits then; None if it waits for none.
+    pub on: Option<When>,
     /// What is done.
     pub step: Step,
+    /// The line of a log for which its end waits, after `undo`'s time.
+    pub until: Option<When>,
     /// How long it lasts, and what undoes it; None for what lasts for ever, or needs no end.
     pub undo: Option<(Span, Step)>,
 }
 
+/// The longest that a step waits for a line of a log, when that is not stated.
+const WAITS: Duration = Duration::from_secs(60);
+
+/// The longest that a step waits for a line of a log.
+fn waits(when: Option<&When>) -> Duration {
+    when.map_or(Duration::ZERO, |when| {
+        let within = match when.within {
+            Bound::Fixed(within) => within.0,
+            Bound::Spec => WAITS,
+        };
+        within + when.after.0
+    })
+}
+
 impl Move {
-    /// How long it lasts; 0 for what is never undone, and for what needs no end.
-    pub fn lasts(&self) -> Duration {
-        self.undo.as_ref().map_or(Duration::ZERO, |(lasts, _)| lasts.0)
+    /// A move at its time, for its time.
+    pub fn new(at: Span, step: Step, undo: Option<(Span, Step)>) -> Self {
+        Self { at, on: None, step, until: None, undo }
     }
 
-    /// When it is undone, or else when it is done.
+    /// How long it lasts at most; 0 for what is never undone, and for what needs no end.
+    pub fn lasts(&self) -> Duration {
+        self.undo.as_ref().map_or(Duration::ZERO, |(lasts, _)| lasts.0 + waits(self.until.as_ref()))
+    }
+
+    /// When it is undone, or else when it is done, at the latest.
     pub fn end(&self) -> Span {
-        Span(self.at.0 + self.lasts())
+        Span(self.at.0 + waits(self.on.as_ref()) + self.lasts())
+    }
+
+    /// How many lines of logs it waits for.
+    pub fn triggers(&self) -> usize {
+        usize::from(self.on.is_some()) + usize::from(self.until.is_some())
+    }
+
+    /// Every target of the move, of what it waits for and of its end, to be changed in place.
+    pub fn targets_mut(&mut self) -> Vec<&mut Target> {
+        let undo = self.undo.iter_mut().flat_map(|(_, undo)| undo.targets_mut());
+        let whens = self.on.iter_mut().chain(&mut self.until).map(|when| &mut when.of);
+        self.step.targets_mut().into_iter().chain(undo).chain(whens).collect()
     }
 
     /// The kind of the fault; None for a command.
@@ -102,6 +137,17 @@ impl Move {
     /// Whether it never ends by a step of its own though it is a fault.
     pub fn lasts_for_ever(&self) -> bool {
         self.undo.is_none() && self.kind().is_some()
+    }
+
+    /// Whether its end brings only the replicas of a shard back, and leaves the master as it is.
+    pub fn leaves_the_master(&self) -> bool {
+        let is_replica = |target: &Target| matches!(target, Target::Member(_, Member::Replica | Member::Replicas));
+        let undo = self.undo.as_ref().and_then(|(_, undo)| undo.action());
+        self.names_every() && undo.is_some_and(|(_, back)| back.0.iter().all(is_replica))
+    }
+
+    fn names_every(&self) -> bool {
+        self.targets().iter().any(|target| matches!(target, Target::Member(_, Member::Every)))
     }
 
     /// What it leaves of the processes that it hits; None if it leaves them alone.
@@ -152,20 +198,21 @@ impl Schedule {
     }
 
     fn steps(&self) -> Vec<Step> {
-        let mut timed: Vec<(Duration, &Step)> = Vec::new();
+        let mut timed: Vec<(Duration, Option<&When>, &Step)> = Vec::new();
         for each in &self.moves {
-            timed.push((each.at.0, &each.step));
-            timed.extend(each.undo.iter().map(|(lasts, undo)| (each.at.0 + lasts.0, undo)));
+            timed.push((each.at.0, each.on.as_ref(), &each.step));
+            timed.extend(each.undo.iter().map(|(lasts, undo)| (each.at.0 + lasts.0, each.until.as_ref(), undo)));
         }
-        timed.sort_by_key(|(at, _)| *at);
+        timed.sort_by_key(|(at, ..)| *at);
         let phase = |name: &str| Step::Phase(name.to_owned());
         let mut steps = vec![phase("baseline"), Step::Settle(BASELINE), phase(CHAOS)];
         let mut now = Duration::ZERO;
-        for (at, step) in timed {
+        for (at, when, step) in timed {
             if at > now {
                 steps.push(Step::Settle(Span(at.saturating_sub(now))));
                 now = at;
             }
+            steps.extend(when.cloned().map(Step::When));
             steps.push(step.clone());
         }
         steps.push(Step::Settle(TAIL));
@@ -173,6 +220,13 @@ impl Schedule {
             steps.extend([phase(REST), Step::Settle(self.rest), phase(AFTER), Step::Settle(AFTER_LASTS)]);
         }
         steps
+    }
+
+    /// How many settings of the workload that a profile draws differ from the defaults, beside its load.
+    fn odd_settings(&self) -> usize {
+        let WorkloadSpec { kinds, retries, timeout, .. } = &self.workload;
+        let odd = [kinds.is_some(), *retries > 0, *timeout != WorkloadSpec::default().timeout];
+        odd.into_iter().filter(|is_odd| *is_odd).count()
     }
 
     /// The schedule of a suite that [`Self::suite`] made; None for one that it cannot have made.
@@ -187,17 +241,20 @@ impl Schedule {
         let end = rest_at.unwrap_or(suite.steps.len()).checked_sub(1).filter(|end| *end >= begin)?;
         let mut now = Duration::ZERO;
         let mut moves: Vec<Move> = Vec::new();
+        let mut waiting: Option<When> = None;
         for step in &suite.steps[begin..end] {
             match step.does() {
                 Does::Settle(span) => now += span.0,
+                Does::When(when) => waiting = Some(when.clone()),
                 Does::Fault(_) | Does::Command(_) => {
-                    moves.push(Move { at: Span(now), step: step.clone(), undo: None });
+                    moves.push(Move { on: waiting.take(), ..Move::new(Span(now), step.clone(), None) });
                 }
                 Does::Undo(..) | Does::Heal(_) => {
                     let open = moves.iter_mut().find(|each| each.undo.is_none() && undoes(step, each))?;
                     open.undo = Some((Span(now.saturating_sub(open.at.0)), step.clone()));
+                    open.until = waiting.take();
                 }
-                Does::Phase(_) | Does::Corrupt(_) | Does::Await(_) | Does::Expect(_) | Does::When(_) => return None,
+                Does::Phase(_) | Does::Corrupt(_) | Does::Await(_) | Does::Expect(_) | Does::Random(_) => return None,
             }
         }
         let numbers = suite.cluster.replicas_per_master.of_each(suite.cluster.masters);
@@ -213,15 +270,16 @@ impl Schedule {
         (schedule.steps() == suite.steps).then_some(schedule)
     }
 
-    /// The number of faults and commands, nodes and seconds, the load, and what differs from the defaults: what shrinking
-    /// makes smaller, in the order of its importance.
-    pub fn size(&self) -> [u128; 6] {
+    /// The number of faults and commands, of nodes, of what differs from the defaults, and of logs that are waited for; the
+    /// load, and the times: what shrinking makes smaller, in the order of its importance.
+    pub fn size(&self) -> [u128; 7] {
         let length = self.moves.iter().map(|each| each.end().0).max().unwrap_or_default() + self.rest.0;
         let lasting = self.moves.iter().map(Move::lasts).sum::<Duration>();
         [
             self.moves.len() as u128,
             u128::from(self.masters) * u128::from(self.replicas + 1),
-            self.config.len() as u128,
+            (self.config.len() + self.odd_settings()) as u128,
+            self.moves.iter().map(Move::triggers).sum::<usize>() as u128,
             u128::from(self.workload.rate.per_second) + u128::from(self.workload.clients),
             length.as_millis(),
             lasting.as_millis(),
@@ -237,13 +295,16 @@ fn undoes(undo: &Step, begun: &Move) -> bool {
             let hit = |target: &Target| match target {
                 Target::Member(_, Member::Down) => begun.effect() == Some(ProcessEffect::Gone),
                 Target::Member(_, Member::Paused) => begun.effect() == Some(ProcessEffect::Frozen),
-                Target::Member(_, Member::Master | Member::Replica | Member::Replicas | Member::Every)
+                Target::Member(_, Member::Replicas) => {
+                    begun.effect() == Some(ProcessEffect::Gone) && begun.names_every()
+                }
+                Target::Member(_, Member::Master | Member::Replica | Member::Every)
                 | Target::Node(_)
                 | Target::Group(_)
                 | Target::Clients(_)
                 | Target::Others => false,
             };
-            let shards = Move { at: Span::default(), step: undo.clone(), undo: None }.shards();
+            let shards = Move::new(Span::default(), undo.clone(), None).shards();
             targets.0.iter().all(hit) && shards == begun.shards()
         }
         Does::Phase(_)
@@ -253,6 +314,7 @@ fn undoes(undo: &Step, begun: &Move) -> bool {
         | Does::Command(_)
         | Does::Await(_)
         | Does::Expect(_)
-        | Does::When(_) => false,
+        | Does::When(_)
+        | Does::Random(_) => false,
     }
 }

@@ -1,14 +1,15 @@
 //! Shrinking: the smallest schedule that still fails in the same way, where failing is a matter of luck.
 //!
 //! Each candidate is run until a sequential probability ratio test (Wald 1945) tells whether it fails about as often as the
-//! schedule that was found, or hardly ever. It ends always: each accepted candidate is smaller, no candidate is tried
-//! twice, and a test that cannot decide is cut off and refuses.
+//! schedule that was found, or hardly ever. It ends always: each accepted candidate is smaller, no candidate is
+//! decided twice, and a test that cannot decide is cut off and refuses.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Move, Profile, Schedule};
 use crate::plan::Plan;
+use crate::suite::WorkloadSpec;
 use crate::target::{Owner, Target};
 use crate::units::{Rate, ShardNo, Span};
 
@@ -66,7 +67,7 @@ pub struct Shrinker<'a> {
     profile: &'a Profile,
     test: Sprt,
     tried: BTreeSet<String>,
-    pending: Option<(Schedule, Sprt)>,
+    pending: Vec<(Schedule, Sprt)>,
     runs_left: u32,
     runs: u32,
 }
@@ -75,39 +76,50 @@ impl<'a> Shrinker<'a> {
     /// Shrinks a schedule that failed at that rate, within the limits of a profile and so many runs.
     pub fn new(found: Schedule, rate: super::Rate, profile: &'a Profile, most_runs: u32) -> Self {
         let tried = BTreeSet::from([key(&found)]);
-        Self { best: found, profile, test: Sprt::of(rate), tried, pending: None, runs_left: most_runs, runs: 0 }
+        Self { best: found, profile, test: Sprt::of(rate), tried, pending: Vec::new(), runs_left: most_runs, runs: 0 }
     }
 
-    /// The schedule to run next; None when nothing smaller is left to try, or no runs.
-    pub fn candidate(&mut self) -> Option<&Schedule> {
-        if self.runs_left == 0 {
-            self.pending = None;
-            return None;
-        }
-        if self.pending.is_none() {
-            let candidates = candidates(&self.best);
-            let next = candidates.into_iter().find(|candidate| {
+    /// The schedules to run next, side by side: at most so many, those first that take away most. None when nothing smaller is
+    /// left to try, or no runs.
+    pub fn candidates(&mut self, most: usize) -> Vec<Schedule> {
+        let most = most.min(self.runs_left as usize);
+        if self.pending.len() < most {
+            for candidate in candidates(&self.best) {
                 let fits =
-                    candidate.size() < self.best.size() && self.profile.admits(candidate) && is_possible(candidate);
-                fits && self.tried.insert(key(candidate))
-            });
-            self.pending = next.map(|candidate| (candidate, self.test));
+                    candidate.size() < self.best.size() && self.profile.admits(&candidate) && is_possible(&candidate);
+                if self.pending.len() < most && fits && self.tried.insert(key(&candidate)) {
+                    self.pending.push((candidate, self.test));
+                }
+            }
         }
-        self.pending.as_ref().map(|(candidate, _)| candidate)
+        self.pending.iter().take(most).map(|(candidate, _)| candidate.clone()).collect()
     }
 
-    /// Takes in a run of [`Self::candidate`]: whether it failed in the same way; None if it was inconclusive. Returns whether the
-    /// candidate was accepted, once that is decided.
-    pub fn observe(&mut self, failed: Option<bool>) -> Option<bool> {
-        self.runs_left = self.runs_left.saturating_sub(1);
-        self.runs += 1;
-        let (candidate, test) = self.pending.as_mut()?;
-        let decided = test.observe(failed?)?;
-        if decided {
-            self.best = candidate.clone();
+    /// Takes in one run of each of [`Self::candidates`], in their order: whether it failed in the same way; None if it was
+    /// inconclusive. Returns whether one was accepted. Of several, the first is, and the others are forgotten: they are smaller
+    /// than the former best schedule, and not than the new one.
+    pub fn observe(&mut self, failed: &[Option<bool>]) -> bool {
+        self.runs_left = self.runs_left.saturating_sub(failed.len() as u32);
+        self.runs += failed.len() as u32;
+        let mut accepted = None;
+        let mut left = Vec::new();
+        for (index, (candidate, mut test)) in std::mem::take(&mut self.pending).into_iter().enumerate() {
+            match failed.get(index).copied().flatten().and_then(|failed| test.observe(failed)) {
+                Some(true) if accepted.is_none() => accepted = Some(candidate),
+                Some(_) => {}
+                None => left.push((candidate, test)),
+            }
         }
-        self.pending = None;
-        Some(decided)
+        let Some(accepted) = accepted else {
+            self.pending = left;
+            return false;
+        };
+        self.best = accepted;
+        // The tests of the others are not over.
+        for (candidate, _) in left {
+            self.tried.remove(&key(&candidate));
+        }
+        true
     }
 
     /// The smallest schedule that was accepted so far.
@@ -162,6 +174,18 @@ fn candidates(from: &Schedule) -> Vec<Schedule> {
     for name in from.config.keys() {
         change(&|changed| _ = changed.config.remove(name));
     }
+    change(&|changed| changed.workload.kinds = None);
+    change(&|changed| changed.workload.retries = 0);
+    change(&|changed| changed.workload.timeout = WorkloadSpec::default().timeout);
+    for index in 0..count {
+        change(&|changed| changed.moves[index].on = None);
+        change(&|changed| {
+            if let (Some(_), Some((lasts, _))) = (changed.moves[index].until.take(), &mut changed.moves[index].undo) {
+                // About as long as detection and an election take.
+                *lasts = Span(from.node_timeout() * 8 / 5);
+            }
+        });
+    }
     change(&|changed| changed.workload.rate = Rate { per_second: (from.workload.rate.per_second / 2).max(100) });
     change(&|changed| changed.workload.clients = (from.workload.clients / 2).max(2));
     change(&|changed| changed.rest = Span::default());
@@ -191,8 +215,7 @@ fn with_masters(schedule: &mut Schedule, masters: u16) {
     let named: BTreeSet<ShardNo> = schedule.moves.iter().flat_map(Move::shards).collect();
     let position = |shard: ShardNo| named.iter().position(|each| *each == shard).unwrap_or(0);
     for each in &mut schedule.moves {
-        let undo = each.undo.iter_mut().map(|(_, step)| step);
-        for target in std::iter::once(&mut each.step).chain(undo).flat_map(|step| step.targets_mut()) {
+        for target in each.targets_mut() {
             if let Target::Member(Owner::Shard(shard), _) = target {
                 *shard = ShardNo::from_index(position(*shard) % usize::from(masters));
             }

@@ -98,6 +98,10 @@ impl Found {
         let shards = report.header.plan.shards();
         let mut claims: BTreeMap<NodeNo, &View> = BTreeMap::new();
         for event in &report.events {
+            if let EventKind::Silent { node, .. } = &event.kind {
+                // What it said last is no claim any more.
+                claims.remove(node);
+            }
             let EventKind::Viewed { node, view } = &event.kind else { continue };
             claims.insert(*node, view);
             let flagged =

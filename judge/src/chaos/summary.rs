@@ -49,7 +49,7 @@ struct Row {
 
 /// The name of the folder in which a failure's files are.
 pub fn folder_of(failure: &Failure) -> String {
-    let name = format!("{failure}").replace(" (", "-");
+    let name = format!("{failure}").replace(" (", "-").replace(", ", "-");
     name.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').collect()
 }
 

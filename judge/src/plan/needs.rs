@@ -28,9 +28,13 @@ impl Need {
             },
             Does::Corrupt(_) => vec![Self::Damage],
             Does::When(_) => vec![Self::Logs],
-            Does::Phase(_) | Does::Settle(_) | Does::Heal(_) | Does::Command(_) | Does::Await(_) | Does::Expect(_) => {
-                Vec::new()
-            }
+            Does::Phase(_)
+            | Does::Settle(_)
+            | Does::Heal(_)
+            | Does::Command(_)
+            | Does::Await(_)
+            | Does::Expect(_)
+            | Does::Random(_) => Vec::new(),
         }
     }
 }
@@ -38,7 +42,7 @@ impl Need {
 /// Whether a step needs answers of the named nodes themselves, not only the views of the other nodes.
 fn asks_nodes(step: &Step) -> bool {
     match step.does() {
-        Does::Phase(_) | Does::Settle(_) | Does::When(_) => false,
+        Does::Phase(_) | Does::Settle(_) | Does::When(_) | Does::Random(_) => false,
         Does::Await(wait) => wait.promoted.is_none() && wait.failed.is_none(),
         Does::Fault(_) | Does::Undo(..) | Does::Corrupt(_) | Does::Heal(_) | Does::Command(_) | Does::Expect(_) => true,
     }

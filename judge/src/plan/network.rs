@@ -32,7 +32,8 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
             | Does::Command(_)
             | Does::Await(_)
             | Does::Expect(_)
-            | Does::When(_) => {}
+            | Does::When(_)
+            | Does::Random(_) => {}
         }
     }
 }

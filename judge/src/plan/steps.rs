@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Problems, Shape, bounds};
+use super::{Problems, Shape, bounds, random};
 use crate::fault::{Action, FaultStep, Means, ProcessEffect};
 use crate::suite::{Answer, Await, Change, Coming, Condition, Corrupt, Does, Expect, Start, Step, Suite};
 use crate::target::{Target, Targets};
-use crate::units::{Bound, NodeNo};
+use crate::units::{Bound, NodeNo, Span};
 
 pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
     let mut faults = Faults::default();
@@ -46,6 +46,7 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
                     problems.add(format!("{at}.when.of"), message);
                 }
             }
+            Does::Random(random) => random::check(&format!("{at}.random"), random, suite, problems),
             // Those on processes were checked above; `network` checks those on links, and `phases` the rest.
             Does::Fault(_) | Does::Undo(..) | Does::Heal(_) | Does::Phase(_) | Does::Settle(_) => {}
         }
@@ -64,8 +65,20 @@ pub(super) fn check_alone(step: &Step, shape: &Shape, problems: &mut Problems) {
     if let Some(change) = step.change() {
         check_change("start", change, problems);
     }
-    if let Does::Corrupt(corrupt) = step.does() {
-        check_corrupt("corrupt", corrupt, shape, problems);
+    match step.does() {
+        Does::Corrupt(corrupt) => check_corrupt("corrupt", corrupt, shape, problems),
+        Does::Random(_) => {
+            problems.add("random", "only a plan can draw faults (hint: one fault by hand, such as `kill`)")
+        }
+        Does::Fault(_)
+        | Does::Undo(..)
+        | Does::Heal(_)
+        | Does::Command(_)
+        | Does::Phase(_)
+        | Does::Settle(_)
+        | Does::Await(_)
+        | Does::Expect(_)
+        | Does::When(_) => {}
     }
 }
 
@@ -74,6 +87,17 @@ pub(super) fn phases<'a>(suite: &'a Suite, problems: &mut Problems) -> Vec<&'a s
     let mut phases: Vec<&str> = Vec::new();
     let mut settled = std::time::Duration::ZERO;
     let mut too_long = false;
+    let mut settle = |key: &str, span: Span, index: usize, problems: &mut Problems| {
+        settled = settled.saturating_add(span.0);
+        if settled > suite.max_duration.0 && !too_long {
+            too_long = true;
+            let message = format!(
+                "the steps settle longer than `max-duration`, {} (hint: settle for less, or raise it)",
+                suite.max_duration
+            );
+            problems.add(format!("steps[{index}].{key}"), message);
+        }
+    };
     for (index, step) in suite.steps.iter().enumerate() {
         match step.does() {
             Does::Phase(name) => {
@@ -84,17 +108,8 @@ pub(super) fn phases<'a>(suite: &'a Suite, problems: &mut Problems) -> Vec<&'a s
                     phases.push(name);
                 }
             }
-            Does::Settle(span) => {
-                settled = settled.saturating_add(span.0);
-                if settled > suite.max_duration.0 && !too_long {
-                    too_long = true;
-                    let message = format!(
-                        "the steps settle longer than `max-duration`, {} (hint: settle for less, or raise it)",
-                        suite.max_duration
-                    );
-                    problems.add(format!("steps[{index}].settle"), message);
-                }
-            }
+            Does::Settle(span) => settle("settle", span, index, problems),
+            Does::Random(random) => settle("random.for", random.whole, index, problems),
             Does::Fault(_)
             | Does::Undo(..)
             | Does::Corrupt(_)
@@ -148,7 +163,7 @@ fn targets(at: &str, targets: &Targets, shape: &Shape, problems: &mut Problems) 
 }
 
 fn check_await(at: &str, wait: &Await, shape: &Shape, problems: &mut Problems) {
-    if wait.within == Bound::Fixed(crate::units::Span::default()) {
+    if wait.within == Bound::Fixed(Span::default()) {
         problems.add(format!("{at}.within"), "a limit of 0s gives no time to wait (hint: `15s`, or `spec`)");
     }
     let condition = match wait.condition() {

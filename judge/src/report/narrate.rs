@@ -268,7 +268,8 @@ impl Narrator {
             | Step::Clock(_)
             | Step::Disk(_)
             | Step::Heal(_)
-            | Step::Expect(_) => None,
+            | Step::Expect(_)
+            | Step::Random(_) => None,
         }
     }
 

@@ -7,6 +7,7 @@ mod diagnostic;
 mod invariant;
 mod kinds;
 mod load;
+mod random;
 mod read;
 mod replicas;
 mod speed;
@@ -26,6 +27,7 @@ pub use invariant::*;
 pub(crate) use invariant::{Look, Nodes, for_each_invariant};
 pub use kinds::{DataKind, Kinds};
 pub use load::{LoadError, Source, load, parse, read_yaml, schema, set, shipped, shipped_names};
+pub use random::{Act, Between, RandomFaults};
 pub use replicas::ReplicasPerMaster;
 pub use speed::SpeedSetting;
 pub(crate) use start::is_plain;
@@ -65,7 +67,7 @@ pub struct Suite {
     #[serde(default = "default_max_duration")]
     pub max_duration: Span,
     /// What becomes of a step that injects or undoes a fault, or sends a command, where it is impossible when its turn comes:
-    /// its target means no node, or a node that it cannot affect or reach.
+    /// its target means no node, or a node that it cannot affect or reach. And of `when`, if no log tells of its event in time.
     #[serde(default, skip_serializing_if = "IfImpossible::is_end")]
     pub if_impossible: IfImpossible,
     /// How many times as fast as real time the suite runs, or `auto`: as fast as the machine can. By default in real time.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::corrupt::Corrupt;
 use super::invariant::RoleIs;
+use super::random::RandomFaults;
 use super::start::{Change, Start};
 use crate::fault::{Action, FaultKind, FaultStep, Settings as _, for_each_fault};
 pub use crate::fault::{Clock, Disk, Lossy, Narrow, Only, Partition, Refuse, Shape, Sides, Slow};
@@ -45,6 +46,8 @@ macro_rules! define {
             Expect(Expect),
             /// Waits until a node's log tells of a phase of a failover, and for a while after that. The next step follows at once.
             When(When),
+            /// Injects faults that the seed draws, at times that it draws, and undoes them. Needs `if-impossible: skip`.
+            Random(RandomFaults),
         }
 
         impl Step {
@@ -62,6 +65,7 @@ macro_rules! define {
                     Self::Await(wait) => Does::Await(wait),
                     Self::Expect(expect) => Does::Expect(expect),
                     Self::When(when) => Does::When(when),
+                    Self::Random(random) => Does::Random(random),
                 }
             }
 
@@ -69,7 +73,7 @@ macro_rules! define {
             pub fn targets_mut(&mut self) -> Vec<&mut Target> {
                 match self {
                     $(Self::$kind(settings) => settings.targets_mut(),)+
-                    Self::Phase(_) | Self::Settle(_) | Self::Heal(_) => Vec::new(),
+                    Self::Phase(_) | Self::Settle(_) | Self::Heal(_) | Self::Random(_) => Vec::new(),
                     Self::Start(start) => start.node.targets_mut(),
                     Self::Corrupt(corrupt) => corrupt.node.targets_mut(),
                     Self::Resume(targets) => targets.targets_mut(),
@@ -108,6 +112,8 @@ pub enum Does<'a> {
     Expect(&'a Expect),
     /// It waits for a line of a log.
     When(&'a When),
+    /// It injects faults that are drawn. No plan has it: see [`crate::plan`].
+    Random(&'a RandomFaults),
 }
 
 impl Step {
@@ -123,7 +129,8 @@ impl Step {
             | Does::Command(_)
             | Does::Await(_)
             | Does::Expect(_)
-            | Does::When(_) => None,
+            | Does::When(_)
+            | Does::Random(_) => None,
         }
     }
 
@@ -144,7 +151,8 @@ impl Step {
             | Does::Command(_)
             | Does::Await(_)
             | Does::Expect(_)
-            | Does::When(_) => None,
+            | Does::When(_)
+            | Does::Random(_) => None,
         }
     }
 
@@ -160,7 +168,8 @@ impl Step {
             | Does::Command(_)
             | Does::Await(_)
             | Does::Expect(_)
-            | Does::When(_) => None,
+            | Does::When(_)
+            | Does::Random(_) => None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Chaos without servers: schedules are drawn, written, mutated and shrunk, on a cluster that is a model in memory.
 
+mod guided;
+mod known;
 mod model;
 mod promised;
 mod schedules;

@@ -31,6 +31,8 @@ struct Node {
     down: bool,
     frozen: bool,
     cut: bool,
+    /// It started while its master was away, and is not promoted until it has synchronised.
+    stale: bool,
     silent_ms: u64,
 }
 
@@ -69,7 +71,8 @@ pub fn run(schedule: &Schedule, promises: &[Promise], bug: Bug) -> (Vec<Failure>
     ];
     let must_hold = |claim| promises.iter().any(|promise| promise.claim == claim && promise.stand.must_hold());
     let failed = seen.into_iter().filter(|&(claim, is_seen, _)| is_seen && must_hold(claim));
-    let failure = |(_, _, name): (Claim, bool, &str)| Failure { invariant: name.to_owned(), kind: String::new() };
+    let failure =
+        |(_, _, name): (Claim, bool, &str)| Failure { invariant: name.to_owned(), kind: String::new(), shard: None };
     (failed.map(failure).collect(), model.reached)
 }
 
@@ -109,8 +112,9 @@ impl Model {
             if each.at.0.as_millis() as u64 / TICK_MS * TICK_MS == now_ms {
                 self.begin(index, each);
             }
-            if each.undo.is_some() && each.end().0.as_millis() as u64 / TICK_MS * TICK_MS == now_ms {
-                self.undo(index, now_ms);
+            let is_told = each.until.is_some() && self.is_replaced(index);
+            if each.undo.is_some() && (is_told || each.end().0.as_millis() as u64 / TICK_MS * TICK_MS == now_ms) {
+                self.undo(index, each, now_ms);
             }
         }
         let alive = self.shards.iter().filter(|shard| !shard.nodes[shard.master].is_silent()).count();
@@ -144,6 +148,9 @@ impl Model {
         let Some(kind) = each.kind() else { return };
         let effect = each.step.fault().and_then(|fault| fault.action()).and_then(|(action, _)| action.leaves());
         match effect {
+            Some(ProcessEffect::Gone) if each.leaves_the_master() => {
+                owner.nodes.iter_mut().for_each(|node| node.down = true);
+            }
             Some(ProcessEffect::Gone) => owner.nodes[node].down = true,
             Some(ProcessEffect::Frozen) => owner.nodes[node].frozen = true,
             None if each.step.fault().is_some_and(|fault| fault.cuts_bus()) => owner.nodes[node].cut = true,
@@ -153,12 +160,24 @@ impl Model {
         self.hit.insert(index, (shard, node));
     }
 
-    fn undo(&mut self, index: usize, now_ms: u64) {
+    /// Whether the node that a move hit is a master no more, though it was hit as one.
+    fn is_replaced(&self, index: usize) -> bool {
+        let replaced =
+            |&(shard, node): &(usize, usize)| self.reached.contains(&format!("promoted {shard} over {node}"));
+        self.hit.get(&index).is_some_and(replaced)
+    }
+
+    fn undo(&mut self, index: usize, undo: &Move, now_ms: u64) {
         let Some((shard, node)) = self.hit.remove(&index) else { return };
         let owner = &mut self.shards[shard];
         let was_frozen = owner.nodes[node].frozen;
         let was_down = owner.nodes[node].down;
-        owner.nodes[node] = Node::default();
+        let is_alone = owner.nodes[owner.master].is_silent() && owner.master != node;
+        for (other, state) in owner.nodes.iter_mut().enumerate() {
+            if (other == node && !undo.leaves_the_master()) || (undo.leaves_the_master() && other != node) {
+                *state = Node { stale: state.down && (is_alone || undo.leaves_the_master()), ..Node::default() };
+            }
+        }
         if was_down && owner.master == node {
             self.restarted_ms = Some(now_ms);
         }
@@ -180,13 +199,15 @@ impl Model {
         }
         let master = shard.master;
         if !shard.nodes[master].is_silent() {
+            shard.nodes.iter_mut().for_each(|node| node.stale = false);
             shard.served_ms = now_ms;
             let away = shard.nodes.iter().enumerate().any(|(node, state)| node != master && state.is_silent());
             shard.lost |= bug == Bug::DropsWrites && away;
             return;
         }
         let is_failed = shard.nodes[master].silent_ms > node_timeout_ms * 3 / 2;
-        let heir = (0..shard.nodes.len()).find(|&node| node != master && !shard.nodes[node].is_silent());
+        let heir = (0..shard.nodes.len())
+            .find(|&node| node != master && !shard.nodes[node].is_silent() && !shard.nodes[node].stale);
         if let Some(heir) =
             heir.filter(|_| is_failed && has_majority && (bug != Bug::NeverPromotes || !shard.nodes[master].down))
         {

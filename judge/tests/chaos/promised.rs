@@ -9,10 +9,8 @@ use slotquake_judge::units::Span;
 /// A schedule of these moves: when, the step, for how long, and what undoes it.
 pub fn schedule(moves: &[(u64, &str, u64, &str)]) -> Schedule {
     let step = |text: &str| Step::try_from(text).expect("a step");
-    let of = |&(at, text, lasts, undo): &(u64, &str, u64, &str)| Move {
-        at: Span::millis(at),
-        step: step(text),
-        undo: (!undo.is_empty()).then(|| (Span::millis(lasts), step(undo))),
+    let of = |&(at, text, lasts, undo): &(u64, &str, u64, &str)| {
+        Move::new(Span::millis(at), step(text), (!undo.is_empty()).then(|| (Span::millis(lasts), step(undo))))
     };
     Schedule {
         server: "redis:6.2".to_owned(),
@@ -121,6 +119,43 @@ fn a_shard_serves_again_only_with_a_replica_that_nothing_hits() {
     ] {
         assert_eq!(stand(&found, Claim::ServesAgain), Some(expected), "{:?}", found.moves);
     }
+}
+
+#[test]
+fn a_shard_of_which_only_the_replica_returns_may_stay_dead() {
+    let returns = (0, "kill: shard-1", 1000, "start: shard-1/replicas");
+    let alone = Schedule { rest: Span::secs(40), ..schedule(&[returns]) };
+    assert_eq!(stand(&alone, Claim::ServesAgain), Some(Stand::Allowed));
+    assert_eq!(stand(&alone, Claim::Whole), Some(Stand::Promised), "the master is started in the end");
+    let whole = Schedule { rest: Span::secs(40), ..schedule(&[(0, "kill: shard-1", 1000, "start: shard-1/down")]) };
+    assert_eq!(stand(&whole, Claim::ServesAgain), Some(Stand::Promised));
+}
+
+#[test]
+fn a_write_may_take_effect_twice_only_if_it_is_sent_twice() {
+    let kinds = |retries| {
+        let kinds = serde_json::from_str(r#"{"register": "50%", "counter": "50%"}"#).expect("kinds");
+        let workload = WorkloadSpec { kinds: Some(kinds), retries, ..WorkloadSpec::default() };
+        Schedule { workload, ..schedule(&[PAUSE]) }
+    };
+    assert_eq!(stand(&schedule(&[PAUSE]), Claim::ExactlyOnce), None, "registers do not tell");
+    assert_eq!(stand(&kinds(0), Claim::ExactlyOnce), Some(Stand::Promised));
+    assert_eq!(stand(&kinds(3), Claim::ExactlyOnce), Some(Stand::Allowed));
+}
+
+#[test]
+fn an_end_that_waits_for_a_promotion_is_not_brief() {
+    let mut waits = schedule(&[(0, "pause: shard-1/master", 0, "resume: shard-1/paused")]);
+    assert_eq!(stand(&waits, Claim::AckedWrites), Some(Stand::Promised));
+    let Step::When(when) =
+        serde_json::from_str(r#"{"when": {"event": "promoted", "of": "shard-1/replicas", "within": "15s"}}"#)
+            .expect("a step")
+    else {
+        panic!("it waits")
+    };
+    waits.moves[0].until = Some(when);
+    assert_eq!(waits.moves[0].lasts().as_secs(), 15);
+    assert_eq!(stand(&waits, Claim::AckedWrites), Some(Stand::Allowed));
 }
 
 #[test]

@@ -84,6 +84,7 @@ fn every_act_of_a_profile_is_drawn() {
         (Act::Kill, "- kill: "),
         (Act::PowerLoss, "- power-loss: "),
         (Act::Empty, "data: lost"),
+        (Act::ReplicaReturns, "start: shard-1/replicas"),
         (Act::Minority, "half-clients"),
         (Act::OneWay, "one-way: true"),
         (Act::BusOnly, "only: bus"),
@@ -98,6 +99,17 @@ fn every_act_of_a_profile_is_drawn() {
     ] {
         assert!(profile.faults.contains_key(&act), "{act:?}");
         assert!(all.contains(expected), "{act:?} is never drawn");
+    }
+    for expected in [
+        "counter: 50%",
+        "retries: 3",
+        "timeout: 500ms",
+        // A master that wakes as soon as its replica is promoted.
+        "event: promoted, of: shard-1/replicas, after: 5ms",
+        "event: vote-granted",
+        "event: demoted",
+    ] {
+        assert!(all.contains(expected), "{expected} is never drawn");
     }
 }
 

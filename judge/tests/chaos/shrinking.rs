@@ -29,18 +29,30 @@ fn find(profile: &Profile, bug: Bug, seed: u64, most: u32) -> (Schedule, Failure
 }
 
 /// Shrinks, with failures that come out only in a share of the runs.
-fn shrink(found: Schedule, failure: &Failure, bug: Bug, profile: &Profile, share: f64) -> (Schedule, u32) {
+fn shrink(
+    found: Schedule,
+    failure: &Failure,
+    bug: Bug,
+    profile: &Profile,
+    (share, side_by_side): (f64, usize),
+) -> (Schedule, u32) {
     let mut luck = Seeded::new(5, "luck");
     let rate = Rate { hits: (share * 20.0) as u32, of: 20 };
     let mut shrinker = Shrinker::new(found, rate, profile, 5000);
-    while let Some(candidate) = shrinker.candidate() {
-        let candidate = candidate.clone();
-        assert!(profile.admits(&candidate), "{candidate:?}");
-        let failed = fails(&candidate, bug, &profile.forbid).contains(failure) && luck.fraction() < share;
-        let before = shrinker.best().size();
-        if shrinker.observe(Some(failed)) == Some(true) {
-            assert!(shrinker.best().size() < before);
+    loop {
+        let candidates = shrinker.candidates(side_by_side);
+        if candidates.is_empty() {
+            break;
         }
+        assert!(candidates.len() <= side_by_side);
+        let run = |candidate: &Schedule| {
+            assert!(profile.admits(candidate), "{candidate:?}");
+            fails(candidate, bug, &profile.forbid).contains(failure) && luck.fraction() < share
+        };
+        let failed: Vec<Option<bool>> = candidates.iter().map(run).map(Some).collect();
+        let before = shrinker.best().size();
+        let accepted = shrinker.observe(&failed);
+        assert_eq!(accepted, shrinker.best().size() < before);
     }
     (shrinker.best().clone(), shrinker.runs())
 }
@@ -69,7 +81,7 @@ fn planted_bugs_are_found_and_shrunk_to_the_known_minimum() {
         for seed in 0..5 {
             let (found, failure, runs) = find(&profile, bug, seed, most);
             assert_eq!(failure.invariant, invariant, "{bug:?}");
-            let (smallest, tried) = shrink(found.clone(), &failure, bug, &profile, 1.0);
+            let (smallest, tried) = shrink(found.clone(), &failure, bug, &profile, (1.0, 1 + seed as usize % 3));
             let text = to_yaml(&suite(&smallest, "smallest", &[]).0);
             assert!(fails(&smallest, bug, &[]).contains(&failure), "{bug:?}:\n{text}");
             assert_eq!(smallest.moves.len(), moves, "{bug:?} seed {seed}, found in {runs}, {tried} tried:\n{text}");
@@ -84,7 +96,7 @@ fn failures_by_luck_are_shrunk_as_well() {
     let profile = profile("rough");
     for share in [0.8, 0.4, 0.2] {
         let (found, failure, _) = find(&profile, Bug::TwoMasters, 1, 500);
-        let (smallest, runs) = shrink(found, &failure, Bug::TwoMasters, &profile, share);
+        let (smallest, runs) = shrink(found, &failure, Bug::TwoMasters, &profile, (share, 2));
         assert!(smallest.moves.len() <= 2, "{share}: {} moves after {runs} runs", smallest.moves.len());
         assert!(fails(&smallest, Bug::TwoMasters, &[]).contains(&failure), "{share}");
     }
@@ -95,12 +107,14 @@ fn shrinking_ends_by_its_runs_whatever_they_show() {
     let profile = profile("rough");
     for (seed, answer) in [(1, Some(true)), (2, Some(false)), (3, None)] {
         let mut shrinker = Shrinker::new(drawn(&profile, seed), Rate { hits: 1, of: 2 }, &profile, 300);
-        let mut runs = 0;
-        while shrinker.candidate().is_some() {
-            shrinker.observe(answer);
-            runs += 1;
+        loop {
+            let candidates = shrinker.candidates(seed as usize);
+            if candidates.is_empty() {
+                break;
+            }
+            shrinker.observe(&vec![answer; candidates.len()]);
         }
-        assert!(runs <= 300, "{runs}");
+        assert!(shrinker.runs() <= 300, "{}", shrinker.runs());
     }
 }
 

@@ -5,4 +5,6 @@ mod compose;
 #[cfg(feature = "docker")]
 mod docker;
 pub mod engine;
+#[cfg(feature = "docker")]
+mod swarm;
 pub mod turn;

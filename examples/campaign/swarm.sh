@@ -1,0 +1,37 @@
+#!/bin/sh
+# ./swarm.sh PARTS FOLDER [argument of slotquake chaos]...
+# Runs a campaign as a job of Docker Swarm, waits for its end and joins its parts in FOLDER, which every engine of the swarm
+# must mount at the same place. On one engine: docker swarm init --advertise-addr 127.0.0.1, and afterwards
+# docker swarm leave --force.
+# IMAGE has slotquake, the servers and a shell; MOUNTS are more `--mount` arguments; SLOTQUAKE is the program on this machine.
+set -eu
+parts=$1
+folder=$2
+shift 2
+if [ $# -eq 0 ]; then set -- --for 1h --profile rough --seed 7; fi
+image=${IMAGE:-registry.example/slotquake:latest}
+name=${NAME:-slotquake-chaos}
+
+# The index of a task is in its name (job.0.xxxx): `{{.Task.Slot}}` of the first is the id of its node. The program's code 1 is a result,
+# which the folder tells.
+# shellcheck disable=SC2016,SC2086
+docker service create --detach --quiet --name "$name" --mode replicated-job --replicas "$parts" --restart-condition none \
+    --mount "type=bind,src=$folder,dst=/campaign" ${MOUNTS:-} \
+    --env 'TASK={{.Task.Name}}' --env "PARTS=$parts" --env "HOME=/root" \
+    "$image" sh -c '
+        index=${TASK#*.}
+        part=$((${index%%.*} + 1))
+        slotquake chaos "$@" --shard "$part/$PARTS" --out "/campaign/part-$part"
+        code=$?
+        if [ "$code" = 1 ]; then exit 0; fi
+        exit "$code"
+    ' chaos "$@" > /dev/null
+trap 'docker service rm "$name" > /dev/null' EXIT
+
+running() {
+    docker service ps --format '{{.CurrentState}}' "$name" | grep -cvE '^(Complete|Failed|Rejected|Shutdown|Orphaned)' || true
+}
+while [ "$(running)" -gt 0 ]; do sleep 2; done
+docker service ps --no-trunc --format '{{.Name}} {{.CurrentState}} {{.Error}}' "$name"
+docker service logs --raw "$name" > "$folder/swarm.log" 2>&1 || true
+"${SLOTQUAKE:-slotquake}" merge "$folder"/part-* --out "$folder/all"
