@@ -165,7 +165,8 @@ fn retrigger(schedule: &mut Schedule, index: usize, profile: &Profile, random: &
     let node_timeout = schedule.node_timeout();
     let Some(&shard) = schedule.moves[index].shards().first() else { return };
     let after = Span::millis(*pick(random, &[0, 0, 5, 20, 50, 200, 1000]));
-    let within = Span((node_timeout * profile.longest.min(3)).saturating_sub(after.0));
+    // Detection and an election that is won: see [`crate::spec::Rules`]. Nobody waits for one that was lost.
+    let within = Span((node_timeout * profile.longest.min(2)).saturating_sub(after.0));
     let of = |member| Target::Member(Owner::Shard(shard), member);
     let when = |event, member| When { event, of: of(member), after, within: Bound::Fixed(within) };
     if random.below(3) > 0 && may_be_replaced(&schedule.moves[index]) {
