@@ -64,7 +64,7 @@ fn a_swarm_does_a_campaign_in_parts() {
     let binary = Path::new(env!("CARGO_BIN_EXE_slotquake"));
     // The image has a shell. slotquake and its servers are those of this machine, with its libraries.
     let mut mounts =
-        vec![mount(binary, "/usr/local/bin/slotquake"), mount(server.path.parent().expect("a folder"), "/server")];
+        vec![mount(binary, "/usr/bin/slotquake"), mount(server.path.parent().expect("a folder"), "/server")];
     mounts.extend(["/lib", "/lib64", "/usr/lib"].map(|path| mount(Path::new(path), path)));
     let name = format!("slotquake-test-{}", std::process::id());
     let server = format!("/server/{}", server.path.file_name().expect("a name").to_string_lossy());
@@ -81,7 +81,8 @@ fn a_swarm_does_a_campaign_in_parts() {
     let text = format!("{}{}\n{log}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     let services = docker(&["service", "ls", "--format", "{{.Name}}"]);
     drop(swarm);
-    assert_eq!(ran.status.code(), Some(0), "{text}");
+    // On a busy machine all runs may be inconclusive. A failure would be a false alarm.
+    assert!(matches!(ran.status.code(), Some(0 | 3)), "{:?}: {text}", ran.status.code());
     let mut numbers = BTreeSet::new();
     for part in [1, 2] {
         let path = folder.path().join(format!("part-{part}"));
