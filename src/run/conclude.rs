@@ -172,7 +172,7 @@ impl<B: Backend> Run<B> {
     }
 
     fn driven(&self, key: u32) -> Driven {
-        Driven::new(key, &self.control.backend().keys(), self.plan.workload.value_size)
+        Driven::new(key, &self.control.backend().keys(), &self.plan.workload)
     }
 
     async fn read_back(&self) {

@@ -328,7 +328,7 @@ impl Issuer {
     }
 
     fn driven(&self, key: u32) -> Driven {
-        Driven::new(key, &self.keys, self.settings.value_size)
+        Driven::new(key, &self.keys, &self.settings)
     }
 
     /// Sends a write, and again what had no answer, as often as the settings say. Returns the last reply, and how often it

@@ -36,6 +36,7 @@ suites! {
     disk_stall_master: "disk-stall-master" on OLD_AND_NEW;
     empty_master_returns: "empty-master-returns" on OLD_AND_NEW;
     empty_replica_returns: "empty-replica-returns" on OLD_AND_NEW;
+    expiry_over_failover: "expiry-over-failover" on OLD_AND_NEW;
     flapping: "flapping" on EXERCISE;
     formation: "formation" on EXERCISE;
     full_coverage_outage: "full-coverage-outage" on EXERCISE;

@@ -25,7 +25,7 @@ pub(super) const TRAITS: Traits = Traits {
 pub(super) fn judge(facts: &Facts<'_>, settings: &AckedWrites) -> Judgement {
     let ledger = &facts.ledger;
     let mut finding = Finding::new();
-    let others = || facts.accounts.iter().filter(|(kind, _)| !kind.is_register());
+    let others = || facts.accounts.iter().filter(|(kind, _)| !kind.is_register() && kind.stays());
     let of_kinds: u64 = others().map(|(_, account)| account.acknowledged).sum();
     finding.observed(ledger.acknowledged + of_kinds);
     if ledger.acknowledged + of_kinds == 0 {

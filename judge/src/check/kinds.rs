@@ -9,7 +9,7 @@ use crate::words::count;
 /// A number of writes of a kind: `3 increments`.
 pub(super) fn writes(kind: DataKind, number: u64) -> String {
     match kind {
-        DataKind::Register => count(number, "SET"),
+        DataKind::Register | DataKind::Ttl => count(number, "SET"),
         DataKind::Transaction => count(number, "transaction"),
         DataKind::Counter => count(number, "increment"),
         DataKind::List => count(number, "append"),

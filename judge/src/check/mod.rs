@@ -12,6 +12,7 @@ mod availability;
 mod convergence;
 mod epochs;
 mod exactly_once;
+mod expiry;
 mod failover_time;
 mod faults;
 mod finding;

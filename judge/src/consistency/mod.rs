@@ -6,6 +6,7 @@
 //! never.
 
 mod counter;
+mod expiry;
 mod linearizable;
 mod list;
 mod register;
@@ -16,6 +17,7 @@ mod violation;
 mod witness;
 
 pub use counter::{Counted, Jump, counted};
+pub use expiry::{Early, Expiry, Had, Late, Lifetime, Stored, expired};
 pub use linearizable::{Linearity, linearizable};
 pub use list::{Disorder, Listed, Listing, listed};
 pub use register::{Effect, Kind, NIL, Operation, Register};

@@ -28,7 +28,7 @@ pub use clients::ClientSides;
 pub use failover::{Failover, Logged};
 pub use fault_span::{Ended, FaultSpan, FaultTable, Proof, fault_spans};
 pub use harness::Cut;
-pub use kind::{Account, Example};
+pub use kind::{Account, Example, KeyOps, NOBODY, drawn, sent, who};
 pub use lateness::Lateness;
 pub use ledger::{Ledger, LostWrite, OverwrittenWrite, UnreadKey};
 pub use losses::LossSpan;
@@ -81,6 +81,8 @@ pub struct Facts<'a> {
     pub ledger: Ledger,
     /// What became of the writes of each kind of data beside registers, which `ledger` accounts for.
     pub accounts: BTreeMap<DataKind, Account>,
+    /// Everything that was done with the keys of each kind of data beside registers, by key.
+    pub kind_keys: BTreeMap<u32, KeyOps<'a>>,
     /// The values of `cluster-node-timeout` over time.
     pub node_timeouts: NodeTimeouts,
     /// How late the harness issued operations.
@@ -127,9 +129,11 @@ impl<'a> Facts<'a> {
             phases: &phases,
         }
         .ledger();
-        let accounts = kind::accounts(history, answerers);
+        let kind_keys = kind::gather(history);
+        let accounts = kind::accounts(history, &kind_keys, answerers);
         Self {
             accounts,
+            kind_keys,
             outages: steps.map(|window| every_outage(&ops, &clients, &ownership, window)).unwrap_or_default(),
             clients,
             node_timeouts: NodeTimeouts::new(&history.header.plan, history.header.server.version, &history.events),

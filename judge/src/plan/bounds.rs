@@ -13,6 +13,7 @@ const RATE_MAX: u32 = 100_000;
 const CLIENTS_MAX: u16 = 256;
 pub(super) const KEYS_MAX: u32 = 1_000_000;
 const RETRIES_MAX: u64 = 20;
+const TTL_MAX_MS: u64 = 600_000;
 const VALUE_SIZE_MAX: u32 = 1 << 20;
 const NODE_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=120_000;
 
@@ -133,6 +134,7 @@ pub(super) fn workload(workload: &WorkloadSpec, problems: &mut Problems) {
     within("rate", workload.rate.per_second.into(), 1, RATE_MAX.into());
     within("keys", workload.keys().into(), 1, KEYS_MAX.into());
     within("value-size", workload.value_size.into(), 1, VALUE_SIZE_MAX.into());
+    within("ttl", workload.ttl().0.as_millis() as u64, 1, TTL_MAX_MS);
     within("retries", workload.retries.into(), 0, RETRIES_MAX);
     if workload.writers == 0 || workload.writers > workload.clients {
         let (writers, clients) = (workload.writers, workload.clients);

@@ -66,6 +66,8 @@ data_kinds! {
     list "list" List "list",
     /// One number for two keys of one hash tag, written by MULTI and EXEC or by a script, and MGET of both.
     transaction "transaction" Transaction "transaction",
+    /// SET of one number with a time to live (PX, `workload.ttl`), and GET: a key that expires.
+    ttl "ttl" Ttl "ttl",
 }
 
 impl DataKind {
@@ -73,7 +75,15 @@ impl DataKind {
     pub fn is_register(self) -> bool {
         match self {
             Self::Register | Self::Transaction => true,
-            Self::Counter | Self::List => false,
+            Self::Counter | Self::List | Self::Ttl => false,
+        }
+    }
+
+    /// Whether what was acknowledged stays, so that `acked-writes` can tell that it is gone.
+    pub fn stays(self) -> bool {
+        match self {
+            Self::Register | Self::Counter | Self::List | Self::Transaction => true,
+            Self::Ttl => false,
         }
     }
 }

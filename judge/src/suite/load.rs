@@ -302,6 +302,7 @@ pub fn shipped() -> &'static [(&'static str, &'static str)] {
         "disk-stall-master",
         "empty-master-returns",
         "empty-replica-returns",
+        "expiry-over-failover",
         "flapping",
         "formation",
         "full-coverage-outage",

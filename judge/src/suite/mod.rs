@@ -169,6 +169,9 @@ pub struct WorkloadSpec {
     #[serde(skip_serializing_if = "is_one")]
     #[schemars(range(min = 1), extend("default" = 1))]
     pub writers: u16,
+    /// The time to live of keys of the kind `ttl`, 2s by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Span>,
     /// The share of operations that are reads.
     pub reads: Percent,
     /// The nodes that reads are sent to.
@@ -209,6 +212,9 @@ fn is_zero(number: &u8) -> bool {
 /// The fewest keys of each kind of data.
 const KEYS_OF_A_KIND_MIN: f64 = 30.0;
 
+/// The time to live of keys that expire, unless the workload states it.
+const TTL: Span = Span::secs(2);
+
 /// The fewest keys of a workload that does not state them.
 const KEYS_MIN: f64 = 600.0;
 
@@ -234,6 +240,11 @@ impl WorkloadSpec {
             Some(kinds) => kinds.share(kind),
             None => f64::from(u8::from(kind == DataKind::Register)),
         }
+    }
+
+    /// The time to live of keys that expire, as stated or by default.
+    pub fn ttl(&self) -> Span {
+        self.ttl.unwrap_or(TTL)
     }
 
     /// The number of keys of a kind of data: every client writes at least one.
@@ -269,6 +280,7 @@ impl Default for WorkloadSpec {
             keys: None,
             kinds: None,
             writers: 1,
+            ttl: None,
             reads: Percent::new(50.0),
             read_from: ReadFrom::ReplicaPreferred,
             value_size: 32,

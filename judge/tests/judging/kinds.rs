@@ -2,12 +2,12 @@
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{self, Fail, Inconclusive, Pass};
-use slotquake_judge::history::{self, Detail, FOREIGN, FinalValue, History, key_name, key_of};
+use slotquake_judge::history::{self, Detail, EventKind, FOREIGN, FinalValue, History, key_name, key_of};
 use slotquake_judge::suite::DataKind;
 use slotquake_judge::units::ShardNo;
 
 use super::expect;
-use super::story::{Story, What, judged};
+use super::story::{Story, What, healthy, judged, taken_over};
 
 /// The first key of a kind in shard-1.
 fn first(kind: DataKind) -> u32 {
@@ -209,4 +209,65 @@ fn details_are_stored_before_their_operations_and_read_back() {
     let read = history::parse(&text, false, "history").expect("it reads");
     assert_eq!(read.details, history.details);
     assert_eq!(read, history);
+}
+
+/// A key that lives for 2 s, set to 1 at 1 s and answered by node-1, then reads of (value, node, time in ms).
+fn expiring(settings: serde_json::Value, reads: &[(u32, u16, f64)], last: FinalValue) -> History {
+    let key = first(DataKind::Ttl);
+    let story = Story::new().invariant(json!({ "expiry": settings })).phase(500.0, "busy");
+    let story = story.written(key, 1, (1000.0, 1001.0), What::Ok);
+    let read = |story: Story, &(value, node, at): &(u32, u16, f64)| story.read_from(node, key, value, (at, at + 1.0));
+    let story = reads.iter().fold(story, read).event(8000.0, EventKind::StepsEnded);
+    story.event(9000.0, EventKind::Phase { name: "final".to_owned() }).holds(key, last).ends(9500.0)
+}
+
+#[test]
+fn a_key_is_there_until_its_time_ends_and_gone_soon_after() {
+    let strict = || json!({});
+    let gone = FinalValue::Missing;
+    let rows: Vec<(&str, History, Verdict, &str)> = vec![
+        ("plain", expiring(strict(), &[(1, 1, 2500.0), (0, 1, 4100.0)], gone.clone()), Pass, "1 read of 1 key before"),
+        ("within the bound", expiring(strict(), &[(1, 1, 2500.0), (1, 1, 3900.0)], gone.clone()), Pass, "0 found the key"),
+        ("early", expiring(strict(), &[(0, 1, 2500.0)], gone.clone()), Fail, "1 found nothing"),
+        ("late", expiring(strict(), &[(1, 1, 2500.0), (1, 1, 4100.0)], gone.clone()), Fail, "1 found the key"),
+        (
+            "late, and allowed",
+            expiring(json!({"late": "2s"}), &[(1, 1, 2500.0), (1, 1, 4100.0)], gone.clone()),
+            Pass,
+            "0 found the key",
+        ),
+        ("measured", expiring(json!({"may-violate": "measured"}), &[(0, 1, 2500.0)], gone.clone()), Pass, "1 found nothing"),
+        ("late in the end", expiring(strict(), &[(1, 1, 2500.0)], FinalValue::Number(1)), Fail, "1 found the key"),
+        ("never after its time", expiring(json!({"during": "busy"}), &[(1, 1, 2500.0)], gone.clone()), Inconclusive, "no key was read more than"),
+        ("never before", expiring(strict(), &[(0, 1, 4100.0)], gone.clone()), Inconclusive, "no key was read while"),
+        // A replica may not have it yet; one that showed it had it.
+        ("not on a replica", expiring(strict(), &[(1, 1, 1500.0), (0, 4, 1600.0)], gone.clone()), Pass, "0 found nothing"),
+        ("early on a replica", expiring(strict(), &[(1, 4, 1500.0), (0, 4, 1600.0)], gone.clone()), Fail, "1 found nothing"),
+    ];
+    expect("expiry", rows);
+    let early = expiring(strict(), &[(0, 1, 2500.0)], gone);
+    let witness = &judged(&early, "expiry").witnesses[0];
+    let name = key_name(first(DataKind::Ttl));
+    assert_eq!(witness.commands, [format!("SET {name} 1 PX 2000"), format!("GET {name} -> nothing")]);
+    assert!(witness.why.contains("for 2s, which node-1 acknowledged at 1.001 s."), "{}", witness.why);
+    assert!(witness.why.contains("at least 499"), "{}", witness.why);
+}
+
+#[test]
+fn a_key_that_is_gone_after_a_failover_is_lost_or_expired_early() {
+    let key = first(DataKind::Ttl);
+    let story = |settings: serde_json::Value| {
+        let story = Story::new().invariant(json!({ "expiry": settings })).phase(500.0, "busy");
+        let story = story.written(key, 1, (1000.0, 1001.0), What::Ok);
+        let story = story.read_from(1, key, 1, (1100.0, 1101.0)).views(1500.0, 1..=6, &taken_over(healthy(), 1, 4, 7));
+        let story = story.read_from(4, key, 0, (2000.0, 2001.0)).read_from(4, key, 0, (7000.0, 7001.0));
+        story.event(8000.0, EventKind::StepsEnded).ends(9500.0)
+    };
+    expect(
+        "expiry",
+        vec![
+            ("none allowed", story(json!({})), Inconclusive, "1 key may have expired early"),
+            ("one allowed", story(json!({"may-lose": 1})), Pass, "1 key gone early on a master that took over"),
+        ],
+    );
 }

@@ -4,12 +4,14 @@ mod counter;
 mod list;
 mod register;
 mod transaction;
+mod ttl;
 
 use redis::{Cmd, Value};
 
 use crate::cluster::Keyspace;
 use crate::history::{Detail, FOREIGN, FinalValue, kind_of, stored_names};
-use crate::suite::DataKind;
+use crate::suite::{DataKind, WorkloadSpec};
+use crate::units::Span;
 use crate::wire::{command, text};
 
 /// What a client sends for one operation, on one connection and without another command between.
@@ -31,13 +33,14 @@ pub struct Driven {
     /// Its names on the servers: one, or the two of a transaction.
     names: Vec<String>,
     value_size: u32,
+    ttl: Span,
 }
 
 impl Driven {
     /// A key of the workload.
-    pub fn new(key: u32, keys: &Keyspace, value_size: u32) -> Self {
+    pub fn new(key: u32, keys: &Keyspace, workload: &WorkloadSpec) -> Self {
         let names = stored_names(key).iter().map(|name| keys.name(name)).collect();
-        Self { kind: kind_of(key).0, names, value_size }
+        Self { kind: kind_of(key).0, names, value_size: workload.value_size, ttl: workload.ttl() }
     }
 
     fn name(&self) -> &str {
@@ -52,6 +55,7 @@ impl Driven {
     pub fn write(&self, number: u32) -> Request {
         match self.kind {
             DataKind::Register => register::write(self.name(), &encode(number, self.value_size)),
+            DataKind::Ttl => ttl::write(self.name(), &encode(number, self.value_size), self.ttl),
             DataKind::Counter => counter::write(self.name()),
             DataKind::List => list::write(self.name(), &encode(number, self.value_size)),
             DataKind::Transaction => transaction::write(self.both(), number, &encode(number, self.value_size)),
@@ -61,7 +65,7 @@ impl Driven {
     /// What the answer to a write of a number says; None without an answer.
     pub fn written(&self, number: u32, answer: Option<&Value>) -> Answer {
         match self.kind {
-            DataKind::Register | DataKind::List | DataKind::Transaction => Answer { value: number, detail: None },
+            DataKind::Register | DataKind::List | DataKind::Transaction | DataKind::Ttl => Answer { value: number, detail: None },
             DataKind::Counter => answer.map_or_else(Answer::default, counter::written),
         }
     }
@@ -74,7 +78,7 @@ impl Driven {
     /// The command that reads the key.
     pub fn read_words(&self) -> Vec<String> {
         match self.kind {
-            DataKind::Register => register::read(self.name()),
+            DataKind::Register | DataKind::Ttl => register::read(self.name()),
             DataKind::Counter => counter::read(self.name()),
             DataKind::List => list::read(self.name()),
             DataKind::Transaction => transaction::read(self.both()),
@@ -84,7 +88,7 @@ impl Driven {
     /// What the answer to a read says.
     pub fn seen(&self, answer: &Value) -> Answer {
         match self.kind {
-            DataKind::Register | DataKind::Counter => Answer { value: number(answer), detail: None },
+            DataKind::Register | DataKind::Counter | DataKind::Ttl => Answer { value: number(answer), detail: None },
             DataKind::List => list::seen(answer),
             DataKind::Transaction => transaction::seen(answer),
         }
@@ -93,7 +97,7 @@ impl Driven {
     /// What the answer to a read at the end says.
     pub fn last(&self, answer: &Value) -> FinalValue {
         match self.kind {
-            DataKind::Register | DataKind::Counter => match number(answer) {
+            DataKind::Register | DataKind::Counter | DataKind::Ttl => match number(answer) {
                 0 => FinalValue::Missing,
                 FOREIGN => foreign(answer),
                 number => FinalValue::Number(number),

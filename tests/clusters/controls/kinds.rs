@@ -5,7 +5,7 @@ use slotquake::plan::Plan;
 use slotquake::suite::{self, DataKind};
 use slotquake::units::ShardNo;
 
-use super::control::{CONTROL, Control, Fail, Hold, one, shown};
+use super::control::{CONTROL, Control, Fail, Hold, StayOpen, one, shown};
 use super::reads::{meddle, send};
 
 /// A freeze that no failover ends.
@@ -142,6 +142,84 @@ fn half_of_a_transaction_is_seen() {
         let half = |name: &String| format!("SET {{{name}}}:b \"1 {}\"", ".".repeat(30));
         send(master, &transactions.iter().map(half).collect::<Vec<_>>());
     }));
+}
+
+/// With 120 keys, each is written about each 2.4 s, and read as often; it lives for 1 s.
+const EXPIRING: &str = "{ rate: 200/s, reads: 75%, keys: 120, kinds: { ttl: 100% }, ttl: 1s, read-from: master }";
+
+const LONGER: &[&str] = &["phase: before", "settle: 3s", "phase: meddled", "settle: 3s"];
+
+#[test]
+fn a_key_that_somebody_else_lets_expire_at_once_is_gone_too_early() {
+    let keys = of_first_shard(DataKind::Ttl);
+    let judgements = Control {
+        workload: EXPIRING,
+        steps: LONGER,
+        invariants: &[
+            ("expiry: {}", Fail(&["ttl-", "which node-1 acknowledged at", "it was gone", "before the end of its time"])),
+            ("expiry: { shard: shard-2 }", Hold),
+            ("expiry: { during: before }", Hold),
+            ("expiry: { may-violate: measured }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught_while(&meddle(move |master| {
+        // Again and again, as most keys are not there at any one time.
+        for _ in 0..20 {
+            send(master, &keys.iter().map(|name| format!("PEXPIRE {name} 1")).collect::<Vec<_>>());
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }));
+    let judgement = one(&judgements, "expiry");
+    assert!(judgement.witnesses[0].commands[0].contains(" PX 1000"), "{:?}", judgement.witnesses);
+    assert!(judgement.figures["expired_late"] == 0.0, "{}", shown(&judgements));
+}
+
+#[test]
+fn a_key_whose_time_somebody_else_takes_away_is_there_too_late() {
+    let keys = of_first_shard(DataKind::Ttl);
+    let judgements = Control {
+        workload: EXPIRING,
+        steps: LONGER,
+        invariants: &[
+            ("expiry: {}", Fail(&["ttl-", "it was still there", "after the end of its time"])),
+            ("expiry: { shard: shard-3 }", Hold),
+            ("expiry: { late: 60s, may-violate: measured }", StayOpen(&["no key was read more than 1m after its time"])),
+        ],
+        ..CONTROL
+    }
+    .is_caught_while(&meddle(move |master| {
+        for _ in 0..20 {
+            send(master, &keys.iter().map(|name| format!("PERSIST {name}")).collect::<Vec<_>>());
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }));
+    let judgement = one(&judgements, "expiry");
+    assert!(judgement.figures["expired_early"] == 0.0, "{}", shown(&judgements));
+}
+
+/// Servers compare with their wall clock. One that jumps ahead takes everything that lives for longer than it jumped.
+#[test]
+fn a_clock_that_jumps_ahead_lets_keys_expire_early() {
+    Control {
+        workload: "{ rate: 400/s, reads: 75%, keys: 120, kinds: { ttl: 100% }, ttl: 3s, read-from: master }",
+        steps: &[
+            "phase: before",
+            "settle: 5s",
+            "phase: ahead",
+            "clock: { node: shard-1/master, jump: 1h, name: ahead }",
+            "settle: 1s",
+            "heal: ahead",
+            "settle: 100ms",
+        ],
+        invariants: &[
+            ("expiry: { late: 2h, may-violate: measured }", StayOpen(&["found nothing", "no key was read more than"])),
+            ("expiry: { during: ahead, shard: shard-1 }", Fail(&["it was gone", "before the end of its time"])),
+            ("expiry: { during: ahead, shard: shard-2, late: 0s, may-violate: measured }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught();
 }
 
 #[test]

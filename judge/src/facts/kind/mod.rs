@@ -68,15 +68,15 @@ impl Account {
 
 /// One key of a kind other than a register: everything that was done with it.
 #[derive(Debug, Default)]
-struct KeyOps<'a> {
+pub struct KeyOps<'a> {
     /// The writes that were sent and the reads that were served, each with its position in [`History::ops`].
-    ops: Vec<(usize, &'a Op, Operation)>,
+    pub ops: Vec<(usize, &'a Op, Operation)>,
     /// What the key held in the end: when it was asked for, who answered, and the answer.
-    last: Option<(u64, Option<NodeNo>, &'a FinalValue)>,
+    pub last: Option<(u64, Option<NodeNo>, &'a FinalValue)>,
 }
 
-/// The accounts of all kinds that the workload has beside registers.
-pub(super) fn accounts(history: &History, answerers: Answerers<'_>) -> BTreeMap<DataKind, Account> {
+/// Everything that was done with the keys of all kinds beside registers, by key.
+pub(super) fn gather(history: &History) -> BTreeMap<u32, KeyOps<'_>> {
     let mut keys: BTreeMap<u32, KeyOps<'_>> = BTreeMap::new();
     for (position, op) in history.ops.iter().enumerate().filter(|(_, op)| kind_of(op.key()).0 != DataKind::Register) {
         let of_key = keys.entry(op.key()).or_default();
@@ -89,8 +89,17 @@ pub(super) fn accounts(history: &History, answerers: Answerers<'_>) -> BTreeMap<
             of_key.last = Some((event.at_ns, *node, value));
         }
     }
+    keys
+}
+
+/// The accounts of all kinds that the workload has beside registers.
+pub(super) fn accounts(
+    history: &History,
+    keys: &BTreeMap<u32, KeyOps<'_>>,
+    answerers: Answerers<'_>,
+) -> BTreeMap<DataKind, Account> {
     let mut accounts: BTreeMap<DataKind, Account> = BTreeMap::new();
-    for (&key, ops) in &keys {
+    for (&key, ops) in keys {
         let kind = kind_of(key).0;
         let account = accounts.entry(kind).or_default();
         account.keys += 1;
@@ -100,7 +109,8 @@ pub(super) fn accounts(history: &History, answerers: Answerers<'_>) -> BTreeMap<
             account.keys_unread += 1;
         }
         match kind {
-            DataKind::Register => {}
+            // `expiry` compares the keys that expire with its own bounds.
+            DataKind::Register | DataKind::Ttl => {}
             DataKind::Counter => counter::account(history, key, ops, answerers, account),
             DataKind::List => list::account(history, key, ops, account),
             DataKind::Transaction => transaction::account(history, key, ops, account),
@@ -111,7 +121,8 @@ pub(super) fn accounts(history: &History, answerers: Answerers<'_>) -> BTreeMap<
 }
 
 impl KeyOps<'_> {
-    fn writes(&self) -> impl Iterator<Item = &(usize, &Op, Operation)> {
+    /// The writes that were sent.
+    pub fn writes(&self) -> impl Iterator<Item = &(usize, &Op, Operation)> {
         self.ops.iter().filter(|(_, op, _)| op.kind() == OpKind::Writes)
     }
 
@@ -121,10 +132,10 @@ impl KeyOps<'_> {
 }
 
 /// The client of the read at the end.
-const NOBODY: ClientNo = ClientNo(0);
+pub const NOBODY: ClientNo = ClientNo(0);
 
 /// Who sent an operation, and who answered.
-fn who(op: &Operation) -> String {
+pub fn who(op: &Operation) -> String {
     let by = if op.node == NodeNo(0) { String::new() } else { format!(", answered by {}", op.node) };
     match op.kind {
         Kind::Read if op.client == NOBODY => format!("read in the end{by}"),
@@ -134,20 +145,25 @@ fn who(op: &Operation) -> String {
 }
 
 /// An operation as it is drawn.
-fn drawn(op: &Operation, contradicts: bool) -> WitnessOp {
+pub fn drawn(op: &Operation, contradicts: bool) -> WitnessOp {
     let drawn = WitnessOp { contradicts, ..WitnessOp::of(op) };
     if op.client == NOBODY { WitnessOp { does: Does::FinalRead, client: None, ..drawn } } else { drawn }
 }
 
 /// ` (sent 3 times)` for an operation that its client repeated.
-fn sent(history: &History, position: usize) -> String {
+pub fn sent(history: &History, position: usize) -> String {
     match history.detail(position).map_or(1, |detail| detail.tries) {
         1 => String::new(),
         times => format!(" (sent {times} times)"),
     }
 }
 
-impl Facts<'_> {
+impl<'a> Facts<'a> {
+    /// Everything that was done with the keys of a kind beside registers, in the order of the keys.
+    pub fn keys_of(&self, kind: DataKind) -> impl Iterator<Item = (u32, &KeyOps<'a>)> {
+        self.kind_keys.iter().filter(move |(key, _)| kind_of(**key).0 == kind).map(|(&key, ops)| (key, ops))
+    }
+
     /// The account of a kind; None if the workload has no such key.
     pub fn account(&self, kind: DataKind) -> Option<&Account> {
         self.accounts.get(&kind)

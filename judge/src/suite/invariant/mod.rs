@@ -10,6 +10,7 @@ mod availability;
 mod convergence;
 mod epochs;
 mod exactly_once;
+mod expiry;
 mod failover_time;
 mod latency;
 mod linearizable;
@@ -42,6 +43,7 @@ pub use availability::{Availability, Served};
 pub use convergence::Convergence;
 pub use epochs::Epochs;
 pub use exactly_once::ExactlyOnce;
+pub use expiry::Expiry;
 pub use failover_time::{FailoverTime, Milestone};
 pub use latency::{Latency, LatencyOf, Quantile};
 pub use linearizable::{Keys, Linearizable};
@@ -90,6 +92,8 @@ macro_rules! for_each_invariant {
             order "order" Order(Order),
             /// A transaction on two keys takes effect on both or on none, and nobody sees one half of it.
             atomic "atomic" Atomic(Atomic),
+            /// A key with a time to live is there until it ends, and gone soon after.
+            expiry "expiry" Expiry(Expiry),
             /// Each key behaves as if every operation took effect at one moment between its invocation and its
             /// response.
             linearizable "linearizable" Linearizable(Linearizable),
