@@ -12,7 +12,7 @@ use slotquake::report::{Standing, short_server};
 
 use super::backend::BackendArgs;
 use super::exit::{Exit, Trouble};
-use super::progress::Display;
+use super::progress::{Display, HowMuch};
 use super::taken::Taken;
 use super::{containers, screen};
 
@@ -79,13 +79,13 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let obstacles: Vec<Option<String>> =
         plans.iter().map(|plan| environment.obstacle(plan).map(str::to_owned)).collect();
     let (asked, lanes) = (args.backend.speed(), Arc::new(Lanes::new(args.jobs.map(usize::from))));
-    let settings = Settings { out: args.out.clone(), keep: false, lanes, environment };
+    let settings = Settings { out: args.out.clone(), keep: false, lanes, retries: 0, fail_fast: None, environment };
     let possible = plans.iter().zip(&obstacles).filter(|(_, obstacle)| obstacle.is_none()).map(|(plan, _)| plan);
     let jobs: Vec<Job> = (0..args.repeat)
         .flat_map(|_| possible.clone())
         .map(|plan| Job::new(plan.clone(), &servers).at(asked, batch::AUTO_MAX))
         .collect();
-    let display = Display::new(false, false);
+    let display = Display::new(HowMuch::Quiet, false, 0);
     let audience: Arc<dyn Audience> = Arc::new(display.teller());
     let (done, was_stopped) = runtime.block_on(async {
         let stop = signals.stop(display.teller(), "healing, reporting and tearing down the runs");

@@ -181,7 +181,6 @@ fn words(op: &Op, items: &[u32], end: Kind) -> Result<(&'static str, Value, Valu
             ("txn", json!([["r", key, null_value()]]), json!([["r", key, items]]))
         }
         DataKind::Transaction => transaction(op, items)?,
-        #[allow(unreachable_patterns, reason = "kinds of data are added without a word here")]
         _ => return Err(Untold::Kind),
     })
 }
@@ -232,7 +231,6 @@ fn final_read(key: u32, value: &FinalValue) -> Result<Option<(&'static str, Valu
             let asked = json!([["r", names[0], null_value()], ["r", names[1], null_value()]]);
             ("txn", asked, json!([["r", names[0], number], ["r", names[1], number]]))
         }
-        #[allow(unreachable_patterns, reason = "kinds of data are added without a word here")]
         _ => return Err(Untold::Kind),
     }))
 }
