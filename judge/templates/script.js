@@ -45,10 +45,16 @@
   }
   function hide() { tip.style.display = "none"; if (shown) shown.style.display = "none"; }
   function range(picture) { return picture.seen || [0, 1]; }
-  // A text that does not fit into its bar would be cut off, and half a name is a wrong name. The tooltip has it.
+  // A text that does not fit into its bar is shortened, and says so. A number is left out: half of it is a wrong one. The
+  // tooltip has all.
   function fit() {
     document.querySelectorAll("svg.within > text").forEach(function (text) {
-      text.style.visibility = text.getComputedTextLength() + 8 > text.parentNode.width.baseVal.value ? "hidden" : "";
+      var full = text.dataset.full || (text.dataset.full = text.textContent);
+      text.textContent = full;
+      var room = text.parentNode.width.baseVal.value - 10, length = text.getComputedTextLength();
+      var isNumber = /^[0-9]/.test(full), kept = Math.floor(full.length * room / length) - 1;
+      text.style.visibility = length > room && (isNumber || kept < 4) ? "hidden" : "";
+      if (length > room && kept >= 4) text.textContent = full.slice(0, kept) + "\u2026";
     });
   }
   function ticks(picture, seen) {

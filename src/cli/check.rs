@@ -72,7 +72,18 @@ fn unreadable(error: &HistoryError, folder: &Path) -> Trouble {
 /// The folder itself, the folder of a given file, or the folders directly in it, in the order of their names. Skips
 /// links such as `latest`.
 fn folders_with_history(given: &Path) -> Result<Vec<PathBuf>, Trouble> {
-    let folder = if given.is_file() { given.parent().unwrap_or(given) } else { given };
+    let is_ours = given.file_name().is_some_and(|name| name == FILE_NAME || name == report::FILE_NAME);
+    if given.is_file() && !is_ours {
+        return Err(Trouble::usage(format!(
+            "{} is not a report (hint: give the folder of one, such as reports/latest; `slotquake run` runs a suite)",
+            given.display()
+        )));
+    }
+    let folder = match given.parent() {
+        Some(folder) if given.is_file() && folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) if given.is_file() => folder,
+        _ => given,
+    };
     if folder.join(FILE_NAME).exists() {
         return Ok(vec![folder.to_owned()]);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use slotquake::facts::FaultTable;
 use slotquake::history::{Event, EventKind};
@@ -173,14 +174,14 @@ impl Live {
     }
 }
 
-/// A step as in the suite, on one line.
-pub(super) fn words(step: &Step) -> String {
-    let Value::Object(step) = json!(step) else { unreachable!("a step is a mapping with one key") };
+/// A step or an invariant as in the suite, on one line.
+pub(super) fn words(item: &impl Serialize) -> String {
+    let Value::Object(item) = json!(item) else { unreachable!("it is a mapping with one key") };
     let say = |(key, value): (String, Value)| match value {
         Value::String(text) => format!("{key}: {text}"),
         value => format!("{key}: {}", value.to_string().replace('"', "").replace(',', ", ").replace(':', ": ")),
     };
-    step.into_iter().map(say).collect()
+    item.into_iter().map(say).collect()
 }
 
 #[cfg(test)]

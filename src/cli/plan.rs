@@ -149,9 +149,7 @@ fn in_words(plan: &Plan, limits: Option<&Limits>) -> String {
         text.push_str("  none: nothing is judged but slotquake's own checks\n");
     }
     for invariant in &plan.invariants {
-        let shown = serde_json::to_string(invariant).unwrap_or_default();
-        let shown = shown.trim_start_matches('{').trim_end_matches('}').replace('"', "").replace(":{", ": { ");
-        let _ = writeln!(text, "  {}", shown.replace(',', ", "));
+        let _ = writeln!(text, "  {}", live::words(invariant));
     }
     text
 }
@@ -174,6 +172,6 @@ mod tests {
         assert_eq!(limit("/opt/redis-server", "5000"), None);
         let text = in_words(&plan("redis:6.2", "5000"), Limits::of(&plan("redis:6.2", "5000")).as_ref());
         assert!(text.contains(&format!("... to the promotion{:>41}", seconds(slow))), "{text}");
-        assert!(text.contains("acked-writes: { "), "{text}");
+        assert!(text.contains("acked-writes: {may-lose: 0}"), "{text}");
     }
 }

@@ -140,6 +140,20 @@ fn mistakes_are_told_at_once_and_with_a_way_out() {
 }
 
 #[test]
+fn a_suite_is_not_a_report_and_a_file_no_directory() {
+    let folder = empty();
+    fs::write(folder.path().join("good.yaml"), "name: good\n").expect("written");
+    for (args, expected) in [
+        (&["check", "good.yaml"][..], "good.yaml is not a report (hint: "),
+        (&["run", "role-swap", "--out", "good.yaml"], "it is a file; give `--out` a directory"),
+    ] {
+        let done = slotquake(folder.path(), args);
+        assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{args:?}: {}", done.err);
+        assert!(done.err.contains(expected), "{args:?}: {}", done.err);
+    }
+}
+
+#[test]
 fn what_is_to_run_can_be_chosen() {
     let folder = empty();
     fs::create_dir(folder.path().join("none")).expect("a folder");

@@ -107,6 +107,11 @@ fn scope(runs: &[Summary]) -> String {
     }
 }
 
+/// `2026-11-22 13:05:01` of `2026-11-22T13:05:01.337Z`.
+fn to_the_second(started_at: &str) -> String {
+    started_at.get(..19).map_or_else(|| started_at.to_owned(), |text| text.replace('T', " "))
+}
+
 /// The class of a run in the style sheet.
 fn class(run: &Summary) -> &'static str {
     if run.passed_with_losses() { "pass lossy" } else { run.standing.word() }
@@ -147,7 +152,7 @@ impl Run {
         Self {
             suite: run.suite.clone(),
             server: run.version.map_or_else(|| run.server.clone(), |version| version.to_string()),
-            started: run.course.as_ref().map_or_else(|| "-".to_owned(), |course| course.started_at.clone()),
+            started: run.course.as_ref().map_or_else(|| "-".to_owned(), |course| to_the_second(&course.started_at)),
             word: run.standing.word(),
             class: class(run),
             link: link(run, out),
@@ -214,6 +219,7 @@ mod tests {
         for expected in [
             "<title>4 runs in reports: 1 fail, 1 error, 1 pass, 1 skipped</title>",
             "the first began at 2026-11-22T13:05:01Z",
+            "<td>2026-11-22 13:05:01</td>",
             "href=\"./a%20b%22%3E%3Cscript%3E/report.html\"",
             "&#60;b&#62;bold&#60;/b&#62;",
             "a &#38; b",
