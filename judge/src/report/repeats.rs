@@ -59,6 +59,7 @@ fn spread(values: Vec<f64>, text: impl Fn(f64) -> String) -> String {
     let least = values.iter().copied().reduce(f64::min);
     let most = values.iter().copied().reduce(f64::max);
     match (median(&values), least, most) {
+        (Some(median), Some(least), Some(most)) if text(least) == text(most) => text(median),
         (Some(median), Some(least), Some(most)) => format!("{} ({}-{})", text(median), text(least), text(most)),
         _ => "-".to_owned(),
     }
@@ -82,6 +83,7 @@ mod tests {
         let shown = render_repeats(&runs, Style::default());
         let line = shown.lines().find(|line| line.starts_with('a')).expect("a row");
         assert!(line.contains("3 of 3") && line.contains("7.50 s (7.00 s-9.00 s)"), "{shown}");
+        assert!(line.contains(" 6.71 s ") && !line.contains("6.71 s ("), "all were alike: {shown}");
         assert!(!shown.lines().any(|line| line.starts_with('b')), "it ran once: {shown}");
         assert_eq!(render_repeats(&runs[2..], Style::default()), "");
     }
