@@ -201,7 +201,14 @@ impl Tests {
         };
         let (_running, stop) = watch::channel(None);
         let out = self.out.unwrap_or_else(default_out);
-        let settings = Settings { out, keep: false, lanes: Arc::new(Lanes::new(threads)), retries: 0, fail_fast: None, environment };
+        let settings = Settings {
+            out,
+            keep: false,
+            lanes: Arc::new(Lanes::new(threads)),
+            retries: 0,
+            fail_fast: None,
+            environment,
+        };
         let speed = runtime.block_on(find_speed(&plans, &servers, self.speed.as_deref(), &settings, &stop));
         let insist = arguments.ignored || arguments.include_ignored;
         let shared = Arc::new(Shared {

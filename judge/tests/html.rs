@@ -199,10 +199,7 @@ fn with_logs() -> (History, Logs) {
     let old = format!("{:040x}", 1);
     let logs = [
         (NodeNo(2), vec![line(50, LogEvent::Starting), line(10_900, LogEvent::Quorum(old))]),
-        (
-            NodeNo(4),
-            vec![line(50, LogEvent::Starting), line(11_700, LogEvent::Began(7)), line(11_800, LogEvent::Won)],
-        ),
+        (NodeNo(4), vec![line(50, LogEvent::Starting), line(11_700, LogEvent::Began(7)), line(11_800, LogEvent::Won)]),
     ];
     (history, logs.into())
 }
@@ -210,8 +207,9 @@ fn with_logs() -> (History, Logs) {
 #[test]
 fn an_event_has_one_time_everywhere_that_of_the_log() {
     let (mut history, logs) = with_logs();
-    history.header.plan.invariants =
-        vec![serde_json::from_value(serde_json::json!({"failover-time": {"shard": "shard-1", "within": "spec"}})).unwrap()];
+    history.header.plan.invariants = vec![
+        serde_json::from_value(serde_json::json!({"failover-time": {"shard": "shard-1", "within": "spec"}})).unwrap(),
+    ];
     let report = Report::with_logs(&history, &logs);
     let [failover] = report.failovers.as_slice() else { panic!("{:?}", report.failovers) };
     assert_eq!((failover.fail_ms, failover.promotion_ms), (Some(5900.0), Some(6800.0)));
@@ -243,7 +241,9 @@ fn an_event_has_one_time_everywhere_that_of_the_log() {
         ] {
             assert!(page.contains(expected), "{expected} is not in the page");
         }
-        for other in ["promoted after 7.000 s", "FAIL after 6.000 s", "node-4: master, 12.000 s", "(epoch 7) at 12.000 s"] {
+        for other in
+            ["promoted after 7.000 s", "FAIL after 6.000 s", "node-4: master, 12.000 s", "(epoch 7) at 12.000 s"]
+        {
             assert!(!page.contains(other), "{other} is a second time for one event");
         }
         let course = Summary::new(report, Path::new("x")).course.expect("a course");
@@ -270,8 +270,24 @@ fn one_colour_has_one_meaning() {
     let style = include_str!("../templates/style.css");
     // What is drawn in the picture and the anatomy, by the class of its own.
     let drawn = [
-        "master", "replica", "down", "paused", "silent", "pfail", "failed", "fault", "refused", "unknown", "unsent", "late",
-        "asks", "phase-bar", "heard", "pinged", "outage", "blip",
+        "master",
+        "replica",
+        "down",
+        "paused",
+        "silent",
+        "pfail",
+        "failed",
+        "fault",
+        "refused",
+        "unknown",
+        "unsent",
+        "late",
+        "asks",
+        "phase-bar",
+        "heard",
+        "pinged",
+        "outage",
+        "blip",
     ];
     for class in drawn {
         let rule = style.contains(&format!(".{class} {{ fill: var(--{class}); }}")) || class == "silent";
@@ -287,7 +303,8 @@ fn one_colour_has_one_meaning() {
         let names = drawn.iter().copied().chain(["cut", "lossy", "writes", "reads", "lag", "promotion"]);
         let colours: BTreeMap<&str, &str> = names.map(|name| (name, value(name))).collect();
         for (name, colour) in &colours {
-            let others: Vec<&&str> = colours.iter().filter(|(_, other)| *other == colour).map(|(other, _)| other).collect();
+            let others: Vec<&&str> =
+                colours.iter().filter(|(_, other)| *other == colour).map(|(other, _)| other).collect();
             assert_eq!(others, [name], "{colour}");
         }
     }

@@ -374,7 +374,8 @@ mod tests {
         let out = tempfile::tempdir().expect("a temporary folder");
         let environment = Environment::enter(Mode::Off, &[]).expect("no sandbox is entered");
         let lanes = Arc::new(Lanes::new(Some(1)));
-        let settings = Settings { out: out.path().to_owned(), keep: false, lanes, retries: 0, fail_fast: None, environment };
+        let settings =
+            Settings { out: out.path().to_owned(), keep: false, lanes, retries: 0, fail_fast: None, environment };
         let (_end, stop) = watch::channel(None);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let jobs = vec![impossible_job("a"), impossible_job("b")];

@@ -103,9 +103,8 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         .iter()
         .map(|server| campaign::everything(&profile, server, seed).map_err(Trouble::usage))
         .collect::<Result<_, _>>()?;
-    let Taken { plans, servers, environment, runtime, signals } = args.backend.take_for(plans, || {
-        folder::make(&args.out)
-    })?;
+    let Taken { plans, servers, environment, runtime, signals } =
+        args.backend.take_for(plans, || folder::make(&args.out))?;
     for (act, why) in campaign::leave_out(&mut profile, &args.servers[0], &environment) {
         screen::say(&format!("left out: {act}: {why}"));
     }

@@ -43,6 +43,9 @@ fn append(file: &Path, text: &str) -> Result<(), Trouble> {
     let written =
         OpenOptions::new().append(true).create(true).open(file).and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| {
-        Trouble::unavailable(format!("cannot write the job's summary ($GITHUB_STEP_SUMMARY), {}: {error}", file.display()))
+        Trouble::unavailable(format!(
+            "cannot write the job's summary ($GITHUB_STEP_SUMMARY), {}: {error}",
+            file.display()
+        ))
     })
 }

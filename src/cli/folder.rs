@@ -11,8 +11,12 @@ pub fn make(out: &Path) -> Result<(), Trouble> {
     let refuse = |error: &std::io::Error, what: &str| {
         let hint = match error.kind() {
             _ if out.is_file() => "it is a file; give `--out` a directory",
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "give `--out` a directory that you may write to",
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full; remove old reports, or give `--out` another directory",
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                "give `--out` a directory that you may write to"
+            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                "the disk is full; remove old reports, or give `--out` another directory"
+            }
             _ => "give `--out` another directory",
         };
         Trouble::usage(format!("cannot {what} reports directory \"{shown}\": {error} (hint: {hint})"))

@@ -29,7 +29,11 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let file = format!("{}.yaml", args.name);
     let text = text(&args.name);
     suite::parse(&text, Path::new(&file)).map_err(Trouble::usage)?;
-    let written = OpenOptions::new().write(true).create_new(true).open(&file).and_then(|mut open| open.write_all(text.as_bytes()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&file)
+        .and_then(|mut open| open.write_all(text.as_bytes()));
     written.map_err(|error| {
         let hint = match error.kind() {
             ErrorKind::AlreadyExists => " (hint: give another name, or remove it)",

@@ -88,10 +88,8 @@ mod tests {
 
     #[test]
     fn each_suite_has_one_line_that_fits() {
-        let suites: Vec<Suite> = suite::shipped()
-            .iter()
-            .map(|(name, text)| suite::parse(text, Path::new(name)).expect("a suite"))
-            .collect();
+        let suites: Vec<Suite> =
+            suite::shipped().iter().map(|(name, text)| suite::parse(text, Path::new(name)).expect("a suite")).collect();
         for width in [60, 100, 200] {
             let text = table(&suites, false, Some(width));
             assert_eq!(text.lines().count(), suites.len());

@@ -151,7 +151,8 @@ impl Live {
     fn role(&self, node: NodeNo) -> String {
         let own = self.views.get(&node).and_then(|(view, answers)| Some((view.peers.get(&node)?, *answers)));
         let others = self.views.iter().filter(|(by, (_, answers))| *answers && **by != node);
-        let of_others = others.max_by_key(|(_, (view, _))| view.current_epoch).and_then(|(_, (view, _))| view.peers.get(&node));
+        let of_others =
+            others.max_by_key(|(_, (view, _))| view.current_epoch).and_then(|(_, (view, _))| view.peers.get(&node));
         let (peer, is_outdated) = match (own, of_others) {
             (Some((own, true)), _) => (own, false),
             (_, Some(known)) => (known, false),
@@ -315,7 +316,10 @@ mod tests {
             (alone.clone(), "was master of shard-1"),
             ([alone.clone(), vec![view(4, Health::Fail)]].concat(), "replica of node-4"),
             // The new master is down, too: others still know.
-            ([alone.clone(), vec![view(4, Health::Fail), silent(4), view(2, Health::Fail)]].concat(), "replica of node-4"),
+            (
+                [alone.clone(), vec![view(4, Health::Fail), silent(4), view(2, Health::Fail)]].concat(),
+                "replica of node-4",
+            ),
         ] {
             assert_eq!(role(events), expected);
         }

@@ -103,9 +103,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let plan = batch::plan(&args.suite, server, to, &args.overrides.sets, seed).map_err(Trouble::usage)?;
     let limits = Limits::of(&plan);
     let text = match args.format {
-        Format::Json => {
-            serde_json::to_string_pretty(&Document { plan: &plan, limits }).map_err(Trouble::harness)?
-        }
+        Format::Json => serde_json::to_string_pretty(&Document { plan: &plan, limits }).map_err(Trouble::harness)?,
         Format::Table => in_words(&plan, limits.as_ref()),
     };
     screen::print(&text)?;
@@ -127,7 +125,11 @@ fn in_words(plan: &Plan, limits: Option<&Limits>) -> String {
     for (index, step) in plan.steps.iter().enumerate() {
         let _ = writeln!(text, "  {:>3}  {}", index + 1, live::words(step));
     }
-    let settled: f64 = plan.steps.iter().filter_map(|step| if let Step::Settle(span) = step { Some(span.as_ms()) } else { None }).sum();
+    let settled: f64 = plan
+        .steps
+        .iter()
+        .filter_map(|step| if let Step::Settle(span) = step { Some(span.as_ms()) } else { None })
+        .sum();
     let _ = writeln!(
         text,
         "  they settle for {} in all, end after {} at the latest, and the cluster has {} to recover",

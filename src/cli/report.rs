@@ -32,8 +32,8 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
             page(folder)?;
             continue;
         }
-        let below = reports::folders(folder)
-            .map_err(|error| Trouble::usage(format!("{}: {error}", folder.display())))?;
+        let below =
+            reports::folders(folder).map_err(|error| Trouble::usage(format!("{}: {error}", folder.display())))?;
         if below.is_empty() {
             return Err(Trouble::usage(report::read(folder).map_or_else(|error| error.to_string(), |_| String::new())));
         }

@@ -110,9 +110,8 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         ));
     }
     let wanted = Wanted { suites: &suites, servers: &args.servers, overrides: &args.overrides, seed };
-    let Taken { plans, servers, environment, runtime, signals } = args.backend.take(&wanted, || {
-        folder::make(&args.out)
-    })?;
+    let Taken { plans, servers, environment, runtime, signals } =
+        args.backend.take(&wanted, || folder::make(&args.out))?;
     let (skipped, plans): (Vec<Summary>, Vec<Plan>) = part(plans, |plan| {
         let fits =
             || if args.servers.is_empty() || args.overrides.to.is_some() { None } else { batch::no_upgrade(plan) };
@@ -139,8 +138,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     tell_skipped(&skipped);
     tell_real_time(&jobs, asked);
     let how_much = HowMuch::new(args.quiet, args.verbose);
-    let runs =
-        if jobs.is_empty() { Vec::new() } else { run_all(jobs, asked, &settings, (runtime, signals), how_much) };
+    let runs = if jobs.is_empty() { Vec::new() } else { run_all(jobs, asked, &settings, (runtime, signals), how_much) };
     let (mut summaries, exits): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.summary, run.exit)).unzip();
     // Skipped suites do not affect the exit code, unless all were skipped.
     let exit = Exit::worst(exits);
@@ -233,9 +231,8 @@ fn tell_failures(summaries: &[Summary]) {
             screen::say(&format!("  {}", file_link(if page.exists() { &page } else { folder })));
         }
         let again = run.course.as_ref().map(|course| course.again.command.clone());
-        let again = again.unwrap_or_else(|| {
-            format!("slotquake run {} --server {} --seed {}", run.suite, run.server, run.seed)
-        });
+        let again =
+            again.unwrap_or_else(|| format!("slotquake run {} --server {} --seed {}", run.suite, run.server, run.seed));
         screen::say(&format!("  again: {again}"));
     }
 }

@@ -109,8 +109,8 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     }
     let (door, listener) = CommandSocket::open(&args.name)?;
     let server = servers[&plan.server].clone();
-    let folder =
-        reports::create_folder(&args.out, &plan.name, &server.asked, speed::real_now()).map_err(Trouble::unavailable)?;
+    let folder = reports::create_folder(&args.out, &plan.name, &server.asked, speed::real_now())
+        .map_err(Trouble::unavailable)?;
     let display = Display::new(HowMuch::Normal, false, 0);
     let kept = runtime.block_on(async {
         if args.speed == SpeedSetting::Auto && !speed::current().is_real() {

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const SUBCOMMANDS: [&str; 11] = ["list", "show", "init", "run", "plan", "check", "compare", "report", "schema", "doctor", "completions"];
+const SUBCOMMANDS: [&str; 11] =
+    ["list", "show", "init", "run", "plan", "check", "compare", "report", "schema", "doctor", "completions"];
 
 struct Done {
     code: Option<i32>,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::figures::{Figures, lost_text, outage_cell, time_text, promotion_cell};
+use super::figures::{Figures, lost_text, outage_cell, promotion_cell, time_text};
 use super::grounds::{grounds, invariant_text};
 use super::summary::{Course, Standing, Summary};
 use crate::check::Verdict;
@@ -76,7 +76,10 @@ pub(super) fn course_text(course: &Course) -> String {
 fn in_figures(figures: &Figures) -> String {
     let times = [
         ("to FAIL", figures.fail_ms.map(time_text)),
-        ("to promotion", figures.promotion_ms.map(|_| promotion_cell(figures, |time| time.map_or_else(String::new, time_text)))),
+        (
+            "to promotion",
+            figures.promotion_ms.map(|_| promotion_cell(figures, |time| time.map_or_else(String::new, time_text))),
+        ),
         ("to first write", figures.first_write_ms.map(time_text)),
         (
             "longest read outage",

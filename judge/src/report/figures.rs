@@ -207,11 +207,21 @@ mod tests {
     #[test]
     fn times_are_of_one_failover_the_slowest_that_promoted_a_replica() {
         let quick = fixture::report("role-swap", Verdict::Pass).failovers[0].clone();
-        let none = Failover { fail_ms: Some(9000.0), promotion_ms: None, first_write_ms: None, new_master: None, ..quick.clone() };
+        let none = Failover {
+            fail_ms: Some(9000.0),
+            promotion_ms: None,
+            first_write_ms: None,
+            new_master: None,
+            ..quick.clone()
+        };
         let slow = Failover { fail_ms: Some(5000.0), first_write_ms: Some(8000.0), ..quick.clone() };
         for (failovers, expected, cell) in [
             (vec![quick.clone(), none.clone()], (Some(6710.0), Some(7360.0), Some(7420.0)), "7.36 s (1 of 2)"),
-            (vec![none.clone(), quick.clone(), slow.clone()], (Some(5000.0), Some(7360.0), Some(8000.0)), "7.36 s (2 of 3)"),
+            (
+                vec![none.clone(), quick.clone(), slow.clone()],
+                (Some(5000.0), Some(7360.0), Some(8000.0)),
+                "7.36 s (2 of 3)",
+            ),
             (vec![quick.clone(), slow], (Some(5000.0), Some(7360.0), Some(8000.0)), "7.36 s"),
             (vec![none.clone()], (Some(9000.0), None, None), "-"),
             (vec![], (None, None, None), "-"),

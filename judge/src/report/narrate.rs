@@ -341,7 +341,9 @@ impl Narrator {
             let logged = self.failovers.iter().filter(|each| each.logged.is_some_and(|logged| logged.fail));
             let mut known = logged.filter(|each| each.old_master == node);
             match known.find_map(|each| just_before(each.fail_ns(), at_ns)) {
-                Some(log_ns) => Told { at_ns: Some(log_ns), line: format!("{node} flagged FAIL, by the servers' logs") },
+                Some(log_ns) => {
+                    Told { at_ns: Some(log_ns), line: format!("{node} flagged FAIL, by the servers' logs") }
+                }
                 None => format!("{node} flagged FAIL, first seen at {by}").into(),
             }
         });

@@ -21,14 +21,18 @@ pub(super) fn render_repeats(runs: &[Summary], style: Style) -> String {
             continue;
         }
         keys.push(key);
-        let same: Vec<&Summary> = runs.iter().filter(|other| (other.suite.as_str(), other.server.as_str()) == key).collect();
+        let same: Vec<&Summary> =
+            runs.iter().filter(|other| (other.suite.as_str(), other.server.as_str()) == key).collect();
         let figures: Vec<&Figures> = same.iter().filter_map(|run| run.figures.as_ref()).collect();
         if figures.len() < 2 {
             continue;
         }
         let passed = same.iter().filter(|run| run.standing == Standing::Judged(Verdict::Pass)).count();
-        let time = |of: fn(&Figures) -> Option<f64>| spread(figures.iter().filter_map(|figures| of(figures)).collect(), time_text);
-        let number = |of: fn(&Figures) -> u64| spread(figures.iter().map(|figures| of(figures) as f64).collect(), whole);
+        let time = |of: fn(&Figures) -> Option<f64>| {
+            spread(figures.iter().filter_map(|figures| of(figures)).collect(), time_text)
+        };
+        let number =
+            |of: fn(&Figures) -> u64| spread(figures.iter().map(|figures| of(figures) as f64).collect(), whole);
         builder.push_record([
             run.suite.clone(),
             run.server.clone(),
@@ -42,12 +46,17 @@ pub(super) fn render_repeats(runs: &[Summary], style: Style) -> String {
             number(Figures::lost_in_all),
         ]);
         let worst = same.iter().map(|run| &run.standing).max_by_key(|standing| standing.weight());
-        colours.extend(worst.map(|worst| super::table::standing_colour(worst, same.iter().any(|run| run.passed_with_losses()))));
+        colours.extend(
+            worst.map(|worst| super::table::standing_colour(worst, same.iter().any(|run| run.passed_with_losses()))),
+        );
     }
     if colours.is_empty() {
         return String::new();
     }
-    format!("\nrepeated runs: the median, and in parentheses the least and the most\n{}", draw(builder, 2, colours.into_iter(), style))
+    format!(
+        "\nrepeated runs: the median, and in parentheses the least and the most\n{}",
+        draw(builder, 2, colours.into_iter(), style)
+    )
 }
 
 fn whole(number: f64) -> String {

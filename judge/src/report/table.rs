@@ -110,7 +110,8 @@ fn overview(runs: &[Summary], style: Style) -> String {
 /// `pass`, or `pass, try 2` of a run that was repeated because those before were inconclusive.
 pub(super) fn verdict_cell(run: &Summary) -> String {
     let tries = (run.tries > 1).then(|| format!("try {}", run.tries));
-    let nothing = (run.without_invariants && matches!(run.standing, Standing::Judged(_))).then(|| "no invariants".to_owned());
+    let nothing =
+        (run.without_invariants && matches!(run.standing, Standing::Judged(_))).then(|| "no invariants".to_owned());
     list([run.standing.word().to_owned()].into_iter().chain(tries).chain(nothing))
 }
 

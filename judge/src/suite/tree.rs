@@ -80,7 +80,8 @@ impl Tree {
 
     /// Removes the item of a list, or else the entry of a mapping, that has this place or surrounds it. Says whether there was one.
     pub(super) fn remove(&mut self, place: &Place) -> bool {
-        let within = |outer: Option<&Place>| outer.is_some_and(|outer| outer.start <= place.start && place.end <= outer.end);
+        let within =
+            |outer: Option<&Place>| outer.is_some_and(|outer| outer.start <= place.start && place.end <= outer.end);
         match &mut self.node {
             Node::Empty | Node::Text(_) => false,
             Node::List(items) => {

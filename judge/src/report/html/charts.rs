@@ -34,7 +34,8 @@ pub(super) fn folded(all: Vec<OpSeries>, outages: &[Outage]) -> Vec<Charted> {
     if calm.len() < 2 {
         calm.clear();
     }
-    let (quiet, told): (Vec<OpSeries>, Vec<OpSeries>) = all.into_iter().partition(|series| calm.contains(&series.shard));
+    let (quiet, told): (Vec<OpSeries>, Vec<OpSeries>) =
+        all.into_iter().partition(|series| calm.contains(&series.shard));
     let mut charted: Vec<Charted> = told
         .into_iter()
         .map(|series| {
@@ -64,7 +65,12 @@ pub(super) fn op_rows(all: &[Charted], outages: &[Outage], grid: &Grid) -> Vec<R
     let buckets = || all.iter().filter(|charted| !charted.is_sum).flat_map(|charted| &charted.series.buckets);
     let most_of = |charted: &Charted| charted.series.buckets.iter().map(Bucket::total).max().unwrap_or(0).max(1);
     let most = buckets().map(Bucket::total).max().unwrap_or(0).max(1);
-    let longest_ms = all.iter().flat_map(|charted| &charted.series.buckets).filter_map(|bucket| bucket.latency).map(|latency| latency.max_ms).fold(10.0, f64::max);
+    let longest_ms = all
+        .iter()
+        .flat_map(|charted| &charted.series.buckets)
+        .filter_map(|bucket| bucket.latency)
+        .map(|latency| latency.max_ms)
+        .fold(10.0, f64::max);
     let mut rows = Vec::new();
     let mut before = "";
     for (index, charted) in all.iter().enumerate() {

@@ -94,8 +94,7 @@ fn folder_name(out: &Path) -> String {
 
 /// Which runs the page is about.
 fn scope(runs: &[Summary]) -> String {
-    let mut started: Vec<&str> =
-        runs.iter().filter_map(|run| Some(run.course.as_ref()?.started_at.as_str())).collect();
+    let mut started: Vec<&str> = runs.iter().filter_map(|run| Some(run.course.as_ref()?.started_at.as_str())).collect();
     started.sort_unstable();
     match started.as_slice() {
         [] => String::new(),
@@ -142,9 +141,9 @@ impl Run {
             Standing::Error(message) => message.clone(),
             Standing::Judged(_) | Standing::Skipped(_) => {
                 let open = run.invariants.iter().filter(|each| each.verdict != crate::check::Verdict::Pass);
-                let nothing = run.without_invariants.then(|| {
-                    "the suite has no invariants: only slotquake's own checks were judged".to_owned()
-                });
+                let nothing = run
+                    .without_invariants
+                    .then(|| "the suite has no invariants: only slotquake's own checks were judged".to_owned());
                 let open = open.map(|each| format!("{}: {}", each.invariant, each.seen));
                 nothing.into_iter().chain(open).collect::<Vec<_>>().join("; ")
             }

@@ -254,8 +254,10 @@ struct Foreknown {
 impl Foreknown {
     fn of(failover: &Failover) -> Vec<Self> {
         const SHOWN_AFTER_NS: u64 = POLL.as_nanos() as u64 * 3;
-        let known = |node, is_promotion, at_ns: u64| {
-            Self { node, is_promotion, window: Window { from_ns: at_ns, to_ns: at_ns.saturating_add(SHOWN_AFTER_NS) } }
+        let known = |node, is_promotion, at_ns: u64| Self {
+            node,
+            is_promotion,
+            window: Window { from_ns: at_ns, to_ns: at_ns.saturating_add(SHOWN_AFTER_NS) },
         };
         let Some(logged) = failover.logged else { return Vec::new() };
         let fail_ns = failover.fail_ns().filter(|_| logged.fail);

@@ -224,7 +224,9 @@ fn headline(report: &Report) -> String {
             format!("Passed; {writes} {were} lost, which this suite measures and does not judge")
         }
         Verdict::Pass if report.without_invariants() => {
-            format!("Passed: the suite has no invariants, so only the {all} checks of slotquake's own were judged; they hold")
+            format!(
+                "Passed: the suite has no invariants, so only the {all} checks of slotquake's own were judged; they hold"
+            )
         }
         Verdict::Pass if all == 1 => "Passed: the invariant holds".to_owned(),
         Verdict::Pass => format!("Passed: all {all} invariants hold"),
@@ -301,7 +303,9 @@ fn failover_sentence(failover: &Failover) -> String {
         parts.push(format!("flagged FAIL after {} ({})", length(fail_ms), failover.fail_by()));
     }
     parts.push(match failover.promotion_ms {
-        Some(promotion_ms) => format!("{successor} promoted after {} ({})", length(promotion_ms), failover.promotion_by()),
+        Some(promotion_ms) => {
+            format!("{successor} promoted after {} ({})", length(promotion_ms), failover.promotion_by())
+        }
         None => format!("{successor} took over"),
     });
     if let (Some(first_write_ms), Some(_)) = (failover.first_write_ms, failover.promotion_ms) {

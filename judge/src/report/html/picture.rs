@@ -215,10 +215,8 @@ fn mark_row(marks: &[Mark], grid: &Grid) -> Option<Row> {
         let part = grid.part(mark.at_ns);
         let (half, name, title, room) = match &mark.kind {
             MarkKind::Promoted { shard, from, to, epoch, by } => {
-                let title = format!(
-                    "{to} replaces {from} as master of {shard} (epoch {epoch}) at {}, {by}",
-                    at(mark.at_ns)
-                );
+                let title =
+                    format!("{to} replaces {from} as master of {shard} (epoch {epoch}) at {}, {by}", at(mark.at_ns));
                 (0, format!("▲ {to}"), title, 0.12)
             }
             MarkKind::Epoch(epoch) => {

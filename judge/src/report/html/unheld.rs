@@ -89,15 +89,19 @@ fn moments(judgement: &Judgement, report: &Report, facts: &Facts<'_>, failovers:
             };
             slowest(failovers).map(last).into_iter().collect()
         }
-        "promotions" | "not-promoted" | "split-brain" => {
-            failovers.iter().filter(|failover| failover.new_master.is_some()).filter_map(Failover::promotion_ns).collect()
-        }
+        "promotions" | "not-promoted" | "split-brain" => failovers
+            .iter()
+            .filter(|failover| failover.new_master.is_some())
+            .filter_map(Failover::promotion_ns)
+            .collect(),
         "availability" => {
             let figure = judgement.figures.get("longest_outage_ms").copied().unwrap_or_default();
             let is_it = |outage: &&Outage| (outage.length_ms() - figure).abs() < 0.001;
             report.outages.iter().filter(is_it).map(|outage| outage.from_ns).collect()
         }
-        "recovery" => facts.phases.iter().filter(|phase| phase.name == "recovery").map(|phase| phase.window).map(ends).collect(),
+        "recovery" => {
+            facts.phases.iter().filter(|phase| phase.name == "recovery").map(|phase| phase.window).map(ends).collect()
+        }
         "role" | "replicas" | "slot-coverage" | "agreement" | "epochs" => at_phase(judgement, facts),
         _ => Vec::new(),
     }
