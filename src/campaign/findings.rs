@@ -75,7 +75,11 @@ pub async fn investigate(
     (audience, stop): (&Arc<dyn Audience>, &Stop),
 ) -> Result<Option<Finding>, ReportError> {
     let server = settled.servers.iter().find(|(name, _)| *name == run.server).map(|(_, server)| server);
-    let (Some(found), Some(server)) = (schedule_of(&run.suite), server) else { return Ok(None) };
+    let (Some(found), Some(server)) = (schedule_of(&run.suite), server) else {
+        audience
+            .line(&format!("{failure}: run {} is no schedule that can be drawn, and is not looked into", run.number));
+        return Ok(None);
+    };
     let tell = |text: String| audience.line(&format!("{failure}: {text}"));
     let (rate, mut last) = repeat(settled, (&found, server), failure, limits.repeat, (audience, stop)).await;
     tell(format!("the schedule of run {} fails so in {rate}", run.number));

@@ -58,6 +58,8 @@ pub fn draw(profile: &Profile, server: &str, random: &mut Seeded) -> Schedule {
     // The servers promise service only to a majority that nothing hits, so these have few moves.
     let rests = random.below(RESTS) == 0;
     let most = if rests { most.min(least + 1) } else { most };
+    // What waits for another move hits the same shard, which is promised nothing then.
+    let profile = &Profile { triggers: if rests { 0 } else { profile.triggers }, ..profile.clone() };
     let wanted = least + random.below((most - least) as u64 + 1) as usize;
     // Moves that would be too many at once are drawn again, but not for ever.
     for _ in 0..wanted * 4 {

@@ -16,7 +16,8 @@ use crate::units::{NodeNo, ShardNo};
 pub struct Failure {
     /// The invariant.
     pub invariant: String,
-    /// How: for lost writes, what lost most of them; empty where there is no kind.
+    /// How: for lost writes, what lost most of them, or `counted` if only counters or lists lost some; empty where there is no
+    /// kind.
     pub kind: String,
     /// What the faults did to the shard on which it failed; None where no shard is told, and in journals of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,7 +65,8 @@ pub fn failures(report: &Report, promises: &[Promise]) -> Vec<Failure> {
             continue;
         }
         let kind = match judgement.invariant.as_str() {
-            "acked-writes" => cause_of_most(report).map_or_else(String::new, |cause| cause.to_string()),
+            // Of counters and lists, nobody can tell what lost a write.
+            "acked-writes" => cause_of_most(report).map_or_else(|| "counted".to_owned(), |cause| cause.to_string()),
             _ => String::new(),
         };
         let shard = shard_of(report, judgement).map(|shard| role_of(report, shard));
@@ -118,4 +120,36 @@ fn cause_of_most(report: &Report) -> Option<Cause> {
         *lost.entry(cause).or_default() += count;
     }
     lost.into_iter().max_by_key(|&(_, count)| count).map(|(cause, _)| cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn journals_of_earlier_versions_tell_no_shard() {
+        for (text, expected) in [
+            (r#"{"invariant": "acked-writes", "kind": "restart"}"#, "acked-writes (restart)"),
+            (r#"{"invariant": "epochs", "kind": ""}"#, "epochs"),
+            (
+                r#"{"invariant": "acked-writes", "kind": "stale-master", "shard": "master-hit"}"#,
+                "acked-writes (stale-master, master-hit)",
+            ),
+            (r#"{"invariant": "availability", "kind": "", "shard": "not-hit"}"#, "availability (not-hit)"),
+        ] {
+            let failure: Failure = serde_json::from_str(text).expect("a failure");
+            assert_eq!(failure.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_role_of_a_shard_is_what_faults_did_to_it() {
+        let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stored/majority-lost-redis-6.2");
+        let report = crate::report::read(&stored).expect("a stored report");
+        // Two masters of three were cut off.
+        let role = |shard| role_of(&report, ShardNo(shard));
+        assert_eq!([role(1), role(2), role(3)], [ShardRole::NotHit, ShardRole::MasterHit, ShardRole::MasterHit]);
+    }
 }

@@ -241,6 +241,7 @@ impl Schedule {
         let end = rest_at.unwrap_or(suite.steps.len()).checked_sub(1).filter(|end| *end >= begin)?;
         let mut now = Duration::ZERO;
         let mut moves: Vec<Move> = Vec::new();
+        let mut ends: Vec<End> = Vec::new();
         let mut waiting: Option<When> = None;
         for step in &suite.steps[begin..end] {
             match step.does() {
@@ -250,15 +251,13 @@ impl Schedule {
                     moves.push(Move { on: waiting.take(), ..Move::new(Span(now), step.clone(), None) });
                 }
                 Does::Undo(..) | Does::Heal(_) => {
-                    let open = moves.iter_mut().find(|each| each.undo.is_none() && undoes(step, each))?;
-                    open.undo = Some((Span(now.saturating_sub(open.at.0)), step.clone()));
-                    open.until = waiting.take();
+                    ends.push(End { at: now, until: waiting.take(), step: step.clone(), after: moves.len() });
                 }
                 Does::Phase(_) | Does::Corrupt(_) | Does::Await(_) | Does::Expect(_) | Does::Random(_) => return None,
             }
         }
         let numbers = suite.cluster.replicas_per_master.of_each(suite.cluster.masters);
-        let schedule = Self {
+        let mut schedule = Self {
             server: suite.cluster.server.clone(),
             masters: suite.cluster.masters,
             replicas: *numbers.first()?,
@@ -267,7 +266,26 @@ impl Schedule {
             moves,
             rest,
         };
-        (schedule.steps() == suite.steps).then_some(schedule)
+        schedule.give_ends(&ends, &suite.steps).then_some(schedule)
+    }
+
+    /// Gives each end to a move that it undoes, so that the steps come out as they are written: several moves of a shard may
+    /// end by the same step. Returns whether there is a way.
+    fn give_ends(&mut self, ends: &[End], steps: &[Step]) -> bool {
+        let Some((first, rest)) = ends.split_first() else { return self.steps() == steps };
+        for index in (0..first.after).rev() {
+            let each = &mut self.moves[index];
+            if each.undo.is_some() || !undoes(&first.step, each) {
+                continue;
+            }
+            each.undo = Some((Span(first.at.saturating_sub(each.at.0)), first.step.clone()));
+            each.until.clone_from(&first.until);
+            if self.give_ends(rest, steps) {
+                return true;
+            }
+            (self.moves[index].undo, self.moves[index].until) = (None, None);
+        }
+        false
     }
 
     /// The number of faults and commands, of nodes, of what differs from the defaults, and of logs that are waited for; the
@@ -285,6 +303,15 @@ impl Schedule {
             lasting.as_millis(),
         ]
     }
+}
+
+/// A step of a suite that undoes a move.
+struct End {
+    at: Duration,
+    until: Option<When>,
+    step: Step,
+    /// The number of moves before it.
+    after: usize,
 }
 
 /// Whether a step undoes a move.

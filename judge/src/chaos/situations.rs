@@ -6,7 +6,7 @@ use crate::anatomy::{LogEvent, Logs};
 use crate::facts::FaultTable;
 use crate::history::EventKind;
 use crate::report::Report;
-use crate::topology::{Health, Role, View};
+use crate::topology::{Health, Role};
 use crate::units::NodeNo;
 
 /// Situations that a campaign should reach sometimes. It says which it never did.
@@ -96,14 +96,14 @@ impl Found {
     /// Abstract states: how many masters are marked, whether slots have two owners, who replicates whom.
     fn views(&mut self, report: &Report) {
         let shards = report.header.plan.shards();
-        let mut claims: BTreeMap<NodeNo, &View> = BTreeMap::new();
+        let mut claims = Claims::default();
         for event in &report.events {
             if let EventKind::Silent { node, .. } = &event.kind {
                 // What it said last is no claim any more.
-                claims.remove(node);
+                claims.set(*node, &[], event.at_ns);
             }
             let EventKind::Viewed { node, view } = &event.kind else { continue };
-            claims.insert(*node, view);
+            claims.set(*node, view.peers.get(node).map_or(&[], |own| own.slots.as_slice()), event.at_ns);
             let flagged =
                 |health| view.peers.values().filter(|peer| peer.health == health && !peer.slots.is_empty()).count();
             if flagged(Health::Pfail) > 0 {
@@ -125,15 +125,10 @@ impl Found {
             if view.peers.values().any(|peer| matches!(&peer.role, Role::ReplicaOf(master) if is_replica(master))) {
                 self.add("a replica of a replica");
             }
-            let own =
-                |node: &NodeNo, view: &View| view.peers.get(node).map(|own| own.slots.clone()).unwrap_or_default();
-            let slots = own(node, view);
-            let overlaps = |other: &[(u16, u16)]| {
-                slots.iter().any(|mine| other.iter().any(|theirs| mine.0 <= theirs.1 && theirs.0 <= mine.1))
-            };
-            if claims.iter().any(|(other, seen)| other != node && overlaps(&own(other, seen))) {
-                self.add("two masters claim one slot");
-            }
+        }
+        claims.settle(report.events.last().map_or(0, |event| event.at_ns));
+        if claims.is_shared {
+            self.add("two masters claim one slot");
         }
     }
 
@@ -186,6 +181,43 @@ impl Found {
     }
 }
 
+/// The slots that each node says it owns. Nodes are asked one after the other, so two of them claim a slot only if they do for
+/// a while: a handover between two answers looks the same for a moment.
+#[derive(Default)]
+struct Claims {
+    slots: BTreeMap<NodeNo, Vec<(u16, u16)>>,
+    /// Since when two nodes claim a slot.
+    both: BTreeMap<(NodeNo, NodeNo), u64>,
+    is_shared: bool,
+}
+
+/// Several times as long as a node is left without a question.
+const CLAIMED_NS: u64 = 1_000_000_000;
+
+impl Claims {
+    /// A node says what it owns.
+    fn set(&mut self, node: NodeNo, slots: &[(u16, u16)], at_ns: u64) {
+        if self.slots.get(&node).is_some_and(|known| known == slots) {
+            return;
+        }
+        for (_, since) in self.both.iter().filter(|((a, b), _)| [*a, *b].contains(&node)) {
+            self.is_shared |= at_ns.saturating_sub(*since) >= CLAIMED_NS;
+        }
+        self.both.retain(|(a, b), _| ![*a, *b].contains(&node));
+        self.slots.insert(node, slots.to_vec());
+        let overlaps = |theirs: &[(u16, u16)]| {
+            slots.iter().any(|mine| theirs.iter().any(|theirs| mine.0 <= theirs.1 && theirs.0 <= mine.1))
+        };
+        let others = self.slots.iter().filter(|(other, theirs)| **other != node && overlaps(theirs));
+        self.both.extend(others.map(|(other, _)| ((node.min(*other), node.max(*other)), at_ns)));
+    }
+
+    /// Nobody is asked any more.
+    fn settle(&mut self, at_ns: u64) {
+        self.is_shared |= self.both.values().any(|since| at_ns.saturating_sub(*since) >= CLAIMED_NS);
+    }
+}
+
 fn word(event: &LogEvent) -> Option<&'static str> {
     Some(match event {
         LogEvent::Pfail(_) => "suspected",
@@ -219,4 +251,33 @@ fn without_numbers(reason: &str) -> String {
         .unwrap_or(begin)
         .trim_end_matches([' ', '.', ':', '#'])
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn two_nodes_claim_a_slot_only_if_they_do_for_a_while() {
+        let (one, four) = (NodeNo(1), NodeNo(4));
+        for (what, at, expected) in
+            [("a handover between two answers", SECOND / 5, false), ("a master that nobody told", 2 * SECOND, true)]
+        {
+            let mut claims = Claims::default();
+            claims.set(one, &[(0, 5460)], 0);
+            claims.set(four, &[(0, 5460)], 10 * SECOND);
+            // Another claim of the same does not begin it anew.
+            claims.set(four, &[(0, 5460)], 10 * SECOND + at / 2);
+            claims.set(one, &[], 10 * SECOND + at);
+            claims.settle(20 * SECOND);
+            assert_eq!(claims.is_shared, expected, "{what}");
+        }
+        let mut claims = Claims::default();
+        claims.set(one, &[(0, 5460)], 0);
+        claims.set(four, &[(5461, 10922)], 0);
+        claims.settle(20 * SECOND);
+        assert!(!claims.is_shared, "other slots");
+    }
 }

@@ -178,7 +178,7 @@ impl Model {
                 *state = Node { stale: state.down && (is_alone || undo.leaves_the_master()), ..Node::default() };
             }
         }
-        if was_down && owner.master == node {
+        if was_down && owner.master == node && !undo.leaves_the_master() {
             self.restarted_ms = Some(now_ms);
         }
         if was_frozen

@@ -105,7 +105,7 @@ fn every_act_of_a_profile_is_drawn() {
         "retries: 3",
         "timeout: 500ms",
         // A master that wakes as soon as its replica is promoted.
-        "event: promoted, of: shard-1/replicas, after: 5ms",
+        "when: { after: 5ms, event: promoted, of: shard-1/replicas,",
         "event: vote-granted",
         "event: demoted",
     ] {
