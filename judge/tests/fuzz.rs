@@ -20,7 +20,8 @@ fn inputs(folders: &[&str]) -> Vec<Vec<u8>> {
     let mut files: Vec<PathBuf> = Vec::new();
     for folder in folders {
         let entries = fs::read_dir(root.join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
-        files.extend(entries.map(|entry| entry.expect("a file").path()));
+        let paths = entries.map(|entry| entry.expect("a file").path());
+        files.extend(paths.filter(|path| path.is_file()));
     }
     files.sort();
     files.iter().map(|file| fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))).collect()
