@@ -5,23 +5,20 @@ mod tls;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, Value};
+use redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 pub use access::{Access, Login};
 pub use tls::{Tls, TlsError, TlsSettings};
-
-/// Without a handshake of redis-rs, because the handshake here is a command. Static, because the driver borrows it as long
-/// as it runs.
-static INFO: LazyLock<RedisConnectionInfo> = LazyLock::new(|| RedisConnectionInfo::default().set_skip_set_lib_name());
 
 /// The settings of a connection.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +30,8 @@ pub struct Caller {
     /// The time without an acknowledgement by TCP after which the connection is closed (`TCP_USER_TIMEOUT`). None for the
     /// system's default of about 15 minutes.
     pub unacknowledged_for: Option<Duration>,
+    /// Where what the server sends unasked goes: the messages of channels. The connection then speaks RESP3.
+    pub pushes: Option<mpsc::UnboundedSender<PushInfo>>,
 }
 
 /// A connection for many concurrent commands. Dropping the last clone closes it.
@@ -109,14 +108,16 @@ impl Link {
         let until = Instant::now() + within;
         let stream =
             timeout_at(until, open(addr, caller)).await.map_err(|_| ConnectError::TimedOut(addr, within))??;
-        let mut link = match &caller.access.tls {
-            None => Self::over(addr, stream).await?,
+        let opened = match &caller.access.tls {
+            None => timeout_at(until, Self::over(addr, stream, caller)).await,
             Some(tls) => {
                 let wrapped = timeout_at(until, tls.wrap(addr, stream)).await;
                 let wrapped = wrapped.map_err(|_| ConnectError::Unanswered(addr, "the TLS handshake", within))?;
-                Self::over(addr, wrapped.map_err(|error| ConnectError::Tls(addr, error.to_string()))?).await?
+                let wrapped = wrapped.map_err(|error| ConnectError::Tls(addr, error.to_string()))?;
+                timeout_at(until, Self::over(addr, wrapped, caller)).await
             }
         };
+        let mut link = opened.map_err(|_| ConnectError::Unanswered(addr, "HELLO", within))??;
         if caller.access.relayed {
             match link.send(&command(&["PING"]), until).await {
                 // Any reply, even an error, proves that the server answers.
@@ -135,25 +136,41 @@ impl Link {
         Ok(link)
     }
 
-    async fn over<S>(addr: SocketAddr, stream: S) -> Result<Self, ConnectError>
+    async fn over<S>(addr: SocketAddr, stream: S, caller: &Caller) -> Result<Self, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let config = AsyncConnectionConfig::new()
+        let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_pipeline_buffer_size(10_000);
-        let (connection, driver) = MultiplexedConnection::new_with_config(&INFO, stream, config)
-            .await
-            .map_err(|error| ConnectError::Other(addr, error.to_string()))?;
+        // Without a handshake of redis-rs, because the handshake here is a command.
+        let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
+        if let Some(pushes) = caller.pushes.clone() {
+            config = config.set_push_sender(pushes);
+            // HELLO takes the credentials along, as a server that requires some refuses it without.
+            info = caller.access.login.iter().fold(info, |info, login| login.within(info));
+            info = info.set_protocol(ProtocolVersion::RESP3);
+        }
         let ended = Arc::new(AtomicBool::new(false));
         let ended_too = Arc::clone(&ended);
+        let (opened, connection) = oneshot::channel();
+        // The driver borrows the settings as long as it runs.
         let driver = tokio::spawn(async move {
-            driver.await;
+            match MultiplexedConnection::new_with_config(&info, stream, config).await {
+                Ok((connection, driver)) => {
+                    let _ = opened.send(Ok(connection));
+                    driver.await;
+                }
+                Err(error) => _ = opened.send(Err(error.to_string())),
+            }
             ended_too.store(true, Ordering::Release);
         })
         .abort_handle();
-        Ok(Self { connection, open: Arc::new(Open { ended, driver }) })
+        let open = Arc::new(Open { ended, driver });
+        let connection = connection.await.unwrap_or_else(|_| Err("its driver ended".to_owned()));
+        let connection = connection.map_err(|error| ConnectError::Other(addr, error))?;
+        Ok(Self { connection, open })
     }
 
     /// Whether the other side has closed or reset the connection, so that a command would certainly not be sent.

@@ -37,6 +37,17 @@ impl Seeded {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
+    /// A number from 0 to `bound` - 1, of which `n` has a probability of about 1/(n + 1), up to a factor: Zipf's law. (The
+    /// whole part of a number whose logarithm is uniform.)
+    ///
+    /// # Panics
+    /// If `bound` is 0.
+    pub fn ranked(&mut self, bound: u64) -> u64 {
+        assert!(bound > 0, "there is no number below 0");
+        let drawn = (self.fraction() * ((bound + 1) as f64).ln()).exp();
+        (drawn as u64).clamp(1, bound) - 1
+    }
+
     /// A number from 0 (inclusive) to 1 (exclusive).
     pub fn fraction(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
@@ -46,6 +57,21 @@ impl Seeded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranks_follow_zipfs_law() {
+        let mut generator = Seeded::new(1, "ranks");
+        let mut times = [0_u32; 100];
+        for _ in 0..100_000 {
+            times[generator.ranked(100) as usize] += 1;
+        }
+        // ln 2 / ln 101 for the first, ln (3/2) / ln 101 for the second, and so on.
+        for (rank, expected) in [(0, 0.150), (1, 0.0879), (9, 0.0207), (99, 0.00216)] {
+            let share = f64::from(times[rank]) / 100_000.0;
+            assert!((share / expected - 1.0).abs() < 0.15, "rank {rank}: {share}, not {expected}");
+        }
+        assert_eq!(generator.ranked(1), 0);
+    }
 
     #[test]
     fn matches_the_reference_implementation() {

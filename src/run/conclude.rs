@@ -10,7 +10,9 @@ use super::{HURRY, Run};
 use crate::cluster::control::AskError;
 use crate::cluster::watch::Snapshot;
 use crate::cluster::{Backend, pace};
-use crate::history::{EventKind, FinalValue, ReadOnly, StepProblem, key_name, probe_name, sample_keys, workload_keys};
+use crate::history::{
+    EventKind, FinalValue, ReadOnly, StepProblem, key_name, kind_of, probe_name, sample_keys, workload_keys,
+};
 use crate::slot::key_slot;
 use crate::spec::{POLL, bus_links_back};
 use crate::topology::parse_info;
@@ -179,7 +181,7 @@ impl<B: Backend> Run<B> {
         let deadline = Instant::now() + READ_BACK_WITHIN;
         let now = self.watch.snapshot();
         let mut by_owner: BTreeMap<Option<NodeNo>, Vec<u32>> = BTreeMap::new();
-        for key in workload_keys(&self.plan.workload) {
+        for key in workload_keys(&self.plan.workload).filter(|&key| kind_of(key).0.is_stored()) {
             by_owner.entry(now.owner(key_slot(key_name(key).as_bytes()))).or_default().push(key);
         }
         for (owner, keys) in by_owner {

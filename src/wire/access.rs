@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use redis::Cmd;
+use redis::{Cmd, RedisConnectionInfo};
 
 use super::command;
 use super::tls::Tls;
@@ -37,6 +37,12 @@ impl Login {
     pub(super) fn command(&self) -> Cmd {
         let words: Vec<&str> = ["AUTH"].into_iter().chain(self.user.as_deref()).chain([&*self.password]).collect();
         command(&words)
+    }
+
+    /// Settings of a connection with this login.
+    pub(super) fn within(&self, info: RedisConnectionInfo) -> RedisConnectionInfo {
+        let info = self.user.iter().fold(info, |info, user| info.set_username(user));
+        info.set_password(&self.password)
     }
 }
 

@@ -23,12 +23,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use redis::Value;
-use tokio::sync::Notify;
+use redis::{PushInfo, Value};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::kind::Request;
+use super::kind::{Compared, Driven, Request, replaced};
 use super::pool::{Lease, Pool};
 use super::table::Table;
 use crate::cluster::roster::{Endpoint, Roster};
@@ -163,6 +163,72 @@ impl Client {
         self.shared.execute(slot, request, &candidates).await
     }
 
+    /// Replaces the number of a key if it is still the one that this reads first. Returns the number that it expected and
+    /// whether that was still there, as far as it was told; both are None where the key could not be read, and then nothing
+    /// was written.
+    pub async fn compare_and_set(&self, slot: u16, driven: &Driven, number: u32) -> (Reply, Option<u32>, Option<bool>) {
+        let Some(owner) = self.shared.owner(slot) else {
+            return (Reply { result: Err(Unserved::Failed(no_owner())), node: None, redirects: 0 }, None, None);
+        };
+        let read = self.shared.execute(slot, &driven.read(), &[(owner, Use::Master)]).await;
+        let expected = match &read.result {
+            Ok(answer) => Driven::expected(answer),
+            Err(Unserved::Failed(why) | Unserved::Unknown(why)) => {
+                let result = Err(Unserved::Failed(why.clone()));
+                return (Reply { result, ..read }, None, None);
+            }
+        };
+        let Some(expected) = expected else {
+            let why = Explanation::new(Reason::OtherReply, "the key holds what the workload never wrote");
+            return (Reply { result: Err(Unserved::Failed(why)), ..read }, None, None);
+        };
+        let reply = match driven.compared(expected, number) {
+            Compared::Script(request) => self.write(slot, &request).await,
+            Compared::Watched { watch, transaction } => {
+                match self.shared.watched(slot, &watch, driven, expected).await {
+                    Err(reply) => reply,
+                    // Somebody wrote between the two reads.
+                    Ok((node, line, false)) => {
+                        drop(line);
+                        return (served(node, Value::Nil), Some(expected), Some(false));
+                    }
+                    Ok((node, line, true)) => self.shared.commit(node, line, &transaction).await,
+                }
+            }
+        };
+        let told = reply.result.as_ref().ok().map(replaced);
+        (reply, Some(expected), told)
+    }
+
+    /// The owner of a slot, as the client knows it.
+    pub(super) fn owner(&self, slot: u16) -> Option<NodeNo> {
+        self.shared.owner(slot)
+    }
+
+    /// A connection of its own to the owner of a slot, for commands that block it or for messages of channels. None if
+    /// there is no owner or it cannot be reached.
+    pub(super) async fn connect_to_owner(
+        &self,
+        slot: u16,
+        pushes: Option<mpsc::UnboundedSender<PushInfo>>,
+    ) -> Option<(NodeNo, Link)> {
+        let owner = self.shared.owner(slot)?;
+        let caller = Caller { pushes, ..self.shared.caller.clone() };
+        let at = self.shared.known(owner).reached;
+        match Link::connect(at, &caller, self.shared.settings.connect_timeout.0).await {
+            Ok(link) => Some((owner, link)),
+            Err(_) => {
+                self.shared.suspect();
+                None
+            }
+        }
+    }
+
+    /// Something was not as the slot table says.
+    pub(super) fn suspect(&self) {
+        self.shared.suspect();
+    }
+
     /// Sends a read to the node that the settings prefer.
     pub async fn read(&self, slot: u16, request: &Request) -> Reply {
         let mut candidates = Vec::new();
@@ -260,6 +326,56 @@ impl Shared {
         }
     }
 
+    /// Watches a key on a connection of its own to the owner of its slot, and reads it: whether it is as expected.
+    async fn watched(
+        &self,
+        slot: u16,
+        watch: &redis::Cmd,
+        driven: &Driven,
+        expected: u32,
+    ) -> Result<(NodeNo, Line, bool), Reply> {
+        let until = Instant::now() + self.settings.timeout.0;
+        let candidates: Vec<(NodeNo, Use)> =
+            self.owner(slot).into_iter().map(|owner| (owner, Use::MasterAndWait)).collect();
+        let failed = |node, why| {
+            self.suspect();
+            Reply { result: Err(Unserved::Failed(why)), node, redirects: 0 }
+        };
+        let (node, _, mut line) =
+            self.first_line(&candidates, until).await.map_err(|(node, reason)| failed(node, reason))?;
+        let request = [vec![watch.clone()], driven.read()].concat();
+        match send(line.link(), false, &request, until).await {
+            Ok(answer) => Ok((node, line, Driven::expected(&answer) == Some(expected))),
+            // Nothing was written yet, whatever became of them.
+            Err(CommandError::Reply(refusal)) => Err(failed(Some(node), Explanation::reply(refusal))),
+            Err(CommandError::TimedOut) => {
+                let text = format!("no answer to WATCH within {}", self.settings.timeout);
+                Err(failed(Some(node), Explanation::new(Reason::NoAnswer, text)))
+            }
+            Err(CommandError::Broken(why)) => {
+                Err(failed(Some(node), Explanation::new(Reason::ConnectionLost, format!("WATCH: {why}"))))
+            }
+        }
+    }
+
+    /// Sends a transaction on the connection that watches its key.
+    async fn commit(&self, node: NodeNo, mut line: Line, transaction: &Request) -> Reply {
+        let until = Instant::now() + self.settings.timeout.0;
+        let result = match send(line.link(), false, transaction, until).await {
+            Ok(answer) => {
+                line.give_back();
+                Ok(answer)
+            }
+            Err(CommandError::Reply(refusal)) => {
+                self.suspect();
+                // EXEC answers an error to a transaction of which a command was refused, and executes nothing.
+                Err(Unserved::Failed(Explanation::reply(refusal)))
+            }
+            Err(unanswered) => Err(self.unknown(&unanswered, "")),
+        };
+        Reply { result, node: Some(node), redirects: 0 }
+    }
+
     /// Whether the write that was just acknowledged on this connection has reached its replicas. The write itself was
     /// executed in any case.
     async fn replicated(&self, line: &mut Line, wait: WaitSpec, until: Instant) -> Result<(), Unserved> {
@@ -296,7 +412,7 @@ impl Shared {
         candidates: &[(NodeNo, Use)],
         until: Instant,
     ) -> Result<(NodeNo, Use, Line), (Option<NodeNo>, Explanation)> {
-        let mut last = (None, Explanation::new(Reason::NoOwner, "no owner of the slot is known"));
+        let mut last = (None, no_owner());
         for &(node, role) in candidates {
             match self.line(node, role, until).await {
                 Ok(line) => return Ok((node, role, line)),
@@ -413,6 +529,14 @@ impl Shared {
             None => false,
         }
     }
+}
+
+fn no_owner() -> Explanation {
+    Explanation::new(Reason::NoOwner, "no owner of the slot is known")
+}
+
+fn served(node: NodeNo, answer: Value) -> Reply {
+    Reply { result: Ok(answer), node: Some(node), redirects: 0 }
 }
 
 /// Why a connection could not be opened.

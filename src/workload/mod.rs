@@ -11,8 +11,10 @@ mod client;
 mod kind;
 mod pool;
 mod served;
+mod standing;
 mod table;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,10 +36,11 @@ use crate::plan::Plan;
 use crate::seeded::Seeded;
 use crate::slot::{Deal, key_slot};
 use crate::spec::POLL;
-use crate::suite::{DataKind, OpKind, WorkloadSpec};
+use crate::suite::{DataKind, OpKind, Skew, WorkloadSpec};
 use crate::units::{ClientNo, NodeNo};
 use crate::wire::Caller;
 use served::Served;
+use standing::Standing;
 
 /// How many of a client's first writes are in flight at once.
 const LOAD_CONCURRENCY: usize = 32;
@@ -48,6 +51,9 @@ const LOAD_WITHIN: Duration = Duration::from_secs(30);
 /// The pause before a write is sent again that could not be sent.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
+/// The share of the operations that are for the keys of a hot slot.
+const HOT: f64 = 0.5;
+
 const SERVED_POLL: Duration = Duration::from_millis(20);
 
 /// The workload of one run.
@@ -55,6 +61,7 @@ const SERVED_POLL: Duration = Duration::from_millis(20);
 pub struct Workload {
     clients: Vec<Arc<Issuer>>,
     issuing: JoinSet<()>,
+    standing: Standing,
     served: Arc<Served>,
     /// Each operation in flight holds a clone of `in_flight`; once all are dropped, `finished` yields None.
     in_flight: Option<InFlight>,
@@ -86,9 +93,12 @@ struct Issuer {
     client: Client,
     journal: Arc<Journal>,
     keys: Keyspace,
+    deal: Deal,
     settings: WorkloadSpec,
     /// Ordered by kind.
     own: Mutex<Vec<OwnKey>>,
+    /// The keys in the hot slot of each kind, if the workload has one: that of its first key.
+    hot: Arc<BTreeMap<DataKind, Vec<u32>>>,
     values: Values,
     seeded: Mutex<Seeded>,
     served: Arc<Served>,
@@ -101,6 +111,7 @@ impl Workload {
         let (settings, deal, backend) = (&plan.workload, plan.deal(), control.backend());
         let served = Arc::new(Served::new(plan));
         let values: Values = workload_keys(settings).map(|_| AtomicU32::new(0)).collect();
+        let hot = Arc::new(hot_keys(settings));
         let clients = (0..settings.clients)
             .map(|number| {
                 let caller = Caller {
@@ -114,9 +125,11 @@ impl Workload {
                     number,
                     client: Client::new(Arc::clone(control.roster()), caller, settings.clone()),
                     keys: backend.keys(),
+                    deal: deal.clone(),
                     journal: Arc::clone(journal),
                     settings: settings.clone(),
                     own: Mutex::new(own.collect()),
+                    hot: Arc::clone(&hot),
                     values: Arc::clone(&values),
                     seeded: Mutex::new(Seeded::new(plan.seed, &format!("client-{number}"))),
                     served: Arc::clone(&served),
@@ -124,7 +137,14 @@ impl Workload {
             })
             .collect();
         let (in_flight, finished) = mpsc::channel(1);
-        Self { clients, issuing: JoinSet::new(), served, in_flight: Some(in_flight), finished }
+        Self {
+            clients,
+            issuing: JoinSet::new(),
+            standing: Standing::default(),
+            served,
+            in_flight: Some(in_flight),
+            finished,
+        }
     }
 
     /// Writes every key once, so that reads find a value. The error names a write that was never acknowledged.
@@ -150,6 +170,7 @@ impl Workload {
     /// Starts to issue operations. After [`Self::end`] it issues none.
     pub fn begin(&mut self) {
         let Some(in_flight) = &self.in_flight else { return };
+        self.standing.begin(&self.clients);
         let interval =
             Duration::from_secs_f64(self.clients.len() as f64 / f64::from(self.clients[0].settings.rate.per_second));
         let start = Instant::now();
@@ -179,6 +200,7 @@ impl Workload {
         self.in_flight = None;
         // The client's own timeout ends an operation earlier. What is unanswered even then stays unrecorded.
         let _ = tokio::time::timeout(patience, self.finished.recv()).await;
+        self.standing.end().await;
     }
 }
 
@@ -188,11 +210,29 @@ impl OwnKey {
     fn new((position, key): (usize, u32), client: u16, settings: &WorkloadSpec, deal: &Deal) -> Option<Self> {
         let clients = u32::from(settings.clients);
         let place = (u32::from(client) + clients - kind_of(key).1 % clients) % clients;
-        let slot = key_slot(key_name(key).as_bytes());
+        let slot = slot_of(key);
         let shard = deal.shard_of(slot).index();
         let own = Self { key, position, slot, shard, is_first: place == 0, busy: false };
         (place < u32::from(settings.writers)).then_some(own)
     }
+}
+
+/// The keys in the slot of the first key of each kind, if the skew is such.
+fn hot_keys(settings: &WorkloadSpec) -> BTreeMap<DataKind, Vec<u32>> {
+    let mut hot: BTreeMap<DataKind, Vec<u32>> = BTreeMap::new();
+    if settings.skew == Skew::HotSlot {
+        for key in workload_keys(settings) {
+            let kind = kind_of(key).0;
+            if slot_of(key) == slot_of(key_of(kind, 0)) {
+                hot.entry(kind).or_default().push(key);
+            }
+        }
+    }
+    hot
+}
+
+fn slot_of(key: u32) -> u16 {
+    key_slot(key_name(key).as_bytes())
 }
 
 /// The next operation to issue.
@@ -256,14 +296,25 @@ impl Issuer {
     fn next(&self) -> Due {
         let mut seeded = self.seeded.lock().expect("no holder panics");
         let kind = self.draw_kind(&mut seeded);
-        if seeded.fraction() < self.settings.reads.fraction() {
-            let key = key_of(kind, seeded.below(self.settings.keys_of(kind).into()) as u32);
-            return Due::Read { key, slot: key_slot(key_name(key).as_bytes()) };
+        let hot = self.draw_hot(kind, &mut seeded);
+        if kind.is_read() && seeded.fraction() < self.settings.reads.fraction() {
+            let key = match hot {
+                [] => key_of(kind, self.draw(self.settings.keys_of(kind).into(), &mut seeded) as u32),
+                hot => hot[seeded.below(hot.len() as u64) as usize],
+            };
+            return Due::Read { key, slot: slot_of(key) };
         }
         let mut own = self.own.lock().expect("no holder panics");
         let from = own.partition_point(|own| kind_of(own.key).0 < kind);
         let count = own.partition_point(|own| kind_of(own.key).0 <= kind) - from;
-        let drawn = seeded.below(count as u64) as usize;
+        let own_hot: Vec<usize> = match hot {
+            [] => Vec::new(),
+            hot => (0..count).filter(|step| hot.contains(&own[from + step].key)).collect(),
+        };
+        let drawn = match own_hot.as_slice() {
+            [] => self.draw(count as u64, &mut seeded) as usize,
+            hot => hot[seeded.below(hot.len() as u64) as usize],
+        };
         let shard = own[from + drawn].shard;
         // A key of another shard would move load away from a slow shard.
         let free = (0..count)
@@ -275,6 +326,22 @@ impl Issuer {
                 let (key, slot, value) = own[position].take(&self.values);
                 Due::Write { position, key, slot, value }
             }
+        }
+    }
+
+    /// A number below `bound`, as the skew of the workload says.
+    fn draw(&self, bound: u64, seeded: &mut Seeded) -> u64 {
+        match self.settings.skew {
+            Skew::Uniform | Skew::HotSlot => seeded.below(bound),
+            Skew::Zipf => seeded.ranked(bound),
+        }
+    }
+
+    /// The keys of the hot slot, if the next operation is for one of them; else none.
+    fn draw_hot(&self, kind: DataKind, seeded: &mut Seeded) -> &[u32] {
+        match self.settings.skew {
+            Skew::HotSlot if seeded.fraction() < HOT => self.hot.get(&kind).map_or(&[], Vec::as_slice),
+            Skew::Uniform | Skew::Zipf | Skew::HotSlot => &[],
         }
     }
 
@@ -305,8 +372,15 @@ impl Issuer {
     async fn write(&self, due_ns: u64, position: usize, (key, slot, value): (u32, u16, u32)) -> Result<(), String> {
         let invoke_ns = self.journal.now_ns();
         let driven = self.driven(key);
-        let (reply, tries) = self.send_write(slot, &driven.write(value)).await;
-        let answer = driven.written(value, reply.result.as_ref().ok());
+        let (reply, tries, answer) = if driven.compares() {
+            let (reply, expected, told) = self.client.compare_and_set(slot, &driven, value).await;
+            let items: Vec<u32> = expected.into_iter().chain(told.map(u32::from)).collect();
+            (reply, 1, kind::Answer { value, detail: Some(Detail { items, ..Detail::default() }) })
+        } else {
+            let (reply, tries) = self.send_write(slot, &driven.write(value)).await;
+            let answer = driven.written(value, reply.result.as_ref().ok());
+            (reply, tries, answer)
+        };
         let op = self.op(OpKind::Writes, (due_ns, invoke_ns), key, answer.value, (reply.node, reply.redirects));
         let detail =
             if tries > 1 { Some(Detail { tries, ..answer.detail.unwrap_or_default() }) } else { answer.detail };

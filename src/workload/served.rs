@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use crate::facts::KeyShards;
-use crate::history::{OpParts, workload_keys};
+use crate::history::{OpParts, kind_of, workload_keys};
 use crate::plan::Plan;
 use crate::suite::OpKind;
 use crate::units::ShardNo;
@@ -25,6 +25,7 @@ impl Served {
         let kinds = kinds.into_iter().filter_map(|(kind, is_issued)| is_issued.then_some(kind));
         let last_ns = kinds
             .flat_map(|kind| workload_keys(&plan.workload).map(move |key| (kind, key)))
+            .filter(|&(kind, key)| kind == OpKind::Writes || kind_of(key).0.is_read())
             .map(|(kind, key)| ((kind, shards.of(key)), None))
             .collect();
         Self { shards, last_ns: Mutex::new(last_ns) }

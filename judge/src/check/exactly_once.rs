@@ -1,4 +1,4 @@
-//! `exactly-once`: every acknowledged write of a counter or a list took effect, and no write did so twice.
+//! `exactly-once`: every acknowledged write of a counter, a list, a set or a stream took effect, and no write did so twice.
 
 use super::finding::Finding;
 use super::{Figure, FigureKind, Judgement, Traits, kinds};

@@ -62,7 +62,7 @@ fn look(facts: &Facts<'_>, settings: &Expiry, window: Window, shards: &[ShardNo]
             _ => window.contains(read.invoke_ns),
         };
         // Reads outside the window still show what a node had.
-        let found = expired(&writes, &all, life, |op, read| had(facts, key, shard_of(key), op, read));
+        let found = expired(&writes, &all, life, |write, shown, read| had(facts, key, (write, shown), read));
         let words = Words { facts, ops, name: key_name(key), ttl };
         let early: Vec<&Early> = found.early.iter().filter(|early| counts(&early.read)).collect();
         let late: Vec<&Late> = found.late.iter().filter(|late| counts(&late.read)).collect();
@@ -83,14 +83,9 @@ fn look(facts: &Facts<'_>, settings: &Expiry, window: Window, shards: &[ShardNo]
 }
 
 /// The reads of the window before and after the end of the key's time.
-fn observed(
-    writes: &[Stored],
-    reads: &[Operation],
-    life: Lifetime,
-    counts: impl Fn(&Operation) -> bool,
-) -> (u64, u64) {
+fn observed(writes: &[Stored], reads: &[Operation], life: Lifetime, counts: impl Fn(&Operation) -> bool) -> (u64, u64) {
     let of_window: Vec<Operation> = reads.iter().copied().filter(counts).collect();
-    let found = expired(writes, &of_window, life, |_, _| Had::Unknown);
+    let found = expired(writes, &of_window, life, |_, _, _| Had::Unknown);
     (found.before, found.after)
 }
 
@@ -128,9 +123,7 @@ fn tell(sums: &mut Sums, settings: &Expiry, finding: &mut Finding) {
 
 fn writes(facts: &Facts<'_>, ops: &KeyOps<'_>) -> Vec<Stored> {
     let is_repeated = |position: usize| facts.history.detail(position).is_some_and(|detail| detail.tries > 1);
-    ops.writes()
-        .map(|&(position, _, write)| Stored { write, is_repeated: is_repeated(position) })
-        .collect()
+    ops.writes().map(|&(position, _, write)| Stored { write, is_repeated: is_repeated(position) }).collect()
 }
 
 /// The reads, and the one at the end, which was sent after the phase `final` began.
@@ -149,20 +142,24 @@ fn reads(facts: &Facts<'_>, ops: &KeyOps<'_>) -> Vec<Operation> {
     reads.chain(last).collect()
 }
 
-/// Whether the node that answered a read must have had what an earlier operation shows.
-fn had(facts: &Facts<'_>, key: u32, shard: ShardNo, op: &Operation, read: &Operation) -> Had {
-    let between = Window { from_ns: op.invoke_ns, to_ns: read.complete_ns.saturating_add(NOTICED_WITHIN_NS) };
-    let reigns = facts.reigns.of(shard);
-    let master = facts.reigns.at(shard, op.invoke_ns).map(|reign| reign.node);
-    let has_changed = reigns.iter().any(|reign| reign.from_ns > 0 && between.contains(reign.from_ns));
+/// Whether the node that answered a read must have had a write that an earlier operation shows. What a master acknowledges
+/// that has been replaced is gone when it follows the new one.
+fn had(facts: &Facts<'_>, key: u32, (write, shown): (&Operation, &Operation), read: &Operation) -> Had {
+    let shard = facts.ops.key_shards().of(key);
+    let answerer = |op: &Operation| facts.answerers().of(key, op);
+    let between = Window { from_ns: write.invoke_ns, to_ns: read.complete_ns.saturating_add(NOTICED_WITHIN_NS) };
+    let master = facts.reigns.at(shard, write.invoke_ns).map(|reign| reign.node);
+    let has_changed = facts.reigns.of(shard).iter().any(|reign| reign.from_ns > 0 && between.contains(reign.from_ns));
     let is_of_shard = |node: NodeNo| node == read.node || Some(node) == master;
-    let has_ended = facts.servers.as_ref().is_some_and(|servers| {
-        servers.ends.iter().any(|end| is_of_shard(end.node) && between.contains(end.at_ns))
-    });
-    if op.node == read.node && !has_changed && !has_ended {
+    let has_ended = facts
+        .servers
+        .as_ref()
+        .is_some_and(|servers| servers.ends.iter().any(|end| is_of_shard(end.node) && between.contains(end.at_ns)));
+    let is_kept = answerer(write) == Answerer::Master && answerer(shown) != Answerer::Deposed;
+    if shown.node == read.node && is_kept && !has_changed && !has_ended {
         return Had::Certainly;
     }
-    match facts.answerers().of(key, read) {
+    match answerer(read) {
         Answerer::Master => Had::MayHaveLost,
         Answerer::Deposed | Answerer::Replica => Had::Unknown,
     }
@@ -231,7 +228,8 @@ impl Words<'_> {
         let mut all: Vec<Operation> = [Some(*write), shown, Some(*read)].into_iter().flatten().collect();
         all.sort_by_key(|op| (op.invoke_ns, op.complete_ns));
         all.dedup();
-        let position = |op: &Operation| self.ops.ops.iter().find(|(.., each)| each == op).map(|(position, ..)| *position);
+        let position =
+            |op: &Operation| self.ops.ops.iter().find(|(.., each)| each == op).map(|(position, ..)| *position);
         let times = |op: &Operation| position(op).map_or_else(String::new, |place| sent(self.facts.history, place));
         let command = |op: &Operation| match (op.kind, op.value) {
             (Kind::Read, NIL) => format!("GET {} -> nothing", self.name),

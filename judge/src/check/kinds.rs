@@ -12,7 +12,14 @@ pub(super) fn writes(kind: DataKind, number: u64) -> String {
         DataKind::Register | DataKind::Ttl => count(number, "SET"),
         DataKind::Transaction => count(number, "transaction"),
         DataKind::Counter => count(number, "increment"),
-        DataKind::List => count(number, "append"),
+        DataKind::List | DataKind::Blocking => count(number, "append"),
+        DataKind::Set => count(number, "change"),
+        DataKind::Cas => count(number, "comparison"),
+        DataKind::Stream => match number {
+            1 => "1 entry".to_owned(),
+            many => format!("{many} entries"),
+        },
+        DataKind::Pubsub | DataKind::ShardedPubsub => count(number, "message"),
     }
 }
 

@@ -2,7 +2,8 @@
 //! its response.
 
 use super::finding::Finding;
-use super::{Figure, FigureKind, Judgement, Traits, Verdict, reads};
+use super::searched::searched;
+use super::{Figure, FigureKind, Judgement, Traits, Verdict, kinds, reads};
 use crate::consistency::linearizable;
 use crate::facts::{Facts, Window};
 use crate::suite::{Allowed, Keys, Linearizable};
@@ -45,14 +46,19 @@ fn look(facts: &Facts<'_>, settings: &Linearizable, window: Window, finding: &mu
         violations += found.violations;
         shown.extend(found.first.map(|first| (key, first)));
     }
-    let violated = shown.len() as u64;
+    let searched = searched(facts, settings, window);
+    keys += searched.keys;
+    observed += searched.answers;
+    violations += searched.violated;
+    let violated = shown.len() as u64 + searched.violated;
     finding
         .observed(observed)
         .figure("keys_judged", keys as f64)
         .figure("keys_not_linearizable", violated as f64)
         .figure("violations", violations as f64);
     if observed > 0 {
-        let (of, reads) = (count(keys, "key"), count(observed, "read"));
+        let what = if searched.answers > 0 { "answer" } else { "read" };
+        let (of, reads) = (count(keys, "key"), count(observed, what));
         let are = if violated == 1 { "is" } else { "are" };
         finding.saw(format!("{violated} of {of} {are} not linearizable ({reads}, {})", count(violations, "violation")));
     }
@@ -60,8 +66,15 @@ fn look(facts: &Facts<'_>, settings: &Linearizable, window: Window, finding: &mu
         finding
             .undecided(format!("{} got one value twice, so nobody can tell what reads saw", count(ambiguous, "key")));
     }
+    if searched.undecided > 0 {
+        let keys = count(searched.undecided, "key");
+        finding.saw(format!("the search for an order of the operations on {keys} was given up"));
+    }
     if settings.may_violate.is_exceeded_by(violated) {
         finding.weigh(Verdict::Fail);
+    } else if settings.may_violate.is_exceeded_by(violated + searched.undecided) {
+        finding.weigh(Verdict::Inconclusive);
     }
     reads::show(finding, shown);
+    kinds::show(finding, searched.violated, &searched.examples);
 }

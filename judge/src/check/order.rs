@@ -1,9 +1,9 @@
-//! `order`: a list shows its elements in the order in which they were appended, and always in the same.
+//! `order`: a list or a stream shows its elements in the order in which they were appended, and always in the same.
 
 use super::finding::Finding;
 use super::{Figure, FigureKind, Judgement, Traits, kinds};
 use crate::facts::Facts;
-use crate::suite::{DataKind, Order};
+use crate::suite::Order;
 use crate::words::count;
 
 pub(super) const TRAITS: Traits =
@@ -11,14 +11,17 @@ pub(super) const TRAITS: Traits =
 
 pub(super) fn judge(facts: &Facts<'_>, settings: &Order) -> Judgement {
     let mut finding = Finding::new();
-    if let Some(account) = facts.account(DataKind::List) {
-        let (reads, lists) = (count(account.observed, "read"), count(account.keys, "list"));
+    let (mut disordered, mut examples) = (0, Vec::new());
+    for (kind, account) in Order::KINDS.iter().filter_map(|&kind| Some((kind, facts.account(kind)?))) {
+        let (reads, keys) = (count(account.observed, "read"), count(account.keys, kind.word()));
         finding
             .observed(account.observed)
-            .saw(format!("{} of {reads} of {lists} show another order", account.disordered))
-            .figure("disordered", account.disordered as f64);
-        kinds::weigh(&mut finding, settings.may_violate, account.disordered, &account.disorders);
+            .saw(format!("{} of {reads} of {keys} show another order", account.disordered));
+        disordered += account.disordered;
+        examples.extend_from_slice(&account.disorders);
     }
-    let expected = "every read of a list shows its elements in the order of their appends";
+    finding.figure("disordered", disordered as f64);
+    kinds::weigh(&mut finding, settings.may_violate, disordered, &examples);
+    let expected = "every read of a list or a stream shows its elements in the order of their appends";
     finding.judge("order", format!("may-violate {}", settings.may_violate), expected)
 }

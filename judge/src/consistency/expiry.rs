@@ -76,8 +76,8 @@ pub struct Expiry {
     pub late: Vec<Late>,
 }
 
-/// Compares reads of one key with its writes. `had` tells of an operation that shows the key, or of the write, and of a
-/// read that found nothing, whether the node of that read must have had it.
+/// Compares reads of one key with its writes. `had` tells of a write, of an operation that shows it (a read, or the write
+/// itself) and of a read that found nothing, whether the node of that read must have had it.
 ///
 /// A server adds the time to live to its clock when it executes the write: at the earliest when the write was sent, at the
 /// latest when it was acknowledged, or when somebody read its value. A later write only makes the key live longer. (Worked
@@ -87,7 +87,7 @@ pub fn expired(
     writes: &[Stored],
     reads: &[Operation],
     life: Lifetime,
-    had: impl Fn(&Operation, &Operation) -> Had,
+    had: impl Fn(&Operation, &Operation, &Operation) -> Had,
 ) -> Expiry {
     let mut writes = writes.to_vec();
     writes.sort_by_key(|stored| stored.write.invoke_ns);
@@ -144,19 +144,19 @@ fn gone(
     shows: &[Operation],
     read: Operation,
     life: Lifetime,
-    had: &impl Fn(&Operation, &Operation) -> Had,
+    had: &impl Fn(&Operation, &Operation, &Operation) -> Had,
 ) {
     let by_ns = write.invoke_ns.saturating_add(life.ttl_ns).saturating_sub(read.complete_ns);
     let before = |op: &&Operation| op.complete_ns < read.invoke_ns;
     let evidence = std::iter::once(&write).chain(shows).filter(before);
-    let sure = evidence.clone().find(|op| had(op, &read) == Had::Certainly);
+    let sure = evidence.clone().find(|op| had(&write, op, &read) == Had::Certainly);
     if let Some(sure) = sure {
         let shown = (*sure != write).then_some(*sure);
         found.early.push(Early { write, shown, read, by_ns });
         return;
     }
     let is_known = found.gone.iter().any(|gone| gone.write == write);
-    if !is_known && had(&write, &read) == Had::MayHaveLost {
+    if !is_known && had(&write, &write, &read) == Had::MayHaveLost {
         found.gone.push(Early { write, shown: None, read, by_ns });
     }
 }
@@ -193,7 +193,7 @@ mod tests {
         let writes: Vec<Stored> = writes.iter().enumerate().map(write).collect();
         let reads: Vec<Operation> =
             reads.iter().map(|&(value, times, node)| op(value, times, node, Kind::Read)).collect();
-        let had = |one: &Operation, read: &Operation| match (one.node == read.node, read.node.0) {
+        let had = |_: &Operation, one: &Operation, read: &Operation| match (one.node == read.node, read.node.0) {
             (true, _) => Had::Certainly,
             (false, 2) => Had::MayHaveLost,
             (false, _) => Had::Unknown,
@@ -238,7 +238,7 @@ mod tests {
         let write = op(1, (1000, 1100), 1, Kind::Write(Effect::Certain));
         let stored = Stored { write, is_repeated: true };
         let reads = [op(1, (9000, 9100), 1, Kind::Read), op(0, (1500, 1600), 1, Kind::Read)];
-        let found = expired(&[stored], &reads, LIFE, |_, _| Had::Certainly);
+        let found = expired(&[stored], &reads, LIFE, |_, _, _| Had::Certainly);
         assert_eq!((found.early.len(), found.late.len()), (1, 0));
     }
 }

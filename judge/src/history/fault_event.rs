@@ -178,6 +178,10 @@ impl EventKind {
             | Self::Interrupted { .. }
             | Self::LeftBehind { .. }
             | Self::Note { .. }
+            | Self::Subscribed { .. }
+            | Self::Delivered { .. }
+            | Self::Unsubscribed { .. }
+            | Self::Waited { .. }
             | Self::End => return None,
         };
         Some((*fault, event))

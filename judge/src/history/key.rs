@@ -36,7 +36,16 @@ pub fn key_name(key: u32) -> String {
 pub fn stored_names(key: u32) -> Vec<String> {
     let name = key_name(key);
     match kind_of(key).0 {
-        DataKind::Register | DataKind::Counter | DataKind::List | DataKind::Ttl => vec![name],
+        DataKind::Register
+        | DataKind::Counter
+        | DataKind::List
+        | DataKind::Ttl
+        | DataKind::Pubsub
+        | DataKind::ShardedPubsub
+        | DataKind::Blocking
+        | DataKind::Set
+        | DataKind::Cas
+        | DataKind::Stream => vec![name],
         DataKind::Transaction => vec![format!("{{{name}}}:a"), format!("{{{name}}}:b")],
     }
 }

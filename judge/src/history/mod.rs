@@ -127,7 +127,8 @@ pub struct Detail {
     /// How often the client sent the command, if it repeated what had no answer; 1 without a repetition.
     #[serde(default = "once", skip_serializing_if = "is_once")]
     pub tries: u8,
-    /// The elements that a read of a list returned, in order, or what the two keys of a transaction held, if that differs.
+    /// The elements that a read of a list, a set or a stream returned, in order; the number that a compare-and-set expected,
+    /// and 1 or 0 for whether it found it, if it was told; or what the two keys of a transaction held, if that differs.
     /// [`FOREIGN`] for what is not of the workload, 0 for a key that did not exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<u32>,
@@ -632,6 +633,48 @@ pub enum EventKind {
         /// The value.
         value: FinalValue,
     },
+    /// A client's subscription to channels is confirmed.
+    Subscribed {
+        /// The subscriber.
+        subscriber: ClientNo,
+        /// The node that it is connected to.
+        node: NodeNo,
+        /// The numbers of the channels.
+        channels: Vec<u32>,
+    },
+    /// Messages that a subscriber got, gathered over a short time.
+    Delivered {
+        /// The subscriber.
+        subscriber: ClientNo,
+        /// The node that sent them.
+        node: NodeNo,
+        /// The messages in the order of their arrival.
+        messages: Vec<Message>,
+    },
+    /// A client's subscription to channels ended.
+    Unsubscribed {
+        /// The subscriber.
+        subscriber: ClientNo,
+        /// The node that it was connected to.
+        node: NodeNo,
+        /// The numbers of the channels.
+        channels: Vec<u32>,
+        /// Why.
+        why: String,
+    },
+    /// A BLPOP ended, at the time of this event.
+    Waited {
+        /// The client that waited.
+        client: ClientNo,
+        /// The number of the queue.
+        key: u32,
+        /// The node that it was sent to.
+        node: NodeNo,
+        /// When it was sent, in nanoseconds from the start of the run.
+        sent_ns: u64,
+        /// How it ended.
+        end: WaitEnd,
+    },
     /// The user or the system asked the run to end.
     Interrupted {
         /// `SIGINT`, `SIGTERM`, or a reason in words.
@@ -649,6 +692,25 @@ pub enum EventKind {
     },
     /// The last event of a complete history.
     End,
+}
+
+/// A message of a channel: the number of the channel, the number that was published, and when the subscriber got it, in
+/// nanoseconds from the start of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message(pub u32, pub u32, pub u64);
+
+/// How a blocking command ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitEnd {
+    /// It returned this element; [`FOREIGN`] for what the workload never wrote.
+    Popped(u32),
+    /// The server answered with this error, or with nothing.
+    Refused(String),
+    /// The connection ended for this reason.
+    Broken(String),
+    /// The workload ended, and it still waited.
+    Open,
 }
 
 /// Why a step failed.

@@ -39,7 +39,12 @@ pub(super) fn without_bulk(events: &[Event]) -> Vec<Event> {
     let mut kept = Vec::new();
     for event in events {
         let keep = match &event.kind {
-            EventKind::Lag { .. } | EventKind::FinalRead { .. } => false,
+            EventKind::Lag { .. }
+            | EventKind::FinalRead { .. }
+            | EventKind::Delivered { .. }
+            | EventKind::Waited { .. }
+            | EventKind::Subscribed { .. }
+            | EventKind::Unsubscribed { .. } => false,
             EventKind::Viewed { node, view } => {
                 let gist = Gist::of(view);
                 let news = last.get(node) != Some(&gist);

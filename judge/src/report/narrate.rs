@@ -220,6 +220,10 @@ impl Narrator {
             | EventKind::Unheard { .. }
             | EventKind::Config { .. }
             | EventKind::Lag { .. }
+            | EventKind::Subscribed { .. }
+            | EventKind::Delivered { .. }
+            | EventKind::Unsubscribed { .. }
+            | EventKind::Waited { .. }
             | EventKind::RedirectProbed { .. }
             | EventKind::ReplicaWriteProbed { .. }
             | EventKind::FinalRead { .. }

@@ -68,6 +68,19 @@ data_kinds! {
     transaction "transaction" Transaction "transaction",
     /// SET of one number with a time to live (PX, `workload.ttl`), and GET: a key that expires.
     ttl "ttl" Ttl "ttl",
+    /// PUBLISH of messages to channels that every client subscribes to (SUBSCRIBE).
+    pubsub "pubsub" Pubsub "channel",
+    /// The same on channels that belong to a shard: SPUBLISH and SSUBSCRIBE, from Redis 7.0 on.
+    sharded_pubsub "sharded-pubsub" ShardedPubsub "shard-channel",
+    /// RPUSH to queues, from each of which one client takes the elements with BLPOP and waits if there are none.
+    blocking "blocking" Blocking "queue",
+    /// SADD and SREM of members that are added once, and SMEMBERS of all.
+    set "set" Set "set",
+    /// One number that is replaced only if it is still the one that was read: by WATCH, MULTI and EXEC, or by a script. Read
+    /// by GET.
+    cas "cas" Cas "cas",
+    /// XADD of entries that are written only once, and XRANGE of the whole stream.
+    stream "stream" Stream "stream",
 }
 
 impl DataKind {
@@ -75,16 +88,62 @@ impl DataKind {
     pub fn is_register(self) -> bool {
         match self {
             Self::Register | Self::Transaction => true,
-            Self::Counter | Self::List | Self::Ttl => false,
+            Self::Counter
+            | Self::List
+            | Self::Ttl
+            | Self::Pubsub
+            | Self::ShardedPubsub
+            | Self::Blocking
+            | Self::Set
+            | Self::Cas
+            | Self::Stream => false,
         }
     }
 
     /// Whether what was acknowledged stays, so that `acked-writes` can tell that it is gone.
     pub fn stays(self) -> bool {
         match self {
-            Self::Register | Self::Counter | Self::List | Self::Transaction => true,
-            Self::Ttl => false,
+            Self::Register | Self::Counter | Self::List | Self::Transaction | Self::Set | Self::Stream => true,
+            // A comparison that fails is acknowledged, too, and `linearizable` judges those that do not.
+            Self::Ttl | Self::Pubsub | Self::ShardedPubsub | Self::Blocking | Self::Cas => false,
         }
+    }
+
+    /// Whether the workload's share of reads holds for it. Otherwise every operation writes, and somebody waits for what is
+    /// written.
+    pub fn is_read(self) -> bool {
+        match self {
+            Self::Register
+            | Self::Counter
+            | Self::List
+            | Self::Transaction
+            | Self::Ttl
+            | Self::Set
+            | Self::Cas
+            | Self::Stream => true,
+            Self::Pubsub | Self::ShardedPubsub | Self::Blocking => false,
+        }
+    }
+
+    /// Whether servers keep what is written, so that it is read back at the end.
+    pub fn is_stored(self) -> bool {
+        match self {
+            Self::Register
+            | Self::Counter
+            | Self::List
+            | Self::Transaction
+            | Self::Ttl
+            | Self::Blocking
+            | Self::Set
+            | Self::Cas
+            | Self::Stream => true,
+            Self::Pubsub | Self::ShardedPubsub => false,
+        }
+    }
+
+    /// The most keys of it, however many the workload has: each has connections of its own.
+    pub fn keys_max(self) -> u32 {
+        if self.is_read() { u32::MAX } else { 60 }
     }
 }
 

@@ -161,7 +161,8 @@ pub struct WorkloadSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<u32>,
     /// The kinds of data, with the share of each in the operations: `{ register: 60%, counter: 40% }`. Without it, all
-    /// are registers. Each kind has keys of its own, `keys` times its share, and at least 30.
+    /// are registers. Each kind has keys of its own, `keys` times its share, and at least 30; channels and queues
+    /// are 60 at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kinds: Option<Kinds>,
     /// How many clients write each key, at most all of them. With more than one, writes of a key may be concurrent; then
@@ -169,6 +170,11 @@ pub struct WorkloadSpec {
     #[serde(skip_serializing_if = "is_one")]
     #[schemars(range(min = 1), extend("default" = 1))]
     pub writers: u16,
+    /// How often each key is used: `uniform` (the default; every key as often as any other), `zipf` (the key of rank n in
+    /// proportion to 1/n), or `hot-slot` (half of the operations are for the keys of one slot).
+    #[serde(skip_serializing_if = "Skew::is_uniform")]
+    #[schemars(extend("default" = "uniform"))]
+    pub skew: Skew,
     /// The time to live of keys of the kind `ttl`, 2s by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Span>,
@@ -254,7 +260,8 @@ impl WorkloadSpec {
             _ if self.kinds.is_none() => self.keys(),
             share => {
                 let fewest = KEYS_OF_A_KIND_MIN.max(self.clients.into());
-                (f64::from(self.keys()) * share).ceil().max(fewest) as u32
+                let most = f64::from(kind.keys_max().max(self.clients.into()));
+                (f64::from(self.keys()) * share).ceil().max(fewest).min(most) as u32
             }
         }
     }
@@ -280,6 +287,7 @@ impl Default for WorkloadSpec {
             keys: None,
             kinds: None,
             writers: 1,
+            skew: Skew::Uniform,
             ttl: None,
             reads: Percent::new(50.0),
             read_from: ReadFrom::ReplicaPreferred,
@@ -292,6 +300,27 @@ impl Default for WorkloadSpec {
             adaptive_refresh: true,
             wait: None,
         }
+    }
+}
+
+/// How often each key of a kind of data is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Skew {
+    /// Every key as often as any other.
+    #[default]
+    Uniform,
+    /// The key of rank n in proportion to 1/n. The ranks are the numbers of the keys; each client ranks the keys that it
+    /// writes.
+    Zipf,
+    /// Half of the operations are for the keys in the slot of the first key, the others for all keys.
+    HotSlot,
+}
+
+impl Skew {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_uniform(&self) -> bool {
+        *self == Self::Uniform
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use slotquake_judge::fault::{ClockChange, ClockOf, DiskChange, DiskEffect, DiskFiles, LostBytes, LostName, Unsynced};
 use slotquake_judge::history::{
-    DiskCount, Event, EventKind, Exit, ExitSignal, FaultKind, FinalValue, Hit, NodeInfo, ReadOnly, Side, StepProblem,
+    DiskCount, Event, EventKind, Exit, ExitSignal, FaultKind, FinalValue, Hit, Message, NodeInfo, ReadOnly, Side,
+    StepProblem, WaitEnd,
 };
 use slotquake_judge::server::{Flavour, Version};
 use slotquake_judge::suite::{Address, CameBack, Change, Coming, Damage, Damaged, Data, DataFile, Moved, Only};
@@ -249,6 +250,17 @@ fn events_survive_a_round_trip_through_json() {
                 ],
             },
         },
+        EventKind::Subscribed { subscriber: ClientNo(1), node: NodeNo(1), channels: vec![0, u32::MAX] },
+        EventKind::Delivered {
+            subscriber: ClientNo(1),
+            node: NodeNo(1),
+            messages: vec![Message(0, 1, 0), Message(u32::MAX, u32::MAX, u64::MAX)],
+        },
+        EventKind::Unsubscribed { subscriber: ClientNo(1), node: NodeNo(1), channels: Vec::new(), why: text() },
+        waited(WaitEnd::Popped(u32::MAX)),
+        waited(WaitEnd::Refused(text())),
+        waited(WaitEnd::Broken(text())),
+        waited(WaitEnd::Open),
         EventKind::End,
     ];
     let mut seen = std::collections::BTreeSet::new();
@@ -276,6 +288,10 @@ fn damaged(damage: Damage) -> Damaged {
     }
 }
 
+fn waited(end: WaitEnd) -> EventKind {
+    EventKind::Waited { client: ClientNo(1), key: u32::MAX, node: NodeNo(1), sent_ns: u64::MAX, end }
+}
+
 fn addr(node: u8) -> std::net::SocketAddr {
     ([127, 1, 0, node], 6379).into()
 }
@@ -289,7 +305,7 @@ fn change() -> Change {
     }
 }
 
-const EVENT_KINDS: usize = 52;
+const EVENT_KINDS: usize = 56;
 
 /// A new kind of event does not compile without a row here. Add it to `EVENT_KINDS` and to the rows above, too.
 fn name(kind: &EventKind) -> &'static str {
@@ -345,6 +361,10 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::Impossible { .. } => "impossible",
         EventKind::Corrupted { .. } => "corrupted",
         EventKind::PowerLost { .. } => "power-lost",
+        EventKind::Subscribed { .. } => "subscribed",
+        EventKind::Delivered { .. } => "delivered",
+        EventKind::Unsubscribed { .. } => "unsubscribed",
+        EventKind::Waited { .. } => "waited",
         EventKind::End => "end",
     }
 }

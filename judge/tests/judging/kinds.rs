@@ -2,9 +2,11 @@
 
 use serde_json::json;
 use slotquake_judge::check::Verdict::{self, Fail, Inconclusive, Pass};
-use slotquake_judge::history::{self, Detail, EventKind, FOREIGN, FinalValue, History, key_name, key_of};
+use slotquake_judge::history::{
+    self, Detail, EventKind, FOREIGN, FinalValue, History, Message, WaitEnd, key_name, key_of,
+};
 use slotquake_judge::suite::DataKind;
-use slotquake_judge::units::ShardNo;
+use slotquake_judge::units::{ClientNo, NodeNo, ShardNo};
 
 use super::expect;
 use super::story::{Story, What, healthy, judged, taken_over};
@@ -217,8 +219,7 @@ fn expiring(settings: serde_json::Value, reads: &[(u32, u16, f64)], last: FinalV
     let story = Story::new().invariant(json!({ "expiry": settings })).phase(500.0, "busy");
     let story = story.written(key, 1, (1000.0, 1001.0), What::Ok);
     let read = |story: Story, &(value, node, at): &(u32, u16, f64)| story.read_from(node, key, value, (at, at + 1.0));
-    let story = reads.iter().fold(story, read).event(8000.0, EventKind::StepsEnded);
-    story.event(9000.0, EventKind::Phase { name: "final".to_owned() }).holds(key, last).ends(9500.0)
+    reads.iter().fold(story, read).holds(key, last).ends(9000.0)
 }
 
 #[test]
@@ -227,7 +228,12 @@ fn a_key_is_there_until_its_time_ends_and_gone_soon_after() {
     let gone = FinalValue::Missing;
     let rows: Vec<(&str, History, Verdict, &str)> = vec![
         ("plain", expiring(strict(), &[(1, 1, 2500.0), (0, 1, 4100.0)], gone.clone()), Pass, "1 read of 1 key before"),
-        ("within the bound", expiring(strict(), &[(1, 1, 2500.0), (1, 1, 3900.0)], gone.clone()), Pass, "0 found the key"),
+        (
+            "within the bound",
+            expiring(strict(), &[(1, 1, 2500.0), (1, 1, 3900.0)], gone.clone()),
+            Pass,
+            "0 found the key",
+        ),
         ("early", expiring(strict(), &[(0, 1, 2500.0)], gone.clone()), Fail, "1 found nothing"),
         ("late", expiring(strict(), &[(1, 1, 2500.0), (1, 1, 4100.0)], gone.clone()), Fail, "1 found the key"),
         (
@@ -236,13 +242,33 @@ fn a_key_is_there_until_its_time_ends_and_gone_soon_after() {
             Pass,
             "0 found the key",
         ),
-        ("measured", expiring(json!({"may-violate": "measured"}), &[(0, 1, 2500.0)], gone.clone()), Pass, "1 found nothing"),
+        (
+            "measured",
+            expiring(json!({"may-violate": "measured"}), &[(0, 1, 2500.0)], gone.clone()),
+            Pass,
+            "1 found nothing",
+        ),
         ("late in the end", expiring(strict(), &[(1, 1, 2500.0)], FinalValue::Number(1)), Fail, "1 found the key"),
-        ("never after its time", expiring(json!({"during": "busy"}), &[(1, 1, 2500.0)], gone.clone()), Inconclusive, "no key was read more than"),
+        (
+            "never after its time",
+            expiring(json!({"during": "busy"}), &[(1, 1, 2500.0)], gone.clone()),
+            Inconclusive,
+            "no key was read more than",
+        ),
         ("never before", expiring(strict(), &[(0, 1, 4100.0)], gone.clone()), Inconclusive, "no key was read while"),
         // A replica may not have it yet; one that showed it had it.
-        ("not on a replica", expiring(strict(), &[(1, 1, 1500.0), (0, 4, 1600.0)], gone.clone()), Pass, "0 found nothing"),
-        ("early on a replica", expiring(strict(), &[(1, 4, 1500.0), (0, 4, 1600.0)], gone.clone()), Fail, "1 found nothing"),
+        (
+            "not on a replica",
+            expiring(strict(), &[(1, 1, 1500.0), (0, 4, 1600.0)], gone.clone()),
+            Pass,
+            "0 found nothing",
+        ),
+        (
+            "early on a replica",
+            expiring(strict(), &[(1, 4, 1500.0), (0, 4, 1600.0)], gone.clone()),
+            Fail,
+            "1 found nothing",
+        ),
     ];
     expect("expiry", rows);
     let early = expiring(strict(), &[(0, 1, 2500.0)], gone);
@@ -260,8 +286,7 @@ fn a_key_that_is_gone_after_a_failover_is_lost_or_expired_early() {
         let story = Story::new().invariant(json!({ "expiry": settings })).phase(500.0, "busy");
         let story = story.written(key, 1, (1000.0, 1001.0), What::Ok);
         let story = story.read_from(1, key, 1, (1100.0, 1101.0)).views(1500.0, 1..=6, &taken_over(healthy(), 1, 4, 7));
-        let story = story.read_from(4, key, 0, (2000.0, 2001.0)).read_from(4, key, 0, (7000.0, 7001.0));
-        story.event(8000.0, EventKind::StepsEnded).ends(9500.0)
+        story.read_from(4, key, 0, (2000.0, 2001.0)).read_from(4, key, 0, (7000.0, 7001.0)).ends(9000.0)
     };
     expect(
         "expiry",
@@ -270,4 +295,113 @@ fn a_key_that_is_gone_after_a_failover_is_lost_or_expired_early() {
             ("one allowed", story(json!({"may-lose": 1})), Pass, "1 key gone early on a master that took over"),
         ],
     );
+}
+
+/// Six messages, one each 100 ms from 1 s on. A subscriber is connected in these spans of time and gets these messages, each
+/// 50 ms after its publication.
+fn heard(settings: serde_json::Value, spans: &[(f64, f64)], got: &[u32]) -> History {
+    let key = first(DataKind::Pubsub);
+    let story = Story::new().invariant(json!({ "delivery": settings })).phase(500.0, "busy");
+    let sent = |number: u32| 900.0 + 100.0 * f64::from(number);
+    let story =
+        (1..=6).fold(story, |story, number| story.written(key, number, (sent(number), sent(number) + 1.0), What::Ok));
+    let (subscriber, node, channels) = (ClientNo(2), NodeNo(1), vec![key]);
+    let story = spans.iter().fold(story, |story, &(from, to)| {
+        let (began, ended) = (channels.clone(), channels.clone());
+        let why = "its connection was closed".to_owned();
+        story
+            .event(from, EventKind::Subscribed { subscriber, node, channels: began })
+            .event(to, EventKind::Unsubscribed { subscriber, node, channels: ended, why })
+    });
+    let messages: Vec<Message> =
+        got.iter().map(|&number| Message(key, number, super::story::ns(sent(number) + 50.0))).collect();
+    story.event(2000.0, EventKind::Delivered { subscriber, node, messages }).ends(3000.0)
+}
+
+#[test]
+fn every_subscriber_gets_every_message_once() {
+    let all = &[1, 2, 3, 4, 5, 6];
+    let strict = || json!({});
+    let whole = &[(800.0, 1900.0)][..];
+    let broken = &[(800.0, 1150.0), (1450.0, 1900.0)][..];
+    let rows: Vec<(&str, History, Verdict, &str)> = vec![
+        ("plain", heard(strict(), whole, all), Pass, "6 to 1 subscriber: 0 missed"),
+        ("one missed", heard(strict(), whole, &[1, 2, 4, 5, 6]), Fail, "1 missed (1 while subscribed"),
+        ("between two subscriptions", heard(strict(), broken, &[1, 2, 6]), Fail, "3 missed (0 while subscribed"),
+        ("as many as allowed", heard(json!({"may-miss": 3}), broken, &[1, 2, 6]), Pass, "3 missed"),
+        ("more than allowed", heard(json!({"may-miss": 2}), broken, &[1, 2, 6]), Fail, "3 missed"),
+        ("measured", heard(json!({"may-miss": "measured"}), broken, &[1, 2, 6]), Pass, "3 missed"),
+        (
+            "before it subscribed",
+            heard(strict(), &[(1150.0, 1900.0)], &[3, 4, 5, 6]),
+            Pass,
+            "4 to 1 subscriber: 0 missed",
+        ),
+        ("twice", heard(strict(), whole, &[1, 2, 3, 3, 4, 5, 6]), Fail, "1 again"),
+        ("twice, and allowed", heard(json!({"may-repeat": 1}), whole, &[1, 2, 3, 3, 4, 5, 6]), Pass, "1 again"),
+        ("nobody subscribed", heard(strict(), &[], &[]), Inconclusive, "nothing was observed"),
+    ];
+    expect("delivery", rows);
+    let witness = &judged(&heard(strict(), broken, &[1, 2, 6]), "delivery").witnesses[0];
+    let name = key_name(first(DataKind::Pubsub));
+    let expected = [
+        format!("client-2 gets 2 of {name}"),
+        format!("PUBLISH {name} 3"),
+        format!("PUBLISH {name} 5"),
+        format!("client-2 gets 6 of {name}"),
+    ];
+    assert_eq!(witness.commands, expected);
+    assert!(witness.why.contains("3 messages of") && witness.why.contains("in a row (3 to 5)"), "{}", witness.why);
+    assert!(
+        witness.why.contains("had ended at 1.150 s (its connection was closed); it subscribed again"),
+        "{}",
+        witness.why
+    );
+}
+
+#[test]
+fn a_client_that_waits_is_woken() {
+    let key = first(DataKind::Blocking);
+    let waited = |settings: serde_json::Value, waits: &[(f64, f64, WaitEnd)], last: &[u32]| {
+        let story = Story::new().invariant(json!({ "woken": settings })).phase(500.0, "busy");
+        let story = story.written(key, 1, (2000.0, 2001.0), What::Ok);
+        let story = waits.iter().fold(story, |story, (from, to, end)| {
+            let (sent_ns, end) = (super::story::ns(*from), end.clone());
+            story.event(*to, EventKind::Waited { client: ClientNo(3), key, node: NodeNo(1), sent_ns, end })
+        });
+        story.holds(key, FinalValue::Numbers(last.to_vec())).ends(9000.0)
+    };
+    let strict = || json!({});
+    let moved = || WaitEnd::Refused("UNBLOCKED force unblock from blocking operation".to_owned());
+    let rows: Vec<(&str, History, Verdict, &str)> = vec![
+        ("plain", waited(strict(), &[(1000.0, 2002.0, WaitEnd::Popped(1))], &[]), Pass, "0 of 1 wait for 1 queue"),
+        ("late", waited(strict(), &[(1000.0, 5000.0, WaitEnd::Popped(1))], &[]), Fail, "1 of 1 wait"),
+        (
+            "late, and allowed",
+            waited(json!({"within": "5s"}), &[(1000.0, 5000.0, WaitEnd::Popped(1))], &[]),
+            Pass,
+            "0 of 1",
+        ),
+        ("never", waited(strict(), &[(1000.0, 8000.0, WaitEnd::Open)], &[1]), Fail, "1 of 1 wait"),
+        (
+            "measured",
+            waited(json!({"may-violate": "measured"}), &[(1000.0, 8000.0, WaitEnd::Open)], &[1]),
+            Pass,
+            "1 of 1",
+        ),
+        ("nothing was there", waited(strict(), &[(1000.0, 8000.0, WaitEnd::Open)], &[]), Pass, "1 got by nobody"),
+        (
+            "redirected",
+            waited(strict(), &[(1000.0, 1500.0, moved()), (1600.0, 2002.0, WaitEnd::Popped(1))], &[]),
+            Pass,
+            "0 of 2 waits",
+        ),
+        ("nobody waited", waited(strict(), &[], &[1]), Inconclusive, "nothing was observed"),
+    ];
+    expect("woken", rows);
+    let never = waited(strict(), &[(1000.0, 8000.0, WaitEnd::Open)], &[1]);
+    let witness = &judged(&never, "woken").witnesses[0];
+    let name = key_name(key);
+    assert_eq!(witness.commands, [format!("BLPOP {name} 0 -> never answered"), format!("RPUSH {name} 1")]);
+    assert!(witness.why.contains("nobody woke it until the end of the workload"), "{}", witness.why);
 }

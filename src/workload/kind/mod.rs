@@ -1,11 +1,18 @@
 //! How each kind of data is driven: its commands, and what their answers mean. One file a kind.
 
+mod blocking;
+mod cas;
 mod counter;
 mod list;
+mod pubsub;
 mod register;
+mod set;
+mod stream;
 mod transaction;
 mod ttl;
 
+pub(super) use cas::{Compared, replaced};
+pub(super) use pubsub::{heard, subscribe};
 use redis::{Cmd, Value};
 
 use crate::cluster::Keyspace;
@@ -43,7 +50,33 @@ impl Driven {
         Self { kind: kind_of(key).0, names, value_size: workload.value_size, ttl: workload.ttl() }
     }
 
-    fn name(&self) -> &str {
+    /// Whether a write first reads what it expects, and is then sent by [`super::Client::compare_and_set`].
+    pub fn compares(&self) -> bool {
+        self.kind == DataKind::Cas
+    }
+
+    /// How a number is written where the expected one is still there: by a script, or by WATCH, MULTI and EXEC.
+    pub(super) fn compared(&self, expected: u32, number: u32) -> Compared {
+        cas::compared(self.name(), expected, number, self.value_size)
+    }
+
+    /// The number in the answer to GET; None for what the workload never wrote.
+    pub(super) fn expected(answer: &Value) -> Option<u32> {
+        Some(number(answer)).filter(|&number| number != FOREIGN)
+    }
+
+    /// The command that takes the first element of a queue, and waits for one for ever.
+    pub fn wait(&self) -> Cmd {
+        blocking::wait(self.name())
+    }
+
+    /// The element in the answer to [`Self::wait`]; None for an answer without one.
+    pub fn popped(&self, answer: &Value) -> Option<u32> {
+        blocking::popped(answer)
+    }
+
+    /// Its name on the servers; the first of two.
+    pub fn name(&self) -> &str {
         &self.names[0]
     }
 
@@ -57,7 +90,13 @@ impl Driven {
             DataKind::Register => register::write(self.name(), &encode(number, self.value_size)),
             DataKind::Ttl => ttl::write(self.name(), &encode(number, self.value_size), self.ttl),
             DataKind::Counter => counter::write(self.name()),
-            DataKind::List => list::write(self.name(), &encode(number, self.value_size)),
+            DataKind::Set => set::write(self.name(), number, self.value_size),
+            // What it expects is read first: see [`Self::compared`].
+            DataKind::Cas => cas::by_script(self.name(), 0, number, self.value_size),
+            DataKind::Stream => stream::write(self.name(), &encode(number, self.value_size)),
+            DataKind::Pubsub => pubsub::write("PUBLISH", self.name(), &encode(number, self.value_size)),
+            DataKind::ShardedPubsub => pubsub::write("SPUBLISH", self.name(), &encode(number, self.value_size)),
+            DataKind::List | DataKind::Blocking => list::write(self.name(), &encode(number, self.value_size)),
             DataKind::Transaction => transaction::write(self.both(), number, &encode(number, self.value_size)),
         }
     }
@@ -65,7 +104,16 @@ impl Driven {
     /// What the answer to a write of a number says; None without an answer.
     pub fn written(&self, number: u32, answer: Option<&Value>) -> Answer {
         match self.kind {
-            DataKind::Register | DataKind::List | DataKind::Transaction | DataKind::Ttl => Answer { value: number, detail: None },
+            DataKind::Register
+            | DataKind::List
+            | DataKind::Transaction
+            | DataKind::Ttl
+            | DataKind::Pubsub
+            | DataKind::ShardedPubsub
+            | DataKind::Blocking
+            | DataKind::Set
+            | DataKind::Cas
+            | DataKind::Stream => Answer { value: number, detail: None },
             DataKind::Counter => answer.map_or_else(Answer::default, counter::written),
         }
     }
@@ -78,9 +126,12 @@ impl Driven {
     /// The command that reads the key.
     pub fn read_words(&self) -> Vec<String> {
         match self.kind {
-            DataKind::Register | DataKind::Ttl => register::read(self.name()),
+            DataKind::Register | DataKind::Ttl | DataKind::Cas => register::read(self.name()),
+            DataKind::Set => set::read(self.name()),
+            DataKind::Stream => stream::read(self.name()),
             DataKind::Counter => counter::read(self.name()),
-            DataKind::List => list::read(self.name()),
+            DataKind::Pubsub | DataKind::ShardedPubsub => pubsub::read(self.name()),
+            DataKind::List | DataKind::Blocking => list::read(self.name()),
             DataKind::Transaction => transaction::read(self.both()),
         }
     }
@@ -88,8 +139,13 @@ impl Driven {
     /// What the answer to a read says.
     pub fn seen(&self, answer: &Value) -> Answer {
         match self.kind {
-            DataKind::Register | DataKind::Counter | DataKind::Ttl => Answer { value: number(answer), detail: None },
-            DataKind::List => list::seen(answer),
+            DataKind::Register | DataKind::Counter | DataKind::Ttl | DataKind::Cas => {
+                Answer { value: number(answer), detail: None }
+            }
+            DataKind::Pubsub | DataKind::ShardedPubsub => Answer::default(),
+            DataKind::List | DataKind::Blocking => list::seen(answer),
+            DataKind::Set => list::seen(&set::sorted(answer)),
+            DataKind::Stream => list::seen(&stream::values(answer)),
             DataKind::Transaction => transaction::seen(answer),
         }
     }
@@ -97,12 +153,15 @@ impl Driven {
     /// What the answer to a read at the end says.
     pub fn last(&self, answer: &Value) -> FinalValue {
         match self.kind {
-            DataKind::Register | DataKind::Counter | DataKind::Ttl => match number(answer) {
+            DataKind::Register | DataKind::Counter | DataKind::Ttl | DataKind::Cas => match number(answer) {
                 0 => FinalValue::Missing,
                 FOREIGN => foreign(answer),
                 number => FinalValue::Number(number),
             },
-            DataKind::List => list::last(answer),
+            DataKind::Pubsub | DataKind::ShardedPubsub => FinalValue::Missing,
+            DataKind::List | DataKind::Blocking => list::last(answer),
+            DataKind::Set => list::last(&set::sorted(answer)),
+            DataKind::Stream => list::last(&stream::values(answer)),
             DataKind::Transaction => transaction::last(answer),
         }
     }

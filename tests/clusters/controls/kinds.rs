@@ -156,7 +156,10 @@ fn a_key_that_somebody_else_lets_expire_at_once_is_gone_too_early() {
         workload: EXPIRING,
         steps: LONGER,
         invariants: &[
-            ("expiry: {}", Fail(&["ttl-", "which node-1 acknowledged at", "it was gone", "before the end of its time"])),
+            (
+                "expiry: {}",
+                Fail(&["ttl-", "which node-1 acknowledged at", "it was gone", "before the end of its time"]),
+            ),
             ("expiry: { shard: shard-2 }", Hold),
             ("expiry: { during: before }", Hold),
             ("expiry: { may-violate: measured }", Hold),
@@ -184,7 +187,10 @@ fn a_key_whose_time_somebody_else_takes_away_is_there_too_late() {
         invariants: &[
             ("expiry: {}", Fail(&["ttl-", "it was still there", "after the end of its time"])),
             ("expiry: { shard: shard-3 }", Hold),
-            ("expiry: { late: 60s, may-violate: measured }", StayOpen(&["no key was read more than 1m after its time"])),
+            (
+                "expiry: { late: 60s, may-violate: measured }",
+                StayOpen(&["no key was read more than 1m after its time"]),
+            ),
         ],
         ..CONTROL
     }
@@ -216,6 +222,202 @@ fn a_clock_that_jumps_ahead_lets_keys_expire_early() {
             ("expiry: { late: 2h, may-violate: measured }", StayOpen(&["found nothing", "no key was read more than"])),
             ("expiry: { during: ahead, shard: shard-1 }", Fail(&["it was gone", "before the end of its time"])),
             ("expiry: { during: ahead, shard: shard-2, late: 0s, may-violate: measured }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
+/// Whoever subscribes at the killed connections misses what is published until it subscribes again.
+#[test]
+fn a_subscriber_whose_connection_is_killed_misses_messages() {
+    let judgements = Control {
+        workload: "{ rate: 400/s, keys: 30, kinds: { pubsub: 100% } }",
+        steps: STEPS,
+        invariants: &[
+            (
+                "delivery: {}",
+                Fail(&["missed", "of channel-", "acknowledged by node-1", "had ended at", "its connection was closed"]),
+            ),
+            ("delivery: { may-miss: measured }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught_while(&meddle(|master| send(master, &["CLIENT KILL TYPE pubsub".to_owned()])));
+    let judgement = one(&judgements, "delivery");
+    assert!(judgement.figures["missed"] > 4.0 && judgement.figures["delivered_again"] == 0.0, "{}", shown(&judgements));
+    let commands = &judgement.witnesses[0].commands;
+    assert!(commands.iter().any(|command| command.starts_with("PUBLISH channel-")), "{commands:?}");
+}
+
+#[test]
+fn a_message_that_somebody_else_publishes_again_is_delivered_again() {
+    let channels = of_first_shard(DataKind::Pubsub);
+    let again = move |master| {
+        let publish = |name: &String| format!("PUBLISH {name} \"1 {}\"", ".".repeat(30));
+        // The first was published before anybody subscribed.
+        (0..2).for_each(|_| send(master, &channels.iter().map(publish).collect::<Vec<_>>()));
+    };
+    Control {
+        workload: "{ rate: 200/s, keys: 30, kinds: { pubsub: 100% } }",
+        steps: STEPS,
+        invariants: &[
+            ("delivery: {}", Fail(&["got message 1 of channel-", "2 times", "published it at"])),
+            ("delivery: { may-repeat: measured }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught_while(&meddle(again));
+}
+
+/// A frozen server is replaced, and its kernel still holds the connection: the client waits for ever, at a node that is no
+/// master any more, while the elements are at the new one.
+#[test]
+fn a_client_that_waits_at_a_frozen_master_is_never_woken() {
+    let judgements = Control {
+        workload: "{ rate: 200/s, keys: 60, kinds: { blocking: 100% } }",
+        steps: &[
+            "phase: before",
+            "settle: 1s",
+            "phase: frozen",
+            "pause: shard-1/master",
+            "await: { promoted: shard-1, within: 15s }",
+            "settle: 4s",
+        ],
+        invariants: &[
+            (
+                "woken: {}",
+                Fail(&["waited for an element of queue-", "at node-1", "which node-4 acknowledged", "waited on"]),
+            ),
+            ("woken: { within: 1m }", Hold),
+            ("woken: { may-violate: measured }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught();
+    let judgement = one(&judgements, "woken");
+    assert!(judgement.figures["longest_sleep_ms"] > 2000.0, "{}", shown(&judgements));
+    assert!(judgement.witnesses[0].commands[0].starts_with("BLPOP queue-"), "{:?}", judgement.witnesses);
+}
+
+#[test]
+fn undisturbed_channels_and_queues_hold() {
+    Control {
+        workload: "{ rate: 400/s, kinds: { register: 40%, pubsub: 30%, blocking: 30% } }",
+        steps: &["phase: quiet", "settle: 3s"],
+        invariants: &[
+            ("delivery: {}", Hold),
+            ("woken: { within: 500ms }", Hold),
+            ("acked-writes: { may-lose: 0 }", Hold),
+            ("availability: { of: reads, served: always }", Hold),
+            ("availability: { of: writes, served: always }", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught();
+}
+
+#[test]
+fn a_set_that_somebody_else_changes_is_not_exactly_once() {
+    let sets = of_first_shard(DataKind::Set);
+    Control {
+        workload: "{ rate: 200/s, keys: 30, kinds: { set: 100% }, read-from: master }",
+        steps: STEPS,
+        invariants: &[
+            ("exactly-once: { may-lose: measured }", Fail(&["set-", "that no client added"])),
+            (
+                "exactly-once: { may-repeat: measured }",
+                Fail(&["set-", "acknowledged at", "in the end it was not there"]),
+            ),
+            ("acked-writes: { may-lose: 0 }", Fail(&["sets acknowledged"])),
+        ],
+        ..CONTROL
+    }
+    .is_caught_while(&meddle(move |master| {
+        let (ghosts, others) = sets.split_at(sets.len() / 2);
+        let ghost = |name: &String| format!("SADD {name} 123456");
+        // The first write of each adds member 1, and nobody removes it.
+        let removal = |name: &String| format!("SREM {name} \"1 {}\"", ".".repeat(30));
+        send(master, &ghosts.iter().map(ghost).collect::<Vec<_>>());
+        send(master, &others.iter().map(removal).collect::<Vec<_>>());
+    }));
+}
+
+/// Member 2 is added by the second write, and removed by the fourth.
+#[test]
+fn a_member_that_somebody_else_brings_back_is_there_though_it_was_removed() {
+    let sets = of_first_shard(DataKind::Set);
+    Control {
+        workload: "{ rate: 400/s, reads: 20%, keys: 30, kinds: { set: 100% }, read-from: master }",
+        steps: STEPS,
+        invariants: &[("exactly-once: {}", Fail(&["removed 2 from set-", "it was there again"]))],
+        ..CONTROL
+    }
+    .is_caught_while(&meddle(move |master| {
+        let back = |name: &String| format!("SADD {name} \"2 {}\"", ".".repeat(30));
+        send(master, &sets.iter().map(back).collect::<Vec<_>>());
+    }));
+}
+
+#[test]
+fn a_stream_that_somebody_else_adds_to_is_not_exactly_once() {
+    let streams = of_first_shard(DataKind::Stream);
+    Control {
+        workload: "{ rate: 200/s, keys: 30, kinds: { stream: 100% }, read-from: master }",
+        steps: STEPS,
+        invariants: &[
+            ("exactly-once: { may-lose: measured }", Fail(&["stream-", "more than once", "appended it once"])),
+            ("exactly-once: { may-repeat: measured }", Fail(&["stream-", "in the end it was not there"])),
+            ("order: {}", Hold),
+        ],
+        ..CONTROL
+    }
+    .is_caught_while(&meddle(move |master| {
+        let (twice, cut) = streams.split_at(streams.len() / 2);
+        let again = |name: &String| format!("XADD {name} * v \"1 {}\"", ".".repeat(30));
+        send(master, &twice.iter().map(again).collect::<Vec<_>>());
+        send(master, &cut.iter().map(|name| format!("XTRIM {name} MAXLEN 0")).collect::<Vec<_>>());
+    }));
+}
+
+#[test]
+fn what_somebody_else_sets_back_is_not_linearizable() {
+    let of = |kind| (kind, of_first_shard(kind));
+    let kinds = [DataKind::Counter, DataKind::List, DataKind::Cas].map(of);
+    for (kind, names) in kinds {
+        let workload = match kind {
+            DataKind::Counter => "{ rate: 200/s, keys: 30, kinds: { counter: 100% }, read-from: master }",
+            DataKind::List => "{ rate: 200/s, keys: 30, kinds: { list: 100% }, read-from: master }",
+            _ => "{ rate: 400/s, keys: 30, kinds: { cas: 100% }, writers: 2, read-from: master }",
+        };
+        let (invariants, back): (&[_], fn(&String) -> String) = match kind {
+            DataKind::Counter => {
+                (&[("linearizable: {}", Fail(&["No order of the", "on counter-", "INCR counter-"]))], |name| {
+                    format!("SET {name} 1")
+                })
+            }
+            DataKind::List => {
+                (&[("linearizable: {}", Fail(&["No order of the", "on list-"]))], |name| format!("LPOP {name}"))
+            }
+            _ => (&[("linearizable: {}", Fail(&["No order of the", "on cas-"]))], |name| {
+                format!("SET {name} \"1 {}\"", ".".repeat(30))
+            }),
+        };
+        Control { workload, steps: STEPS, invariants, ..CONTROL }
+            .is_caught_while(&meddle(move |master| send(master, &names.iter().map(back).collect::<Vec<_>>())));
+    }
+}
+
+#[test]
+fn undisturbed_sets_streams_and_comparisons_hold() {
+    Control {
+        workload: "{ rate: 400/s, keys: 300, writers: 2, read-from: master, kinds: { set: 30%, stream: 30%, cas: 40% } }",
+        steps: &["phase: quiet", "settle: 3s"],
+        invariants: &[
+            ("exactly-once: {}", Hold),
+            ("order: {}", Hold),
+            ("acked-writes: { may-lose: 0 }", Hold),
+            ("linearizable: {}", Hold),
         ],
         ..CONTROL
     }

@@ -1,8 +1,9 @@
-//! The account of lists.
+//! The account of lists, and of streams, which are lists of entries.
 
 use super::{Account, Example, KeyOps, NOBODY, drawn, sent, who};
 use crate::consistency::{Kind, Listing, Operation, Witness, listed};
-use crate::history::{FOREIGN, FinalValue, History, key_name};
+use crate::history::{FOREIGN, FinalValue, History, key_name, kind_of};
+use crate::suite::DataKind;
 use crate::units::NodeNo;
 use crate::words::{at, length_ns};
 
@@ -25,8 +26,9 @@ pub(super) fn account(history: &History, key: u32, ops: &KeyOps<'_>, account: &m
     account.undecided += found.unread;
     account.disordered += found.disordered;
     let name = key_name(key);
-    let words =
-        Words { history, name: &name, ops, appends: &appends, listings: reads.iter().copied().chain(last).collect() };
+    let listings = reads.iter().copied().chain(last).collect();
+    let is_stream = kind_of(key).0 == DataKind::Stream;
+    let words = Words { history, name: &name, is_stream, ops, appends: &appends, listings };
     account.repetitions.extend(found.repeat.map(|(read, item)| words.repeated(read, item)));
     account.losses.extend(found.loss.zip(last).map(|(append, last)| words.lost(append, last.read)));
     account.disorders.extend(found.disorder.map(|disorder| {
@@ -46,7 +48,7 @@ pub(super) fn account(history: &History, key: u32, ops: &KeyOps<'_>, account: &m
     }));
 }
 
-fn last<'a>(ops: &KeyOps<'a>) -> Option<Listing<'a>> {
+pub(super) fn last<'a>(ops: &KeyOps<'a>) -> Option<Listing<'a>> {
     let (at_ns, node, value) = ops.last?;
     let items: &[u32] = match value {
         FinalValue::Numbers(items) => items,
@@ -61,6 +63,7 @@ fn last<'a>(ops: &KeyOps<'a>) -> Option<Listing<'a>> {
 struct Words<'a> {
     history: &'a History,
     name: &'a str,
+    is_stream: bool,
     ops: &'a KeyOps<'a>,
     appends: &'a [Operation],
     listings: Vec<Listing<'a>>,
@@ -109,7 +112,9 @@ impl Words<'_> {
         let mut all: Vec<Operation> = items.iter().filter_map(|&item| self.append(item)).chain([read]).collect();
         all.sort_by_key(|op| (op.invoke_ns, op.complete_ns));
         let command = |op: &Operation| match op.kind {
+            Kind::Read if self.is_stream => format!("XRANGE {} - + -> {}", self.name, self.shown(op, around)),
             Kind::Read => format!("LRANGE {} -> {}", self.name, self.shown(op, around)),
+            Kind::Write(_) if self.is_stream => format!("XADD {} * v {}{}", self.name, op.value, self.sent(op)),
             Kind::Write(_) => format!("RPUSH {} {}{}", self.name, op.value, self.sent(op)),
         };
         let commands = all.iter().map(command).collect();

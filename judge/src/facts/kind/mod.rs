@@ -2,6 +2,8 @@
 
 mod counter;
 mod list;
+mod pubsub;
+mod set;
 mod transaction;
 
 use std::collections::BTreeMap;
@@ -34,6 +36,12 @@ pub struct Account {
     pub disordered: u64,
     /// Reads that saw half of a transaction.
     pub halves: u64,
+    /// Messages that a subscriber missed while its subscription stood. `lost` has all that were missed.
+    pub lost_while_subscribed: u64,
+    /// The clients that subscribed.
+    pub subscribers: u64,
+    /// The longest time over which one subscriber missed the messages of a channel, in nanoseconds.
+    pub longest_gap_ns: u64,
     /// The first repetition of each key that has one, in order of time; at most [`Account::EXAMPLES`].
     pub repetitions: Vec<Example>,
     /// The same of losses.
@@ -99,20 +107,23 @@ pub(super) fn accounts(
     answerers: Answerers<'_>,
 ) -> BTreeMap<DataKind, Account> {
     let mut accounts: BTreeMap<DataKind, Account> = BTreeMap::new();
+    let heard = pubsub::Heard::new(history);
     for (&key, ops) in keys {
         let kind = kind_of(key).0;
         let account = accounts.entry(kind).or_default();
         account.keys += 1;
         let acknowledged = ops.writes().filter(|(.., write)| write.is_certain_write()).count() as u64;
         account.acknowledged += acknowledged;
-        if acknowledged > 0 && !ops.is_read_back() {
+        if acknowledged > 0 && kind.is_stored() && !ops.is_read_back() {
             account.keys_unread += 1;
         }
         match kind {
-            // `expiry` compares the keys that expire with its own bounds.
-            DataKind::Register | DataKind::Ttl => {}
+            // `expiry`, `woken` and `linearizable` compare with bounds of their own.
+            DataKind::Register | DataKind::Ttl | DataKind::Blocking | DataKind::Cas => {}
+            DataKind::Set => set::account(history, key, ops, answerers, account),
+            DataKind::Pubsub | DataKind::ShardedPubsub => pubsub::account(history, key, ops, &heard, account),
             DataKind::Counter => counter::account(history, key, ops, answerers, account),
-            DataKind::List => list::account(history, key, ops, account),
+            DataKind::List | DataKind::Stream => list::account(history, key, ops, account),
             DataKind::Transaction => transaction::account(history, key, ops, account),
         }
     }

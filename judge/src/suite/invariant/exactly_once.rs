@@ -22,7 +22,7 @@ pub struct ExactlyOnce {
 
 impl ExactlyOnce {
     /// The kinds of data that it judges: a second effect of a write shows.
-    pub const KINDS: &[DataKind] = &[DataKind::Counter, DataKind::List];
+    pub const KINDS: &[DataKind] = &[DataKind::Counter, DataKind::List, DataKind::Set, DataKind::Stream];
 }
 
 impl Settings for ExactlyOnce {

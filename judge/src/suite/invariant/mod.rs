@@ -8,6 +8,7 @@ mod agreement;
 mod atomic;
 mod availability;
 mod convergence;
+mod delivery;
 mod epochs;
 mod exactly_once;
 mod expiry;
@@ -31,6 +32,7 @@ mod slot_coverage;
 mod split_brain;
 mod stale_reads;
 mod terms;
+mod woken;
 mod write_cutoff;
 
 use schemars::JsonSchema;
@@ -41,6 +43,7 @@ pub use agreement::Agreement;
 pub use atomic::Atomic;
 pub use availability::{Availability, Served};
 pub use convergence::Convergence;
+pub use delivery::Delivery;
 pub use epochs::Epochs;
 pub use exactly_once::ExactlyOnce;
 pub use expiry::Expiry;
@@ -64,6 +67,7 @@ pub use slot_coverage::SlotCoverage;
 pub use split_brain::{MayLast, SplitBrain};
 pub use stale_reads::{Answered, MaxAge, StaleReads};
 pub use terms::{ClientSet, Moment, OpKind, ShardSet};
+pub use woken::Woken;
 pub use write_cutoff::WriteCutoff;
 
 use crate::target::Target;
@@ -86,14 +90,18 @@ macro_rules! for_each_invariant {
             replica_lag "replica-lag" ReplicaLag(ReplicaLag),
             /// Acknowledged writes are still there when every key is read back, and whenever a master answers a read.
             acked_writes "acked-writes" AckedWrites(AckedWrites),
-            /// Every acknowledged write of a counter or a list took effect, and no write did so twice.
+            /// Every acknowledged write of a counter, a list, a set or a stream took effect, and no write did so twice.
             exactly_once "exactly-once" ExactlyOnce(ExactlyOnce),
-            /// A list shows its elements in the order in which they were appended, and always in the same.
+            /// A list or a stream shows its elements in the order in which they were appended, and always in the same.
             order "order" Order(Order),
             /// A transaction on two keys takes effect on both or on none, and nobody sees one half of it.
             atomic "atomic" Atomic(Atomic),
             /// A key with a time to live is there until it ends, and gone soon after.
             expiry "expiry" Expiry(Expiry),
+            /// Every subscriber gets every acknowledged message of a channel, and only once.
+            delivery "delivery" Delivery(Delivery),
+            /// A client that waits for an element (BLPOP) is woken soon after one is there.
+            woken "woken" Woken(Woken),
             /// Each key behaves as if every operation took effect at one moment between its invocation and its
             /// response.
             linearizable "linearizable" Linearizable(Linearizable),

@@ -16,9 +16,14 @@ pub struct Order {
     pub may_violate: Allowed,
 }
 
+impl Order {
+    /// The kinds of data that it judges.
+    pub const KINDS: &[DataKind] = &[DataKind::List, DataKind::Stream];
+}
+
 impl Settings for Order {
     fn check(&self, look: &mut Look<'_>) {
-        look.needs_kind("", &[DataKind::List]);
+        look.needs_kind("", Self::KINDS);
         look.needs_operations("", OpKind::Writes);
     }
 
