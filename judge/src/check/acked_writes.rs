@@ -136,7 +136,9 @@ fn sums(ledger: &Ledger) -> String {
 fn weigh(finding: &mut Finding, facts: &Facts<'_>, may_lose: Allowed, excuse: Option<String>) {
     let Allowed::AtMost(allowed) = may_lose else { return };
     let ledger = &facts.ledger;
-    let of_kinds = facts.accounts.values().map(|account| (account.lost, account.undecided));
+    // What does not stay is judged elsewhere: a missed message is no lost write.
+    let staying = facts.accounts.iter().filter(|(kind, _)| kind.stays());
+    let of_kinds = staying.map(|(_, account)| (account.lost, account.undecided));
     let (lost, undecided) = of_kinds.fold((0, 0), |sum, each| (sum.0 + each.0, sum.1 + each.1));
     let missed = ledger.lost + ledger.overwritten + ledger.hidden + lost;
     let undecided = ledger.undecided + undecided;

@@ -275,7 +275,8 @@ fn a_message_that_somebody_else_publishes_again_is_delivered_again() {
 #[test]
 fn a_client_that_waits_at_a_frozen_master_is_never_woken() {
     let judgements = Control {
-        workload: "{ rate: 200/s, keys: 60, kinds: { blocking: 100% } }",
+        // The only writer of a queue gives up soon what it sent to the frozen server.
+        workload: "{ rate: 200/s, keys: 60, kinds: { blocking: 100% }, timeout: 500ms }",
         steps: &[
             "phase: before",
             "settle: 1s",
@@ -367,7 +368,7 @@ fn a_stream_that_somebody_else_adds_to_is_not_exactly_once() {
         steps: STEPS,
         invariants: &[
             ("exactly-once: { may-lose: measured }", Fail(&["stream-", "more than once", "appended it once"])),
-            ("exactly-once: { may-repeat: measured }", Fail(&["stream-", "in the end it was not there"])),
+            ("exactly-once: { may-repeat: measured }", Fail(&["stream-", "In the end it was not there"])),
             ("order: {}", Hold),
         ],
         ..CONTROL
