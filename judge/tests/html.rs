@@ -235,7 +235,7 @@ fn an_event_has_one_time_everywhere_that_of_the_log() {
             "node-4 replaces node-1 as master of shard-1 (epoch 7) at 11.800 s, by log",
             ">5.900 s (by log)</td>",
             ">6.800 s (by log)</td>",
-            "times by log are up to 2 ms late",
+            "times by log are up to 2.00 ms late",
             "node-1 flagged FAIL, by the servers&#39; logs",
             "node-4 promoted to master of shard-1 (epoch 7), by its log",
         ] {
@@ -757,7 +757,7 @@ fn a_browser_shows_the_page_and_runs_its_script() {
         rows[0].querySelector('.plot').dispatchEvent(new PointerEvent('pointermove', at));
         var wide = document.documentElement.scrollWidth - innerWidth;
         document.title = 'wide ' + wide + ' titles ' + document.querySelectorAll('.shape > title').length
-            + ' named ' + (getComputedStyle(document.querySelector('.row.lane svg.within > text')).visibility === 'visible')
+            + ' named ' + Array.from(document.querySelectorAll('.row.lane svg.within > text')).some(function (text) { return getComputedStyle(text).visibility === 'visible'; })
             + ' tip ' + document.getElementById('tip').textContent.replace(/\\n/g, ' / ');
     });</script></body>";
     let file = folder.path().join("report.html");
