@@ -31,7 +31,6 @@ pub mod wire;
 pub mod workload;
 
 pub use slotquake_judge::{
-    anatomy, chaos, check, consistency, facts, fault, history, jepsen, plan, report, seeded, slot, spec, suite, target, topology, units,
-    anatomy, chaos, check, consistency, facts, fault, history, plan, report, seeded, slot, spec, suite, target,
+    anatomy, chaos, check, consistency, facts, fault, history, jepsen, plan, report, seeded, slot, spec, suite, target,
     topology, units,
 };
