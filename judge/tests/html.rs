@@ -195,7 +195,7 @@ fn with_logs() -> (History, Logs) {
         history.events.push(Event { at_ns: 160 * MS, kind });
     }
     history.events.sort_by_key(|event| event.at_ns);
-    let line = |at_ms: u64, event| Line { local_ms: unix_ms(at_ms) as i64, pid: 1, event };
+    let line = |at_ms: u64, event| Line { local_ms: unix_ms(at_ms).cast_signed(), pid: 1, event };
     let old = format!("{:040x}", 1);
     let logs = [
         (NodeNo(2), vec![line(50, LogEvent::Starting), line(10_900, LogEvent::Quorum(old))]),
@@ -218,7 +218,7 @@ fn an_event_has_one_time_everywhere_that_of_the_log() {
     let anatomy = &report.anatomy[0];
     assert_eq!((anatomy.at(What::Fail), anatomy.at(What::Promotion)), (failover.fail_ms, failover.promotion_ms));
     let judged = report.invariants.iter().find(|each| each.invariant == "failover-time").expect("it is judged");
-    assert_eq!(judged.figures["promotion_ms"], 6800.0);
+    assert!((judged.figures["promotion_ms"] - 6800.0).abs() < f64::EPSILON, "{judged:?}");
     let seen = "shard-1: FAIL after 5.900 s of 11.100 s allowed; shard-1: promotion after 6.800 s of ";
     assert!(judged.seen.starts_with(seen), "{}", judged.seen);
 
@@ -322,7 +322,10 @@ fn a_suite_without_invariants_says_that_it_judges_nothing() {
     report.invariants.retain(|each| each.verdict == report.verdict);
     let page = html::page(&report, None);
     assert!(page.contains("<h1>Passed: the suite has no invariants, so only the"), "{page}");
-    let table = slotquake_judge::report::render(&[Summary::new(&report, Path::new("x"))], Default::default());
+    let table = slotquake_judge::report::render(
+        &[Summary::new(&report, Path::new("x"))],
+        slotquake_judge::report::Style::default(),
+    );
     assert!(table.contains("pass, no invariants"), "{table}");
 }
 

@@ -870,7 +870,7 @@ fn a_plan_has_the_faults_that_its_seed_draws() {
         let undone =
             steps.iter().filter(|step| matches!(step, Step::Start(_) | Step::Resume(_) | Step::Heal(_))).count();
         assert!(faults > 5 && faults == undone, "seed {seed}: {faults} faults, {undone} undone");
-        kinds.extend(steps.iter().filter_map(|step| step.fault()).map(|fault| format!("{:?}", fault.kind())));
+        kinds.extend(steps.iter().filter_map(Step::fault).map(|fault| format!("{:?}", fault.kind())));
         kinds.extend(steps.iter().filter(|step| matches!(step, Step::Command(_))).map(|_| "Command".to_owned()));
     }
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["Command", "Kill", "Partition", "Pause"]);

@@ -40,6 +40,7 @@ pub struct Args {
 
 /// What `spec` means at the start of a run, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(clippy::struct_field_names, reason = "a reader of the document must know the unit")]
 struct Limits {
     /// From a fault at a master to FAIL.
     fail_ms: f64,

@@ -162,7 +162,9 @@ impl Audience for Teller {
             held.into_iter().flatten().for_each(|line| self.line(&line));
         }
         if total > 1 && !(passed && self.how_much == HowMuch::Quiet) {
-            ended_lines(&done.summary, (ended, total), left).iter().for_each(|line| self.line(line));
+            for line in ended_lines(&done.summary, (ended, total), left) {
+                self.line(&line);
+            }
         }
     }
 

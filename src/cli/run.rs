@@ -51,6 +51,7 @@ Examples:
   slotquake run suites/ --exclude lossy-links --fail-fast
   slotquake run ./my-suite.yaml --server /opt/valkey/bin/valkey-server --repeat 5
   slotquake run role-swap --backend attach --compose my-project --allow-faults")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Args {
     /// Names of suites (see `slotquake list`), paths of suite files, or directories of suite files
     #[arg(required_unless_present = "all", value_name = "SUITE")]

@@ -41,7 +41,7 @@ impl Login {
 
     /// Settings of a connection with this login.
     pub(super) fn within(&self, info: RedisConnectionInfo) -> RedisConnectionInfo {
-        let info = self.user.iter().fold(info, |info, user| info.set_username(user));
+        let info = self.user.iter().fold(info, RedisConnectionInfo::set_username);
         info.set_password(&self.password)
     }
 }

@@ -215,13 +215,11 @@ impl Client {
         let owner = self.shared.owner(slot)?;
         let caller = Caller { pushes, ..self.shared.caller.clone() };
         let at = self.shared.known(owner).reached;
-        match Link::connect(at, &caller, self.shared.settings.connect_timeout.0).await {
-            Ok(link) => Some((owner, link)),
-            Err(_) => {
-                self.shared.suspect();
-                None
-            }
+        if let Ok(link) = Link::connect(at, &caller, self.shared.settings.connect_timeout.0).await {
+            return Some((owner, link));
         }
+        self.shared.suspect();
+        None
     }
 
     /// Something was not as the slot table says.

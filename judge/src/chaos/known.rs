@@ -2,6 +2,7 @@
 //! shows it. A run of the list that misses one tells of a fault of slotquake, or of a server that was mended.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -77,8 +78,9 @@ pub fn known_markdown(all: &[Known]) -> String {
     for known in all {
         let Known { suite, bug, standing, source, fails, seen, on, speed } = known;
         let rates: Vec<String> = seen.iter().map(|(server, rate)| format!("{server}: {rate}")).collect();
-        text += &format!(
-            "| {bug} | {standing} | {source} | `{suite}` (`{fails}`) | {} | {on}, at speed {speed} |\n",
+        let _ = writeln!(
+            text,
+            "| {bug} | {standing} | {source} | `{suite}` (`{fails}`) | {} | {on}, at speed {speed} |",
             rates.join("; ")
         );
     }

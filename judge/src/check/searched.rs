@@ -121,6 +121,7 @@ impl Looked<'_> {
         self.ops.ops.iter().filter(|(.., op)| counts(op)).filter_map(call).unzip()
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as for other kinds, of which some operations tell nothing")]
     fn of_counter(&self, _: usize, op: &Operation) -> Option<(CountOp, String)> {
         let (name, value) = (&self.name, op.value);
         Some(match op.kind {

@@ -97,7 +97,9 @@ fn ended<'a>(facts: &Facts<'a>) -> BTreeMap<u32, Vec<Ended<'a>>> {
         let wait = Wait { sent_ns: *sent_ns, end_ns: event.at_ns, popped, client: *client, node: *node };
         all.entry(*key).or_default().push((wait, end));
     }
-    all.values_mut().for_each(|waits| waits.sort_by_key(|(wait, _)| wait.sent_ns));
+    for waits in all.values_mut() {
+        waits.sort_by_key(|(wait, _)| wait.sent_ns);
+    }
     all
 }
 

@@ -43,8 +43,9 @@ pub(super) fn read(text: &str) -> Result<Vec<Value>, String> {
         match reader.value(0) {
             Ok(value) => all.push(value),
             Err(error) => {
-                let line = text.as_bytes()[..reader.at.min(text.len())].iter().filter(|&&byte| byte == b'\n').count();
-                return Err(format!("line {}: {error}", line + 1));
+                let before = &text.as_bytes()[..reader.at.min(text.len())];
+                let line = before.split(|&byte| byte == b'\n').count();
+                return Err(format!("line {line}: {error}"));
             }
         }
     }
@@ -93,8 +94,7 @@ impl Reader<'_> {
             Some(b'[') => self.all_until(b']', depth).map(Value::Array),
             Some(b'(') => self.all_until(b')', depth).map(Value::Array),
             Some(b'"') => self.string().map(Value::String),
-            Some(b'\\') => Ok(Value::String(self.word())),
-            Some(b':') => Ok(Value::String(self.word())),
+            Some(b'\\' | b':') => Ok(Value::String(self.word())),
             Some(b'#') => match self.peek() {
                 Some(b'{') => {
                     self.at += 1;

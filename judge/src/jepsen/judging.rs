@@ -1,6 +1,6 @@
 //! Whether entries are linearizable: key by key, or for transactions over several keys the keys that they join.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -41,6 +41,8 @@ enum Micro {
     /// By how much, and the number after it, if that was told.
     Add(String, i64, Option<i64>),
 }
+
+type KeysCall = Call<Vec<Micro>>;
 
 /// What a key holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -139,14 +141,14 @@ impl Model for Keys {
 /// Judges entries in their order, which is that of time. The error says what nobody can judge, and in which entry.
 pub fn judge(entries: &[Entry], budget: Budget) -> Result<Vec<Judged>, String> {
     let mut values = Values::default();
-    let mut counters: BTreeMap<String, ()> = BTreeMap::new();
+    let mut counters = BTreeSet::<String>::new();
     for entry in entries.iter().filter(|entry| ["add", "inc", "increment"].contains(&entry.function.as_str())) {
         if let Some(key) = split(&entry.value).0 {
-            counters.insert(key, ());
+            counters.insert(key);
         }
     }
     let mut open: HashMap<&str, (u64, &Entry)> = HashMap::new();
-    let mut calls: Vec<Call<Vec<Micro>>> = Vec::new();
+    let mut calls: Vec<KeysCall> = Vec::new();
     for (position, entry) in entries.iter().enumerate() {
         let at = position as u64;
         let wrong = |error: String| format!("entry {}: {error}", position + 1);
@@ -180,7 +182,7 @@ pub fn judge(entries: &[Entry], budget: Budget) -> Result<Vec<Judged>, String> {
     Ok(joined(calls).into_iter().map(|(keys, calls)| judged(keys, &calls, budget, &values)).collect())
 }
 
-fn judged(keys: Vec<String>, calls: &[Call<Vec<Micro>>], budget: Budget, values: &Values) -> Judged {
+fn judged(keys: Vec<String>, calls: &[KeysCall], budget: Budget, values: &Values) -> Judged {
     let verdict = match search(&Keys, calls, budget) {
         Found::Linearizable(_) => KeyVerdict::Linearizable,
         Found::Undecided => KeyVerdict::Undecided,
@@ -200,7 +202,7 @@ fn judged(keys: Vec<String>, calls: &[Call<Vec<Micro>>], budget: Budget, values:
 }
 
 /// The operations by the keys that they join.
-fn joined(calls: Vec<Call<Vec<Micro>>>) -> Vec<(Vec<String>, Vec<Call<Vec<Micro>>>)> {
+fn joined(calls: Vec<KeysCall>) -> Vec<(Vec<String>, Vec<KeysCall>)> {
     let mut group: BTreeMap<String, usize> = BTreeMap::new();
     let mut keys: Vec<Vec<String>> = Vec::new();
     for call in &calls {
@@ -220,7 +222,7 @@ fn joined(calls: Vec<Call<Vec<Micro>>>) -> Vec<(Vec<String>, Vec<Call<Vec<Micro>
             }
         }
     }
-    let mut groups: Vec<Vec<Call<Vec<Micro>>>> = keys.iter().map(|_| Vec::new()).collect();
+    let mut groups: Vec<Vec<KeysCall>> = keys.iter().map(|_| Vec::new()).collect();
     for call in calls {
         if let Some(of) = call.op.first().map(|micro| group[micro.key()]) {
             groups[of].push(call);
@@ -301,7 +303,7 @@ fn micros(
     invoked: &Entry,
     told: Option<&Value>,
     did_fail: bool,
-    counters: &BTreeMap<String, ()>,
+    counters: &BTreeSet<String>,
     values: &mut Values,
 ) -> Result<Vec<Micro>, String> {
     let function = invoked.function.as_str();
@@ -319,7 +321,7 @@ fn micros(
         "read" | "get" => {
             let held = answer.map(|answer| match answer {
                 Value::Array(items) => Held::List(items.iter().map(|item| values.of(item)).collect()),
-                answer if counters.contains_key(&key) => Held::Number(answer.as_i64().unwrap_or_default()),
+                answer if counters.contains(&key) => Held::Number(answer.as_i64().unwrap_or_default()),
                 answer => Held::Value(values.of(&answer)),
             });
             Micro::Read(key, held)

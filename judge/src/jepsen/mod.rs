@@ -111,7 +111,7 @@ pub fn entries(history: &History) -> (Vec<Entry>, LeftOut) {
             Err(Untold::Foreign) => left_out.foreign += 1,
         }
     }
-    (pairs::in_order(told), left_out)
+    (pairs::in_order(&told), left_out)
 }
 
 /// An operation in the words of the format.
@@ -164,12 +164,13 @@ fn words(op: &Op, items: &[u32], end: Kind) -> Result<(&'static str, Value, Valu
         value => Ok(json!(value)),
     };
     Ok(match kind_of(op.key()).0 {
-        DataKind::Register if is_write => ("write", json!([key, value]), json!([key, value])),
-        DataKind::Register => ("read", json!([key, null_value()]), json!([key, read()?])),
-        DataKind::Counter if is_write => {
+        DataKind::Register | DataKind::Counter if !is_write => {
+            ("read", json!([key, Value::Null]), json!([key, read()?]))
+        }
+        DataKind::Register => ("write", json!([key, value]), json!([key, value])),
+        DataKind::Counter => {
             ("add", json!([key, 1]), json!([key, if end == Kind::Ok { read()? } else { Value::Null }]))
         }
-        DataKind::Counter => ("read", json!([key, null_value()]), json!([key, read()?])),
         DataKind::List if is_write => {
             let append = json!([["append", key, value]]);
             ("txn", append.clone(), append)
@@ -178,7 +179,7 @@ fn words(op: &Op, items: &[u32], end: Kind) -> Result<(&'static str, Value, Valu
             if items.contains(&FOREIGN) || items.len() != value as usize {
                 return Err(Untold::Foreign);
             }
-            ("txn", json!([["r", key, null_value()]]), json!([["r", key, items]]))
+            ("txn", json!([["r", key, Value::Null]]), json!([["r", key, items]]))
         }
         DataKind::Transaction => transaction(op, items)?,
         _ => return Err(Untold::Kind),
@@ -200,12 +201,8 @@ fn transaction(op: &Op, items: &[u32]) -> Result<(&'static str, Value, Value), U
         return Err(Untold::Foreign);
     }
     let [one, other] = held.map(|value| if value == 0 { Value::Null } else { json!(value) });
-    let asked = json!([["r", names[0], null_value()], ["r", names[1], null_value()]]);
+    let asked = json!([["r", names[0], Value::Null], ["r", names[1], Value::Null]]);
     Ok(("txn", asked, json!([["r", names[0], one], ["r", names[1], other]])))
-}
-
-fn null_value() -> Value {
-    Value::Null
 }
 
 /// The words of a final read; None if the key could not be read.
@@ -218,17 +215,17 @@ fn final_read(key: u32, value: &FinalValue) -> Result<Option<(&'static str, Valu
         FinalValue::Missing => Value::Null,
         FinalValue::Numbers(items) => match kind_of(key).0 {
             DataKind::List if !items.contains(&FOREIGN) => {
-                return Ok(Some(("txn", json!([["r", name, null_value()]]), json!([["r", name, items]]))));
+                return Ok(Some(("txn", json!([["r", name, Value::Null]]), json!([["r", name, items]]))));
             }
             _ => return Err(Untold::Foreign),
         },
     };
     Ok(Some(match kind_of(key).0 {
-        DataKind::Register | DataKind::Counter => ("read", json!([name, null_value()]), json!([name, number])),
-        DataKind::List => ("txn", json!([["r", name, null_value()]]), json!([["r", name, []]])),
+        DataKind::Register | DataKind::Counter => ("read", json!([name, Value::Null]), json!([name, number])),
+        DataKind::List => ("txn", json!([["r", name, Value::Null]]), json!([["r", name, []]])),
         DataKind::Transaction => {
             let names = crate::history::stored_names(key);
-            let asked = json!([["r", names[0], null_value()], ["r", names[1], null_value()]]);
+            let asked = json!([["r", names[0], Value::Null], ["r", names[1], Value::Null]]);
             ("txn", asked, json!([["r", names[0], number], ["r", names[1], number]]))
         }
         _ => return Err(Untold::Kind),

@@ -16,7 +16,7 @@ struct Moment {
 
 /// The entries of operations. A client has several operations under way, so it is several processes; and one whose
 /// outcome nobody knows ends its process.
-pub(super) fn in_order(told: Vec<Told>) -> Vec<Entry> {
+pub(super) fn in_order(told: &[Told]) -> Vec<Entry> {
     let mut moments = Vec::with_capacity(told.len() * 2);
     for (of, one) in told.iter().enumerate() {
         moments.push(Moment { at_ns: one.invoke_ns, is_completion: false, of });

@@ -60,14 +60,14 @@ fn draw(random: &RandomFaults, index: usize, shape: &Shape, seed: u64) -> Vec<St
     let mut steps = Vec::new();
     let mut now = Duration::ZERO;
     for (at, step) in timed {
-        if at > now {
-            steps.push(Step::Settle(Span(at - now)));
+        if let Some(rest) = at.checked_sub(now).filter(|rest| !rest.is_zero()) {
+            steps.push(Step::Settle(Span(rest)));
             now = at;
         }
         steps.push(step);
     }
-    if random.whole.0 > now {
-        steps.push(Step::Settle(Span(random.whole.0 - now)));
+    if let Some(rest) = random.whole.0.checked_sub(now).filter(|rest| !rest.is_zero()) {
+        steps.push(Step::Settle(Span(rest)));
     }
     steps
 }

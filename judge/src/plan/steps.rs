@@ -68,7 +68,7 @@ pub(super) fn check_alone(step: &Step, shape: &Shape, problems: &mut Problems) {
     match step.does() {
         Does::Corrupt(corrupt) => check_corrupt("corrupt", corrupt, shape, problems),
         Does::Random(_) => {
-            problems.add("random", "only a plan can draw faults (hint: one fault by hand, such as `kill`)")
+            problems.add("random", "only a plan can draw faults (hint: one fault by hand, such as `kill`)");
         }
         Does::Fault(_)
         | Does::Undo(..)

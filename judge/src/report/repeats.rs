@@ -29,10 +29,11 @@ pub(super) fn render_repeats(runs: &[Summary], style: Style) -> String {
         }
         let passed = same.iter().filter(|run| run.standing == Standing::Judged(Verdict::Pass)).count();
         let time = |of: fn(&Figures) -> Option<f64>| {
-            spread(figures.iter().filter_map(|figures| of(figures)).collect(), time_text)
+            spread(&figures.iter().filter_map(|figures| of(figures)).collect::<Vec<f64>>(), time_text)
         };
-        let number =
-            |of: fn(&Figures) -> u64| spread(figures.iter().map(|figures| of(figures) as f64).collect(), whole);
+        let number = |of: fn(&Figures) -> u64| {
+            spread(&figures.iter().map(|figures| of(figures) as f64).collect::<Vec<f64>>(), whole)
+        };
         builder.push_record([
             run.suite.clone(),
             run.server.clone(),
@@ -64,10 +65,10 @@ fn whole(number: f64) -> String {
 }
 
 /// `7.36 s (6.91 s-7.92 s)`.
-fn spread(values: Vec<f64>, text: impl Fn(f64) -> String) -> String {
+fn spread(values: &[f64], text: impl Fn(f64) -> String) -> String {
     let least = values.iter().copied().reduce(f64::min);
     let most = values.iter().copied().reduce(f64::max);
-    match (median(&values), least, most) {
+    match (median(values), least, most) {
         (Some(median), Some(least), Some(most)) if text(least) == text(most) => text(median),
         (Some(median), Some(least), Some(most)) => format!("{} ({}-{})", text(median), text(least), text(most)),
         _ => "-".to_owned(),

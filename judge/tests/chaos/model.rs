@@ -27,6 +27,7 @@ pub enum Bug {
 const TICK_MS: u64 = 100;
 
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each may be so without the others")]
 struct Node {
     down: bool,
     frozen: bool,

@@ -214,6 +214,7 @@ fn details_are_stored_before_their_operations_and_read_back() {
 }
 
 /// A key that lives for 2 s, set to 1 at 1 s and answered by node-1, then reads of (value, node, time in ms).
+#[expect(clippy::needless_pass_by_value, reason = "the rows below are easier to read so")]
 fn expiring(settings: serde_json::Value, reads: &[(u32, u16, f64)], last: FinalValue) -> History {
     let key = first(DataKind::Ttl);
     let story = Story::new().invariant(json!({ "expiry": settings })).phase(500.0, "busy");
@@ -299,6 +300,7 @@ fn a_key_that_is_gone_after_a_failover_is_lost_or_expired_early() {
 
 /// Six messages, one each 100 ms from 1 s on. A subscriber is connected in these spans of time and gets these messages, each
 /// 50 ms after its publication.
+#[expect(clippy::needless_pass_by_value, reason = "the rows below are easier to read so")]
 fn heard(settings: serde_json::Value, spans: &[(f64, f64)], got: &[u32]) -> History {
     let key = first(DataKind::Pubsub);
     let story = Story::new().invariant(json!({ "delivery": settings })).phase(500.0, "busy");

@@ -134,7 +134,7 @@ fn fault_row(faults: &[FaultBar], grid: &Grid) -> Option<Row> {
         let name = cut_off(&what, 30);
         let (from, to) = (grid.part(fault.window.from_ns), grid.part(fault.window.to_ns));
         let room = name.chars().count() as f64 * LETTER;
-        let beside = (to - from < room).then(|| if to + room <= 1.0 || to <= 0.5 { "after" } else { "before" });
+        let beside = (to - from < room).then_some(if to + room <= 1.0 || to <= 0.5 { "after" } else { "before" });
         let taken = match beside {
             None => (from, to),
             Some("after") => (from, to + room),
