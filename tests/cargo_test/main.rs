@@ -135,7 +135,7 @@ fn explains_a_failure() {
         // The steps and their effects, with times.
         " s  phase master-down\n",
         " s  kill node-1 as shard-1/master (master of shard-1)\n",
-        " s  node-1 flagged FAIL, first seen at ",
+        " s  node-1 flagged FAIL, by the servers' logs",
         " s  node-4 promoted to master of shard-1 (epoch ",
         "to FAIL ",
         "longest write outage ",
