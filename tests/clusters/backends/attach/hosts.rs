@@ -95,7 +95,7 @@ fn hooks_change_a_clock_and_set_it_right() {
         assert!(matches!(undone[..], [proof] if proof.contains("agrees with slotquake's")), "{undone:?}");
     }
     let lame = run(&format!("{steps}{right}"), "clock: 'true'\n");
-    assert_eq!(lame.code(), Some(70), "a hook that changes nothing is no fault: {}", lame.whole());
+    assert_eq!(lame.code(), Some(69), "a hook that changes nothing is no fault: {}", lame.whole());
     assert!(lame.stderr.contains("clock is not in effect"), "{}", lame.whole());
     let without = run(steps, "stop: 'true'\n");
     let reason = only_run(&without)["reason"].as_str().map(str::to_owned);
