@@ -151,14 +151,16 @@ pub fn command<A: AsRef<str>>(args: &[A]) -> Command {
     command
 }
 
-/// Runs a command of ours to its end; once more where that was inconclusive. A run that a busy machine has kept from
+/// Runs a command of ours to its end; up to twice more where that was inconclusive. A run that a busy machine has kept from
 /// seeing what it must see says so, and proves nothing. What failed is not tried again.
 pub fn conclusive(command: impl Fn() -> Command) -> Ended {
-    let ended = begin_as(command()).end();
-    if ended.code() != Some(3) || !ended.json()["runs"].to_string().contains(r#""verdict":"inconclusive""#) {
-        return ended;
+    for _ in 0..2 {
+        let ended = begin_as(command()).end();
+        if ended.code() != Some(3) || !ended.json()["runs"].to_string().contains(r#""verdict":"inconclusive""#) {
+            return ended;
+        }
+        eprintln!("once more, as it was inconclusive: {}", ended.whole());
     }
-    eprintln!("once more, as it was inconclusive: {}", ended.whole());
     begin_as(command()).end()
 }
 

@@ -25,7 +25,7 @@ fn by_ports_skips_only_suites_that_distinguish_clients() {
     let Some(_engine) = turn::shared(4) else { return };
     let (_folder, out) = out();
     let suites = ["shard-loss", "master-freeze", "halves", "minority-partition"];
-    let more = [&suites[..], &["--server", "redis:6.2", "--reach", "ports", "--jobs", "2"]].concat();
+    let more = [&suites[..], &["--server", "redis:6.2", "--reach", "ports", "--retries", "2"]].concat();
     let ended = conclusive(|| command(&run(&out, &more)));
     assert_eq!((ended.code(), left_by(ended.pid)), (Some(0), vec![]), "{}", ended.whole());
     let told = told(&ended);

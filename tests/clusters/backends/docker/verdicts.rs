@@ -36,7 +36,7 @@ fn judges_suites_like_the_local_backend() {
         fetched(server);
     }
     // They mostly wait, but twelve containers start for each.
-    let more = [&SUITES[..], &["--server", &servers, "--jobs", "2", "--keep"]].concat();
+    let more = [&SUITES[..], &["--server", &servers, "--jobs", "2", "--keep", "--retries", "2"]].concat();
     let contained = conclusive(|| command(&run(&out, &more)));
     assert_eq!((contained.code(), left_by(contained.pid)), (Some(0), vec![]), "{}", contained.whole());
     let local = ["run", "--format", "json", "--out", &out, "--server", &servers, "--jobs", "4"];
