@@ -26,7 +26,12 @@ fn by_ports_skips_only_suites_that_distinguish_clients() {
     let (_folder, out) = out();
     let suites = ["shard-loss", "master-freeze", "halves", "minority-partition"];
     let more = [&suites[..], &["--server", "redis:6.2", "--reach", "ports", "--retries", "2"]].concat();
-    let ended = conclusive(|| command(&run(&out, &more)));
+    let mut ended = conclusive(|| command(&run(&out, &more)));
+    if ended.code() == Some(1) && ended.stdout.contains("expected a refused connection") {
+        // The engine's relay sometimes accepts a connection for a container that ends, and then says nothing.
+        eprintln!("once more, as a relay was silent: {}", ended.whole());
+        ended = conclusive(|| command(&run(&out, &more)));
+    }
     assert_eq!((ended.code(), left_by(ended.pid)), (Some(0), vec![]), "{}", ended.whole());
     let told = told(&ended);
     let verdicts: Vec<_> = told.iter().map(|(suite, (verdict, _))| (suite.as_str(), verdict.as_str())).collect();
