@@ -8,8 +8,8 @@ use crate::report::Report;
 
 /// The outcome of a command, in ascending order: the greatest of several runs wins. A failed invariant is the greatest, so
 /// that no other problem masks it. Problems that make results worthless (a broken harness, a wrong suite) come before
-/// those that only make them incomplete. What the user can
-/// mend is [`Exit::Usage`], and what the machine, the servers or the cluster did not allow is [`Exit::Unavailable`].
+/// those that only make them incomplete. What the user can mend is [`Exit::Usage`], and what the machine, the servers or the
+/// cluster did not allow is [`Exit::Unavailable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// Everything requested was done, and every invariant holds.

@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::history::{EventKind, FOREIGN, FinalValue, History, Op, Outcome, key_name, kind_of};
+use crate::history::{EventKind, FOREIGN, FinalValue, History, Op, Outcome, key_name, kind_of, stored_names};
 use crate::suite::{DataKind, OpKind};
 
 pub use judging::{Judged, KeyVerdict, judge};
@@ -154,82 +154,69 @@ impl Told {
     }
 }
 
-/// The function of an operation, its argument and its answer.
-fn words(op: &Op, items: &[u32], end: Kind) -> Result<(&'static str, Value, Value), Untold> {
-    let (key, value) = (key_name(op.key()), op.value());
-    let is_write = op.kind() == OpKind::Writes;
-    let read = || match value {
+/// A function, its argument and its answer.
+type Words = (&'static str, Value, Value);
+
+fn words(op: &Op, items: &[u32], end: Kind) -> Result<Words, Untold> {
+    let (key, value) = (op.key(), op.value());
+    if op.kind() == OpKind::Reads {
+        return read_words(key, value, items);
+    }
+    let name = key_name(key);
+    let same = |function, value: Value| Ok((function, value.clone(), value));
+    match kind_of(key).0 {
+        DataKind::Register => same("write", json!([name, value])),
+        DataKind::Counter => {
+            let answer = if end == Kind::Ok { number(value)? } else { Value::Null };
+            Ok(("add", json!([name, 1]), json!([name, answer])))
+        }
+        DataKind::List => same("txn", json!([["append", name, value]])),
+        DataKind::Transaction => {
+            let names = stored_names(key);
+            same("txn", json!([["w", names[0], value], ["w", names[1], value]]))
+        }
+        _ => Err(Untold::Kind),
+    }
+}
+
+/// The words of a read that saw a value, or these items.
+fn read_words(key: u32, value: u32, items: &[u32]) -> Result<Words, Untold> {
+    let name = key_name(key);
+    match kind_of(key).0 {
+        DataKind::Register | DataKind::Counter => {
+            Ok(("read", json!([name, Value::Null]), json!([name, number(value)?])))
+        }
+        DataKind::List if items.contains(&FOREIGN) || items.len() != value as usize => Err(Untold::Foreign),
+        DataKind::List => Ok(("txn", json!([["r", name, Value::Null]]), json!([["r", name, items]]))),
+        DataKind::Transaction => {
+            let names = stored_names(key);
+            let held = if let &[one, other] = items { [one, other] } else { [value; 2] };
+            let [one, other] = [number(held[0])?, number(held[1])?];
+            let asked = json!([["r", names[0], Value::Null], ["r", names[1], Value::Null]]);
+            Ok(("txn", asked, json!([["r", names[0], one], ["r", names[1], other]])))
+        }
+        _ => Err(Untold::Kind),
+    }
+}
+
+/// A number of the workload; nil for 0.
+fn number(value: u32) -> Result<Value, Untold> {
+    match value {
         0 => Ok(Value::Null),
         FOREIGN => Err(Untold::Foreign),
         value => Ok(json!(value)),
-    };
-    Ok(match kind_of(op.key()).0 {
-        DataKind::Register | DataKind::Counter if !is_write => {
-            ("read", json!([key, Value::Null]), json!([key, read()?]))
-        }
-        DataKind::Register => ("write", json!([key, value]), json!([key, value])),
-        DataKind::Counter => {
-            ("add", json!([key, 1]), json!([key, if end == Kind::Ok { read()? } else { Value::Null }]))
-        }
-        DataKind::List if is_write => {
-            let append = json!([["append", key, value]]);
-            ("txn", append.clone(), append)
-        }
-        DataKind::List => {
-            if items.contains(&FOREIGN) || items.len() != value as usize {
-                return Err(Untold::Foreign);
-            }
-            ("txn", json!([["r", key, Value::Null]]), json!([["r", key, items]]))
-        }
-        DataKind::Transaction => transaction(op, items)?,
-        _ => return Err(Untold::Kind),
-    })
-}
-
-/// Two keys, which are written and read together.
-fn transaction(op: &Op, items: &[u32]) -> Result<(&'static str, Value, Value), Untold> {
-    let names = crate::history::stored_names(op.key());
-    if op.kind() == OpKind::Writes {
-        let both = json!([["w", names[0], op.value()], ["w", names[1], op.value()]]);
-        return Ok(("txn", both.clone(), both));
     }
-    let held = match items {
-        &[one, other] => [one, other],
-        _ => [op.value(); 2],
-    };
-    if held.contains(&FOREIGN) {
-        return Err(Untold::Foreign);
-    }
-    let [one, other] = held.map(|value| if value == 0 { Value::Null } else { json!(value) });
-    let asked = json!([["r", names[0], Value::Null], ["r", names[1], Value::Null]]);
-    Ok(("txn", asked, json!([["r", names[0], one], ["r", names[1], other]])))
 }
 
 /// The words of a final read; None if the key could not be read.
-fn final_read(key: u32, value: &FinalValue) -> Result<Option<(&'static str, Value, Value)>, Untold> {
-    let name = key_name(key);
-    let number = match value {
-        FinalValue::Unreadable(_) => return Ok(None),
-        FinalValue::Foreign(_) => return Err(Untold::Foreign),
-        FinalValue::Number(number) => json!(number),
-        FinalValue::Missing => Value::Null,
-        FinalValue::Numbers(items) => match kind_of(key).0 {
-            DataKind::List if !items.contains(&FOREIGN) => {
-                return Ok(Some(("txn", json!([["r", name, Value::Null]]), json!([["r", name, items]]))));
-            }
-            _ => return Err(Untold::Foreign),
-        },
-    };
-    Ok(Some(match kind_of(key).0 {
-        DataKind::Register | DataKind::Counter => ("read", json!([name, Value::Null]), json!([name, number])),
-        DataKind::List => ("txn", json!([["r", name, Value::Null]]), json!([["r", name, []]])),
-        DataKind::Transaction => {
-            let names = crate::history::stored_names(key);
-            let asked = json!([["r", names[0], Value::Null], ["r", names[1], Value::Null]]);
-            ("txn", asked, json!([["r", names[0], number], ["r", names[1], number]]))
-        }
-        _ => return Err(Untold::Kind),
-    }))
+fn final_read(key: u32, value: &FinalValue) -> Result<Option<Words>, Untold> {
+    match value {
+        FinalValue::Unreadable(_) => Ok(None),
+        FinalValue::Foreign(_) => Err(Untold::Foreign),
+        FinalValue::Number(number) => read_words(key, *number, &[]).map(Some),
+        FinalValue::Missing => read_words(key, 0, &[]).map(Some),
+        FinalValue::Numbers(items) => read_words(key, items.len() as u32, items).map(Some),
+    }
 }
 
 /// The text of entries, a line each.
