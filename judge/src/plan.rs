@@ -12,6 +12,7 @@ mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::fault::{Action, Means};
@@ -28,7 +29,7 @@ pub use crate::fault::Need;
 
 /// Everything that a run does, as far as it is known before a cluster exists. The seed has replaced `any/...` by
 /// a shard; other symbolic targets stay, because roles change.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Plan {
     /// The suite's name.
@@ -63,7 +64,7 @@ pub struct Plan {
 }
 
 /// A node of the plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PlannedNode {
     /// The number of the node.
@@ -74,21 +75,26 @@ pub struct PlannedNode {
     pub replica_of: Option<NodeNo>,
     /// The slots that the node owns at boot, as ranges of first and last slot; empty for a replica.
     #[serde(default, deserialize_with = "ranges_or_one")]
+    #[schemars(with = "Option<StoredSlots>")]
     pub slots: Vec<(u16, u16)>,
 }
 
-/// Old histories and reports, from when a master had at most one range, store it as a pair or null.
+/// The slots of a node as histories and reports store them. Old ones, from when a master had at most one range, have a pair
+/// or null.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected slot ranges of first and last slot")]
+enum StoredSlots {
+    /// Ranges of first and last slot.
+    Ranges(Vec<(u16, u16)>),
+    /// One range, in old files.
+    One((u16, u16)),
+}
+
 fn ranges_or_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(u16, u16)>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected slot ranges of first and last slot")]
-    enum Written {
-        Ranges(Vec<(u16, u16)>),
-        One((u16, u16)),
-    }
     Ok(match Option::deserialize(deserializer)? {
         None => Vec::new(),
-        Some(Written::One(range)) => vec![range],
-        Some(Written::Ranges(ranges)) => ranges,
+        Some(StoredSlots::One(range)) => vec![range],
+        Some(StoredSlots::Ranges(ranges)) => ranges,
     })
 }
 

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::NodeNo;
 
 /// The state of the cluster as one node reports it at one moment. It omits values that change without a change of
 /// this state, such as ping times and offsets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct View {
     /// The known nodes by number, including the node itself.
     pub peers: BTreeMap<NodeNo, Peer>,
@@ -38,7 +39,7 @@ pub struct View {
 }
 
 /// One line of CLUSTER NODES.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Peer {
     /// The role of the node.
     pub role: Role,
@@ -57,7 +58,7 @@ pub struct Peer {
 }
 
 /// The role of a node: master, or replica of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// A master, with or without slots.
@@ -69,7 +70,7 @@ pub enum Role {
 }
 
 /// The state of a node in the failure detector of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
     /// No flag.

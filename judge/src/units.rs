@@ -121,7 +121,7 @@ text_form!(Span, "Duration", "A duration such as `250ms`, `15s` or `1m 30s`.", N
 
 /// How many times as fast as real time the servers and slotquake live (`--speed`). All times of a run are in the time of
 /// the cluster: at speed 10, one of its seconds takes a tenth of a real one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Speed(u16);
 

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use dissection::dissect;
@@ -29,7 +30,7 @@ use crate::units::{NodeNo, ShardNo};
 pub type Logs = BTreeMap<NodeNo, Vec<Line>>;
 
 /// One failover after a fault or a CLUSTER FAILOVER. Times are in milliseconds since the fault or the command.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Anatomy {
     /// The shard of the failover.
     pub shard: ShardNo,
@@ -74,7 +75,7 @@ pub struct Anatomy {
 }
 
 /// The times at which one node learnt of a failover; None if a time is unknown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Observer {
     /// When the node received the last PONG of the old master, before the fault or soon after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,7 +95,7 @@ pub struct Observer {
 }
 
 /// An event in the course of a failover.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Milestone {
     /// The kind of milestone.
     pub what: What,
@@ -121,7 +122,7 @@ impl Milestone {
 }
 
 /// The kinds of milestones, in the order of a failover.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
     /// The last PONG of the master that a node received.
@@ -174,7 +175,7 @@ impl What {
 }
 
 /// The source of a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// A server's log.
@@ -199,7 +200,7 @@ impl std::fmt::Display for Source {
 }
 
 /// One replica's attempt to become master.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Election {
     /// The replica that requested votes.
     pub candidate: NodeNo,

@@ -47,6 +47,7 @@ mod write_cutoff;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::consistency::Witness;
@@ -54,7 +55,7 @@ use crate::facts::{Facts, in_parallel};
 use crate::suite::{Invariant, for_each_invariant};
 
 /// The verdict on an invariant, from the best to the worst. The worst of several wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// The invariant was observed to hold.
@@ -77,7 +78,7 @@ impl Verdict {
 }
 
 /// The judgement of one invariant.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Judgement {
     /// The name of its [`Kind`]: `acked-writes`.
     pub invariant: String,
@@ -115,7 +116,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 /// The kind of a figure, which decides how it is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FigureKind {
     /// A time in milliseconds; a shorter one is better.

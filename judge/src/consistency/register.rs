@@ -1,5 +1,6 @@
 //! A register: one key, and everything that was done with it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::{ClientNo, NodeNo};
@@ -34,7 +35,7 @@ pub enum Kind {
 }
 
 /// Whether a write takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effect {
     /// It took effect before it completed.

@@ -1,6 +1,7 @@
 //! A violation as it is stored and drawn: at most four operations on one key, and a sentence for readers who do not know
 //! the name of the rule.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, Kind, NIL, Operation, Violation};
@@ -9,7 +10,7 @@ use crate::units::{ClientNo, NodeNo};
 use crate::words::{at, length_ns};
 
 /// Operations on one key that contradict each other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Witness {
     /// The name of the key.
     pub key: String,
@@ -23,7 +24,7 @@ pub struct Witness {
 }
 
 /// One operation of a [`Witness`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WitnessOp {
     /// What it does.
     pub does: Does,
@@ -47,7 +48,7 @@ pub struct WitnessOp {
 }
 
 /// What an operation of a witness does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Does {
     /// SET by a client.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::handover::{HandOver, emptied};
@@ -38,7 +39,7 @@ use crate::words::at;
 /// lifted at 6 s, and before node-1 learns of node-4 it acknowledges `d` at 6.01 s. All are gone:
 /// `a` by failover, `b` and `c` on the minority side, `d` by a stale master. Had node-4 not been
 /// promoted and node-1 been killed at 7 s and started again, `b` and `c` would be lost by restart.)
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// Acknowledged by a node that a cut kept from the majority, which promoted another.
@@ -76,7 +77,7 @@ impl fmt::Display for Cause {
 }
 
 /// Where the node that acknowledged a write stood at that moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AckSide {
     /// A cut was in force, and the node was among those that it hit.

@@ -1,5 +1,6 @@
 //! Failovers: from a fault at a master, or a CLUSTER FAILOVER, to the first write that the new master acknowledged.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FaultSpan, OpIndex, Ownership, OwnershipChange, Views, Window};
@@ -11,7 +12,7 @@ use crate::units::{NodeNo, ShardNo};
 
 /// One failover of a shard: after a fault at its master (of the process, or a cut of the cluster bus), or a change of
 /// ownership without a fault (CLUSTER FAILOVER).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failover {
     /// The shard, whether or not it got a new master.
     pub shard: ShardNo,
@@ -57,7 +58,7 @@ pub struct Failover {
 }
 
 /// Times of a failover that a server's log tells.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Logged {
     /// Whether `fail_ms` is of a log.
     pub fail: bool,

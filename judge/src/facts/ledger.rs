@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cause::Causes;
@@ -33,7 +34,7 @@ use crate::units::{NodeNo, ShardNo};
 /// before it was sent. Otherwise `f` may simply have been the later one.
 ///
 /// What lies below `f` was overwritten. Reads tell whether it was gone before: see [`Ledger::overwritten`].
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Ledger {
     /// Writes acknowledged.
     pub acknowledged: u64,
@@ -125,7 +126,7 @@ impl Ledger {
 }
 
 /// An acknowledged write that is gone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LostWrite {
     /// Its key's number.
     pub key: u32,
@@ -156,7 +157,7 @@ pub struct LostWrite {
 }
 
 /// An acknowledged write that was gone before its key was written again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OverwrittenWrite {
     /// Its key's number.
     pub key: u32,
@@ -183,7 +184,7 @@ pub struct OverwrittenWrite {
 }
 
 /// A key with acknowledged writes whose last value is unknown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UnreadKey {
     /// Its number.
     pub key: u32,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Cause, Window};
 use crate::units::ShardNo;
 
 /// Acknowledged writes of a shard that were lost by the same cause and acknowledged one soon after the other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LossSpan {
     /// The shard of their keys.
     pub shard: ShardNo,

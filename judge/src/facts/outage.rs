@@ -1,5 +1,6 @@
 //! Outages: spans in which no operation was served.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Window;
@@ -37,7 +38,7 @@ pub struct Whose {
 /// served; write 3, issued at 4 s, is served at 4.01 s. The outage lasts until write 3 is served, at 4.01 s. Were there
 /// a write 4, issued at 5 s and refused, and nothing after it, a second outage would begin with it, although write 2 is
 /// answered at 7 s.)
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Outage {
     /// Reads or writes.
     pub of: OpKind,

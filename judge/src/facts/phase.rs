@@ -1,5 +1,6 @@
 //! Phases as spans of time.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Window;
@@ -7,7 +8,7 @@ use crate::history::{EventKind, History, Op};
 use crate::suite::Step;
 
 /// A phase, from its event to the next phase's or the history's end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PhaseSpan {
     /// The name.
     pub name: String,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::history::{History, Op, Outcome, key_name, kind_of, workload_keys};
@@ -15,7 +16,7 @@ use crate::units::ShardNo;
 const LATE_NS: u64 = 1_000_000_000;
 
 /// A half-open span of time in nanoseconds from the start of the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Window {
     /// The first moment in it.
     pub from_ns: u64,
@@ -46,7 +47,7 @@ impl Window {
 }
 
 /// Statistics of the reads or the writes that were issued in a window, of all shards or one.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OpStats {
     /// The number that was issued, or due and not sent.
     pub issued: u64,

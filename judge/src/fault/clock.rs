@@ -96,7 +96,7 @@ impl fmt::Display for ClockOf {
 }
 
 /// What is wrong with a clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClockChange {
     /// It was set forward, or back.
@@ -108,7 +108,7 @@ pub enum ClockChange {
 }
 
 /// A clock that is wrong in the first half of each period, and right in the second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Strobe {
     /// By how much it is wrong.

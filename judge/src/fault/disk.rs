@@ -108,7 +108,7 @@ pub enum DiskError {
 }
 
 /// What is wrong with a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiskEffect {
     /// Writing fails with ENOSPC.
@@ -140,7 +140,7 @@ pub enum DiskEffect {
 }
 
 /// What is wrong with a disk, and for which files.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DiskChange {
     /// What is wrong.

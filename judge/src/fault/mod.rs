@@ -21,6 +21,7 @@ mod stop;
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use action::{Action, Means};
@@ -75,7 +76,7 @@ pub(crate) use for_each_fault;
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident($settings:ty) in $module:ident,)+) => {
         /// A kind of fault.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "kebab-case")]
         pub enum FaultKind {
             $($(#[$doc])* $kind,)+

@@ -1,5 +1,6 @@
 //! A host that loses its power: its servers end at once, and what they had not synchronised to disk is gone.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Action, Drawn, FaultSpec, Nature, Need, ProcessEffect, ProcessFault};
@@ -19,7 +20,7 @@ pub(super) const SPEC: FaultSpec = FaultSpec {
 };
 
 /// What a node lost with its power. Paths are from the directory of the node.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unsynced {
     /// The files that lost a part of their content, by path.
     pub bytes: Vec<LostBytes>,
@@ -28,7 +29,7 @@ pub struct Unsynced {
 }
 
 /// What a file lost of its content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LostBytes {
     /// The file.
     pub path: String,
@@ -41,7 +42,7 @@ pub struct LostBytes {
 }
 
 /// A change of a name that was undone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LostName {
     /// A file is gone that had been created.

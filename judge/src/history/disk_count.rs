@@ -1,9 +1,10 @@
 //! The calls on the files of a faulty disk.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The calls of one sort on files of one kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DiskCount {
     /// What they do: `write`, `fsync`, `open`, `rename`, `truncate`, `unlink`.
     pub call: String,

@@ -1,12 +1,13 @@
 //! How the process of a server ended.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The signals by which a process ends itself when it is broken (signal(7)). Nobody stops a server by these.
 const CRASHES: [&str; 7] = ["SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGSEGV", "SIGSYS"];
 
 /// How a process ended, as the system reports it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Exit {
     /// The system's words: `signal: 11 (SIGSEGV) (core dumped)`, `exit code 137, out of memory`.
     pub how: String,
@@ -19,7 +20,7 @@ pub struct Exit {
 }
 
 /// The signal that ended a process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExitSignal {
     /// Its number on the machine of the server.
     pub number: i32,

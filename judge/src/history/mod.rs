@@ -12,6 +12,7 @@ mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use disk_count::{DiskCount, hits_in_words};
@@ -40,7 +41,7 @@ const SAMPLED_MAX: u32 = 1 << 24;
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// The first line of a history: everything that is known before the first event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Header {
     /// The [`SCHEMA_VERSION`] of the writer.
     pub schema_version: u32,
@@ -63,7 +64,7 @@ pub struct Header {
 }
 
 /// The machine of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Host {
     /// The operating system and its kernel release.
     pub os: String,
@@ -120,7 +121,7 @@ impl History {
 }
 
 /// What an operation has beside [`Op`]. It is stored before its operation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Detail {
     /// The position of the operation in [`History::ops`].
     pub of: u32,
@@ -158,7 +159,7 @@ pub fn sample_keys(deal: &Deal) -> Vec<u32> {
 }
 
 /// An event at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// The time in nanoseconds from the start of the run.
     pub at_ns: u64,
@@ -168,7 +169,7 @@ pub struct Event {
 }
 
 /// The kinds of events.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub enum EventKind {
     /// The cluster is formed.
@@ -696,11 +697,11 @@ pub enum EventKind {
 
 /// A message of a channel: the number of the channel, the number that was published, and when the subscriber got it, in
 /// nanoseconds from the start of the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Message(pub u32, pub u32, pub u64);
 
 /// How a blocking command ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WaitEnd {
     /// It returned this element; [`FOREIGN`] for what the workload never wrote.
@@ -714,7 +715,7 @@ pub enum WaitEnd {
 }
 
 /// Why a step failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepProblem {
     /// The step is impossible, such as a fault at a node that is down: exit code 2.
@@ -726,7 +727,7 @@ pub enum StepProblem {
 }
 
 /// One side of a network fault.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Side {
     /// The nodes of the side.
     pub nodes: Vec<NodeNo>,
@@ -738,7 +739,7 @@ pub struct Side {
 ///
 /// In cluster mode a replica answers every write of a key with MOVED, whatever `replica-read-only` is (tried on
 /// redis:6.2.14 and valkey:9.1.2). Only commands without a key, as FLUSHALL, then tell the difference, and they destroy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReadOnly {
     /// `replica-read-only yes`.
@@ -759,7 +760,7 @@ fn is_answered(answered: &bool) -> bool {
 }
 
 /// A node that a fault hits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hit {
     /// The node.
     pub node: NodeNo,
@@ -770,7 +771,7 @@ pub struct Hit {
 }
 
 /// A node of the cluster under test, as it was at boot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeInfo {
     /// The number of the node.
     pub node: NodeNo,
@@ -788,7 +789,7 @@ pub struct NodeInfo {
 }
 
 /// The final value of a key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FinalValue {
     /// The number that a write of the workload wrote.

@@ -1,12 +1,13 @@
 //! The reasons why operations are not served.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The text of [`Reason::NoFreeKey`], also in histories of earlier versions.
 pub const NO_FREE_KEY: &str = "every key that the client may write in this shard has a write under way";
 
 /// Why an operation was not served. Verdicts depend on this, never on the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// The port refused the connection.

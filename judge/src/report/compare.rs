@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::measure::{Change, FigureChange, figure_changes};
@@ -12,7 +13,7 @@ use crate::check::FigureKind;
 use crate::check::Verdict;
 
 /// The result of a comparison.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Comparison {
     /// The suites that both sides have.
     pub pairs: Vec<Pair>,
@@ -24,8 +25,17 @@ pub struct Comparison {
     pub skipped: Vec<SkippedRun>,
 }
 
+/// A side that was compared with the base.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compared {
+    /// The name of the side: the path that the user gave.
+    pub name: String,
+    /// What differs between the base and this side.
+    pub comparison: Comparison,
+}
+
 /// A run that one side skipped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SkippedRun {
     /// The suite and the server.
     #[serde(flatten)]
@@ -37,7 +47,7 @@ pub struct SkippedRun {
 }
 
 /// One suite on both sides.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Pair {
     /// The suite's name.
     pub suite: String,
@@ -64,7 +74,7 @@ pub struct Pair {
 }
 
 /// An invariant on both sides.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct InvariantChange {
     /// The name of the invariant.
     pub invariant: String,

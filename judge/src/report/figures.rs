@@ -1,5 +1,6 @@
 //! The figures of a run for tables, documents and comparisons, and how tables write them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::run::Report;
@@ -7,7 +8,7 @@ use crate::facts::{Failover, Outage};
 use crate::suite::{ClientSet, OpKind};
 
 /// The figures of a run. Times are in milliseconds; None means not observed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Figures {
     /// From a fault at a master to the FAIL flag, in the failover that `promotion_ms` and `first_write_ms` are of, too: the
     /// slowest that promoted a replica, or else the slowest.
@@ -43,7 +44,7 @@ pub struct Figures {
 }
 
 /// The longest outage.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct LongestOutage {
     /// The length in milliseconds; 0 if every operation was served.
     pub length_ms: f64,

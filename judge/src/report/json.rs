@@ -1,7 +1,9 @@
-//! The output of `--format json`: one document with every run.
+//! The output of `--format json`: one document with every run, or with every comparison.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::compare::{Compared, Comparison};
 use super::figures::Figures;
 use super::summary::{Recorded, Standing, Summary};
 use crate::anatomy::Anatomy;
@@ -10,22 +12,36 @@ use crate::history::SCHEMA_VERSION;
 use crate::server::Version;
 use crate::units::Speed;
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// The version of the document of `compare --format json`. Version 1 had one comparison, under `comparison`.
+const COMPARE_VERSION: u32 = 2;
+
+/// What `slotquake run --format json` and `slotquake check --format json` print.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Document<'a> {
+    /// The version of this format.
     schema_version: u32,
+    /// The exit code of the command.
     exit_code: u8,
+    /// The runs, in the order in which they were asked for.
     runs: Vec<Run<'a>>,
 }
 
-#[derive(Serialize)]
+/// A run.
+#[derive(Serialize, JsonSchema)]
 struct Run<'a> {
+    /// The name of the suite.
     suite: &'a str,
+    /// The server as requested, in short.
     server: &'a str,
+    /// The version that the server reported; null if it never ran.
     version: Option<Version>,
+    /// The seed of the run.
     seed: u64,
+    /// How fast the run lived; missing at the real speed.
     #[serde(skip_serializing_if = "Speed::is_real")]
     speed: Speed,
-    /// `pass`, `inconclusive`, `fail`, `error` or `skipped`.
+    /// What became of it.
+    #[schemars(extend("enum" = ["pass", "inconclusive", "fail", "error", "skipped"]))]
     verdict: &'static str,
     /// For `error`: why there is no report.
     message: Option<&'a str>,
@@ -33,12 +49,16 @@ struct Run<'a> {
     reason: Option<&'a str>,
     /// More than 1 if the runs before were inconclusive and were repeated.
     tries: u16,
+    /// The figures; null without a report.
     figures: Option<&'a Figures>,
+    /// The judgements of all invariants.
     invariants: &'a [Judgement],
+    /// Where the time of each failover went.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     anatomy: &'a [Anatomy],
     /// The report's folder.
     report: Option<String>,
+    /// Of `slotquake check`: the judgement in the report.
     #[serde(skip_serializing_if = "Option::is_none")]
     recorded: Option<&'a Recorded>,
 }
@@ -71,6 +91,53 @@ pub fn document(runs: &[Summary], exit_code: u8) -> String {
         })
         .collect();
     let document = Document { schema_version: SCHEMA_VERSION, exit_code, runs };
+    serde_json::to_string_pretty(&document).expect("a document of texts and finite numbers")
+}
+
+/// What `slotquake compare --format json` prints.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ComparisonDocument<'a> {
+    /// The version of this format.
+    schema_version: u32,
+    /// The exit code of the command.
+    exit_code: u8,
+    /// The base, as the user named it.
+    base: &'a str,
+    /// Each other side, compared with the base.
+    comparisons: Vec<ComparedSide<'a>>,
+}
+
+/// A side, compared with the base.
+#[derive(Serialize, JsonSchema)]
+struct ComparedSide<'a> {
+    /// The side, as the user named it.
+    new: &'a str,
+    /// Whether a verdict is worse than in the base.
+    worse: bool,
+    /// Whether a verdict or a figure is worse, or something of the base is missing.
+    regressed: bool,
+    /// Whether anything changed beyond chance, for better or worse.
+    changed: bool,
+    /// Whether a suite of the base was skipped.
+    undecided: bool,
+    #[serde(flatten)]
+    comparison: &'a Comparison,
+}
+
+/// The comparisons of all sides with the base, and the exit code, as one JSON document.
+pub fn comparison_document(base: &str, sides: &[Compared], exit_code: u8) -> String {
+    fn side(Compared { name, comparison }: &Compared) -> ComparedSide<'_> {
+        ComparedSide {
+            new: name,
+            worse: comparison.worse(),
+            regressed: comparison.regressed(),
+            changed: comparison.changed(),
+            undecided: comparison.undecided(),
+            comparison,
+        }
+    }
+    let comparisons = sides.iter().map(side).collect();
+    let document = ComparisonDocument { schema_version: COMPARE_VERSION, exit_code, base, comparisons };
     serde_json::to_string_pretty(&document).expect("a document of texts and finite numbers")
 }
 

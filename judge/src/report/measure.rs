@@ -1,5 +1,6 @@
 //! Comparing one figure of two sets of runs. Safety figures are compared directly, times and amounts by a statistical test.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::figures::{Figures, LongestOutage};
@@ -8,7 +9,7 @@ use super::statistics::{FEWEST_RUNS, SIGNIFICANCE, mann_whitney, median, runs_ne
 use crate::check::{FigureKind, kinds};
 
 /// A figure on one side.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Side {
     /// The number of runs that have it.
     pub observed: usize,
@@ -23,7 +24,7 @@ pub struct Side {
 }
 
 /// How a figure changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
     /// It did not change.
@@ -41,7 +42,7 @@ pub enum Change {
 }
 
 /// A figure on both sides.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct FigureChange {
     /// The name, with the unit last: `promotion_ms`, `lost`.
     pub figure: &'static str,

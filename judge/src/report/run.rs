@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::events::without_bulk;
@@ -13,7 +14,7 @@ use crate::suite::OpKind;
 use crate::units::NodeNo;
 
 /// The contents of `report.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// The plan, the server, the machine, the start, and `schema_version`.
     #[serde(flatten)]
@@ -45,7 +46,7 @@ pub struct Report {
 
 /// A suite on a server. Reports with the same key are repeated runs: their worst verdict counts, and their figures are
 /// compared as one sample.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct RunKey {
     /// The name of the suite.
     pub suite: String,
@@ -54,7 +55,7 @@ pub struct RunKey {
 }
 
 /// The operations of a phase.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PhaseReport {
     /// The name and the window.
     #[serde(flatten)]

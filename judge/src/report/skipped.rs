@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::run::RunKey;
@@ -12,7 +13,7 @@ use super::store::{ReportError, SKIPPED_FILE, io_error};
 use crate::history::SCHEMA_VERSION;
 
 /// A suite that was skipped on a server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Skipped {
     /// The suite and the server.
     #[serde(flatten)]
@@ -22,7 +23,7 @@ pub struct Skipped {
 }
 
 /// The contents of `skipped.json`.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub struct SkippedFile {
     /// The version of the format.
     pub schema_version: u32,

@@ -18,7 +18,7 @@ pub const SKIPPED_FILE: &str = "skipped.json";
 
 /// The key of a report's checksum: the SHA-256 of the rest as JSON without spaces, its keys sorted. Reports of earlier
 /// versions have none.
-const CHECKSUM: &str = "checksum";
+pub(super) const CHECKSUM: &str = "checksum";
 
 /// Longer files are not read. A report has less than 1 MB, because it leaves out operations and samples.
 const LONGEST: u64 = 64 << 20;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compare::compare;
@@ -113,7 +114,7 @@ pub struct Course {
 }
 
 /// The judgement in `report.json`, to compare with that of `slotquake check`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Recorded {
     /// The verdict of `report.json`.
     pub verdict: Verdict,

@@ -49,7 +49,7 @@ pub enum DataFile {
 }
 
 /// What is done to a file.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Damage {
     /// So many bits are flipped.
@@ -61,7 +61,7 @@ pub enum Damage {
 }
 
 /// What was done to a file, with the proof that it was done.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Damaged {
     /// The file, from the directory of the node.
     pub path: String,

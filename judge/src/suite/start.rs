@@ -55,7 +55,7 @@ impl Coming {
 }
 
 /// What is different when a node comes back. A server and directives stay until another start changes them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Change {
     /// The server that it runs from now on; None for the same as before.
@@ -226,7 +226,7 @@ impl JsonSchema for Start {
 }
 
 /// What a node that came back differently says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CameBack {
     /// Its version, as INFO states it; None if it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -249,7 +249,7 @@ pub struct CameBack {
 }
 
 /// A change of a node's address, as observed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Moved {
     /// The address that it had.
     pub from: SocketAddr,
