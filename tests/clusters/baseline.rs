@@ -27,7 +27,7 @@ fn no_regression_against_the_baseline() {
         let base = format!("{BASELINE}/{suite}.json");
         let done = compared(&base, out);
         assert_eq!(done.code(), Some(0), "{}", done.whole());
-        let pair = done.json()["comparison"]["pairs"][0].clone();
+        let pair = done.json()["comparisons"][0]["pairs"][0].clone();
         assert_eq!((&pair["suite"], &pair["new_verdict"]), (&json!(suite), &json!("pass")), "{}", done.whole());
     }
 }

@@ -179,6 +179,12 @@ fn schema_covers_the_parts_of_a_suite() {
     for part in ["name", "cluster", "workload", "steps", "invariants"] {
         assert!(schema.pointer(&format!("/properties/{part}")).is_some(), "{part}");
     }
+    for (of, part) in [("report", "ledger"), ("run", "runs"), ("compare", "comparisons")] {
+        let done = slotquake(empty().path(), &["schema", of]);
+        assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{of}");
+        let schema: Value = serde_json::from_str(&done.out).expect("JSON");
+        assert!(schema.pointer(&format!("/properties/{part}")).is_some(), "{of}");
+    }
 }
 
 #[test]
@@ -300,7 +306,7 @@ fn compare_exits_with_1_on_a_regression() {
         assert_eq!(done.code, Some(code), "{base} to {new}");
         let document: Value = serde_json::from_str(&done.out).expect("JSON");
         assert_eq!(document["exit_code"], json!(code));
-        assert_eq!(document.pointer("/comparison/pairs/0/new_verdict"), Some(&json!(new)));
+        assert_eq!(document.pointer("/comparisons/0/pairs/0/new_verdict"), Some(&json!(new)));
     }
 }
 
@@ -338,12 +344,75 @@ fn compare_fails_if_a_suite_is_missing() {
     write_report(folder.path(), "new/one", &report("pass", 0));
     let done = slotquake(folder.path(), &["compare", "base", "new"]);
     assert_eq!(done.code, Some(1), "{}", done.out);
-    assert!(done.out.contains("only in base  formation redis:6.2"), "{}", done.out);
+    assert!(done.out.contains("only in base  redis:6.2: formation"), "{}", done.out);
     // Of a folder, a single report asks only for its own suite.
     assert_eq!(slotquake(folder.path(), &["compare", "base", "new/one"]).code, Some(0));
     let done = slotquake(folder.path(), &["compare", "base/two", "new/one"]);
     assert_eq!((done.code, done.out.as_str()), (Some(2), ""));
     assert!(done.err.contains("nothing in common"), "{}", done.err);
+}
+
+#[test]
+fn compare_takes_several_sides_and_writes_a_page() {
+    let folder = empty();
+    write_report(folder.path(), "base/one", &report("pass", 0));
+    write_report(folder.path(), "same/one", &report("pass", 0));
+    write_report(folder.path(), "lossy/one", &report("pass", 12));
+    let args = ["compare", "base", "same", "lossy", "--html", "page.html"];
+    let done = slotquake(folder.path(), &args);
+    assert_eq!((done.code, done.err.as_str()), (Some(1), ""), "the worst side counts: {}", done.out);
+    let head = done.out.lines().next().expect("headings");
+    assert!(head.split_whitespace().eq(["suite", "server", "what", "base", "same", "lossy"]), "{}", done.out);
+    assert!(
+        done.out.contains("lossy against base:\n") && done.out.contains("\n  regression: worse figures in role-swap")
+    );
+    let page = fs::read_to_string(folder.path().join("page.html")).expect("a page");
+    assert!(page.contains("<h1>1 of 2 sides are worse than base</h1>"), "{page}");
+    let json = slotquake(folder.path(), &["compare", "base", "same", "lossy", "--format", "json"]);
+    let document: Value = serde_json::from_str(&json.out).expect("JSON");
+    let regressed = |index: usize| document["comparisons"][index]["regressed"].clone();
+    assert_eq!((json.code, regressed(0), regressed(1)), (Some(1), json!(false), json!(true)), "{document:#}");
+
+    for (args, expected) in [
+        (&["--format", "verdicts"][..], "compares two sides"),
+        (&["--html", "."], "give `--html` a file"),
+        (&["--suite", "formation"], "base has no run that `--suite` and `--server` ask for (hint: it has role-swap on"),
+    ] {
+        let done = slotquake(folder.path(), &[&["compare", "base", "same", "lossy"], args].concat());
+        assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{args:?}: {}", done.err);
+        assert!(done.err.contains(expected) && done.err.lines().count() == 1, "{args:?}: {}", done.err);
+    }
+}
+
+#[test]
+fn compare_filters_by_suite_and_by_server() {
+    let folder = empty();
+    let of = |suite: &str, server: &str, verdict: &str| {
+        let mut of = report(verdict, 0);
+        of["plan"]["name"] = json!(suite);
+        of["server"]["asked"] = json!(server);
+        of
+    };
+    for (side, verdict) in [("base", "pass"), ("new", "fail")] {
+        write_report(folder.path(), &format!("{side}/a"), &of("role-swap", "redis:6.2", "pass"));
+        write_report(folder.path(), &format!("{side}/b"), &of("role-swap", "redis:7.0", verdict));
+        write_report(folder.path(), &format!("{side}/c"), &of("formation", "redis:6.2", verdict));
+    }
+    write_report(folder.path(), "base/d", &of("ring", "redis:7.0", "pass"));
+    write_report(folder.path(), "base/e", &of("halves", "redis:7.0", "pass"));
+    for (args, code, pairs) in [
+        (&[][..], 1, 3),
+        (&["--suite", "role-swap"], 1, 2),
+        (&["--suite", "role-swap", "--server", "redis:6.2"], 0, 1),
+        (&["--suite", "role-swap,formation", "--server", "redis:6.2"], 1, 2),
+        (&["--server", "redis:7.0"], 1, 1),
+    ] {
+        let done = slotquake(folder.path(), &[&["compare", "base", "new"], args].concat());
+        assert_eq!((done.code, done.err.as_str()), (Some(code), ""), "{args:?}: {}", done.out);
+        assert!(done.out.contains(&format!("{pairs} compared by verdict")), "{args:?}: {}", done.out);
+        let tells = done.out.contains("only in base  redis:7.0: halves, ring\n");
+        assert_eq!(tells, !args.contains(&"--suite"), "{args:?}: {}", done.out);
+    }
 }
 
 #[test]
@@ -414,12 +483,16 @@ fn rejects_a_file_that_is_not_a_report() {
         fs::write(folder.path().join(name).join("report.json"), text).expect("written");
     }
     fs::create_dir(folder.path().join("empty")).expect("a folder");
+    fs::write(folder.path().join("notes.txt"), "hello").expect("written");
+    fs::write(folder.path().join("other.json"), "{}").expect("written");
     for (name, expected) in [
+        ("notes.txt", "is not a report of slotquake: it is not JSON (hint: give the folder of a run"),
+        ("other.json", "is not a report of slotquake: it has no schema_version (hint: give the folder of a run"),
         ("garbage", "is corrupt"),
         ("cut", "is truncated"),
         ("newer", "has schema version 2, this slotquake reads 1"),
         ("older", "has schema version 0, this slotquake reads 1"),
-        ("empty", "has no report.json"),
+        ("empty", "has no report"),
         ("gone", "no such file or folder"),
     ] {
         for args in [["compare", "good", name], ["compare", name, "good"]] {

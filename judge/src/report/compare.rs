@@ -7,10 +7,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::measure::{Change, FigureChange, figure_changes};
-use super::run::{Report, RunKey};
+use super::run::{Report, RunKey, short_server};
 use super::skipped::Skipped;
 use crate::check::FigureKind;
 use crate::check::Verdict;
+use crate::words::list;
 
 /// The result of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -151,6 +152,27 @@ impl Comparison {
     /// Whether a verdict or a figure is worse, or the new side lacks something.
     pub fn regressed(&self) -> bool {
         self.worse() || self.lost_sight() || self.pairs.iter().any(Pair::figures_worse)
+    }
+
+    /// What makes it a regression, in words; empty if it is none.
+    pub fn why_regressed(&self) -> Vec<String> {
+        let name = |suite: &str, server: &str| format!("{suite} {}", short_server(server));
+        let with = |is: fn(&Pair) -> bool| -> Vec<String> {
+            self.pairs.iter().filter(|pair| is(pair)).map(|pair| name(&pair.suite, &pair.server)).collect()
+        };
+        let missing = self.only_in_base.iter().map(|key| name(&key.suite, &key.server)).collect();
+        let mut why = Vec::new();
+        for (what, names) in [
+            ("worse verdicts in", with(Pair::worse)),
+            ("worse figures in", with(|pair| !pair.worse() && pair.figures_worse())),
+            ("invariants no longer judged in", with(Pair::lost_sight)),
+            ("missing in new:", missing),
+        ] {
+            if !names.is_empty() {
+                why.push(format!("{what} {}", list(names)));
+            }
+        }
+        why
     }
 
     /// Whether anything changed significantly, for better or worse.

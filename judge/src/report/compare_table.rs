@@ -1,5 +1,6 @@
 //! A comparison as a table, or as Markdown for a pull request.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use tabled::builder::Builder;
@@ -22,12 +23,15 @@ const HEADINGS: [&str; 8] = ["suite", "server", "what", "change", "base", "new",
 /// A table of the verdicts and figures that differ, then other differences, then a conclusion. Figures without a significant
 /// change are only shown for a single pair, or with `verbose`.
 pub fn render_comparison(comparison: &Comparison, style: Style) -> String {
-    let everything = style.verbose || comparison.pairs.len() == 1;
+    let shown = match style.verbose || comparison.pairs.len() == 1 {
+        true => Shown::Undecided,
+        false => Shown::Telling,
+    };
     let mut builder = Builder::default();
     builder.push_record(HEADINGS);
     let mut colours = Vec::new();
     for pair in &comparison.pairs {
-        for (index, row) in rows(pair, everything).into_iter().enumerate() {
+        for (index, row) in rows(pair, shown).into_iter().enumerate() {
             let name = |text: String| if index == 0 { text } else { String::new() };
             let mut record = vec![name(pair.suite.clone()), name(short_server(&pair.server))];
             colours.push(row.colour.clone());
@@ -40,27 +44,23 @@ pub fn render_comparison(comparison: &Comparison, style: Style) -> String {
         text = draw(builder, 3, colours.into_iter(), style);
         text.push('\n');
     }
-    for line in remarks(comparison) {
+    for line in remarks(comparison).into_iter().chain(conclusions(comparison)) {
         let _ = writeln!(text, "{}", visible(&line));
     }
-    let _ = writeln!(text, "{}", visible(&conclusion(comparison)));
     text
 }
 
 /// The same as Markdown with tables of GitHub, the conclusion first.
 pub fn render_comparison_markdown(comparison: &Comparison) -> String {
-    let sign = match (comparison.regressed(), comparison.undecided()) {
-        (true, _) => "Worse",
-        (false, true) => "Not all compared",
-        (false, false) => "Not worse",
-    };
-    let mut text = format!("### slotquake: {sign}\n\n{}\n", escaped(&conclusion(comparison)));
+    let conclusions: Vec<String> = conclusions(comparison).iter().map(|line| escaped(line)).collect();
+    let mut text = format!("### slotquake: {}\n\n{}\n", sign(comparison), conclusions.join("  \n"));
+    let shown = if comparison.pairs.len() == 1 { Shown::Undecided } else { Shown::Telling };
     if !comparison.pairs.is_empty() {
         let headings: Vec<String> = HEADINGS.iter().map(|heading| heading.replace('\n', " ")).collect();
         let _ = writeln!(text, "\n| {} |\n|---|---|---|---|--:|--:|--:|--:|", headings.join(" | "));
     }
     for pair in &comparison.pairs {
-        for (index, row) in rows(pair, comparison.pairs.len() == 1).into_iter().enumerate() {
+        for (index, row) in rows(pair, shown).into_iter().enumerate() {
             let mut cells = if index == 0 {
                 vec![pair.suite.clone(), short_server(&pair.server)]
             } else {
@@ -85,11 +85,20 @@ pub fn render_comparison_markdown(comparison: &Comparison) -> String {
     text
 }
 
+/// The result in a few words, for a heading.
+pub(super) fn sign(comparison: &Comparison) -> &'static str {
+    match (comparison.regressed(), comparison.undecided()) {
+        (true, _) => "Worse",
+        (false, true) => "Not all compared",
+        (false, false) => "Not worse",
+    }
+}
+
 /// What does not fit in the table, one line each.
-fn remarks(comparison: &Comparison) -> Vec<String> {
+pub(super) fn remarks(comparison: &Comparison) -> Vec<String> {
     let mut lines = Vec::new();
     let names = |pairs: &[&Pair]| match pairs.len() {
-        many if many > 1 && many == comparison.pairs.len() => format!("all {many}"),
+        many if many > 1 && many == comparison.pairs.len() => format!("all {many} pairs"),
         _ => list(pairs.iter().map(|pair| format!("{} {}", pair.suite, short_server(&pair.server)))),
     };
     let mut differences: Vec<(&String, Vec<&Pair>)> = Vec::new();
@@ -104,12 +113,17 @@ fn remarks(comparison: &Comparison) -> Vec<String> {
     }
     lines.extend(differences.iter().map(|(what, pairs)| format!("not the same  {}: {what}", names(pairs))));
     lines.extend(repeated.iter().map(|((base, new), pairs)| {
-        format!("several runs  {}: {base} against {new}; worst verdicts, medians of times", names(pairs))
+        format!(
+            "several runs  {}: {base} in base, {new} in new; shown are the worst verdict of each side and the median of its times",
+            names(pairs)
+        )
     }));
     for (side, keys) in [("base", &comparison.only_in_base), ("new", &comparison.only_in_new)] {
+        let mut by_server: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for key in keys {
-            lines.push(format!("only in {side:4}  {} {}", key.suite, short_server(&key.server)));
+            by_server.entry(short_server(&key.server)).or_default().push(&key.suite);
         }
+        lines.extend(by_server.iter().map(|(server, suites)| format!("only in {side:4}  {server}: {}", list(suites))));
     }
     for skipped in &comparison.skipped {
         let side = if skipped.in_new { "new" } else { "base" };
@@ -120,7 +134,7 @@ fn remarks(comparison: &Comparison) -> Vec<String> {
     let (tested, found) = (figures().count(), figures().filter(|figure| figure.change != Change::Undecided).count());
     if tested > 1 {
         lines.push(format!(
-            "tested        {tested} figures, {found} with p < {SIGNIFICANCE}; about {:.1} expected by chance",
+            "tested        {tested} figures: {found} differ with p < {SIGNIFICANCE}; about {:.1} would by chance alone if nothing had changed",
             tested as f64 * SIGNIFICANCE
         ));
     }
@@ -135,12 +149,26 @@ fn note<'a, T: PartialEq>(notes: &mut Vec<(T, Vec<&'a Pair>)>, what: T, pair: &'
     }
 }
 
-struct Row {
-    what: String,
-    change: &'static str,
-    base: String,
-    new: String,
-    difference: String,
+/// Which figures have a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Shown {
+    /// Those that differ beyond chance, and those of safety that differ at all.
+    Telling,
+    /// Those that differ.
+    Undecided,
+    /// All figures, and the invariants that differ.
+    Figures,
+    /// All figures and invariants.
+    All,
+}
+
+/// A verdict or a figure on two sides, as text.
+pub(super) struct Row {
+    pub(super) what: String,
+    pub(super) change: &'static str,
+    pub(super) base: String,
+    pub(super) new: String,
+    pub(super) difference: String,
     runs_needed: String,
     colour: Color,
 }
@@ -151,14 +179,14 @@ impl Row {
     }
 }
 
-fn rows(pair: &Pair, everything: bool) -> Vec<Row> {
+pub(super) fn rows(pair: &Pair, shown: Shown) -> Vec<Row> {
     let mut rows = vec![verdict_row("verdict".to_owned(), Some(pair.base_verdict), Some(pair.new_verdict))];
-    for change in pair.invariants.iter().filter(|change| change.base != change.new) {
+    for change in pair.invariants.iter().filter(|change| shown == Shown::All || change.base != change.new) {
         rows.push(verdict_row(invariant_name(&change.invariant, &change.settings), change.base, change.new));
     }
     let telling = |figure: &&FigureChange| match figure.change {
-        Change::Same => false,
-        Change::Undecided => everything || figure.kind == FigureKind::Safety,
+        Change::Same => shown >= Shown::Figures,
+        Change::Undecided => shown >= Shown::Undecided || figure.kind == FigureKind::Safety,
         Change::Better | Change::Worse | Change::Appeared | Change::Vanished => true,
     };
     rows.extend(pair.figures.iter().filter(telling).map(|figure| figure_row(figure, pair.same_host)));
@@ -187,7 +215,8 @@ fn verdict_row(what: String, base: Option<Verdict>, new: Option<Verdict>) -> Row
 
 fn figure_row(figure: &FigureChange, same_host: bool) -> Row {
     let is_time = figure.figure.ends_with("_ms");
-    let number = |value: f64| if is_time { time_text(value.abs()) } else { format!("{:.0}", value.abs()) };
+    let digits = usize::from(figure.figure.ends_with("_percent"));
+    let number = |value: f64| if is_time { time_text(value.abs()) } else { format!("{:.digits$}", value.abs()) };
     let signed = |value: f64| format!("{}{}", if value < 0.0 { '-' } else { '+' }, number(value));
     let show = |side: &Side| {
         let value = if figure.kind == FigureKind::Safety { side.max } else { side.median };
@@ -230,6 +259,16 @@ fn figure_row(figure: &FigureChange, same_host: bool) -> Row {
     }
 }
 
+/// How many verdicts differ, and then what makes it a regression.
+pub(super) fn conclusions(comparison: &Comparison) -> Vec<String> {
+    let mut lines = vec![conclusion(comparison)];
+    let why = comparison.why_regressed();
+    if !why.is_empty() {
+        lines.push(format!("regression: {}", why.join("; ")));
+    }
+    lines
+}
+
 fn conclusion(comparison: &Comparison) -> String {
     let pairs = comparison.pairs.len();
     let worse = comparison.pairs.iter().filter(|pair| pair.worse()).count();
@@ -241,7 +280,7 @@ fn conclusion(comparison: &Comparison) -> String {
     let mut text =
         format!("{pairs} compared by verdict: {worse} worse, {better} better, {} alike", pairs - worse - better);
     if worse_figures > 0 {
-        let _ = write!(text, "; worse figures in {worse_figures} of the others");
+        let _ = write!(text, "; of those not worse, {worse_figures} with a worse figure");
     }
     let vanished: usize =
         comparison.pairs.iter().flat_map(|pair| &pair.invariants).filter(|change| change.new.is_none()).count();
@@ -288,10 +327,11 @@ role-swap  redis:6.2  verdict                    worse     pass    fail
                       promotion                  ~       7.36 s  2.45 s            -4.91 s       4
 
 not the same  role-swap redis:6.2: seed: 7 -> 8
-several runs  role-swap redis:6.2: 1 against 2; worst verdicts, medians of times
-only in base  formation redis:6.2
-only in new   shard-loss redis:6.2
+several runs  role-swap redis:6.2: 1 in base, 2 in new; shown are the worst verdict of each side and the median of its times
+only in base  redis:6.2: formation
+only in new   redis:6.2: shard-loss
 1 compared by verdict: 1 worse, 0 better, 0 alike; 1 of the base missing
+regression: worse verdicts in role-swap redis:6.2; missing in new: formation redis:6.2
 "
         );
     }
@@ -357,7 +397,7 @@ suite      server     what       change    base     new                     diff
 role-swap  redis:6.2  verdict    same      pass    pass
                       promotion  faster  7.02 s  2.02 s  -5.00 s (-5.03 s to -4.97 s) p=0.008
 
-several runs  role-swap redis:6.2: 5 against 5; worst verdicts, medians of times
+several runs  role-swap redis:6.2: 5 in base, 5 in new; shown are the worst verdict of each side and the median of its times
 1 compared by verdict: 0 worse, 0 better, 1 alike
 "
         );
@@ -384,6 +424,9 @@ several runs  role-swap redis:6.2: 5 against 5; worst verdicts, medians of times
             &compare(&[report("role-swap", Verdict::Pass)], &[report("formation", Verdict::Pass)]),
             Style::default(),
         );
-        assert!(shown.ends_with("nothing in common: no suite is on both sides\n"), "{shown}");
+        assert!(
+            shown.contains("\nnothing in common: no suite is on both sides\nregression: missing in new: "),
+            "{shown}"
+        );
     }
 }

@@ -43,6 +43,11 @@ pub enum ReportError {
     /// The folder has neither a report nor a history.
     #[error("{0} has no report.json")]
     NoReport(String),
+    /// The folder has no reports.
+    #[error(
+        "{0} has no reports (hint: give a folder that `slotquake run --out` wrote, or the folder of one run in it{1})"
+    )]
+    NoReports(String, String),
     /// The file ends early.
     #[error("{0} is truncated: {1}")]
     Truncated(String, serde_json::Error),
@@ -59,7 +64,7 @@ pub enum ReportError {
     #[error("{0} (hint: {1})")]
     Mendable(Box<ReportError>, String),
     /// The file is JSON, but not a report.
-    #[error("{0} is not a report of slotquake: {1}")]
+    #[error("{0} is not a report of slotquake: {1} (hint: give the folder of a run, or its report.json)")]
     Foreign(String, String),
     /// The file has another version of the format.
     #[error("{path} has schema version {found}, this slotquake reads {SCHEMA_VERSION} (hint: {hint})")]
@@ -102,7 +107,34 @@ pub fn read(path: &Path) -> Result<Report, ReportError> {
         }
         Err(error) => return Err(io_error(&file)(error)),
     }
-    parse(&text, &file.display().to_string()).map_err(|error| mendable(error, &file))
+    parse(&text, &file.display().to_string()).map_err(|error| match error {
+        ReportError::Truncated(name, _) | ReportError::Corrupt(name, _) if !looks_like_a_report(&file, &text) => {
+            ReportError::Foreign(name, "it is not JSON".to_owned())
+        }
+        error => mendable(error, &file),
+    })
+}
+
+/// Whether a file that cannot be read was a report once.
+fn looks_like_a_report(file: &Path, text: &[u8]) -> bool {
+    let key = b"\"schema_version\"";
+    file.ends_with(FILE_NAME) || text.windows(key.len()).any(|part| part == key)
+}
+
+/// A report and where it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// Its file.
+    pub file: PathBuf,
+    /// What the file holds.
+    pub report: Report,
+}
+
+impl Stored {
+    fn read(path: &Path) -> Result<Self, ReportError> {
+        let file = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
+        Ok(Self { report: read(path)?, file })
+    }
 }
 
 /// Adds to the error of a damaged report whether its history can be judged instead.
@@ -186,35 +218,49 @@ pub fn parse(text: &[u8], origin: &str) -> Result<Report, ReportError> {
 }
 
 /// Reads the report at `path`, or all reports in the folder `path`, in the order of their names. It reads one level deep and
-/// ignores links such as `latest` and folders without a report.
+/// ignores links such as `latest`, folders without a report, and JSON files that are no reports.
 ///
 /// # Errors
 /// There is no report, or one cannot be read.
-pub fn read_all(path: &Path) -> Result<Vec<Report>, ReportError> {
+pub fn read_all(path: &Path) -> Result<Vec<Stored>, ReportError> {
     if !path.is_dir() || path.join(FILE_NAME).exists() {
-        return read(path).map(|report| vec![report]);
+        return Stored::read(path).map(|stored| vec![stored]);
     }
-    let mut entries: Vec<PathBuf> = fs::read_dir(path)
-        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
-        .map_err(io_error(path))?;
-    entries.sort();
     let mut reports = Vec::new();
-    for entry in entries {
-        let is_report = if entry.is_dir() {
-            entry.join(FILE_NAME).exists() && !entry.is_symlink()
-        } else {
-            let of_ours = entry.file_name().is_some_and(|name| name == SKIPPED_FILE);
-            !of_ours && entry.extension().is_some_and(|extension| extension == "json")
-        };
-        if is_report {
-            reports.push(read(&entry)?);
+    for entry in entries(path).map_err(io_error(path))? {
+        if entry.is_dir() {
+            if entry.join(FILE_NAME).exists() && !entry.is_symlink() {
+                reports.push(Stored::read(&entry)?);
+            }
+            continue;
+        }
+        let of_ours = entry.file_name().is_some_and(|name| name == SKIPPED_FILE);
+        if !of_ours && entry.extension().is_some_and(|extension| extension == "json") {
+            match Stored::read(&entry) {
+                Err(ReportError::Foreign(..)) => {}
+                read => reports.push(read?),
+            }
         }
     }
-    if reports.is_empty() {
-        // This gives the right error for a folder without a report.
-        return read(path).map(|report| vec![report]);
+    if !reports.is_empty() {
+        return Ok(reports);
     }
-    Ok(reports)
+    if path.join(HISTORY_FILE).exists() {
+        return Err(ReportError::Unfinished(path.display().to_string()));
+    }
+    let holds =
+        |folder: &PathBuf| entries(folder).is_ok_and(|below| below.iter().any(|entry| entry.join(FILE_NAME).exists()));
+    let near = entries(path).unwrap_or_default().into_iter().find(holds);
+    let near = near.map_or_else(String::new, |near| format!("; {} has some", near.display()));
+    Err(ReportError::NoReports(path.display().to_string(), near))
+}
+
+/// What is in a folder, in the order of names.
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut entries = entries.collect::<io::Result<Vec<PathBuf>>>()?;
+    entries.sort();
+    Ok(entries)
 }
 
 #[cfg(test)]
@@ -260,6 +306,34 @@ mod tests {
             let error = parse(text.as_bytes(), "x/report.json").expect_err(text).to_string();
             assert!(error.starts_with("x/report.json ") && error.contains(expected), "{expected}: {error}");
         }
+    }
+
+    #[test]
+    fn other_files_are_no_reports_and_other_folders_have_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
+        let good = text(&fixture::report("role-swap", Verdict::Pass)).expect("JSON");
+        fs::write(folder.join("notes.txt"), "hello").expect("written");
+        fs::write(folder.join("package.json"), "{\"name\": \"x\"}").expect("written");
+        fs::write(folder.join("cut.json"), &good[..good.len() / 2]).expect("written");
+        let error = |path: &Path| read_all(path).expect_err("no report").to_string();
+        for (name, expected) in [
+            ("notes.txt", "is not a report of slotquake: it is not JSON (hint: give the folder of a run"),
+            ("package.json", "is not a report of slotquake: it has no schema_version (hint: give the folder"),
+            ("cut.json", "is truncated: EOF"),
+        ] {
+            let said = error(&folder.join(name));
+            assert!(said.contains(expected) && said.contains(name), "{said}");
+        }
+        assert!(error(folder).contains("cut.json is truncated"), "{}", error(folder));
+        fs::remove_file(folder.join("cut.json")).expect("removed");
+        let none = format!("{} has no reports (hint: give a folder that", folder.display());
+        assert!(error(folder).starts_with(&none), "{}", error(folder));
+        fs::create_dir_all(folder.join("out/one")).expect("a folder");
+        fs::write(folder.join("out/one").join(FILE_NAME), &good).expect("written");
+        assert!(error(folder).contains("out has some)"), "{}", error(folder));
+        let found = read_all(&folder.join("out")).expect("a report");
+        assert_eq!(found.iter().map(|stored| &stored.file).collect::<Vec<_>>(), [&folder.join("out/one/report.json")]);
     }
 
     #[test]

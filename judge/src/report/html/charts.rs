@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::series::{Bucket, Grid, LagSeries, OpSeries};
+use super::series::{Bucket, Grid, LagSeries, Latency, OpSeries};
 use super::shapes::{MOST_SHAPES, Path, Row, Scale, Shape, percent, place};
 use crate::facts::{Outage, STALL_NS, Window};
 use crate::suite::{ClientSet, OpKind};
@@ -111,7 +111,7 @@ pub(super) fn op_rows(all: &[Charted], outages: &[Outage], grid: &Grid) -> Vec<R
     rows
 }
 
-fn rate(number: u64, grid: &Grid) -> String {
+pub(super) fn rate(number: u64, grid: &Grid) -> String {
     format!("{}/s", count((number as f64 / grid.width_s()).round() as u64))
 }
 
@@ -181,30 +181,61 @@ fn throughput(buckets: &[Bucket], most: u64) -> Vec<Path> {
         .collect()
 }
 
-/// Lines and labels on a logarithmic scale from 0.1 ms.
-fn latencies(buckets: &[Bucket], longest_ms: f64) -> (Vec<Path>, Vec<Scale>) {
+/// A logarithmic scale of latencies from 0.1 ms.
+pub(super) struct LogScale {
+    decades: f64,
+}
+
+impl LogScale {
     const LEAST_MS: f64 = 0.1;
-    let decades = (longest_ms / LEAST_MS).log10().ceil().max(1.0);
-    let height = |ms: f64| {
-        let part = (ms.max(LEAST_MS) / LEAST_MS).log10() / decades;
+
+    /// The scale on which the longest latency has room.
+    pub(super) fn up_to(longest_ms: f64) -> Self {
+        Self { decades: (longest_ms / Self::LEAST_MS).log10().ceil().max(1.0) }
+    }
+
+    /// The distance from the top in thousandths.
+    fn y(&self, ms: f64) -> u64 {
+        let part = (ms.max(Self::LEAST_MS) / Self::LEAST_MS).log10() / self.decades;
         (1000.0 - part * 1000.0).round().clamp(0.0, 1000.0) as u64
-    };
-    let line = |of: fn(&super::series::Latency) -> f64| {
-        let mut d = String::new();
-        let mut drawing = false;
-        for (index, bucket) in buckets.iter().enumerate() {
-            if let Some(latency) = &bucket.latency {
-                let y = height(of(latency));
-                let _ = if drawing { write!(d, "V{y}h1") } else { write!(d, "M{index} {y}h1") };
-            }
-            drawing = bucket.latency.is_some();
+    }
+
+    /// A line over the buckets, with gaps where nothing was acknowledged.
+    pub(super) fn line(&self, buckets: &[Bucket], of: fn(&Latency) -> f64) -> String {
+        line(buckets.iter().map(|bucket| bucket.latency.as_ref().map(|latency| self.y(of(latency)))))
+    }
+
+    /// The labels: of every second decade, so that they do not overlap.
+    pub(super) fn labels(&self) -> Vec<Scale> {
+        let decades = (1..self.decades as u32).filter(|decade| decade % 2 == 1).take(8);
+        let label = |decade: u32| {
+            let ms = Self::LEAST_MS * 10f64.powi(decade.cast_signed());
+            Scale { y: percent(1.0 - f64::from(decade) / self.decades), label: decade_words(ms) }
+        };
+        decades.map(label).collect()
+    }
+}
+
+/// A line of steps through these distances from the top, with gaps.
+pub(super) fn line(heights: impl Iterator<Item = Option<u64>>) -> String {
+    let mut d = String::new();
+    let mut drawing = false;
+    for (index, y) in heights.enumerate() {
+        if let Some(y) = y {
+            let _ = if drawing { write!(d, "V{y}h1") } else { write!(d, "M{index} {y}h1") };
         }
-        d
-    };
+        drawing = y.is_some();
+    }
+    d
+}
+
+/// Lines and labels of latencies.
+fn latencies(buckets: &[Bucket], longest_ms: f64) -> (Vec<Path>, Vec<Scale>) {
+    let scale = LogScale::up_to(longest_ms);
     let mut spread = String::new();
     for (index, bucket) in buckets.iter().enumerate() {
         if let Some(latency) = &bucket.latency {
-            let (top, bottom) = (height(latency.p99_ms), height(latency.p50_ms));
+            let (top, bottom) = (scale.y(latency.p99_ms), scale.y(latency.p50_ms));
             if top < bottom {
                 let _ = write!(spread, "M{index} {top}h1V{bottom}h-1Z");
             }
@@ -212,17 +243,11 @@ fn latencies(buckets: &[Bucket], longest_ms: f64) -> (Vec<Path>, Vec<Scale>) {
     }
     let paths = [
         ("spread", spread),
-        ("longest", line(|latency| latency.max_ms)),
-        ("p99", line(|latency| latency.p99_ms)),
-        ("p50", line(|latency| latency.p50_ms)),
+        ("longest", scale.line(buckets, |latency| latency.max_ms)),
+        ("p99", scale.line(buckets, |latency| latency.p99_ms)),
+        ("p50", scale.line(buckets, |latency| latency.p50_ms)),
     ];
-    // Every second decade, so that labels do not overlap.
-    let scale = (1..decades as u32).filter(|decade| decade % 2 == 1).map(|decade| {
-        let ms = LEAST_MS * 10f64.powi(decade.cast_signed());
-        Scale { y: percent(1.0 - f64::from(decade) / decades), label: decade_words(ms) }
-    });
-    let scale = scale.take(8).collect();
-    (paths.into_iter().map(|(class, d)| Path { class, d }).collect(), scale)
+    (paths.into_iter().map(|(class, d)| Path { class, d }).collect(), scale.labels())
 }
 
 fn decade_words(ms: f64) -> String {
@@ -232,15 +257,8 @@ fn decade_words(ms: f64) -> String {
 pub(super) fn lag_row(all: &[LagSeries], grid: &Grid) -> Option<Row> {
     let most = all.iter().flat_map(|series| &series.most_bytes).flatten().copied().max()?;
     let paths = all.iter().take(64).map(|series| {
-        let mut d = String::new();
-        let mut drawing = false;
-        for (index, bytes) in series.most_bytes.iter().enumerate() {
-            if let Some(bytes) = bytes {
-                let y = 1000 - (*bytes as f64 / most.max(1) as f64 * 1000.0).round() as u64;
-                let _ = if drawing { write!(d, "V{y}h1") } else { write!(d, "M{index} {y}h1") };
-            }
-            drawing = bytes.is_some();
-        }
+        let height = |bytes: u64| 1000 - (bytes as f64 / most.max(1) as f64 * 1000.0).round() as u64;
+        let d = line(series.most_bytes.iter().map(|bytes| bytes.map(height)));
         Path { class: "lag", d }
     });
     Some(Row {
@@ -268,7 +286,7 @@ pub(super) fn data(grid: &Grid, all: &[Charted]) -> String {
     let series: Vec<String> = all
         .iter()
         .map(|Charted { series, .. }| {
-            let latency = |of: fn(&super::series::Latency) -> f64| {
+            let latency = |of: fn(&Latency) -> f64| {
                 numbers(
                     &mut series
                         .buckets

@@ -2,12 +2,14 @@
 //! escape all text.
 //!
 //! The files refer to each other in one direction: `series` and `lanes` gather what is drawn, `shapes` and `table` are
-//! the parts of a page, `charts`, `picture`, `unheld`, `anatomy`, `witness` and `tables` make them, and `page` and `index` are whole pages.
+//! the parts of a page, `charts`, `picture`, `unheld`, `anatomy`, `witness` and `tables` make them, and `page`, `overlay` and `index` are whole
+//! pages.
 
 mod anatomy;
 mod charts;
 mod index;
 mod lanes;
+mod overlay;
 mod page;
 mod picture;
 mod series;
@@ -24,6 +26,7 @@ use crate::history::History;
 use crate::report::run::Report;
 
 pub use index::index;
+pub use overlay::{MOST_DRAWN, Overlaid, comparison};
 
 /// The page of a run. Without the facts of its history, for example if only `report.json` was kept, it has no throughput,
 /// latency or lag. Pure.
@@ -39,7 +42,7 @@ pub fn page(report: &Report, facts: Option<&Facts<'_>>) -> String {
 }
 
 /// The part of a history that its report contains.
-fn without_operations(report: &Report) -> History {
+pub fn without_operations(report: &Report) -> History {
     let (events, complete) = (report.events.clone(), report.complete);
     History { events, complete, ..History::new(report.header.clone()) }
 }

@@ -20,6 +20,10 @@ const TRACK_PX: u32 = 20;
 
 /// The whole picture.
 pub struct Picture {
+    /// The id of its guides on the page.
+    pub id: String,
+    /// What the time axis shows.
+    pub axis: &'static str,
     /// The left edge in seconds.
     pub from_s: f64,
     /// The width in seconds.
@@ -62,6 +66,8 @@ pub fn picture(facts: &Facts<'_>, report: &Report) -> Picture {
     rows.extend(lag_row(&lags, &grid));
     rows.extend(op_rows(&ops, &report.outages, &grid));
     Picture {
+        id: "guides".to_owned(),
+        axis: "time in the run",
         from_s: grid.edge_s(0),
         span_s: grid.width_s() * grid.count as f64,
         ticks: ticks(&grid),
@@ -78,7 +84,7 @@ fn is_seen(window: Window, grid: &Grid) -> bool {
     window.to_ns >= grid.from_ns && grid.part(window.from_ns) < 1.0
 }
 
-fn ticks(grid: &Grid) -> Vec<Tick> {
+pub(super) fn ticks(grid: &Grid) -> Vec<Tick> {
     let span_s = grid.width_s() * grid.count as f64;
     let mut step_s = 1.0;
     for factor in [2.0, 2.5, 2.0].into_iter().cycle() {
@@ -107,7 +113,7 @@ fn guides(phases: &[PhaseSpan], marks: &[Mark], grid: &Grid) -> Vec<Guide> {
     inside.map(|(at_ns, class)| Guide { x: percent(grid.part(at_ns)), class }).collect()
 }
 
-fn phase_row(phases: &[PhaseSpan], grid: &Grid) -> Row {
+pub(super) fn phase_row(phases: &[PhaseSpan], grid: &Grid) -> Row {
     let seen = phases.iter().filter(|phase| is_seen(phase.window, grid)).take(MOST_SHAPES);
     let shapes = seen.enumerate().map(|(index, phase)| {
         let (x, w) = place(phase.window, grid);
@@ -126,7 +132,7 @@ fn phase_row(phases: &[PhaseSpan], grid: &Grid) -> Row {
 }
 
 /// The faults, each with its name: in its bar if that is wide enough on a small screen, or else beside it.
-fn fault_row(faults: &[FaultBar], grid: &Grid) -> Option<Row> {
+pub(super) fn fault_row(faults: &[FaultBar], grid: &Grid) -> Option<Row> {
     let mut tracks: Vec<Vec<(f64, f64)>> = Vec::new();
     let mut shapes = Vec::new();
     for fault in faults.iter().take(MOST_SHAPES) {
@@ -208,7 +214,7 @@ fn loss_row(ledger: &Ledger, grid: &Grid) -> Option<Row> {
 }
 
 /// Promotions in the upper half, epochs in the lower, with text where there is room.
-fn mark_row(marks: &[Mark], grid: &Grid) -> Option<Row> {
+pub(super) fn mark_row(marks: &[Mark], grid: &Grid) -> Option<Row> {
     let mut named_until = [f64::MIN; 2];
     let mut shapes = Vec::new();
     for mark in marks.iter().take(MOST_SHAPES).filter(|mark| grid.index(mark.at_ns).is_some()) {
