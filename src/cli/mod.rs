@@ -24,6 +24,8 @@ mod init;
 mod known;
 mod list;
 mod live;
+#[cfg(test)]
+mod manual;
 mod merge;
 mod plan;
 mod prepare;

@@ -78,7 +78,7 @@ pub enum ServerError {
         hint: String,
     },
     /// The version is in the catalogue, but fetching it failed.
-    #[error("{wanted} is neither in the cache nor on PATH, and fetching it failed: {reason} (hint: {hint})")]
+    #[error("cannot fetch {wanted}, which is neither in the cache nor on PATH: {reason} (hint: {hint})")]
     Fetch {
         /// The requested version.
         wanted: Wanted,

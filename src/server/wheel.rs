@@ -100,10 +100,11 @@ fn download(wheel: &Wheel, into: &Path) -> Result<PathBuf, SourceError> {
             continue;
         }
         if !output.status.success() {
-            let (error, retried) = pip_error(&output.stderr);
+            let (error, found_nothing) = pip_error(&output.stderr);
+            let index = if found_nothing { "the Python package index cannot be reached, or lacks it: " } else { "" };
             return Err(SourceError::Failed {
-                reason: format!("`{} download` failed: {error}", words.join(" ")),
-                hint: retried.then(|| "check whether this machine can reach its Python package index".to_owned()),
+                reason: format!("{index}`{} download` failed: {error}", words.join(" ")),
+                hint: found_nothing.then(|| "check the network of this machine, and which index pip uses".to_owned()),
             });
         }
         return only_wheel(into)
@@ -117,8 +118,8 @@ fn is_absent(output: &Output) -> bool {
     output.status.code() == Some(127) || String::from_utf8_lossy(&output.stderr).contains("No module named pip")
 }
 
-/// pip's last error, and whether pip had to retry. When pip cannot reach the index, the error says only that
-/// it found nothing, so the last warning is added.
+/// pip's last error, and whether pip found nothing. When pip cannot reach the index, the error says only that, so the last
+/// warning is added.
 fn pip_error(stderr: &[u8]) -> (String, bool) {
     let text = String::from_utf8_lossy(stderr);
     let last = |start: &str| text.lines().map(str::trim).rfind(|line| line.starts_with(start));
@@ -126,7 +127,10 @@ fn pip_error(stderr: &[u8]) -> (String, bool) {
     match last("WARNING: Retrying") {
         Some(warning) => (format!("{error} ({warning})"), true),
         None if error.is_empty() => ("nothing".to_owned(), false),
-        None => (error, false),
+        None => {
+            let found_nothing = error.contains("No matching distribution");
+            (error, found_nothing)
+        }
     }
 }
 
@@ -179,8 +183,8 @@ mod tests {
     #[test]
     fn finds_the_error_in_pip_s_output() {
         const NOTHING: &str = "ERROR: No matching distribution found for x==1";
-        for (lines, expected, retried) in [
-            (&["WARNING: something old", "ERROR: Could not find x==1", NOTHING][..], NOTHING, false),
+        for (lines, expected, found_nothing) in [
+            (&["WARNING: something old", "ERROR: Could not find x==1", NOTHING][..], NOTHING, true),
             (
                 &["WARNING: Retrying (total=1)", "WARNING: Retrying (total=0)", NOTHING, ""],
                 "ERROR: No matching distribution found for x==1 (WARNING: Retrying (total=0))",
@@ -189,7 +193,7 @@ mod tests {
             (&["Traceback", "OSError: disk full", ""], "OSError: disk full", false),
             (&[], "nothing", false),
         ] {
-            assert_eq!(pip_error(lines.join("\n").as_bytes()), (expected.to_owned(), retried));
+            assert_eq!(pip_error(lines.join("\n").as_bytes()), (expected.to_owned(), found_nothing));
         }
     }
 

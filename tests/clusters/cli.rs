@@ -17,12 +17,11 @@ struct Done {
 }
 
 fn slotquake(folder: &Path, args: &[&str]) -> Done {
-    let output = Command::new(env!("CARGO_BIN_EXE_slotquake"))
-        .args(args)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the binary runs");
+    ended(Command::new(env!("CARGO_BIN_EXE_slotquake")).args(args).current_dir(folder))
+}
+
+fn ended(command: &mut Command) -> Done {
+    let output = command.stdin(Stdio::null()).output().expect("the binary runs");
     Done {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).expect("text on stdout"),
@@ -147,10 +146,45 @@ fn a_suite_is_not_a_report_and_a_file_no_directory() {
     for (args, expected) in [
         (&["check", "good.yaml"][..], "good.yaml is not a report (hint: "),
         (&["run", "role-swap", "--out", "good.yaml"], "it is a file; give `--out` a directory"),
+        #[cfg(target_os = "linux")]
+        (&["run", "role-swap", "--out", "/sys/reports"], "give `--out` a directory that you may write to"),
     ] {
         let done = slotquake(folder.path(), args);
         assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{args:?}: {}", done.err);
         assert!(done.err.contains(expected), "{args:?}: {}", done.err);
+    }
+}
+
+#[test]
+fn what_the_machine_lacks_is_one_message_with_the_cause_and_a_way_out() {
+    let folder = empty();
+    let cache = folder.path().join("cache");
+    let run = |args: &[&str], with: &[(&str, &str)], without: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slotquake"));
+        command.args(args).current_dir(folder.path()).envs(with.iter().copied());
+        for name in without {
+            command.env_remove(name);
+        }
+        ended(&mut command)
+    };
+    let offline = [
+        ("SLOTQUAKE_CACHE", cache.to_str().expect("a plain path")),
+        ("PIP_INDEX_URL", "http://127.0.0.1:1/simple"),
+        ("PIP_RETRIES", "0"),
+        ("PIP_CONFIG_FILE", "/dev/null"),
+    ];
+    let fetch = &["run", "formation", "--server", "redis:6.2"][..];
+    let attach = &["run", "formation", "--backend", "attach", "--nodes", "127.0.0.1:1"][..];
+    let homeless = ["SLOTQUAKE_CACHE", "XDG_CACHE_HOME", "HOME"];
+    for (args, with, without, expected) in [
+        (attach, &[][..], &[][..], "slotquake: 127.0.0.1:1: it refuses connections, so `CLUSTER"),
+        (fetch, &offline, &[], "slotquake: cannot fetch redis:6.2, which is neither in the cache nor on PATH: "),
+        (fetch, &[], &homeless, "slotquake: no directory for fetched servers: none of SLOTQUAKE_CACHE"),
+    ] {
+        let done = run(args, with, without);
+        assert_eq!((done.code, done.out.as_str()), (Some(69), ""), "{args:?}: {}", done.err);
+        let last = done.err.lines().last().unwrap_or_default();
+        assert!(last.starts_with(expected) && last.contains("(hint: "), "{args:?}: {}", done.err);
     }
 }
 

@@ -24,7 +24,7 @@ pub enum AttachError {
     #[error("no node answers: {}", .0.join("; "))]
     NoSeedAnswers(Vec<String>),
     /// A command to a node failed.
-    #[error("{who} did not answer `{command}`: {reason}{hint}")]
+    #[error("{who}: {reason}, so `{command}` has no answer{hint}")]
     Ask {
         /// The node's address, or its number and address.
         who: String,
@@ -200,13 +200,22 @@ fn reason(error: &AskError) -> String {
         AskError::Connect(ConnectError::Refused(_)) => "it refuses connections".to_owned(),
         AskError::Connect(ConnectError::Denied(_, reply)) => format!("it rejected the credentials: {reply}"),
         AskError::Connect(ConnectError::Tls(_, reason)) => format!("no TLS: {reason}"),
-        error => error.to_string(),
+        AskError::Command(CommandError::Broken(reason)) if reason.contains("Parse error") => {
+            "what listens there does not answer as a Redis server does".to_owned()
+        }
+        error => error.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
     }
 }
 
 /// A hint, and whether the user must change an option.
 fn hint(error: &AskError, is_tls: bool) -> (&'static str, bool) {
     let reply = match error {
+        AskError::Connect(ConnectError::Refused(_)) => {
+            return (" (hint: no server listens there; check that it runs, and its address and port)", false);
+        }
+        AskError::Connect(ConnectError::TimedOut(..) | ConnectError::Unreachable(..)) => {
+            return (" (hint: check the address, and whether a firewall is in between)", false);
+        }
         AskError::Connect(ConnectError::Denied(_, reply)) | AskError::Command(CommandError::Reply(reply)) => reply,
         AskError::Connect(ConnectError::Tls(_, reason)) if reason.contains("InvalidContentType") => {
             return (" (hint: the port uses plain TCP; omit `--tls`, or pass the TLS port)", true);

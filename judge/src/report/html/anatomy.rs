@@ -184,7 +184,7 @@ impl Axis {
         };
         times
             .take_while(|at_ms| *at_ms <= self.to_ms())
-            .map(|at_ms| Tick { x: percent(self.part(at_ms)), label: label(at_ms) })
+            .map(|at_ms| Tick::new(self.part(at_ms), label(at_ms)))
             .collect()
     }
 }

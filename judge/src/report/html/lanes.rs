@@ -171,7 +171,7 @@ pub enum MarkKind {
 /// The lanes of all nodes of the plan over `window`.
 pub fn lanes(facts: &Facts<'_>, failovers: &[Failover], window: Window) -> Vec<Lane> {
     let (history, faults) = (facts.history, &facts.fault_spans);
-    let logged: Vec<Foreknown> = failovers.iter().flat_map(Foreknown::of).collect();
+    let logged: Vec<Foreknown> = failovers.iter().flat_map(|failover| Foreknown::of(failover, history)).collect();
     let mut now = Now { faults, logged: &logged, opinions: BTreeMap::new(), roles: BTreeMap::new() };
     let mut lanes: Vec<Lane> =
         history.header.plan.nodes.iter().map(|planned| Lane { node: planned.node, stretches: Vec::new() }).collect();
@@ -252,7 +252,7 @@ struct Foreknown {
 }
 
 impl Foreknown {
-    fn of(failover: &Failover) -> Vec<Self> {
+    fn of(failover: &Failover, history: &History) -> Vec<Self> {
         const SHOWN_AFTER_NS: u64 = POLL.as_nanos() as u64 * 3;
         let known = |node, is_promotion, at_ns: u64| Self {
             node,
@@ -262,9 +262,28 @@ impl Foreknown {
         let Some(logged) = failover.logged else { return Vec::new() };
         let fail_ns = failover.fail_ns().filter(|_| logged.fail);
         let promotion_ns = failover.promotion_ns().filter(|_| logged.promotion);
-        let promoted = promotion_ns.and_then(|at_ns| Some(known(failover.new_master?, true, at_ns)));
+        let promoted = promotion_ns.and_then(|at_ns| {
+            let node = failover.new_master?;
+            let known = known(node, true, at_ns);
+            // On a busy machine, answers from before the promotion arrive after it.
+            let shown_ns = shows_itself_a_master(history, node, at_ns);
+            let to_ns = shown_ns.map_or(known.window.to_ns, |shown_ns| shown_ns.max(known.window.to_ns));
+            Some(Self { window: Window { to_ns, ..known.window }, ..known })
+        });
         fail_ns.map(|at_ns| known(failover.old_master, false, at_ns)).into_iter().chain(promoted).collect()
     }
+}
+
+/// When a node first called itself a master, from a moment on.
+fn shows_itself_a_master(history: &History, of: NodeNo, from_ns: u64) -> Option<u64> {
+    let later = history.events.iter().filter(|event| event.at_ns >= from_ns);
+    let mut shown = later.filter(|event| match &event.kind {
+        EventKind::Viewed { node, view } if *node == of => {
+            view.peers.get(node).is_some_and(|own| own.role == Role::Master)
+        }
+        _ => false,
+    });
+    shown.next().map(|event| event.at_ns)
 }
 
 /// What the events so far show.

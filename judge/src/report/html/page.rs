@@ -15,7 +15,7 @@ use super::witness::{self, Drawing};
 use crate::check::{Judgement, Verdict};
 use crate::facts::{Facts, Failover};
 use crate::history::StepProblem;
-use crate::report::figures::{Figures, LongestOutage};
+use crate::report::figures::{Figures, LongestOutage, slowest};
 use crate::report::grounds::invariant_name;
 use crate::report::reproduce::{Reproduce, reproduce};
 use crate::report::run::Report;
@@ -358,17 +358,21 @@ fn tiles(report: &Report) -> Vec<Tile> {
                 format!("longest; for clients that were cut off {}{open}", length(cut_off.length_ms))
             }
             (Some(outage), None) if !outage.ended => "longest; still open at the end of the steps".to_owned(),
+            (Some(outage), None) if outage.stall => "longest; every operation was answered, but late".to_owned(),
             (Some(_), None) => "longest of all shards".to_owned(),
         },
     };
     let ledger = &report.ledger;
+    let failovers = report.timed_failovers();
+    let is_ordered = slowest(&failovers).is_some_and(|shown| shown.kind.is_none() && shown.ordered_by.is_some());
+    let from = if is_ordered { "CLUSTER FAILOVER" } else { "fault" };
     vec![
         Tile {
             name: "failover",
             value: length_or_dash(figures.first_write_ms.or(figures.promotion_ms)),
             note: match (figures.first_write_ms, figures.promotion_ms, report.failovers.is_empty()) {
-                (Some(_), ..) => format!("from fault to first write{}", slowest_of(&figures)),
-                (None, Some(_), _) => format!("from fault to promotion{}", slowest_of(&figures)),
+                (Some(_), ..) => format!("from {from} to first write{}", slowest_of(&figures)),
+                (None, Some(_), _) => format!("from {from} to promotion{}", slowest_of(&figures)),
                 (None, None, true) => "no fault at a master".to_owned(),
                 (None, None, false) => "no promotion".to_owned(),
             },

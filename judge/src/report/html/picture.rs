@@ -97,7 +97,7 @@ pub(super) fn ticks(grid: &Grid) -> Vec<Tick> {
     let ticks = (0..=10).map(|number| (first + f64::from(number)) * step_s);
     ticks
         .take_while(|&at_s| at_s <= grid.edge_s(grid.count))
-        .map(|at_s| Tick { x: percent((at_s - grid.edge_s(0)) / span_s), label: format!("{at_s:.0} s") })
+        .map(|at_s| Tick::new((at_s - grid.edge_s(0)) / span_s, format!("{at_s:.0} s")))
         .collect()
 }
 
@@ -137,10 +137,15 @@ pub(super) fn fault_row(faults: &[FaultBar], grid: &Grid) -> Option<Row> {
     let mut shapes = Vec::new();
     for fault in faults.iter().take(MOST_SHAPES) {
         let what = format!("{} {}", fault.kind, fault.what);
-        let name = cut_off(&what, 30);
         let (from, to) = (grid.part(fault.window.from_ns), grid.part(fault.window.to_ns));
+        // The script of the page shortens what does not fit into a bar.
+        let name = cut_off(&what, if to - from < 30.0 * LETTER { 30 } else { 120 });
         let room = name.chars().count() as f64 * LETTER;
-        let beside = (to - from < room).then_some(if to + room <= 1.0 || to <= 0.5 { "after" } else { "before" });
+        let beside = (to - from < room.min(30.0 * LETTER)).then_some(if to + room <= 1.0 || to <= 0.5 {
+            "after"
+        } else {
+            "before"
+        });
         let taken = match beside {
             None => (from, to),
             Some("after") => (from, to + room),
@@ -187,28 +192,44 @@ fn cut_off(text: &str, most: usize) -> String {
 /// The lost writes by the time of their acknowledgement, with their number where there is room.
 fn loss_row(ledger: &Ledger, grid: &Grid) -> Option<Row> {
     let spans = ledger.loss_spans.iter().filter(|span| is_seen(span.window, grid)).take(MOST_SHAPES);
+    let mut named_until = 0.0;
     let shapes: Vec<Shape> = spans
         .map(|span| {
             let (x, w) = place(span.window, grid);
             let (from, to) = (at(span.window.from_ns), at(span.window.to_ns));
             let writes = counted(span.lost, "acknowledged write");
-            let has_room = grid.part(span.window.to_ns) - grid.part(span.window.from_ns) > 0.08;
+            let (left, right) = (grid.part(span.window.from_ns), grid.part(span.window.to_ns));
+            let is_wide = right - left > 0.08;
+            // A number that is cut off is a wrong number, and so are two over each other.
+            let has_room = is_wide || named_until <= left;
+            let beside = if is_wide {
+                ""
+            } else if right > 0.8 {
+                "before"
+            } else {
+                "after"
+            };
+            if has_room {
+                named_until = if is_wide { right } else { right + 0.2 };
+            }
             Shape {
                 x,
-                w,
+                // So that a moment is seen, too.
+                w: if right - left < 0.004 { percent(0.004) } else { w },
                 h: "100%".to_owned(),
                 class: "lost".to_owned(),
                 title: format!(
                     "{writes} of {} lost, acknowledged from {from} to {to}; cause: {}",
                     span.shard, span.cause
                 ),
-                // A number that is cut off is a wrong number.
                 text: if has_room { format!("{} lost", count(span.lost)) } else { String::new() },
+                beside: if has_room { beside } else { "" },
+                beside_x: percent(if beside == "before" { left } else { right.max(left + 0.004) }),
                 ..Shape::default()
             }
         })
         .collect();
-    let note = "by time of acknowledgement".to_owned();
+    let note = "when acknowledged".to_owned();
     let row = Row { label: "lost writes".to_owned(), note, height_px: 22, class: "lane", ..Row::default() };
     (!shapes.is_empty()).then_some(Row { shapes, ..row })
 }

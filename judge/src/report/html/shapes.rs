@@ -13,6 +13,20 @@ pub struct Tick {
     pub x: String,
     /// The label: `12 s`.
     pub label: String,
+    /// Which part of the label is at that position: `start`, `middle` or `end`.
+    pub anchor: &'static str,
+}
+
+impl Tick {
+    /// A tick at a part of the axis from 0 to 1. At the edges a label in the middle would be cut off.
+    pub(super) fn new(part: f64, label: String) -> Self {
+        let anchor = match part {
+            low if low < 0.03 => "start",
+            high if high > 0.97 => "end",
+            _ => "middle",
+        };
+        Self { x: percent(part), label, anchor }
+    }
 }
 
 /// A line through all rows.

@@ -14,6 +14,8 @@ use crate::words::page::at;
 const MOST_OF_ONE: usize = 5;
 /// The part of the width that a mark with its name takes.
 const ROOM: f64 = 0.2;
+/// The part of the width within which marks cannot be told apart.
+const NEAR: f64 = 0.02;
 /// The most lines of marks.
 const MOST_LINES: usize = 8;
 /// The height of one line of marks in pixels.
@@ -26,17 +28,22 @@ pub(super) fn unheld_row(report: &Report, facts: &Facts<'_>, grid: &Grid) -> Opt
     let end_ns = facts.steps.map_or(facts.end_ns, |steps| steps.to_ns);
     let mut unheld: Vec<&Judgement> = report.invariants.iter().filter(|each| each.verdict != Verdict::Pass).collect();
     unheld.sort_by_key(|judgement| std::cmp::Reverse(judgement.verdict));
-    let mut marks: Vec<(u64, &Judgement, bool)> = Vec::new();
+    let mut marks: Vec<Mark<'_>> = Vec::new();
     for judgement in unheld {
         let moments = moments(judgement, report, facts, &failovers);
         if moments.is_empty() {
-            marks.push((end_ns, judgement, false));
+            marks.push(Mark { at_ns: end_ns, judgement, is_known: false, moments: 1 });
         }
-        marks.extend(moments.into_iter().take(MOST_OF_ONE).map(|at_ns| (at_ns, judgement, true)));
+        marks.extend(merged(moments, grid).into_iter().take(MOST_OF_ONE).map(|(at_ns, moments)| Mark {
+            at_ns,
+            judgement,
+            is_known: true,
+            moments,
+        }));
     }
     let mut lines: Vec<Vec<(f64, f64)>> = Vec::new();
     let mut shapes = Vec::new();
-    for (at_ns, judgement, is_known) in marks.into_iter().take(MOST_SHAPES) {
+    for Mark { at_ns, judgement, is_known, moments } in marks.into_iter().take(MOST_SHAPES) {
         let part = grid.part(at_ns);
         let to_the_left = part > 0.5;
         let taken = if to_the_left { (part - ROOM, part) } else { (part, part + ROOM) };
@@ -56,14 +63,23 @@ pub(super) fn unheld_row(report: &Report, facts: &Facts<'_>, grid: &Grid) -> Opt
             Verdict::Inconclusive | Verdict::Pass => ("?", "mark undecided"),
         };
         let name = short(&judgement.invariant, 40);
-        let when = if is_known { at(at_ns) } else { "at no one moment".to_owned() };
+        let when = match (is_known, moments) {
+            (false, _) => "at no one moment".to_owned(),
+            (true, 1) => at(at_ns),
+            (true, several) => format!("{several} times from {}", at(at_ns)),
+        };
         let whole = short(&invariant_name(&name, &judgement.settings), 200);
         shapes.push(Shape {
             x: percent(part),
             y_px: line as u32 * LINE_PX,
             class: class.to_owned(),
             title: format!("{whole}, {when}: {}", short(&judgement.seen, 400)),
-            text: if to_the_left { format!("{name} {symbol}") } else { format!("{symbol} {name}") },
+            text: match (to_the_left, moments) {
+                (true, 1) => format!("{name} {symbol}"),
+                (true, several) => format!("{name} ({several}) {symbol}"),
+                (false, 1) => format!("{symbol} {name}"),
+                (false, several) => format!("{symbol} {name} ({several})"),
+            },
             anchor: if to_the_left { "end" } else { "start" },
             ..Shape::default()
         });
@@ -71,6 +87,28 @@ pub(super) fn unheld_row(report: &Report, facts: &Facts<'_>, grid: &Grid) -> Opt
     let height_px = lines.len() as u32 * LINE_PX;
     let row = Row { label: "not held".to_owned(), note: "invariants".to_owned(), height_px, ..Row::default() };
     (!shapes.is_empty()).then_some(Row { class: "lane marks", shapes, ..row })
+}
+
+/// A mark of an invariant that does not hold.
+struct Mark<'r> {
+    at_ns: u64,
+    judgement: &'r Judgement,
+    is_known: bool,
+    /// How many moments it stands for.
+    moments: usize,
+}
+
+/// The moments, with those that are too near to tell apart as one: the first, and how many.
+fn merged(mut moments: Vec<u64>, grid: &Grid) -> Vec<(u64, usize)> {
+    moments.sort_unstable();
+    let mut merged: Vec<(u64, usize)> = Vec::new();
+    for at_ns in moments {
+        match merged.last_mut() {
+            Some((first_ns, number)) if grid.part(at_ns) - grid.part(*first_ns) < NEAR => *number += 1,
+            _ => merged.push((at_ns, 1)),
+        }
+    }
+    merged
 }
 
 /// The moments at which a judgement looks, as far as typed facts tell.

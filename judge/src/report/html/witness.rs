@@ -124,7 +124,7 @@ impl Axis {
         let mut last = f64::NEG_INFINITY;
         for (&ns, &part) in self.moments_ns.iter().zip(&self.parts) {
             if part - last >= LABEL_PART {
-                ticks.push(Tick { x: percent(part), label: self.at(ns) });
+                ticks.push(Tick::new(part, self.at(ns)));
                 last = part;
             }
         }
