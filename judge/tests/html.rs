@@ -253,6 +253,22 @@ fn an_event_has_one_time_everywhere_that_of_the_log() {
 }
 
 #[test]
+fn a_late_answer_does_not_take_a_promotion_back() {
+    let (mut history, logs) = with_logs();
+    // The first answer of node-4 that shows its promotion, and those of the others, arrive 600 ms after the log's time.
+    for event in &mut history.events {
+        if matches!(event.kind, EventKind::Viewed { .. }) && (11_900 * MS..12_400 * MS).contains(&event.at_ns) {
+            event.at_ns = 12_400 * MS;
+        }
+    }
+    history.events.sort_by_key(|event| event.at_ns);
+    let report = Report::with_logs(&history, &logs);
+    let page = html::page(&report, Some(&Facts::new(&history)));
+    assert!(page.contains("node-4: master, 11.800 s to"), "{page}");
+    assert!(!page.contains("node-4: replica of node-1, 12."), "{page}");
+}
+
+#[test]
 fn a_log_that_is_less_exact_than_polling_is_not_used() {
     let (mut history, logs) = with_logs();
     for event in &mut history.events {

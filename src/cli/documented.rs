@@ -137,6 +137,43 @@ fn the_action_runs_what_its_inputs_say() {
 }
 
 #[test]
+fn the_action_takes_a_release_and_builds_only_without_one() {
+    let action = yaml(&root().join("action.yml"));
+    let step = steps(&action).into_iter().find(|step| step["name"] == "Install slotquake").expect("the step");
+    // With `gh` and `cargo` as functions, bash shows what the script would install.
+    let script = format!(
+        "gh() {{ [ -d \"$RELEASE\" ] && cp \"$RELEASE\"/* \"$7\"; }}\ncargo() {{ echo built; }}\nset -eo pipefail\n{}",
+        step["run"].as_str().expect("a script")
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let bash = |script: &str, home: &str, release: &str| {
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", script]).env("HOME", folder.path().join(home)).env("RELEASE", release);
+        command.env("GITHUB_PATH", folder.path().join(format!("{home}.path"))).env("GITHUB_ACTION_PATH", "/action");
+        command.env("ACTION_REPOSITORY", "OWNER/slotquake").env("ACTION_REF", "v0.1.0").current_dir(folder.path());
+        command.output().expect("bash runs")
+    };
+    let pack = "n=slotquake-$(uname -m)-unknown-linux-gnu; mkdir -p $n release\n\
+                printf '#!/bin/sh\\necho released' > $n/slotquake; chmod 755 $n/slotquake\n\
+                tar -czf release/$n.tar.gz $n; cd release; sha256sum *.tar.gz > SHA256SUMS";
+    assert!(bash(pack, "pack", "").status.success());
+    let release = folder.path().join("release");
+    let release = release.to_str().expect("a plain path");
+    let installed = |home: &str| folder.path().join(home).join(".cache/slotquake-program/bin/slotquake");
+
+    let done = bash(&script, "released", release);
+    assert!(done.status.success() && installed("released").exists(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(read(&folder.path().join("released.path")).ends_with("slotquake-program/bin\n"));
+    let done = bash(&script, "built", "/nowhere");
+    assert!(done.status.success() && String::from_utf8_lossy(&done.stdout).contains("built"));
+    // A binary that is not the released one is neither run nor replaced.
+    assert!(bash("cd release; echo x >> slotquake-*.tar.gz", "altered", "").status.success());
+    let done = bash(&script, "altered", release);
+    assert!(!done.status.success() && !installed("altered").exists());
+    assert!(!String::from_utf8_lossy(&done.stdout).contains("built"));
+}
+
+#[test]
 fn workflows_say_only_what_the_action_knows() {
     let action = yaml(&root().join("action.yml"));
     let known: BTreeSet<&String> = action["inputs"].as_object().expect("inputs").keys().collect();

@@ -10,20 +10,20 @@ use clap_mangen::Man;
 use super::Cli;
 
 /// The pages of a command and all below it, as their file names and texts.
-fn pages(command: &Command, name: &str) -> Vec<(String, String)> {
-    let named = command.clone().name(name.to_owned()).bin_name(name.replace('-', " "));
+fn pages(command: &Command) -> Vec<(String, String)> {
+    let man = Man::new(command.clone());
     let mut text = Vec::new();
-    Man::new(named).render(&mut text).expect("writing into memory succeeds");
-    let own = (format!("{name}.1"), String::from_utf8(text).expect("text"));
+    man.render(&mut text).expect("writing into memory succeeds");
+    let own = (man.get_filename(), String::from_utf8(text).expect("text"));
     let below = command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help");
-    [own].into_iter().chain(below.flat_map(|below| pages(below, &format!("{name}-{}", below.get_name())))).collect()
+    [own].into_iter().chain(below.flat_map(pages)).collect()
 }
 
 #[test]
 fn manual_has_a_page_for_each_command() {
     let mut cli = Cli::command();
     cli.build();
-    let pages = pages(&cli, "slotquake");
+    let pages = pages(&cli);
     assert!(pages.len() > cli.get_subcommands().count(), "one for slotquake itself, too");
     for (file, text) in &pages {
         for section in ["NAME", "SYNOPSIS", "OPTIONS"] {

@@ -154,3 +154,15 @@ fn at_phase(judgement: &Judgement, facts: &Facts<'_>) -> Vec<u64> {
     let named = facts.phases.iter().filter(|phase| judgement.settings.ends_with(&format!("at {}", phase.name)));
     named.map(|phase| phase.window.to_ns).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_too_near_to_tell_apart_are_one_mark() {
+        let grid = Grid { from_ns: 0, width_ns: 1_000, count: 1_000 };
+        assert_eq!(merged(vec![500_100, 500_000, 900_000, 519_000], &grid), [(500_000, 3), (900_000, 1)]);
+        assert_eq!(merged(Vec::new(), &grid), []);
+    }
+}
