@@ -40,7 +40,6 @@ impl Schema<'_> {
         let fail = |why: String| Err(format!("{at}: {why}"));
         for (keyword, wanted) in schema {
             match keyword.as_str() {
-                "$schema" | "$defs" | "title" | "description" | "default" | "format" | "pattern" | "examples" => {}
                 "type" => {
                     let all = wanted.as_array().map_or_else(|| vec![wanted], |all| all.iter().collect());
                     if !all.iter().any(|kind| is_of_type(value, kind.as_str().expect("a type"))) {
@@ -48,18 +47,15 @@ impl Schema<'_> {
                     }
                 }
                 "const" if value != wanted => return fail(format!("{value} is not {wanted}")),
-                "const" => {}
                 "enum" if !wanted.as_array().expect("a list").contains(value) => {
                     return fail(format!("{value} is not one of {wanted}"));
                 }
-                "enum" => {}
                 "minimum" if value.is_number() && value.as_f64() < wanted.as_f64() => {
                     return fail(format!("{value} < {wanted}"));
                 }
                 "maximum" if value.is_number() && value.as_f64() > wanted.as_f64() => {
                     return fail(format!("{value} > {wanted}"));
                 }
-                "minimum" | "maximum" => {}
                 "required" => {
                     for key in wanted.as_array().expect("a list").iter().filter_map(Value::as_str) {
                         if value.is_object() && value.get(key).is_none() {
@@ -147,6 +143,9 @@ impl Schema<'_> {
                     }
                     described.extend(tried.into_iter().flatten().flatten());
                 }
+                // Kept, or only told to people.
+                "const" | "enum" | "minimum" | "maximum" | "$schema" | "$defs" | "title" | "description"
+                | "default" | "format" | "pattern" | "examples" => {}
                 unknown => panic!("{at}: the test does not know the keyword {unknown}"),
             }
         }

@@ -35,6 +35,8 @@ fn manual_has_a_page_for_each_command() {
     if let Some(folder) = std::env::var_os("MANUAL") {
         let folder = Path::new(&folder);
         fs::create_dir_all(folder).expect("a folder");
-        pages.iter().for_each(|(file, text)| fs::write(folder.join(file), text).expect("written"));
+        for (file, text) in &pages {
+            fs::write(folder.join(file), text).expect("written");
+        }
     }
 }

@@ -23,10 +23,8 @@ const HEADINGS: [&str; 8] = ["suite", "server", "what", "change", "base", "new",
 /// A table of the verdicts and figures that differ, then other differences, then a conclusion. Figures without a significant
 /// change are only shown for a single pair, or with `verbose`.
 pub fn render_comparison(comparison: &Comparison, style: Style) -> String {
-    let shown = match style.verbose || comparison.pairs.len() == 1 {
-        true => Shown::Undecided,
-        false => Shown::Telling,
-    };
+    let everything = style.verbose || comparison.pairs.len() == 1;
+    let shown = if everything { Shown::Undecided } else { Shown::Telling };
     let mut builder = Builder::default();
     builder.push_record(HEADINGS);
     let mut colours = Vec::new();

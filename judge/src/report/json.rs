@@ -109,6 +109,7 @@ pub(super) struct ComparisonDocument<'a> {
 
 /// A side, compared with the base.
 #[derive(Serialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "four answers about one comparison")]
 struct ComparedSide<'a> {
     /// The side, as the user named it.
     new: &'a str,
