@@ -266,6 +266,7 @@ fn add(cases: &mut Vec<Case>, stem: &str, suite: Result<Suite, String>, servers:
     let own = [suite.as_written().cluster.server.clone()];
     for server in if servers.is_empty() { &own[..] } else { servers } {
         let plan = suite.clone().server(server).plan(seed).map_err(|error| error.to_string());
+        let plan = plan.and_then(|plan| batch::absent_program(&plan).map_or(Ok(plan), Err));
         cases.push(Case { name: format!("{stem}::{server}"), plan });
     }
 }

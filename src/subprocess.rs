@@ -1,13 +1,18 @@
 //! Runs other programs with a deadline and returns their output: `pip`, `apt-get`, `--version`, probes.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::history::{Exit, ExitSignal};
 
 /// How often to check whether a program has ended.
 const POLL: Duration = Duration::from_millis(5);
@@ -76,6 +81,63 @@ fn read_in_background(mut pipe: impl Read + Send + 'static) -> thread::JoinHandl
         let _ = pipe.read_to_end(&mut bytes);
         bytes
     })
+}
+
+/// How a process ended, from the status that the system reports.
+pub fn exit(status: ExitStatus) -> Exit {
+    let named = |number| Signal::try_from(number).map_or_else(|_| String::new(), |signal| signal.as_str().to_owned());
+    Exit {
+        how: status.to_string(),
+        signal: status.signal().map(|number| ExitSignal { number, name: named(number) }),
+        status: status.code(),
+    }
+}
+
+/// The output of a program on one stream, read in the background.
+pub struct Gathered {
+    read: Arc<Mutex<Tail>>,
+    reading: tokio::task::JoinHandle<()>,
+}
+
+/// The end of what was read.
+#[derive(Default)]
+struct Tail {
+    bytes: Vec<u8>,
+    /// The number of bytes that were read in all.
+    all: u64,
+}
+
+impl Gathered {
+    /// Reads a stream to its end, and keeps the last `most` bytes.
+    pub fn of<R: AsyncRead + Unpin + Send + 'static>(stream: Option<R>, most: usize) -> Self {
+        let read = Arc::<Mutex<Tail>>::default();
+        let tail = Arc::clone(&read);
+        let reading = tokio::spawn(async move {
+            let Some(mut stream) = stream else { return };
+            let mut part = [0; 4096];
+            while let Ok(length @ 1..) = stream.read(&mut part).await {
+                let mut tail = tail.lock().expect("no holder panics");
+                tail.bytes.extend_from_slice(&part[..length]);
+                tail.all += length as u64;
+                // Not at every read, so that a long output costs no more than it is long.
+                if tail.bytes.len() >= most.saturating_mul(2) {
+                    let over = tail.bytes.len() - most;
+                    tail.bytes.drain(..over);
+                }
+            }
+        });
+        Self { read, reading }
+    }
+
+    /// The last bytes, and how many there were in all. The program has ended, but a process that it left may keep the stream
+    /// open, so this does not wait for the end of the stream.
+    pub async fn end(mut self) -> (Vec<u8>, u64) {
+        const GRACE: Duration = Duration::from_millis(200);
+        let _ = tokio::time::timeout(crate::speed::real_span(GRACE), &mut self.reading).await;
+        self.reading.abort();
+        let Tail { bytes, all } = std::mem::take(&mut *self.read.lock().expect("no holder panics"));
+        (bytes, all)
+    }
 }
 
 /// The last line that is not blank, trimmed.

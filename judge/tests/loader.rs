@@ -393,7 +393,7 @@ fn keeps_the_text_of_answers_and_names() {
     let suite = source(&VALID.replace("phase: baseline", "phase: yes")).unwrap().suite;
     assert_eq!(suite.steps[0], Step::Phase("yes".to_owned()));
     let suite = source(&VALID.replace("send: GET testkey", "send: [SET, n, 5, 'two words', ~]")).unwrap().suite;
-    let Step::Expect(Expect { send, .. }) = &suite.steps[5] else { panic!("step 5 is the expectation") };
+    let Step::Expect(Expect { send: Some(send), .. }) = &suite.steps[5] else { panic!("step 5 is the expectation") };
     assert_eq!(send.0, ["SET", "n", "5", "two words", "~"]);
 }
 

@@ -13,6 +13,7 @@ use crate::run::BackendSettings;
 use crate::sandbox::{self, Entered, Inside, Mode, SandboxError, visit};
 use crate::server::Server;
 use crate::speed;
+use crate::suite::Step;
 
 /// Why no suite can run.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -172,6 +173,22 @@ impl Environment {
         self.unfit.get(&plan.name).map(String::as_str).or_else(lacking)
     }
 
+    /// Checks that a step is possible here on a cluster of that plan, which is up already. The error says why not, with a
+    /// hint.
+    pub fn admit(&self, step: &Step, plan: &Plan) -> Result<(), String> {
+        let alone = Plan { steps: vec![step.clone()], ..plan.clone() };
+        if let Some(reason) = self.obstacle(&alone) {
+            return Err(reason.to_owned());
+        }
+        match alone.only_in_real_time().filter(|_| !speed::current().is_real()) {
+            Some(reason) => Err(format!(
+                "not possible at speed {}: {reason} (hint: start the cluster without `--speed`)",
+                speed::current()
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Why a need cannot be met here for a plan, with a hint; None if it can.
     pub fn lack(&self, need: Need, plan: &Plan) -> Option<&str> {
         let of_server =
@@ -222,7 +239,7 @@ fn no_sandbox(reason: &str, hint: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::suite::{self, Step};
+    use crate::suite;
 
     use super::*;
 

@@ -23,7 +23,7 @@ use tokio::task::{JoinError, spawn_blocking};
 pub use self::environment::{Environment, EnvironmentError};
 pub use self::exit::Exit;
 pub use self::lanes::{Lanes, side_by_side};
-pub use self::prepare::{Fitted, draw_seed, lacking, no_upgrade, plan, plans, plans_on_found, servers};
+pub use self::prepare::{Fitted, absent_program, draw_seed, lacking, no_upgrade, plan, plans, plans_on_found, servers};
 pub use self::probe::{AUTO_MAX, busiest, highest_speed};
 use crate::anatomy;
 use crate::check::{Verdict, check};

@@ -1,10 +1,12 @@
 //! Checks before any cluster boots: every suite is valid, every plan is possible, every server is available.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::plan::{Found, Plan};
 use crate::server::{self, Server, ServerError};
-use crate::suite::{LoadError, Source, Suite, UPGRADE_TO};
+use crate::subprocess;
+use crate::suite::{Exec, Expect, LoadError, Source, Step, Suite, UPGRADE_TO};
 
 /// Loads a suite, applies overrides (the server, and the one to upgrade to, last), and resolves it. The error lists all
 /// problems with their positions.
@@ -130,6 +132,33 @@ pub fn lacking(plan: &Plan, servers: &BTreeMap<String, Server>) -> Option<String
     Some(format!(
         "a step starts {missing}, which could neither be found nor fetched (hint: install it, or use another with `--to`)"
     ))
+}
+
+/// Why a plan cannot run here: one of its steps runs a program that this machine does not have.
+pub fn absent_program(plan: &Plan) -> Option<String> {
+    plan.steps.iter().enumerate().find_map(|(index, step)| {
+        let (Step::Exec(Exec { run, .. }) | Step::Expect(Expect { exec: Some(run), .. })) = step else { return None };
+        let why = no_program(run.0.first()?)?;
+        Some(format!("suite \"{}\", step {}: {why}", plan.name, index + 1))
+    })
+}
+
+fn no_program(program: &str) -> Option<String> {
+    if !program.contains('/') {
+        let is_absent = subprocess::locate(program).is_none();
+        return is_absent
+            .then(|| format!("there is no program \"{program}\" on PATH (hint: a path has a slash: `./{program}`)"));
+    }
+    let path = Path::new(program);
+    if subprocess::is_executable(path) {
+        None
+    } else if path.exists() {
+        Some(format!("\"{program}\" is no program (hint: `chmod +x {program}`)"))
+    } else {
+        let here = std::env::current_dir().unwrap_or_default();
+        let from = if path.is_absolute() { String::new() } else { format!(" in {}", here.display()) };
+        Some(format!("there is no program \"{program}\"{from} (hint: paths count from where slotquake is started)"))
+    }
 }
 
 /// Why a plan that was made for another server does not upgrade this one: the first server that a step starts is not a

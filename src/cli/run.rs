@@ -113,6 +113,9 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let wanted = Wanted { suites: &suites, servers: &args.servers, overrides: &args.overrides, seed };
     let Taken { plans, servers, environment, runtime, signals } =
         args.backend.take(&wanted, || folder::make(&args.out))?;
+    if let Some(absent) = plans.iter().find_map(batch::absent_program) {
+        return Err(Trouble::usage(absent));
+    }
     let (skipped, plans): (Vec<Summary>, Vec<Plan>) = part(plans, |plan| {
         let fits =
             || if args.servers.is_empty() || args.overrides.to.is_some() { None } else { batch::no_upgrade(plan) };

@@ -247,17 +247,7 @@ async fn visit(mut stream: UnixStream, host: Arc<Host>) {
 impl Host {
     async fn ask(&self, ask: Ask) -> Result<Response, StepProblem> {
         if let Ask::Fault { step, .. } = &ask {
-            let alone = Plan { steps: vec![step.clone()], ..self.plan.clone() };
-            if let Some(reason) = self.environment.obstacle(&alone) {
-                return Err(StepProblem::Suite(reason.to_owned()));
-            }
-            if let Some(reason) = alone.only_in_real_time().filter(|_| !speed::current().is_real()) {
-                let hint = "start the cluster without `--speed`";
-                return Err(StepProblem::Suite(format!(
-                    "not possible at speed {}: {reason} (hint: {hint})",
-                    speed::current()
-                )));
-            }
+            self.environment.admit(step, &self.plan).map_err(StepProblem::Suite)?;
         }
         let (answer, answered) = oneshot::channel();
         let gone = || StepProblem::Harness("the cluster is shutting down".to_owned());
@@ -266,6 +256,8 @@ impl Host {
             Answer::Status(status) => Response::Status(status),
             Answer::Happened(events) => Response::Lines(self.narrate(&events)),
             Answer::Reply { text, by } => Response::Lines(vec![text, by]),
+            Answer::Met => Response::Lines(Vec::new()),
+            Answer::Address(addr) => Response::Lines(vec![addr.to_string()]),
         })
     }
 

@@ -1,19 +1,19 @@
 //! Keeps a cluster up until it is asked to end, and executes requests on it. Writes a history like any run.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::status::{Status, status};
-use super::steps::Question;
+use super::steps::{Progress, Question};
 use super::{Course, Notice, Options, Run, RunError, interruption, run_on_backend};
 use crate::cluster::Backend;
 use crate::history::{Event, EventKind, History, StepProblem};
 use crate::plan::Plan;
 use crate::server::Server;
-use crate::spec::Rules;
-use crate::suite::Step;
+use crate::suite::{Await, Step};
 use crate::target::{Target, Targets};
 use crate::units::ClientNo;
 use crate::wire::Caller;
@@ -43,6 +43,13 @@ pub enum Ask {
         /// Whether READONLY is sent first, so that a replica serves reads.
         readonly: bool,
     },
+    /// Wait until something is so.
+    Await(Await),
+    /// Report where clients reach a node.
+    Address {
+        /// The node.
+        of: Target,
+    },
     /// Tear the cluster down. The answer is sent when that is done.
     Down,
 }
@@ -54,6 +61,10 @@ pub enum Answer {
     Status(Status),
     /// The fault is in effect or undone. Contains its recorded events, including the proofs.
     Happened(Vec<Event>),
+    /// It is so.
+    Met,
+    /// Where clients reach the node.
+    Address(SocketAddr),
     /// A reply to a command, which may be an error reply.
     Reply {
         /// The reply as text.
@@ -128,6 +139,7 @@ impl<B: Backend> Run<B> {
     /// Executes requests until one of them ends the cluster.
     pub(super) async fn until_asked_to_end(mut self, mut asked: Asked) -> Result<(), RunError> {
         let Some(rules) = self.boot().await? else { return Ok(()) };
+        let mut progress = Progress::new(rules, self.masters());
         let mut stop = self.stop.clone();
         loop {
             let done = async {
@@ -135,7 +147,7 @@ impl<B: Backend> Run<B> {
                     None | Some(Request { ask: Ask::Down, .. }) => false,
                     Some(Request { ask, answer }) => {
                         asked.happened.lock().expect("no holder panics").clear();
-                        let result = self.answer(ask, &rules, &asked.happened).await;
+                        let result = self.answer(ask, &mut progress, &asked.happened).await;
                         // The client may have disconnected.
                         let _ = answer.send(result);
                         true
@@ -152,15 +164,18 @@ impl<B: Backend> Run<B> {
         }
     }
 
-    async fn answer(&mut self, ask: Ask, rules: &Rules, happened: &Mutex<Vec<Event>>) -> Result<Answer, StepProblem> {
+    async fn answer(
+        &mut self,
+        ask: Ask,
+        progress: &mut Progress,
+        happened: &Mutex<Vec<Event>>,
+    ) -> Result<Answer, StepProblem> {
         match ask {
             Ask::Status => Ok(Answer::Status(self.status().await)),
             Ask::Fault { step, seed } => {
-                let step = self.plan.admit(step, seed).map_err(|problems| {
-                    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                    StepProblem::Suite(problems.join("; "))
-                })?;
-                self.fault(&step, rules.node_timeout).await?;
+                let step = self.admitted(step, seed)?;
+                progress.before_a_fault(self.masters());
+                self.fault(&step, progress.node_timeout()).await?;
                 Ok(Answer::Happened(std::mem::take(&mut *happened.lock().expect("no holder panics"))))
             }
             Ask::Send { to, words, follow, readonly } => {
@@ -183,8 +198,28 @@ impl<B: Backend> Run<B> {
                 let Some(reply) = last else { return Err(StepProblem::Harness("no node answers".to_owned())) };
                 Ok(Answer::Reply { text: reply.text, by: reply.by.to_string() })
             }
+            Ask::Await(wait) => {
+                let step = self.admitted(Step::Await(wait), self.plan.seed)?;
+                let Step::Await(wait) = &step else { unreachable!("a wait stays a wait") };
+                self.wait(0, wait, progress).await?;
+                Ok(Answer::Met)
+            }
+            Ask::Address { of } => {
+                if let Some(message) = self.plan.refuse_one(&of) {
+                    return Err(StepProblem::Suite(message));
+                }
+                let node = self.resolve(&Targets::from(of))?[0];
+                Ok(Answer::Address(self.control.backend().addr(node)))
+            }
             Ask::Down => unreachable!("it ends the loop"),
         }
+    }
+
+    fn admitted(&self, step: Step, seed: u64) -> Result<Step, StepProblem> {
+        self.plan.admit(step, seed).map_err(|problems| {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            StepProblem::Suite(problems.join("; "))
+        })
     }
 
     async fn status(&self) -> Status {

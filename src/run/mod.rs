@@ -4,6 +4,7 @@
 mod conclude;
 mod keep;
 mod logs;
+mod programs;
 mod status;
 mod steps;
 
@@ -144,6 +145,8 @@ const HURRY: Duration = Duration::from_secs(10);
 /// Everything that the parts of one run share.
 struct Run<B> {
     plan: Plan,
+    /// The report's folder.
+    folder: PathBuf,
     /// How the plan distributes the slots over the shards.
     deal: Deal,
     server: Server,
@@ -234,6 +237,7 @@ async fn run_on<B: Backend>(
         injector: Injector::new(&control, &journal, &deal, clients, servers, plan.seed),
         deal,
         plan,
+        folder: options.folder,
         server,
         control,
         journal: Arc::clone(&journal),

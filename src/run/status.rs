@@ -62,7 +62,7 @@ pub(super) fn status(
 ) -> Status {
     let nodes = processes.into_iter().map(|(node, addr, process)| {
         let own = now.views.get(&node);
-        let peer = own.and_then(|view| view.peers.get(&node)).or_else(|| seen_by_others(now, node));
+        let peer = peer_of(now, node);
         let flagged = |health| {
             let others = now.views.iter().filter(|(by, _)| **by != node);
             others.filter(|(_, view)| view.peers.get(&node).is_some_and(|peer| peer.health == health)).count()
@@ -88,6 +88,12 @@ pub(super) fn status(
         }
     });
     Status { server: server.clone(), nodes: nodes.collect(), network_faults }
+}
+
+/// A node as it sees itself or, if it does not answer, as [`seen_by_others`].
+pub(super) fn peer_of(now: &Snapshot, node: NodeNo) -> Option<&Peer> {
+    let own = now.views.get(&node).and_then(|view| view.peers.get(&node));
+    own.or_else(|| seen_by_others(now, node))
 }
 
 /// A node as seen by the other node with the highest epoch.

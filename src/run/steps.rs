@@ -1,11 +1,13 @@
 //! The steps of a plan, one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::logs::Logs;
+use super::programs::{Errand, Programs};
 use super::{Run, interruption};
 use crate::cluster::Backend;
 use crate::cluster::control::AskError;
@@ -16,7 +18,7 @@ use crate::plan::Plan;
 use crate::slot::Deal;
 use crate::spec::{Rules, bus_links_back};
 use crate::suite::{
-    Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, IfImpossible, RoleIs, Step, When,
+    Answer, Await, Command, CommandLine, Condition, Does, Errors, Exec, Expect, IfImpossible, Probe, RoleIs, Step, When,
 };
 use crate::target::{Target, Targets};
 use crate::topology::{Health, Role};
@@ -29,12 +31,28 @@ const COMMAND_WITHIN: Duration = Duration::from_secs(5);
 const MOST_REDIRECTS: usize = 5;
 
 /// State that steps pass to later steps.
-struct Progress {
+pub(super) struct Progress {
     rules: Rules,
     /// The master of each shard just before a fault or a command last affected it.
     masters: BTreeMap<ShardNo, NodeNo>,
     /// The logs since the latest step that did something.
     logs: Logs,
+    programs: Programs,
+}
+
+impl Progress {
+    pub(super) fn new(rules: Rules, masters: BTreeMap<ShardNo, NodeNo>) -> Self {
+        Self { rules, masters, logs: Logs::default(), programs: Programs::new() }
+    }
+
+    /// Takes the masters for those just before a fault.
+    pub(super) fn before_a_fault(&mut self, masters: BTreeMap<ShardNo, NodeNo>) {
+        self.masters = masters;
+    }
+
+    pub(super) fn node_timeout(&self) -> Duration {
+        self.rules.node_timeout
+    }
 }
 
 impl<B: Backend> Run<B> {
@@ -43,7 +61,7 @@ impl<B: Backend> Run<B> {
         let steps = self.plan.steps.clone();
         let deadline = Instant::now() + self.plan.max_duration.0;
         let mut stop = self.stop.clone();
-        let mut progress = Progress { rules, masters: self.masters(), logs: Logs::default() };
+        let mut progress = Progress::new(rules, self.masters());
         for (number, step) in steps.iter().enumerate() {
             self.journal.event(EventKind::StepBegan { step: number });
             let mut problem = tokio::select! {
@@ -92,6 +110,7 @@ impl<B: Backend> Run<B> {
                 | Does::Corrupt(_)
                 | Does::Await(_)
                 | Does::Expect(_)
+                | Does::Exec(_)
                 | Does::When(_)
                 | Does::Random(_),
                 _,
@@ -100,13 +119,14 @@ impl<B: Backend> Run<B> {
     }
 
     async fn step(&mut self, number: usize, step: &Step, progress: &mut Progress) -> Result<(), StepProblem> {
-        if let Does::Fault(_) | Does::Undo(..) | Does::Heal(_) | Does::Command(_) = step.does() {
+        if let Does::Fault(_) | Does::Undo(..) | Does::Heal(_) | Does::Command(_) | Does::Exec(_) = step.does() {
             progress.logs.mark(self.control.backend());
         }
         match step.does() {
             Does::When(when) => self.when(when, progress).await,
             Does::Phase(name) => {
                 self.journal.event(EventKind::Phase { name: name.to_owned() });
+                name.clone_into(&mut progress.programs.phase);
                 Ok(())
             }
             Does::Settle(span) => {
@@ -115,10 +135,11 @@ impl<B: Backend> Run<B> {
             }
             Does::Command(command) => self.command(number, command, progress).await,
             Does::Await(wait) => self.wait(number, wait, progress).await,
-            Does::Expect(expect) => self.expect(number, expect).await,
+            Does::Expect(expect) => self.expect(number, expect, &mut progress.programs).await,
+            Does::Exec(exec) => self.exec(number, exec, progress).await,
             Does::Corrupt(_) | Does::Random(_) => self.fault(step, progress.rules.node_timeout).await,
             Does::Fault(_) => {
-                progress.masters = self.masters();
+                progress.before_a_fault(self.masters());
                 self.fault(step, progress.rules.node_timeout).await
             }
             Does::Undo(..) | Does::Heal(_) => {
@@ -154,6 +175,7 @@ impl<B: Backend> Run<B> {
             | Does::Command(_)
             | Does::Await(_)
             | Does::Expect(_)
+            | Does::Exec(_)
             | Does::When(_)
             | Does::Random(_) => {
                 Err(StepProblem::Suite("this step neither injects nor undoes a fault, nor damages a file".to_owned()))
@@ -161,7 +183,7 @@ impl<B: Backend> Run<B> {
         }
     }
 
-    fn masters(&self) -> BTreeMap<ShardNo, NodeNo> {
+    pub(super) fn masters(&self) -> BTreeMap<ShardNo, NodeNo> {
         let now = self.watch.snapshot();
         self.deal.shards().filter_map(|shard| Some((shard, now.master(shard, &self.deal)?))).collect()
     }
@@ -176,8 +198,8 @@ impl<B: Backend> Run<B> {
     }
 
     async fn command(&mut self, number: usize, command: &Command, progress: &mut Progress) -> Result<(), StepProblem> {
-        progress.masters = self.masters();
-        let words = self.fill_in(&command.send)?;
+        progress.before_a_fault(self.masters());
+        let words = self.fill_in(&command.send, |node| self.control.backend().announced(node))?;
         for node in self.left_in(number, self.resolve(&command.to)?) {
             let words = self.admit(node, &words).await?;
             let answer = self.control.ask_apart(node, &words, false, COMMAND_WITHIN).await;
@@ -193,10 +215,27 @@ impl<B: Backend> Run<B> {
                 Err(_) => return Err(StepProblem::Harness(format!("`{}` to {node}: {reply}", command.send))),
             }
         }
+        self.renew_node_timeout(progress).await;
+        Ok(())
+    }
+
+    /// Adapts the rules to a `cluster-node-timeout` that the step may have changed.
+    async fn renew_node_timeout(&self, progress: &mut Progress) {
         if let Some(node_timeout) = self.record_config().await {
             progress.rules.node_timeout = node_timeout;
         }
-        Ok(())
+    }
+
+    async fn exec(&mut self, number: usize, exec: &Exec, progress: &mut Progress) -> Result<(), StepProblem> {
+        // The program may do anything to the cluster.
+        progress.before_a_fault(self.masters());
+        let errand = Errand { line: &exec.run, wanted: exec.wanted(), within: exec.within.0, repeats: false };
+        let done = self.program(number, &errand, &mut progress.programs).await;
+        self.renew_node_timeout(progress).await;
+        match done {
+            Err(StepProblem::Unmet(_)) if exec.errors == Errors::Allow => Ok(()),
+            done => done,
+        }
     }
 
     /// Waits for a line of a log, and for a while after it.
@@ -241,7 +280,7 @@ impl<B: Backend> Run<B> {
         admitted.map_err(|why| StepProblem::Suite(format!("`{}` is not sent to {node}: {why}", words.join(" "))))
     }
 
-    async fn wait(&mut self, number: usize, wait: &Await, progress: &Progress) -> Result<(), StepProblem> {
+    pub(super) async fn wait(&mut self, number: usize, wait: &Await, progress: &Progress) -> Result<(), StepProblem> {
         let condition = wait.condition().map_err(StepProblem::Suite)?;
         let within = match wait.within {
             Bound::Fixed(span) => span.0,
@@ -297,10 +336,16 @@ impl<B: Backend> Run<B> {
         })
     }
 
-    async fn expect(&mut self, number: usize, expect: &Expect) -> Result<(), StepProblem> {
-        let answer = expect.answer().map_err(StepProblem::Suite)?;
-        let [node] = self.resolve(&Targets::from(expect.to.clone()))?[..] else {
-            return Err(StepProblem::Suite(format!("`expect` needs one node, but \"{}\" means several", expect.to)));
+    async fn expect(&mut self, number: usize, expect: &Expect, programs: &mut Programs) -> Result<(), StepProblem> {
+        let (send, to, answer) = match expect.probe().map_err(StepProblem::Suite)? {
+            Probe::Command(send, to, answer) => (send, to, answer),
+            Probe::Program(line, wanted, within) => {
+                let errand = Errand { line, wanted, within: within.0, repeats: true };
+                return self.program(number, &errand, programs).await;
+            }
+        };
+        let [node] = self.resolve(&Targets::from(to.clone()))?[..] else {
+            return Err(StepProblem::Suite(format!("`expect` needs one node, but \"{to}\" means several")));
         };
         // That it refuses connections can be expected of a node that did not start.
         if answer != Answer::Refused && self.left_in(number, vec![node]).is_empty() {
@@ -310,23 +355,20 @@ impl<B: Backend> Run<B> {
             Answer::MovedTo(target) => self.resolve(&Targets::from(target.clone()))?.first().copied(),
             _ => None,
         };
-        let words = self.admit(node, &self.fill_in(&expect.send)?).await?;
+        let words = self.fill_in(send, |node| self.control.backend().announced(node))?;
+        let words = self.admit(node, &words).await?;
         let question = Question { words, follow: expect.follow, readonly: expect.readonly, from: Caller::default() };
         let Reply { text: reply, refused, .. } = self.probe(node, &question).await;
         let asked = self.control.backend().announced(node);
-        let (met, expected) = match answer {
-            Answer::Is(text) => (reply == text, format!("`{text}`")),
-            Answer::StartsWith(prefix) => (reply.starts_with(prefix), format!("an answer that starts with `{prefix}`")),
-            Answer::Contains(parts) => (
-                parts.iter().all(|part| reply.lines().any(|line| line.contains(part.as_str()))),
-                format!("an answer with the lines `{}`", parts.join("`, `")),
-            ),
-            Answer::MovedTo(target) => {
+        let expected = answer.words("an answer");
+        let met = match answer {
+            Answer::MovedTo(_) => {
                 let named = redirect(&reply, asked).filter(|redirect| !redirect.ask);
                 let named = named.and_then(|redirect| self.control.backend().node_at(redirect.addr));
-                (named.is_some() && named == moved_to, format!("MOVED to {target}"))
+                named.is_some() && named == moved_to
             }
-            Answer::Refused => (refused, "a refused connection".to_owned()),
+            Answer::Refused => refused,
+            Answer::Is(_) | Answer::StartsWith(_) | Answer::Contains(_) => answer.is_met(&reply) == Some(true),
         };
         self.journal.event(EventKind::Expected {
             step: number,
@@ -338,28 +380,31 @@ impl<B: Backend> Run<B> {
         if met {
             return Ok(());
         }
-        Err(StepProblem::Unmet(format!("expected `{}` on {node} to return {expected}, but got: {reply}", expect.send)))
+        Err(StepProblem::Unmet(format!("expected `{send}` on {node} to return {expected}, but got: {reply}")))
     }
 
-    /// Replaces each word `{id:TARGET}`, `{former-id:TARGET}`, `{host:TARGET}` and `{port:TARGET}` by the node's id, the one
-    /// that it had before, its host or its port. Other braces are hash tags and stay.
-    fn fill_in(&self, line: &CommandLine) -> Result<Vec<String>, StepProblem> {
-        line.0.iter().map(|word| self.fill_in_word(word)).collect()
+    /// Replaces each word `{id:TARGET}`, `{former-id:TARGET}`, `{host:TARGET}`, `{port:TARGET}` and `{address:TARGET}` by the
+    /// node's id, the one that it had before, its host, its port, or both. Other braces are hash tags and stay.
+    pub(super) fn fill_in(
+        &self,
+        line: &CommandLine,
+        addr: impl Fn(NodeNo) -> SocketAddr,
+    ) -> Result<Vec<String>, StepProblem> {
+        line.0.iter().map(|word| self.fill_in_word(word, &addr)).collect()
     }
 
-    fn fill_in_word(&self, word: &str) -> Result<String, StepProblem> {
+    fn fill_in_word(&self, word: &str, addr: &impl Fn(NodeNo) -> SocketAddr) -> Result<String, StepProblem> {
         let Some((name, target)) = word.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')?.split_once(':'))
         else {
             return Ok(word.to_owned());
         };
-        if !["id", "former-id", "host", "port"].contains(&name) {
+        if !["id", "former-id", "host", "port", "address"].contains(&name) {
             return Ok(word.to_owned());
         }
         let target: Target = target.parse().map_err(|error| StepProblem::Suite(format!("`{word}`: {error}")))?;
         let [node] = self.resolve(&Targets::from(target))?[..] else {
             return Err(StepProblem::Suite(format!("`{word}` means several nodes")));
         };
-        let addr = self.control.backend().announced(node);
         let roster = self.control.roster();
         match name {
             "id" => roster.id(node).ok_or_else(|| StepProblem::Harness(format!("the node id of {node} is not known"))),
@@ -368,8 +413,9 @@ impl<B: Backend> Run<B> {
                     "`{word}`: {node} has had no other node id (hint: `start` it with `data: all-lost` first)"
                 ))
             }),
-            "host" => Ok(addr.ip().to_string()),
-            _ => Ok(addr.port().to_string()),
+            "host" => Ok(addr(node).ip().to_string()),
+            "port" => Ok(addr(node).port().to_string()),
+            _ => Ok(addr(node).to_string()),
         }
     }
 

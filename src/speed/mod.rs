@@ -153,6 +153,16 @@ pub fn inherit(command: &mut Command) {
     command.env(VARIABLE, handed_down(speed));
 }
 
+/// Like [`inherit`], for a program that may start others without the descriptors that it does not know, as Python does. They
+/// find the library at this process, which must live as long as they.
+pub fn inherit_for_all(command: &mut Command) {
+    inherit(command);
+    let Some(list) = env::var(PRELOAD).ok().filter(|_| of_library().is_some_and(|speed| !speed.is_real())) else {
+        return;
+    };
+    command.env(PRELOAD, list.replacen("/proc/self/fd/", &format!("/proc/{}/fd/", std::process::id()), 1));
+}
+
 /// The value of [`VARIABLE`] for a server that is to live at the speed of this process; None in real time.
 pub fn value() -> Option<String> {
     of_library().filter(|speed| !speed.is_real()).map(handed_down)

@@ -10,6 +10,7 @@ mod chaos;
 mod ci;
 mod cli;
 mod controls;
+mod exec;
 mod lifecycle;
 mod sandbox_cli;
 mod server;

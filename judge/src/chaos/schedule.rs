@@ -253,7 +253,12 @@ impl Schedule {
                 Does::Undo(..) | Does::Heal(_) => {
                     ends.push(End { at: now, until: waiting.take(), step: step.clone(), after: moves.len() });
                 }
-                Does::Phase(_) | Does::Corrupt(_) | Does::Await(_) | Does::Expect(_) | Does::Random(_) => return None,
+                Does::Phase(_)
+                | Does::Corrupt(_)
+                | Does::Await(_)
+                | Does::Expect(_)
+                | Does::Exec(_)
+                | Does::Random(_) => return None,
             }
         }
         let numbers = suite.cluster.replicas_per_master.of_each(suite.cluster.masters);
@@ -341,6 +346,7 @@ fn undoes(undo: &Step, begun: &Move) -> bool {
         | Does::Command(_)
         | Does::Await(_)
         | Does::Expect(_)
+        | Does::Exec(_)
         | Does::When(_)
         | Does::Random(_) => false,
     }

@@ -6,7 +6,7 @@ use super::finding::Finding;
 use super::{Judgement, Traits};
 use crate::facts::{Facts, Window};
 use crate::history::{EventKind, Exit, StepProblem};
-use crate::suite::Step;
+use crate::suite::{Errors, Exec, Expect, Step};
 use crate::words::{at, length, list};
 
 pub(super) const TRAITS: Traits = Traits { is_telling: true, ..Traits::PLAIN };
@@ -19,6 +19,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
     let mut replies = Vec::new();
     let mut waits = Vec::new();
     let mut starts = Vec::new();
+    let mut programs = Vec::new();
     // The message at the end of the step, or that of its answer if there is none.
     let mut unmet = BTreeMap::new();
     // Why a wait that was not met proves nothing.
@@ -42,10 +43,10 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
             EventKind::Expected { step, node, expected, reply, met } => {
                 answered.insert(*step);
                 let asked = match facts.plan().steps.get(*step) {
-                    Some(Step::Expect(expect)) if expect.follow => {
-                        format!(" to `{}` (redirections followed)", expect.send)
+                    Some(Step::Expect(Expect { send: Some(send), follow, .. })) => {
+                        let followed = if *follow { " (redirections followed)" } else { "" };
+                        format!(" to `{send}`{followed}")
                     }
-                    Some(Step::Expect(expect)) => format!(" to `{}`", expect.send),
                     _ => String::new(),
                 };
                 let line =
@@ -55,6 +56,30 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
                 } else {
                     unmet.insert(*step, format!("{node} answered `{reply}`; expected {expected}"));
                     finding.evidence(line);
+                }
+            }
+            EventKind::Executed { step, program, expected, met, exit, stdout, stderr, runs, took_ms, .. } => {
+                answered.insert(*step);
+                let ended = Exit::in_words(exit.as_ref());
+                let often = if *runs > 1 { format!(", run {runs} times") } else { String::new() };
+                let (program, took) = (program.join(" "), length(*took_ms));
+                let what = format!("`{program}` {ended} after {took}{often}");
+                let line = format!("at {when}, step {}: {what}", step + 1);
+                let said = stdout.lines().map(|line| format!("stdout: {line}"));
+                let said = said.chain(stderr.lines().map(|line| format!("stderr: {line}")));
+                let is_allowed =
+                    matches!(facts.plan().steps.get(*step), Some(Step::Exec(Exec { errors: Errors::Allow, .. })));
+                if *met {
+                    programs.push(line);
+                } else if is_allowed {
+                    programs.push(format!("{line}; its step allows that"));
+                    programs.extend(last_of(said));
+                } else {
+                    unmet.insert(*step, format!("{what}; expected {expected}"));
+                    finding.evidence(line);
+                    for line in last_of(said) {
+                        finding.evidence(line);
+                    }
                 }
             }
             EventKind::Awaited { step, condition, met, waited_ms, last, .. } => {
@@ -103,12 +128,20 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
         };
     }
     // Not all evidence is shown, and answers say more than waits.
-    for line in starts.into_iter().chain(replies).chain(waits) {
+    for line in starts.into_iter().chain(programs).chain(replies).chain(waits) {
         finding.evidence(line);
     }
     completeness(facts, &ended, &answered, &mut finding);
     finding.observed(ended.len() as u64);
     finding.judge("steps", "", "every step succeeds")
+}
+
+/// The last lines of what a program printed. The history has more.
+fn last_of(lines: impl Iterator<Item = String>) -> Vec<String> {
+    const MOST: usize = 6;
+    const WIDTH: usize = 200;
+    let lines: Vec<String> = lines.map(|line| line.chars().take(WIDTH).collect()).collect();
+    lines[lines.len().saturating_sub(MOST)..].to_vec()
 }
 
 /// Judges whether all steps were done.
@@ -120,7 +153,7 @@ fn completeness(facts: &Facts<'_>, ended: &BTreeMap<usize, bool>, answered: &BTr
         finding.undecided("not every step was done");
     }
     for (position, step) in steps.iter().enumerate().filter(|(position, _)| ended.get(position) == Some(&true)) {
-        let answers = matches!(step, Step::Expect(_) | Step::Await(_) | Step::Command(_));
+        let answers = matches!(step, Step::Expect(_) | Step::Exec(_) | Step::Await(_) | Step::Command(_));
         if answers && !answered.contains(&position) {
             finding.undecided(format!("step {} ended without a result", position + 1));
         }

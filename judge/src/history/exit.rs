@@ -1,4 +1,4 @@
-//! How the process of a server ended.
+//! How the process of a server, or a program, ended.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,11 @@ impl Exit {
     /// Whether the server gave up: it exited by itself with an error.
     pub fn is_error(&self) -> bool {
         self.status.is_some_and(|status| status != 0)
+    }
+
+    /// What became of a program, after its name, where None is one that was killed at its limit.
+    pub fn in_words(exit: Option<&Self>) -> String {
+        exit.map_or_else(|| "did not end in time and was killed".to_owned(), Self::words)
     }
 
     /// What became of the server, after its name: `died of signal 11 (SIGSEGV)`, `exited with status 1`.

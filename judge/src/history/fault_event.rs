@@ -167,6 +167,7 @@ impl EventKind {
             | Self::Hooked { .. }
             | Self::Commanded { .. }
             | Self::Expected { .. }
+            | Self::Executed { .. }
             | Self::Awaited { .. }
             | Self::RedirectProbed { .. }
             | Self::ReplicaWriteProbed { .. }

@@ -556,6 +556,31 @@ pub enum EventKind {
         /// Whether the reply meets the expectation.
         met: bool,
     },
+    /// The end of an `exec` step, or of an `expect` step that runs a program.
+    Executed {
+        /// The position of the step in the plan, from 0.
+        step: usize,
+        /// The program and its arguments, with the nodes filled in.
+        program: Vec<String>,
+        /// What was wanted, in words: `exit status 0`.
+        expected: String,
+        /// Whether it did that in time.
+        met: bool,
+        /// How it ended; None if it was killed at the limit. Where it was run several times, this and what follows is of the
+        /// last one that ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit: Option<Exit>,
+        /// What it wrote to standard output.
+        stdout: Printed,
+        /// What it wrote to standard error.
+        stderr: Printed,
+        /// How often it was run.
+        runs: u32,
+        /// The duration of the step in milliseconds.
+        took_ms: f64,
+        /// The limit of the step in milliseconds.
+        within_ms: f64,
+    },
     /// The end of an `await` step.
     Awaited {
         /// The position of the step in the plan, from 0.
@@ -693,6 +718,36 @@ pub enum EventKind {
     },
     /// The last event of a complete history.
     End,
+}
+
+/// What a program printed to one stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Printed {
+    /// The end of it, [`Printed::MOST`] bytes at most. What is not UTF-8 became U+FFFD.
+    pub text: String,
+    /// How many bytes it printed in all.
+    pub bytes: u64,
+}
+
+impl Printed {
+    /// How many bytes of a stream are kept.
+    pub const MOST: usize = 8192;
+
+    /// The end of what it printed, from the `bytes` that it printed in all.
+    pub fn new(end: &[u8], bytes: u64) -> Self {
+        let end = &end[end.len().saturating_sub(Self::MOST)..];
+        // A cut in the middle of a letter leaves up to three bytes of it.
+        let is_cut = bytes > end.len() as u64;
+        let rest = end.iter().take(3).take_while(|byte| is_cut && **byte & 0xc0 == 0x80).count();
+        Self { text: String::from_utf8_lossy(&end[rest..]).into_owned(), bytes }
+    }
+
+    /// The lines of it, without empty ones at the end; the first says so if some are not kept.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let left_out = self.bytes > Self::MOST as u64;
+        let note = left_out.then(|| format!("... (the last {} of {} bytes)", Self::MOST, self.bytes));
+        note.into_iter().chain(self.text.trim_end().lines().map(str::to_owned))
+    }
 }
 
 /// A message of a channel: the number of the channel, the number that was published, and when the subscriber got it, in

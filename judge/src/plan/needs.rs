@@ -34,6 +34,7 @@ impl Need {
             | Does::Command(_)
             | Does::Await(_)
             | Does::Expect(_)
+            | Does::Exec(_)
             | Does::Random(_) => Vec::new(),
         }
     }
@@ -44,7 +45,14 @@ fn asks_nodes(step: &Step) -> bool {
     match step.does() {
         Does::Phase(_) | Does::Settle(_) | Does::When(_) | Does::Random(_) => false,
         Does::Await(wait) => wait.promoted.is_none() && wait.failed.is_none(),
-        Does::Fault(_) | Does::Undo(..) | Does::Corrupt(_) | Does::Heal(_) | Does::Command(_) | Does::Expect(_) => true,
+        Does::Fault(_)
+        | Does::Undo(..)
+        | Does::Corrupt(_)
+        | Does::Heal(_)
+        | Does::Command(_)
+        | Does::Expect(_)
+        // Nobody knows whom the program will ask.
+        | Does::Exec(_) => true,
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
             | Does::Command(_)
             | Does::Await(_)
             | Does::Expect(_)
+            | Does::Exec(_)
             | Does::When(_)
             | Does::Random(_) => {}
         }

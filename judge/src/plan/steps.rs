@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Problems, Shape, bounds, random};
 use crate::fault::{Action, FaultStep, Means, ProcessEffect};
-use crate::suite::{Answer, Await, Change, Coming, Condition, Corrupt, Does, Expect, Start, Step, Suite};
+use crate::suite::{
+    Answer, Await, Change, Coming, CommandLine, Condition, Corrupt, Does, Expect, Probe, Start, Step, Suite,
+};
 use crate::target::{Target, Targets};
 use crate::units::{Bound, NodeNo, Span};
 
@@ -41,6 +43,9 @@ pub(super) fn check(suite: &Suite, shape: &Shape, problems: &mut Problems) {
             Does::Command(command) => targets(&format!("{at}.command.to"), &command.to, shape, problems),
             Does::Await(wait) => check_await(&format!("{at}.await"), wait, shape, problems),
             Does::Expect(expect) => check_expect(&format!("{at}.expect"), expect, shape, problems),
+            Does::Exec(exec) => {
+                check_program(&format!("{at}.exec"), "run", &exec.run, exec.within, problems);
+            }
             Does::When(when) => {
                 if let Some(message) = shape.refuse(&when.of) {
                     problems.add(format!("{at}.when.of"), message);
@@ -70,14 +75,15 @@ pub(super) fn check_alone(step: &Step, shape: &Shape, problems: &mut Problems) {
         Does::Random(_) => {
             problems.add("random", "only a plan can draw faults (hint: one fault by hand, such as `kill`)");
         }
+        Does::Await(wait) => check_await("await", wait, shape, problems),
         Does::Fault(_)
         | Does::Undo(..)
         | Does::Heal(_)
         | Does::Command(_)
         | Does::Phase(_)
         | Does::Settle(_)
-        | Does::Await(_)
         | Does::Expect(_)
+        | Does::Exec(_)
         | Does::When(_) => {}
     }
 }
@@ -117,6 +123,7 @@ pub(super) fn phases<'a>(suite: &'a Suite, problems: &mut Problems) -> Vec<&'a s
             | Does::Command(_)
             | Does::Await(_)
             | Does::Expect(_)
+            | Does::Exec(_)
             | Does::When(_) => {}
         }
     }
@@ -209,17 +216,25 @@ fn check_await(at: &str, wait: &Await, shape: &Shape, problems: &mut Problems) {
 }
 
 fn check_expect(at: &str, expect: &Expect, shape: &Shape, problems: &mut Problems) {
-    if let Some(message) = shape.refuse_one(&expect.to) {
+    if let Some(message) = expect.to.as_ref().and_then(|to| shape.refuse_one(to)) {
         problems.add(format!("{at}.to"), message);
     }
-    match expect.answer() {
-        Err(message) => problems.add(at, message),
-        Ok(Answer::StartsWith("")) => problems
+    let answer = match expect.probe() {
+        Err(message) => return problems.add(at, message),
+        Ok(Probe::Command(_, _, answer)) => answer,
+        Ok(Probe::Program(program, wanted, within)) => {
+            check_program(at, "exec", program, within, problems);
+            let Some(output) = wanted.output else { return };
+            output
+        }
+    };
+    match answer {
+        Answer::StartsWith("") => problems
             .add(format!("{at}.starts-with"), "every answer starts with an empty text (hint: give its first words)"),
-        Ok(Answer::Contains(lines)) if lines.is_empty() || lines.iter().any(String::is_empty) => {
+        Answer::Contains(lines) if lines.is_empty() || lines.iter().any(String::is_empty) => {
             problems.add(format!("{at}.contains"), "every answer contains an empty text (hint: give a part of a line)");
         }
-        Ok(Answer::MovedTo(node)) => {
+        Answer::MovedTo(node) => {
             if let Some(message) = shape.refuse_one(node) {
                 problems.add(format!("{at}.moved-to"), message);
             }
@@ -230,7 +245,20 @@ fn check_expect(at: &str, expect: &Expect, shape: &Shape, problems: &mut Problem
                 );
             }
         }
-        Ok(_) => {}
+        Answer::Is(_) | Answer::StartsWith(_) | Answer::Contains(_) | Answer::Refused => {}
+    }
+}
+
+/// Checks how a program is run. Whether there is one, the machine of the run knows.
+fn check_program(at: &str, key: &str, program: &CommandLine, within: Span, problems: &mut Problems) {
+    if within == Span::default() {
+        problems.add(format!("{at}.within"), "a limit of 0s gives no time to run (hint: `10s`)");
+    }
+    if program.0.first().is_some_and(String::is_empty) {
+        problems.add(format!("{at}.{key}"), "the name of the program is empty (hint: `[./smoke.sh, --fast]`)");
+    }
+    if program.0.iter().any(|word| word.contains('\0')) {
+        problems.add(format!("{at}.{key}"), "no program takes a word with a NUL in it");
     }
 }
 

@@ -7,7 +7,7 @@ use crate::history::{Event, EventKind, Exit, FaultEvent, StepProblem, hits_in_wo
 use crate::plan::Plan;
 use crate::server::Version;
 use crate::slot::Deal;
-use crate::suite::{Await, Condition, RoleIs, Step};
+use crate::suite::{Await, Condition, Probe, RoleIs, Step};
 use crate::topology::{Health, Peer, Role, View};
 use crate::units::{Bound, NodeNo, ShardNo};
 use crate::words::{brief, count, first_line, list};
@@ -147,6 +147,15 @@ impl Narrator {
             EventKind::Expected { node, expected, reply, met: false, .. } => {
                 Some(format!("{node} answers {}; expected {expected}", first_line(reply)))
             }
+            EventKind::Executed { program, expected, met, exit, stdout, stderr, took_ms, .. } => {
+                let program = program.join(" ");
+                let took = brief(*took_ms);
+                let ended = Exit::in_words(exit.as_ref());
+                let wanted = if *met { String::new() } else { format!("; expected {expected}") };
+                let said = stdout.lines().last().or_else(|| stderr.lines().last());
+                let said = said.map_or_else(String::new, |line| format!(": {}", first_line(&line)));
+                Some(format!("`{program}` {ended} after {took}{wanted}{said}"))
+            }
             EventKind::Awaited { step, condition, met, waited_ms, within_ms, last } => {
                 let what = self.wait(*step).and_then(awaited).unwrap_or_else(|| condition.clone());
                 Some(match met {
@@ -253,6 +262,16 @@ impl Narrator {
                 Some(format!("waiting for {} ({limit})", awaited(wait)?))
             }
             Step::Command(command) => Some(format!("sending `{}` to {}", command.send, command.to)),
+            Step::Exec(exec) => Some(format!("running `{}` (limit {})", exec.run, brief(exec.within.as_ms()))),
+            Step::Expect(expect) => match expect.probe().ok()? {
+                Probe::Program(program, wanted, within) => Some(format!(
+                    "running `{program}` until it has {} (limit {})",
+                    wanted.words(),
+                    brief(within.as_ms())
+                )),
+                // Its answer comes at once.
+                Probe::Command(..) => None,
+            },
             Step::When(when) => Some(format!("waiting for a log that tells of {} of {}", when.event, when.of)),
             Step::Settle(span) => self.verbose.then(|| format!("settling for {span}")),
             // The events of these steps tell enough.
@@ -272,7 +291,6 @@ impl Narrator {
             | Step::Clock(_)
             | Step::Disk(_)
             | Step::Heal(_)
-            | Step::Expect(_)
             | Step::Random(_) => None,
         }
     }

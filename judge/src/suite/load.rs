@@ -9,7 +9,10 @@ use serde_json::Value;
 use super::diagnostic::{list, nearest, show};
 use super::read::Refusal;
 use super::tree::{Node, Segment, Tree, join_path, split_path};
-use super::{Invariant, Step, Suite};
+use super::{
+    Await, Corrupt, Exec, Expect, Invariant, Lossy, Narrow, RandomFaults, Refuse, Slow, Start, Step, Suite, When,
+};
+use crate::fault::{Clock, Disk};
 
 /// A suite that could not be read. The text contains file, line, column and the offending text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,26 +129,43 @@ pub fn read_yaml<T: DeserializeOwned>(text: &str, origin: &Path) -> Result<T, Lo
     read(text, &origin.display().to_string()).map(|(_, value)| value)
 }
 
-/// Reads one item of a suite (a step or an invariant), such as `stop: node-1`.
-fn item<T: DeserializeOwned>(text: &str) -> Result<T, LoadError> {
+/// Reads a part of a suite that is written in code: a step or an invariant, such as `stop: node-1`, or settings of one.
+pub(super) fn item<T: DeserializeOwned>(text: &str) -> Result<T, LoadError> {
     read(text, "in code").map(|(_, item)| item)
 }
 
-impl TryFrom<&str> for Step {
-    type Error = LoadError;
+/// Lets code write these types as the text of a suite file.
+macro_rules! written_in_code {
+    ($($type:ty),+ $(,)?) => {
+        $(impl TryFrom<&str> for $type {
+            type Error = $crate::suite::LoadError;
 
-    fn try_from(text: &str) -> Result<Self, LoadError> {
-        item(text)
-    }
+            fn try_from(text: &str) -> Result<Self, Self::Error> {
+                $crate::suite::load::item(text)
+            }
+        })+
+    };
 }
 
-impl TryFrom<&str> for Invariant {
-    type Error = LoadError;
+pub(super) use written_in_code;
 
-    fn try_from(text: &str) -> Result<Self, LoadError> {
-        item(text)
-    }
-}
+written_in_code!(
+    Step,
+    Invariant,
+    Await,
+    Start,
+    Corrupt,
+    Lossy,
+    Narrow,
+    Refuse,
+    Slow,
+    Clock,
+    Disk,
+    Expect,
+    Exec,
+    When,
+    RandomFaults,
+);
 
 /// Reads a suite by name or by path; see [`Source::load`].
 pub fn load(name_or_path: &str) -> Result<Suite, LoadError> {

@@ -4,6 +4,7 @@
 
 mod corrupt;
 mod diagnostic;
+mod exec;
 mod invariant;
 mod kinds;
 mod load;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use corrupt::{Corrupt, Damage, Damaged, DataFile, Portion};
 pub(crate) use diagnostic::nearest;
+pub use exec::{Exec, Wanted};
 pub use invariant::*;
 pub(crate) use invariant::{Look, Nodes, for_each_invariant};
 pub use kinds::{DataKind, Kinds};
@@ -34,7 +36,7 @@ pub(crate) use start::is_plain;
 pub use start::{Address, CLUSTER_SERVER, CameBack, Change, Coming, Data, Moved, Start, UPGRADE_TO};
 pub use step::{
     Answer, Await, Command, CommandLine, Condition, Does, Errors, Expect, Lossy, Narrow, Only, Partition, Phased,
-    Refuse, Shape, Sides, Slow, Step, When,
+    Probe, Refuse, Shape, Sides, Slow, Step, When,
 };
 
 pub use yaml::to_yaml;

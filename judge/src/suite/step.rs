@@ -8,6 +8,7 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::corrupt::Corrupt;
+use super::exec::{Exec, Wanted};
 use super::invariant::RoleIs;
 use super::random::RandomFaults;
 use super::start::{Change, Start};
@@ -42,8 +43,12 @@ macro_rules! define {
             Command(Command),
             /// Waits until something is so; that it is not so by the deadline is a failure.
             Await(Await),
-            /// Sends one command and compares the answer, at once.
+            /// Sends one command and compares the answer, at once; or runs a program again and again until it does what is
+            /// expected.
             Expect(Expect),
+            /// Runs a program of yours to its end. Its environment names the nodes of the cluster. It must exit with status 0,
+            /// unless `errors: allow`.
+            Exec(Exec),
             /// Waits until a node's log tells of a phase of a failover, and for a while after that. The next step follows at once.
             When(When),
             /// Injects faults that the seed draws, at times that it draws, and undoes them. Needs `if-impossible: skip`.
@@ -64,6 +69,7 @@ macro_rules! define {
                     Self::Command(command) => Does::Command(command),
                     Self::Await(wait) => Does::Await(wait),
                     Self::Expect(expect) => Does::Expect(expect),
+                    Self::Exec(exec) => Does::Exec(exec),
                     Self::When(when) => Does::When(when),
                     Self::Random(random) => Does::Random(random),
                 }
@@ -73,13 +79,13 @@ macro_rules! define {
             pub fn targets_mut(&mut self) -> Vec<&mut Target> {
                 match self {
                     $(Self::$kind(settings) => settings.targets_mut(),)+
-                    Self::Phase(_) | Self::Settle(_) | Self::Heal(_) | Self::Random(_) => Vec::new(),
+                    Self::Phase(_) | Self::Settle(_) | Self::Heal(_) | Self::Exec(_) | Self::Random(_) => Vec::new(),
                     Self::Start(start) => start.node.targets_mut(),
                     Self::Corrupt(corrupt) => corrupt.node.targets_mut(),
                     Self::Resume(targets) => targets.targets_mut(),
                     Self::Command(command) => command.to.targets_mut(),
                     Self::Await(wait) => wait.targets_mut(),
-                    Self::Expect(expect) => std::iter::once(&mut expect.to).chain(&mut expect.moved_to).collect(),
+                    Self::Expect(expect) => expect.to.iter_mut().chain(&mut expect.moved_to).collect(),
                     Self::When(when) => vec![&mut when.of],
                 }
             }
@@ -108,8 +114,10 @@ pub enum Does<'a> {
     Command(&'a Command),
     /// It waits.
     Await(&'a Await),
-    /// It sends a command and compares the answer.
+    /// It sends a command and compares the answer, or runs a program until it does what is expected.
     Expect(&'a Expect),
+    /// It runs a program.
+    Exec(&'a Exec),
     /// It waits for a line of a log.
     When(&'a When),
     /// It injects faults that are drawn. No plan has it: see [`crate::plan`].
@@ -129,6 +137,7 @@ impl Step {
             | Does::Command(_)
             | Does::Await(_)
             | Does::Expect(_)
+            | Does::Exec(_)
             | Does::When(_)
             | Does::Random(_) => None,
         }
@@ -151,6 +160,7 @@ impl Step {
             | Does::Command(_)
             | Does::Await(_)
             | Does::Expect(_)
+            | Does::Exec(_)
             | Does::When(_)
             | Does::Random(_) => None,
         }
@@ -168,15 +178,16 @@ impl Step {
             | Does::Command(_)
             | Does::Await(_)
             | Does::Expect(_)
+            | Does::Exec(_)
             | Does::When(_)
             | Does::Random(_) => None,
         }
     }
 }
 
-/// A command for the server, in one string as redis-cli takes it (`SET key1 data1`; quotes group
-/// words), or as a list of words. A word `{id:TARGET}`, `{host:TARGET}` or `{port:TARGET}` becomes the
-/// node id, address or port that the node has now; `{former-id:TARGET}` the node id that it had before it lost
+/// A command for the server, or a program with its arguments, in one string as redis-cli takes it (`SET key1 data1`; quotes
+/// group words), or as a list of words. A word `{id:TARGET}`, `{host:TARGET}`, `{port:TARGET}` or
+/// `{address:TARGET}` becomes the node id, host, port or both (`127.1.0.1:6379`) that the node has now; `{former-id:TARGET}` the node id that it had before it lost
 /// `nodes.conf`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -266,40 +277,53 @@ pub struct Command {
     pub errors: Errors,
 }
 
-/// What an error reply to a command means.
+/// What an error reply to a command means, or a program that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Errors {
     /// The step failed, and the run ends.
     #[default]
     Reject,
-    /// The reply is recorded, and the run goes on.
+    /// It is recorded, and the run goes on.
     Allow,
 }
 
 impl Errors {
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-    fn are_rejected(&self) -> bool {
+    pub(super) fn are_rejected(&self) -> bool {
         *self == Self::Reject
     }
 }
 
-/// One immediate probe: this command, to this node, must be answered so. Exactly one of `is`,
-/// `starts-with`, `contains`, `moved-to` and `refused` says how.
+/// One probe: this command, to this node, must be answered so at once. Exactly one of `is`, `starts-with`, `contains`,
+/// `moved-to` and `refused` says how. Or, with `exec` and `within`: this program must come to exit so in time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Expect {
     /// The command.
-    pub send: CommandLine,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send: Option<CommandLine>,
     /// The one node that is asked.
-    pub to: Target,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Target>,
+    /// Instead of `send` and `to`: a program of yours with its arguments, as in the step `exec`. It is run again and again
+    /// until it exits with `status`, and prints what `is`, `starts-with` or `contains` says, if one is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<CommandLine>,
+    /// The exit status of the program; 0 without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u8>,
+    /// How long the program may take to do what is expected, in the time of the cluster and over all its runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Span>,
     /// Whether MOVED and ASK are followed, as `redis-cli -c` does.
     #[serde(default)]
     pub follow: bool,
     /// Whether READONLY is sent first on the connection, so that a replica serves reads.
     #[serde(default)]
     pub readonly: bool,
-    /// The answer, word for word; nil is `(nil)`, an integer its digits, an error its whole text.
+    /// The answer, word for word; nil is `(nil)`, an integer its digits, an error its whole text. Of a program: what it
+    /// printed, without line feeds at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is: Option<String>,
     /// What the answer begins with.
@@ -332,9 +356,43 @@ pub enum Answer<'a> {
     Refused,
 }
 
+/// What an [`Expect`] does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe<'a> {
+    /// It sends this command to this node, and this must be the answer.
+    Command(&'a CommandLine, &'a Target, Answer<'a>),
+    /// It runs this program until it does what is wanted, for this long.
+    Program(&'a CommandLine, Wanted<'a>, Span),
+}
+
+impl Answer<'_> {
+    /// Whether a text is this; None for what no text shows.
+    pub fn is_met(&self, text: &str) -> Option<bool> {
+        match self {
+            Self::Is(whole) => Some(text == *whole),
+            Self::StartsWith(prefix) => Some(text.starts_with(prefix)),
+            Self::Contains(parts) => {
+                Some(parts.iter().all(|part| text.lines().any(|line| line.contains(part.as_str()))))
+            }
+            Self::MovedTo(_) | Self::Refused => None,
+        }
+    }
+
+    /// What is expected, in words. `text` is what it is expected of: `an answer`, `output`.
+    pub fn words(&self, text: &str) -> String {
+        match self {
+            Self::Is(whole) => format!("`{whole}`"),
+            Self::StartsWith(prefix) => format!("{text} that starts with `{prefix}`"),
+            Self::Contains(parts) => format!("{text} with the lines `{}`", parts.join("`, `")),
+            Self::MovedTo(target) => format!("MOVED to {target}"),
+            Self::Refused => "a refused connection".to_owned(),
+        }
+    }
+}
+
 impl Expect {
-    /// The one matcher that was given, or what is wrong with the ones that were.
-    pub fn answer(&self) -> Result<Answer<'_>, String> {
+    /// What the step does, or what is wrong with the keys that were given.
+    pub fn probe(&self) -> Result<Probe<'_>, String> {
         let given: Vec<Answer<'_>> = [
             self.is.as_deref().map(Answer::Is),
             self.starts_with.as_deref().map(Answer::StartsWith),
@@ -345,13 +403,51 @@ impl Expect {
         .into_iter()
         .flatten()
         .collect();
+        let (send, to) = match (&self.send, &self.to, &self.exec) {
+            (None, None, Some(program)) => return self.of_program(program, &given),
+            (Some(send), Some(to), None) => (send, to),
+            (_, _, Some(_)) => {
+                return Err("`exec` runs a program, and takes neither `send` nor `to` (hint: two steps)".to_owned());
+            }
+            (_, _, None) => {
+                return Err(
+                    "expect needs `send` and `to`, or `exec` and `within` (hint: `{ send: PING, to: node-1, is: \
+                            PONG }`)"
+                        .to_owned(),
+                );
+            }
+        };
+        if let Some(key) = self.status.map(|_| "status").or(self.within.map(|_| "within")) {
+            return Err(format!("`{key}` goes with `exec`, not with `send`, which is answered at once"));
+        }
         match given.as_slice() {
-            [one] => Ok(one.clone()),
+            [one] => Ok(Probe::Command(send, to, one.clone())),
             _ => Err(format!(
                 "expect needs exactly one of `is`, `starts-with`, `contains`, `moved-to`, `refused`; {} are given",
                 given.len()
             )),
         }
+    }
+
+    fn of_program<'a>(&self, program: &'a CommandLine, given: &[Answer<'a>]) -> Result<Probe<'a>, String> {
+        if self.follow || self.readonly {
+            return Err("`follow` and `readonly` go with `send`, not with `exec`".to_owned());
+        }
+        let within = self.within.ok_or("`exec` needs `within`: how long the program may take (hint: `within: 10s`)")?;
+        let output = match given {
+            [] => None,
+            [one @ (Answer::Is(_) | Answer::StartsWith(_) | Answer::Contains(_))] => Some(one.clone()),
+            [Answer::MovedTo(_) | Answer::Refused] => {
+                return Err("`moved-to` and `refused` go with `send`, not with `exec`".to_owned());
+            }
+            _ => {
+                return Err(format!(
+                    "`exec` takes at most one of `is`, `starts-with`, `contains`; {} are given",
+                    given.len()
+                ));
+            }
+        };
+        Ok(Probe::Program(program, Wanted { status: self.status.unwrap_or(0), output }, within))
     }
 }
 

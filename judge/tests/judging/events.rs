@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use slotquake_judge::fault::{ClockChange, ClockOf, DiskChange, DiskEffect, DiskFiles, LostBytes, LostName, Unsynced};
 use slotquake_judge::history::{
-    DiskCount, Event, EventKind, Exit, ExitSignal, FaultKind, FinalValue, Hit, Message, NodeInfo, ReadOnly, Side,
-    StepProblem, WaitEnd,
+    DiskCount, Event, EventKind, Exit, ExitSignal, FaultKind, FinalValue, Hit, Message, NodeInfo, Printed, ReadOnly,
+    Side, StepProblem, WaitEnd,
 };
 use slotquake_judge::server::{Flavour, Version};
 use slotquake_judge::suite::{Address, CameBack, Change, Coming, Damage, Damaged, Data, DataFile, Moved, Only};
@@ -120,6 +120,18 @@ fn events_survive_a_round_trip_through_json() {
         EventKind::Lag { replica: NodeNo(4), master: NodeNo(1), bytes: u64::MAX, link_up: false },
         EventKind::Commanded { step: 4, node: NodeNo(4), reply: "OK".to_owned() },
         EventKind::Expected { step: 5, node: NodeNo(1), expected: text(), reply: text(), met: true },
+        EventKind::Executed {
+            step: 7,
+            program: vec!["./check".to_owned(), text()],
+            expected: text(),
+            met: false,
+            exit: None,
+            stdout: Printed { text: text(), bytes: u64::MAX },
+            stderr: Printed::default(),
+            runs: 1,
+            took_ms: 0.5,
+            within_ms: 30000.0,
+        },
         EventKind::Awaited {
             step: 6,
             condition: "promoted: shard-1".to_owned(),
@@ -305,7 +317,7 @@ fn change() -> Change {
     }
 }
 
-const EVENT_KINDS: usize = 56;
+const EVENT_KINDS: usize = 57;
 
 /// A new kind of event does not compile without a row here. Add it to `EVENT_KINDS` and to the rows above, too.
 fn name(kind: &EventKind) -> &'static str {
@@ -337,6 +349,7 @@ fn name(kind: &EventKind) -> &'static str {
         EventKind::Lag { .. } => "lag",
         EventKind::Commanded { .. } => "commanded",
         EventKind::Expected { .. } => "expected",
+        EventKind::Executed { .. } => "executed",
         EventKind::Awaited { .. } => "awaited",
         EventKind::RedirectProbed { .. } => "redirect-probed",
         EventKind::ReplicaWriteProbed { .. } => "replica-write-probed",

@@ -4,7 +4,7 @@ use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
 use slotquake_judge::check::{Verdict, check, overall};
 use slotquake_judge::facts::Facts;
-use slotquake_judge::history::{EventKind, FaultKind, FinalValue, History, StepProblem};
+use slotquake_judge::history::{EventKind, Exit, FaultKind, FinalValue, History, Printed, StepProblem};
 use slotquake_judge::topology::Role;
 use slotquake_judge::units::NodeNo;
 
@@ -82,6 +82,27 @@ fn expected(met: bool) -> History {
         .ends(9000.0)
 }
 
+fn executed(step: serde_json::Value, met: bool) -> History {
+    let exit = Exit { how: "exit status: 7".to_owned(), signal: None, status: Some(7) };
+    story()
+        .step(2000.0, step, |story, step| {
+            let event = EventKind::Executed {
+                step,
+                program: vec!["./check".to_owned(), "--all".to_owned()],
+                expected: "exit status 0".to_owned(),
+                met,
+                exit: (!met).then_some(exit),
+                stdout: Printed::default(),
+                stderr: Printed { text: "three keys are missing\n".to_owned(), bytes: 23 },
+                runs: 2,
+                took_ms: 1500.0,
+                within_ms: 30000.0,
+            };
+            story.event(2000.0, event)
+        })
+        .ends(9000.0)
+}
+
 fn awaited(met: bool) -> History {
     story()
         .step(2000.0, json!({"await": {"promoted": "shard-1", "within": "15s"}}), |story, step| {
@@ -112,6 +133,31 @@ fn steps_must_succeed() {
             ("all done", step_with(None), Pass, "2 of 2 steps were done"),
             ("an answer as expected", expected(true), Pass, "2 of 2"),
             ("another answer", expected(false), Fail, "node-2 answered `MOVED 4757 127.1.0.4:6379`; expected `x`"),
+            ("a program that did what is wanted", executed(json!({"exec": {"run": "./check"}}), true), Pass, "2 of 2"),
+            (
+                "a program that failed",
+                executed(json!({"exec": {"run": "./check"}}), false),
+                Fail,
+                "`./check --all` exited with status 7 after 1.500 s, run 2 times; expected exit status 0",
+            ),
+            (
+                "a program that may fail",
+                executed(json!({"exec": {"run": "./check", "errors": "allow"}}), false),
+                Pass,
+                "2 of 2",
+            ),
+            (
+                "a probe by a program that came to nothing",
+                executed(json!({"expect": {"exec": "./check", "within": "5s"}}), false),
+                Fail,
+                "exited with status 7",
+            ),
+            (
+                "a program that nobody looked at",
+                silent_step(json!({"exec": {"run": "./check"}})),
+                Inconclusive,
+                "step 2 ended without a result",
+            ),
             ("what was awaited came", awaited(true), Pass, "2 of 2"),
             ("what was awaited did not", awaited(false), Fail, "`promoted: shard-1` did not come within 15.000 s"),
             ("unmet", step_with(Some(both)), Fail, "step 2: too late"),

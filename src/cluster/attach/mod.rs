@@ -40,7 +40,7 @@ use crate::network::{Counts, NetworkError};
 use crate::plan::{Found, Need, Plan};
 use crate::server::{BackendKind, Server};
 use crate::speed::clock::Skew;
-use crate::suite::Step;
+use crate::suite::{Expect, Step};
 use crate::units::{ClientNo, Directive, NodeNo};
 use crate::wire::{Access, Caller, ConnectError};
 use ledger::{Ledger, LedgerNode, Ledgers};
@@ -159,7 +159,7 @@ impl Attach {
             let named = |what: &str| format!("suite \"{}\", step {}, `{what}`", plan.name, index + 1);
             let (what, standing) = match step {
                 Step::Command(command) => (command.send.to_string(), commands::standing(&command.send.0)),
-                Step::Expect(expect) => (expect.send.to_string(), commands::standing(&expect.send.0)),
+                Step::Expect(Expect { send: Some(send), .. }) => (send.to_string(), commands::standing(&send.0)),
                 step if !Need::of(step).is_empty() => (step_key(step), Standing::Fault),
                 _ => return None,
             };

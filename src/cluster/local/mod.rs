@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -31,7 +30,6 @@ use super::{
     waited_for_processor,
 };
 use crate::fault::{Action, ClockOf, DiskChange, Means, Unsynced};
-use crate::history::{Exit, ExitSignal};
 use crate::network::knock::{self, Heard, Knock};
 use crate::network::rules::Rule;
 use crate::network::{Counts, Imposed, Network, NetworkError};
@@ -39,6 +37,7 @@ use crate::plan::{Need, Plan};
 use crate::server::{BackendKind, Server, Version};
 use crate::speed::clock::{Skew, Told, preload};
 use crate::speed::{self, Library};
+use crate::subprocess;
 use crate::suite::{Address, Change, Damage, Damaged, DataFile};
 use crate::units::{ClientNo, Directive, NodeNo};
 
@@ -365,14 +364,7 @@ impl Backend for Local {
         let mut process = self.node(node).process.lock().expect("no holder panics");
         process.is_alive();
         let Process::Ended { pid, status } = &*process else { return None };
-        let named =
-            |number| Signal::try_from(number).map_or_else(|_| String::new(), |signal| signal.as_str().to_owned());
-        let exit = Exit {
-            how: status.to_string(),
-            signal: status.signal().map(|number| ExitSignal { number, name: named(number) }),
-            status: status.code(),
-        };
-        Some(EndedProcess { which: pid.to_string(), exit })
+        Some(EndedProcess { which: pid.to_string(), exit: subprocess::exit(*status) })
     }
 
     async fn crash_report(&self, node: NodeNo) -> Option<Vec<String>> {

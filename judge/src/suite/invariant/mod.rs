@@ -70,6 +70,7 @@ pub use terms::{ClientSet, Moment, OpKind, ShardSet};
 pub use woken::Woken;
 pub use write_cutoff::WriteCutoff;
 
+use super::load::written_in_code;
 use crate::target::Target;
 
 /// The registry of invariants: for each its one-line description, its module in [`crate::check`], its name in a suite,
@@ -187,6 +188,8 @@ macro_rules! define {
                 Self::$variant(settings)
             }
         })+
+
+        written_in_code!($($settings),+);
     };
 }
 

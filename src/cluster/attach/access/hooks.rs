@@ -12,13 +12,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::Deserialize;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -28,14 +28,12 @@ use crate::cluster::attach::error::AttachError;
 use crate::history::{EventKind, NodeInfo};
 use crate::network::knock::{self, Heard};
 use crate::plan::Need;
+use crate::subprocess::Gathered;
 use crate::suite;
 use crate::units::{NodeNo, Span};
 
 /// The time limit of a hook where the file sets none.
 const WITHIN: Duration = Duration::from_secs(30);
-
-/// How long to read the output after a hook ends: a process that it leaves running may keep the output open.
-const OUTPUT_GRACE: Duration = Duration::from_millis(200);
 
 /// The number of bytes at the end of a hook's output that are recorded.
 const OUTPUT_MAX: usize = 4096;
@@ -274,7 +272,7 @@ impl Hooks {
             Err(error) => return Some(ended(None, format!("could not be run: {error}"), String::new())),
         };
         let group = child.id();
-        let (out, err) = (Output::of(child.stdout.take()), Output::of(child.stderr.take()));
+        let (out, err) = (Gathered::of(child.stdout.take(), usize::MAX), Gathered::of(child.stderr.take(), usize::MAX));
         let stdin = child.stdin.take();
         let result = timeout(within, async {
             if let (Some(mut stdin), Some(input)) = (stdin, input) {
@@ -284,7 +282,8 @@ impl Hooks {
             child.wait().await
         })
         .await;
-        let output = String::from_utf8_lossy(&[out.end().await, err.end().await].concat()).trim_end().to_owned();
+        let printed = [out.end().await.0, err.end().await.0].concat();
+        let output = String::from_utf8_lossy(&printed).trim_end().to_owned();
         Some(match result {
             Ok(Ok(status)) => ended(status.code(), format!("ended with {status}"), output),
             Ok(Err(error)) => ended(None, format!("could not be waited for: {error}"), output),
@@ -306,33 +305,6 @@ fn hooked(hook: &str, node: NodeNo, ended: &Ended) -> EventKind {
         status: ended.status,
         took_ms: ended.took.as_secs_f64() * 1000.0,
         output: ended.output_end().to_owned(),
-    }
-}
-
-/// The output of a stream, read in the background.
-struct Output {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    reading: tokio::task::JoinHandle<()>,
-}
-
-impl Output {
-    fn of<R: AsyncRead + Unpin + Send + 'static>(stream: Option<R>) -> Self {
-        let bytes = Arc::<Mutex<Vec<u8>>>::default();
-        let gathered = Arc::clone(&bytes);
-        let reading = tokio::spawn(async move {
-            let Some(mut stream) = stream else { return };
-            let mut part = [0; 4096];
-            while let Ok(length @ 1..) = stream.read(&mut part).await {
-                gathered.lock().expect("no holder panics").extend_from_slice(&part[..length]);
-            }
-        });
-        Self { bytes, reading }
-    }
-
-    async fn end(mut self) -> Vec<u8> {
-        let _ = timeout(OUTPUT_GRACE, &mut self.reading).await;
-        self.reading.abort();
-        std::mem::take(&mut *self.bytes.lock().expect("no holder panics"))
     }
 }
 
