@@ -43,20 +43,25 @@
 //! Run it with [`cargo_test`](crate::cargo_test), which enters the sandbox, or take a [`Environment`] at the start of
 //! your own `main`.
 
+mod cluster;
 mod outcome;
+mod settings;
 mod write;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
+pub use self::cluster::Cluster;
 pub use self::outcome::Outcome;
 use crate::batch::{self, Done, Environment, Job, Lanes, Settings};
 use crate::plan::{Need, Plan};
 use crate::report::{self, ReportError, Standing};
-use crate::server::ServerError;
+use crate::server::{Server, ServerError};
 use crate::suite::{self, LoadError, Source};
 
 /// A suite and the settings of its run. See [the module](self) for examples.
@@ -109,6 +114,22 @@ pub enum Error {
         message: String,
         /// The run's folder with the servers' logs, if it was created.
         folder: Option<PathBuf>,
+    },
+    /// A cluster of [`Suite::up`] did not do what it was asked for, or could not be ended in order.
+    #[error("suite \"{suite}\": {message}")]
+    Cluster {
+        /// The suite's name.
+        suite: String,
+        /// What happened, with a hint.
+        message: String,
+    },
+    /// A client could not connect to a node.
+    #[error("cannot connect to {addr}: {source}")]
+    Connect {
+        /// The address of the node.
+        addr: SocketAddr,
+        /// The error of the client.
+        source: redis::RedisError,
     },
     /// The report could not be read back.
     #[error(transparent)]
@@ -229,15 +250,24 @@ impl Suite {
         self.run_here(&stop)
     }
 
-    fn run_here(self, stop: &batch::Stop) -> Result<Outcome, Error> {
+    /// Finds what a run needs: its plan, and its servers by their names there.
+    fn prepare(&self) -> Result<(Plan, BTreeMap<String, Server>), Error> {
         let plan = self.plan(self.seed.unwrap_or_else(batch::draw_seed))?;
         if let Some(reason) = self.obstacle(&plan) {
             return Err(Error::Impossible { suite: plan.name, reason });
+        }
+        if let Some(absent) = batch::absent_program(&plan) {
+            return Err(LoadError(absent).into());
         }
         let servers = batch::servers(std::slice::from_ref(&plan), &|_| ())?;
         if let Some(reason) = batch::lacking(&plan, &servers) {
             return Err(Error::Impossible { suite: plan.name, reason });
         }
+        Ok((plan, servers))
+    }
+
+    fn run_here(self, stop: &batch::Stop) -> Result<Outcome, Error> {
+        let (plan, servers) = self.prepare()?;
         let settings = Settings {
             out: self.out.unwrap_or_else(default_out),
             keep: self.keep,

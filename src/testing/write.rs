@@ -4,9 +4,9 @@ use std::fmt::Display;
 
 use super::Suite;
 use crate::suite::{
-    self, AckedWrites, Agreement, Allowed, Availability, Await, ClientSet, Command, CommandLine, Errors, FailoverTime,
-    Invariant, Moment, OpKind, Partition, Promotions, ReplicaLag, ReplicasPerMaster, RoleIs, RoleOf, ShardSet,
-    SlotCoverage, Step,
+    self, AckedWrites, Agreement, Allowed, Availability, Await, ClientSet, Command, CommandLine, Errors, Exec,
+    FailoverTime, Invariant, Moment, OpKind, Partition, Promotions, ReplicaLag, ReplicasPerMaster, RoleIs, RoleOf,
+    ShardSet, SlotCoverage, Step,
 };
 use crate::target::{Target, Targets};
 use crate::units::{Bound, Directive, Rate, ShardNo, Span};
@@ -63,6 +63,26 @@ impl Suite {
         if let Some(speed) = self.read::<suite::SpeedSetting>("speed", speed.as_str()) {
             self.written().speed = Some(speed);
         }
+        self
+    }
+
+    /// The server that steps mean by `server: cluster.upgrade-to`.
+    pub fn upgrade_to(mut self, server: &str) -> Self {
+        self.written().cluster.upgrade_to = Some(server.to_owned());
+        self
+    }
+
+    /// The longest time for all steps together.
+    pub fn max_duration(mut self, span: impl TryInto<Span, Error: Display>) -> Self {
+        if let Some(span) = self.read("max_duration", span) {
+            self.written().max_duration = span;
+        }
+        self
+    }
+
+    /// What becomes of a step that is impossible when its turn comes.
+    pub fn if_impossible(mut self, what: suite::IfImpossible) -> Self {
+        self.written().if_impossible = what;
         self
     }
 
@@ -185,12 +205,33 @@ impl Suite {
         self.step("await: { converged: all, within: spec }")
     }
 
-    /// Sets the time limit of the previous wait: `"15s"`, a [`Duration`](std::time::Duration), or `spec`.
+    /// Waits until nodes report `cluster_state:fail`.
+    pub fn await_cluster_fail(self, nodes: impl TryInto<Targets, Error: Display>) -> Self {
+        self.then("await_cluster_fail", nodes, |nodes| Step::Await(Await { cluster_fail: Some(nodes), ..unbounded() }))
+    }
+
+    /// Runs a program of yours with its arguments, such as `./smoke-test --fast`. It must exit with status 0 in 30 s, unless
+    /// [`Self::within`] sets another limit.
+    pub fn exec(mut self, line: &str) -> Self {
+        match CommandLine::split(line) {
+            Ok(run) => self.step(Step::Exec(Exec { run, within: Exec::WITHIN, errors: Errors::Reject })),
+            Err(problem) => {
+                self.problem("exec", &problem);
+                self
+            }
+        }
+    }
+
+    /// Sets the time limit of the previous wait or program: `"15s"`, a [`Duration`](std::time::Duration), or `spec` for a wait.
     pub fn within(mut self, bound: impl TryInto<Bound, Error: Display>) -> Self {
         let Some(bound) = self.read("within", bound) else { return self };
         match self.written().steps.last_mut() {
             Some(Step::Await(wait)) => wait.within = bound,
-            _ => self.problem("within", "the step before it is no wait (hint: it follows `await_...`)"),
+            Some(Step::Exec(exec)) => match bound {
+                Bound::Fixed(span) => exec.within = span,
+                Bound::Spec => self.problem("within", "no rule of the servers limits a program (hint: `10s`)"),
+            },
+            _ => self.problem("within", "the step before it is no wait (hint: it follows `await_...` or `exec`)"),
         }
         self
     }
@@ -271,14 +312,19 @@ impl Suite {
 }
 
 impl Suite {
-    fn then<T>(mut self, method: &str, value: impl TryInto<T, Error: Display>, step: impl FnOnce(T) -> Step) -> Self {
+    pub(super) fn then<T>(
+        mut self,
+        method: &str,
+        value: impl TryInto<T, Error: Display>,
+        step: impl FnOnce(T) -> Step,
+    ) -> Self {
         if let Some(value) = self.read(method, value) {
             self.written().steps.push(step(value));
         }
         self
     }
 
-    fn must<T, I: Into<Invariant>>(
+    pub(super) fn must<T, I: Into<Invariant>>(
         mut self,
         method: &str,
         value: impl TryInto<T, Error: Display>,

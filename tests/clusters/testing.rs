@@ -1,5 +1,6 @@
 //! Suites in code on real clusters.
 
+use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -88,4 +89,80 @@ async fn dropping_a_run_ends_it_in_order() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     assert_eq!(report.interrupted_by(), Some("its caller"));
+}
+
+/// Whether a server listens there. Outside of the sandbox, a test can reach the addresses.
+fn is_open(addr: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&addr, Duration::from_secs(2)).is_ok()
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_up_serves_an_ordinary_test() -> Result<(), Error> {
+    let out = tempfile::tempdir().expect("a temporary directory");
+    let cluster = quick(Suite::new("mine")).out(out.path()).up().await?;
+    assert_eq!((cluster.addresses().len(), cluster.urls().len()), (6, 6));
+    let client = redis::cluster::ClusterClient::new(cluster.urls()).expect("addresses");
+    let mut connection = client.get_async_connection().await.expect("it is up");
+    let _: () = redis::cmd("SET").arg("testkey").arg("1").query_async(&mut connection).await.expect("a write");
+    assert_eq!(cluster.send("node-1", "GET testkey").await?, "1");
+
+    let before = cluster.address("shard-1/master").await?;
+    cluster.inject("kill: shard-1/master").await?;
+    assert!(!is_open(before), "the fault is in effect when it returns");
+    cluster.until("{ promoted: shard-1, within: 30s }").await?;
+    let after = cluster.address("shard-1/master").await?;
+    assert_eq!((before, after), (cluster.addresses()[0], cluster.addresses()[3]));
+    let mut master = cluster.connection("shard-1/master").await?;
+    let role: redis::Value = redis::cmd("ROLE").query_async(&mut master).await.expect("an answer");
+    assert!(format!("{role:?}").contains("master"), "{role:?}");
+    let status = cluster.status().await?;
+    assert!(status.nodes[0].process.starts_with("gone"), "{status:?}");
+    cluster.inject("start: node-1").await?;
+    cluster.until("{ in-sync: node-1, within: 30s }").await?;
+
+    for (problem, expected) in [
+        (cluster.inject("kil: node-1").await, "`inject`: unknown step \"kil\""),
+        (cluster.inject("kill: node-9").await, "node-9 does not exist"),
+        (cluster.inject("partition: { between: [node-1, node-2] }").await, "Environment::enter"),
+        (cluster.until("{ promoted: shard-9, within: 1s }").await, "shard-9 does not exist"),
+        (cluster.until("{ cluster-fail: node-2, within: 100ms }").await, "was not met within 100ms"),
+    ] {
+        let problem = problem.expect_err(expected).to_string();
+        assert!(problem.starts_with("suite \"mine\": ") && problem.contains(expected), "{expected:?} in {problem}");
+    }
+    let (addresses, folder) = (cluster.addresses().to_vec(), cluster.folder().to_owned());
+    cluster.down()?;
+    assert!(!addresses.into_iter().any(is_open), "every server is gone");
+    assert!(folder.join("logs").is_dir(), "the logs stay");
+    Ok(())
+}
+
+#[test]
+fn a_cluster_ends_with_a_test_that_panics() {
+    let out = tempfile::tempdir().expect("a temporary directory");
+    let mut addresses = Vec::new();
+    let panics = AssertUnwindSafe(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let cluster = quick(Suite::new("mine")).out(out.path()).up().await.expect("it comes up");
+            addresses = cluster.addresses().to_vec();
+            assert!(addresses.iter().all(|&addr| is_open(addr)));
+            panic!("as a failing assertion does");
+        });
+    });
+    let message = catch_unwind(panics).expect_err("it panics");
+    assert_eq!(message.downcast_ref::<&str>(), Some(&"as a failing assertion does"));
+    assert!(addresses.len() == 6 && !addresses.into_iter().any(is_open), "every server is gone");
+}
+
+#[tokio::test]
+async fn explains_why_a_cluster_does_not_come_up() {
+    let out = tempfile::tempdir().expect("a temporary directory");
+    let refused = quick(Suite::new("mine")).config("maxmemory-policy", "never").out(out.path()).up().await;
+    let error = refused.expect_err("the server does not start");
+    assert!(matches!(error, Error::Run { .. }) && error.to_string().contains("maxmemory-policy"), "{error}");
+    let error = quick(Suite::new("Mine")).up().await.expect_err("no name");
+    assert!(matches!(error, Error::Suite(_)) && error.to_string().contains("is not a name"), "{error}");
+    let error = quick(Suite::new("mine")).exec("./nowhere/check").up().await.expect_err("no program");
+    assert!(error.to_string().contains("there is no program \"./nowhere/check\""), "{error}");
 }
