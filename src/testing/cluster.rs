@@ -121,10 +121,7 @@ impl Suite {
             .spawn(move || self.keep_up(received, stopped, |prepared| drop(tell.send(prepared))))?;
         // It ends the cluster if this future is dropped meanwhile.
         let mut keeper = Keeper { suite, requests, stop, thread: Some(thread) };
-        let prepared = match told.await {
-            Ok(prepared) => prepared,
-            Err(_) => return Err(ended_early(&mut keeper)),
-        };
+        let Ok(prepared) = told.await else { return Err(ended_early(&mut keeper)) };
         // It is answered when the cluster is formed.
         match keeper.ask(Ask::Status).await {
             Ok(Answer::Status(status)) => {
