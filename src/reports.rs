@@ -11,12 +11,13 @@ use crate::report::{
     short_server, skipped,
 };
 
-/// The name of a run's folder: `role-swap-redis-6.2-20261122T130501Z`.
+/// The name of a run's folder: `role-swap-redis-6.2-20261122T130501Z`. The suite may be a variant of a matrix.
 pub fn folder_name(suite: &str, server: &str, now: SystemTime) -> String {
-    let server: String = short_server(server)
-        .chars()
-        .map(|letter| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' })
-        .collect();
+    /// Names of files have 255 bytes at most.
+    const MOST: usize = 100;
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' };
+    let [suite, server] =
+        [suite, &short_server(server)].map(|name| name.chars().take(MOST).map(plain).collect::<String>());
     let time = humantime::format_rfc3339_seconds(now).to_string().replace(['-', ':'], "");
     format!("{suite}-{server}-{time}")
 }
@@ -143,7 +144,7 @@ pub fn with_earlier(runs: &[Summary], out: &Path) -> Result<Vec<Summary>, Report
         let Skipped { run, reason } = each;
         let is_known = |known: &Summary| {
             matches!(known.standing, Standing::Skipped(_))
-                && (known.suite == run.suite && known.server == short_server(&run.server))
+                && (known.variant() == run.suite && known.server == short_server(&run.server))
         };
         if !all.iter().any(is_known) {
             all.push(Summary::without_report(&run.suite, &run.server, 0, Standing::Skipped(reason), None));

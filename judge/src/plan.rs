@@ -3,6 +3,7 @@
 
 mod bounds;
 mod invariants;
+pub mod matrix;
 mod needs;
 mod network;
 mod random;
@@ -61,6 +62,9 @@ pub struct Plan {
     /// See [`Suite::speed`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed: Option<SpeedSetting>,
+    /// The settings that `run --matrix` varied, by path, with their values in this run.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub matrix: BTreeMap<String, String>,
 }
 
 /// A node of the plan.
@@ -195,6 +199,7 @@ impl Plan {
             max_duration: suite.max_duration,
             if_impossible: suite.if_impossible,
             speed: suite.speed,
+            matrix: BTreeMap::new(),
         };
         plan.draw(shape.deal.count());
         let upgrade_to = suite.cluster.upgrade_to.as_deref();
@@ -234,6 +239,11 @@ impl Plan {
         plan.draw(shape.deal.count());
         plan.name_servers(None).map_err(|problem| vec![problem])?;
         Ok(plan.steps.remove(0))
+    }
+
+    /// The name of the suite, with the settings that a matrix varied: `role-swap cluster-node-timeout=1000`.
+    pub fn variant(&self) -> String {
+        matrix::variant(&self.name, &self.matrix)
     }
 
     /// The number of shards.

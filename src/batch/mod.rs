@@ -211,11 +211,11 @@ impl Job {
             let why = Standing::Skipped("interrupted before it began".to_owned());
             return self.without_report(why, None, Exit::Interrupted);
         }
-        let folder = match reports::create_folder(&settings.out, &self.plan.name, &self.server.asked, speed::real_now())
-        {
-            Ok(folder) => folder,
-            Err(error) => return self.without_report(Standing::Error(error.to_string()), None, Exit::Unavailable),
-        };
+        let folder =
+            match reports::create_folder(&settings.out, &self.plan.variant(), &self.server.asked, speed::real_now()) {
+                Ok(folder) => folder,
+                Err(error) => return self.without_report(Standing::Error(error.to_string()), None, Exit::Unavailable),
+            };
         let options = Options {
             folder: folder.clone(),
             keep: settings.keep,
@@ -302,7 +302,9 @@ impl Job {
     }
 
     fn without_report(&self, standing: Standing, folder: Option<&Path>, exit: Exit) -> Done {
-        let summary = Summary::without_report(&self.plan.name, &self.server.asked, self.plan.seed, standing, folder);
+        let mut summary =
+            Summary::without_report(&self.plan.name, &self.server.asked, self.plan.seed, standing, folder);
+        summary.matrix.clone_from(&self.plan.matrix);
         Done { summary, exit, was_late: false }
     }
 }
@@ -355,6 +357,7 @@ mod tests {
                 max_duration: Span::secs(1),
                 if_impossible: crate::suite::IfImpossible::End,
                 speed: None,
+                matrix: BTreeMap::new(),
             },
             server: serde_json::from_value(serde_json::json!({
                 "asked": asked,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::plan::matrix::{self, Axis};
 use crate::plan::{Found, Plan};
 use crate::server::{self, Server, ServerError};
 use crate::subprocess;
@@ -39,18 +40,57 @@ fn upgrade_to(suite: &mut Suite, to: &str) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// The plan of every suite on every server, with `to` as the server to upgrade to. Fails if one of them has an error.
+/// The plan of every suite at every point of a matrix on every server, with `to` as the server to upgrade to. Fails if one of
+/// them has an error.
 pub fn plans(
     suites: &[String],
-    servers: &[String],
+    (servers, axes): (&[String], &[Axis]),
     to: Option<&str>,
     sets: &[String],
     seed: u64,
 ) -> Result<Vec<Plan>, LoadError> {
+    if let Some(why) = contradiction(axes, sets) {
+        return Err(LoadError(why));
+    }
     let servers: Vec<Option<&str>> =
         if servers.is_empty() { vec![None] } else { servers.iter().map(|server| Some(server.as_str())).collect() };
-    let wanted = suites.iter().flat_map(|suite| servers.iter().map(move |&server| (suite, server)));
-    all(wanted.map(|(suite, server)| plan(suite, server, to, sets, seed)))
+    let points = matrix::points(axes);
+    let places = points.iter().flat_map(|point| servers.iter().map(move |&server| (point, server)));
+    let wanted = suites.iter().flat_map(|suite| places.clone().map(move |(point, server)| (suite, point, server)));
+    all(wanted.map(|(suite, point, server)| at_point(suite, point, server, to, sets, seed)))
+}
+
+/// Why axes do not go together, or not with settings for all runs.
+fn contradiction(axes: &[Axis], sets: &[String]) -> Option<String> {
+    axes.iter().enumerate().find_map(|(index, Axis { path, .. })| {
+        let is_set = sets.iter().any(|set| set.split_once('=').is_some_and(|(set, _)| set.trim() == path));
+        if is_set {
+            return Some(format!("`{path}` is in `--matrix` and in `--set` (hint: leave one of them out)"));
+        }
+        let is_twice = axes[..index].iter().any(|other| other.path == *path);
+        is_twice.then(|| format!("`{path}` is in `--matrix` twice (hint: list all its values once, with commas)"))
+    })
+}
+
+/// The plan of a suite at one point of a matrix. Its errors name the option that gave the value.
+fn at_point(
+    suite: &str,
+    point: &BTreeMap<String, String>,
+    server: Option<&str>,
+    to: Option<&str>,
+    sets: &[String],
+    seed: u64,
+) -> Result<Plan, LoadError> {
+    let values: Vec<String> = point.iter().map(|(path, value)| format!("{path}={value}")).collect();
+    let all: Vec<String> = sets.iter().chain(&values).cloned().collect();
+    let planned = plan(suite, server, to, &all, seed).map_err(|LoadError(text)| {
+        LoadError(
+            values
+                .iter()
+                .fold(text, |text, value| text.replace(&format!("--set {value}"), &format!("--matrix {value}"))),
+        )
+    })?;
+    Ok(Plan { matrix: point.clone(), ..planned })
 }
 
 /// A plan for a cluster that is already running. A valid suite that does not fit that cluster has its own plan, with the

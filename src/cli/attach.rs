@@ -121,6 +121,11 @@ pub fn take(args: &AttachArgs, netfault_image: Option<String>, wanted: &Wanted<'
     let settings = Settings { seeds: args.nodes.clone(), access, allow_faults: args.allow_faults, servers, ledgers };
     let attach = runtime.block_on(Attach::connect(settings, &screen::say)).map_err(|error| trouble(&error))?;
     tell(&attach);
+    if !wanted.matrix.is_empty() {
+        return Err(Trouble::usage(
+            "`--matrix` cannot be used with `--backend attach`: each value needs a cluster of its own",
+        ));
+    }
     if wanted.overrides.to.is_some() {
         return Err(Trouble::usage(
             "`--to` cannot be used with `--backend attach`: slotquake does not change its servers",

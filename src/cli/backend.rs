@@ -124,7 +124,7 @@ impl BackendArgs {
             }
             BackendKind::Docker | BackendKind::Local => {
                 self.refuse_misplaced()?;
-                let plans = prepare::plans(wanted.suites, wanted.servers, wanted.overrides, wanted.seed)?;
+                let plans = prepare::plans(wanted)?;
                 self.take_for(plans, make_folder)
             }
         }

@@ -47,7 +47,7 @@ pub struct Args {
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let seed = args.overrides.seed();
     let suites = [args.suite.clone()];
-    let wanted = Wanted { suites: &suites, servers: &args.servers, overrides: &args.overrides, seed };
+    let wanted = Wanted { suites: &suites, servers: &args.servers, matrix: &[], overrides: &args.overrides, seed };
     let Taken { plans, servers, environment, runtime, signals } =
         args.backend.take(&wanted, || folder::make(&args.out))?;
     if let Some(why) = plans.iter().find_map(|plan| environment.obstacle(plan)) {

@@ -9,6 +9,7 @@ use slotquake::server::{Server, ServerError};
 
 use super::exit::Trouble;
 use super::screen::say;
+use super::taken::Wanted;
 
 /// The arguments that override values of a suite.
 #[derive(Debug, Args)]
@@ -31,9 +32,10 @@ impl Overrides {
     }
 }
 
-/// The plan of every suite on every server. Fails if one of them has an error.
-pub fn plans(suites: &[String], servers: &[String], overrides: &Overrides, seed: u64) -> Result<Vec<Plan>, Trouble> {
-    batch::plans(suites, servers, overrides.to.as_deref(), &overrides.sets, seed).map_err(Trouble::usage)
+/// The plan of every suite at every point of the matrix on every server. Fails if one of them has an error.
+pub fn plans(wanted: &Wanted<'_>) -> Result<Vec<Plan>, Trouble> {
+    let Wanted { suites, servers, matrix, overrides, seed } = *wanted;
+    batch::plans(suites, (servers, matrix), overrides.to.as_deref(), &overrides.sets, seed).map_err(Trouble::usage)
 }
 
 /// Finds or fetches each server of the plans once.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use slotquake::batch::{self, Audience, Done, Job, Lanes, Settings, Stop};
 use slotquake::check::Verdict;
 use slotquake::plan::Plan;
+use slotquake::plan::matrix::Axis;
 use slotquake::report::{self, RunKey, Skipped, Standing, Summary};
 use slotquake::reports;
 use slotquake::speed::Speed;
@@ -48,6 +49,7 @@ use super::{Format, ci, containers, folder, screen};
 Examples:
   slotquake run role-swap
   slotquake run --all --server redis:6.2,redis:7.0,valkey:9.1 --set cluster.config.cluster-node-timeout=1000
+  slotquake run role-swap --matrix cluster.config.cluster-node-timeout=1000,5000,15000
   slotquake run suites/ --exclude lossy-links --fail-fast
   slotquake run ./my-suite.yaml --server /opt/valkey/bin/valkey-server --repeat 5
   slotquake run role-swap --backend attach --compose my-project --allow-faults")]
@@ -71,6 +73,10 @@ pub struct Args {
     /// Run on these servers instead of the suite's own: `redis:6.2`, `valkey:9.1`, or the path of a binary
     #[arg(long = "server", value_name = "SERVER", value_delimiter = ',')]
     servers: Vec<String>,
+    /// Run each suite with each of these values of a setting, such as `cluster.config.cluster-node-timeout=1000,5000`; may be
+    /// repeated, and then every combination is run
+    #[arg(long = "matrix", value_name = "PATH=VALUES")]
+    matrix: Vec<Axis>,
     #[command(flatten)]
     overrides: Overrides,
     /// Repeat every run this many times, with the same plan and seed
@@ -110,7 +116,8 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
              cluster would disturb each other",
         ));
     }
-    let wanted = Wanted { suites: &suites, servers: &args.servers, overrides: &args.overrides, seed };
+    let wanted =
+        Wanted { suites: &suites, servers: &args.servers, matrix: &args.matrix, overrides: &args.overrides, seed };
     let Taken { plans, servers, environment, runtime, signals } =
         args.backend.take(&wanted, || folder::make(&args.out))?;
     if let Some(absent) = plans.iter().find_map(batch::absent_program) {
@@ -148,7 +155,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
     let exit = Exit::worst(exits);
     note_skipped(&summaries, &skipped, &args.out)?;
     summaries.extend(skipped);
-    summaries.sort_by(|a, b| (&a.suite, &a.server, &a.report).cmp(&(&b.suite, &b.server, &b.report)));
+    summaries.sort_by(Summary::in_order);
     // A failed invariant must not be masked by a disk that is full.
     let indexed = if summaries.iter().any(|run| run.report.is_some()) {
         index(&summaries, &args.out, args.quiet)
@@ -319,7 +326,7 @@ fn run_all(
 
 /// Records the skipped suites beside the reports, for `compare`.
 fn note_skipped(ran: &[Summary], skipped: &[Summary], out: &Path) -> Result<(), Trouble> {
-    let key = |run: &Summary| RunKey { suite: run.suite.clone(), server: run.server.clone() };
+    let key = |run: &Summary| RunKey { suite: run.variant(), server: run.server.clone() };
     let judged = ran.iter().filter(|run| matches!(run.standing, Standing::Judged(_)));
     let ran: Vec<RunKey> = judged.map(key).collect();
     let skipped = skipped.iter().filter_map(|run| match &run.standing {
@@ -348,7 +355,8 @@ fn part(plans: Vec<Plan>, obstacle: impl Fn(&Plan) -> Option<String>) -> (Vec<Su
         match obstacle(&plan) {
             Some(reason) => {
                 let standing = Standing::Skipped(reason);
-                skipped.push(Summary::without_report(&plan.name, &plan.server, plan.seed, standing, None));
+                let summary = Summary::without_report(&plan.name, &plan.server, plan.seed, standing, None);
+                skipped.push(Summary { matrix: plan.matrix.clone(), ..summary });
             }
             None => possible.push(plan),
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use slotquake::batch::Environment;
 use slotquake::plan::Plan;
+use slotquake::plan::matrix::Axis;
 use slotquake::server::Server;
 use tokio::runtime::Runtime;
 
@@ -14,6 +15,8 @@ use super::signals::Signals;
 pub struct Wanted<'a> {
     pub suites: &'a [String],
     pub servers: &'a [String],
+    /// The settings that have several values each.
+    pub matrix: &'a [Axis],
     pub overrides: &'a Overrides,
     pub seed: u64,
 }

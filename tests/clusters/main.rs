@@ -12,6 +12,7 @@ mod cli;
 mod controls;
 mod exec;
 mod lifecycle;
+mod matrix;
 mod sandbox_cli;
 mod server;
 mod speed;

@@ -16,7 +16,7 @@ const COURSE_TAIL: usize = 20;
 /// run, the figures, the path of the report and the command to repeat the run. It ends without a newline.
 pub fn explain(run: &Summary) -> String {
     let server = run.version.map(|version| format!(" ({version})")).unwrap_or_default();
-    let mut text = format!("{} on {}{server}: {}\n", run.suite, run.server, run.standing.word());
+    let mut text = format!("{} on {}{server}: {}\n", run.variant(), run.server, run.standing.word());
     match &run.standing {
         Standing::Error(why) | Standing::Skipped(why) => {
             let _ = writeln!(text, "\n{why}");

@@ -104,6 +104,7 @@ fn header(suite: &str) -> Header {
             max_duration: Span::secs(600),
             if_impossible: crate::suite::IfImpossible::End,
             speed: None,
+            matrix: BTreeMap::new(),
         },
         server: serde_json::from_value(json!({
             "asked": "redis:6.2",

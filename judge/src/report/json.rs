@@ -1,5 +1,7 @@
 //! The output of `--format json`: one document with every run, or with every comparison.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -33,6 +35,9 @@ struct Run<'a> {
     suite: &'a str,
     /// The server as requested, in short.
     server: &'a str,
+    /// The settings that `--matrix` varied, by path.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    matrix: &'a BTreeMap<String, String>,
     /// The version that the server reported; null if it never ran.
     version: Option<Version>,
     /// The seed of the run.
@@ -70,6 +75,7 @@ pub fn document(runs: &[Summary], exit_code: u8) -> String {
         .map(|run| Run {
             suite: &run.suite,
             server: &run.server,
+            matrix: &run.matrix,
             version: run.version,
             seed: run.seed,
             speed: run.speed,

@@ -8,8 +8,8 @@ use crate::words::list;
 pub(super) struct Matrix<'a> {
     /// The columns.
     pub servers: Vec<&'a str>,
-    /// The rows: a suite, and its runs on each server.
-    pub rows: Vec<(&'a str, Vec<Cell<'a>>)>,
+    /// The rows: a suite with the settings that a matrix varied, and its runs on each server.
+    pub rows: Vec<(String, Vec<Cell<'a>>)>,
 }
 
 /// The runs of one suite on one server.
@@ -18,12 +18,14 @@ pub(super) struct Cell<'a>(pub Vec<&'a Summary>);
 impl<'a> Matrix<'a> {
     pub fn new(runs: &'a [Summary]) -> Self {
         let servers = once_each(runs.iter().map(|run| run.server.as_str()));
-        let cell = |suite: &str, server: &str| {
-            Cell(runs.iter().filter(|run| run.suite == suite && run.server == server).collect())
+        let variants: Vec<String> = runs.iter().map(Summary::variant).collect();
+        let cell = |variant: &str, server: &str| {
+            let named = runs.iter().zip(&variants);
+            Cell(named.filter(|(run, own)| *own == variant && run.server == server).map(|(run, _)| run).collect())
         };
-        let rows = once_each(runs.iter().map(|run| run.suite.as_str()))
+        let rows = once_each(variants.iter().map(String::as_str))
             .into_iter()
-            .map(|suite| (suite, servers.iter().map(|server| cell(suite, server)).collect()))
+            .map(|variant| (variant.to_owned(), servers.iter().map(|server| cell(variant, server)).collect()))
             .collect();
         Self { servers, rows }
     }
@@ -109,8 +111,11 @@ mod tests {
         ];
         let matrix = Matrix::new(&runs);
         assert_eq!(matrix.servers, ["redis:6.2", "valkey:9.1"]);
-        let words: Vec<(&str, Vec<String>)> =
-            matrix.rows.iter().map(|(suite, cells)| (*suite, cells.iter().map(Cell::words).collect())).collect();
+        let words: Vec<(&str, Vec<String>)> = matrix
+            .rows
+            .iter()
+            .map(|(suite, cells)| (suite.as_str(), cells.iter().map(Cell::words).collect()))
+            .collect();
         assert_eq!(words[0], ("a", vec!["pass".to_owned(), "2 pass, 1 fail".to_owned()]));
         assert_eq!(words[1], ("b", vec!["inconclusive".to_owned(), "-".to_owned()]));
         assert_eq!(matrix.rows[0].1[1].worst(), Some(&Standing::Judged(Verdict::Fail)));

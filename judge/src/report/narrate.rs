@@ -508,6 +508,7 @@ mod tests {
             max_duration: Span::secs(600),
             if_impossible: crate::suite::IfImpossible::End,
             speed: None,
+            matrix: BTreeMap::new(),
         }
     }
 

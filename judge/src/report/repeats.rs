@@ -14,15 +14,15 @@ pub(super) fn render_repeats(runs: &[Summary], style: Style) -> String {
     let mut builder = Builder::default();
     builder.push_record(["suite", "server", "passed"].into_iter().chain(HEADINGS.into_iter().skip(3)));
     let mut colours = Vec::new();
-    let mut keys: Vec<(&str, &str)> = Vec::new();
+    let key_of = |run: &Summary| (run.variant(), run.server.clone());
+    let mut keys: Vec<(String, String)> = Vec::new();
     for run in runs {
-        let key = (run.suite.as_str(), run.server.as_str());
+        let key = key_of(run);
         if keys.contains(&key) {
             continue;
         }
+        let same: Vec<&Summary> = runs.iter().filter(|other| key_of(other) == key).collect();
         keys.push(key);
-        let same: Vec<&Summary> =
-            runs.iter().filter(|other| (other.suite.as_str(), other.server.as_str()) == key).collect();
         let figures: Vec<&Figures> = same.iter().filter_map(|run| run.figures.as_ref()).collect();
         if figures.len() < 2 {
             continue;
@@ -35,7 +35,7 @@ pub(super) fn render_repeats(runs: &[Summary], style: Style) -> String {
             spread(&figures.iter().map(|figures| of(figures) as f64).collect::<Vec<f64>>(), whole)
         };
         builder.push_record([
-            run.suite.clone(),
+            run.variant(),
             run.server.clone(),
             format!("{passed} of {}", same.len()),
             time(|figures| figures.fail_ms),

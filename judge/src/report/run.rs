@@ -48,7 +48,7 @@ pub struct Report {
 /// compared as one sample.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct RunKey {
-    /// The name of the suite.
+    /// The name of the suite, with the settings that a matrix varied.
     pub suite: String,
     /// The server as requested: `redis:6.2` or a path.
     pub server: String,
@@ -131,9 +131,9 @@ impl Report {
         self.header.plan.invariants.is_empty() && self.invariants.iter().all(is_own)
     }
 
-    /// The suite and the server of the run.
+    /// The suite and the server of the run. Runs with different settings of a matrix are not repeated runs.
     pub fn key(&self) -> RunKey {
-        RunKey { suite: self.header.plan.name.clone(), server: self.header.server.asked.clone() }
+        RunKey { suite: self.header.plan.variant(), server: self.header.server.asked.clone() }
     }
 
     /// The nodes of the cluster.

@@ -1,5 +1,7 @@
 //! One run as tables and documents show it.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -13,6 +15,7 @@ use super::reproduce::{Reproduce, reproduce};
 use super::run::{Report, short_server};
 use crate::anatomy::Anatomy;
 use crate::check::{Judgement, Verdict};
+use crate::plan::matrix::{self, natural};
 use crate::server::Version;
 use crate::units::Speed;
 use crate::words::visible;
@@ -24,6 +27,8 @@ pub struct Summary {
     pub suite: String,
     /// The server in short: `redis:6.2`, or the file name of a path.
     pub server: String,
+    /// The settings that `run --matrix` varied, by path, with their values in this run.
+    pub matrix: BTreeMap<String, String>,
     /// The version that the server reported; None if it never ran.
     pub version: Option<Version>,
     /// The seed of the run.
@@ -93,7 +98,7 @@ impl Summary {
             let Judgement { invariant, settings, expected, seen, evidence, .. } = judgement;
             [invariant, settings, expected, seen].into_iter().chain(evidence)
         });
-        let names = [&mut shown.suite, &mut shown.server].into_iter().chain(standing);
+        let names = [&mut shown.suite, &mut shown.server].into_iter().chain(shown.matrix.values_mut()).chain(standing);
         names.chain(changed).chain(judgements).for_each(|text| *text = visible(text));
         shown.report = shown.report.map(|path| visible(&path.to_string_lossy()).into());
         shown
@@ -193,6 +198,7 @@ impl Summary {
         Self {
             suite: report.header.plan.name.clone(),
             server: short_server(&report.header.server.asked),
+            matrix: report.header.plan.matrix.clone(),
             version: Some(report.header.server.version),
             seed: report.header.plan.seed,
             speed: report.header.speed,
@@ -213,6 +219,7 @@ impl Summary {
         Self {
             suite: suite.to_owned(),
             server: short_server(asked),
+            matrix: BTreeMap::new(),
             version: None,
             seed,
             speed: Speed::REAL,
@@ -228,9 +235,25 @@ impl Summary {
         }
     }
 
-    /// Suite and server: the name of a run in headings and progress lines.
+    /// The name of the suite, with the settings that a matrix varied: `role-swap cluster-node-timeout=1000`.
+    pub fn variant(&self) -> String {
+        matrix::variant(&self.suite, &self.matrix)
+    }
+
+    /// Suite, settings of a matrix, and server: the name of a run in headings and progress lines.
     pub fn label(&self) -> String {
-        format!("{} {}", self.suite, self.server)
+        format!("{} {}", self.variant(), self.server)
+    }
+
+    /// The order of runs in tables: by suite, by the values of a matrix, by server, and by folder.
+    pub fn in_order(&self, other: &Self) -> Ordering {
+        let settings = || {
+            let pairs = self.matrix.values().zip(other.matrix.values());
+            let each = pairs.map(|(a, b)| natural(a).partial_cmp(&natural(b)).unwrap_or(Ordering::Equal));
+            each.fold(Ordering::Equal, Ordering::then)
+        };
+        let suites = self.suite.cmp(&other.suite);
+        suites.then_with(settings).then_with(|| (&self.server, &self.report).cmp(&(&other.server, &other.report)))
     }
 }
 

@@ -42,7 +42,7 @@ pub fn render_markdown(runs: &[Summary]) -> String {
     row(&mut text, true, HEADINGS.iter().map(|heading| heading.replace("pro-\n", "pro").replace('\n', " ")));
     text.push_str("|---|---|---|--:|--:|--:|--:|--:|--:|--:|\n");
     for run in runs {
-        let mut cells = vec![escaped(&run.suite), escaped(&run.server), marked(&run.standing, &verdict_words(run))];
+        let mut cells = vec![escaped(&run.variant()), escaped(&run.server), marked(&run.standing, &verdict_words(run))];
         let figures = run.figures.as_ref().map_or_else(|| vec!["-".to_owned(); 7], figure_cells);
         cells.extend(figures.iter().map(|cell| escaped(cell)));
         row(&mut text, false, cells.into_iter());

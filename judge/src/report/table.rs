@@ -44,7 +44,7 @@ fn matrix(runs: &[Summary], style: Style) -> String {
     let mut builder = Builder::default();
     builder.push_record(std::iter::once("suite").chain(matrix.servers.iter().copied()));
     for (suite, cells) in &matrix.rows {
-        builder.push_record(std::iter::once((*suite).to_owned()).chain(cells.iter().map(Cell::words)));
+        builder.push_record(std::iter::once(suite.clone()).chain(cells.iter().map(Cell::words)));
     }
     let mut table = builder.build();
     frame(&mut table, style);
@@ -99,7 +99,7 @@ fn overview(runs: &[Summary], style: Style) -> String {
     let mut builder = Builder::default();
     builder.push_record(HEADINGS);
     for run in runs {
-        let mut row = vec![run.suite.clone(), run.server.clone(), verdict_cell(run)];
+        let mut row = vec![run.variant(), run.server.clone(), verdict_cell(run)];
         row.extend(run.figures.as_ref().map_or_else(|| vec!["-".to_owned(); 7], figure_cells));
         builder.push_record(row);
     }

@@ -76,6 +76,7 @@ impl Story {
             max_duration: Span::secs(600),
             if_impossible: slotquake_judge::suite::IfImpossible::End,
             speed: None,
+            matrix: BTreeMap::new(),
         };
         let header = Header {
             schema_version: SCHEMA_VERSION,

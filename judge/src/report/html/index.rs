@@ -5,6 +5,7 @@ use std::path::Path;
 
 use askama::Template;
 
+use super::axes::{Axis, axes};
 use crate::report::figures::{Figures, LongestOutage, promotion_cell};
 use crate::report::matrix::Matrix;
 use crate::report::summary::{Standing, Summary};
@@ -19,6 +20,7 @@ struct Index {
     scope: String,
     worst: &'static str,
     servers: Vec<String>,
+    axes: Vec<Axis>,
     matrix: Vec<Line>,
     runs: Vec<Run>,
     skipped: Vec<(String, String)>,
@@ -60,9 +62,14 @@ pub fn index(runs: &[Summary], out: &Path) -> String {
         rank(b).cmp(&rank(a)).then_with(|| started(b).cmp(&started(a))).then_with(|| a.label().cmp(&b.label()))
     });
     let runs = runs.as_slice();
-    let Matrix { servers, rows } = Matrix::new(runs);
+    // The values of a setting stay in their order.
+    let mut rows = runs.to_vec();
+    if runs.iter().any(|run| !run.matrix.is_empty()) {
+        rows.sort_by(Summary::in_order);
+    }
+    let Matrix { servers, rows } = Matrix::new(&rows);
     let matrix = rows.into_iter().map(|(suite, cells)| Line {
-        suite: suite.to_owned(),
+        suite,
         cells: cells.iter().map(|cell| cell.0.iter().map(|run| Cell::new(run, out)).collect()).collect(),
     });
     let with = |word: &str| runs.iter().filter(|run| run.standing.word() == word).count();
@@ -73,6 +80,7 @@ pub fn index(runs: &[Summary], out: &Path) -> String {
         headline: format!("{} in {}: {counts}", counted(runs.len() as u64, "run"), folder_name(out)),
         scope: scope(runs),
         worst: worst.unwrap_or("skipped"),
+        axes: axes(runs),
         matrix: matrix.collect(),
         servers: servers.into_iter().map(str::to_owned).collect(),
         runs: runs.iter().filter(|run| !is_skipped(run)).map(|run| Run::new(run, out)).collect(),
@@ -149,7 +157,7 @@ impl Run {
             }
         };
         Self {
-            suite: run.suite.clone(),
+            suite: run.variant(),
             server: run.version.map_or_else(|| run.server.clone(), |version| version.to_string()),
             started: run.course.as_ref().map_or_else(|| "-".to_owned(), |course| to_the_second(&course.started_at)),
             word: run.standing.word(),

@@ -6,6 +6,7 @@
 //! pages.
 
 mod anatomy;
+mod axes;
 mod charts;
 mod index;
 mod lanes;
