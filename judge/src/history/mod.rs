@@ -721,7 +721,7 @@ pub enum EventKind {
 }
 
 /// What a program printed to one stream.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Printed {
     /// The end of it, [`Printed::MOST`] bytes at most. What is not UTF-8 became U+FFFD.
     pub text: String,
