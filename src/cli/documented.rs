@@ -89,7 +89,9 @@ fn every_documented_command_parses() {
         }
     }
     for path in documents() {
-        for block in read(&path).split("```").skip(1).step_by(2) {
+        let text = read(&path);
+        // What is marked as TOML is a manifest, in which a line can begin with the name of the crate.
+        for block in text.split("```").skip(1).step_by(2).filter(|block| !block.starts_with("toml")) {
             for words in commands(block) {
                 assert_parses(&words, &path.display().to_string());
                 *seen.entry("documents").or_insert(0) += 1;
