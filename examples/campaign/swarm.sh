@@ -12,15 +12,18 @@ if [ $# -eq 0 ]; then set -- --for 1h --profile rough --seed 7; fi
 image=${IMAGE:-registry.example/slotquake:latest}
 name=${NAME:-slotquake-chaos}
 
-# The index of a task is in its name (job.0.xxxx): `{{.Task.Slot}}` of the first is the id of its node. A job starts a task that
-# failed again and again, whatever its restart condition, so each ends with 0, and its code is in the folder.
+# The index of a task is in its name (job.0.xxxx). Where an engine writes the id of the node there, as `{{.Task.Slot}}` always
+# does for the first task, it is the first. A job starts a task that failed again and again, whatever its restart condition, so
+# each ends with 0, and its code is in the folder.
 # shellcheck disable=SC2016,SC2086
 docker service create --detach --quiet --name "$name" --mode replicated-job --replicas "$parts" --restart-condition none \
     --mount "type=bind,src=$folder,dst=/campaign" ${MOUNTS:-} \
     --env 'TASK={{.Task.Name}}' --env "PARTS=$parts" --env "HOME=/root" \
     "$image" sh -c '
         index=${TASK#*.}
-        part=$((${index%%.*} + 1))
+        index=${index%%.*}
+        case "$index" in *[!0-9]*) index=0 ;; esac
+        part=$((index + 1))
         slotquake chaos "$@" --shard "$part/$PARTS" --out "/campaign/part-$part"
         echo "$?" > "/campaign/part-$part.code"
     ' chaos "$@" > /dev/null
