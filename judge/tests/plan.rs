@@ -943,3 +943,19 @@ fn random_faults_that_cannot_be_drawn_are_refused() {
     let reversed = RANDOM.replace("1s..4s", "4s..1s");
     assert!(Step::try_from(reversed.as_str()).expect_err("reversed").to_string().contains("the first time is longer"));
 }
+
+#[test]
+fn a_closed_loop_judges_neither_availability_nor_latency() {
+    for (invariant, name) in [
+        ("availability: { of: reads, max-outage: 1s }", "availability"),
+        ("latency: { of: reads, max: 1s }", "latency"),
+        ("acked-writes: { may-lose: 0 }", ""),
+    ] {
+        let mut suite = suite_of("{}", &["settle: 1s"], &[invariant]);
+        assert_eq!(problems(&suite), Vec::<String>::new(), "an open loop judges everything");
+        suite = suite::set(&suite, "workload.loop=closed").unwrap();
+        let found = problems(&suite);
+        assert_eq!(found.is_empty(), name.is_empty(), "{found:?}");
+        assert!(found.iter().all(|found| found.contains(name) && found.contains("workload.loop: open")), "{found:?}");
+    }
+}

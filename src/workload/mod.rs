@@ -2,7 +2,8 @@
 //! outcome.
 //!
 //! The load is open-loop: an operation is issued when it is due, even if earlier operations are unanswered. An
-//! outage therefore shows as unserved operations, not as missing ones. Every key has one writer unless the suite wants
+//! outage therefore shows as unserved operations, not as missing ones. In a closed loop, which a suite may ask for, each client
+//! issues its next operation once its last one has ended. Every key has one writer unless the suite wants
 //! more, each with one write of that key in flight. The writers of a key share a counter, so no value is written twice
 //! and every read tells which write it saw. When a write is due and the client has no free key in that shard, the operation is
 //! recorded as not sent and not left out.
@@ -36,7 +37,7 @@ use crate::plan::Plan;
 use crate::seeded::Seeded;
 use crate::slot::{Deal, key_slot};
 use crate::spec::POLL;
-use crate::suite::{DataKind, OpKind, Skew, WorkloadSpec};
+use crate::suite::{DataKind, Loop, OpKind, Skew, WorkloadSpec};
 use crate::units::{ClientNo, NodeNo};
 use crate::wire::Caller;
 use served::Served;
@@ -50,6 +51,9 @@ const LOAD_WITHIN: Duration = Duration::from_secs(30);
 
 /// The pause before a write is sent again that could not be sent.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// The pause of a client of a closed loop after an operation that was not served: a connection that is refused fails at once.
+const CLOSED_PAUSE: Duration = Duration::from_millis(10);
 
 /// The share of the operations that are for the keys of a hot slot.
 const HOT: f64 = 0.5;
@@ -174,6 +178,12 @@ impl Workload {
         let interval =
             Duration::from_secs_f64(self.clients.len() as f64 / f64::from(self.clients[0].settings.rate.per_second));
         let start = Instant::now();
+        if self.clients[0].settings.pacing == Loop::Closed {
+            for issuer in &self.clients {
+                self.issuing.spawn(Arc::clone(issuer).issue_closed(in_flight.clone()));
+            }
+            return;
+        }
         for (position, issuer) in self.clients.iter().enumerate() {
             let first = start + interval.mul_f64(position as f64 / self.clients.len() as f64);
             self.issuing.spawn(Arc::clone(issuer).issue(first, interval, in_flight.clone()));
@@ -282,14 +292,37 @@ impl Issuer {
             let (issuer, in_flight) = (Arc::clone(&self), in_flight.clone());
             tokio::spawn(async move {
                 let _in_flight = in_flight;
-                match next {
-                    Due::Read { key, slot } => issuer.read(due_ns, key, slot).await,
-                    Due::Write { position, key, slot, value } => {
-                        let _ = issuer.write(due_ns, position, (key, slot, value)).await;
-                    }
-                    Due::NoFreeKey { key } => issuer.skip(due_ns, key),
-                }
+                issuer.send(due_ns, next).await;
             });
+        }
+    }
+
+    /// Issues each operation once the last one has ended.
+    async fn issue_closed(self: Arc<Self>, in_flight: InFlight) {
+        loop {
+            let (issuer, in_flight) = (Arc::clone(&self), in_flight.clone());
+            // The task is separate, so that an operation in flight is recorded even when no more are issued.
+            let sent = tokio::spawn(async move {
+                let _in_flight = in_flight;
+                let due_ns = issuer.journal.now_ns();
+                let next = issuer.next();
+                issuer.send(due_ns, next).await
+            });
+            if !sent.await.unwrap_or(false) {
+                tokio::time::sleep(CLOSED_PAUSE).await;
+            }
+        }
+    }
+
+    /// Returns whether the operation was served.
+    async fn send(&self, due_ns: u64, next: Due) -> bool {
+        match next {
+            Due::Read { key, slot } => self.read(due_ns, key, slot).await,
+            Due::Write { position, key, slot, value } => self.write(due_ns, position, (key, slot, value)).await.is_ok(),
+            Due::NoFreeKey { key } => {
+                self.skip(due_ns, key);
+                false
+            }
         }
     }
 
@@ -392,13 +425,15 @@ impl Issuer {
         }
     }
 
-    async fn read(&self, due_ns: u64, key: u32, slot: u16) {
+    /// Returns whether the read was served.
+    async fn read(&self, due_ns: u64, key: u32, slot: u16) -> bool {
         let invoke_ns = self.journal.now_ns();
         let driven = self.driven(key);
         let reply = self.client.read(slot, &driven.read()).await;
         let answer = reply.result.as_ref().map_or_else(|_| kind::Answer::default(), |answer| driven.seen(answer));
         let op = self.op(OpKind::Reads, (due_ns, invoke_ns), key, answer.value, (reply.node, reply.redirects));
         self.record(op, &reply.result, answer.detail);
+        reply.result.is_ok()
     }
 
     fn driven(&self, key: u32) -> Driven {

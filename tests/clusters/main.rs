@@ -20,5 +20,6 @@ mod suites;
 mod support;
 mod testing;
 mod up;
+mod workload;
 
 use backends::{engine, turn};

@@ -3,6 +3,7 @@
 use super::finding::Finding;
 use super::{Judgement, Traits};
 use crate::facts::Facts;
+use crate::suite::Loop;
 use crate::words::count;
 
 pub(super) const TRAITS: Traits = Traits::PLAIN;
@@ -18,5 +19,10 @@ pub(super) fn judge(facts: &Facts<'_>) -> Judgement {
         None => _ = finding.saw(format!("{} issued, {late} of them over 1 s late", count(issued, "operation"))),
     }
     let expected = "operations are issued, at most 1 % of them over 1 s late";
-    finding.judge("workload", format!("rate {}", facts.plan().workload.rate), expected)
+    let workload = &facts.plan().workload;
+    let pace = match workload.pacing {
+        Loop::Open => format!("rate {}", workload.rate),
+        Loop::Closed => format!("closed loop of {}", count(workload.clients.into(), "client")),
+    };
+    finding.judge("workload", pace, expected)
 }

@@ -155,8 +155,14 @@ pub struct WorkloadSpec {
     /// The number of independent clients. Each has its own connections and its own slot table.
     pub clients: u16,
     /// Operations per second of all clients together. Each operation is issued when it is due, even if
-    /// earlier ones are still pending. The harness measures how late each one is issued.
+    /// earlier ones are still pending. The harness measures how late each one is issued. A closed loop does not use it.
     pub rate: Rate,
+    /// When a client issues its next operation: `open` (the default; as `rate` says, whatever became of earlier ones), or
+    /// `closed` (once its last one has ended, as `redis-benchmark` does). A closed loop measures throughput. What its clients
+    /// do not send while they wait is nowhere, so it judges neither availability nor latency.
+    #[serde(rename = "loop", skip_serializing_if = "Loop::is_open")]
+    #[schemars(extend("default" = "open"))]
+    pub pacing: Loop,
     /// The number of keys, divided evenly among clients and spread over all slots. By default as many as writes need that
     /// wait for the whole `timeout`, and at least 600: with fewer keys, a client runs out of keys during an outage, and
     /// does not send operations that are due.
@@ -286,6 +292,7 @@ impl Default for WorkloadSpec {
         Self {
             clients: 4,
             rate: Rate { per_second: 400 },
+            pacing: Loop::Open,
             keys: None,
             kinds: None,
             writers: 1,
@@ -323,6 +330,24 @@ impl Skew {
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
     fn is_uniform(&self) -> bool {
         *self == Self::Uniform
+    }
+}
+
+/// When a client issues its next operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loop {
+    /// When it is due, whatever became of earlier ones.
+    #[default]
+    Open,
+    /// Once its last one has ended.
+    Closed,
+}
+
+impl Loop {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_open(&self) -> bool {
+        *self == Self::Open
     }
 }
 

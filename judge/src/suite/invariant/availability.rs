@@ -54,6 +54,7 @@ impl Availability {
 
 impl Settings for Availability {
     fn check(&self, look: &mut Look<'_>) {
+        look.needs_open_loop();
         look.needs_operations("of", self.of);
         look.shards("shard", self.shard);
         look.clients("clients", self.clients);

@@ -53,6 +53,7 @@ impl Latency {
 
 impl Settings for Latency {
     fn check(&self, look: &mut Look<'_>) {
+        look.needs_open_loop();
         match self.of {
             LatencyOf::Reads => look.needs_operations("of", OpKind::Reads),
             LatencyOf::Writes => look.needs_operations("of", OpKind::Writes),

@@ -2,7 +2,7 @@
 
 use super::{ClientSet, Moment, OpKind, RoleIs, ShardSet};
 use crate::fault::{FaultStep, LinksFault};
-use crate::suite::{DataKind, Step, Suite, nearest};
+use crate::suite::{DataKind, Loop, Step, Suite, nearest};
 use crate::target::Target;
 use crate::units::{Percent, ShardNo};
 
@@ -56,6 +56,15 @@ impl Look<'_> {
     /// The node can have the role.
     pub fn role(&mut self, key: &str, node: &Target, is: RoleIs) {
         self.note(key, self.nodes.refuse_role(node, is));
+    }
+
+    /// Operations are issued when they are due, or what was not sent during an outage would count as nothing.
+    pub fn needs_open_loop(&mut self) {
+        if self.suite.workload.pacing == Loop::Closed {
+            let message = "clients of a closed loop wait instead of sending, so nobody knows what would have been served \
+                           (hint: `workload.loop: open`)";
+            self.problem("", message);
+        }
     }
 
     /// The shard exists.
