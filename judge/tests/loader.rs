@@ -510,7 +510,10 @@ fn finds_a_suite_by_name_and_by_path() {
     for (asked, expected) in [
         ("role-swpa", "unknown suite \"role-swpa\" (did you mean `role-swap`?)"),
         ("freeze", "unknown suite \"freeze\" (did you mean `master-freeze`?)"),
-        ("no/such.yaml", "no suite file \"no/such.yaml\""),
+        (
+            "no/such.yaml",
+            "no suite file \"no/such.yaml\" (hint: `slotquake init` writes one; `slotquake list` names those that are built in)",
+        ),
     ] {
         assert_eq!(suite::load(asked).unwrap_err().to_string(), expected);
     }

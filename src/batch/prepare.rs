@@ -9,6 +9,9 @@ use crate::server::{self, Server, ServerError};
 use crate::subprocess;
 use crate::suite::{Exec, Expect, LoadError, Source, Step, Suite, UPGRADE_TO};
 
+/// How errors name the option of a matrix, before `PATH=VALUE`.
+const VARIED: &str = "--matrix ";
+
 /// Loads a suite, applies overrides (the server, and the one to upgrade to, last), and resolves it. The error lists all
 /// problems with their positions.
 pub fn plan(
@@ -49,15 +52,20 @@ pub fn plans(
     sets: &[String],
     seed: u64,
 ) -> Result<Vec<Plan>, LoadError> {
-    if let Some(why) = contradiction(axes, sets) {
-        return Err(LoadError(why));
-    }
+    let points = points(axes, sets)?;
     let servers: Vec<Option<&str>> =
         if servers.is_empty() { vec![None] } else { servers.iter().map(|server| Some(server.as_str())).collect() };
-    let points = matrix::points(axes);
     let places = points.iter().flat_map(|point| servers.iter().map(move |&server| (point, server)));
     let wanted = suites.iter().flat_map(|suite| places.clone().map(move |(point, server)| (suite, point, server)));
     all(wanted.map(|(suite, point, server)| at_point(suite, point, server, to, sets, seed)))
+}
+
+/// Every combination of the values of a matrix. Fails if its axes do not go together, or not with settings for all runs.
+fn points(axes: &[Axis], sets: &[String]) -> Result<Vec<BTreeMap<String, String>>, LoadError> {
+    match contradiction(axes, sets) {
+        Some(why) => Err(LoadError(why)),
+        None => Ok(matrix::points(axes)),
+    }
 }
 
 /// Why axes do not go together, or not with settings for all runs.
@@ -72,7 +80,7 @@ fn contradiction(axes: &[Axis], sets: &[String]) -> Option<String> {
     })
 }
 
-/// The plan of a suite at one point of a matrix. Its errors name the option that gave the value.
+/// The plan of a suite at one point of a matrix.
 fn at_point(
     suite: &str,
     point: &BTreeMap<String, String>,
@@ -81,16 +89,25 @@ fn at_point(
     sets: &[String],
     seed: u64,
 ) -> Result<Plan, LoadError> {
+    let planned = with_point(point, sets, |sets| plan(suite, server, to, sets, seed))?;
+    Ok(Plan { matrix: point.clone(), ..planned })
+}
+
+/// Does what needs the settings of a point. Errors name the option that gave the value.
+fn with_point<T>(
+    point: &BTreeMap<String, String>,
+    sets: &[String],
+    make: impl FnOnce(&[String]) -> Result<T, LoadError>,
+) -> Result<T, LoadError> {
     let values: Vec<String> = point.iter().map(|(path, value)| format!("{path}={value}")).collect();
     let all: Vec<String> = sets.iter().chain(&values).cloned().collect();
-    let planned = plan(suite, server, to, &all, seed).map_err(|LoadError(text)| {
+    make(&all).map_err(|LoadError(text)| {
         LoadError(
             values
                 .iter()
-                .fold(text, |text, value| text.replace(&format!("--set {value}"), &format!("--matrix {value}"))),
+                .fold(text, |text, value| text.replace(&format!("--set {value}"), &format!("{VARIED}{value}"))),
         )
-    })?;
-    Ok(Plan { matrix: point.clone(), ..planned })
+    })
 }
 
 /// A plan for a cluster that is already running. A valid suite that does not fit that cluster has its own plan, with the
@@ -103,9 +120,21 @@ pub struct Fitted {
     pub unfit: Option<String>,
 }
 
-/// Every suite, resolved for a cluster that is already running. Fails if one of them has an error.
-pub fn plans_on_found(suites: &[String], sets: &[String], seed: u64, found: &Found) -> Result<Vec<Fitted>, LoadError> {
-    all(suites.iter().map(|suite| fitted(&source(suite, sets)?, seed, found)))
+/// Every suite at every point of a matrix, resolved for a cluster that is already running. Fails if one of them has an error.
+pub fn plans_on_found(
+    suites: &[String],
+    axes: &[Axis],
+    sets: &[String],
+    seed: u64,
+    found: &Found,
+) -> Result<Vec<Fitted>, LoadError> {
+    let points = points(axes, sets)?;
+    let wanted = suites.iter().flat_map(|suite| points.iter().map(move |point| (suite, point)));
+    all(wanted.map(|(suite, point)| {
+        let mut fitted = with_point(point, sets, |sets| fitted(&source(suite, sets)?, seed, found))?;
+        fitted.plan.matrix.clone_from(point);
+        Ok(fitted)
+    }))
 }
 
 fn fitted(source: &Source, seed: u64, found: &Found) -> Result<Fitted, LoadError> {
@@ -132,8 +161,8 @@ fn all<T>(results: impl Iterator<Item = Result<T, LoadError>>) -> Result<Vec<T>,
     for result in results {
         match result {
             Ok(plan) => plans.push(plan),
-            // Most errors on one server occur on the others too.
-            Err(error) if errors.contains(&error) => {}
+            // Most errors on one server occur on the others too, and a wrong path of a matrix with each of its values.
+            Err(error) if errors.iter().any(|told| without_value(told) == without_value(&error)) => {}
             Err(error) => errors.push(error),
         }
     }
@@ -142,6 +171,12 @@ fn all<T>(results: impl Iterator<Item = Result<T, LoadError>>) -> Result<Vec<T>,
     }
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
     Err(LoadError(texts.join("\n\n")))
+}
+
+/// An error without the value that a matrix gave: what is left tells whether it is the value that is wrong.
+fn without_value(LoadError(text): &LoadError) -> Vec<&str> {
+    let is_place = |line: &str| line.trim_start().strip_prefix("--> ").is_some_and(|place| place.starts_with(VARIED));
+    text.lines().map(|line| line.split_once('=').filter(|_| is_place(line)).map_or(line, |(path, _)| path)).collect()
 }
 
 /// Finds or fetches each server of the plans once. `notice` receives a line for each slow step. A server that only steps

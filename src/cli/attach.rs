@@ -110,6 +110,11 @@ pub fn take(args: &AttachArgs, netfault_image: Option<String>, wanted: &Wanted<'
             "`--server` cannot be used with `--backend attach`: the cluster is already running",
         ));
     }
+    if wanted.overrides.to.is_some() {
+        return Err(Trouble::usage(
+            "`--to` cannot be used with `--backend attach`: slotquake does not change its servers",
+        ));
+    }
     let access = args.access()?;
     let runtime = runtime()?;
     let servers = match (&args.compose, &args.hooks) {
@@ -121,17 +126,8 @@ pub fn take(args: &AttachArgs, netfault_image: Option<String>, wanted: &Wanted<'
     let settings = Settings { seeds: args.nodes.clone(), access, allow_faults: args.allow_faults, servers, ledgers };
     let attach = runtime.block_on(Attach::connect(settings, &screen::say)).map_err(|error| trouble(&error))?;
     tell(&attach);
-    if !wanted.matrix.is_empty() {
-        return Err(Trouble::usage(
-            "`--matrix` cannot be used with `--backend attach`: each value needs a cluster of its own",
-        ));
-    }
-    if wanted.overrides.to.is_some() {
-        return Err(Trouble::usage(
-            "`--to` cannot be used with `--backend attach`: slotquake does not change its servers",
-        ));
-    }
-    let plans = batch::plans_on_found(wanted.suites, &wanted.overrides.sets, wanted.seed, attach.found());
+    let plans =
+        batch::plans_on_found(wanted.suites, wanted.matrix, &wanted.overrides.sets, wanted.seed, attach.found());
     let plans = plans.map_err(Trouble::usage)?;
     let server = attach.server();
     let environment = runtime.block_on(Environment::attached(attach, &plans)).map_err(|error| match error {

@@ -96,7 +96,10 @@ fn folders_with_history(given: &Path) -> Result<Vec<PathBuf>, Trouble> {
         }
     }
     if below.is_empty() {
-        return Err(Trouble::usage(format!("{} holds no history ({FILE_NAME}) to judge", given.display())));
+        return Err(Trouble::usage(format!(
+            "{} holds no history ({FILE_NAME}) to judge (hint: give the folder of a report, or one of such folders)",
+            given.display()
+        )));
     }
     below.sort();
     Ok(below)

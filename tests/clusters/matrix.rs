@@ -91,4 +91,14 @@ fn a_bad_value_gets_one_message_before_anything_runs() {
         assert!(ended.stderr.contains(expected), "{expected:?} in {}", ended.whole());
         assert!(!place.path().join("reports").exists(), "nothing ran");
     }
+    // A wrong path is wrong with every value.
+    let ended = slotquake(&["run", "formation", "--out", &out, "--matrix", "cluster-node-timeout=1000,2000"]);
+    assert_eq!(
+        ended.stderr.matches("did you mean `cluster.config.cluster-node-timeout`?").count(),
+        1,
+        "{}",
+        ended.whole()
+    );
+    let ended = slotquake(&["run", "formation", "--out", &out, "--matrix", "cluster.masters=many,few"]);
+    assert_eq!(ended.stderr.matches("--> --matrix cluster.masters=").count(), 2, "{}", ended.whole());
 }

@@ -52,7 +52,9 @@ impl Source {
             return Self::parse(&text, &file);
         }
         if is_path {
-            return Err(LoadError(format!("no suite file \"{name_or_path}\"")));
+            return Err(LoadError(format!(
+                "no suite file \"{name_or_path}\" (hint: `slotquake init` writes one; `slotquake list` names those that are built in)"
+            )));
         }
         match shipped().iter().find(|(name, _)| *name == name_or_path) {
             Some((name, text)) => Self::parse(text, &PathBuf::from(format!("{name} (shipped)"))),

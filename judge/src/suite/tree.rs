@@ -211,7 +211,7 @@ impl<'a> Builder<'a> {
     fn document(&mut self) -> Result<Tree, Malformed> {
         let (event, place) = self.next()?;
         if event == Event::StreamEnd {
-            return Err(malformed("the suite is empty", place));
+            return Err(malformed("the suite is empty (hint: `slotquake init` writes one to begin with)", place));
         }
         let tree = self.node(event, place, 0)?;
         loop {

@@ -64,7 +64,9 @@ impl Engine {
         let client = docker_client_instance().await.map_err(|error| unreachable(&error))?;
         let answer = timeout(real_span(ANSWERS_WITHIN), client.version()).await;
         let version = match answer {
-            Err(_) => return Err(DockerError::Absent { reason: format!("no answer within {ANSWERS_WITHIN:?}") }),
+            Err(_) => {
+                return Err(DockerError::Absent { at: place(), reason: format!("no answer within {ANSWERS_WITHIN:?}") });
+            }
             Ok(Err(error)) => return Err(unreachable(&ClientError::Init(error))),
             Ok(Ok(version)) => version,
         };
@@ -359,7 +361,14 @@ fn unreachable(error: &ClientError) -> DockerError {
     if reason.contains("ermission denied") {
         return DockerError::NotPermitted { reason };
     }
-    DockerError::Absent { reason }
+    // What the libraries call themselves tells nobody anything.
+    let reason = reason.trim_start_matches("Error in the hyper legacy client: client error (Connect): ").to_owned();
+    DockerError::Absent { at: place(), reason }
+}
+
+/// Where the engine was looked for, if the user said so: errors of a connection do not say it.
+fn place() -> String {
+    std::env::var("DOCKER_HOST").map_or_else(|_| String::new(), |host| format!(" at {host}"))
 }
 
 /// An error with its causes: the outermost alone is often vague.

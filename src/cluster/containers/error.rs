@@ -10,8 +10,10 @@ use crate::speed::Speed;
 #[derive(Debug, thiserror::Error)]
 pub enum DockerError {
     /// No engine answers.
-    #[error("no container engine answers: {reason} (hint: install Docker and start it, or set DOCKER_HOST)")]
+    #[error("no container engine answers{at}: {reason} (hint: install Docker and start it, or set DOCKER_HOST)")]
     Absent {
+        /// Where it was looked for, in words. Empty where nobody said.
+        at: String,
         /// The error of each attempt.
         reason: String,
     },

@@ -43,12 +43,15 @@ fn reports_what_cannot_run() {
 #[test]
 fn reports_a_missing_engine() {
     let (_folder, out) = out();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_slotquake"));
-    command.args(run(&out, &["role-swap"])).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
-    let ended = begin_as(command).end();
-    assert_eq!(ended.code(), Some(69), "{}", ended.whole());
-    for words in ["no container engine answers", "/nonexistent/docker.sock", "hint: "] {
-        assert!(ended.stderr.contains(words), "no `{words}`: {}", ended.whole());
+    for (host, cause) in [("unix:///nonexistent/docker.sock", ""), ("tcp://127.0.0.1:1", "Connection refused")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slotquake"));
+        command.args(run(&out, &["role-swap"])).env("DOCKER_HOST", host);
+        let ended = begin_as(command).end();
+        assert_eq!(ended.code(), Some(69), "{}", ended.whole());
+        for words in [&format!("no container engine answers at {host}: "), cause, "hint: "] {
+            assert!(ended.stderr.contains(words), "no `{words}`: {}", ended.whole());
+        }
+        assert!(!ended.stderr.contains("hyper"), "{}", ended.whole());
     }
 }
 
