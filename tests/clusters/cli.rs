@@ -192,8 +192,12 @@ fn what_the_machine_lacks_is_one_message_with_the_cause_and_a_way_out() {
 fn what_is_to_run_can_be_chosen() {
     let folder = empty();
     fs::create_dir(folder.path().join("none")).expect("a folder");
+    fs::write(folder.path().join("empty.yaml"), "").expect("a file");
     for (args, expected) in [
         (&["run", "none"][..], "has no suite files"),
+        (&["run", "gone.yaml"], "no suite file \"gone.yaml\" (hint: `slotquake init` writes one; "),
+        (&["run", "empty.yaml"], "the suite is empty (hint: `slotquake init` writes one to begin with)"),
+        (&["check", "none"], "to judge (hint: give the folder of a report, or one of such folders)"),
         (&["run", "role-swap", "--exclude", "role-swop"], "no such suite is to run"),
         (&["run", "role-swap", "--exclude", "role-swap"], "nothing is left to run"),
         (&["run", "role-swap", "-q", "-v"], "cannot be used with"),

@@ -65,7 +65,10 @@ impl Engine {
         let answer = timeout(real_span(ANSWERS_WITHIN), client.version()).await;
         let version = match answer {
             Err(_) => {
-                return Err(DockerError::Absent { at: place(), reason: format!("no answer within {ANSWERS_WITHIN:?}") });
+                return Err(DockerError::Absent {
+                    at: place(),
+                    reason: format!("no answer within {ANSWERS_WITHIN:?}"),
+                });
             }
             Ok(Err(error)) => return Err(unreachable(&ClientError::Init(error))),
             Ok(Ok(version)) => version,

@@ -8,6 +8,7 @@ mod hosts;
 mod killed;
 #[cfg(feature = "docker")]
 mod links;
+pub mod programs;
 mod project;
 
 use std::fs;

@@ -9,6 +9,7 @@ mod kept;
 mod leftovers;
 mod library;
 mod messages;
+mod programs;
 mod reach;
 mod stand_in;
 mod verdicts;
