@@ -8,7 +8,7 @@ use slotquake::batch::{self, Audience, Done, Job, Lanes, Settings, Stop};
 use slotquake::check::Verdict;
 use slotquake::plan::Plan;
 use slotquake::plan::matrix::Axis;
-use slotquake::report::{self, RunKey, Skipped, Standing, Summary};
+use slotquake::report::{self, RunKey, Skipped, Standing, Summary, quoted};
 use slotquake::reports;
 use slotquake::speed::Speed;
 use slotquake::suite::{self, SpeedSetting};
@@ -173,7 +173,7 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
         Format::Table => screen::print(&report::render(&summaries, screen::style(args.verbose)))?,
         Format::Json => screen::print(&report::document(&summaries, exit.number()))?,
     }
-    tell_failures(&summaries);
+    tell_failures(&summaries, &suites, &args.overrides.sets);
     Ok(exit)
 }
 
@@ -190,7 +190,6 @@ fn suites(args: &Args) -> Result<Vec<String>, Trouble> {
     if args.all {
         suites.extend(suite::shipped_names().into_iter().map(str::to_owned));
     }
-    let name = |suite: &str| Path::new(suite).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     for left_out in &args.exclude {
         let before = suites.len();
         suites.retain(|suite| suite != left_out && name(suite).as_ref() != Some(left_out));
@@ -204,6 +203,11 @@ fn suites(args: &Args) -> Result<Vec<String>, Trouble> {
         return Err(Trouble::usage("nothing is left to run: `--exclude` leaves out every suite"));
     }
     Ok(suites)
+}
+
+/// The name of a suite that is given by it, or as the file of that name.
+fn name(suite: &str) -> Option<String> {
+    Path::new(suite).file_stem().map(|stem| stem.to_string_lossy().into_owned())
 }
 
 /// The suite files directly in a directory, by name.
@@ -226,7 +230,7 @@ fn suites_in(folder: &Path) -> Result<Vec<String>, Trouble> {
 }
 
 /// At the very end, the runs that did not pass, the worst last: where to look, and how to run just that again.
-fn tell_failures(summaries: &[Summary]) {
+fn tell_failures(summaries: &[Summary], suites: &[String], sets: &[String]) {
     const MOST: usize = 20;
     let is_open = |run: &&Summary| !matches!(run.standing, Standing::Judged(Verdict::Pass) | Standing::Skipped(_));
     let mut open: Vec<&Summary> = summaries.iter().filter(is_open).collect();
@@ -241,11 +245,27 @@ fn tell_failures(summaries: &[Summary]) {
             let page = folder.join("report.html");
             screen::say(&format!("  {}", file_link(if page.exists() { &page } else { folder })));
         }
-        let again = run.course.as_ref().map(|course| course.again.command.clone());
-        let again =
-            again.unwrap_or_else(|| format!("slotquake run {} --server {} --seed {}", run.suite, run.server, run.seed));
-        screen::say(&format!("  again: {again}"));
+        screen::say(&format!("  again: {}", again(run, suites, sets)));
     }
+}
+
+/// The command that runs just that again. A suite of the user's is where it was, and has the settings that it was given.
+fn again(run: &Summary, suites: &[String], sets: &[String]) -> String {
+    let Some(course) = &run.course else {
+        return format!("slotquake run {} --server {} --seed {}", run.suite, run.server, run.seed);
+    };
+    let mut command = course.again.command.clone();
+    if course.again.built_in {
+        return command;
+    }
+    if let Some(file) = suites.iter().find(|suite| name(suite).as_ref() == Some(&run.suite)) {
+        command = command.replacen(&quoted(&format!("./{}.yaml", run.suite)), &quoted(file), 1);
+    }
+    for set in sets {
+        command.push_str(" --set ");
+        command.push_str(&quoted(set));
+    }
+    command
 }
 
 /// `file:///home/me/reports/...`, as terminals make links of it.

@@ -48,7 +48,7 @@ pub use junit::junit;
 pub use layout::{Style, wrapped};
 pub use measure::{Change, FigureChange, Side};
 pub use narrate::Narrator;
-pub use reproduce::{Reproduce, reproduce};
+pub use reproduce::{Reproduce, quoted, reproduce};
 pub use run::{PhaseReport, Report, RunKey, short_server};
 pub use schema::{compare_schema, report_schema, run_schema};
 pub use skipped::{Skipped, SkippedFile, skipped};

@@ -30,7 +30,13 @@ pub fn reproduce(plan: &Plan, speed: Speed) -> Reproduce {
     let options = format!("--server {} --seed {}{speed}", quoted(&plan.server), plan.seed);
     let Some((to, sets)) = overrides(plan) else {
         let file = format!("./{}.yaml", plan.name);
-        return Reproduce { command: format!("slotquake run {} {options}", quoted(&file)), built_in: false, suite };
+        let mut command = format!("slotquake run {} {options}", quoted(&file));
+        // Without its value, the file would run as another point of the matrix, or as none.
+        for (path, value) in &plan.matrix {
+            command.push_str(" --set ");
+            command.push_str(&quoted(&format!("{path}={value}")));
+        }
+        return Reproduce { command, built_in: false, suite };
     };
     let mut command = format!("slotquake run {} {options}", quoted(&plan.name));
     if let Some(to) = to {
@@ -147,7 +153,8 @@ fn suite_of(plan: &Plan) -> String {
 }
 
 /// A word, quoted for a shell if necessary.
-fn quoted(word: &str) -> String {
+/// A word as a shell takes it.
+pub fn quoted(word: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-/:=,%+@".contains(letter);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
@@ -232,7 +239,10 @@ mod tests {
         renamed.name = "my-swap".to_owned();
         let mut cut_short = plan("role-swap", &[]);
         cut_short.steps.pop();
+        let mut varied = renamed.clone();
+        varied.matrix.insert("workload.rate".to_owned(), "50/s".to_owned());
         for (plan, expected) in [
+            (varied, "slotquake run ./my-swap.yaml --server redis:6.2 --seed 7 --set workload.rate=50/s"),
             (renamed, "slotquake run ./my-swap.yaml --server redis:6.2 --seed 7"),
             (cut_short, "slotquake run ./role-swap.yaml --server redis:6.2 --seed 7"),
         ] {
