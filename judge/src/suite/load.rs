@@ -220,7 +220,7 @@ fn full_path(suite: &Suite, path: &[Segment]) -> Option<String> {
         }
     }
     // What is no key of a suite, and is written as directives are.
-    let is_directive = key.contains('-') && nearest(key, TOP_KEYS).is_none();
+    let is_directive = key.starts_with("cluster-") || (key.contains('-') && nearest(key, TOP_KEYS).is_none());
     (known["cluster"]["config"].get(key).is_some() || is_directive).then(|| format!("cluster.config.{key}"))
 }
 

@@ -62,12 +62,12 @@ fn a_setting_of_the_run_is_varied_and_one_of_the_servers_is_not_changed() {
     let text = "name: quiet\nabout: Nothing happens.\nworkload: { rate: 100/s, clients: 2, keys: 100 }\nsteps:\n  - settle: 500ms\n";
     fs::write(&suite, text).expect("it is ours");
     let suite = suite.to_str().expect("a plain path");
-    let ended = attach(&cluster, &out, None, &[suite, "--matrix", "workload.rate=50/s,200/s"]);
+    let ended = attach(&cluster, &out, None, &[suite, "--matrix", "workload.rate=100/s,200/s"]);
     assert_eq!(ended.code(), Some(0), "{}", ended.whole());
     let document = ended.json();
     let runs = document["runs"].as_array().expect("runs");
     let rates: Vec<_> = runs.iter().map(|run| (&run["matrix"]["workload.rate"], &run["verdict"])).collect();
-    assert_eq!(rates, [(&"50/s".into(), &"pass".into()), (&"200/s".into(), &"pass".into())], "{}", ended.whole());
+    assert_eq!(rates, [(&"100/s".into(), &"pass".into()), (&"200/s".into(), &"pass".into())], "{}", ended.whole());
 
     // What the servers do not have is skipped with the reason.
     let ended = attach(&cluster, &out, None, &[suite, "--matrix", "cluster.config.maxmemory=0,123456789"]);
