@@ -32,6 +32,13 @@ pub enum EnvironmentError {
     Attach(#[from] AttachError),
 }
 
+/// A suite by name, with the values that a matrix gave it.
+type Variant = (String, BTreeMap<String, String>);
+
+fn variant(plan: &Plan) -> Variant {
+    (plan.name.clone(), plan.matrix.clone())
+}
+
 /// The environment of runs: a backend, and the reasons why it does not meet some needs of plans.
 #[derive(Debug, Clone)]
 pub struct Environment {
@@ -39,8 +46,8 @@ pub struct Environment {
     pub backend: BackendSettings,
     /// The needs that it does not meet, each with the reason and a hint. Needs that no plan has may be missing.
     lacks: BTreeMap<Need, String>,
-    /// The suites, by name, that an attached cluster does not fit, and why.
-    unfit: BTreeMap<String, String>,
+    /// The suites, by name and values of a matrix, that an attached cluster does not fit, and why.
+    unfit: BTreeMap<Variant, String>,
     /// The servers, by name, for which a need is not met because the library cannot be loaded into them, and why.
     without_library: BTreeMap<(Need, String), String>,
 }
@@ -139,7 +146,7 @@ impl Environment {
             }
         }
         let image = engine.given_image();
-        let unfit = plans.iter().filter_map(|plan| Some((plan.name.clone(), same_image(plan, image?)?))).collect();
+        let unfit = plans.iter().filter_map(|plan| Some((variant(plan), same_image(plan, image?)?))).collect();
         if plans.iter().any(|plan| plan.needs_to(Need::Links))
             && let Some(why) = engine.network_obstacle().await
         {
@@ -161,7 +168,7 @@ impl Environment {
                 (None, Some(refusal)) => return Err(EnvironmentError::Refused(refusal)),
                 (None, None) => attach.obstacle(&fitted.plan).await?,
             };
-            unfit.extend(why.map(|why| (fitted.plan.name.clone(), why)));
+            unfit.extend(why.map(|why| (variant(&fitted.plan), why)));
         }
         let lacks = attach.lacks();
         Ok(Self { backend: BackendSettings::Attach(attach), lacks, unfit, without_library: BTreeMap::new() })
@@ -170,7 +177,7 @@ impl Environment {
     /// Why a plan cannot run here, with a hint.
     pub fn obstacle(&self, plan: &Plan) -> Option<&str> {
         let lacking = || plan.needs().iter().find_map(|&need| self.lack(need, plan));
-        self.unfit.get(&plan.name).map(String::as_str).or_else(lacking)
+        self.unfit.get(&variant(plan)).map(String::as_str).or_else(lacking)
     }
 
     /// Checks that a step is possible here on a cluster of that plan, which is up already. The error says why not, with a
