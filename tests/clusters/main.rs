@@ -19,6 +19,7 @@ mod speed;
 mod suites;
 mod support;
 mod testing;
+mod told;
 mod up;
 mod workload;
 

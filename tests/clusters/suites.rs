@@ -8,6 +8,7 @@ use crate::support::{
     Places, QUICK, assert_nothing_left, at_speed, begin_as, command, conclusive, fetched, skipped, slotquake,
     try_fetched, verdicts,
 };
+use crate::told::assert_told;
 use slotquake::plan::{Need, Plan};
 use slotquake::suite;
 
@@ -125,6 +126,7 @@ fn passes(suite: &str, servers: &[&str]) {
             "{suite}: the stored history is judged otherwise"
         );
         assert!(verdicts(run).len() > 4, "{suite}: {:?}", verdicts(run));
+        assert_told(folder.as_ref());
         assert_eq!(again["runs"][0]["recorded"]["verdict"], "pass", "{}", checked.whole());
         assert_eq!(again["runs"][0]["recorded"]["changed"], serde_json::json!([]), "{}", checked.whole());
     }

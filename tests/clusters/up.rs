@@ -192,6 +192,28 @@ fn a_terminal_shows_the_nodes_of_a_single_run() {
 }
 
 #[test]
+fn the_live_view_has_one_master_of_a_shard_whose_nodes_are_both_down() {
+    let desk = Desk::new(1);
+    let reports = desk.reports("live");
+    let run = [env!("CARGO_BIN_EXE_slotquake"), "run", "shard-loss", "--jobs", "1", "--out", reports.to_str().unwrap()];
+    let mut command = Command::new("script");
+    command.args(["-qec", &format!("stty rows 40 cols 100; {}", [&run[..], &QUICK].concat().join(" ")), "/dev/null"]);
+    let ended = begin_as(command).end();
+    assert!(matches!(ended.code(), Some(0 | 3)), "{}", ended.whole());
+    let is_down = |view: &str, node: &str| {
+        let line = view.split("  node-").find(|line| line.starts_with(node)).unwrap_or_default();
+        line.contains("stopped")
+    };
+    let views = ended.stdout.split("shard-loss redis:6.2");
+    let both_down: Vec<&str> = views.filter(|view| is_down(view, "1 ") && is_down(view, "4 ")).collect();
+    assert!(!both_down.is_empty(), "both nodes of the shard are down for seconds: {}", ended.whole());
+    for view in both_down {
+        assert_eq!(view.matches(" master of shard-1").count(), 1, "{view}");
+        assert!(!view.contains("was master of shard-1"), "the others know: {view}");
+    }
+}
+
+#[test]
 fn cuts_links_and_runs_programs_inside() {
     let desk = Desk::new(1);
     let up = desk.up("play");

@@ -284,7 +284,8 @@ fn describe(
     let mut reasons: Vec<(&str, u64)> = by_text.into_iter().collect();
     reasons.sort_by_key(|(_, times)| Reverse(*times));
     for (reason, times) in reasons.iter().take(3) {
-        finding.evidence(format!("{shard}: {times} times `{reason}`"));
+        let often = if *times == 1 { "once".to_owned() } else { format!("{times} times") };
+        finding.evidence(format!("{shard}: {often} `{reason}`"));
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use crate::units::{Percent, Rate, Span};
+
 /// One setting of a matrix with its values, as `cluster.config.cluster-node-timeout=1000,5000`. Commas in brackets and braces
 /// separate no values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,10 +78,14 @@ pub fn last_part(path: &str) -> &str {
     path.rsplit_once('.').map_or(path, |(_, last)| last)
 }
 
-/// What values are ordered by: numbers in their order, then texts.
+/// What values are ordered by: numbers, times, rates and percentages in their order, then texts.
 pub fn natural(value: &str) -> (bool, f64, &str) {
-    match value.parse::<f64>() {
-        Ok(number) if number.is_finite() => (false, number, ""),
+    let number = value.parse::<f64>().ok();
+    let time = || value.parse::<Span>().ok().map(|span| span.0.as_secs_f64());
+    let rate = || value.parse::<Rate>().ok().map(|rate| f64::from(rate.per_second));
+    let percent = || value.parse::<Percent>().ok().map(Percent::fraction);
+    match number.or_else(time).or_else(rate).or_else(percent) {
+        Some(number) if number.is_finite() => (false, number, ""),
         _ => (true, 0.0, value),
     }
 }
@@ -125,5 +131,11 @@ mod tests {
         let mut values = ["no", "15000", "1000", "always", "5e2"];
         values.sort_by(|a, b| natural(a).partial_cmp(&natural(b)).expect("numbers are finite"));
         assert_eq!(values, ["5e2", "1000", "15000", "always", "no"]);
+        for ordered in [["500ms", "2s", "1m"], ["50/s", "200/s", "1000/s"], ["5%", "20%", "100%"]] {
+            let mut values = ordered;
+            values.reverse();
+            values.sort_by(|a, b| natural(a).partial_cmp(&natural(b)).expect("numbers are finite"));
+            assert_eq!(values, ordered);
+        }
     }
 }
