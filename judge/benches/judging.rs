@@ -101,7 +101,6 @@ invariants:
   - availability: {{ of: writes, shard: all, min-served: 10% }}
   - availability: {{ of: reads, shard: all, served: always }}
   - latency: {{ of: all, during: baseline, p99: 1s }}
-  - split-brain: {{ may-last: 0s }}
   - linearizable: {{ }}
   - stale-reads: {{ max-age: 0s }}
   - monotonic-reads: {{ }}

@@ -36,7 +36,7 @@ fn look(facts: &Facts<'_>, settings: &Linearizable, window: Window, finding: &mu
     let (mut keys, mut observed, mut violations, mut ambiguous) = (0, 0, 0, 0);
     let mut shown = Vec::new();
     for (key, register) in facts.registers.iter().filter(|(key, _)| is_judged(*key)) {
-        let found = linearizable(register, |read| reads::counts(facts, key, read, window, settings.reads_from));
+        let found = linearizable(register, reads::counting(facts, key, window, settings.reads_from));
         ambiguous += u64::from(found.is_ambiguous);
         if found.is_ambiguous || found.reads == 0 {
             continue;

@@ -14,15 +14,23 @@ pub(super) const fn session_traits(figures: &'static [Figure]) -> Traits {
 }
 
 /// Whether a read of a key counts: when it was sent, and who answered.
-pub(super) fn counts(facts: &Facts<'_>, key: u32, read: &Operation, window: Window, from: ReadsFrom) -> bool {
-    window.contains(read.invoke_ns)
-        && match from {
-            ReadsFrom::Any => true,
-            ReadsFrom::Master => match facts.answerers().of(key, read) {
-                Answerer::Master | Answerer::Deposed => true,
-                Answerer::Replica => false,
-            },
-        }
+pub(super) fn counting<'a>(
+    facts: &'a Facts<'_>,
+    key: u32,
+    window: Window,
+    from: ReadsFrom,
+) -> impl Fn(&Operation) -> bool + 'a {
+    let answerers = facts.answerers().of_key(key);
+    move |read| {
+        window.contains(read.invoke_ns)
+            && match from {
+                ReadsFrom::Any => true,
+                ReadsFrom::Master => match answerers.of(read) {
+                    Answerer::Master | Answerer::Deposed => true,
+                    Answerer::Replica => false,
+                },
+            }
+    }
 }
 
 /// The settings of a judgement in one line, without those that have their default.
@@ -73,7 +81,7 @@ impl Guaranteed<'_> {
     fn look(&self, facts: &Facts<'_>, window: Window, finding: &mut Finding) {
         let (mut compared, mut violations, mut shown) = (0, 0, Vec::new());
         for (key, register) in facts.registers.iter() {
-            let of_key = kept(register, self.guarantee, |read| counts(facts, key, read, window, self.reads_from));
+            let of_key = kept(register, self.guarantee, counting(facts, key, window, self.reads_from));
             compared += of_key.reads;
             violations += of_key.violations;
             shown.extend(of_key.first.map(|first| (key, first)));

@@ -104,8 +104,9 @@ struct Looked<'a> {
 impl Looked<'_> {
     /// The operations that an order has to explain. Writes count whenever they were sent, since reads show them.
     fn calls<O>(&self, of: impl Fn(&Self, usize, &Operation) -> Option<(O, String)>) -> (Vec<Call<O>>, Vec<Told>) {
+        let counts_read = reads::counting(self.facts, self.key, self.window, self.settings.reads_from);
         let counts = |op: &Operation| match op.kind {
-            Kind::Read => reads::counts(self.facts, self.key, op, self.window, self.settings.reads_from),
+            Kind::Read => counts_read(op),
             Kind::Write(Effect::Certain | Effect::Possible) => true,
             Kind::Write(Effect::Impossible) => false,
         };

@@ -24,6 +24,7 @@ pub use expiry::{Early, Expiry, Had, Late, Lifetime, Stored, expired};
 pub use linearizable::{Linearity, linearizable};
 pub use list::{Disorder, Listed, Listing, listed};
 pub use models::{Cas, CasOp, Count, CountOp, Sequence, SequenceOp};
+pub(crate) use register::sort_nearly_sorted;
 pub use register::{Effect, Kind, NIL, Operation, Register};
 pub use search::{Budget, Call, Found, Model, search};
 pub use session::{Guarantee, Kept, kept};

@@ -22,6 +22,18 @@ pub enum Guarantee {
     MonotonicWrites,
 }
 
+impl Guarantee {
+    /// The session of a read of what somebody wrote, or of the empty key.
+    fn session(self, write: Option<&Operation>, read: &Operation) -> Session {
+        match (self, write) {
+            (Self::MonotonicWrites, Some(write)) => Session(write.client, read.node),
+            (Self::MonotonicReads | Self::ReadYourWrites | Self::MonotonicWrites, _) => {
+                Session(read.client, NodeNo(0))
+            }
+        }
+    }
+}
+
 /// How a guarantee was kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Kept {
@@ -33,7 +45,7 @@ pub struct Kept {
     pub first: Option<Violation>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Session(ClientNo, NodeNo);
 
 /// From a moment on, a session knows a version.
@@ -53,6 +65,9 @@ struct Asked<'a> {
 
 /// Judges a register by those of its reads that `counts` selects. Takes `O(n log n)`.
 pub fn kept(register: &Register, guarantee: Guarantee, counts: impl Fn(&Operation) -> bool) -> Kept {
+    if register.is_in_order() {
+        return Kept { reads: compared(register, guarantee, counts), violations: 0, first: None };
+    }
     let (mut known, mut asked) = gather(register, guarantee, counts);
     known.sort_by_key(|each| each.by.complete_ns);
     asked.sort_by_key(|each| (each.read.invoke_ns, each.read.complete_ns));
@@ -86,6 +101,41 @@ pub fn kept(register: &Register, guarantee: Guarantee, counts: impl Fn(&Operatio
     kept
 }
 
+/// The reads that could have violated a guarantee, of a register in which nothing did.
+fn compared(register: &Register, guarantee: Guarantee, counts: impl Fn(&Operation) -> bool) -> u64 {
+    // Of each session, when the first operation ended that it knows a version by.
+    let mut first_ns: Vec<(Session, u64)> = Vec::new();
+    let mut knows = |session: Session, by_ns: u64| match first_ns.binary_search_by_key(&session, |&(each, _)| each) {
+        Ok(at) => first_ns[at].1 = first_ns[at].1.min(by_ns),
+        Err(at) => first_ns.insert(at, (session, by_ns)),
+    };
+    if guarantee == Guarantee::ReadYourWrites {
+        for write in register.ops().iter().filter(|op| op.is_certain_write()) {
+            knows(Session(write.client, NodeNo(0)), write.complete_ns);
+        }
+    } else {
+        for version in register.versions() {
+            let Some(write) = register.write(version) else { continue };
+            for read in register.reads(version).iter().filter(|read| counts(read)) {
+                knows(guarantee.session(Some(write), read), read.complete_ns);
+            }
+        }
+    }
+    let mut compared = 0;
+    for version in register.versions() {
+        let write = register.write(version);
+        if guarantee == Guarantee::MonotonicWrites && write.is_none() {
+            continue;
+        }
+        for read in register.reads(version).iter().filter(|read| counts(read)) {
+            let session = guarantee.session(write, read);
+            let at = first_ns.binary_search_by_key(&session, |&(each, _)| each);
+            compared += u64::from(at.is_ok_and(|at| first_ns[at].1 < read.invoke_ns));
+        }
+    }
+    compared
+}
+
 fn gather(
     register: &Register,
     guarantee: Guarantee,
@@ -95,20 +145,18 @@ fn gather(
     for version in register.versions() {
         let write = register.write(version);
         let is_initial = register.group(version)[0].value == NIL;
-        let nowhere = NodeNo(0);
         if let Some(write) = write
             && guarantee == Guarantee::ReadYourWrites
             && write.is_certain_write()
         {
-            let session = Session(write.client, nowhere);
+            let session = Session(write.client, NodeNo(0));
             known.push(Known { session, by: write, version, sent_ns: write.invoke_ns });
         }
         for read in register.reads(version).iter().filter(|read| counts(read)) {
-            let session = match (guarantee, write) {
-                (Guarantee::MonotonicWrites, Some(write)) => Session(write.client, read.node),
-                (Guarantee::MonotonicWrites, None) => continue,
-                (Guarantee::MonotonicReads | Guarantee::ReadYourWrites, _) => Session(read.client, nowhere),
-            };
+            if guarantee == Guarantee::MonotonicWrites && write.is_none() {
+                continue;
+            }
+            let session = guarantee.session(write, read);
             if let Some(write) = write
                 && guarantee != Guarantee::ReadYourWrites
             {

@@ -31,6 +31,9 @@ impl Stale {
 /// A write is newer than the value that was read if it was sent after that value was certainly in effect
 /// ([`Register::shown_ns`]).
 pub fn stale(register: &Register, counts: impl Fn(&Operation) -> bool) -> (Vec<Stale>, u64) {
+    if register.is_in_order() {
+        return (Vec::new(), register.all_reads().filter(|read| counts(read)).count() as u64);
+    }
     let mut writes: Vec<&Operation> = register.ops().iter().filter(|op| op.is_certain_write()).collect();
     writes.sort_by_key(|write| write.invoke_ns);
     // Of the writes from each one on, the one that was acknowledged first.

@@ -1,5 +1,6 @@
 //! The ledger of writes: what was acknowledged, and what of it is gone.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use schemars::JsonSchema;
@@ -235,8 +236,11 @@ impl Accounts<'_> {
         for (key, register) in self.registers.iter() {
             let read_back = finals.get(&key).map(|(_, value)| *value);
             let (from, mut settled) = (lost.len(), BTreeSet::new());
-            let order =
-                if has_one_writer { Order::Values } else { Order::Times { returned: self.returned_by_masters(key) } };
+            let order = if has_one_writer {
+                Order::Values
+            } else {
+                Order::Times { returned: LazyCell::new(Box::new(move || self.returned_by_masters(key))) }
+            };
             KeyOps { key, register, order }.account(read_back, &mut ledger, &mut lost, &mut settled);
             let shard = self.answerers.shards.of(key);
             let (answerers, interruptions) = (self.answerers, &interruptions);
@@ -407,13 +411,13 @@ fn describe(fate: &KeyFate<'_>, shown: &Shown) -> String {
 }
 
 /// How the order of a key's writes is known.
-enum Order {
+enum Order<'a> {
     /// Its one writer writes increasing values.
     Values,
     /// It has several writers: only where one write had ended before another was sent.
     Times {
         /// For each value, when the last read was sent that the master answered with it.
-        returned: HashMap<u32, u64>,
+        returned: LazyCell<HashMap<u32, u64>, Box<dyn FnOnce() -> HashMap<u32, u64> + 'a>>,
     },
 }
 
@@ -436,7 +440,7 @@ struct Lost<'a> {
 struct KeyOps<'a> {
     key: u32,
     register: &'a Register,
-    order: Order,
+    order: Order<'a>,
 }
 
 impl KeyOps<'_> {
@@ -492,6 +496,12 @@ impl KeyOps<'_> {
                     lose_all(value);
                     return;
                 };
+                // In a register in order, every other acknowledged write was sent, and returned by a read for the last time,
+                // before this one was acknowledged or read. So by values and by times none is lost or undecided.
+                let newest = acked().next_back().map_or(0, |write| write.value);
+                if self.register.is_in_order() && last.is_certain_write() && newest <= last.value {
+                    return;
+                }
                 let reads = group.iter().filter(|op| op.kind == Kind::Read);
                 let seen_ns = reads.map(|read| read.complete_ns).min();
                 for write in acked() {

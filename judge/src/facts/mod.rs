@@ -35,7 +35,7 @@ pub use losses::LossSpan;
 pub use outage::{Outage, PATIENCE_NS, STALL_NS, Whose, outages};
 pub use ownership::{Ownership, OwnershipChange};
 pub use phase::{PhaseSpan, history_end_ns};
-pub use registers::{Answerer, Answerers, Registers};
+pub use registers::{Answerer, Answerers, KeyAnswerers, Registers};
 pub use reign::{Reign, Reigns};
 pub use rules::NodeTimeouts;
 pub use servers::{Explained, ServerEnd, ServerTable, Servers, SettingChange};
@@ -120,24 +120,28 @@ impl<'a> Facts<'a> {
         let steps = phase::steps_window(history, end_ns);
         let causes = cause::Causes::new(&reigns, &failovers, &fault_spans, history);
         let answerers = Answerers { reigns: &reigns, views: &views, shards: ops.key_shards() };
-        let ledger = ledger::Accounts {
+        let accounts_of_writes = ledger::Accounts {
             history,
             registers: &registers,
             answerers,
             causes: &causes,
             fault_spans: &fault_spans,
             phases: &phases,
-        }
-        .ledger();
+        };
+        let by_time = || {
+            let outages = steps.map(|window| every_outage(&ops, &clients, &ownership, window)).unwrap_or_default();
+            (outages, Lateness::new(&history.ops))
+        };
+        let ((outages, lateness), ledger) = in_parallel(by_time, || accounts_of_writes.ledger());
         let kind_keys = kind::gather(history);
         let accounts = kind::accounts(history, &kind_keys, answerers);
         Self {
             accounts,
             kind_keys,
-            outages: steps.map(|window| every_outage(&ops, &clients, &ownership, window)).unwrap_or_default(),
+            outages,
             clients,
             node_timeouts: NodeTimeouts::new(&history.header.plan, history.header.server.version, &history.events),
-            lateness: Lateness::new(&history.ops),
+            lateness,
             stalls: harness::stalls(history),
             starved: harness::starved(history),
             wrong_speed: harness::wrong_speed(history),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::ownership::own_line;
-use super::{KeyShards, Reigns, Seen, Views, Window};
+use super::{KeyShards, Reign, Reigns, Seen, Views, Window};
 use crate::consistency::{Effect, Kind, Operation, Register};
 use crate::history::{FinalValue, History, Op, Outcome, kind_of};
 use crate::suite::OpKind;
@@ -22,21 +22,21 @@ pub struct Registers {
 impl Registers {
     /// Groups the operations of a history.
     pub fn new(history: &History) -> Self {
-        let of_registers = || history.ops.iter().filter(|op| kind_of(op.key()).0.is_register());
         // Keys are small numbers, but for those of a foreign history.
         let mut dense: Vec<Vec<Operation>> = Vec::new();
         let mut others: BTreeMap<u32, Vec<Operation>> = BTreeMap::new();
         let mut counts = vec![0_u32; history.header.plan.workload.keys() as usize];
-        for op in of_registers() {
+        for op in &history.ops {
             if let Some(count) = counts.get_mut(op.key() as usize) {
                 *count += 1;
             }
         }
         dense.extend(counts.iter().map(|&count| Vec::with_capacity(count as usize)));
-        for op in of_registers() {
+        for op in &history.ops {
             let of_key = match dense.get_mut(op.key() as usize) {
                 Some(of_key) => of_key,
-                None => others.entry(op.key()).or_default(),
+                None if kind_of(op.key()).0.is_register() => others.entry(op.key()).or_default(),
+                None => continue,
             };
             of_key.extend(operation(op));
         }
@@ -94,14 +94,33 @@ pub struct Answerers<'a> {
     pub(super) shards: &'a KeyShards,
 }
 
-impl Answerers<'_> {
+impl<'a> Answerers<'a> {
     /// What the node that answered a read of a key was then.
     pub fn of(&self, key: u32, read: &Operation) -> Answerer {
-        self.of_shard(self.shards.of(key), read)
+        self.of_key(key).of(read)
+    }
+
+    /// Who answered reads of a key: looks its shard up once for all of them.
+    pub fn of_key(&self, key: u32) -> KeyAnswerers<'a> {
+        KeyAnswerers { reigns: self.reigns.of(self.shards.of(key)), views: self.views }
     }
 
     pub(super) fn of_shard(&self, shard: ShardNo, read: &Operation) -> Answerer {
-        let mine = self.reigns.of(shard).iter().rev().filter(|reign| reign.node == read.node);
+        KeyAnswerers { reigns: self.reigns.of(shard), views: self.views }.of(read)
+    }
+}
+
+/// Who answered the reads of one key.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyAnswerers<'a> {
+    reigns: &'a [Reign],
+    views: &'a Views<'a>,
+}
+
+impl KeyAnswerers<'_> {
+    /// What the node that answered a read was then.
+    pub fn of(&self, read: &Operation) -> Answerer {
+        let mine = self.reigns.iter().rev().filter(|reign| reign.node == read.node);
         let mut begun = mine.filter(|reign| reign.from_ns <= read.invoke_ns);
         match begun.next() {
             None => Answerer::Replica,

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::consistency::sort_nearly_sorted;
 use crate::history::{History, Op, Outcome, key_name, kind_of, workload_keys};
 use crate::plan::Plan;
 use crate::slot::Deal;
@@ -77,6 +78,8 @@ pub struct OpStats {
 pub struct KeyShards {
     deal: Deal,
     by_key: BTreeMap<DataKind, Vec<ShardNo>>,
+    /// Those of `by_key` for registers, whose keys are their own numbers.
+    of_registers: Vec<ShardNo>,
     without_keys: Vec<ShardNo>,
 }
 
@@ -92,11 +95,15 @@ impl KeyShards {
         }
         let with: BTreeSet<ShardNo> = by_key.values().flatten().copied().collect();
         let without_keys = deal.shards().filter(|shard| !with.contains(shard)).collect();
-        Self { deal, by_key, without_keys }
+        let of_registers = by_key.remove(&DataKind::Register).unwrap_or_default();
+        Self { deal, by_key, of_registers, without_keys }
     }
 
     /// The shard of a key.
     pub fn of(&self, key: u32) -> ShardNo {
+        if let Some(&shard) = self.of_registers.get(key as usize) {
+            return shard;
+        }
         let (kind, number) = kind_of(key);
         let known = self.by_key.get(&kind).and_then(|shards| shards.get(number as usize)).copied();
         known.unwrap_or_else(|| self.deal.shard_of_key(key_name(key).as_bytes()))
@@ -126,14 +133,25 @@ impl<'a> OpIndex<'a> {
     /// Indexes the operations of a history.
     pub fn new(history: &'a History) -> Self {
         let shards = KeyShards::new(&history.header.plan);
-        let mut by: BTreeMap<_, Vec<&Op>> = BTreeMap::new();
         let mut late = 0;
+        // By kind and number of the shard. Runs of one shard are rare, so a map would be asked for each operation.
+        let mut dense: [Vec<Vec<&Op>>; 2] = [Vec::new(), Vec::new()];
         for op in &history.ops {
-            late += u64::from(op.invoke_ns().saturating_sub(op.due_ns()) > LATE_NS);
-            by.entry((op.kind(), shards.of(op.key()))).or_default().push(op);
+            late += u64::from(op.late_ns() > LATE_NS);
+            let of_kind = &mut dense[usize::from(op.kind() == OpKind::Writes)];
+            let shard = usize::from(shards.of(op.key()).0);
+            if shard >= of_kind.len() {
+                of_kind.resize_with(shard + 1, Vec::new);
+            }
+            of_kind[shard].push(op);
         }
-        for ops in by.values_mut() {
-            ops.sort_by_key(|op| (op.invoke_ns(), op.complete_ns()));
+        let mut by: BTreeMap<_, Vec<&Op>> = BTreeMap::new();
+        for (kind, of_kind) in [OpKind::Reads, OpKind::Writes].into_iter().zip(dense) {
+            for (shard, mut ops) in (0..).zip(of_kind).filter(|(_, ops)| !ops.is_empty()) {
+                // They are in the order of their completion.
+                sort_nearly_sorted(&mut ops, |op| (op.invoke_ns(), op.complete_ns()));
+                by.insert((kind, ShardNo(shard)), ops);
+            }
         }
         Self { history, shards, by, late }
     }

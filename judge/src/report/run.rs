@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::events::without_bulk;
 use crate::anatomy::{Anatomy, Logs, by_logs, dissect, sharpen};
 use crate::check::{Judgement, Verdict, check, overall};
-use crate::facts::{Facts, Failover, Ledger, OpStats, Outage, PhaseSpan};
+use crate::facts::{Facts, Failover, Ledger, OpStats, Outage, PhaseSpan, in_parallel};
 use crate::history::{Event, EventKind, Header, History, StepProblem};
 use crate::suite::OpKind;
 use crate::units::NodeNo;
@@ -67,9 +67,12 @@ pub struct PhaseReport {
 }
 
 impl PhaseReport {
-    fn new(facts: &Facts<'_>, span: PhaseSpan) -> Self {
-        let of = |kind| facts.ops.stats(kind, None, span.window);
-        Self { reads: of(OpKind::Reads), writes: of(OpKind::Writes), span }
+    /// Those of spans, reads and writes at the same time.
+    fn all(facts: &Facts<'_>, spans: Vec<PhaseSpan>) -> Vec<Self> {
+        let of = |kind| -> Vec<OpStats> { spans.iter().map(|span| facts.ops.stats(kind, None, span.window)).collect() };
+        let (reads, writes) = in_parallel(|| of(OpKind::Reads), || of(OpKind::Writes));
+        let of_span = |((span, reads), writes)| Self { span, reads, writes };
+        spans.into_iter().zip(reads).zip(writes).map(of_span).collect()
     }
 }
 
@@ -81,14 +84,16 @@ impl Report {
             judgement.figures.retain(|_, figure| figure.is_finite());
         }
         let steps = facts.steps.map(|window| PhaseSpan { name: "steps".to_owned(), window });
+        let mut phases = PhaseReport::all(facts, facts.phases.iter().cloned().chain(steps.clone()).collect());
+        let steps = steps.and_then(|_| phases.pop());
         Self {
             header: facts.history.header.clone(),
             duration_ms: facts.end_ns.saturating_sub(1) as f64 / 1e6,
             complete: facts.history.complete,
             verdict: overall(&judgements),
             invariants: judgements,
-            phases: facts.phases.iter().map(|span| PhaseReport::new(facts, span.clone())).collect(),
-            steps: steps.map(|span| PhaseReport::new(facts, span)),
+            phases,
+            steps,
             outages: facts.outages.clone(),
             failovers: facts.failovers.clone(),
             anatomy: Vec::new(),
