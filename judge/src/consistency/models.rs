@@ -37,6 +37,10 @@ impl Model for Cas {
             CasOp::Unlike(expected) => (*state != expected).then_some(*state),
         }
     }
+
+    fn is_read(&self, op: &CasOp) -> bool {
+        matches!(op, CasOp::Read(_) | CasOp::Unlike(_))
+    }
 }
 
 /// A counter that begins at 0.
@@ -68,6 +72,15 @@ impl Model for Count {
                 answer.is_none_or(|number| number == after).then_some(after)
             }
         }
+    }
+
+    fn is_read(&self, op: &CountOp) -> bool {
+        matches!(op, CountOp::Read(_))
+    }
+
+    fn may_come(&self, state: &u32, read: &CountOp) -> bool {
+        // A counter only grows.
+        matches!(read, CountOp::Read(number) if number >= state)
     }
 }
 
@@ -112,6 +125,15 @@ impl Model for Sequence {
             SequenceOp::Read(read) => (*state == read).then_some(read),
             SequenceOp::Append(item) => Some(Self::append(*state, item)),
         }
+    }
+
+    fn is_read(&self, op: &SequenceOp) -> bool {
+        matches!(op, SequenceOp::Read(_))
+    }
+
+    fn may_come(&self, state: &(u32, u128), read: &SequenceOp) -> bool {
+        // A list only grows.
+        matches!(read, SequenceOp::Read(read) if read.0 > state.0 || read == state)
     }
 }
 

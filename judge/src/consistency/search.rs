@@ -22,6 +22,17 @@ pub trait Model {
     /// The state after an operation; None if it cannot have had its answer in this state.
     fn step(&self, state: &Self::State, op: &Self::Op) -> Option<Self::State>;
 
+    /// Whether an operation only looks: it changes no state in which it can have had its answer.
+    fn is_read(&self, _op: &Self::Op) -> bool {
+        false
+    }
+
+    /// Whether a read can have its answer in this state or in one that comes after it. It may be `true` where it cannot, but
+    /// not `false` where it can.
+    fn may_come(&self, _state: &Self::State, _read: &Self::Op) -> bool {
+        true
+    }
+
     /// The memory of a state, in bytes. Override it for states that own memory elsewhere.
     fn bytes(&self, _state: &Self::State) -> usize {
         size_of::<Self::State>()
@@ -59,13 +70,14 @@ impl Default for Budget {
 /// What a search found. Operations are positions in what was searched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// Some order explains every answer: this one. Operations of unknown outcome that it lacks never took effect.
+    /// Some order explains every answer: this one. Operations of unknown outcome that it lacks need not have taken effect.
     Linearizable(Vec<usize>),
     /// No order does.
     Violated {
-        /// The longest order that explains its answers.
+        /// The longest order that was found to explain its answers.
         longest: Vec<usize>,
-        /// The operation with the earliest answer that no such order reaches.
+        /// An operation that no order reaches which goes on like that: a read that can no longer have its answer, or the one
+        /// with the earliest answer.
         stuck: usize,
     },
     /// The budget ended the search.
@@ -75,79 +87,146 @@ pub enum Found {
 /// What is not tried again: the operations that took effect, and the state after them.
 type Tried<S> = HashSet<(Box<[u64]>, S), BuildHasherDefault<Mixer>>;
 
+/// What the search looks for among the operations that may come next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// A read that fits the state.
+    Read,
+    /// Another operation with an answer.
+    Certain,
+    /// An operation without an answer.
+    Possible,
+}
+
+/// An operation in the order that is being tried.
+struct Placed<S> {
+    call: usize,
+    as_next: Next,
+    /// The state before it.
+    before: S,
+}
+
 /// Whether some order of the operations keeps the order of time and explains every answer.
+///
+/// Four rules keep the search from trying what cannot help. Call what has been placed and the state after it a
+/// *configuration*; it is *feasible* if the rest can be placed after it.
+/// 1. *A read that fits is placed at once, and nothing else is tried instead.* It may come next, since nothing that is left
+///    had ended before it was sent. If the configuration is feasible, take the read out of such an order and put it first:
+///    the state is the same before and after it, here and there, so every other operation finds what it found before.
+/// 2. *A read without an answer is left out.* It changes nothing and explains nothing.
+/// 3. *After an operation without an answer comes only one whose effect differs because of it.* If the next one leads to the
+///    same state without it, the order without it explains as much.
+/// 4. *A state that a read can no longer follow is left* ([`Model::may_come`]). The read has to be placed after it.
+///
+/// Together with what is not tried twice: say that nothing was found, though there is an order. Then take the feasible
+/// configuration among those that were tried which needs the fewest operations without an answer (those in it, and those
+/// in the best order of the rest); of several, one with the most operations. Let `y` be the next operation of that
+/// order, or the read of rule 1. If `y` was tried, the configuration with it was tried, then or before, is feasible,
+/// needs no more and has one operation more. If rule 3 left it out, the configuration before the last operation was
+/// tried, is feasible and needs one less. Rule 4 leaves out nothing that is feasible. Each contradicts the choice.
 pub fn search<M: Model>(model: &M, calls: &[Call<M::Op>], budget: Budget) -> Found {
-    let mut timeline = Timeline::new(calls);
+    let mut timeline = Timeline::new(model, calls);
     let mut done = Done::new(calls);
     let mut tried: Tried<M::State> = HashSet::default();
     let mut bytes = 0_usize;
     let mut steps = 0;
     let mut state = model.initial();
-    // The operations in the order that is being tried, each with the state before it.
-    let mut order: Vec<(usize, M::State)> = Vec::new();
+    let mut order: Vec<Placed<M::State>> = Vec::new();
     let mut longest: Option<(Vec<usize>, usize)> = None;
     let mut missing = calls.iter().filter(|call| call.complete_ns.is_some()).count();
-    let is_certain = |call: usize| calls[call].complete_ns.is_some();
+    let kind = |call: usize| match calls[call].complete_ns {
+        Some(_) if model.is_read(&calls[call].op) => Next::Read,
+        Some(_) => Next::Certain,
+        None => Next::Possible,
+    };
     let mut at = timeline.first();
-    // What nobody answered is tried only where nothing else explains the next answer: most of it explains none.
-    let mut looks_for_certain = true;
+    let mut looks_for = Next::Read;
+    // The read for whose sake a state was left that would come next.
+    let mut refused_by = None;
     while missing > 0 {
-        match timeline.moment(at) {
-            Some(Moment::Invoke(call)) if is_certain(call) != looks_for_certain => at = timeline.next(at),
-            Some(Moment::Invoke(call)) => {
+        match (timeline.moment(at), looks_for) {
+            (Some(Moment::Invoke(call)), _) if kind(call) != looks_for => at = timeline.next(at),
+            (Some(Moment::Invoke(call)), _) => {
                 if steps == budget.steps {
                     return Found::Undecided;
                 }
                 steps += 1;
-                let after = model.step(&state, &calls[call].op).filter(|after| {
+                let mut after = model.step(&state, &calls[call].op);
+                if looks_for != Next::Read
+                    && let Some(to) = &after
+                {
+                    // Rule 3.
+                    let is_idle = match order.last() {
+                        Some(last) if last.as_next == Next::Possible => {
+                            model.step(&last.before, &calls[call].op).as_ref() == Some(to)
+                        }
+                        _ => false,
+                    };
+                    let read = timeline.first_read().filter(|&read| !model.may_come(to, &calls[read].op));
+                    refused_by = read.or(refused_by);
+                    if is_idle || read.is_some() || (looks_for == Next::Possible && *to == state) {
+                        after = None;
+                    }
+                }
+                if let Some(to) = &after
+                    && looks_for != Next::Read
+                {
                     done.add(call);
                     let set = done.key();
-                    let cost = size_of_val(&*set) + model.bytes(after) + 2 * size_of::<usize>();
-                    let is_new = tried.insert((set, after.clone()));
-                    bytes += if is_new {
-                        cost
+                    let cost = size_of_val(&*set) + model.bytes(to) + 2 * size_of::<usize>();
+                    if tried.insert((set, to.clone())) {
+                        bytes += cost;
                     } else {
                         done.remove(call);
-                        0
-                    };
-                    is_new
-                });
+                        after = None;
+                    }
+                } else if after.is_some() {
+                    done.add(call);
+                }
                 if bytes > budget.bytes {
                     return Found::Undecided;
                 }
-                at = match after {
-                    Some(after) => {
-                        order.push((call, std::mem::replace(&mut state, after)));
-                        missing -= usize::from(is_certain(call));
-                        timeline.lift(call);
-                        looks_for_certain = true;
-                        timeline.first()
-                    }
-                    None => timeline.next(at),
+                let Some(to) = after else {
+                    at = timeline.next(at);
+                    continue;
                 };
+                order.push(Placed { call, as_next: looks_for, before: std::mem::replace(&mut state, to) });
+                missing -= usize::from(looks_for != Next::Possible);
+                let before = timeline.before(at);
+                timeline.lift(call);
+                refused_by = None;
+                // After a read the state is the same, so those before it still do not fit.
+                at = if looks_for == Next::Read { timeline.next(before) } else { timeline.first() };
+                looks_for = Next::Read;
             }
-            Some(Moment::Complete(_)) | None if looks_for_certain => {
-                looks_for_certain = false;
-                at = timeline.first();
-            }
-            moment @ (Some(Moment::Complete(_)) | None) => {
-                if let Some(Moment::Complete(stuck)) = moment
+            (_, Next::Read) => (at, looks_for) = (timeline.first(), Next::Certain),
+            (_, Next::Certain) => (at, looks_for) = (timeline.first(), Next::Possible),
+            (moment, Next::Possible) => {
+                if let Some(Moment::Complete(first)) = moment
                     && longest.as_ref().is_none_or(|(longest, _)| longest.len() < order.len())
                 {
-                    longest = Some((order.iter().map(|(call, _)| *call).collect(), stuck));
+                    longest = Some((order.iter().map(|placed| placed.call).collect(), refused_by.unwrap_or(first)));
                 }
-                let Some((call, before)) = order.pop() else { break };
-                state = before;
-                missing += usize::from(is_certain(call));
-                done.remove(call);
-                timeline.unlift(call);
-                looks_for_certain = is_certain(call);
+                // Rule 1: nothing is tried instead of a read.
+                let undone = loop {
+                    let Some(placed) = order.pop() else { break None };
+                    state = placed.before;
+                    missing += usize::from(placed.as_next != Next::Possible);
+                    done.remove(placed.call);
+                    timeline.unlift(placed.call);
+                    if placed.as_next != Next::Read {
+                        break Some((placed.call, placed.as_next));
+                    }
+                };
+                let Some((call, as_next)) = undone else { break };
+                refused_by = None;
+                looks_for = as_next;
                 at = timeline.next(timeline.invoke(call));
             }
         }
     }
     match longest {
-        _ if missing == 0 => Found::Linearizable(order.into_iter().map(|(call, _)| call).collect()),
+        _ if missing == 0 => Found::Linearizable(order.into_iter().map(|placed| placed.call).collect()),
         Some((longest, stuck)) => Found::Violated { longest, stuck },
         // Something is missing, so the search has met the response that it could not pass.
         None => unreachable!("a search ends at a response"),
@@ -169,15 +248,23 @@ struct Timeline {
     before: Vec<u32>,
     /// By operation: the places of its invocation and its response.
     places: Vec<(u32, Option<u32>)>,
+    /// The reads with an answer, in the order of their answers, each with whether it was taken out.
+    reads: Vec<(usize, bool)>,
+    /// By operation: its position among the reads, if it is one.
+    read_at: Vec<u32>,
+    /// All reads before this one were taken out.
+    first_read: usize,
 }
 
 /// The place before the first moment and after the last.
 const ENDS: u32 = 0;
 
 impl Timeline {
-    fn new<O>(calls: &[Call<O>]) -> Self {
+    fn new<M: Model>(model: &M, calls: &[Call<M::Op>]) -> Self {
         let mut moments: Vec<(u64, bool, Moment)> = Vec::with_capacity(2 * calls.len());
-        for (number, call) in calls.iter().enumerate() {
+        // Rule 2.
+        let says_nothing = |call: &Call<M::Op>| call.complete_ns.is_none() && model.is_read(&call.op);
+        for (number, call) in calls.iter().enumerate().filter(|(_, call)| !says_nothing(call)) {
             moments.push((call.invoke_ns, false, Moment::Invoke(number)));
             // An answer at the instant of an invocation comes after it.
             moments.extend(call.complete_ns.map(|at_ns| (at_ns, true, Moment::Complete(number))));
@@ -190,13 +277,31 @@ impl Timeline {
                 Moment::Complete(call) => places[call].1 = Some(place),
             }
         }
+        let mut read_at = vec![u32::MAX; calls.len()];
+        let mut reads = Vec::new();
+        for &(.., moment) in &moments {
+            if let Moment::Complete(call) = moment
+                && model.is_read(&calls[call].op)
+            {
+                read_at[call] = reads.len() as u32;
+                reads.push((call, false));
+            }
+        }
         let all = moments.len() as u32 + 1;
         Self {
             moments: moments.into_iter().map(|(_, _, moment)| moment).collect(),
             next: (1..all).chain([ENDS]).collect(),
             before: [all - 1].into_iter().chain(0..all - 1).collect(),
             places,
+            reads,
+            read_at,
+            first_read: 0,
         }
+    }
+
+    /// The read that was not taken out and has the earliest answer.
+    fn first_read(&self) -> Option<usize> {
+        self.reads.get(self.first_read).map(|&(call, _)| call)
     }
 
     fn first(&self) -> u32 {
@@ -205,6 +310,10 @@ impl Timeline {
 
     fn next(&self, place: u32) -> u32 {
         self.next[place as usize]
+    }
+
+    fn before(&self, place: u32) -> u32 {
+        self.before[place as usize]
     }
 
     fn invoke(&self, call: usize) -> u32 {
@@ -224,6 +333,12 @@ impl Timeline {
             self.next[before as usize] = next;
             self.before[next as usize] = before;
         }
+        if let Some(read) = self.reads.get_mut(self.read_at[call] as usize) {
+            read.1 = true;
+            while self.reads.get(self.first_read).is_some_and(|&(_, is_out)| is_out) {
+                self.first_read += 1;
+            }
+        }
     }
 
     /// Puts back the operation that was taken out last.
@@ -233,6 +348,10 @@ impl Timeline {
             let (before, next) = (self.before[place as usize], self.next[place as usize]);
             self.next[before as usize] = place;
             self.before[next as usize] = place;
+        }
+        if let Some(read) = self.reads.get_mut(self.read_at[call] as usize) {
+            read.1 = false;
+            self.first_read = self.first_read.min(self.read_at[call] as usize);
         }
     }
 }

@@ -27,6 +27,69 @@ impl Model for OneValue {
             Kind::Write(_) => Some(op.value),
         }
     }
+
+    fn is_read(&self, op: &Operation) -> bool {
+        op.kind == Kind::Read
+    }
+}
+
+/// The same, of which the search knows nothing but the steps.
+struct Opaque;
+
+impl Model for Opaque {
+    type State = u32;
+    type Op = Operation;
+
+    fn initial(&self) -> u32 {
+        NIL
+    }
+
+    fn step(&self, state: &u32, op: &Operation) -> Option<u32> {
+        OneValue.step(state, op)
+    }
+}
+
+/// A set of numbers up to 31 that only grows: a read returns some of its bits, and cannot come where the set has others.
+struct Growing;
+
+impl Model for Growing {
+    type State = u32;
+    type Op = Operation;
+
+    fn initial(&self) -> u32 {
+        0
+    }
+
+    fn step(&self, state: &u32, op: &Operation) -> Option<u32> {
+        match op.kind {
+            Kind::Read => (op.value == *state).then_some(*state),
+            Kind::Write(_) => Some(state | 1 << (op.value % 32)),
+        }
+    }
+
+    fn is_read(&self, op: &Operation) -> bool {
+        op.kind == Kind::Read
+    }
+
+    fn may_come(&self, state: &u32, read: &Operation) -> bool {
+        state & !read.value == 0
+    }
+}
+
+/// [`Growing`], of which the search knows nothing but the steps.
+struct OpaqueGrowing;
+
+impl Model for OpaqueGrowing {
+    type State = u32;
+    type Op = Operation;
+
+    fn initial(&self) -> u32 {
+        0
+    }
+
+    fn step(&self, state: &u32, op: &Operation) -> Option<u32> {
+        Growing.step(state, op)
+    }
 }
 
 /// The operations that took effect or may have.
@@ -75,6 +138,8 @@ fn it_agrees_with_the_plain_search_where_values_repeat() {
             Found::Undecided => return Err(TestCaseError::fail("it gave up")),
         };
         prop_assert_eq!(matches!(found, Found::Linearizable(_)), expected, "{:?}", found);
+        let opaque = search(&Opaque, &calls, Budget::default());
+        prop_assert_eq!(matches!(opaque, Found::Linearizable(_)), expected, "{:?}", opaque);
         prop_assert!(is_explained(&calls, order), "{:?}", found);
         let has_all = (0..calls.len()).all(|each| calls[each].complete_ns.is_none() || order.contains(&each));
         prop_assert_eq!(has_all, expected);
@@ -83,6 +148,51 @@ fn it_agrees_with_the_plain_search_where_values_repeat() {
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
     assert!(held.get() > 1000 && violated.get() > 1000, "{} held, {} violated", held.get(), violated.get());
+}
+
+#[test]
+fn what_a_read_tells_beforehand_changes_no_verdict() {
+    let (held, violated) = (Cell::new(0), Cell::new(0));
+    let outcome = runner(6_000).run(&(histories(), 2..6_u32), |(mut ops, values)| {
+        // A read returns the numbers below its value, and in some cases one more.
+        for op in &mut ops {
+            op.value = match op.kind {
+                Kind::Read => (1 << (op.value % (values + 1))) - 1,
+                Kind::Write(_) => op.value % values,
+            };
+        }
+        let calls = calls(&ops);
+        let found = search(&Growing, &calls, Budget::default());
+        let expected = plainly_explained(&OpaqueGrowing, &calls);
+        prop_assert_eq!(matches!(found, Found::Linearizable(_)), expected, "{:?}", found);
+        if let Found::Violated { longest, stuck } = &found {
+            prop_assert!(!longest.contains(stuck) && calls[*stuck].complete_ns.is_some());
+        }
+        let counter = if expected { &held } else { &violated };
+        counter.set(counter.get() + 1);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(held.get() > 500 && violated.get() > 500, "{} held, {} violated", held.get(), violated.get());
+}
+
+/// Tries every order, without any rule.
+fn plainly_explained<M: Model>(model: &M, calls: &[Call<M::Op>]) -> bool {
+    fn goes_on<M: Model>(model: &M, calls: &[Call<M::Op>], placed: &mut Vec<usize>, state: &M::State) -> bool {
+        let left: Vec<usize> = (0..calls.len()).filter(|number| !placed.contains(number)).collect();
+        if left.iter().all(|&number| calls[number].complete_ns.is_none()) {
+            return true;
+        }
+        let first_ns = left.iter().filter_map(|&number| calls[number].complete_ns).min().unwrap_or(u64::MAX);
+        left.iter().filter(|&&number| calls[number].invoke_ns <= first_ns).any(|&number| {
+            let Some(after) = model.step(state, &calls[number].op) else { return false };
+            placed.push(number);
+            let goes_on = goes_on(model, calls, placed, &after);
+            placed.pop();
+            goes_on
+        })
+    }
+    goes_on(model, calls, &mut Vec::new(), &model.initial())
 }
 
 #[test]
