@@ -48,6 +48,7 @@ pub enum Effect {
 
 impl Operation {
     /// The last moment at which it can take effect: the end of time for a write of unknown outcome.
+    #[inline]
     pub fn end_ns(&self) -> u64 {
         match self.kind {
             Kind::Read | Kind::Write(Effect::Certain | Effect::Impossible) => self.complete_ns,
@@ -56,6 +57,7 @@ impl Operation {
     }
 
     /// Whether it is a write that certainly took effect.
+    #[inline]
     pub fn is_certain_write(&self) -> bool {
         self.kind == Kind::Write(Effect::Certain)
     }
@@ -166,15 +168,18 @@ impl Register {
     }
 
     /// The operations of a version: its write first.
+    #[inline]
     pub(super) fn group(&self, version: &Version) -> &[Operation] {
         &self.ops[version.from as usize..version.to as usize]
     }
 
+    #[inline]
     pub(super) fn reads(&self, version: &Version) -> &[Operation] {
         &self.group(version)[version.writes as usize..]
     }
 
     /// The write of a version, if it may have taken effect.
+    #[inline]
     pub(super) fn write(&self, version: &Version) -> Option<&Operation> {
         self.group(version)[..version.writes as usize].iter().find(|op| op.kind != Kind::Write(Effect::Impossible))
     }

@@ -63,6 +63,7 @@ impl ClientSides {
     }
 
     /// Whether a client (from 0) belongs to a set.
+    #[inline]
     fn has(&self, set: ClientSet, client: u16) -> bool {
         match set {
             ClientSet::All => true,
@@ -73,7 +74,12 @@ impl ClientSides {
 
     /// Those of the operations that the clients of a set have issued.
     pub(super) fn of<'h>(&self, set: ClientSet, ops: &[&'h Op]) -> Vec<&'h Op> {
-        ops.iter().copied().filter(|op| self.has(set, op.client())).collect()
+        match set {
+            ClientSet::All => ops.to_vec(),
+            ClientSet::CutOff | ClientSet::Rest => {
+                ops.iter().copied().filter(|op| self.has(set, op.client())).collect()
+            }
+        }
     }
 
     /// Whether a set of clients can be judged. The error says why not.

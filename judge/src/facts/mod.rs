@@ -107,8 +107,13 @@ pub struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// Derives the facts. Pure: the same history gives the same facts.
     pub fn new(history: &'a History) -> Self {
-        let end_ns = history_end_ns(history);
         let (ops, registers) = in_parallel(|| OpIndex::new(history), || Registers::new(history));
+        Self::of(history, ops, registers)
+    }
+
+    /// The facts of a history whose operations are gathered by shard and by key.
+    pub fn of(history: &'a History, ops: OpIndex<'a>, registers: Registers) -> Self {
+        let end_ns = history_end_ns(history);
         let views = Views::new(history);
         let ownership = Ownership::new(history);
         let reigns = Reigns::new(&ownership, &ops);

@@ -44,6 +44,12 @@ impl Registers {
         Self { by_key: dense.chain(others).map(|(key, ops)| (key, Register::new(ops))).collect() }
     }
 
+    /// The same, of which nothing is known beforehand: see [`Register::without_shortcut`].
+    #[must_use]
+    pub fn without_shortcut(self) -> Self {
+        Self { by_key: self.by_key.into_iter().map(|(key, register)| (key, register.without_shortcut())).collect() }
+    }
+
     /// The keys in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Register)> {
         self.by_key.iter().map(|(&key, register)| (key, register))

@@ -27,6 +27,7 @@ pub struct Window {
 
 impl Window {
     /// Whether a moment is in it.
+    #[inline]
     pub fn contains(self, at_ns: u64) -> bool {
         (self.from_ns..self.to_ns).contains(&at_ns)
     }
@@ -100,6 +101,7 @@ impl KeyShards {
     }
 
     /// The shard of a key.
+    #[inline]
     pub fn of(&self, key: u32) -> ShardNo {
         if let Some(&shard) = self.of_registers.get(key as usize) {
             return shard;

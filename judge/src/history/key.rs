@@ -13,6 +13,7 @@ pub fn key_of(kind: DataKind, number: u32) -> u32 {
 }
 
 /// The kind of a key, and its number within the kind. A number that belongs to no kind is that of a register.
+#[inline]
 pub fn kind_of(key: u32) -> (DataKind, u32) {
     match DataKind::ALL.get((key >> NUMBER_BITS) as usize) {
         Some(&kind) => (kind, key & ((1 << NUMBER_BITS) - 1)),

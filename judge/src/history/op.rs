@@ -121,61 +121,73 @@ impl TryFrom<OpParts> for Op {
 
 impl Op {
     /// [`OpParts::due_ns`].
+    #[inline]
     pub fn due_ns(&self) -> u64 {
         self.invoke_ns() - self.late_ns()
     }
 
     /// [`OpParts::invoke_ns`].
+    #[inline]
     pub fn invoke_ns(&self) -> u64 {
         self.invoke_client >> 16
     }
 
     /// [`OpParts::complete_ns`].
+    #[inline]
     pub fn complete_ns(&self) -> u64 {
         self.invoke_ns() + self.took_ns()
     }
 
     /// The time from its due time to its issue, in nanoseconds.
+    #[inline]
     pub fn late_ns(&self) -> u64 {
         self.late_node_redirects >> 24
     }
 
     /// The time from its issue to its completion, in nanoseconds.
+    #[inline]
     pub fn took_ns(&self) -> u64 {
         self.took_reason_kind >> 24
     }
 
     /// [`OpParts::key`].
+    #[inline]
     pub fn key(&self) -> u32 {
         self.key
     }
 
     /// [`OpParts::value`].
+    #[inline]
     pub fn value(&self) -> u32 {
         self.value
     }
 
     /// [`OpParts::client`].
+    #[inline]
     pub fn client(&self) -> u16 {
         self.invoke_client as u16
     }
 
     /// [`OpParts::node`].
+    #[inline]
     pub fn node(&self) -> u16 {
         (self.late_node_redirects >> 8) as u16
     }
 
     /// [`OpParts::kind`].
+    #[inline]
     pub fn kind(&self) -> OpKind {
         KINDS[usize::from(self.took_reason_kind as u8 >> 2)]
     }
 
     /// [`OpParts::redirects`].
+    #[inline]
     pub fn redirects(&self) -> u8 {
         self.late_node_redirects as u8
     }
 
     /// [`OpParts::outcome`].
+    #[inline]
     pub fn outcome(&self) -> Outcome {
         let reason = (self.took_reason_kind >> 8) as u16;
         match self.took_reason_kind & 3 {
@@ -203,6 +215,7 @@ impl Op {
     }
 
     /// Whether the server acknowledged it within that time of its issue, in nanoseconds.
+    #[inline]
     pub fn is_served_within(&self, patience_ns: u64) -> bool {
         self.outcome().is_ok() && self.took_ns() <= patience_ns
     }
@@ -233,11 +246,13 @@ pub enum Outcome {
 
 impl Outcome {
     /// Whether the server acknowledged it.
+    #[inline]
     pub fn is_ok(self) -> bool {
         self == Self::Ok
     }
 
     /// Whether slotquake sent the operation, or at least tried to connect for it.
+    #[inline]
     pub fn was_tried(self) -> bool {
         match self {
             Self::Ok | Self::Fail(_) | Self::Info(_) => true,

@@ -201,3 +201,29 @@ fn a_linearizable_register_keeps_every_guarantee() {
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
 }
+
+#[test]
+fn a_register_in_order_is_judged_the_same_the_long_way() {
+    let (in_order, others) = (Cell::new(0), Cell::new(0));
+    let strategy = (prop_oneof![histories(), long_histories()], 0..4_u8, 0..30_u64);
+    let outcome = runner(8_000).run(&strategy, |(ops, which, after)| {
+        let register = Register::new(ops);
+        let counter = if register.is_in_order() { &in_order } else { &others };
+        counter.set(counter.get() + 1);
+        let long = register.clone().without_shortcut();
+        let counts = |read: &Operation| match which {
+            0 => true,
+            1 => read.client.0 > 1,
+            2 => read.node.0 == 1,
+            _ => read.invoke_ns >= after,
+        };
+        prop_assert_eq!(linearizable(&register, counts), linearizable(&long, counts));
+        prop_assert_eq!(stale(&register, counts), stale(&long, counts));
+        for guarantee in [Guarantee::MonotonicReads, Guarantee::ReadYourWrites, Guarantee::MonotonicWrites] {
+            prop_assert_eq!(kept(&register, guarantee, counts), kept(&long, guarantee, counts), "{:?}", guarantee);
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(in_order.get() > 700 && others.get() > 700, "{} in order, {} not", in_order.get(), others.get());
+}

@@ -1,6 +1,7 @@
 //! The search against the plain one, against the zones, and by what it says of itself.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 
 use proptest::prelude::*;
 use slotquake_judge::consistency::{
@@ -176,23 +177,28 @@ fn what_a_read_tells_beforehand_changes_no_verdict() {
     assert!(held.get() > 500 && violated.get() > 500, "{} held, {} violated", held.get(), violated.get());
 }
 
-/// Tries every order, without any rule.
+/// Tries every order, without any rule but that nothing is tried twice.
 fn plainly_explained<M: Model>(model: &M, calls: &[Call<M::Op>]) -> bool {
-    fn goes_on<M: Model>(model: &M, calls: &[Call<M::Op>], placed: &mut Vec<usize>, state: &M::State) -> bool {
-        let left: Vec<usize> = (0..calls.len()).filter(|number| !placed.contains(number)).collect();
+    fn goes_on<M: Model>(
+        model: &M,
+        calls: &[Call<M::Op>],
+        (placed, state): (u32, &M::State),
+        tried: &mut HashSet<(u32, M::State)>,
+    ) -> bool {
+        let left: Vec<usize> = (0..calls.len()).filter(|number| placed & 1 << number == 0).collect();
         if left.iter().all(|&number| calls[number].complete_ns.is_none()) {
             return true;
         }
+        if !tried.insert((placed, state.clone())) {
+            return false;
+        }
         let first_ns = left.iter().filter_map(|&number| calls[number].complete_ns).min().unwrap_or(u64::MAX);
         left.iter().filter(|&&number| calls[number].invoke_ns <= first_ns).any(|&number| {
-            let Some(after) = model.step(state, &calls[number].op) else { return false };
-            placed.push(number);
-            let goes_on = goes_on(model, calls, placed, &after);
-            placed.pop();
-            goes_on
+            let after = model.step(state, &calls[number].op);
+            after.is_some_and(|after| goes_on(model, calls, (placed | 1 << number, &after), tried))
         })
     }
-    goes_on(model, calls, &mut Vec::new(), &model.initial())
+    goes_on(model, calls, (0, &model.initial()), &mut HashSet::new())
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod promoted;
 mod reads;
 mod replicas;
 mod servers;
+mod shortcut;
 mod sides;
 mod starts;
 mod story;
