@@ -132,35 +132,30 @@ fn look_at<'h>(
     finding: &mut Finding,
 ) -> Vec<(ShardNo, &'h Op)> {
     let kinds = settings.of.kinds().iter();
-    let took: Vec<Took<'h>> = kinds
-        .flat_map(|&kind| facts.issued(kind, shard, settings.clients, window))
-        .map(|op| Took::new(facts, op))
-        .collect();
-    let sent = took.iter().filter(|each| each.op.outcome().was_tried()).count();
+    let ops: Vec<&'h Op> = kinds.flat_map(|&kind| facts.issued(kind, shard, settings.clients, window)).collect();
+    let sent = ops.iter().filter(|op| op.outcome().was_tried()).count();
     let noun = settings.of.noun();
     if sent == 0 {
         finding.undecided(format!("{shard}: no {noun}s were sent ({})", facts.too_few(shard)));
         return Vec::new();
     }
     finding.observed(sent as u64);
-    let mut least_ns: Vec<u64> = took.iter().map(|each| each.least_ns).collect();
-    let mut most_ns: Vec<u64> = took.iter().map(|each| each.most_ns).collect();
-    least_ns.sort_unstable();
-    most_ns.sort_unstable();
+    let positions: Vec<usize> = settings.bounds().map(|(quantile, _)| quantile.position(ops.len())).collect();
+    let least_ns = at_positions(ops.iter().map(|op| Took::new(facts, op).least_ns).collect(), &positions);
+    let most_ns = at_positions(ops.iter().map(|op| Took::new(facts, op).most_ns).collect(), &positions);
     let mut seen = vec![format!("{shard}: {}", count(sent as u64, noun))];
     let mut open = Vec::new();
-    for (quantile, bound) in settings.bounds() {
+    for ((quantile, bound), (least_ns, most_ns)) in settings.bounds().zip(least_ns.into_iter().zip(most_ns)) {
         if sent < quantile.fewest() {
             open.push(format!("{quantile} needs {} {noun}s of {shard} ({})", quantile.fewest(), facts.too_few(shard)));
             continue;
         }
-        let position = quantile.position(took.len());
-        let between = Between { quantile, bound, least_ns: least_ns[position], most_ns: most_ns[position] };
+        let between = Between { quantile, bound, least_ns, most_ns };
         seen.push(between.words());
         if let Some(ms) = between.known_ms() {
             finding.worst_figure(&format!("latency_{quantile}_ms"), ms);
         }
-        match between.exceeds(facts, window, &took, noun) {
+        match between.exceeds(facts, window, &ops, noun) {
             Ok(true) => _ = finding.weigh(Verdict::Fail),
             Ok(false) => {}
             Err(why) => open.push(why),
@@ -170,9 +165,26 @@ fn look_at<'h>(
     for why in open {
         finding.undecided(why);
     }
-    let mut slowest: Vec<&'h Op> = took.iter().map(|each| each.op).filter(|op| op.outcome().was_tried()).collect();
-    slowest.sort_by_key(|op| Reverse(op.complete_ns().saturating_sub(op.due_ns())));
-    slowest.into_iter().take(SHOWN).map(|op| (shard, op)).collect()
+    slowest(ops.into_iter().filter(|op| op.outcome().was_tried())).into_iter().map(|op| (shard, op)).collect()
+}
+
+/// The numbers that sorting would bring to these positions.
+fn at_positions(mut numbers: Vec<u64>, positions: &[usize]) -> Vec<u64> {
+    positions.iter().map(|&position| *numbers.select_nth_unstable(position).1).collect()
+}
+
+/// The operations that took longest, at most [`SHOWN`]; of equals the first.
+fn slowest<'h>(ops: impl Iterator<Item = &'h Op>) -> Vec<&'h Op> {
+    let mut slowest: Vec<(u64, &Op)> = Vec::with_capacity(SHOWN + 1);
+    for op in ops {
+        let took_ns = op.complete_ns().saturating_sub(op.due_ns());
+        if slowest.len() == SHOWN && took_ns <= slowest[SHOWN - 1].0 {
+            continue;
+        }
+        slowest.insert(slowest.partition_point(|&(longer_ns, _)| longer_ns >= took_ns), (took_ns, op));
+        slowest.truncate(SHOWN);
+    }
+    slowest.into_iter().map(|(_, op)| op).collect()
 }
 
 /// The two ends between which a quantile lies, and its bound.
@@ -197,7 +209,7 @@ impl Between {
     }
 
     /// Whether the quantile is above its bound, or why that is not certain.
-    fn exceeds(&self, facts: &Facts<'_>, window: Window, took: &[Took<'_>], noun: &str) -> Result<bool, String> {
+    fn exceeds(&self, facts: &Facts<'_>, window: Window, ops: &[&Op], noun: &str) -> Result<bool, String> {
         let Self { quantile, bound, least_ns, most_ns } = self;
         let bound_ns = bound.as_ns();
         let cut = facts.cut_in(window);
@@ -209,7 +221,8 @@ impl Between {
         if *most_ns <= bound_ns {
             return cut.map_or(Ok(false), |why| Err(why.to_owned()));
         }
-        let unclear = took.iter().filter(|each| each.most_ns > bound_ns && each.least_ns <= bound_ns);
+        let took = ops.iter().map(|op| Took::new(facts, op));
+        let unclear = took.filter(|each| each.most_ns > bound_ns && each.least_ns <= bound_ns);
         let (mut unserved, mut unsent, mut late, mut late_ns) = (0, 0, 0, 0);
         for each in unclear {
             match each.op.outcome() {

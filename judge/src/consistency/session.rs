@@ -27,9 +27,7 @@ impl Guarantee {
     fn session(self, write: Option<&Operation>, read: &Operation) -> Session {
         match (self, write) {
             (Self::MonotonicWrites, Some(write)) => Session(write.client, read.node),
-            (Self::MonotonicReads | Self::ReadYourWrites | Self::MonotonicWrites, _) => {
-                Session(read.client, NodeNo(0))
-            }
+            (Self::MonotonicReads | Self::ReadYourWrites | Self::MonotonicWrites, _) => Session(read.client, NodeNo(0)),
         }
     }
 }

@@ -264,9 +264,8 @@ impl Accounts<'_> {
         self.history.header.plan.workload.writers == 1
     }
 
-    /// For each value of a key, when the last read was sent that its master answered with it.
-    fn returned_by_masters(&self, key: u32) -> HashMap<u32, u64> {
-        let mut returned: HashMap<u32, u64> = HashMap::new();
+    fn returned_by_masters(&self, key: u32) -> Returned {
+        let mut returned = Returned::new();
         let ops = self.registers.of(key).map_or(&[][..], Register::ops);
         for read in ops.iter().filter(|op| op.kind == Kind::Read) {
             if self.answerers.of(key, read) == Answerer::Master {
@@ -410,6 +409,9 @@ fn describe(fate: &KeyFate<'_>, shown: &Shown) -> String {
     missed.describe(&key_name(fate.key))
 }
 
+/// For each value of a key, when the last read was sent that its master answered with it.
+type Returned = HashMap<u32, u64>;
+
 /// How the order of a key's writes is known.
 enum Order<'a> {
     /// Its one writer writes increasing values.
@@ -417,7 +419,7 @@ enum Order<'a> {
     /// It has several writers: only where one write had ended before another was sent.
     Times {
         /// For each value, when the last read was sent that the master answered with it.
-        returned: LazyCell<HashMap<u32, u64>, Box<dyn FnOnce() -> HashMap<u32, u64> + 'a>>,
+        returned: LazyCell<Returned, Box<dyn FnOnce() -> Returned + 'a>>,
     },
 }
 

@@ -126,6 +126,10 @@ impl Model for Keys {
         Some(after)
     }
 
+    fn is_read(&self, op: &Self::Op) -> bool {
+        op.iter().all(|micro| matches!(micro, Micro::Read(..) | Micro::Cas(.., Some(false))))
+    }
+
     fn bytes(&self, state: &Self::State) -> usize {
         let of = |(key, held): (&String, &Held)| {
             let items = match held {

@@ -39,7 +39,8 @@ struct Drawn {
 /// How much goes wrong: a share of the steps in percent.
 fn drawn(wrong: u32) -> impl Strategy<Value = Drawn> {
     let write = (0..=100_u32, 0..12_u8).prop_map(|(effect, outcome)| Does::Write { effect, outcome });
-    let read = (prop_oneof![3 => Just(1_u16), 1 => Just(4)], Just(0)).prop_map(|(node, behind)| Does::Read { node, behind });
+    let read =
+        (prop_oneof![3 => Just(1_u16), 1 => Just(4)], Just(0)).prop_map(|(node, behind)| Does::Read { node, behind });
     let stale = (prop_oneof![Just(1_u16), Just(4)], 1..3_usize).prop_map(|(node, behind)| Does::Read { node, behind });
     let value = prop_oneof![Just(None), Just(Some(FOREIGN)), (1..9_u32).prop_map(Some)];
     let other = (prop_oneof![Just(1_u16), Just(4)], value).prop_map(|(node, value)| Does::Wrong { node, value });
@@ -51,8 +52,13 @@ fn drawn(wrong: u32) -> impl Strategy<Value = Drawn> {
         wrong => other,
         wrong => forget,
     ];
-    (0..4_usize, 1..4_u16, 0..8000_u32, 1..120_u32, does)
-        .prop_map(|(key, client, at, takes, does)| Drawn { key, client, at, takes, does })
+    (0..4_usize, 1..4_u16, 0..8000_u32, 1..120_u32, does).prop_map(|(key, client, at, takes, does)| Drawn {
+        key,
+        client,
+        at,
+        takes,
+        does,
+    })
 }
 
 /// A history, how it is drawn, whether the master changes, and what keys hold in the end if not what was there.
@@ -60,9 +66,8 @@ fn histories() -> impl Strategy<Value = History> {
     let end = prop::option::weighted(0.1, prop_oneof![Just(0_u8), Just(1), Just(2), Just(3)]);
     let steps = prop_oneof![3 => Just(1_u32), 2 => Just(30), 1 => Just(300)]
         .prop_flat_map(|wrong| prop::collection::vec(drawn(wrong), 1..60));
-    (steps, 1..3_u16, any::<bool>(), prop::collection::vec(end, 4)).prop_map(|(steps, writers, fails_over, ends)| {
-        live(steps, writers, fails_over, &ends)
-    })
+    (steps, 1..3_u16, any::<bool>(), prop::collection::vec(end, 4))
+        .prop_map(|(steps, writers, fails_over, ends)| live(steps, writers, fails_over, &ends))
 }
 
 fn demanding(writers: u16) -> Story {
