@@ -133,6 +133,8 @@ pub fn search<M: Model>(model: &M, calls: &[Call<M::Op>], budget: Budget) -> Fou
     let mut state = model.initial();
     let mut order: Vec<Placed<M::State>> = Vec::new();
     let mut longest: Option<(Vec<usize>, usize)> = None;
+    // How much of the longest order is still the beginning of this one.
+    let mut in_common = 0;
     let mut missing = calls.iter().filter(|call| call.complete_ns.is_some()).count();
     let kind = |call: usize| match calls[call].complete_ns {
         Some(_) if model.is_read(&calls[call].op) => Next::Read,
@@ -202,10 +204,15 @@ pub fn search<M: Model>(model: &M, calls: &[Call<M::Op>], budget: Budget) -> Fou
             (_, Next::Read) => (at, looks_for) = (timeline.first(), Next::Certain),
             (_, Next::Certain) => (at, looks_for) = (timeline.first(), Next::Possible),
             (moment, Next::Possible) => {
+                let is_longer = longest.as_ref().is_none_or(|(longest, _)| longest.len() < order.len());
                 if let Some(Moment::Complete(first)) = moment
-                    && longest.as_ref().is_none_or(|(longest, _)| longest.len() < order.len())
+                    && is_longer
                 {
-                    longest = Some((order.iter().map(|placed| placed.call).collect(), refused_by.unwrap_or(first)));
+                    let (mut calls, _) = longest.take().unwrap_or_default();
+                    calls.truncate(in_common);
+                    calls.extend(order[in_common..].iter().map(|placed| placed.call));
+                    in_common = calls.len();
+                    longest = Some((calls, refused_by.unwrap_or(first)));
                 }
                 // Rule 1: nothing is tried instead of a read.
                 let undone = loop {
@@ -219,6 +226,7 @@ pub fn search<M: Model>(model: &M, calls: &[Call<M::Op>], budget: Budget) -> Fou
                     }
                 };
                 let Some((call, as_next)) = undone else { break };
+                in_common = in_common.min(order.len());
                 refused_by = None;
                 looks_for = as_next;
                 at = timeline.next(timeline.invoke(call));
