@@ -119,8 +119,8 @@ async fn drive(plan: &Plan, control: &Control<Local>, journal: &Arc<Journal>) ->
 }
 
 fn rate(history: &History) -> f64 {
-    let first_ns = history.ops.iter().map(|op| op.due_ns()).min().expect("operations");
-    let last_ns = history.ops.iter().map(|op| op.complete_ns()).max().expect("operations");
+    let first_ns = history.ops.iter().map(slotquake::history::Op::due_ns).min().expect("operations");
+    let last_ns = history.ops.iter().map(slotquake::history::Op::complete_ns).max().expect("operations");
     history.ops.len() as f64 / ((last_ns - first_ns) as f64 / 1e9)
 }
 

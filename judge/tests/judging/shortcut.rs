@@ -164,7 +164,7 @@ fn live(mut steps: Vec<Drawn>, writers: u16, fails_over: bool, ends: &[Option<u8
 fn a_report_is_the_same_without_the_shortcut() {
     let (in_order, others, with_losses, lossy_in_order) = (Cell::new(0), Cell::new(0), Cell::new(0), Cell::new(0));
     let config = ProptestConfig {
-        cases: 5000,
+        cases: 1000,
         rng_seed: proptest::test_runner::RngSeed::Fixed(20_261_129),
         failure_persistence: None,
         ..ProptestConfig::default()
@@ -186,5 +186,5 @@ fn a_report_is_the_same_without_the_shortcut() {
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
     let counts = (in_order.get(), others.get(), with_losses.get(), lossy_in_order.get());
-    assert!(counts.0 > 2000 && counts.1 > 2000 && counts.2 > 500 && counts.3 > 200, "{counts:?}");
+    assert!(counts.0 > 1000 && counts.1 > 500 && counts.2 > 200 && counts.3 > 100, "{counts:?}");
 }
