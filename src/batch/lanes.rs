@@ -1,7 +1,7 @@
 //! Lets runs go side by side that live at one speed: the speed is that of the whole process.
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::Notify;
 
@@ -14,8 +14,12 @@ pub fn side_by_side(speed: Speed) -> usize {
     (in_real_time / speed.factor() as usize).max(1)
 }
 
-/// How many runs of a batch must come out late at a speed until all that follow are slower. One may be by chance.
-const LATE_RUNS: u32 = 2;
+/// How many of the latest runs at a speed must come out late until all that follow are slower. A late run costs its
+/// repetition; at half the speed every run costs as much.
+const LATE_RUNS: usize = 3;
+
+/// How many runs are the latest.
+const LATEST: usize = 5;
 
 /// The places of runs. Runs at other speeds wait until all that go have ended.
 #[derive(Debug)]
@@ -26,7 +30,8 @@ pub struct Lanes {
     freed: Notify,
     /// The highest speed of runs whose speed is `auto`.
     most: Mutex<Speed>,
-    late: AtomicU32,
+    /// Whether each of the latest runs at that speed was late.
+    latest: Mutex<VecDeque<bool>>,
 }
 
 /// A place; it is free again when this is dropped.
@@ -37,7 +42,7 @@ impl Lanes {
     /// Places for so many runs, or for the default number at each speed.
     pub fn new(places: Option<usize>) -> Self {
         let most = Mutex::new(Speed::MAX);
-        Self { places, running: Mutex::new(0), freed: Notify::new(), most, late: AtomicU32::new(0) }
+        Self { places, running: Mutex::new(0), freed: Notify::new(), most, latest: Mutex::default() }
     }
 
     /// The number of runs that go at the same time at a speed.
@@ -75,13 +80,31 @@ impl Lanes {
     pub(super) fn was_late(&self, speed: Speed) -> (Speed, bool) {
         let slower = speed.halved();
         let mut most = self.most.lock().expect("no holder panics");
-        // Others that began at the higher speed say nothing about the lower one.
-        let is_many = *most >= speed && self.late.fetch_add(1, Ordering::Relaxed) + 1 >= LATE_RUNS;
+        let is_many = self.note(*most, speed, true) >= LATE_RUNS;
         if is_many {
             *most = slower;
-            self.late.store(0, Ordering::Relaxed);
+            self.latest.lock().expect("no holder panics").clear();
         }
         (slower, is_many)
+    }
+
+    /// A run whose speed is `auto` was in time.
+    pub(super) fn was_in_time(&self, speed: Speed) {
+        self.note(*self.most.lock().expect("no holder panics"), speed, false);
+    }
+
+    /// Notes how a run ended; the number of late ones among the latest. Others that began at a higher speed say nothing about
+    /// the present one.
+    fn note(&self, most: Speed, speed: Speed, was_late: bool) -> usize {
+        if speed > most {
+            return 0;
+        }
+        let mut latest = self.latest.lock().expect("no holder panics");
+        latest.push_back(was_late);
+        if latest.len() > LATEST {
+            latest.pop_front();
+        }
+        latest.iter().filter(|&&was_late| was_late).count()
     }
 }
 
@@ -97,19 +120,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_late_runs_slow_those_that_follow() {
+    fn many_late_runs_slow_those_that_follow() {
         let speed = |text: &str| text.parse::<Speed>().expect("a speed");
         let lanes = Lanes::new(None);
         assert_eq!(lanes.adapted(speed("10")), speed("10"));
+        assert_eq!(lanes.was_late(speed("10")), (speed("5"), false));
         assert_eq!(lanes.was_late(speed("10")), (speed("5"), false));
         assert_eq!(lanes.adapted(speed("10")), speed("10"));
         assert_eq!(lanes.was_late(speed("10")), (speed("5"), true));
         assert_eq!(lanes.adapted(speed("10")), speed("5"));
         // These began before.
+        lanes.was_in_time(speed("10"));
         assert_eq!(lanes.was_late(speed("10")), (speed("5"), false));
-        assert_eq!(lanes.was_late(speed("5")), (speed("2"), false));
+        for _ in 0..LATE_RUNS - 1 {
+            assert_eq!(lanes.was_late(speed("5")), (speed("2"), false));
+        }
         assert_eq!(lanes.was_late(speed("5")), (speed("2"), true));
         assert_eq!((lanes.adapted(speed("10")), lanes.adapted(Speed::REAL)), (speed("2"), Speed::REAL));
+    }
+
+    #[test]
+    fn a_late_run_now_and_then_slows_no_other() {
+        let speed: Speed = "10".parse().expect("a speed");
+        let lanes = Lanes::new(None);
+        for run in 0..100 {
+            if run % 3 == 0 {
+                assert!(!lanes.was_late(speed).1, "run {run}");
+            } else {
+                lanes.was_in_time(speed);
+            }
+        }
+        assert_eq!(lanes.adapted(speed), speed);
     }
 
     #[tokio::test]

@@ -186,6 +186,9 @@ impl Job {
         }
         let speed = settings.lanes.adapted(self.speed);
         let first = Self { speed, ..self.clone() }.run_once(number, settings, audience, stop).await;
+        if !first.was_late {
+            settings.lanes.was_in_time(speed);
+        }
         if !first.was_late || speed.is_real() || stop.borrow().is_some() {
             return first;
         }
