@@ -419,11 +419,25 @@ fn tells_losses_and_sides(page: &str) {
         "<div class=\"group\">shard-2, clients that were cut off</div>",
         "<div class=\"group\">shard-2, other clients</div>",
         "<title>write outage on shard-2 by clients that were cut off: ",
-        "<caption>Outages from 100 ms on; ",
+        "<caption>Outages from 100 ms on</caption>",
+        "<p class=\"muted\">Shorter than 100 ms: ",
     ] {
         assert!(page.contains(expected), "no `{expected}`");
     }
     assert!(!page.contains("<title>write outage on shard-2 by clients that were not cut off: 1"), "they were served");
+}
+
+#[test]
+fn outages_that_are_all_short_are_counted() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stored/minority-partition-redis-6.2");
+    let mut stored = slotquake_judge::report::read(&folder).expect("a stored run");
+    stored.outages.retain(|outage| outage.length_ms() < 100.0);
+    let gaps = stored.outages.len();
+    let page = html::page(&stored, None);
+    assert!(gaps > 1 && page.contains(&format!("Shorter than 100 ms: {gaps} gaps, with ")), "{gaps} gaps");
+    assert!(!page.contains("<caption>Outages"), "no outage has a row");
+    stored.outages.clear();
+    assert!(!html::page(&stored, None).contains("Shorter than 100 ms"), "there was none");
 }
 
 #[test]

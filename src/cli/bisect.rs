@@ -10,6 +10,7 @@ use slotquake::report::Standing;
 
 use super::backend::BackendArgs;
 use super::exit::{Exit, Trouble};
+use super::number::whole;
 use super::prepare::Overrides;
 use super::progress::{Display, HowMuch};
 use super::taken::{Taken, Wanted};
@@ -29,7 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "SERVER", value_delimiter = ',', required = true)]
     servers: Vec<String>,
     /// How often to run it on each
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole(1..=u16::MAX))]
     repeat: u16,
     #[command(flatten)]
     overrides: Overrides,
@@ -37,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "bisect")]
     out: PathBuf,
     /// The number of runs at the same time
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=u16::MAX))]
     jobs: Option<u16>,
     #[command(flatten)]
     backend: BackendArgs,

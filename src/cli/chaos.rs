@@ -19,6 +19,7 @@ use slotquake_judge::words::count;
 
 use super::backend::BackendArgs;
 use super::exit::{Exit, Trouble};
+use super::number::whole;
 use super::progress::{Display, HowMuch, Teller};
 use super::taken::Taken;
 use super::{ci, containers, folder, screen};
@@ -47,13 +48,13 @@ Examples:
   slotquake run ./chaos/failures/acked-writes-stale-master-master-hit/smallest.yaml")]
 pub struct Args {
     /// End after so many runs, those of other shards included
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), required_unless_present = "lasts")]
+    #[arg(long, value_name = "N", value_parser = whole(1..=u64::MAX), required_unless_present = "lasts")]
     runs: Option<u64>,
     /// Begin no other run after this time, such as `8h`
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     lasts: Option<Duration>,
     /// The seed of all schedules. By default it is random, and printed and recorded
-    #[arg(long)]
+    #[arg(long, value_parser = whole(0..=u64::MAX))]
     seed: Option<u64>,
     /// The servers to run on, in turn
     #[arg(long = "server", value_name = "SERVER", value_delimiter = ',', default_value = "redis:6.2")]
@@ -74,13 +75,13 @@ pub struct Args {
     #[arg(long)]
     require_reached: bool,
     /// The most runs to shrink one failure; 0 does not look into failures
-    #[arg(long, value_name = "N", default_value_t = 60)]
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = whole(0..=u32::MAX))]
     shrink_runs: u32,
     /// How often to run the smallest schedule of a failure in real time
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = whole(0..=u32::MAX))]
     real_runs: u32,
     /// The number of runs at the same time; by default what the speed allows
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=u16::MAX))]
     jobs: Option<u16>,
     /// The directory of the campaign
     #[arg(long, value_name = "DIR", default_value = "chaos")]

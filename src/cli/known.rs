@@ -12,6 +12,7 @@ use slotquake::report::{Standing, short_server};
 
 use super::backend::BackendArgs;
 use super::exit::{Exit, Trouble};
+use super::number::whole;
 use super::progress::{Display, HowMuch};
 use super::taken::Taken;
 use super::{containers, screen};
@@ -30,13 +31,13 @@ pub struct Args {
     #[arg(long = "only", value_name = "SUITE", value_delimiter = ',')]
     only: Vec<String>,
     /// How often to run each on each server; one run that catches it is enough
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = whole(1..=u16::MAX))]
     repeat: u16,
     /// The directory for reports
     #[arg(long, value_name = "DIR", default_value = "known")]
     out: PathBuf,
     /// The number of runs at the same time
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=u16::MAX))]
     jobs: Option<u16>,
     #[command(flatten)]
     backend: BackendArgs,

@@ -27,6 +27,7 @@ mod live;
 #[cfg(test)]
 mod manual;
 mod merge;
+mod number;
 mod plan;
 mod prepare;
 mod progress;

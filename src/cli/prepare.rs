@@ -8,6 +8,7 @@ use slotquake::plan::Plan;
 use slotquake::server::{Server, ServerError};
 
 use super::exit::Trouble;
+use super::number::whole;
 use super::screen::say;
 use super::taken::Wanted;
 
@@ -21,7 +22,7 @@ pub struct Overrides {
     #[arg(long, value_name = "SERVER")]
     pub to: Option<String>,
     /// The seed of random choices. By default it is random, and printed and recorded
-    #[arg(long)]
+    #[arg(long, value_parser = whole(0..=u64::MAX))]
     pub seed: Option<u64>,
 }
 

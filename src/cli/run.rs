@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 
 use super::backend::BackendArgs;
 use super::exit::{Exit, Trouble};
+use super::number::whole;
 use super::prepare::Overrides;
 use super::progress::{Display, HowMuch};
 use super::signals::Signals;
@@ -68,7 +69,7 @@ pub struct Args {
     #[arg(long)]
     fail_fast: bool,
     /// Repeat a run that comes out inconclusive, up to this many times. The result says which were
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole(0..=u16::MAX))]
     retries: u16,
     /// Run on these servers instead of the suite's own: `redis:6.2`, `valkey:9.1`, or the path of a binary
     #[arg(long = "server", value_name = "SERVER", value_delimiter = ',')]
@@ -80,11 +81,11 @@ pub struct Args {
     #[command(flatten)]
     overrides: Overrides,
     /// Repeat every run this many times, with the same plan and seed
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole(1..=u16::MAX))]
     repeat: u16,
     /// The number of runs at the same time; by default four for each core, because runs mostly wait, and at
     /// speed as many times fewer. Runs at different speeds never go at the same time
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=u16::MAX))]
     jobs: Option<u16>,
     /// The directory for reports
     #[arg(long, value_name = "DIR", default_value = "reports")]

@@ -50,6 +50,7 @@ pub struct Page {
     picture: Picture,
     anatomy: Vec<Figure>,
     figures: Vec<Table>,
+    short_outages: String,
     happened: Vec<Table>,
     invariants: Vec<Invariant>,
     invariants_left_out: String,
@@ -104,6 +105,7 @@ impl Page {
             picture: picture(facts, report),
             anatomy: figures(&report.anatomy),
             figures: filled(vec![tables::failovers(report), tables::outages(&report.outages)]),
+            short_outages: tables::short_outages(&report.outages),
             happened: filled(vec![
                 tables::events(facts, report),
                 tables::changed(report),

@@ -47,10 +47,9 @@ pub fn failovers(report: &Report) -> Table {
     Table::new(&caption, &head, 4, rows)
 }
 
-/// The outages from [`STALL_NS`] on, and how many were shorter.
+/// The outages from [`STALL_NS`] on.
 pub fn outages(outages: &[Outage]) -> Table {
-    let (long, short): (Vec<&Outage>, Vec<&Outage>) = outages.iter().partition(|each| each.length_ns() >= STALL_NS);
-    let rows = long.into_iter().map(|outage| {
+    let rows = outages.iter().filter(|outage| !is_short(outage)).map(|outage| {
         let ended = if outage.ended { "" } else { " or more" };
         vec![
             outage.shard.to_string(),
@@ -63,14 +62,23 @@ pub fn outages(outages: &[Outage]) -> Table {
             count(outage.unserved),
         ]
     });
-    let caption = if short.is_empty() {
-        "Outages".to_owned()
-    } else {
-        let unserved = short.iter().map(|outage| outage.unserved).sum();
-        let (gaps, unserved) = (counted(short.len() as u64, "shorter one"), counted(unserved, "operation"));
-        format!("Outages from 100 ms on; {gaps}, with {unserved} not served, are in report.json")
-    };
-    Table::new(&caption, &["shard", "of", "clients", "kind", "from", "to", "length", "operations"], 4, rows)
+    let caption = if outages.iter().any(is_short) { "Outages from 100 ms on" } else { "Outages" };
+    Table::new(caption, &["shard", "of", "clients", "kind", "from", "to", "length", "operations"], 4, rows)
+}
+
+/// What [`outages`] leaves out, counted; empty if it leaves out none.
+pub fn short_outages(outages: &[Outage]) -> String {
+    let short = outages.iter().filter(|outage| is_short(outage));
+    let (gaps, unserved) = short.fold((0, 0), |(gaps, unserved), outage| (gaps + 1, unserved + outage.unserved));
+    if gaps == 0 {
+        return String::new();
+    }
+    let (gaps, unserved) = (counted(gaps, "gap"), counted(unserved, "operation"));
+    format!("Shorter than 100 ms: {gaps}, with {unserved} not served. They are in report.json.")
+}
+
+fn is_short(outage: &Outage) -> bool {
+    outage.length_ns() < STALL_NS
 }
 
 /// Statistics by phase, and of all steps together.
