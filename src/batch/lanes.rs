@@ -1,17 +1,17 @@
 //! Lets runs go side by side that live at one speed: the speed is that of the whole process.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
 use crate::speed::{self, Speed, SpeedError};
 
-/// The default number of runs at the same time at a speed: four for each core, because runs mostly wait, and as many times
-/// fewer as they wait less.
+/// The default number of runs at the same time at a speed: four for each core, because runs mostly wait, and fewer where they
+/// wait less. At speed 10 that is one for each core.
 pub fn side_by_side(speed: Speed) -> usize {
-    let in_real_time = std::thread::available_parallelism().map_or(1, usize::from) * 4;
-    (in_real_time / speed.factor() as usize).max(1)
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores * 10 / speed.factor() as usize).clamp(1, cores * 4)
 }
 
 /// How many of the latest runs at a speed must come out late until all that follow are slower. A late run costs its
@@ -28,10 +28,16 @@ pub struct Lanes {
     places: Option<usize>,
     running: Mutex<usize>,
     freed: Notify,
-    /// The highest speed of runs whose speed is `auto`.
-    most: Mutex<Speed>,
+    pace: Mutex<Pace>,
+}
+
+/// How fast runs are whose speed is `auto`.
+#[derive(Debug)]
+struct Pace {
+    /// The highest speed.
+    most: Speed,
     /// Whether each of the latest runs at that speed was late.
-    latest: Mutex<VecDeque<bool>>,
+    latest: VecDeque<bool>,
 }
 
 /// A place; it is free again when this is dropped.
@@ -41,8 +47,8 @@ pub(super) struct Place<'a>(&'a Lanes);
 impl Lanes {
     /// Places for so many runs, or for the default number at each speed.
     pub fn new(places: Option<usize>) -> Self {
-        let most = Mutex::new(Speed::MAX);
-        Self { places, running: Mutex::new(0), freed: Notify::new(), most, latest: Mutex::default() }
+        let pace = Mutex::new(Pace { most: Speed::MAX, latest: VecDeque::new() });
+        Self { places, running: Mutex::new(0), freed: Notify::new(), pace }
     }
 
     /// The number of runs that go at the same time at a speed.
@@ -72,39 +78,43 @@ impl Lanes {
 
     /// The speed for the next run whose speed is `auto`.
     pub(super) fn adapted(&self, speed: Speed) -> Speed {
-        speed.min(*self.most.lock().expect("no holder panics"))
+        speed.min(self.pace().most)
     }
 
     /// A run whose speed is `auto` came out late. Returns the speed at which to repeat it, and whether those that follow are
     /// not faster either.
     pub(super) fn was_late(&self, speed: Speed) -> (Speed, bool) {
         let slower = speed.halved();
-        let mut most = self.most.lock().expect("no holder panics");
-        let is_many = self.note(*most, speed, true) >= LATE_RUNS;
+        let mut pace = self.pace();
+        let is_many = pace.note(speed, true) >= LATE_RUNS;
         if is_many {
-            *most = slower;
-            self.latest.lock().expect("no holder panics").clear();
+            *pace = Pace { most: slower, latest: VecDeque::new() };
         }
         (slower, is_many)
     }
 
     /// A run whose speed is `auto` was in time.
     pub(super) fn was_in_time(&self, speed: Speed) {
-        self.note(*self.most.lock().expect("no holder panics"), speed, false);
+        self.pace().note(speed, false);
     }
 
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().expect("no holder panics")
+    }
+}
+
+impl Pace {
     /// Notes how a run ended; the number of late ones among the latest. Others that began at a higher speed say nothing about
     /// the present one.
-    fn note(&self, most: Speed, speed: Speed, was_late: bool) -> usize {
-        if speed > most {
+    fn note(&mut self, speed: Speed, was_late: bool) -> usize {
+        if speed > self.most {
             return 0;
         }
-        let mut latest = self.latest.lock().expect("no holder panics");
-        latest.push_back(was_late);
-        if latest.len() > LATEST {
-            latest.pop_front();
+        self.latest.push_back(was_late);
+        if self.latest.len() > LATEST {
+            self.latest.pop_front();
         }
-        latest.iter().filter(|&&was_late| was_late).count()
+        self.latest.iter().filter(|&&was_late| was_late).count()
     }
 }
 

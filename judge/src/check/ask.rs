@@ -225,16 +225,28 @@ impl<'a> Facts<'a> {
         !self.stalls.is_empty() || !self.starved.is_empty() || self.issued_late().is_some()
     }
 
-    /// For how long a server waited for a processor around a time, in nanoseconds.
-    pub(super) fn starved_around_ns(&self, window: Window) -> u64 {
-        let around = around(window);
-        let starved = self.starved.iter().filter(|starved| starved.overlap_ns(around) > 0);
-        starved.map(|starved| starved.length_ns()).max().unwrap_or(0)
-    }
-
     /// How late the harness itself issued operations around a time, in nanoseconds.
     pub(super) fn late_around_ns(&self, window: Window) -> u64 {
         self.lateness.longest_ns(around(window))
+    }
+
+    /// Why a time without an answer proves nothing: on a machine that is too busy for the harness, servers answer late
+    /// without a fault.
+    pub(super) fn busy(&self, unanswered: Window) -> Option<String> {
+        let is_busy = |late_ns: u64| late_ns.saturating_mul(BUSY) > unanswered.length_ns();
+        let from = at(unanswered.from_ns);
+        let late_ns = self.late_around_ns(unanswered);
+        if is_busy(late_ns) {
+            let late = length_ns(late_ns);
+            return Some(format!("the harness itself was late by up to {late} around {from}, so the machine was busy"));
+        }
+        let around = around(unanswered);
+        let starved = self.starved.iter().filter(|starved| starved.overlap_ns(around) > 0);
+        let starved_ns = starved.map(|starved| starved.length_ns()).max().unwrap_or(0);
+        is_busy(starved_ns).then(|| {
+            let starved = length_ns(starved_ns);
+            format!("a server waited for a processor in up to {starved} around {from}, so the machine was busy")
+        })
     }
 
     /// Whether operations show that service was still out after a moment: one of them was waiting then, or was issued
@@ -271,6 +283,9 @@ impl<'a> Facts<'a> {
         let since_ns = self.views.since(node, at_ns).unwrap_or(at_ns);
         let asked = Window { from_ns: since_ns.saturating_sub(LOOKED_AGAIN_NS), to_ns: since_ns };
         if let Some(why) = self.stalled(asked) {
+            return Err(Silence::Unknown(format!("{node} does not answer ({reason}), but {why}")));
+        }
+        if let Some(why) = self.busy(asked) {
             return Err(Silence::Unknown(format!("{node} does not answer ({reason}), but {why}")));
         }
         Err(Silence::Broken(format!("{node} does not answer ({reason}), and no fault explains it")))

@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use super::ask::BUSY;
 use super::finding::Finding;
 use super::{Judgement, Traits, Verdict};
 use crate::facts::{Facts, Outage, STALL_NS, Whose, Window, outages};
@@ -214,24 +213,8 @@ impl<'h> Looked<'_, 'h> {
         }
     }
 
-    /// Why a time without an answer proves nothing: on a machine that is too busy for the harness, servers answer late
-    /// without a fault.
     fn busy(&self, unserved: Window) -> Option<String> {
-        let (late_ns, starved_ns) = (self.facts.late_around_ns(unserved), self.facts.starved_around_ns(unserved));
-        let is_busy = |late_ns: u64| late_ns.saturating_mul(BUSY) > unserved.length_ns();
-        let (shard, from) = (self.shard, at(unserved.from_ns));
-        if is_busy(late_ns) {
-            let late = length_ns(late_ns);
-            return Some(format!(
-                "{shard}: the harness itself was late by up to {late} around {from}, so the machine was busy"
-            ));
-        }
-        is_busy(starved_ns).then(|| {
-            let starved = length_ns(starved_ns);
-            format!(
-                "{shard}: a server waited for a processor in up to {starved} around {from}, so the machine was busy"
-            )
-        })
+        self.facts.busy(unserved).map(|why| format!("{}: {why}", self.shard))
     }
 
     /// Operations that were not sent could have changed the share either way.

@@ -317,6 +317,10 @@ fn role_follows_the_view_of_the_node_itself() {
     let silenced = |kind| {
         of_shard_2("throughout").fault(2000.0, kind, 5, false).heal(5000.0, 1).view(5200.0, 5, &healthy()).ends(9000.0)
     };
+    let without_processor = |of_ms: f64| {
+        let starved = EventKind::Starved { node: NodeNo(2), waited_ms: of_ms, of_ms };
+        role("node-6", "replica-of node-3", "end").silent(8000.0, 6).event(8000.0, starved).ends(9000.0)
+    };
     expect(
         "role",
         vec![
@@ -334,6 +338,18 @@ fn role_follows_the_view_of_the_node_itself() {
             ),
             ("a replica", swapped("node-1", "replica", "end").ends(9000.0), Pass, "replica of node-4"),
             ("no master any more", swapped("node-1", "master", "end").ends(9000.0), Fail, "replica of node-4"),
+            (
+                "silent while servers had no processor",
+                without_processor(251.0),
+                Inconclusive,
+                "node-6 does not answer (refused), but a server waited for a processor in up to 251 ms around 7.000 s",
+            ),
+            (
+                "silent while servers had a processor",
+                without_processor(250.0),
+                Fail,
+                "node-6 does not answer (refused), and no fault explains it",
+            ),
             ("the new master", swapped("node-4", "master", "end").ends(9000.0), Pass, "a master with slots"),
             (
                 "the shard's master of that moment",
