@@ -2,65 +2,35 @@
 //! nothing recorded) and the cluster client of the redis crate (the peer), in one run on one cluster:
 //! SETs at two concurrencies, rounds interleaved, medians shown with the ratio to the floor.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+mod served;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::cluster::ClusterClient;
-use slotquake::cluster::form::form;
 use slotquake::cluster::local::Local;
-use slotquake::cluster::watch::Watch;
 use slotquake::cluster::{Backend, Control};
-use slotquake::history::{Header, Host, SCHEMA_VERSION};
-use slotquake::journal::{Journal, Recorder};
-use slotquake::plan::Plan;
 use slotquake::slot::key_slot;
 use slotquake::suite;
-use slotquake::units::{NodeNo, Speed};
+use slotquake::units::NodeNo;
 use slotquake::wire::{Caller, Link, command};
 use slotquake::workload::Client;
+
+use served::Served;
 
 const SETS: usize = 20_000;
 const ROUNDS: usize = 5;
 /// All keys have this slot, so that one node does the work in each of the three.
 const TAG: &str = "{bench}";
 
-const SUITE: &str = "
-name: bench
-about: Three masters, to measure clients by.
-cluster: { replicas-per-master: 0, config: { appendonly: no, save: '' } }
-steps: [{ settle: 1s }]
-invariants: [{ acked-writes: { may-lose: 0 } }]
-";
-
 fn main() {
     tokio::runtime::Runtime::new().expect("a runtime").block_on(run());
 }
 
 async fn run() {
-    let suite = suite::parse(SUITE, Path::new("bench")).expect("the suite reads");
-    let plan = Plan::new(&suite, 1).expect("the suite plans");
-    let server = slotquake::server::find(&plan.server, &|notice| eprintln!("{notice}")).expect("a server");
-    let folder = tempfile::tempdir().expect("a folder");
-    let backend = Arc::new(Local::prepare(&plan, &server, folder.path(), false, None, None).expect("a cluster"));
-    let header = Header {
-        schema_version: SCHEMA_VERSION,
-        tool_version: String::new(),
-        plan: plan.clone(),
-        server,
-        other_servers: BTreeMap::new(),
-        host: Host { os: String::new(), cores: 0, backend: slotquake::server::BackendKind::Local.into() },
-        started_at: String::new(),
-        speed: Speed::REAL,
-    };
-    let journal = Arc::new(Journal::new(Recorder::create(folder.path(), header).expect("a history"), Arc::new(|_| {})));
-    let control = Arc::new(Control::new(Arc::clone(&backend)));
-    let watch = Watch::begin(&control, &journal);
-    form(&plan, &control, &watch).await.expect("the cluster forms");
+    let (cluster, formed) = Served::form(&served::plan("")).await;
     let slot = key_slot(TAG.as_bytes());
-    let owner = watch.snapshot().owner(slot).expect("an owner");
-    drop(watch);
+    let owner = formed.owner(slot).expect("an owner");
 
     println!(
         "{SETS} SETs, median of {ROUNDS} rounds, {} cores",
@@ -71,7 +41,7 @@ async fn run() {
         let mut rates: [Vec<f64>; 3] = Default::default();
         for _ in 0..ROUNDS {
             for (rates, contender) in rates.iter_mut().zip([Contender::Bare, Contender::Recording, Contender::Peer]) {
-                rates.push(contender.rate(&control, owner, slot, concurrency).await);
+                rates.push(contender.rate(&cluster.control, owner, slot, concurrency).await);
             }
         }
         let medians = rates.map(median);
@@ -79,7 +49,7 @@ async fn run() {
             println!("{concurrency:>11}  {name:<22} {rate:>9.0}  {:.2}", rate / medians[0]);
         }
     }
-    backend.tear_down().await.expect("nothing is left behind");
+    cluster.tear_down().await;
 }
 
 #[derive(Clone, Copy)]
