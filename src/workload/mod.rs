@@ -175,15 +175,15 @@ impl Workload {
     pub fn begin(&mut self) {
         let Some(in_flight) = &self.in_flight else { return };
         self.standing.begin(&self.clients);
-        let interval =
-            Duration::from_secs_f64(self.clients.len() as f64 / f64::from(self.clients[0].settings.rate.per_second));
-        let start = Instant::now();
         if self.clients[0].settings.pacing == Loop::Closed {
             for issuer in &self.clients {
                 self.issuing.spawn(Arc::clone(issuer).issue_closed(in_flight.clone()));
             }
             return;
         }
+        let interval =
+            Duration::from_secs_f64(self.clients.len() as f64 / f64::from(self.clients[0].settings.rate.per_second));
+        let start = Instant::now();
         for (position, issuer) in self.clients.iter().enumerate() {
             let first = start + interval.mul_f64(position as f64 / self.clients.len() as f64);
             self.issuing.spawn(Arc::clone(issuer).issue(first, interval, in_flight.clone()));
