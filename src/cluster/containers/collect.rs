@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::owner::{Owner, RUN_LABEL, Standing, TOOL, TOOL_LABEL, standing};
 use crate::speed::real_span;
 
-/// How long to retry removing networks and volumes after their containers were removed.
+/// How long to retry a removal that failed. What the first tries take of a busy engine does not count.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The same if no container was removed: the engine then has nothing to finish, and may never release them.
@@ -130,13 +130,14 @@ async fn remove(
     }
     // Without removed containers, removing succeeds at once or never.
     let patience = if wanted.is_empty() { PATIENCE_IDLE } else { PATIENCE };
-    let until = Instant::now() + real_span(patience);
-    let removed = join_all(wanted.iter().map(|(id, _)| remove_container(docker, id))).await;
-    for ((id, name), first) in wanted.iter().zip(removed) {
-        let removed = match first {
+    let removed = join_all(wanted.iter().map(|(id, _)| async move {
+        match remove_container(docker, id).await {
             Ok(()) => Ok(()),
-            Err(error) => again(error, until, || remove_container(docker, id)).await,
-        };
+            Err(error) => again(error, patience, || remove_container(docker, id)).await,
+        }
+    }))
+    .await;
+    for ((_, name), removed) in wanted.iter().zip(removed) {
         note(name, removed, &mut collected.containers, &mut collected.failed);
     }
 
@@ -151,7 +152,7 @@ async fn remove(
     let removed = join_all(wanted.iter().map(|(id, _)| async move {
         match gone(docker.remove_network(id).await) {
             Ok(()) => Ok(()),
-            Err(error) => again(error, until, || free_and_remove_network(docker, id)).await,
+            Err(error) => again(error, patience, || free_and_remove_network(docker, id)).await,
         }
     }))
     .await;
@@ -174,7 +175,7 @@ async fn remove(
         let remove = || async { gone(docker.remove_volume(name, Some(RemoveVolumeOptions { force: true })).await) };
         match remove().await {
             Ok(()) => Ok(()),
-            Err(error) => again(error, until, remove).await,
+            Err(error) => again(error, patience, remove).await,
         }
     }))
     .await;
@@ -198,9 +199,10 @@ fn is_in_use(error: &Error) -> bool {
 /// Retries at growing intervals until it succeeds or the time is up.
 async fn again<F: Future<Output = Result<(), Error>>>(
     mut error: Error,
-    until: Instant,
+    patience: Duration,
     remove: impl Fn() -> F,
 ) -> Result<(), Error> {
+    let until = Instant::now() + real_span(patience);
     let mut pause = RETRY_AFTER;
     while Instant::now() + pause < until {
         sleep(pause).await;
