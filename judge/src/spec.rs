@@ -127,15 +127,20 @@ impl Rules {
     /// each peer at most half a timeout after its last reply, suspects it one timeout after that ping, and
     /// counts it at the next cron. Then the cluster state is `fail` (source:
     /// `clusterCron`, `clusterUpdateState`; measured from 1 timeout to 1.5 timeouts + 200 ms).
-    pub fn write_cutoff(&self) -> Duration {
-        self.pfail().1 + MACHINE_SLACK
+    ///
+    /// A master that `hears` the others, which do not hear it, takes longer: each of them still sends it a PING, at most half
+    /// a timeout after the cut. From its gossip the master takes when peers last replied to others, and puts off its own
+    /// PING to them (source: `clusterProcessGossipSection`; measured up to 1.77 timeouts).
+    pub fn write_cutoff(&self, hears: bool) -> Duration {
+        let gossip = if hears { self.node_timeout / 2 } else { Duration::ZERO };
+        self.pfail().1 + gossip + MACHINE_SLACK
     }
 
     /// The longest time in which an isolated master and the new master may both acknowledge writes. The majority
     /// needs at least one timeout to suspect the old master, even without an election delay. The old master may
     /// acknowledge writes for [`Self::write_cutoff`].
-    pub fn split_brain(&self) -> Duration {
-        self.write_cutoff().saturating_sub(self.node_timeout)
+    pub fn split_brain(&self, hears: bool) -> Duration {
+        self.write_cutoff(hears).saturating_sub(self.node_timeout)
     }
 
     /// How long the views of so many nodes may be reverted in all after the heal of a fault of links. Each node has a link of

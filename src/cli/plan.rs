@@ -71,8 +71,8 @@ impl Limits {
             promotion_ms: ms(rules.promotion()),
             first_write_ms: ms(rules.first_write()),
             agreement_ms: ms(rules.agreement()),
-            write_cutoff_ms: ms(rules.write_cutoff()),
-            split_brain_ms: ms(rules.split_brain()),
+            write_cutoff_ms: ms(rules.write_cutoff(false)),
+            split_brain_ms: ms(rules.split_brain(false)),
             wait_ms: ms(rules.patience()),
         })
     }

@@ -6,9 +6,8 @@ use super::finding::Finding;
 use super::{Figure, FigureKind, Judgement, Traits, Verdict};
 use crate::facts::{Facts, Reign, Window};
 use crate::history::{Op, Outcome, key_name};
-use crate::spec::Rules;
 use crate::suite::{MayLast, Only, OpKind, SplitBrain};
-use crate::units::{NodeNo, ShardNo};
+use crate::units::{Bound, NodeNo, ShardNo};
 use crate::words::{at, count, length_ns, list};
 
 pub(super) const TRAITS: Traits = Traits {
@@ -32,7 +31,7 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &SplitBrain) -> Judgement {
     let expected = match settings.may_last {
         MayLast::AtMost(bound) => {
             let first_ns = facts.failovers.first().map_or(0, |failover| failover.from_ns);
-            match facts.bound_ns(bound, first_ns, Rules::split_brain) {
+            match bound_ns(facts, bound, first_ns) {
                 0 => "the old master acknowledges no write after the new master's first".to_owned(),
                 bound_ns => format!(
                     "the old master acknowledges no write more than {} after the new master's first",
@@ -141,9 +140,16 @@ fn succession(
     }
 }
 
+/// The bound of an overlap that begins at a moment, in nanoseconds.
+fn bound_ns(facts: &Facts<'_>, bound: Bound, at_ns: u64) -> u64 {
+    let open = facts.fault_spans.iter().filter(|each| each.cuts_off() && each.is_open(at_ns));
+    let hears = open.flat_map(|cut| cut.hits.iter().map(|hit| cut.hears(hit.node))).any(|hears| hears);
+    facts.bound_ns(bound, at_ns, |rules| rules.split_brain(hears))
+}
+
 fn exceeds(facts: &Facts<'_>, settings: &SplitBrain, lasted: Window, finding: &mut Finding) {
     let MayLast::AtMost(bound) = settings.may_last else { return };
-    if lasted.length_ns() > facts.bound_ns(bound, lasted.from_ns, Rules::split_brain) {
+    if lasted.length_ns() > bound_ns(facts, bound, lasted.from_ns) {
         match facts.stalled(lasted) {
             Some(why) => _ = finding.undecided(why),
             None => _ = finding.weigh(Verdict::Fail),

@@ -5,7 +5,6 @@ use super::finding::{Finding, injecting};
 use super::{Judgement, Traits, Verdict};
 use crate::facts::{Facts, FaultSpan, Window};
 use crate::history::{Hit, Op, Outcome, Reason, key_name};
-use crate::spec::Rules;
 use crate::suite::{OpKind, WriteCutoff};
 use crate::units::{NodeNo, ShardNo};
 use crate::words::{at, count, length_ns};
@@ -26,8 +25,10 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &WriteCutoff) -> Judgement {
         }
         Err(why) => _ = finding.undecided(why),
     }
-    let first_ns = facts.fault_spans.iter().find(|each| each.cuts_off()).map_or(0, |cut| cut.from_ns);
-    let bound_ns = facts.bound_ns(settings.within, first_ns, Rules::write_cutoff);
+    let first = facts.fault_spans.iter().find(|each| each.cuts_off());
+    let hears = first.is_some_and(|cut| cut.hits.iter().any(|hit| cut.hears(hit.node)));
+    let first_ns = first.map_or(0, |cut| cut.from_ns);
+    let bound_ns = facts.bound_ns(settings.within, first_ns, |rules| rules.write_cutoff(hears));
     let expected = format!(
         "a master that is cut off acknowledges no write more than {} after the cut ({})",
         length_ns(bound_ns),
@@ -61,7 +62,7 @@ fn look_at(
 ) {
     // Before all rules are in force, the node may still reach the majority.
     let in_force = Window { from_ns: cut.struck_ns(), ..cut.in_force() };
-    let bound_ns = facts.bound_ns(settings.within, in_force.from_ns, Rules::write_cutoff);
+    let bound_ns = facts.bound_ns(settings.within, in_force.from_ns, |rules| rules.write_cutoff(cut.hears(node)));
     let all = facts.ops.issued(OpKind::Writes, shard, Window { from_ns: 0, to_ns: in_force.to_ns });
     let acked: Vec<&Op> = all
         .iter()

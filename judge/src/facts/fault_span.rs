@@ -35,6 +35,8 @@ pub struct FaultSpan {
     pub only: Only,
     /// The sides of a network fault.
     pub sides: Vec<Side>,
+    /// Whether a network fault hits only packets from the first side to the second.
+    pub one_way: bool,
     /// The node of a fault of a process, or the name of another fault.
     pub name: String,
     /// The name, and in parentheses the target or the sides where they say more: `node-1 (shard-1/master)`.
@@ -175,6 +177,7 @@ impl FaultTable {
             heal_failed: false,
             only,
             sides: sides.to_vec(),
+            one_way: matches!(about, FaultEvent::NetworkInjected { one_way: true, .. }),
             what: if name == target { name.clone() } else { format!("{name} ({target})") },
             name,
             step: self.step,
@@ -238,6 +241,11 @@ impl FaultSpan {
     pub fn cuts_off(&self) -> bool {
         let clients_alone = self.sides.iter().any(|side| side.nodes.is_empty());
         self.kind.severs_links() && matches!(self.only, Only::All | Only::Bus) && !clients_alone
+    }
+
+    /// Whether a node that it cuts off still hears the other side, which does not hear the node.
+    pub fn hears(&self, node: NodeNo) -> bool {
+        self.one_way && self.sides.first().is_some_and(|side| side.nodes.contains(&node))
     }
 
     /// Whether it keeps the server from answering: after every fault of a process, and by a disk that holds it.

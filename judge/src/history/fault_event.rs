@@ -35,6 +35,8 @@ pub enum FaultEvent<'a> {
         only: Only,
         /// The nodes that it hits.
         hits: &'a [Hit],
+        /// Whether it hits only packets from the first side to the second.
+        one_way: bool,
     },
     /// The injection of a fault of a clock begins.
     ClockInjected {
@@ -118,8 +120,9 @@ impl EventKind {
                 let (kind, node, shard, was_master) = (*kind, *node, *shard, *was_master);
                 (fault, FaultEvent::Injected { kind, target, node, shard, was_master })
             }
-            Self::NetworkFaultInjected { fault, name, kind, target, sides, only, hits, one_way: _, pairs: _ } => {
-                (fault, FaultEvent::NetworkInjected { kind: *kind, name, target, sides, only: *only, hits })
+            Self::NetworkFaultInjected { fault, name, kind, target, sides, only, hits, one_way, pairs: _ } => {
+                let (kind, only, one_way) = (*kind, *only, *one_way);
+                (fault, FaultEvent::NetworkInjected { kind, name, target, sides, only, hits, one_way })
             }
             Self::ClockFaultInjected { fault, name, kind, target, of, change, hit } => {
                 (fault, FaultEvent::ClockInjected { kind: *kind, name, target, of: *of, change: *change, hit: *hit })

@@ -34,11 +34,21 @@ fn cut_and_promoted(story: Story, cut: Cut) -> Story {
 
 /// The same, and `node-1` acknowledges the writes of its client until `until_ms`, and then refuses them.
 pub fn stops_at(invariant: serde_json::Value, at: f64) -> Story {
-    cut_and_promoted(story(invariant), Cut::NODE_1)
+    stops_in_a_cut(invariant, at, Cut::NODE_1)
+}
+
+/// The same in another cut.
+fn stops_in_a_cut(invariant: serde_json::Value, at: f64, cut: Cut) -> Story {
+    cut_and_promoted(story(invariant), cut)
         .writes(1, 2000.0, at, 1, Acked)
         .writes(1, at, 6000.0, 1, Down)
         .heal(6000.0, 1)
         .views(6300.0, 1..=6, &after())
+}
+
+/// The same where the node still hears the others.
+fn mute(invariant: serde_json::Value, at: f64) -> Story {
+    stops_in_a_cut(invariant, at, Cut { one_way: true, ..Cut::NODE_1 })
 }
 
 #[test]
@@ -62,6 +72,9 @@ fn a_split_brain_is_the_overlap_of_two_masters() {
             // 4.301 s and 1.4 s.
             ("just within the server's rules", stops_at(may_last("spec"), 5710.0).ends(9000.0), Pass, "1.400 s"),
             ("just beyond the server's rules", stops_at(may_last("spec"), 5720.0).ends(9000.0), Fail, "1.410 s"),
+            // Half a node timeout more.
+            ("just within them, if it hears", mute(may_last("spec"), 6210.0).ends(9000.0), Pass, "1.900 s"),
+            ("just beyond them, though it hears", mute(may_last("spec"), 6220.0).ends(9000.0), Fail, "1.910 s"),
             ("the harness stalled meanwhile", stalled(300.0).ends(9000.0), Inconclusive, "the harness stalled"),
             ("it stalled briefly", stalled(100.0).ends(9000.0), Fail, "690 ms"),
             (
@@ -195,6 +208,9 @@ fn write_cutoff_of_an_isolated_master() {
             // 1.5 node timeouts, 200 ms, 700 ms of slack.
             ("just within the server's rules", stops_at(within("spec"), 4400.0).ends(9000.0), Pass, "2.391 s"),
             ("just beyond the server's rules", stops_at(within("spec"), 4420.0).ends(9000.0), Fail, "2.411 s"),
+            // Half a node timeout more.
+            ("just within them, if it hears", mute(within("spec"), 4900.0).ends(9000.0), Pass, "2.891 s"),
+            ("just beyond them, though it hears", mute(within("spec"), 4920.0).ends(9000.0), Fail, "2.911 s"),
             ("never", bare("2s").writes(1, 2000.0, 6000.0, 1, Acked).heal(6000.0, 1).ends(9000.0), Fail, "3.991 s"),
             (
                 "not yet when the cut was lifted",

@@ -196,7 +196,7 @@ impl Story {
             target: "one side | the other".to_owned(),
             sides: vec![side(here, cut.clients), side(&there, &[9])],
             only: cut.only,
-            one_way: false,
+            one_way: cut.one_way,
             pairs: 10,
             hits: cut.hits.iter().copied().map(hits).collect(),
         };
@@ -439,10 +439,13 @@ pub struct Cut {
     pub only: Only,
     pub hits: &'static [u16],
     pub clients: &'static [u16],
+    /// Whether the nodes that are hit still hear the others.
+    pub one_way: bool,
 }
 
 impl Cut {
-    pub const NODE_1: Self = Self { kind: FaultKind::Partition, only: Only::All, hits: &[1], clients: &[1] };
+    pub const NODE_1: Self =
+        Self { kind: FaultKind::Partition, only: Only::All, hits: &[1], clients: &[1], one_way: false };
 }
 
 /// The outcome of an operation.

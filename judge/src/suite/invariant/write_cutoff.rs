@@ -14,8 +14,8 @@ pub struct WriteCutoff {
     /// Which shards' cut-off masters; each is judged on its own.
     #[serde(default)]
     pub shard: ShardSet,
-    /// How long after the cut the last write may be acknowledged; `spec` is 1.5 node timeouts and
-    /// 200 ms.
+    /// How long after the cut the last write may be acknowledged; `spec` is 1.5 node timeouts and 200 ms, and 2 node
+    /// timeouts and 200 ms for a master that still hears the others.
     pub within: Bound,
 }
 
