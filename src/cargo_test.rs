@@ -30,7 +30,7 @@
 //! - `SLOTQUAKE_SERVERS=redis:6.2,valkey:9.1` overrides the servers, `SLOTQUAKE_SEED=7` the seed.
 //! - `SLOTQUAKE_SPEED=10` runs all suites ten times as fast as real time, as [`Tests::speed`] does; `SLOTQUAKE_SPEED=auto`
 //!   as fast as the machine can. A suite is never faster than the number of its own `speed`.
-//! - Four tests for each core run concurrently, because they mostly wait, and at speed as many times fewer. `--test-threads`
+//! - Four tests for each core run concurrently, because they mostly wait, and fewer at speed. `--test-threads`
 //!   changes that.
 //!
 //! Use [`suites`] for more settings:
