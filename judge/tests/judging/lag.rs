@@ -11,7 +11,7 @@ use crate::story::{Cut, Story, judged};
 
 /// A link narrowed at 2 s, `node-4` 5000 bytes behind at 3 s, healed at 4 s.
 fn narrowed(settings: &serde_json::Value) -> Story {
-    let narrow = Cut { kind: FaultKind::Narrow, only: Only::Replication, hits: &[4], clients: &[] };
+    let narrow = Cut { kind: FaultKind::Narrow, only: Only::Replication, hits: &[4], clients: &[], one_way: false };
     Story::new()
         .invariant(json!({ "replica-lag": settings }))
         .phase(500.0, "a")
