@@ -319,7 +319,7 @@ fn role_follows_the_view_of_the_node_itself() {
     };
     let without_processor = |of_ms: f64| {
         let starved = EventKind::Starved { node: NodeNo(2), waited_ms: of_ms, of_ms };
-        role("node-6", "replica-of node-3", "end").silent(8000.0, 6).event(8000.0, starved).ends(9000.0)
+        role("node-6", "replica-of node-3", "end").silent(8000.0, 6).event(8600.0, starved).ends(9000.0)
     };
     expect(
         "role",
