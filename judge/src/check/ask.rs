@@ -201,6 +201,19 @@ impl<'a> Facts<'a> {
         ))
     }
 
+    /// A promotion up to a moment that proves nothing about the cluster: at speed, nodes may have missed each other only because
+    /// TCP sends again so late.
+    pub(super) fn promoted_by_late_packets(&self, to_ns: u64) -> Option<String> {
+        let changes = self.ownership.changes().iter().filter(|change| change.at_ns <= to_ns);
+        changes.into_iter().find_map(|change| {
+            // Others noticed a node timeout ago that the master was away.
+            let node_timeout = self.node_timeouts.rules(change.at_ns).node_timeout;
+            let missed = Window::before(change.at_ns, node_timeout.as_secs_f64() * 1e3);
+            let why = self.retransmitted(missed)?;
+            Some(format!("{} passed to {} at {}, and {why}", change.shard, change.to, at(change.at_ns)))
+        })
+    }
+
     /// As `stalled`, for a duration measured by the operations of the workload.
     pub(super) fn workload_was_late(&self, window: Window) -> Option<String> {
         self.stalled(window).or_else(|| self.issued_late())

@@ -139,7 +139,10 @@ fn rise(facts: &Facts<'_>, views: &[(u64, NodeNo, &View)], from_ns: u64, setting
     finding.figure("epoch_rise", risen as f64);
     let text = format!("the current epoch rose by {risen}, from {before}");
     match settings.max_rise {
-        Some(most) if risen > most => _ = finding.fail(text),
+        Some(most) if risen > most => match facts.promoted_by_late_packets(u64::MAX) {
+            Some(why) => _ = finding.undecided(format!("{text}, but {why}")),
+            None => _ = finding.fail(text),
+        },
         _ => _ = finding.saw(text),
     }
 }

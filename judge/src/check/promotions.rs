@@ -46,8 +46,11 @@ fn look(facts: &Facts<'_>, settings: &Promotions, finding: &mut Finding) -> Resu
         let seen = changes.len() as u64;
         match facts.cut_in(window) {
             Some(why) if seen < settings.exactly.into() => _ = finding.undecided(format!("{shard}: {why}")),
-            _ if viewed > 0 && seen != u64::from(settings.exactly) => _ = finding.weigh(Verdict::Fail),
-            _ => {}
+            _ if viewed == 0 || seen == u64::from(settings.exactly) => {}
+            _ => match facts.promoted_by_late_packets(window.to_ns) {
+                Some(why) => _ = finding.undecided(why),
+                None => _ = finding.weigh(Verdict::Fail),
+            },
         }
     }
     finding.figure("promotions", total as f64);

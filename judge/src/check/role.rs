@@ -49,7 +49,11 @@ fn look_at(facts: &Facts<'_>, settings: &RoleOf, at_ns: u64, finding: &mut Findi
                 let (holds, seen) = holds(view, node, settings.is);
                 finding.observed(1).saw(seen.clone());
                 if !holds {
-                    finding.weigh(Verdict::Fail).evidence(format!("at {}: {seen}", at(at_ns)));
+                    finding.evidence(format!("at {}: {seen}", at(at_ns)));
+                    match facts.promoted_by_late_packets(at_ns) {
+                        Some(why) => _ = finding.undecided(why),
+                        None => _ = finding.weigh(Verdict::Fail),
+                    }
                 }
             }
             Err(Silence::Unknown(why)) => _ = finding.undecided(why),

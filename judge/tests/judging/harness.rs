@@ -10,7 +10,7 @@ use slotquake_judge::units::NodeNo;
 
 use crate::expect;
 use crate::story::What::{Info, Ok as Acked};
-use crate::story::{Cut, Story, healthy, key_of};
+use crate::story::{Cut, Story, healthy, key_of, taken_over};
 
 fn story() -> Story {
     Story::new().phase(500.0, "a").writes(1, 600.0, 1600.0, 1, Acked)
@@ -474,6 +474,38 @@ fn losses_while_tcp_sends_again_break_only_the_bound_0() {
             ("within the bound", lost("10", 1000, true), Pass, "lost"),
         ],
     );
+}
+
+#[test]
+fn a_promotion_while_tcp_sends_again_proves_nothing() {
+    let promoted = |speed: &str, at_ms: f64, invariant: serde_json::Value| {
+        at(speed)
+            .invariant(invariant)
+            .writes(1, 600.0, 1600.0, 1, Acked)
+            .network_fault(2000.0, Cut::NODE_1)
+            .heal(2500.0, 1)
+            .view(at_ms, 4, &taken_over(healthy(), 1, 4, 7))
+            .ends(90_000.0)
+    };
+    let none = || json!({"promotions": {"shard": "shard-1", "exactly": 0}});
+    let level = || json!({"epochs": {"max-rise": 0}});
+    let replica = || json!({"role": {"node": "node-4", "is": "replica-of node-1", "at": "end"}});
+    for (name, invariant, seen) in [
+        ("promotions", none(), "shard-1: 1 promotion"),
+        ("epochs", level(), "the current epoch rose by"),
+        ("role", replica(), "node-4 is a master"),
+    ] {
+        let late = "shard-1 passed to node-4 at 5.000 s, and at speed 10, TCP sends";
+        expect(
+            name,
+            vec![
+                ("in real time", promoted("1", 5000.0, invariant.clone()), Fail, seen),
+                ("at speed", promoted("10", 5000.0, invariant.clone()), Inconclusive, late),
+                ("at speed, before the heal", promoted("10", 2400.0, invariant.clone()), Fail, seen),
+                ("at speed, long after the heal", promoted("10", 60_000.0, invariant.clone()), Fail, seen),
+            ],
+        );
+    }
 }
 
 #[test]
