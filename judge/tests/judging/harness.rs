@@ -478,13 +478,15 @@ fn losses_while_tcp_sends_again_break_only_the_bound_0() {
 
 #[test]
 fn a_promotion_while_tcp_sends_again_proves_nothing() {
+    let mut after = taken_over(healthy(), 1, 4, 7);
+    after.current_epoch = 7;
     let promoted = |speed: &str, at_ms: f64, invariant: serde_json::Value| {
         at(speed)
             .invariant(invariant)
             .writes(1, 600.0, 1600.0, 1, Acked)
             .network_fault(2000.0, Cut::NODE_1)
             .heal(2500.0, 1)
-            .view(at_ms, 4, &taken_over(healthy(), 1, 4, 7))
+            .view(at_ms, 4, &after)
             .ends(90_000.0)
     };
     let none = || json!({"promotions": {"shard": "shard-1", "exactly": 0}});
