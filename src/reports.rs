@@ -104,7 +104,7 @@ pub fn note_skipped(out: &Path, ran: &[RunKey], skipped: &[Skipped]) -> Result<(
 
 /// Whether a folder is that of a run.
 pub fn is_run(folder: &Path) -> bool {
-    folder.join(FILE_NAME).exists() || folder.join(history::FILE_NAME).exists()
+    folder.join(FILE_NAME).exists() || history::file(folder).is_some()
 }
 
 /// The folders of runs directly in a folder, in the order of their names. Skips links such as `latest`.

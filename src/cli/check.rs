@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use slotquake::anatomy;
-use slotquake::history::{self, FILE_NAME, HistoryError};
+use slotquake::history::{self, FILE_NAME, HistoryError, LINES_FILE_NAME};
 use slotquake::report::{self, Recorded, Report, ReportError, Summary};
 
 use super::exit::{Exit, Trouble};
@@ -72,7 +72,8 @@ fn unreadable(error: &HistoryError, folder: &Path) -> Trouble {
 /// The folder itself, the folder of a given file, or the folders directly in it, in the order of their names. Skips
 /// links such as `latest`.
 fn folders_with_history(given: &Path) -> Result<Vec<PathBuf>, Trouble> {
-    let is_ours = given.file_name().is_some_and(|name| name == FILE_NAME || name == report::FILE_NAME);
+    let ours = [FILE_NAME, LINES_FILE_NAME, report::FILE_NAME];
+    let is_ours = given.file_name().is_some_and(|name| ours.iter().any(|ours| name == *ours));
     if given.is_file() && !is_ours {
         return Err(Trouble::usage(format!(
             "{} is not a report (hint: give the folder of one, such as reports/latest; `slotquake run` runs a suite)",
@@ -84,14 +85,14 @@ fn folders_with_history(given: &Path) -> Result<Vec<PathBuf>, Trouble> {
         Some(folder) if given.is_file() => folder,
         _ => given,
     };
-    if folder.join(FILE_NAME).exists() {
+    if history::file(folder).is_some() {
         return Ok(vec![folder.to_owned()]);
     }
     let trouble = |error: std::io::Error| Trouble::usage(format!("{}: {error}", folder.display()));
     let mut below = Vec::new();
     for entry in folder.read_dir().map_err(trouble)? {
         let path = entry.map_err(trouble)?.path();
-        if path.join(FILE_NAME).exists() && !path.is_symlink() {
+        if history::file(&path).is_some() && !path.is_symlink() {
             below.push(path);
         }
     }

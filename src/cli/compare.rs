@@ -215,7 +215,7 @@ fn first_run<'s>(side: &'s Side, suite: &str, server: &str) -> Option<(&'s Repor
     let (report, file) =
         of_suite().find(|(report, _)| report.header.server.asked == server).or_else(|| of_suite().next())?;
     let folder = file.parent().filter(|_| file.ends_with(report::FILE_NAME));
-    let folder = folder.filter(|folder| folder.join(history::FILE_NAME).exists());
+    let folder = folder.filter(|folder| history::file(folder).is_some());
     let history = folder.and_then(|folder| match history::read(folder) {
         Ok(history) => Some(history),
         Err(why) => {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use slotquake::anatomy;
 use slotquake::facts::Facts;
-use slotquake::history::{self, FILE_NAME, History};
+use slotquake::history::{self, History};
 use slotquake::report::{self, Report, ReportError, Summary};
 use slotquake::reports;
 
@@ -74,7 +74,7 @@ fn page(folder: &Path) -> Result<Summary, Trouble> {
 }
 
 fn history(folder: &Path) -> Result<Option<History>, String> {
-    if !folder.join(FILE_NAME).exists() {
+    if history::file(folder).is_none() {
         return Ok(None);
     }
     history::read(folder).map(Some).map_err(|error| error.to_string())

@@ -8,16 +8,26 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::history::{
-    Detail, Event, EventKind, Explanation, FILE_NAME, Frames, Header, History, HistoryError, Interned, Op, OpError,
-    OpParts, intern, write_line, write_op,
+    BLOCK_OPS, Blocks, Detail, Event, EventKind, Explanation, FILE_NAME, Header, History, HistoryError, Interned, Op,
+    OpError, OpParts, intern, write_line, write_reason,
 };
 use crate::slot::Deal;
 
-/// A buffer of this size goes to the writer even before [`FLUSH_EVERY`].
+/// Text of this size goes to the writer even before [`FLUSH_EVERY`], as do [`BLOCK_OPS`] operations.
 const FLUSH_BYTES: usize = 256 * 1024;
+
+/// How many chunks may wait for the writer. A chunk takes up to half a megabyte.
+const WAITING_CHUNKS: usize = 32;
 
 /// The flush interval. A crash loses at most the records of one interval.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
+
+/// What a flush gives to the writer.
+struct Chunk {
+    /// Everything but operations, as lines.
+    text: Vec<u8>,
+    ops: Vec<Op>,
+}
 
 /// Keeps a history in memory and streams it to disk. Record operations and events in the order of their
 /// completion.
@@ -25,9 +35,14 @@ const FLUSH_EVERY: Duration = Duration::from_millis(200);
 pub struct Recorder {
     history: History,
     interned: Interned,
-    buffer: Vec<u8>,
+    /// What is not flushed yet, except operations and reasons.
+    text: Vec<u8>,
+    /// How many operations are flushed.
+    flushed_ops: usize,
+    /// How many reasons are flushed.
+    flushed_reasons: usize,
     flushed_at: Instant,
-    chunks: Option<SyncSender<Vec<u8>>>,
+    chunks: Option<SyncSender<Chunk>>,
     writer: Option<JoinHandle<std::io::Result<()>>>,
     path: PathBuf,
     /// Why the first operation that the history cannot hold does not fit.
@@ -45,19 +60,20 @@ impl Recorder {
         let path = folder.join(FILE_NAME);
         let mut file = File::create(&path).map_err(|error| HistoryError::io(&path, error))?;
         // Write the header at once, so that even a truncated history has one.
-        let mut line = Vec::new();
-        write_line(&mut line, &header);
-        let mut frames = Frames::default();
-        write_frame(&mut file, &mut frames, &line).map_err(|error| HistoryError::io(&path, error))?;
-        let (chunks, received) = sync_channel(64);
+        let mut blocks = Blocks::default();
+        let begun = blocks.begin(&header).and_then(|bytes| file.write_all(&bytes));
+        begun.map_err(|error| HistoryError::io(&path, error))?;
+        let (chunks, received) = sync_channel(WAITING_CHUNKS);
         let writer = std::thread::Builder::new()
             .name("slotquake-history".to_owned())
-            .spawn(move || write_frames(file, frames, &received))
+            .spawn(move || write_chunks(file, blocks, &received))
             .map_err(|error| HistoryError::io(&path, error))?;
         Ok(Self {
             history: History::new(header),
             interned: Interned::default(),
-            buffer: Vec::with_capacity(FLUSH_BYTES),
+            text: Vec::new(),
+            flushed_ops: 0,
+            flushed_reasons: 0,
             flushed_at: Instant::now(),
             chunks: Some(chunks),
             writer: Some(writer),
@@ -87,17 +103,16 @@ impl Recorder {
         };
         if let Some(detail) = detail {
             let detail = Detail { of: self.history.ops.len() as u32, ..detail };
-            write_line(&mut self.buffer, &detail);
+            write_line(&mut self.text, &detail);
             self.history.details.push(detail);
         }
-        write_op(&mut self.buffer, &op, &self.history);
         self.history.ops.push(op);
         self.flush_if_due();
     }
 
     /// Records an event.
     pub fn event(&mut self, event: Event) {
-        write_line(&mut self.buffer, &event);
+        write_line(&mut self.text, &event);
         self.history.events.push(event);
         self.flush_if_due();
     }
@@ -105,17 +120,21 @@ impl Recorder {
     /// Flushes if the buffer is full or the flush interval has passed. Call it regularly, even when nothing is
     /// recorded.
     pub fn flush_if_due(&mut self) {
-        if self.buffer.len() >= FLUSH_BYTES || self.flushed_at.elapsed() >= FLUSH_EVERY {
+        let is_full = self.text.len() >= FLUSH_BYTES || self.history.ops.len() - self.flushed_ops >= BLOCK_OPS;
+        if is_full || self.flushed_at.elapsed() >= FLUSH_EVERY {
             self.flush();
         }
     }
 
     fn flush(&mut self) {
         self.flushed_at = Instant::now();
-        if self.buffer.is_empty() {
+        let (ops, reasons) = (&self.history.ops[self.flushed_ops..], &self.history.reasons[self.flushed_reasons..]);
+        reasons.iter().for_each(|reason| write_reason(&mut self.text, reason));
+        if self.text.is_empty() && ops.is_empty() {
             return;
         }
-        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(FLUSH_BYTES));
+        let chunk = Chunk { text: std::mem::take(&mut self.text), ops: ops.to_vec() };
+        (self.flushed_ops, self.flushed_reasons) = (self.history.ops.len(), self.history.reasons.len());
         if let Some(chunks) = &self.chunks {
             // If the writer has failed, `finish` reports why.
             let _ = chunks.send(chunk);
@@ -144,15 +163,11 @@ impl Recorder {
     }
 }
 
-/// Writes a frame for each chunk, then the checksum of all of them.
-fn write_frames(mut file: File, mut frames: Frames, chunks: &Receiver<Vec<u8>>) -> std::io::Result<()> {
+/// Writes each chunk, then the checksum of all of them.
+fn write_chunks(mut file: File, mut blocks: Blocks, chunks: &Receiver<Chunk>) -> std::io::Result<()> {
     for chunk in chunks {
-        write_frame(&mut file, &mut frames, &chunk)?;
+        file.write_all(&blocks.block(&chunk.text, &chunk.ops)?)?;
     }
-    file.write_all(&frames.seal())?;
+    file.write_all(&blocks.seal())?;
     file.flush()
-}
-
-fn write_frame(file: &mut File, frames: &mut Frames, chunk: &[u8]) -> std::io::Result<()> {
-    file.write_all(&frames.frame(chunk)?)
 }

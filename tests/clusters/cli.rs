@@ -553,8 +553,15 @@ fn check_needs_a_readable_history() {
     let folder = empty();
     write_report(folder.path(), "without", &report("pass", 0));
     write_report(folder.path(), "garbage", &report("pass", 0));
-    fs::write(folder.path().join("garbage/history.jsonl.zst"), "no zstd stream").expect("written");
-    for (name, expected) in [("without", "holds no history"), ("gone", "gone"), ("garbage", "history.jsonl.zst")] {
+    write_report(folder.path(), "garbage-of-old", &report("pass", 0));
+    fs::write(folder.path().join("garbage/history.zst"), "no zstd stream").expect("written");
+    fs::write(folder.path().join("garbage-of-old/history.jsonl.zst"), "no zstd stream").expect("written");
+    for (name, expected) in [
+        ("without", "holds no history"),
+        ("gone", "gone"),
+        ("garbage", "history.zst"),
+        ("garbage-of-old", "history.jsonl.zst"),
+    ] {
         let done = slotquake(folder.path(), &["check", name]);
         assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{name}: {}", done.err);
         assert!(done.err.contains(expected), "{name}: {}", done.err);

@@ -125,7 +125,7 @@ fn injects_and_undoes_faults_from_another_terminal() {
     assert_nothing_left(ended.pid, &desk.reports("play"));
     assert_eq!(desk.sockets(), 0);
     let folder = crate::support::only_folder(&desk.reports("play"));
-    assert!(folder.join("logs/node-4.log").is_file() && folder.join("history.jsonl.zst").is_file());
+    assert!(folder.join("logs/node-4.log").is_file() && folder.join("history.zst").is_file());
 }
 
 #[test]

@@ -4,10 +4,13 @@
 //! last frame are skippable: zstd ignores them. The first says that there is a last one, which has the SHA-256 of all bytes
 //! before it. Files of earlier versions have neither.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 
 use sha2::{Digest, Sha256};
+use zstd::bulk::Decompressor;
+use zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation, OutBuffer};
+use zstd::zstd_safe;
 
 /// Records are small and alike: the fastest level already shrinks them about tenfold.
 const COMPRESSION_LEVEL: i32 = 1;
@@ -24,26 +27,68 @@ const SEAL_LENGTH: usize = NAME.len() + 64;
 /// The first frame: it promises a checksum at the end.
 const PROMISE: &[u8] = b"\x51\x2A\x4D\x18\x14\0\0\0slotquake has sha256";
 
+/// A block of zstd gets at least so many bytes. Each block has a code of its own, so that columns which differ do not spoil
+/// each other's, but the code takes room, too.
+const BLOCK_BYTES: usize = 200;
+
+/// The most bytes that a block adds to what zstd says of a whole frame: its head.
+const BLOCK_HEAD_BYTES: usize = 3;
+
 /// Compresses the parts of a history, and ends it with a checksum.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Frames {
     digest: Sha256,
     has_begun: bool,
+    compressor: Option<Encoder<'static>>,
+}
+
+impl fmt::Debug for Frames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frames").field("has_begun", &self.has_begun).finish_non_exhaustive()
+    }
 }
 
 impl Frames {
-    /// The bytes of the next frame.
+    /// The bytes of the next frame. Parts that are not alike compress better if they are given one by one.
     ///
     /// # Errors
     /// There is no memory left.
-    pub fn frame(&mut self, chunk: &[u8]) -> io::Result<Vec<u8>> {
-        let mut compressor = zstd::bulk::Compressor::new(COMPRESSION_LEVEL)?;
-        compressor.include_checksum(true)?;
-        let mut frame = compressor.compress(chunk)?;
+    pub fn frame(&mut self, parts: &[impl AsRef<[u8]>]) -> io::Result<Vec<u8>> {
+        let mut frame = self.compress(parts)?;
         if !std::mem::replace(&mut self.has_begun, true) {
             frame.splice(..0, PROMISE.iter().copied());
         }
         self.digest.update(&frame);
+        Ok(frame)
+    }
+
+    fn compress(&mut self, parts: &[impl AsRef<[u8]>]) -> io::Result<Vec<u8>> {
+        let compressor = match &mut self.compressor {
+            Some(compressor) => compressor,
+            none => {
+                let mut compressor = Encoder::new(COMPRESSION_LEVEL)?;
+                compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+                none.insert(compressor)
+            }
+        };
+        compressor.reinit()?;
+        let length: usize = parts.iter().map(|part| part.as_ref().len()).sum();
+        compressor.set_pledged_src_size(Some(length as u64))?;
+        let mut frame = Vec::with_capacity(zstd_safe::compress_bound(length) + parts.len() * BLOCK_HEAD_BYTES);
+        let mut output = OutBuffer::around(&mut frame);
+        let mut in_block = 0;
+        for part in parts.iter().map(AsRef::as_ref) {
+            if in_block >= BLOCK_BYTES {
+                while compressor.flush(&mut output)? > 0 {}
+                in_block = 0;
+            }
+            let mut input = InBuffer::around(part);
+            while input.pos() < part.len() {
+                compressor.run(&mut input, &mut output)?;
+            }
+            in_block += part.len();
+        }
+        while compressor.finish(&mut output, true)? > 0 {}
         Ok(frame)
     }
 
@@ -106,6 +151,124 @@ impl Seal {
         file.seek(SeekFrom::Start(0))?;
         Ok(if hex(digest).as_bytes() == written { Self::Intact } else { Self::Broken })
     }
+}
+
+/// What follows in a file of frames.
+pub enum Frame<'a> {
+    /// What a frame holds, decompressed.
+    Content(&'a [u8]),
+    /// The file has ended.
+    End,
+    /// The file was cut off in the next frame.
+    CutOff,
+    /// The frame holds more than allowed.
+    LongFrame,
+    /// The frames hold more than allowed.
+    LongFile,
+    /// The next frame is damaged, in words.
+    Damaged(String),
+    /// The file cannot be read.
+    Failed(io::Error),
+}
+
+/// The frames of a file, one at a time, so that a file of any length needs little memory.
+pub struct FrameReader<R> {
+    file: R,
+    /// Bytes of the file; those before `start` are done with, those from `end` on are not read yet.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    decompressor: Decompressor<'static>,
+    content: Vec<u8>,
+    /// The bytes left before the file is too long.
+    left: u64,
+    longest: usize,
+}
+
+/// How much of a file is read at once at least.
+const READ_BYTES: usize = 1 << 17;
+
+impl<R: Read> FrameReader<R> {
+    /// The frames of `file`, each of at most `longest` bytes, all together of at most `most`.
+    ///
+    /// # Errors
+    /// There is no memory left.
+    pub fn new(file: R, longest: usize, most: u64) -> io::Result<Self> {
+        let decompressor = Decompressor::new()?;
+        let (buffer, content) = (vec![0; READ_BYTES], Vec::new());
+        Ok(Self { file, buffer, start: 0, end: 0, decompressor, content, left: most, longest })
+    }
+
+    /// The next frame. Frames that zstd skips are left out.
+    pub fn next(&mut self) -> Frame<'_> {
+        loop {
+            let rest = &self.buffer[self.start..self.end];
+            match zstd_safe::find_frame_compressed_size(rest) {
+                Ok(length) if is_skippable(rest) => self.start += length,
+                Ok(length) => return self.decompress(length),
+                Err(code) if !is_incomplete(code) => return Frame::Damaged(in_words(code)),
+                Err(_) if rest.len() > zstd_safe::compress_bound(self.longest) => return Frame::LongFrame,
+                Err(_) => match self.fill() {
+                    Err(error) => return Frame::Failed(error),
+                    Ok(0) if self.start == self.end => return Frame::End,
+                    Ok(0) => return Frame::CutOff,
+                    Ok(_) => {}
+                },
+            }
+        }
+    }
+
+    /// Reads more of the file behind what is not done with yet. Returns how many bytes; 0 at its end.
+    fn fill(&mut self) -> io::Result<usize> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        if self.buffer.len() - self.end < READ_BYTES {
+            self.buffer.resize(2 * self.buffer.len(), 0);
+        }
+        loop {
+            match self.file.read(&mut self.buffer[self.end..]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(read) => {
+                    self.end += read;
+                    return Ok(read);
+                }
+            }
+        }
+    }
+
+    fn decompress(&mut self, length: usize) -> Frame<'_> {
+        let frame = &self.buffer[self.start..self.start + length];
+        self.start += length;
+        let Ok(Some(size)) = zstd_safe::get_frame_content_size(frame) else {
+            return Frame::Damaged("it does not say how long it is".to_owned());
+        };
+        if size > self.longest as u64 {
+            return Frame::LongFrame;
+        }
+        let Some(left) = self.left.checked_sub(size) else { return Frame::LongFile };
+        self.left = left;
+        self.content.clear();
+        self.content.reserve(size as usize);
+        match self.decompressor.decompress_to_buffer(frame, &mut self.content) {
+            Ok(_) => Frame::Content(&self.content),
+            Err(error) => Frame::Damaged(error.to_string()),
+        }
+    }
+}
+
+/// Whether zstd ignores the frame that begins here.
+fn is_skippable(frame: &[u8]) -> bool {
+    matches!(frame, [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..])
+}
+
+/// Whether zstd found less than a frame.
+fn is_incomplete(code: zstd_safe::ErrorCode) -> bool {
+    zstd_safe::get_error_name(code) == "Src size is incorrect"
+}
+
+fn in_words(code: zstd_safe::ErrorCode) -> String {
+    zstd_safe::get_error_name(code).to_owned()
 }
 
 /// The lines of a text, one at a time, so that a text of any length needs little memory.
@@ -171,7 +334,7 @@ mod tests {
         let mut frames = Frames::default();
         let mut bytes = Vec::new();
         for chunk in chunks {
-            bytes.extend(frames.frame(chunk).expect("compressed"));
+            bytes.extend(frames.frame(&[chunk]).expect("compressed"));
         }
         bytes.extend(frames.seal());
         bytes

@@ -1,11 +1,14 @@
 //! The history of a run: every operation of the workload and every event, with monotonic times in nanoseconds from the start of
 //! the run. Only a run writes it; [`crate::check`] and [`crate::report`] read it.
 
+mod blocks;
+mod columns;
 mod disk_count;
 mod exit;
 mod fault_event;
 mod frames;
 mod key;
+mod lines;
 mod op;
 mod reason;
 mod store;
@@ -15,15 +18,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use blocks::{Blocks, parse_blocks, write_reason};
+pub use columns::BLOCK_OPS;
 pub use disk_count::{DiskCount, hits_in_words};
 pub use exit::{Exit, ExitSignal};
 pub use fault_event::FaultEvent;
-pub use frames::Frames;
 pub(crate) use frames::hex;
 pub use key::{key_name, key_of, kind_of, probe_name, stored_names, workload_keys};
+pub use lines::{parse, write_line, write_lines, write_op};
 pub use op::{FOREIGN, Op, OpError, OpParts, Outcome};
-pub use reason::{Explanation, NO_FREE_KEY, Reason};
-pub use store::{FILE_NAME, HistoryError, Interned, intern, parse, read, write_line, write_op};
+pub use reason::{Explanation, Interned, NO_FREE_KEY, Reason, intern};
+pub use store::{FILE_NAME, HistoryError, LINES_FILE_NAME, file, read};
 
 pub use crate::fault::FaultKind;
 use crate::fault::Unsynced;
@@ -37,7 +42,8 @@ use crate::units::{ClientNo, NodeNo, ShardNo, Speed};
 /// The limit of the search for keys. Every slot has a key with a far lower number.
 const SAMPLED_MAX: u32 = 1 << 24;
 
-/// The version of the formats of `history.jsonl.zst` and `report.json`.
+/// The version of the records of a history, and of the format of `report.json`. How the records are stored has a version of
+/// its own in the file.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// The first line of a history: everything that is known before the first event.
@@ -96,6 +102,11 @@ impl History {
     pub fn new(header: Header) -> Self {
         let (ops, reasons, events, details) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self { header, ops, reasons, events, details, complete: false }
+    }
+
+    /// Whether its last event is [`EventKind::End`].
+    fn has_end(&self) -> bool {
+        matches!(self.events.last(), Some(Event { kind: EventKind::End, .. }))
     }
 
     /// Why an operation was not served; None if it was.

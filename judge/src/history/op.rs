@@ -21,7 +21,7 @@ pub struct Op {
 const _: () = assert!(size_of::<Op>() == 32, "millions of operations are held in memory");
 
 /// The latest issue of an operation that a history holds, in nanoseconds from the start of the run: over 78 hours.
-const LAST_INVOKE_NS: u64 = (1 << 48) - 1;
+pub(super) const LAST_INVOKE_NS: u64 = (1 << 48) - 1;
 
 /// The longest time from due to issue, and from issue to completion, that a history holds, in nanoseconds: over 18 minutes.
 const LONGEST_NS: u64 = (1 << 40) - 1;
@@ -109,13 +109,67 @@ impl TryFrom<OpParts> for Op {
             Outcome::Info(reason) => (2, reason),
             Outcome::Unsent(reason) => (3, reason),
         };
-        Ok(Self {
-            invoke_client: invoke_ns << 16 | u64::from(client),
-            late_node_redirects: late_ns << 24 | u64::from(node) << 8 | u64::from(redirects),
-            took_reason_kind: took_ns << 24 | u64::from(reason) << 8 | kind << 2 | class,
-            key,
-            value,
-        })
+        let sort = Sort(kind << 2 | class);
+        Ok(Packed { invoke_ns, late_ns, took_ns, key, value, client, node, redirects, sort, reason }.op())
+    }
+}
+
+/// The kind of an operation and the class of its outcome, as one number below [`Sort::COUNT`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sort(pub u8);
+
+impl Sort {
+    /// How many there are.
+    pub const COUNT: u8 = (KINDS.len() as u8) << 2;
+
+    /// The number of the kind: 0 for a read, 1 for a write.
+    #[inline]
+    pub fn kind(self) -> u8 {
+        self.0 >> 2
+    }
+
+    /// Whether the server acknowledged it.
+    #[inline]
+    pub fn is_ok(self) -> bool {
+        self.0 & 3 == 0
+    }
+
+    /// Whether it has no value: a read without an answer, or what was never sent.
+    #[inline]
+    pub fn is_blank(self) -> bool {
+        const UNSENT_WRITE: u8 = 1 << 2 | 3;
+        matches!(self.0, 1..=3 | UNSENT_WRITE)
+    }
+}
+
+/// The parts of an operation as [`Op`] holds them. Times are in nanoseconds; `invoke_ns` has at most 48 bits, `late_ns` and
+/// `took_ns` have at most 40.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Packed {
+    pub invoke_ns: u64,
+    pub late_ns: u64,
+    pub took_ns: u64,
+    pub key: u32,
+    pub value: u32,
+    pub client: u16,
+    pub node: u16,
+    pub redirects: u8,
+    pub sort: Sort,
+    /// The position of the reason; 0 for an acknowledged operation.
+    pub reason: u16,
+}
+
+impl Packed {
+    /// The operation.
+    #[inline]
+    pub fn op(self) -> Op {
+        Op {
+            invoke_client: self.invoke_ns << 16 | u64::from(self.client),
+            late_node_redirects: self.late_ns << 24 | u64::from(self.node) << 8 | u64::from(self.redirects),
+            took_reason_kind: self.took_ns << 24 | u64::from(self.reason) << 8 | u64::from(self.sort.0),
+            key: self.key,
+            value: self.value,
+        }
     }
 }
 
@@ -180,6 +234,18 @@ impl Op {
         KINDS[usize::from(self.took_reason_kind as u8 >> 2)]
     }
 
+    /// Its kind and the class of its outcome.
+    #[inline]
+    pub(super) fn sort(&self) -> Sort {
+        Sort(self.took_reason_kind as u8)
+    }
+
+    /// The position of the reason of its outcome; 0 for an acknowledged operation.
+    #[inline]
+    pub(super) fn reason(&self) -> u16 {
+        (self.took_reason_kind >> 8) as u16
+    }
+
     /// [`OpParts::redirects`].
     #[inline]
     pub fn redirects(&self) -> u8 {
@@ -189,7 +255,7 @@ impl Op {
     /// [`OpParts::outcome`].
     #[inline]
     pub fn outcome(&self) -> Outcome {
-        let reason = (self.took_reason_kind >> 8) as u16;
+        let reason = self.reason();
         match self.took_reason_kind & 3 {
             0 => Outcome::Ok,
             1 => Outcome::Fail(reason),

@@ -1,5 +1,7 @@
 //! The reasons why operations are not served.
 
+use std::collections::HashMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -168,6 +170,25 @@ impl Explanation {
     pub fn of_text(text: &str) -> Self {
         Self::new(Reason::of_text(text), text)
     }
+}
+
+/// The positions of explanations in [`History::reasons`].
+#[derive(Debug, Default)]
+pub struct Interned(HashMap<Reason, HashMap<String, u16>>);
+
+/// The position of an explanation in `reasons`. Adds the explanation if it is new.
+pub fn intern(interned: &mut Interned, reasons: &mut Vec<Explanation>, reason: Reason, text: &str) -> u16 {
+    let of_reason = interned.0.entry(reason).or_default();
+    if let Some(&position) = of_reason.get(text) {
+        return position;
+    }
+    // After 65536 different texts, another text of the same reason is used.
+    let Ok(position) = u16::try_from(reasons.len()) else {
+        return of_reason.values().min().copied().unwrap_or(u16::MAX);
+    };
+    reasons.push(Explanation::new(reason, text));
+    of_reason.insert(text.to_owned(), position);
+    position
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::run::Report;
-use crate::history::{self, FILE_NAME as HISTORY_FILE, SCHEMA_VERSION, hex};
+use crate::history::{self, SCHEMA_VERSION, hex};
 
 /// The file in a report's folder.
 pub const FILE_NAME: &str = "report.json";
@@ -99,7 +99,7 @@ pub fn read(path: &Path) -> Result<Report, ReportError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(if !path.exists() {
                 ReportError::Missing(shown)
-            } else if path.join(HISTORY_FILE).exists() {
+            } else if history::file(path).is_some() {
                 ReportError::Unfinished(shown)
             } else {
                 ReportError::NoReport(shown)
@@ -139,7 +139,7 @@ impl Stored {
 
 /// Adds to the error of a damaged report whether its history can be judged instead.
 fn mendable(error: ReportError, file: &Path) -> ReportError {
-    let folder = file.parent().filter(|folder| file.ends_with(FILE_NAME) && folder.join(HISTORY_FILE).exists());
+    let folder = file.parent().filter(|folder| file.ends_with(FILE_NAME) && history::file(folder).is_some());
     match (&error, folder) {
         (
             ReportError::Truncated(..)
@@ -245,7 +245,7 @@ pub fn read_all(path: &Path) -> Result<Vec<Stored>, ReportError> {
     if !reports.is_empty() {
         return Ok(reports);
     }
-    if path.join(HISTORY_FILE).exists() {
+    if history::file(path).is_some() {
         return Err(ReportError::Unfinished(path.display().to_string()));
     }
     let holds =
@@ -362,12 +362,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stored/formation-redis-6.2");
         let report = folder.path().join(FILE_NAME);
-        let history = folder.path().join(HISTORY_FILE);
+        let history = folder.path().join(history::LINES_FILE_NAME);
         let good = text(&fixture::report("role-swap", Verdict::Pass)).expect("JSON");
         fs::write(&report, good.replace("\"seed\": 7", "\"seed\": 8")).expect("written");
         let error = || read(folder.path()).expect_err("damaged").to_string();
         assert!(error().contains("its checksum does not match (hint: restore it from a copy"), "{}", error());
-        fs::copy(stored.join(HISTORY_FILE), &history).expect("copied");
+        fs::copy(stored.join(history::LINES_FILE_NAME), &history).expect("copied");
         assert!(error().contains("(hint: `slotquake check "), "{}", error());
         fs::write(&history, "no history").expect("written");
         assert!(error().contains("its history cannot be judged"), "{}", error());

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
 use slotquake_judge::facts::{Facts, OpStats, Window};
-use slotquake_judge::history::{self, FILE_NAME, History, NO_FREE_KEY, Outcome, Reason};
+use slotquake_judge::history::{self, History, LINES_FILE_NAME, NO_FREE_KEY, Outcome, Reason};
 use slotquake_judge::suite::OpKind;
 
 use crate::expect;
@@ -35,7 +35,7 @@ fn as_text(history: &History) -> Vec<u8> {
 fn read_from_disk(text: &[u8]) -> History {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |path: &Path| std::fs::write(path, zstd::encode_all(text, 1).expect("zstd writes to memory"));
-    write(&folder.path().join(FILE_NAME)).expect("the folder can be written");
+    write(&folder.path().join(LINES_FILE_NAME)).expect("the folder can be written");
     history::read(folder.path()).expect("the history reads")
 }
 
