@@ -91,6 +91,32 @@ pub fn history(data: &[u8]) {
     }
 }
 
+/// What the frames of a history hold, each after its length in four bytes, the lowest first. What is read can be written as
+/// lines and read again.
+pub fn blocks(data: &[u8]) {
+    if data.len() > MOST_BYTES {
+        return;
+    }
+    let Ok(history) = history::parse_blocks(frames(data), "fuzzed") else { return };
+    let mut lines = Vec::new();
+    history::write_lines(&history, &mut lines).expect("memory can be written");
+    let again = history::parse(&lines, false, "again").expect("what was written can be read");
+    assert_eq!((again.ops.len(), again.events.len()), (history.ops.len(), history.events.len()));
+    let report = Report::of(&history).with_anatomy(&Logs::new());
+    show(&report, Some(&history));
+}
+
+/// The parts of the data, each after its length. The last may be shorter than that.
+fn frames(mut data: &[u8]) -> Vec<&[u8]> {
+    let mut frames = Vec::new();
+    while let Some((length, rest)) = data.split_first_chunk() {
+        let length = (u32::from_le_bytes(*length) as usize).min(rest.len());
+        frames.push(&rest[..length]);
+        data = &rest[length..];
+    }
+    frames
+}
+
 fn show(report: &Report, history: Option<&History>) {
     let page = html::page(report, history.map(Facts::new).as_ref());
     assert_eq!(page.matches("<script").count(), 2, "the page has only its own scripts");

@@ -1,6 +1,8 @@
 //! Runs the fuzz targets (`fuzz/`) on their seeds, on inputs of former bugs, and on randomly damaged copies of both.
 //! `cargo fuzz` searches longer; this runs with every `cargo test`.
 
+#[path = "support/stored.rs"]
+mod stored;
 #[path = "../../fuzz/targets.rs"]
 mod targets;
 
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::Value;
+use slotquake_judge::history::{self, History};
 
 /// The number of damaged inputs for each target.
 const DAMAGED: u32 = 150;
@@ -147,4 +150,37 @@ fn cluster_nodes() {
 #[test]
 fn histories() {
     drive(targets::history, &["fuzz/seeds/history"]);
+}
+
+#[test]
+fn blocks() {
+    drive(targets::blocks, &["fuzz/seeds/blocks"]);
+}
+
+/// A history in format 2 as the target takes it: what each frame holds, after its length.
+fn as_blocks(history: &History) -> Vec<u8> {
+    let mut frames = stored::frames(history, 100);
+    // The checksum.
+    frames.pop();
+    let mut data = Vec::new();
+    for frame in frames {
+        let content = zstd::decode_all(frame.as_slice()).expect("it decompresses");
+        data.extend((content.len() as u32).to_le_bytes());
+        data.extend(content);
+    }
+    data
+}
+
+/// The seed is written anew with `UPDATE=1`. Histories in format 2 are stored, so their bytes stay as they are.
+#[test]
+fn the_seed_of_blocks_is_what_is_written() {
+    let lines = &inputs(&["fuzz/seeds/history"])[0];
+    let history = history::parse(lines, false, "seed").expect("the seed is a history");
+    let written = as_blocks(&history);
+    let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/blocks/master-crash");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(seed.parent().expect("a folder")).expect("a folder");
+        fs::write(&seed, &written).expect("written");
+    }
+    assert!(fs::read(&seed).expect("the seed") == written, "the format has changed: histories must stay readable");
 }

@@ -4,13 +4,17 @@
 //! whose claims do not hold, interrupted runs, a killed one, and runs with too few keys. They are never changed. A change that
 //! gives one of them another verdict must state why.
 
+#[path = "support/stored.rs"]
+mod support;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use slotquake_judge::check::{Judgement, Verdict, overall};
 use slotquake_judge::facts::{Facts, Ledger, Outage};
+use slotquake_judge::history::{self, FILE_NAME};
+use slotquake_judge::report;
 use slotquake_judge::report::{PhaseReport, Report, read};
-use slotquake_judge::{history, report};
 
 fn stored() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stored")
@@ -70,6 +74,24 @@ fn changed(name: &str, then: &Judgement, again: &Judgement) -> bool {
         // All that was sent was served.
         (Inconclusive, Pass) => name.ends_with("few-keys-role-swap"),
         _ => false,
+    }
+}
+
+/// So what was judged of these runs is judged of the same runs in columns.
+#[test]
+fn stored_runs_survive_columns_and_lines() {
+    for entry in std::fs::read_dir(stored()).expect("stored runs") {
+        let folder = entry.expect("a folder").path();
+        let history = history::read(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let copy = tempfile::tempdir().expect("a folder");
+        std::fs::write(copy.path().join(FILE_NAME), support::frames(&history, 80).concat()).expect("written");
+        let read = history::read(copy.path()).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        assert!(read == history, "{} survives columns", folder.display());
+        let mut lines = Vec::new();
+        history::write_lines(&history, &mut lines).expect("memory");
+        let read =
+            history::parse(&lines, false, "lines").unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        assert!(read == history, "{} survives lines", folder.display());
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use slotquake::consistency::Budget;
-use slotquake::history;
+use slotquake::history::{self, History};
 use slotquake::jepsen::{self, Form, Judged, KeyVerdict};
 use slotquake_judge::words::count;
 
@@ -14,12 +14,14 @@ use super::{Format, screen};
 /// How many violations are shown.
 const SHOWN: usize = 10;
 
-/// Give histories to other checkers, or judge theirs
+/// Give histories to people and other checkers, or judge those of others
 ///
-/// The format is Jepsen's, so that Knossos, Elle and Porcupine can judge a run of slotquake, and slotquake a run of Jepsen.
+/// In Jepsen's format Knossos, Elle and Porcupine can judge a run of slotquake, and slotquake a run of Jepsen. `--lines` writes
+/// everything that a history holds.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  slotquake history export reports/latest --lines
   slotquake history export reports/latest --edn --out history.edn
   slotquake history import history.edn --edn")]
 pub struct Args {
@@ -29,13 +31,16 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Write the operations of a run in Jepsen's format
+    /// Write a history: all records as lines, or the operations in Jepsen's format
     Export {
         /// The folder of a report
         #[arg(value_name = "REPORT_DIR")]
         folder: PathBuf,
+        /// Every event and operation as a line of JSON, in the order of time, after a line with the plan
+        #[arg(long, conflicts_with_all = ["edn", "json"], required_unless_present_any = ["edn", "json"])]
+        lines: bool,
         #[command(flatten)]
-        form: FormArgs,
+        form: Option<FormArgs>,
         /// The file to write; the standard output without it
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -73,18 +78,12 @@ impl FormArgs {
 /// Exports or imports.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     match &args.what {
-        What::Export { folder, form, out } => {
+        What::Export { folder, lines: _, form, out } => {
             let history = history::read(folder).map_err(Trouble::usage)?;
-            let (entries, left_out) = jepsen::entries(&history);
-            if left_out.other_kinds > 0 {
-                let these = count(left_out.other_kinds as u64, "operation");
-                screen::say(&format!("left out: {these} of kinds of data that the format has no words for"));
-            }
-            if left_out.foreign > 0 {
-                let these = count(left_out.foreign as u64, "operation");
-                screen::say(&format!("left out: {these} that saw what the workload never wrote"));
-            }
-            let text = jepsen::write(&entries, form.form());
+            let text = match form {
+                Some(form) => in_jepsens_format(&history, form.form()),
+                None => in_lines(&history),
+            };
             match out {
                 None => screen::print(text.trim_end())?,
                 Some(file) => std::fs::write(file, text)
@@ -107,6 +106,25 @@ pub fn main(args: &Args) -> Result<Exit, Trouble> {
             Ok(exit(&judged))
         }
     }
+}
+
+fn in_lines(history: &History) -> String {
+    let mut lines = Vec::new();
+    history::write_lines(history, &mut lines).expect("memory can be written");
+    String::from_utf8(lines).expect("JSON is UTF-8")
+}
+
+fn in_jepsens_format(history: &History, form: Form) -> String {
+    let (entries, left_out) = jepsen::entries(history);
+    if left_out.other_kinds > 0 {
+        let these = count(left_out.other_kinds as u64, "operation");
+        screen::say(&format!("left out: {these} of kinds of data that the format has no words for"));
+    }
+    if left_out.foreign > 0 {
+        let these = count(left_out.foreign as u64, "operation");
+        screen::say(&format!("left out: {these} that saw what the workload never wrote"));
+    }
+    jepsen::write(&entries, form)
 }
 
 fn exit(judged: &[Judged]) -> Exit {

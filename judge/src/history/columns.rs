@@ -18,10 +18,15 @@
 //!
 //! A difference has its sign in its lowest bit. What is expected depends on all blocks before.
 
+use std::ops::Range;
+
 use super::op::{LAST_INVOKE_NS, Op, Packed, Sort};
 
 /// The most operations in a block.
 pub const BLOCK_OPS: usize = 4096;
+
+/// So many operations are read at once: their columns fit into the fastest cache.
+const BATCH_OPS: usize = 256;
 
 /// The number of columns.
 const COLUMNS: usize = 9;
@@ -214,18 +219,28 @@ impl Decoder {
         if bytes.len() != expected {
             return Err(format!("{} bytes of {count} operations, not {expected}", bytes.len()));
         }
-        for (column, &width) in self.columns.iter_mut().zip(widths) {
-            let planes = bytes.split_off(..usize::from(width) * count).ok_or_else(cut)?;
-            join(planes, count, column);
+        let columns: [&[u8]; COLUMNS] = {
+            let mut widths = widths.iter();
+            std::array::from_fn(|_| {
+                let width = widths.next().map_or(0, |&width| usize::from(width));
+                bytes.split_off(..width * count).unwrap_or_default()
+            })
+        };
+        ops.reserve(count);
+        for from in (0..count).step_by(BATCH_OPS) {
+            let rows = from..count.min(from + BATCH_OPS);
+            for (column, planes) in self.columns.iter_mut().zip(columns) {
+                join(planes, count, rows.clone(), column);
+            }
+            self.append(step_ns, reasons, ops)?;
         }
-        self.append(step_ns, reasons, ops)
+        Ok(())
     }
 
+    /// Appends the operations of the rows that [`Decoder::columns`] holds.
     fn append(&mut self, step_ns: u64, reasons: usize, ops: &mut Vec<Op>) -> Result<(), String> {
         let [reason, redirects, value, node, client, due, key, late, took] = &self.columns;
-        let count = reason.len();
         let before = ops.len();
-        ops.reserve(count);
         let rows = reason.iter().zip(redirects).zip(value).zip(node).zip(client).zip(due).zip(key).zip(late).zip(took);
         let mut latest_ns = 0;
         let mut is_possible = true;
@@ -249,7 +264,7 @@ impl Decoder {
             return Err(format!("an operation issued at {latest_ns} ns, more than 78 hours after the start"));
         }
         if !is_possible {
-            return Err(format!("an operation among {} to {} has no such reason", before + 1, before + count));
+            return Err(format!("an operation among {} to {} has no such reason", before + 1, ops.len()));
         }
         Ok(())
     }
@@ -267,12 +282,12 @@ pub fn count(mut block: &[u8]) -> Result<usize, String> {
     }
 }
 
-/// Joins the planes of a column.
-fn join(planes: &[u8], count: usize, column: &mut Column) {
+/// Joins the planes of a column of `count` numbers, for some rows of it.
+fn join(planes: &[u8], count: usize, rows: Range<usize>, column: &mut Column) {
     column.clear();
-    let mut planes = planes.chunks_exact(count);
+    let mut planes = planes.chunks_exact(count).map(|plane| &plane[rows.clone()]);
     match planes.next() {
-        None => column.resize(count, 0),
+        None => column.resize(rows.len(), 0),
         Some(highest) => column.extend(highest.iter().map(|&byte| u64::from(byte))),
     }
     for plane in planes {

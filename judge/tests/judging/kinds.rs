@@ -3,7 +3,7 @@
 use serde_json::json;
 use slotquake_judge::check::Verdict::{self, Fail, Inconclusive, Pass};
 use slotquake_judge::history::{
-    self, Detail, EventKind, FOREIGN, FinalValue, History, Message, WaitEnd, key_name, key_of,
+    self, Detail, EventKind, FILE_NAME, FOREIGN, FinalValue, History, Message, WaitEnd, key_name, key_of,
 };
 use slotquake_judge::suite::DataKind;
 use slotquake_judge::units::{ClientNo, NodeNo, ShardNo};
@@ -202,15 +202,15 @@ fn details_are_stored_before_their_operations_and_read_back() {
         FinalValue::Numbers(vec![1, 2]),
     );
     let mut text = Vec::new();
-    history::write_line(&mut text, &history.header);
-    for (position, op) in history.ops.iter().enumerate() {
-        history.detail(position).iter().for_each(|detail| history::write_line(&mut text, detail));
-        history::write_op(&mut text, op, &history);
+    history::write_lines(&history, &mut text).expect("memory");
+    let of_lines = history::parse(&text, false, "history").expect("it reads");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join(FILE_NAME), super::stored::frames(&history, 3).concat()).expect("written");
+    let of_columns = history::read(folder.path()).expect("it reads");
+    for read in [of_lines, of_columns] {
+        assert_eq!(read.details, history.details);
+        assert_eq!(read, history);
     }
-    history.events.iter().for_each(|event| history::write_line(&mut text, event));
-    let read = history::parse(&text, false, "history").expect("it reads");
-    assert_eq!(read.details, history.details);
-    assert_eq!(read, history);
 }
 
 /// A key that lives for 2 s, set to 1 at 1 s and answered by node-1, then reads of (value, node, time in ms).

@@ -27,6 +27,8 @@ mod servers;
 mod shortcut;
 mod sides;
 mod starts;
+#[path = "../support/stored.rs"]
+mod stored;
 mod story;
 mod timing;
 mod unsent;

@@ -5,10 +5,11 @@ use std::path::Path;
 use serde_json::json;
 use slotquake_judge::check::Verdict::{Fail, Inconclusive, Pass};
 use slotquake_judge::facts::{Facts, OpStats, Window};
-use slotquake_judge::history::{self, History, LINES_FILE_NAME, NO_FREE_KEY, Outcome, Reason};
+use slotquake_judge::history::{self, FILE_NAME, History, LINES_FILE_NAME, NO_FREE_KEY, Outcome, Reason};
 use slotquake_judge::suite::OpKind;
 
 use crate::expect;
+use crate::stored::frames;
 use crate::story::What::{Fail as Refused, Info, Ok as Acked, Unsent};
 use crate::story::{Story, key_of};
 
@@ -25,9 +26,7 @@ fn one_of_each() -> History {
 
 fn as_text(history: &History) -> Vec<u8> {
     let mut text = Vec::new();
-    history::write_line(&mut text, &history.header);
-    history.ops.iter().for_each(|op| history::write_op(&mut text, op, history));
-    history.events.iter().for_each(|event| history::write_line(&mut text, event));
+    history::write_lines(history, &mut text).expect("memory");
     text
 }
 
@@ -46,13 +45,17 @@ fn stats(history: &History) -> OpStats {
 
 #[test]
 fn stores_and_counts_unsent_operations() {
-    let read = read_from_disk(&as_text(&one_of_each()));
-    let stats = stats(&read);
-    assert_eq!((stats.issued, stats.ok, stats.failed, stats.unknown, stats.unsent), (4, 1, 1, 1, 1));
-    assert_eq!(stats.reasons[NO_FREE_KEY], 1);
-    let unsent = read.ops.iter().find(|op| !op.outcome().was_tried()).expect("one was not sent");
-    assert_eq!(read.reason(unsent.outcome()), Some(Reason::NoFreeKey));
-    assert_eq!(read.ops, one_of_each().ops);
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join(FILE_NAME), frames(&one_of_each(), 2).concat()).expect("written");
+    let of_columns = history::read(folder.path()).expect("the history reads");
+    for read in [read_from_disk(&as_text(&one_of_each())), of_columns] {
+        let stats = stats(&read);
+        assert_eq!((stats.issued, stats.ok, stats.failed, stats.unknown, stats.unsent), (4, 1, 1, 1, 1));
+        assert_eq!(stats.reasons[NO_FREE_KEY], 1);
+        let unsent = read.ops.iter().find(|op| !op.outcome().was_tried()).expect("one was not sent");
+        assert_eq!(read.reason(unsent.outcome()), Some(Reason::NoFreeKey));
+        assert_eq!(read.ops, one_of_each().ops);
+    }
 }
 
 #[test]
