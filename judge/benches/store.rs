@@ -1,5 +1,6 @@
 //! How many bytes a stored operation takes, and how long a million of them take to write and to read, in either format. The
-//! floor is to decompress the same file by zstd alone, frame by frame into the same buffer, without understanding it.
+//! floor is to decompress the same file by zstd alone, frame by frame into the same buffer, without understanding it. Reading
+//! uses up to three threads, zstd alone uses one, so the processor time of reading is measured, too.
 //!
 //! Arguments narrow it: `cargo bench -p slotquake-judge --bench store -- regular`.
 
@@ -15,7 +16,7 @@ use slotquake_judge::history::{
 use slotquake_judge::suite::OpKind;
 use zstd::zstd_safe;
 
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 15;
 
 /// The operations of each history.
 const OPERATIONS: usize = 1_000_000;
@@ -26,8 +27,8 @@ const LINES_BYTES: usize = 256 * 1024;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|each| each != "--bench").collect();
     println!(
-        "{OPERATIONS} operations, medians of {ROUNDS} rounds in ns an operation\n{:<42} {:>8} {:>7} {:>7} {:>7} {:>7}",
-        "", "bytes/op", "write", "zstd", "read", "x zstd"
+        "{OPERATIONS} operations, medians of {ROUNDS} rounds in ns an operation\n{:<42} {:>8} {:>7} {:>7} {:>7} {:>7} {:>7}",
+        "", "bytes/op", "write", "zstd", "read", "x zstd", "cpu"
     );
     let of_runs = of_real_runs();
     for (name, history) in [
@@ -51,17 +52,28 @@ fn measure(name: &str, file: &str, history: &History, write: impl Fn(&mut File))
     let written = median(|| write(&mut File::create(&path).expect("a file")));
     let bytes = fs::metadata(&path).expect("it is written").len();
     let floor = median(|| decompress(&path));
+    let before = processor_seconds();
     let read = median(|| history::read(folder.path()).expect("it reads"));
+    let processor = (processor_seconds() - before) / ROUNDS as f64;
     assert_eq!(history::read(folder.path()).expect("it reads").ops, history.ops);
     let each_ns = |seconds: f64| seconds * 1e9 / history.ops.len() as f64;
     println!(
-        "{name:<42} {:>8.2} {:>7.1} {:>7.1} {:>7.1} {:>7.2}",
+        "{name:<42} {:>8.2} {:>7.1} {:>7.1} {:>7.1} {:>7.2} {:>7.0}",
         bytes as f64 / history.ops.len() as f64,
         each_ns(written),
         each_ns(floor),
         each_ns(read),
-        read / floor
+        read / floor,
+        each_ns(processor)
     );
+}
+
+/// The processor time of all threads so far, in seconds; 0 where the system does not tell. It is counted in hundredths.
+fn processor_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
 }
 
 /// Decompresses a file, frame by frame, and keeps nothing.

@@ -549,6 +549,21 @@ fn rejects_a_file_that_is_not_a_report() {
 }
 
 #[test]
+fn history_export_shows_every_record_as_a_line() {
+    let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join("judge/tests/stored");
+    let done = slotquake(&stored, &["history", "export", "killed-master-freeze", "--lines"]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let lines: Vec<Value> = done.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let with = |key: &str| lines.iter().filter(|line| line.get(key).is_some()).count();
+    assert_eq!((with("plan"), with("op"), with("plan") + with("op") + with("event")), (1, 3174, lines.len()));
+    for (forms, expected) in [(&["--lines", "--edn"][..], "cannot be used with"), (&[], "required")] {
+        let done = slotquake(&stored, &[&["history", "export", "killed-master-freeze"], forms].concat());
+        assert_eq!(done.code, Some(2), "{forms:?}");
+        assert!(done.err.contains(expected), "{forms:?}: {}", done.err);
+    }
+}
+
+#[test]
 fn check_needs_a_readable_history() {
     let folder = empty();
     write_report(folder.path(), "without", &report("pass", 0));

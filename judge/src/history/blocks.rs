@@ -5,6 +5,7 @@
 //! The first frame has the version of the format and the header instead.
 
 use std::io::{self, Read};
+use std::sync::mpsc::sync_channel;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,12 @@ const FORMAT: u32 = 2;
 
 /// The most reasons of a history: an operation has 16 bits for their position.
 const MOST_REASONS: usize = 1 << 16;
+
+/// So many decompressed bytes are handed over at once at least, because handing over takes some microseconds.
+const BATCH_BYTES: usize = 1 << 16;
+
+/// How many such batches may wait to be read.
+const WAITING_BATCHES: usize = 4;
 
 /// How the line of a reason begins.
 const REASON_START: &[u8] = b"{\"reason\":";
@@ -207,27 +214,35 @@ fn unknown_format(version: &[u8], header: &[u8]) -> String {
     )
 }
 
-/// Reads a history in format 2 from its file. `path` is its name in errors.
-pub(super) fn read_blocks(file: impl Read, limits: Limits, path: &str) -> Result<History, HistoryError> {
-    let too_large = |message| HistoryError::TooLarge { path: path.to_owned(), message };
+/// Reads a history in format 2 from its file. `path` is its name in errors. Another thread decompresses.
+pub(super) fn read_blocks(file: impl Read + Send, limits: Limits, path: &str) -> Result<History, HistoryError> {
     let io = |source| HistoryError::Io { path: path.to_owned(), source };
     let mut frames = FrameReader::new(file, limits.frame_bytes, limits.text_bytes).map_err(io)?;
+    std::thread::scope(|scope| {
+        let (sender, received) = sync_channel(WAITING_BATCHES);
+        // The receiver is gone if a frame makes no sense.
+        scope.spawn(move || while sender.send(frames.batch(BATCH_BYTES)).is_ok() {});
+        read_frames(received.into_iter().flatten(), limits, path)
+    })
+}
+
+fn read_frames(frames: impl Iterator<Item = Frame>, limits: Limits, path: &str) -> Result<History, HistoryError> {
+    let too_large = |message| Err(HistoryError::TooLarge { path: path.to_owned(), message });
     let mut reading = None;
-    for number in 1.. {
-        let content = match frames.next() {
-            Frame::Content(content) => content,
-            Frame::End | Frame::CutOff => break,
-            Frame::LongFrame => {
-                return Err(too_large(format!("frame {number} has more than {} bytes", limits.frame_bytes)));
+    for (number, frame) in (1..).zip(frames) {
+        match frame {
+            Frame::Content(content) => {
+                take(&mut reading, &content, limits).map_err(|problem| problem.in_frame(number, path))?;
             }
-            Frame::LongFile => return Err(too_large(format!("it has more than {} bytes", limits.text_bytes))),
+            Frame::End | Frame::CutOff => break,
+            Frame::TooLong => return too_large(format!("frame {number} has more than {} bytes", limits.frame_bytes)),
+            Frame::TooMuch => return too_large(format!("it has more than {} bytes", limits.text_bytes)),
             Frame::Damaged(message) => {
                 let message = format!("frame {number}: {message}");
                 return Err(HistoryError::Altered { path: path.to_owned(), message });
             }
-            Frame::Failed(error) => return Err(io(error)),
-        };
-        take(&mut reading, content, limits).map_err(|problem| problem.in_frame(number, path))?;
+            Frame::Failed(source) => return Err(HistoryError::Io { path: path.to_owned(), source }),
+        }
     }
     finish(reading, path)
 }
@@ -307,7 +322,7 @@ pub(super) mod tests {
         let history = short_history();
         let parts = stored(&history, 50);
         let bytes = parts.concat();
-        let ends: Vec<usize> = parts.iter().scan(0, |end, part| Some(*end += part.len()).map(|()| *end)).collect();
+        let ends: Vec<usize> = (1..=parts.len()).map(|count| parts[..count].concat().len()).collect();
         let seal = ends[ends.len() - 2];
         for cut in 0..=bytes.len() {
             let whole = ends.iter().filter(|&&end| end <= cut).count();

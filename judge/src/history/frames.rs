@@ -154,17 +154,17 @@ impl Seal {
 }
 
 /// What follows in a file of frames.
-pub enum Frame<'a> {
+pub enum Frame {
     /// What a frame holds, decompressed.
-    Content(&'a [u8]),
+    Content(Vec<u8>),
     /// The file has ended.
     End,
     /// The file was cut off in the next frame.
     CutOff,
     /// The frame holds more than allowed.
-    LongFrame,
+    TooLong,
     /// The frames hold more than allowed.
-    LongFile,
+    TooMuch,
     /// The next frame is damaged, in words.
     Damaged(String),
     /// The file cannot be read.
@@ -179,7 +179,6 @@ pub struct FrameReader<R> {
     start: usize,
     end: usize,
     decompressor: Decompressor<'static>,
-    content: Vec<u8>,
     /// The bytes left before the file is too long.
     left: u64,
     longest: usize,
@@ -195,19 +194,30 @@ impl<R: Read> FrameReader<R> {
     /// There is no memory left.
     pub fn new(file: R, longest: usize, most: u64) -> io::Result<Self> {
         let decompressor = Decompressor::new()?;
-        let (buffer, content) = (vec![0; READ_BYTES], Vec::new());
-        Ok(Self { file, buffer, start: 0, end: 0, decompressor, content, left: most, longest })
+        Ok(Self { file, buffer: vec![0; READ_BYTES], start: 0, end: 0, decompressor, left: most, longest })
+    }
+
+    /// The next frames, until they hold so many bytes, or until one says that no more can be read.
+    pub fn batch(&mut self, bytes: usize) -> Vec<Frame> {
+        let (mut batch, mut length) = (Vec::new(), 0);
+        while length < bytes {
+            let frame = self.next();
+            // An empty frame counts, too, so that the batch is bounded.
+            length += if let Frame::Content(content) = &frame { content.len() + size_of::<Frame>() } else { bytes };
+            batch.push(frame);
+        }
+        batch
     }
 
     /// The next frame. Frames that zstd skips are left out.
-    pub fn next(&mut self) -> Frame<'_> {
+    pub fn next(&mut self) -> Frame {
         loop {
             let rest = &self.buffer[self.start..self.end];
             match zstd_safe::find_frame_compressed_size(rest) {
                 Ok(length) if is_skippable(rest) => self.start += length,
                 Ok(length) => return self.decompress(length),
                 Err(code) if !is_incomplete(code) => return Frame::Damaged(in_words(code)),
-                Err(_) if rest.len() > zstd_safe::compress_bound(self.longest) => return Frame::LongFrame,
+                Err(_) if rest.len() > zstd_safe::compress_bound(self.longest) => return Frame::TooLong,
                 Err(_) => match self.fill() {
                     Err(error) => return Frame::Failed(error),
                     Ok(0) if self.start == self.end => return Frame::End,
@@ -237,21 +247,19 @@ impl<R: Read> FrameReader<R> {
         }
     }
 
-    fn decompress(&mut self, length: usize) -> Frame<'_> {
+    fn decompress(&mut self, length: usize) -> Frame {
         let frame = &self.buffer[self.start..self.start + length];
         self.start += length;
         let Ok(Some(size)) = zstd_safe::get_frame_content_size(frame) else {
             return Frame::Damaged("it does not say how long it is".to_owned());
         };
         if size > self.longest as u64 {
-            return Frame::LongFrame;
+            return Frame::TooLong;
         }
-        let Some(left) = self.left.checked_sub(size) else { return Frame::LongFile };
+        let Some(left) = self.left.checked_sub(size) else { return Frame::TooMuch };
         self.left = left;
-        self.content.clear();
-        self.content.reserve(size as usize);
-        match self.decompressor.decompress_to_buffer(frame, &mut self.content) {
-            Ok(_) => Frame::Content(&self.content),
+        match self.decompressor.decompress(frame, size as usize) {
+            Ok(content) => Frame::Content(content),
             Err(error) => Frame::Damaged(error.to_string()),
         }
     }

@@ -131,7 +131,7 @@ impl Sort {
     /// Whether the server acknowledged it.
     #[inline]
     pub fn is_ok(self) -> bool {
-        self.0 & 3 == 0
+        matches!(self.0 & 3, 0)
     }
 
     /// Whether it has no value: a read without an answer, or what was never sent.

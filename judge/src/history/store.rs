@@ -243,14 +243,14 @@ mod tests {
         let header = text.lines().next().expect("a header");
         let lines = format!("{header}\n");
         let blocks = format!("slotquake history 2\n{header}\n");
-        let full_block = vec![0, 0x80, 0x20, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let full_block = vec![0, 0xD0, 0x0F, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         for (name, first, chunk, expected) in [
             (LINES_FILE_NAME, &lines, &spaces, "line 2 has more than 8388608 bytes"),
             (LINES_FILE_NAME, &lines, &newlines, "line 2: an empty line"),
             (FILE_NAME, &blocks, &spaces, "frame 2 has more than 9437184 bytes"),
             (FILE_NAME, &blocks, &full_block, "it has more than 20000000 operations"),
         ] {
-            let error = bomb(name, first.as_bytes(), chunk, if chunk.len() < 100 { 5000 } else { 500 });
+            let error = bomb(name, first.as_bytes(), chunk, if chunk.len() < 100 { 10_001 } else { 500 });
             assert!(error.contains(expected), "{expected}: {error}");
         }
     }
