@@ -36,11 +36,8 @@ enum What {
         /// The folder of a report
         #[arg(value_name = "REPORT_DIR")]
         folder: PathBuf,
-        /// Every event and operation as a line of JSON, in the order of time, after a line with the plan
-        #[arg(long, conflicts_with_all = ["edn", "json"], required_unless_present_any = ["edn", "json"])]
-        lines: bool,
         #[command(flatten)]
-        form: Option<FormArgs>,
+        form: ExportArgs,
         /// The file to write; the standard output without it
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -56,6 +53,20 @@ enum What {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct ExportArgs {
+    /// Every event and operation as a line of JSON, in the order of time, after a line with the plan
+    #[arg(long)]
+    lines: bool,
+    /// Jepsen's format in Clojure's data notation, a map for each entry
+    #[arg(long)]
+    edn: bool,
+    /// Jepsen's format in JSON, an object for each entry
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -78,11 +89,12 @@ impl FormArgs {
 /// Exports or imports.
 pub fn main(args: &Args) -> Result<Exit, Trouble> {
     match &args.what {
-        What::Export { folder, lines: _, form, out } => {
+        What::Export { folder, form, out } => {
             let history = history::read(folder).map_err(Trouble::usage)?;
             let text = match form {
-                Some(form) => in_jepsens_format(&history, form.form()),
-                None => in_lines(&history),
+                ExportArgs { lines: true, .. } => in_lines(&history),
+                ExportArgs { edn: true, .. } => in_jepsens_format(&history, Form::Edn),
+                ExportArgs { .. } => in_jepsens_format(&history, Form::Json),
             };
             match out {
                 None => screen::print(text.trim_end())?,
