@@ -129,7 +129,9 @@ impl Recorder {
     fn flush(&mut self) {
         self.flushed_at = Instant::now();
         let (ops, reasons) = (&self.history.ops[self.flushed_ops..], &self.history.reasons[self.flushed_reasons..]);
-        reasons.iter().for_each(|reason| write_reason(&mut self.text, reason));
+        for reason in reasons {
+            write_reason(&mut self.text, reason);
+        }
         if self.text.is_empty() && ops.is_empty() {
             return;
         }
