@@ -138,18 +138,12 @@ pub(super) fn fault_row(faults: &[FaultBar], grid: &Grid) -> Option<Row> {
     for fault in faults.iter().take(MOST_SHAPES) {
         let what = format!("{} {}", fault.kind, fault.what);
         let (from, to) = (grid.part(fault.window.from_ns), grid.part(fault.window.to_ns));
-        // The script of the page shortens what does not fit into a bar.
-        let name = cut_off(&what, if to - from < 30.0 * LETTER { 30 } else { 120 });
+        let (name, beside) = fault_name(&what, (from, to));
         let room = name.chars().count() as f64 * LETTER;
-        let beside = (to - from < room.min(30.0 * LETTER)).then_some(if to + room <= 1.0 || to <= 0.5 {
-            "after"
-        } else {
-            "before"
-        });
         let taken = match beside {
-            None => (from, to),
-            Some("after") => (from, to + room),
-            Some(_) => (from - room, to),
+            "" => (from, to),
+            "after" => (from, to + room),
+            _ => (from - room, to),
         };
         let is_free = |track: &Vec<(f64, f64)>| track.iter().all(|(from, to)| taken.1 <= *from || taken.0 >= *to);
         let track = tracks.iter().position(is_free).unwrap_or_else(|| {
@@ -169,8 +163,8 @@ pub(super) fn fault_row(faults: &[FaultBar], grid: &Grid) -> Option<Row> {
             class: "fault".to_owned(),
             title: format!("{what}: from {} {end}", at(fault.window.from_ns)),
             text: name,
-            beside: beside.unwrap_or_default(),
-            beside_x: percent(if beside == Some("before") { from } else { to }),
+            beside,
+            beside_x: percent(if beside == "before" { from } else { to }),
             ..Shape::default()
         });
     }
@@ -181,6 +175,28 @@ pub(super) fn fault_row(faults: &[FaultBar], grid: &Grid) -> Option<Row> {
 
 /// The part of the picture's width that a letter takes on a small screen.
 const LETTER: f64 = 0.0165;
+
+/// A fault's name as far as it fits, and where it is: in the bar, after it or before it.
+fn fault_name(what: &str, (from, to): (f64, f64)) -> (String, &'static str) {
+    const MOST_BESIDE: usize = 30;
+    const MOST_INSIDE: usize = 120;
+    let beside = cut_off(what, MOST_BESIDE);
+    let room = beside.chars().count() as f64 * LETTER;
+    // The script of the page shortens what does not fit into a bar.
+    if to - from >= room {
+        return (cut_off(what, MOST_INSIDE), "");
+    }
+    if to + room <= 1.0 {
+        return (beside, "after");
+    }
+    if room <= from {
+        return (beside, "before");
+    }
+    let places = [(to - from, ""), (1.0 - to, "after"), (from, "before")];
+    let (widest, place) = places.into_iter().fold((0.0, ""), |most, each| if each.0 > most.0 { each } else { most });
+    let most = if place.is_empty() { MOST_INSIDE } else { (widest / LETTER) as usize };
+    (cut_off(what, most), place)
+}
 
 fn cut_off(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
@@ -368,5 +384,31 @@ fn class(state: &State) -> &'static str {
         (_, Some(NodeRole::Master)) => "master",
         (_, Some(NodeRole::Replica(_))) => "replica",
         (_, Some(NodeRole::Empty) | None) => "nobody",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_faults_stay_in_the_picture() {
+        let what = "partition minority (between [shard-1/master, half-clients] and [others])";
+        for from in 0..50 {
+            for to in from..=50 {
+                let (from, to) = (f64::from(from) / 50.0, f64::from(to) / 50.0);
+                for what in [what, "stop node-1"] {
+                    let (name, place) = fault_name(what, (from, to));
+                    let room = name.chars().count() as f64 * LETTER;
+                    let is_whole = match place {
+                        "" => to - from >= 19.0 * LETTER || to - from >= room,
+                        "after" => to + room <= 1.0 + 1e-9,
+                        _ => from - room >= -1e-9,
+                    };
+                    assert!(is_whole, "{name} {place} {from} to {to}");
+                    assert!(name.chars().count() >= 11, "{name} says nothing");
+                }
+            }
+        }
     }
 }
