@@ -8,10 +8,10 @@ use tokio::sync::Notify;
 use crate::speed::{self, Speed, SpeedError};
 
 /// The default number of runs at the same time at a speed: four for each core, because runs mostly wait, and fewer where they
-/// wait less. At speed 10 that is one for each core.
+/// wait less. At speed 10 that is three for two cores.
 pub fn side_by_side(speed: Speed) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (cores * 10 / speed.factor() as usize).clamp(1, cores * 4)
+    (cores * 15 / speed.factor() as usize).clamp(1, cores * 4)
 }
 
 /// How many of the latest runs at a speed must come out late until all that follow are slower. A late run costs its

@@ -84,7 +84,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole(1..=u16::MAX))]
     repeat: u16,
     /// The number of runs at the same time; by default four for each core, because runs mostly wait, and fewer at
-    /// speed: one for each core at speed 10. Runs at different speeds never go at the same time
+    /// speed: three for two cores at speed 10. Runs at different speeds never go at the same time
     #[arg(long, value_name = "N", value_parser = whole(1..=u16::MAX))]
     jobs: Option<u16>,
     /// The directory for reports
