@@ -13,6 +13,7 @@ mod controls;
 mod exec;
 mod lifecycle;
 mod matrix;
+mod retries;
 mod sandbox_cli;
 mod server;
 mod speed;
