@@ -42,33 +42,31 @@ impl Served {
         let folder = tempfile::tempdir().expect("a folder");
         let backend = Arc::new(Local::prepare(plan, &server, folder.path(), false, None, None).expect("a cluster"));
         let control = Arc::new(Control::new(Arc::clone(&backend)));
-        let watch = Watch::begin(&control, &journal(plan, &server, folder.path()));
-        form(plan, &control, &watch).await.expect("the cluster forms");
+        let served = Self { backend, control, server, folder };
+        let watch = Watch::begin(&served.control, &served.journal(plan));
+        form(plan, &served.control, &watch).await.expect("the cluster forms");
         let snapshot = watch.snapshot();
-        (Self { backend, control, server, folder }, snapshot)
+        drop(watch);
+        (served, snapshot)
     }
 
     /// What records a workload, in a folder of its own for as long as the cluster is there.
     pub fn journal(&self, plan: &Plan) -> Arc<Journal> {
         let folder = tempfile::tempdir_in(self.folder.path()).expect("a folder").keep();
-        journal(plan, &self.server, &folder)
+        let header = Header {
+            schema_version: SCHEMA_VERSION,
+            tool_version: String::new(),
+            plan: plan.clone(),
+            server: self.server.clone(),
+            other_servers: BTreeMap::new(),
+            host: Host { os: String::new(), cores: 0, backend: BackendKind::Local.into() },
+            started_at: String::new(),
+            speed: Speed::REAL,
+        };
+        Arc::new(Journal::new(Recorder::create(&folder, header).expect("a history"), Arc::new(|_| {})))
     }
 
     pub async fn tear_down(self) {
         self.backend.tear_down().await.expect("nothing is left behind");
     }
-}
-
-fn journal(plan: &Plan, server: &Server, folder: &Path) -> Arc<Journal> {
-    let header = Header {
-        schema_version: SCHEMA_VERSION,
-        tool_version: String::new(),
-        plan: plan.clone(),
-        server: server.clone(),
-        other_servers: BTreeMap::new(),
-        host: Host { os: String::new(), cores: 0, backend: BackendKind::Local.into() },
-        started_at: String::new(),
-        speed: Speed::REAL,
-    };
-    Arc::new(Journal::new(Recorder::create(folder, header).expect("a history"), Arc::new(|_| {})))
 }

@@ -18,7 +18,7 @@ use stage::Stage;
 use tokio::sync::Semaphore;
 
 /// Clusters side by side: they mostly wait.
-const SIDE_BY_SIDE: usize = 3;
+const SIDE_BY_SIDE: usize = 8;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
