@@ -172,7 +172,7 @@ impl Explanation {
     }
 }
 
-/// The positions of explanations in [`History::reasons`].
+/// The positions of explanations in [`History::reasons`](super::History::reasons).
 #[derive(Debug, Default)]
 pub struct Interned(HashMap<Reason, HashMap<String, u16>>);
 
