@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// The setting of every run here. Suites use 5000, which takes five times as long.
 pub const QUICK: [&str; 2] = ["--set", "cluster.config.cluster-node-timeout=1000"];
 
-/// The capacity for clusters: ten for two cores, since most of them are idle most of the time. A thread has them once: if it
+/// The capacity for clusters: seven for two cores, since most of them are idle most of the time. A thread has them once: if it
 /// waited for more while it holds some, tests could wait for each other for ever.
 pub struct Places(usize);
 
@@ -46,7 +46,7 @@ struct Queue {
 impl Places {
     /// Waits for as many places, or for all there are.
     pub fn take(wanted: usize) -> Self {
-        let all = available_parallelism().map_or(1, usize::from) * 5;
+        let all = available_parallelism().map_or(1, usize::from) * 7 / 2;
         let wanted = wanted.min(all);
         assert!(!HOLDS.replace(true), "this test holds places already (hint: take them all at once)");
         let (queue, freed) = &TAKEN;

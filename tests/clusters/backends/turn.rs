@@ -9,9 +9,6 @@ use crate::support::Places;
 
 static RUNS: RwLock<()> = RwLock::new(());
 
-/// The places of a cluster in containers: the engine, too, has work to do.
-const EACH: usize = 2;
-
 /// The engine for one test, together with the places that its clusters take.
 pub struct Turn {
     _runs: Runs,
@@ -28,7 +25,7 @@ enum Runs {
 /// The engine beside others; None, with the reason printed, where there is none.
 pub fn shared(clusters: usize) -> Option<Turn> {
     let runs = Runs::Shared(RUNS.read().unwrap_or_else(PoisonError::into_inner));
-    is_ready().then(|| Turn { _runs: runs, _places: Places::take(clusters * EACH) })
+    is_ready().then(|| Turn { _runs: runs, _places: Places::take(clusters) })
 }
 
 /// The engine while no other test uses it: for what removes the leftovers of all runs that have ended, and for taking nodes
@@ -36,7 +33,7 @@ pub fn shared(clusters: usize) -> Option<Turn> {
 #[cfg(feature = "docker")]
 pub fn alone() -> Option<Turn> {
     let runs = Runs::Alone(RUNS.write().unwrap_or_else(PoisonError::into_inner));
-    is_ready().then(|| Turn { _runs: runs, _places: Places::take(EACH) })
+    is_ready().then(|| Turn { _runs: runs, _places: Places::take(2) })
 }
 
 /// For a test that runs on the engine from within this process, and looks for what the process owns there.
