@@ -12,12 +12,12 @@ use crate::support::{Ended, Places, assert_nothing_left, at_speed, begin, fetche
 const SERVER: &str = "redis:6.2";
 
 /// A folder with one suite and the programs that it runs.
-struct Place {
+pub struct Place {
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new(steps: &str) -> Self {
+    pub fn new(steps: &str) -> Self {
         fetched(SERVER);
         let place = Self { folder: tempfile::tempdir().expect("a temporary directory") };
         let suite = format!(
@@ -29,18 +29,18 @@ impl Place {
         place
     }
 
-    fn program(self, name: &str, script: &str) -> Self {
+    pub fn program(self, name: &str, script: &str) -> Self {
         let path = self.file(name);
         fs::write(&path, format!("#!/usr/bin/env bash\n{script}")).expect("it is ours");
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
         self
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn args(&self) -> Vec<String> {
+    pub fn args(&self) -> Vec<String> {
         let (suite, out) = (self.file("programs.yaml"), self.file("reports"));
         let path = |path: PathBuf| path.to_str().expect("a plain path").to_owned();
         ["run".to_owned(), path(suite), "--out".to_owned(), path(out), "--format".to_owned(), "json".to_owned()].into()

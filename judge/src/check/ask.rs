@@ -204,8 +204,8 @@ impl<'a> Facts<'a> {
     /// A promotion up to a moment that proves nothing about the cluster: at speed, nodes may have missed each other only because
     /// TCP sends again so late.
     pub(super) fn promoted_by_late_packets(&self, to_ns: u64) -> Option<String> {
-        let changes = self.ownership.changes().iter().filter(|change| change.at_ns <= to_ns);
-        changes.into_iter().find_map(|change| {
+        let mut changes = self.ownership.changes().iter().filter(|change| change.at_ns <= to_ns);
+        changes.find_map(|change| {
             // Others noticed a node timeout ago that the master was away.
             let node_timeout = self.node_timeouts.rules(change.at_ns).node_timeout;
             let missed = Window::before(change.at_ns, node_timeout.as_secs_f64() * 1e3);
@@ -295,10 +295,7 @@ impl<'a> Facts<'a> {
         }
         let since_ns = self.views.since(node, at_ns).unwrap_or(at_ns);
         let asked = Window { from_ns: since_ns.saturating_sub(LOOKED_AGAIN_NS), to_ns: since_ns };
-        if let Some(why) = self.stalled(asked) {
-            return Err(Silence::Unknown(format!("{node} does not answer ({reason}), but {why}")));
-        }
-        if let Some(why) = self.busy(asked) {
+        if let Some(why) = self.stalled(asked).or_else(|| self.busy(asked)) {
             return Err(Silence::Unknown(format!("{node} does not answer ({reason}), but {why}")));
         }
         Err(Silence::Broken(format!("{node} does not answer ({reason}), and no fault explains it")))

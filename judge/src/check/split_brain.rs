@@ -142,8 +142,7 @@ fn succession(
 
 /// The bound of an overlap that begins at a moment, in nanoseconds.
 fn bound_ns(facts: &Facts<'_>, bound: Bound, at_ns: u64) -> u64 {
-    let open = facts.fault_spans.iter().filter(|each| each.cuts_off() && each.is_open(at_ns));
-    let hears = open.flat_map(|cut| cut.hits.iter().map(|hit| cut.hears(hit.node))).any(|hears| hears);
+    let hears = facts.fault_spans.iter().any(|each| each.cuts_off() && each.is_open(at_ns) && each.leaves_hearing());
     facts.bound_ns(bound, at_ns, |rules| rules.split_brain(hears))
 }
 

@@ -26,7 +26,7 @@ pub(super) fn judge(facts: &Facts<'_>, settings: &WriteCutoff) -> Judgement {
         Err(why) => _ = finding.undecided(why),
     }
     let first = facts.fault_spans.iter().find(|each| each.cuts_off());
-    let hears = first.is_some_and(|cut| cut.hits.iter().any(|hit| cut.hears(hit.node)));
+    let hears = first.is_some_and(FaultSpan::leaves_hearing);
     let first_ns = first.map_or(0, |cut| cut.from_ns);
     let bound_ns = facts.bound_ns(settings.within, first_ns, |rules| rules.write_cutoff(hears));
     let expected = format!(

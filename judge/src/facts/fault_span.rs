@@ -248,6 +248,11 @@ impl FaultSpan {
         self.one_way && self.sides.first().is_some_and(|side| side.nodes.contains(&node))
     }
 
+    /// Whether some node that it cuts off still hears the other side.
+    pub fn leaves_hearing(&self) -> bool {
+        self.hits.iter().any(|hit| self.hears(hit.node))
+    }
+
     /// Whether it keeps the server from answering: after every fault of a process, and by a disk that holds it.
     pub fn holds_server(&self) -> bool {
         self.kind.holds_process() || self.disk.is_some_and(|change| change.holds_server())

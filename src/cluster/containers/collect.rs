@@ -131,10 +131,7 @@ async fn remove(
     // Without removed containers, removing succeeds at once or never.
     let patience = if wanted.is_empty() { PATIENCE_IDLE } else { PATIENCE };
     let removed = join_all(wanted.iter().map(|(id, _)| async move {
-        match remove_container(docker, id).await {
-            Ok(()) => Ok(()),
-            Err(error) => again(error, patience, || remove_container(docker, id)).await,
-        }
+        again(remove_container(docker, id).await, patience, || remove_container(docker, id)).await
     }))
     .await;
     for ((_, name), removed) in wanted.iter().zip(removed) {
@@ -150,10 +147,7 @@ async fn remove(
         }
     }
     let removed = join_all(wanted.iter().map(|(id, _)| async move {
-        match gone(docker.remove_network(id).await) {
-            Ok(()) => Ok(()),
-            Err(error) => again(error, patience, || free_and_remove_network(docker, id)).await,
-        }
+        again(gone(docker.remove_network(id).await), patience, || free_and_remove_network(docker, id)).await
     }))
     .await;
     for ((id, name), removed) in wanted.iter().zip(removed) {
@@ -173,10 +167,7 @@ async fn remove(
     }
     let removed = join_all(wanted.iter().map(|name| async move {
         let remove = || async { gone(docker.remove_volume(name, Some(RemoveVolumeOptions { force: true })).await) };
-        match remove().await {
-            Ok(()) => Ok(()),
-            Err(error) => again(error, patience, remove).await,
-        }
+        again(remove().await, patience, remove).await
     }))
     .await;
     for (name, removed) in wanted.iter().zip(removed) {
@@ -196,23 +187,20 @@ fn is_in_use(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { message, .. } if message.contains("active endpoints"))
 }
 
-/// Retries at growing intervals until it succeeds or the time is up.
+/// Unless the first try succeeded, retries at growing intervals until it succeeds or the time is up.
 async fn again<F: Future<Output = Result<(), Error>>>(
-    mut error: Error,
+    mut removed: Result<(), Error>,
     patience: Duration,
     remove: impl Fn() -> F,
 ) -> Result<(), Error> {
     let until = Instant::now() + real_span(patience);
     let mut pause = RETRY_AFTER;
-    while Instant::now() + pause < until {
+    while removed.is_err() && Instant::now() + pause < until {
         sleep(pause).await;
-        match remove().await {
-            Ok(()) => return Ok(()),
-            Err(other) => error = other,
-        }
+        removed = remove().await;
         pause *= 2;
     }
-    Err(error)
+    removed
 }
 
 async fn remove_container(docker: &Docker, id: &str) -> Result<(), Error> {
